@@ -1,0 +1,165 @@
+//! Changes of a current run's messages, as one kind of decision: which messages move from which
+//! state to which, and what comes with the move. Approving, rejecting, editing, regenerating,
+//! retrying and publishing are all of this kind, and so is what a worker gives back.
+//!
+//! A store moves the rows and reports what moved; what the run and the campaign are afterwards
+//! follows here, from the counts.
+
+use crate::Timestamp;
+use crate::audit::{AuditAction, AuditDraft};
+use crate::campaign::{Campaign, CampaignStatus};
+use crate::error::StoreError;
+use crate::ids::{AuditEntryId, ContentId, MessageId, UserId};
+use crate::message::{Approval, Content, MessageState, ReviewStatus, Source};
+use crate::ports::IdempotentResponse;
+use crate::run::{MessageCounts, Run, RunStatus};
+
+/// One row of a change: messages in the state `from` go to the state `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The state before.
+    pub from: MessageState,
+    /// The state after.
+    pub to: MessageState,
+    /// The approval that the move adds to the content's, when it passes a stage.
+    pub approval: Option<Approval>,
+}
+
+/// Which messages of the current run a change is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// These, each once. Every one must be in the state `from` of a move, else nothing changes.
+    Ids(Vec<MessageId>),
+    /// Every message that is in the state `from` of a move, but for those whose content this
+    /// user wrote.
+    Every {
+        /// The user whose own edits are left out.
+        not_edited_by: Option<UserId>,
+    },
+}
+
+/// What comes with the moves. Whatever it is, `rejection_reason` and `error` are cleared first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing besides the states and the moves' approvals.
+    Nothing,
+    /// The reason is kept.
+    Reject {
+        /// Why.
+        reason: String,
+    },
+    /// The one message gets new content, with source `edited`, nothing reused, no approvals.
+    Edit {
+        /// Id of the new content.
+        content_id: ContentId,
+        /// The new content.
+        content: Content,
+    },
+    /// The messages are queued for generation, to be taken up at once, with no attempt failed.
+    Queue,
+}
+
+/// A change of messages of the current run, decided on a campaign at one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageChange {
+    /// The campaign as the decision saw it. A store commits only while its version is the same.
+    pub campaign: Campaign,
+    /// Which messages.
+    pub selection: Selection,
+    /// From which states to which.
+    pub moves: Vec<Move>,
+    /// What comes with it.
+    pub effect: Effect,
+    /// Who makes the change.
+    pub user_id: UserId,
+    /// The audit entry; the store has it completed by [`MessageChange::applied`].
+    pub audit: AuditDraft,
+    /// The response to keep under an idempotency key, in the same transaction.
+    pub response: Option<IdempotentResponse>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// How many messages went from one status and source to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shift {
+    /// Status and source before.
+    pub from: (ReviewStatus, Source),
+    /// Status and source after.
+    pub to: (ReviewStatus, Source),
+    /// How many.
+    pub messages: u32,
+}
+
+/// What run and campaign are after a change, for the store to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The run.
+    pub run: Run,
+    /// The campaign's status.
+    pub campaign_status: CampaignStatus,
+    /// How many messages changed.
+    pub messages: u32,
+    /// The audit entry; `None` when nothing changed that is worth one.
+    pub audit: Option<AuditDraft>,
+}
+
+fn shifted(counts: MessageCounts, shifts: &[Shift]) -> Result<(MessageCounts, u32), StoreError> {
+    shifts.iter().try_fold((counts, 0), |(counts, messages), shift| {
+        Ok((counts.shift(shift.from, shift.to, shift.messages)?, messages + shift.messages))
+    })
+}
+
+impl MessageChange {
+    /// What run and campaign are after the store has moved the rows of the current run `run`,
+    /// still inside its transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the run's counts disagree with what moved.
+    pub fn applied(&self, run: Run, shifts: &[Shift]) -> Result<Applied, StoreError> {
+        let (counts, messages) = shifted(run.counts, shifts)?;
+        let run = run.recounted(counts, self.now, None);
+        let campaign_status = counts.campaign_status();
+        let audit = (messages > 0).then(|| {
+            self.audit
+                .clone()
+                .about(self.campaign.id, Some(run.number))
+                .moved(self.campaign.status, campaign_status)
+                .with("messages", messages)
+        });
+        Ok(Applied { run, campaign_status, messages, audit })
+    }
+}
+
+/// What run and campaign are after a worker's results were stored for messages of the current
+/// run `run`, still inside the store's transaction. `audit_id` is used when the results end the
+/// run's generation, which is one entry of the system; `last_error` is the error of the last
+/// message that was given up.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when the run's counts disagree with what moved.
+pub fn generated(
+    campaign: &Campaign,
+    run: Run,
+    shifts: &[Shift],
+    last_error: Option<&str>,
+    audit_id: AuditEntryId,
+    now: Timestamp,
+) -> Result<Applied, StoreError> {
+    let (counts, messages) = shifted(run.counts, shifts)?;
+    let run = run.recounted(counts, now, last_error);
+    let campaign_status = counts.campaign_status();
+    let action = match run.status {
+        _ if messages == 0 => None,
+        RunStatus::Completed => Some(AuditAction::RunCompleted),
+        RunStatus::Failed => Some(AuditAction::RunFailed),
+        RunStatus::Queued | RunStatus::Processing | RunStatus::Cancelled => None,
+    };
+    let audit = action.map(|action| {
+        AuditDraft::by_system(audit_id, campaign.account_id, action, now)
+            .about(campaign.id, Some(run.number))
+            .moved(campaign.status, campaign_status)
+            .with("failed", counts.failed)
+    });
+    Ok(Applied { run, campaign_status, messages, audit })
+}

@@ -1,0 +1,174 @@
+//! The domain's errors. `rerun-http` maps each to its answer in one place.
+
+use std::error::Error as StdError;
+
+use crate::campaign::CampaignStatus;
+use crate::message::ReviewStatus;
+
+/// Input that breaks a rule of its own, whatever the state of things.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(String);
+
+impl Invalid {
+    /// `reason` is a sentence for people: what is wrong, and where.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// What somebody wanted to do, for the message of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Start the first run of a draft.
+    Launch,
+    /// Publish every message of the current run.
+    Publish,
+    /// Take the current run back.
+    Cancel,
+    /// Queue the messages that failed.
+    Retry,
+    /// Pass a message one approval stage on.
+    Approve,
+    /// Reject a message.
+    Reject,
+    /// Replace a message's content by hand.
+    Edit,
+    /// Have a message generated anew.
+    Regenerate,
+    /// Store what a generator made, or that it could not.
+    Generate,
+}
+
+impl Action {
+    /// The word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Launch => "launch",
+            Self::Publish => "publish",
+            Self::Cancel => "cancel",
+            Self::Retry => "retry",
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::Edit => "edit",
+            Self::Regenerate => "regenerate",
+            Self::Generate => "generate",
+        }
+    }
+}
+
+/// An action that a status does not allow. It names both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalTransition {
+    /// The campaign's status does not allow it.
+    #[error("cannot {} a campaign that is `{}`", .action.as_str(), .status.as_str())]
+    Campaign {
+        /// The campaign's status.
+        status: CampaignStatus,
+        /// What was asked.
+        action: Action,
+    },
+    /// A message's review status does not allow it.
+    #[error("cannot {} a message that is `{}`", .action.as_str(), .status.as_str())]
+    Message {
+        /// The message's review status.
+        status: ReviewStatus,
+        /// What was asked.
+        action: Action,
+    },
+    /// The caller wrote the message's content, and the four-eyes rule is on.
+    #[error("cannot approve a message that you edited: another person must")]
+    OwnEdit,
+    /// The message belongs to a run that is not current, so it is read-only.
+    #[error("cannot {} a message of a past run: it is archived", .action.as_str())]
+    Archived {
+        /// What was asked.
+        action: Action,
+    },
+}
+
+/// Why a use case refused or failed. Every refusal left everything as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Required fields are absent, `null` or empty.
+    #[error("missing required fields: {}", .0.join(", "))]
+    MissingFields(Vec<&'static str>),
+    /// Input that breaks a rule of its own.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// No such campaign in this account.
+    #[error("campaign not found")]
+    CampaignNotFound,
+    /// No such customer group in this account.
+    #[error("customer group not found")]
+    CustomerGroupNotFound,
+    /// The campaign has no such run.
+    #[error("run not found")]
+    RunNotFound,
+    /// The campaign has no such message.
+    #[error("message not found")]
+    MessageNotFound,
+    /// Only a published campaign can be rerun.
+    #[error("a campaign that is `{}` cannot be rerun", .0.as_str())]
+    CampaignNotPublished(CampaignStatus),
+    /// The current run still has messages that are not published.
+    #[error("{0} messages of the current run are not published")]
+    MessagesNotPublished(u32),
+    /// The current run cannot be archived.
+    #[error("run {0} is current and cannot be archived")]
+    CurrentRunArchive(crate::ids::RunNumber),
+    /// The group has no customers, so a run would have no messages.
+    #[error("the customer group has no customers")]
+    EmptyCustomerGroup,
+    /// The group falls into more segments than the limit allows.
+    #[error("the customer group has more than {limit} segments by these fields")]
+    TooManySegments {
+        /// The largest number of segments that a run may have.
+        limit: u32,
+    },
+    /// The status does not allow the action.
+    #[error(transparent)]
+    IllegalTransition(#[from] IllegalTransition),
+    /// The idempotency key was used with another body.
+    #[error("this idempotency key was used for another request")]
+    IdempotencyKeyReused,
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The error behind a [`StoreError`], kept for the log.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why a store could not do what a port asks. Named by meaning, whatever the database is.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What the decision was made on has changed meanwhile: decide again from fresh state.
+    #[error("the state changed meanwhile")]
+    Conflict,
+    /// A row holds what the domain does not allow.
+    #[error("corrupt row: {0}")]
+    Corrupt(String),
+    /// The database cannot be reached or is too busy; the same call may go through later.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] Cause),
+    /// Any other failure.
+    #[error("the database failed")]
+    Backend(#[source] Cause),
+}
+
+impl StoreError {
+    /// A row that holds what the domain does not allow; `what` names table, column and value.
+    #[must_use]
+    pub fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+}

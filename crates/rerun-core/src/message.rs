@@ -1,0 +1,454 @@
+//! The message and its review.
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::Timestamp;
+use crate::campaign::{ApprovalStages, wire_enum};
+use crate::error::{Action, IllegalTransition, Invalid, StoreError};
+use crate::ids::{MessageId, RunNumber, UserId};
+use crate::segment::Segment;
+use crate::text;
+
+wire_enum! {
+    /// A message's `review_status`.
+    ReviewStatus {
+        /// A generator is to make it, or is at it.
+        Generating => "Generating",
+        /// Every attempt to make it failed.
+        GenerationFailed => "Generation failed",
+        /// It waits for a reviewer, at one approval stage.
+        PendingReview => "Pending review",
+        /// It has passed every stage.
+        Approved => "Approved",
+        /// A reviewer refused it.
+        Rejected => "Rejected",
+        /// It is published.
+        Published => "Published",
+    }
+}
+
+wire_enum! {
+    /// Where a message's content comes from.
+    Source {
+        /// A generator made it.
+        Generated => "generated",
+        /// It is the approved content of an earlier message.
+        Reused => "reused",
+        /// A person wrote it.
+        Edited => "edited",
+    }
+}
+
+/// A message's review status, with the stage that only a pending message has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageState {
+    /// See [`ReviewStatus::Generating`].
+    Generating,
+    /// See [`ReviewStatus::GenerationFailed`].
+    GenerationFailed,
+    /// See [`ReviewStatus::PendingReview`].
+    PendingReview {
+        /// Number of the stage that it waits for, from 0.
+        stage: u8,
+    },
+    /// See [`ReviewStatus::Approved`].
+    Approved,
+    /// See [`ReviewStatus::Rejected`].
+    Rejected,
+    /// See [`ReviewStatus::Published`].
+    Published,
+}
+
+/// What can happen to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageCommand {
+    /// A generator made its content.
+    Generated,
+    /// The last attempt to make it failed.
+    GenerationFailed,
+    /// Try again after failure.
+    Retry,
+    /// Pass one approval stage on.
+    Approve,
+    /// Refuse it.
+    Reject,
+    /// Replace its content by hand.
+    Edit,
+    /// Have it generated anew.
+    Regenerate,
+    /// Publish it with its run.
+    Publish,
+}
+
+impl MessageCommand {
+    /// Every command.
+    pub const ALL: [Self; 8] = [
+        Self::Generated,
+        Self::GenerationFailed,
+        Self::Retry,
+        Self::Approve,
+        Self::Reject,
+        Self::Edit,
+        Self::Regenerate,
+        Self::Publish,
+    ];
+
+    /// The action that a refusal names.
+    #[must_use]
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Generated | Self::GenerationFailed => Action::Generate,
+            Self::Retry => Action::Retry,
+            Self::Approve => Action::Approve,
+            Self::Reject => Action::Reject,
+            Self::Edit => Action::Edit,
+            Self::Regenerate => Action::Regenerate,
+            Self::Publish => Action::Publish,
+        }
+    }
+}
+
+impl MessageState {
+    /// The wire status.
+    #[must_use]
+    pub const fn status(self) -> ReviewStatus {
+        match self {
+            Self::Generating => ReviewStatus::Generating,
+            Self::GenerationFailed => ReviewStatus::GenerationFailed,
+            Self::PendingReview { .. } => ReviewStatus::PendingReview,
+            Self::Approved => ReviewStatus::Approved,
+            Self::Rejected => ReviewStatus::Rejected,
+            Self::Published => ReviewStatus::Published,
+        }
+    }
+
+    /// The number of the stage that it waits for.
+    #[must_use]
+    pub const fn stage(self) -> Option<u8> {
+        match self {
+            Self::PendingReview { stage } => Some(stage),
+            Self::Generating
+            | Self::GenerationFailed
+            | Self::Approved
+            | Self::Rejected
+            | Self::Published => None,
+        }
+    }
+
+    /// From the two columns that stores keep.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when a pending message has no stage or another has one.
+    pub fn from_columns(status: ReviewStatus, stage: Option<i16>) -> Result<Self, StoreError> {
+        let corrupt =
+            || StoreError::corrupt(format!("messages: `{status}` with approval stage {stage:?}"));
+        match (status, stage) {
+            (ReviewStatus::PendingReview, Some(stage)) => u8::try_from(stage)
+                .ok()
+                .map(|stage| Self::PendingReview { stage })
+                .ok_or_else(corrupt),
+            (ReviewStatus::Generating, None) => Ok(Self::Generating),
+            (ReviewStatus::GenerationFailed, None) => Ok(Self::GenerationFailed),
+            (ReviewStatus::Approved, None) => Ok(Self::Approved),
+            (ReviewStatus::Rejected, None) => Ok(Self::Rejected),
+            (ReviewStatus::Published, None) => Ok(Self::Published),
+            (ReviewStatus::PendingReview, None)
+            | (
+                ReviewStatus::Generating
+                | ReviewStatus::GenerationFailed
+                | ReviewStatus::Approved
+                | ReviewStatus::Rejected
+                | ReviewStatus::Published,
+                Some(_),
+            ) => Err(corrupt()),
+        }
+    }
+
+    /// Every state that a message of a campaign with these stages can have.
+    #[must_use]
+    pub fn all(stages: &ApprovalStages) -> Vec<Self> {
+        let pending = stages.numbers().map(|stage| Self::PendingReview { stage });
+        [Self::Generating, Self::GenerationFailed, Self::Approved, Self::Rejected, Self::Published]
+            .into_iter()
+            .chain(pending)
+            .collect()
+    }
+
+    /// The state after `command`: the whole table of a message's life.
+    ///
+    /// # Errors
+    /// [`IllegalTransition::Message`] naming the status and the action.
+    pub fn apply(
+        self,
+        command: MessageCommand,
+        stages: &ApprovalStages,
+    ) -> Result<Self, IllegalTransition> {
+        use MessageCommand as C;
+        let first = Self::PendingReview { stage: 0 };
+        match (self, command) {
+            (Self::Generating, C::Generated)
+            | (Self::PendingReview { .. } | Self::Approved | Self::Rejected, C::Edit) => Ok(first),
+            (Self::Generating, C::GenerationFailed) => Ok(Self::GenerationFailed),
+            (Self::GenerationFailed, C::Retry)
+            | (Self::PendingReview { .. } | Self::Approved | Self::Rejected, C::Regenerate) => {
+                Ok(Self::Generating)
+            }
+            (Self::PendingReview { stage }, C::Approve) => Ok(stages
+                .after(stage)
+                .map_or(Self::Approved, |stage| Self::PendingReview { stage })),
+            (Self::PendingReview { .. } | Self::Approved, C::Reject) => Ok(Self::Rejected),
+            (Self::Approved, C::Publish) => Ok(Self::Published),
+            (
+                Self::Generating,
+                C::Retry | C::Approve | C::Reject | C::Edit | C::Regenerate | C::Publish,
+            )
+            | (
+                Self::GenerationFailed,
+                C::Generated
+                | C::GenerationFailed
+                | C::Approve
+                | C::Reject
+                | C::Edit
+                | C::Regenerate
+                | C::Publish,
+            )
+            | (
+                Self::PendingReview { .. },
+                C::Generated | C::GenerationFailed | C::Retry | C::Publish,
+            )
+            | (Self::Approved, C::Generated | C::GenerationFailed | C::Retry | C::Approve)
+            | (
+                Self::Rejected,
+                C::Generated
+                | C::GenerationFailed
+                | C::Retry
+                | C::Approve
+                | C::Reject
+                | C::Publish,
+            )
+            | (
+                Self::Published,
+                C::Generated
+                | C::GenerationFailed
+                | C::Retry
+                | C::Approve
+                | C::Reject
+                | C::Edit
+                | C::Regenerate
+                | C::Publish,
+            ) => Err(IllegalTransition::Message {
+                status: self.status(),
+                action: command.action(),
+            }),
+        }
+    }
+}
+
+/// What a message says. Stored content never changes; an edit makes new content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Subject line.
+    pub subject: String,
+    /// Body.
+    pub body: String,
+}
+
+impl Content {
+    /// The longest subject, in characters.
+    pub const MAX_SUBJECT_LENGTH: usize = 1_000;
+    /// The longest body, in characters.
+    pub const MAX_BODY_LENGTH: usize = 200_000;
+
+    /// Whether it can be a message's content.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a blank subject or body, one that is too long, or a NUL character.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let parts = [
+            ("subject", &self.subject, Self::MAX_SUBJECT_LENGTH),
+            ("body", &self.body, Self::MAX_BODY_LENGTH),
+        ];
+        for (field, content, max) in parts {
+            text::check(field, content)?;
+            if content.trim().is_empty() {
+                return Err(Invalid::new(format!("`{field}` must not be blank")));
+            }
+            if content.chars().nth(max).is_some() {
+                return Err(Invalid::new(format!("`{field}` may have at most {max} characters")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The message whose content a reused one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReusedFrom {
+    /// That message.
+    pub message_id: MessageId,
+    /// Its run.
+    pub run_number: RunNumber,
+}
+
+/// One approval that a message's content has had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Name of the stage that was passed.
+    pub stage: String,
+    /// Who passed it.
+    pub user_id: UserId,
+    /// When.
+    #[serde(with = "crate::timestamp")]
+    pub approved_at: Timestamp,
+}
+
+/// The approvals of a message's content, oldest first. Kept as the JSON array in which they are
+/// stored and sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approvals(String);
+
+impl Approvals {
+    /// Takes back what a store kept. It is not parsed: a store is trusted with its own rows.
+    #[must_use]
+    pub const fn from_stored(json: String) -> Self {
+        Self(json)
+    }
+
+    /// The approvals one by one.
+    ///
+    /// # Errors
+    /// When a store gave back a text that is no such array.
+    pub fn to_vec(&self) -> Result<Vec<Approval>, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+}
+
+impl Serialize for Approvals {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// Where a message's content was made and who let it pass. A message that reuses content has
+/// the provenance of the message that it reuses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// The run in which the content was made.
+    pub run_number: RunNumber,
+    /// The stages that it has passed since.
+    pub approvals: Approvals,
+}
+
+/// The content for one segment in one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// Its run.
+    pub run_number: RunNumber,
+    /// The store's number of the segment within the campaign; orders a run's messages.
+    pub segment_no: i32,
+    /// Its segment, with the number of customers at the time the run was initiated.
+    pub segment: Segment,
+    /// What it says; `None` until it has been generated for the first time.
+    pub content: Option<Content>,
+    /// Where its review stands.
+    pub state: MessageState,
+    /// Where the content comes from.
+    pub source: Source,
+    /// The message that it reuses, while its source is [`Source::Reused`].
+    pub reused_from: Option<ReusedFrom>,
+    /// Where its content was made and who approved it; `None` while it has none.
+    pub provenance: Option<Provenance>,
+    /// When its run stopped being current; `None` while it is current.
+    pub archived_at: Option<Timestamp>,
+    /// Why it was rejected, while it is.
+    pub rejection_reason: Option<String>,
+    /// The last error, while generation has failed.
+    pub error: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed. Archiving is a fact of its run and no change of the message.
+    pub updated_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the contract's text says, state by state, for a campaign of two stages.
+    #[test]
+    fn every_state_answers_every_command() {
+        let stages = ApprovalStages::new(&["Draft", "Legal"]).unwrap();
+        let (first, second) =
+            (MessageState::PendingReview { stage: 0 }, MessageState::PendingReview { stage: 1 });
+        let allowed = [
+            (MessageState::Generating, MessageCommand::Generated, first),
+            (
+                MessageState::Generating,
+                MessageCommand::GenerationFailed,
+                MessageState::GenerationFailed,
+            ),
+            (MessageState::GenerationFailed, MessageCommand::Retry, MessageState::Generating),
+            (first, MessageCommand::Approve, second),
+            (second, MessageCommand::Approve, MessageState::Approved),
+            (first, MessageCommand::Reject, MessageState::Rejected),
+            (second, MessageCommand::Reject, MessageState::Rejected),
+            (MessageState::Approved, MessageCommand::Reject, MessageState::Rejected),
+            (first, MessageCommand::Edit, first),
+            (second, MessageCommand::Edit, first),
+            (MessageState::Approved, MessageCommand::Edit, first),
+            (MessageState::Rejected, MessageCommand::Edit, first),
+            (first, MessageCommand::Regenerate, MessageState::Generating),
+            (second, MessageCommand::Regenerate, MessageState::Generating),
+            (MessageState::Approved, MessageCommand::Regenerate, MessageState::Generating),
+            (MessageState::Rejected, MessageCommand::Regenerate, MessageState::Generating),
+            (MessageState::Approved, MessageCommand::Publish, MessageState::Published),
+        ];
+        for state in MessageState::all(&stages) {
+            for command in MessageCommand::ALL {
+                let expected = allowed
+                    .iter()
+                    .find(|(from, by, _)| (*from, *by) == (state, command))
+                    .map(|(_, _, to)| *to)
+                    .ok_or(IllegalTransition::Message {
+                        status: state.status(),
+                        action: command.action(),
+                    });
+                assert_eq!(state.apply(command, &stages), expected, "{state:?} {command:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_status_and_action() {
+        let refusal = MessageState::Published
+            .apply(MessageCommand::Edit, &ApprovalStages::default())
+            .unwrap_err();
+        assert_eq!(refusal.to_string(), "cannot edit a message that is `Published`");
+    }
+
+    #[test]
+    fn columns_that_contradict_each_other_are_corrupt() {
+        for state in MessageState::all(&ApprovalStages::new(&["a", "b"]).unwrap()) {
+            let stage = state.stage().map(i16::from);
+            assert_eq!(MessageState::from_columns(state.status(), stage).unwrap(), state);
+        }
+        assert!(MessageState::from_columns(ReviewStatus::PendingReview, None).is_err());
+        assert!(MessageState::from_columns(ReviewStatus::PendingReview, Some(-1)).is_err());
+        assert!(MessageState::from_columns(ReviewStatus::Approved, Some(0)).is_err());
+    }
+
+    #[test]
+    fn content_has_bounds() {
+        let content = |subject: &str, body: &str| {
+            Content { subject: subject.into(), body: body.into() }.check().map_err(|e| e.to_string())
+        };
+        assert_eq!(content("a", "b"), Ok(()));
+        assert!(content(" ", "b").unwrap_err().contains("`subject` must not be blank"));
+        assert!(content("a", "\0").unwrap_err().contains("NUL"));
+        assert!(content(&"a".repeat(1_001), "b").unwrap_err().contains("at most 1000"));
+    }
+}

@@ -1,0 +1,198 @@
+//! Paging by key: a page starts after the key of the last row of the page before, so that rows
+//! added meanwhile neither shift nor double one, and a deep page costs what the first one does.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::error::Invalid;
+use crate::ids::RunNumber;
+use crate::{Timestamp, ids};
+
+/// How many rows a page may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(u16);
+
+impl Limit {
+    /// The largest page.
+    pub const MAX: u16 = 10_000;
+
+    /// # Errors
+    /// [`Invalid`] outside 1 to [`Limit::MAX`].
+    pub fn new(limit: i64) -> Result<Self, Invalid> {
+        u16::try_from(limit).ok().filter(|n| (1..=Self::MAX).contains(n)).map(Self).ok_or_else(
+            || Invalid::new(format!("`limit` must be from 1 to {}, not {limit}", Self::MAX)),
+        )
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(1000)
+    }
+}
+
+/// Which page of a list is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest<K> {
+    /// The most rows to answer.
+    pub limit: Limit,
+    /// The key of the last row seen; `None` for the first page.
+    pub after: Option<K>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, K> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<K>,
+}
+
+impl<T, K> Page<T, K> {
+    /// Makes a page of rows that were read with one more than the limit: the extra row only
+    /// tells that there is a next page.
+    #[must_use]
+    pub fn from_surplus(mut rows: Vec<T>, limit: Limit, key: impl Fn(&T) -> K) -> Self {
+        let limit = usize::from(limit.get());
+        let next = if rows.len() > limit {
+            rows.truncate(limit);
+            rows.last().map(key)
+        } else {
+            None
+        };
+        Self { items: rows, next }
+    }
+
+    /// The same page with each row turned into something else.
+    #[must_use]
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U, K> {
+        Page { items: self.items.into_iter().map(f).collect(), next: self.next }
+    }
+}
+
+/// Place of a row in a list that is sorted by creation, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct CreatedKey {
+    /// When the row was made.
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    pub created_at: Timestamp,
+    /// Its id, which tells rows of one millisecond apart.
+    pub id: uuid::Uuid,
+}
+
+/// Place of a message among the messages of a campaign: newest run first, then by the number
+/// that its segment has in the campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct MessageKey {
+    /// The message's run.
+    pub run_number: RunNumber,
+    /// The store's number of the segment within the campaign.
+    pub segment_no: i32,
+}
+
+/// Place of an audit entry: its number in the account's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct AuditKey(pub i64);
+
+/// The list that a cursor belongs to. A cursor is good for its own list only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CursorScope<'a> {
+    /// Name of the list.
+    pub list: &'static str,
+    /// The account that lists.
+    pub account: ids::AccountId,
+    /// What else the list was narrowed by: the campaign, a filter.
+    pub narrowed_by: &'a str,
+}
+
+impl CursorScope<'_> {
+    fn seal(&self, key: &[u8]) -> [u8; 4] {
+        let mut hash = Sha256::new_with_prefix("rerun.cursor.1");
+        for part in [self.list.as_bytes(), self.account.as_uuid().as_bytes(), self.narrowed_by.as_bytes(), key] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
+        [a, b, c, d]
+    }
+
+    /// The opaque text for a key.
+    ///
+    /// # Errors
+    /// When the key has no JSON form, which none of this crate's keys is without.
+    pub fn encode<K: Serialize>(&self, key: &K) -> Result<String, serde_json::Error> {
+        let mut bytes = serde_json::to_vec(key)?;
+        bytes.splice(0..0, self.seal(&bytes));
+        Ok(hex::encode(bytes))
+    }
+
+    /// The key behind a text that [`CursorScope::encode`] made for the same list.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other text: a damaged cursor, or one of another list.
+    pub fn decode<K: DeserializeOwned>(&self, cursor: &str) -> Result<K, Invalid> {
+        let bytes = hex::decode(cursor).unwrap_or_default();
+        match bytes.split_at_checked(4) {
+            Some((seal, key)) if seal == self.seal(key) => serde_json::from_slice(key).ok(),
+            _ => None,
+        }
+        .ok_or_else(|| Invalid::new("`cursor` is damaged, or belongs to another list"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scope(narrowed_by: &str) -> CursorScope<'_> {
+        CursorScope { list: "messages", account: ids::AccountId::new(uuid::Uuid::nil()), narrowed_by }
+    }
+
+    #[test]
+    fn a_cursor_is_good_for_its_own_list_only() {
+        let key = MessageKey { run_number: RunNumber::FIRST, segment_no: 7 };
+        let cursor = scope("one").encode(&key).unwrap();
+        assert_eq!(scope("one").decode::<MessageKey>(&cursor), Ok(key));
+        assert!(scope("two").decode::<MessageKey>(&cursor).is_err());
+        for at in 0..cursor.len() {
+            let mut damaged = cursor.clone().into_bytes();
+            damaged[at] = if damaged[at] == b'0' { b'1' } else { b'0' };
+            let damaged = String::from_utf8(damaged).unwrap();
+            assert!(scope("one").decode::<MessageKey>(&damaged).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn limits_have_bounds() {
+        for bad in [0, -1, 10_001, i64::MAX] {
+            assert!(Limit::new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Limit::new(10_000).unwrap().get(), 10_000);
+    }
+
+    #[test]
+    fn a_surplus_row_tells_of_a_next_page() {
+        let limit = Limit::new(2).unwrap();
+        let page = Page::from_surplus(vec![1, 2, 3], limit, |n| *n);
+        assert_eq!((page.items, page.next), (vec![1, 2], Some(2)));
+        let page = Page::from_surplus(vec![1, 2], limit, |n| *n);
+        assert_eq!((page.items, page.next), (vec![1, 2], None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_decoding_panic(text in any::<String>()) {
+            prop_assert!(scope("").decode::<AuditKey>(&text).is_err());
+        }
+    }
+}

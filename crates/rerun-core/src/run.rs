@@ -1,0 +1,286 @@
+//! The run, its message counts, and the statuses that follow from them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::campaign::{CampaignStatus, wire_enum};
+use crate::error::StoreError;
+use crate::ids::{CustomerGroupId, JobId, RunNumber, UserId};
+use crate::message::{ReviewStatus, Source};
+
+wire_enum! {
+    /// Where a run's generation stands.
+    RunStatus {
+        /// No worker has begun.
+        Queued => "Queued",
+        /// Messages are being generated.
+        Processing => "Processing",
+        /// Every message has content.
+        Completed => "Completed",
+        /// Generation ended and at least one message could not be made.
+        Failed => "Failed",
+        /// The run was taken back before it was published.
+        Cancelled => "Cancelled",
+    }
+}
+
+impl RunStatus {
+    /// Whether the run has come to an end, so that `completed_at` is set.
+    #[must_use]
+    pub const fn is_ended(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Cancelled => true,
+            Self::Queued | Self::Processing => false,
+        }
+    }
+}
+
+/// How many messages of a run have which review status, and which source. Each message counts
+/// once in either group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MessageCounts {
+    /// Source `reused`.
+    pub reused: u32,
+    /// Source `generated`.
+    pub generated: u32,
+    /// Source `edited`.
+    pub edited: u32,
+    /// Status `Generating`.
+    pub generating: u32,
+    /// Status `Generation failed`.
+    pub failed: u32,
+    /// Status `Pending review`.
+    pub pending: u32,
+    /// Status `Approved`.
+    pub approved: u32,
+    /// Status `Rejected`.
+    pub rejected: u32,
+    /// Status `Published`.
+    pub published: u32,
+}
+
+impl MessageCounts {
+    fn of_status(&mut self, status: ReviewStatus) -> &mut u32 {
+        match status {
+            ReviewStatus::Generating => &mut self.generating,
+            ReviewStatus::GenerationFailed => &mut self.failed,
+            ReviewStatus::PendingReview => &mut self.pending,
+            ReviewStatus::Approved => &mut self.approved,
+            ReviewStatus::Rejected => &mut self.rejected,
+            ReviewStatus::Published => &mut self.published,
+        }
+    }
+
+    fn of_source(&mut self, source: Source) -> &mut u32 {
+        match source {
+            Source::Generated => &mut self.generated,
+            Source::Reused => &mut self.reused,
+            Source::Edited => &mut self.edited,
+        }
+    }
+
+    /// All messages.
+    #[must_use]
+    pub const fn total(&self) -> u32 {
+        self.generating
+            + self.failed
+            + self.pending
+            + self.approved
+            + self.rejected
+            + self.published
+    }
+
+    /// Messages that are not published.
+    #[must_use]
+    pub const fn unpublished(&self) -> u32 {
+        self.total() - self.published
+    }
+
+    /// Counts `n` messages that are new.
+    #[must_use]
+    pub fn add(mut self, status: ReviewStatus, source: Source, n: u32) -> Self {
+        *self.of_status(status) += n;
+        *self.of_source(source) += n;
+        self
+    }
+
+    /// Counts `n` messages over, from one status and source to another.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when fewer than `n` were counted there.
+    pub fn shift(
+        mut self,
+        from: (ReviewStatus, Source),
+        to: (ReviewStatus, Source),
+        n: u32,
+    ) -> Result<Self, StoreError> {
+        let corrupt = || StoreError::corrupt(format!("runs: fewer than {n} messages {from:?}"));
+        let status = self.of_status(from.0);
+        *status = status.checked_sub(n).ok_or_else(corrupt)?;
+        let source = self.of_source(from.1);
+        *source = source.checked_sub(n).ok_or_else(corrupt)?;
+        Ok(self.add(to.0, to.1, n))
+    }
+
+    /// The status of a campaign whose current run has these counts. That it is derived makes
+    /// `Published` mean that every message is published, and `Ready to publish` that every one
+    /// is approved.
+    #[must_use]
+    pub const fn campaign_status(&self) -> CampaignStatus {
+        if self.generating > 0 {
+            CampaignStatus::Processing
+        } else if self.failed > 0 {
+            CampaignStatus::GenerationFailed
+        } else if self.unpublished() == 0 {
+            CampaignStatus::Published
+        } else if self.approved == self.total() {
+            CampaignStatus::ReadyToPublish
+        } else {
+            CampaignStatus::ReadyForReview
+        }
+    }
+}
+
+/// How the segments of a run's group split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentCounts {
+    /// All segments: `matched + new`.
+    pub total: u32,
+    /// Segments that reuse an approved message.
+    pub matched: u32,
+    /// Segments that need a new one.
+    pub new: u32,
+}
+
+/// The group that a run was made for, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunGroup {
+    /// The group.
+    pub id: CustomerGroupId,
+    /// Its name.
+    pub name: String,
+}
+
+/// One numbered execution of a campaign against one customer group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its number.
+    pub number: RunNumber,
+    /// Its job; `None` for a run that was brought in from elsewhere.
+    pub job_uid: Option<JobId>,
+    /// Where its generation stands.
+    pub status: RunStatus,
+    /// Whether the entry stands for messages that came without a run record.
+    pub synthesised: bool,
+    /// The group that it was made for.
+    pub group: RunGroup,
+    /// The group's customers at that time.
+    pub customer_count: i64,
+    /// How the group's segments split.
+    pub segments: SegmentCounts,
+    /// How many messages have which status and source.
+    pub counts: MessageCounts,
+    /// The campaign status that the run leads to without failures: `Ready for review` with new
+    /// segments, else `Ready to publish`.
+    pub resulting_status: CampaignStatus,
+    /// Who initiated it; `None` for a run that was brought in from elsewhere.
+    pub initiated_by: Option<UserId>,
+    /// The run that was current before and becomes current again if this one is cancelled.
+    pub previous_run: Option<RunNumber>,
+    /// How many messages failed and why the last did.
+    pub error: Option<String>,
+    /// The reason that was given when it was cancelled.
+    pub cancel_reason: Option<String>,
+    /// When it was initiated.
+    pub started_at: Timestamp,
+    /// Set exactly when the status is `Completed`, `Failed` or `Cancelled`.
+    pub completed_at: Option<Timestamp>,
+    /// When it stopped being current; `None` while it is current.
+    pub archived_at: Option<Timestamp>,
+}
+
+impl Run {
+    /// The run with its messages counted anew at `now`: status, `completed_at` and `error`
+    /// follow from the counts. `last_error` is the last generation error among the messages.
+    #[must_use]
+    pub fn recounted(mut self, counts: MessageCounts, now: Timestamp, last_error: Option<&str>) -> Self {
+        self.counts = counts;
+        if counts.generating > 0 {
+            // A run that had ended has messages to generate again: a retry, or a regeneration.
+            if self.status.is_ended() {
+                self.status = RunStatus::Processing;
+                self.completed_at = None;
+                self.error = None;
+            }
+        } else if !self.status.is_ended() {
+            self.completed_at = Some(now.max(self.started_at));
+            if counts.failed > 0 {
+                self.status = RunStatus::Failed;
+                self.error = Some(failure_text(counts.failed, last_error));
+            } else {
+                self.status = RunStatus::Completed;
+                self.error = None;
+            }
+        }
+        self
+    }
+
+    /// The run as it stays in the history after it was taken back at `now`.
+    #[must_use]
+    pub fn cancelled(mut self, now: Timestamp, reason: Option<String>) -> Self {
+        let now = now.max(self.started_at);
+        self.status = RunStatus::Cancelled;
+        self.completed_at = Some(now);
+        self.archived_at = Some(now);
+        self.cancel_reason = reason;
+        self
+    }
+
+    /// How many of its messages are archived: all or none, since archiving is a fact of the run.
+    #[must_use]
+    pub const fn archived(&self) -> u32 {
+        if self.archived_at.is_some() { self.counts.total() } else { 0 }
+    }
+}
+
+fn failure_text(failed: u32, last_error: Option<&str>) -> String {
+    let messages = if failed == 1 { "message" } else { "messages" };
+    match last_error {
+        Some(error) => format!("{failed} {messages} could not be generated; the last error: {error}"),
+        None => format!("{failed} {messages} could not be generated"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(generating: u32, failed: u32, pending: u32, approved: u32, published: u32) -> MessageCounts {
+        MessageCounts { generating, failed, pending, approved, published, ..MessageCounts::default() }
+    }
+
+    #[test]
+    fn the_campaigns_status_follows_from_the_messages() {
+        use CampaignStatus as S;
+        for (counts, status) in [
+            (counts(1, 1, 1, 1, 0), S::Processing),
+            (counts(0, 1, 1, 1, 0), S::GenerationFailed),
+            (counts(0, 0, 1, 1, 0), S::ReadyForReview),
+            (MessageCounts { rejected: 1, ..counts(0, 0, 0, 1, 0) }, S::ReadyForReview),
+            (counts(0, 0, 0, 2, 0), S::ReadyToPublish),
+            (counts(0, 0, 0, 0, 2), S::Published),
+        ] {
+            assert_eq!(counts.campaign_status(), status, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn shifting_more_than_was_counted_is_corrupt() {
+        let counts = MessageCounts::default().add(ReviewStatus::Approved, Source::Reused, 2);
+        let from = (ReviewStatus::Approved, Source::Reused);
+        let to = (ReviewStatus::PendingReview, Source::Edited);
+        let moved = counts.shift(from, to, 1).unwrap();
+        assert_eq!((moved.approved, moved.pending, moved.reused, moved.edited), (1, 1, 1, 1));
+        assert!(counts.shift(from, to, 3).is_err());
+    }
+}

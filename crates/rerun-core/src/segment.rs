@@ -1,0 +1,337 @@
+//! Segments of a customer group and the key that names them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::error::Invalid;
+use crate::text;
+
+/// The column of an import that holds a customer's external reference; no profile field.
+pub const CUSTOMER_REF: &str = "customer_ref";
+
+/// A campaign's segmentation: 1 to 8 distinct profile field names, in the order they were listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SegmentBy(Vec<String>);
+
+impl SegmentBy {
+    /// The largest number of fields.
+    pub const MAX_FIELDS: usize = 8;
+    /// The longest field name, in characters.
+    pub const MAX_FIELD_LENGTH: usize = 255;
+
+    /// Takes field names as people give them; they are normalised like profile values.
+    ///
+    /// # Errors
+    /// [`Invalid`] when there are none or more than eight, one is blank or too long, one is
+    /// named twice, or one is the column [`CUSTOMER_REF`].
+    pub fn new<S: AsRef<str>>(names: &[S]) -> Result<Self, Invalid> {
+        if names.is_empty() || names.len() > Self::MAX_FIELDS {
+            return Err(Invalid::new(format!(
+                "`segment_by` takes 1 to {} field names, not {}",
+                Self::MAX_FIELDS,
+                names.len()
+            )));
+        }
+        let mut fields: Vec<String> = Vec::with_capacity(names.len());
+        for name in names {
+            let name = text::name("segment_by", name.as_ref(), Self::MAX_FIELD_LENGTH)?;
+            if name == CUSTOMER_REF {
+                return Err(Invalid::new(format!(
+                    "`segment_by` names `{CUSTOMER_REF}`, which is not a profile field"
+                )));
+            }
+            if fields.contains(&name) {
+                return Err(Invalid::new(format!("`segment_by` names `{name}` twice")));
+            }
+            fields.push(name);
+        }
+        Ok(Self(fields))
+    }
+
+    /// The names in the order they were listed.
+    #[must_use]
+    pub fn fields(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The names sorted by their bytes: the order in which keys, attributes and stored counts
+    /// are made, so that the order of listing makes no difference.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// One text for the set of names, equal exactly when the sets are: the sorted names as a
+    /// JSON array. Stores keep segment counts under it.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        serde_json::json!(self.sorted()).to_string()
+    }
+}
+
+/// The stable, opaque name of a segment: 32 bytes, written as 64 hexadecimal digits.
+///
+/// Two keys are equal exactly when the field names and values are equal, in whatever order the
+/// fields were listed: the key is the SHA-256 of an encoding that gives every name and value with
+/// its length, so that no character in them can imitate a separator.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentKey([u8; 32]);
+
+impl SegmentKey {
+    /// The key of the segment with these values. `pairs` are field name and normalised value,
+    /// sorted by name as [`SegmentBy::sorted`] gives them.
+    #[must_use]
+    pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        fn part(hash: &mut Sha256, text: &str) {
+            // usize is at most 64 bits on every supported target.
+            let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+            hash.update(length.to_be_bytes());
+            hash.update(text);
+        }
+        let mut hash = Sha256::new_with_prefix("rerun.segment.1");
+        for (name, value) in pairs {
+            part(&mut hash, name);
+            match value {
+                None => hash.update([0]),
+                Some(value) => {
+                    hash.update([1]);
+                    part(&mut hash, value);
+                }
+            }
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// The key from its bytes, as a store keeps them. `None` unless there are 32.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SegmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for SegmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SegmentKey({self})")
+    }
+}
+
+impl Serialize for SegmentKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A segment's field values, `None` where customers have none. Kept as the JSON object in which
+/// they are stored and sent, its fields sorted by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes(String);
+
+impl Attributes {
+    /// From field name and value, in the order given.
+    #[must_use]
+    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        use fmt::Write;
+        let mut json = String::from("{");
+        for (index, (name, value)) in pairs.into_iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let (name, value) = (serde_json::json!(name), serde_json::json!(value));
+            // Writing to a String cannot fail.
+            let _ = write!(json, "{comma}{name}:{value}");
+        }
+        json.push('}');
+        Self(json)
+    }
+
+    /// Takes back what [`Attributes::as_json`] gave, as a store kept it. It is not parsed: a
+    /// store is trusted with its own rows.
+    #[must_use]
+    pub const fn from_stored(json: String) -> Self {
+        Self(json)
+    }
+
+    /// The JSON object.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    /// The values by field name.
+    ///
+    /// # Errors
+    /// When a store gave back a text that is no such object.
+    pub fn to_map(&self) -> Result<BTreeMap<String, Option<String>>, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+}
+
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// One distinct combination of the segmentation fields' values in a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Segment {
+    /// Its stable name.
+    pub key: SegmentKey,
+    /// The values.
+    pub attributes: Attributes,
+    /// How many customers of the group have them.
+    pub customer_count: i64,
+}
+
+impl Segment {
+    /// The segment of `customer_count` customers with these values. `pairs` as for
+    /// [`SegmentKey::of`].
+    #[must_use]
+    pub fn new(pairs: &[(&str, Option<&str>)], customer_count: i64) -> Self {
+        Self {
+            key: SegmentKey::of(pairs.iter().copied()),
+            attributes: Attributes::new(pairs.iter().copied()),
+            customer_count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::btree_map;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Values = BTreeMap<String, Option<String>>;
+
+    fn key(values: &Values) -> SegmentKey {
+        SegmentKey::of(values.iter().map(|(name, value)| (name.as_str(), value.as_deref())))
+    }
+
+    /// Text of the characters that break naive keys: separators, quotes, digits of lengths,
+    /// controls, emoji, and the same letter composed and decomposed.
+    fn nasty() -> impl Strategy<Value = String> {
+        let parts = prop::sample::select(vec![
+            "a", "b", "1", "0", "|", ":", ";", ",", "=", "\"", "'", "\\", "/", "{", "}", "[",
+            "]", "null", "\u{1}", "\u{1f}", "\n", "\u{7f}", "😀", "👩‍👩‍👧", "é", "e\u{301}", "\u{212b}",
+            "Å", "ﬁ", " ",
+        ]);
+        prop_oneof![
+            prop::collection::vec(parts, 0..6).prop_map(|parts| parts.concat()),
+            any::<String>(),
+        ]
+    }
+
+    fn normal(values: Values) -> Values {
+        values
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let name = text::normalise(&name)?.into_owned();
+                let value = value.and_then(|v| text::normalise(&v).map(Into::into));
+                Some((name, value))
+            })
+            .collect()
+    }
+
+    fn values() -> impl Strategy<Value = Values> {
+        btree_map(nasty(), option::of(nasty()), 1..4).prop_map(normal)
+    }
+
+    /// A pair that is often nearly equal: one value changed, moved or split differently.
+    fn pair() -> impl Strategy<Value = (Values, Values)> {
+        (values(), values(), nasty(), 0..4_u8).prop_map(|(one, other, text, how)| {
+            let mut near = one.clone();
+            let first = near.keys().next().cloned();
+            match (how, first) {
+                (0, Some(first)) => {
+                    near.insert(first, text::normalise(&text).map(Into::into));
+                    (one, near)
+                }
+                (1, Some(first)) => {
+                    let value = near.remove(&first).flatten();
+                    near.insert(first.clone() + value.as_deref().unwrap_or_default(), None);
+                    (one, normal(near))
+                }
+                (2, Some(_)) => (one, near),
+                _ => (one, other),
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn keys_are_equal_exactly_when_fields_and_values_are((one, other) in pair()) {
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+        }
+
+        #[test]
+        fn listing_order_makes_no_difference(names in prop::collection::btree_set("[a-z]{1,3}", 1..8)) {
+            let listed: Vec<String> = names.iter().rev().cloned().collect();
+            let forward: Vec<String> = names.into_iter().collect();
+            let (one, other) = (SegmentBy::new(&forward).unwrap(), SegmentBy::new(&listed).unwrap());
+            prop_assert_eq!(one.sorted(), other.sorted());
+            prop_assert_eq!(one.canonical(), other.canonical());
+        }
+
+        #[test]
+        fn attributes_come_back_as_they_went_in(values in values()) {
+            let pairs = values.iter().map(|(n, v)| (n.as_str(), v.as_deref()));
+            let attributes = Attributes::new(pairs);
+            prop_assert_eq!(attributes.to_map().unwrap(), values.clone());
+            let sent = serde_json::to_value(&attributes).unwrap();
+            prop_assert_eq!(sent, serde_json::to_value(&values).unwrap());
+        }
+    }
+
+    #[test]
+    fn missing_differs_from_every_text() {
+        let with = |value| SegmentKey::of([("tier", value)]);
+        assert_ne!(with(None), with(Some("")));
+        assert_ne!(with(None), with(Some("null")));
+        assert_eq!(with(None).to_string().len(), 64);
+        assert_eq!(SegmentKey::from_bytes(with(None).as_bytes()), Some(with(None)));
+        assert_eq!(SegmentKey::from_bytes(&[1, 2]), None);
+    }
+
+    #[test]
+    fn a_key_never_changes_between_versions() {
+        let key = SegmentKey::of([("country", Some("DE")), ("tier", None)]);
+        assert_eq!(
+            key.to_string(),
+            "e5018b8dd5f55e94f7456a461205f962be6f6d1256471e85681d24c46f6c3e6f",
+        );
+    }
+
+    #[test]
+    fn bad_segmentations_say_why() {
+        let said = |names: &[&str]| SegmentBy::new(names).unwrap_err().to_string();
+        assert!(said(&[]).contains("1 to 8"));
+        assert!(said(&["a"; 9]).contains("not 9"));
+        assert!(said(&["a", " "]).contains("blank"));
+        assert!(said(&["e\u{301}", "é"]).contains("twice"));
+        assert!(said(&["customer_ref"]).contains("not a profile field"));
+        assert!(said(&["x\0"]).contains("NUL"));
+    }
+}

@@ -1,0 +1,74 @@
+//! How points in time are written: RFC 3339, UTC, milliseconds, as in
+//! `2026-11-23T09:00:00.000Z`. For `#[serde(with = "rerun_core::timestamp")]`.
+
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use serde::{Deserialize, Deserializer, Serializer, de};
+
+use crate::Timestamp;
+
+/// The text of a point in time.
+#[must_use]
+pub fn format(at: Timestamp) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A point in time cut to whole milliseconds, for implementations of the clock port.
+#[must_use]
+pub fn truncate(at: Timestamp) -> Timestamp {
+    at.trunc_subsecs(3)
+}
+
+/// Writes one.
+///
+/// # Errors
+/// What the serializer answers.
+pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&at.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+}
+
+/// Reads one.
+///
+/// # Errors
+/// For a text that is no RFC 3339 date and time.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    DateTime::parse_from_rfc3339(&text).map(|at| at.with_timezone(&Utc)).map_err(de::Error::custom)
+}
+
+/// The same for a point in time that may be missing.
+pub mod option {
+    use serde::Serializer;
+
+    use crate::Timestamp;
+
+    /// Writes one, or `null`.
+    ///
+    /// # Errors
+    /// What the serializer answers.
+    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        match at {
+            Some(at) => super::serialize(at, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_always() {
+        let at = DateTime::from_timestamp_millis(1_795_424_400_000).unwrap();
+        assert_eq!(format(at), "2026-11-23T09:00:00.000Z");
+        let json = serde_json::to_value(Wrapped { at }).unwrap();
+        assert_eq!(json, serde_json::json!({ "at": "2026-11-23T09:00:00.000Z" }));
+        assert_eq!(serde_json::from_value::<Wrapped>(json).unwrap().at, at);
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Wrapped {
+        #[serde(with = "crate::timestamp")]
+        at: Timestamp,
+    }
+}

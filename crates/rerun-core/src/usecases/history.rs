@@ -1,0 +1,117 @@
+use std::sync::Arc;
+
+use super::{Listed, PageQuery, listed};
+use crate::audit::Caller;
+use crate::campaign::Campaign;
+use crate::error::Error;
+use crate::ids::{CampaignId, MessageId, RunNumber};
+use crate::message::Message;
+use crate::page::CursorScope;
+use crate::ports::{DiffCounts, DiffItem, HistoryStore, MessageSelection};
+use crate::run::Run;
+
+/// What campaigns have been through.
+#[derive(Clone)]
+pub struct Histories {
+    store: Arc<dyn HistoryStore>,
+}
+
+impl Histories {
+    /// Over this port.
+    #[must_use]
+    pub fn new(store: Arc<dyn HistoryStore>) -> Self {
+        Self { store }
+    }
+
+    /// The campaign's runs, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::CampaignNotFound`];
+    /// [`Error::Store`].
+    pub async fn runs(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        page: &PageQuery,
+    ) -> Result<(Campaign, Listed<Run>), Error> {
+        let narrowed_by = campaign.to_string();
+        let scope = CursorScope {
+            list: "runs",
+            account: caller.account_id,
+            narrowed_by: &narrowed_by,
+        };
+        let found = self.store.history(caller.account_id, campaign, page.resolve(scope)?).await?;
+        let history = found.ok_or(Error::CampaignNotFound)?;
+        Ok((history.campaign, listed(history.runs, scope)?))
+    }
+
+    /// The campaign's messages: of the current run, of one run, or of every run, newest run
+    /// first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::CampaignNotFound`];
+    /// [`Error::RunNotFound`]; [`Error::Store`].
+    pub async fn messages(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        page: &PageQuery,
+    ) -> Result<(Campaign, Listed<Message>), Error> {
+        let narrowed_by = format!("{campaign} {selection:?}");
+        let scope = CursorScope {
+            list: "messages",
+            account: caller.account_id,
+            narrowed_by: &narrowed_by,
+        };
+        let page = page.resolve(scope)?;
+        let found = self.store.messages(caller.account_id, campaign, selection, page).await?;
+        let list = found.ok_or(Error::CampaignNotFound)?;
+        if !list.run_exists {
+            return Err(Error::RunNotFound);
+        }
+        Ok((list.campaign, listed(list.messages, scope)?))
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// [`Error::MessageNotFound`], [`Error::Store`].
+    pub async fn message(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        message: MessageId,
+    ) -> Result<Message, Error> {
+        let found = self.store.find_message(caller.account_id, campaign, message).await?;
+        found.ok_or(Error::MessageNotFound)
+    }
+
+    /// Compares two runs segment by segment.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::CampaignNotFound`];
+    /// [`Error::RunNotFound`]; [`Error::Store`].
+    pub async fn diff(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        from: RunNumber,
+        to: RunNumber,
+        page: &PageQuery,
+    ) -> Result<(DiffCounts, Listed<DiffItem>), Error> {
+        let narrowed_by = format!("{campaign} {from} {to}");
+        let scope = CursorScope {
+            list: "diff",
+            account: caller.account_id,
+            narrowed_by: &narrowed_by,
+        };
+        let page = page.resolve(scope)?;
+        let found = self.store.diff(caller.account_id, campaign, from, to, page).await?;
+        let diff = found.ok_or(Error::CampaignNotFound)?;
+        if !diff.runs_exist {
+            return Err(Error::RunNotFound);
+        }
+        Ok((diff.counts, listed(diff.items, scope)?))
+    }
+}

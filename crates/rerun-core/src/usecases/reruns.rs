@@ -1,0 +1,479 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::idempotency::{self, Answered};
+use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
+use crate::Timestamp;
+use crate::audit::{AuditAction, Caller};
+use crate::campaign::CampaignStatus;
+use crate::error::{Action, Error, StoreError};
+use crate::group::CustomerGroup;
+use crate::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber};
+use crate::message::ReusedFrom;
+use crate::page::{CursorScope, Limit, Page};
+use crate::plan::{PlannedSegment, ReuseFrom, RunPlan};
+use crate::ports::{
+    CampaignContext, CancelRun, CandidateQuery, IdempotencyStore, RerunStore,
+    StartRun, WantedGroup,
+};
+use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
+use crate::segment::Segment;
+
+/// A rerun that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RerunRequest {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The new customer group; `None` when the given id cannot name one.
+    pub new_group: Option<CustomerGroupId>,
+    /// Where to look for messages to reuse.
+    pub reuse_from: ReuseFrom,
+}
+
+/// A run that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// The run's number.
+    pub run_number: RunNumber,
+    /// Its unique job.
+    pub job_uid: JobId,
+    /// `Queued`, or `Completed` when there was nothing to generate.
+    pub run_status: RunStatus,
+    /// The campaign's status now.
+    pub campaign_status: CampaignStatus,
+    /// The campaign's status when everything has been generated.
+    pub resulting_status: CampaignStatus,
+    /// The group.
+    pub customer_group: RunGroup,
+    /// Its customers.
+    pub customer_count: i64,
+    /// How its segments split.
+    pub segments: SegmentCounts,
+    /// How many messages of the previous run are archived now.
+    pub archived_messages: u32,
+    /// When.
+    #[serde(with = "crate::timestamp")]
+    pub started_at: Timestamp,
+    /// When it was completed; `None` while messages are to be generated.
+    #[serde(serialize_with = "crate::timestamp::option::serialize")]
+    pub completed_at: Option<Timestamp>,
+}
+
+/// What a rerun would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The group.
+    pub group: RunGroup,
+    /// Its customers.
+    pub customer_count: i64,
+    /// How its segments split.
+    pub segments: SegmentCounts,
+    /// The campaign's status when everything has been generated.
+    pub resulting_status: CampaignStatus,
+    /// A page of the segments, by key.
+    pub items: Listed<PreviewItem>,
+}
+
+/// One segment of a preview.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviewItem {
+    /// The segment.
+    pub segment: Segment,
+    /// The message that it would reuse; `None` for a new segment.
+    pub reuses: Option<ReusedFrom>,
+}
+
+/// A run that was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunCancelled {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// The cancelled run.
+    pub run_number: RunNumber,
+    /// The campaign's status now.
+    pub campaign_status: CampaignStatus,
+    /// The run that is current now.
+    pub current_run_number: Option<RunNumber>,
+}
+
+/// Starts runs and takes them back.
+#[derive(Clone)]
+pub struct Reruns {
+    store: Arc<dyn RerunStore>,
+    responses: Arc<dyn IdempotencyStore>,
+    stamps: Stamps,
+    settings: Settings,
+}
+
+impl Reruns {
+    /// Over these ports.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn RerunStore>,
+            responses: Arc<dyn IdempotencyStore>,
+        stamps: Stamps,
+        settings: Settings,
+    ) -> Self {
+        Self { store, responses, stamps, settings }
+    }
+
+    async fn context(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<CampaignContext, Error> {
+        let found = self.store.campaign_context(caller.account_id, campaign, group).await?;
+        found.ok_or(Error::CampaignNotFound)
+    }
+
+    /// The plan of a rerun, with what it was made on.
+    async fn plan(&self, caller: &Caller, request: RerunRequest) -> Result<Planned, Error> {
+        let wanted = request.new_group.map_or(WantedGroup::None, WantedGroup::Named);
+        let context = self.context(caller, request.campaign, wanted).await?;
+        let CampaignContext { campaign, current_run, group } = context;
+        let group = group.ok_or(Error::CustomerGroupNotFound)?;
+        campaign.check_rerun(current_run.as_ref())?;
+        let reuse = current_run
+            .as_ref()
+            .map(|run| (campaign.id, run.number, request.reuse_from));
+        let candidates = self
+            .store
+            .segment_candidates(CandidateQuery {
+                account_id: caller.account_id,
+                group_id: group.id,
+                segment_by: campaign.segment_by.clone(),
+                reuse,
+                limit: self.settings.max_segments,
+            })
+            .await?;
+        let plan = RunPlan::rerun(
+            &campaign,
+            current_run.as_ref(),
+            request.reuse_from,
+            &candidates.segments,
+            self.settings.max_segments,
+        )?;
+        Ok(Planned { campaign, group, group_version: candidates.group_version, plan })
+    }
+
+    async fn plan_launch(&self, caller: &Caller, campaign: CampaignId) -> Result<Planned, Error> {
+        let context = self.context(caller, campaign, WantedGroup::OfCampaign).await?;
+        let CampaignContext { campaign, group, .. } = context;
+        let group = group.ok_or(Error::CustomerGroupNotFound)?;
+        campaign.check(Action::Launch)?;
+        let candidates = self
+            .store
+            .segment_candidates(CandidateQuery {
+                account_id: caller.account_id,
+                group_id: group.id,
+                segment_by: campaign.segment_by.clone(),
+                reuse: None,
+                limit: self.settings.max_segments,
+            })
+            .await?;
+        let plan = RunPlan::launch(&campaign, &candidates.segments, self.settings.max_segments)?;
+        Ok(Planned { campaign, group, group_version: candidates.group_version, plan })
+    }
+
+    fn start(
+        &self,
+        caller: &Caller,
+        action: AuditAction,
+        planned: Planned,
+        key: Option<&crate::ports::IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<(StartRun, RunStarted), Error> {
+        let Planned { campaign, group, group_version, plan } = planned;
+        let job_uid = JobId::new(self.stamps.ids.next());
+        let counts = plan.counts();
+        let run = Run {
+            number: plan.run_number,
+            job_uid: Some(job_uid),
+            status: RunStatus::Queued,
+            synthesised: false,
+            group: RunGroup { id: group.id, name: group.name },
+            customer_count: plan.customer_count,
+            segments: plan.segments,
+            counts,
+            resulting_status: plan.resulting_status,
+            initiated_by: Some(caller.user_id),
+            previous_run: plan.previous_run,
+            error: None,
+            cancel_reason: None,
+            started_at: now,
+            completed_at: None,
+            archived_at: None,
+        }
+        .recounted(counts, now, None);
+        let campaign_status = counts.campaign_status();
+        let started = RunStarted {
+            campaign_id: campaign.id,
+            run_number: run.number,
+            job_uid,
+            run_status: run.status,
+            campaign_status,
+            resulting_status: run.resulting_status,
+            customer_group: run.group.clone(),
+            customer_count: run.customer_count,
+            segments: run.segments,
+            archived_messages: plan.archived_messages,
+            started_at: run.started_at,
+            completed_at: run.completed_at,
+        };
+        let audit = self
+            .stamps
+            .audit(caller, action, now)
+            .about(campaign.id, Some(run.number))
+            .moved(campaign.status, campaign_status)
+            .with("job_uid", job_uid.to_string())
+            .with("customer_group_id", group.id.to_string())
+            .with("matched", plan.segments.matched)
+            .with("new", plan.segments.new)
+            .with("archived_messages", plan.archived_messages);
+        let start = StartRun {
+            campaign,
+            group_version,
+            message_ids: plan.items.iter().map(|_| MessageId::new(self.stamps.ids.next())).collect(),
+            plan,
+            run,
+            initiated_ip: caller.ip,
+            audit,
+            response: idempotency::keep(key, &started)?,
+            now,
+        };
+        Ok((start, started))
+    }
+
+    /// Takes a published campaign to a new customer group, in one atomic step.
+    ///
+    /// # Errors
+    /// In this order: [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
+    /// [`Error::CampaignNotFound`]; [`Error::CustomerGroupNotFound`];
+    /// [`Error::CampaignNotPublished`]; [`Error::MessagesNotPublished`];
+    /// [`Error::EmptyCustomerGroup`]; [`Error::TooManySegments`]; [`Error::Store`].
+    pub async fn initiate(
+        &self,
+        caller: &Caller,
+        request: RerunRequest,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<RunStarted>, Error> {
+        let body = (request.campaign, request.new_group, request.reuse_from);
+        let key = idempotency::key("rerun.initiate", idempotency_key, &body)?;
+        let mut decisions = 0;
+        loop {
+            let now = self.stamps.clock.now();
+            if let Some(kept) = idempotency::kept(&self.responses, caller, key.as_ref(), now).await? {
+                return Ok(kept);
+            }
+            let attempt = async {
+                let planned = self.plan(caller, request).await?;
+                self.start(caller, AuditAction::RerunInitiated, planned, key.as_ref(), now)
+            };
+            if let Some(started) = self.commit(attempt.await, &mut decisions).await? {
+                return Ok(Answered::now(started));
+            }
+        }
+    }
+
+    /// Starts the first run of a draft, with every message to be generated.
+    ///
+    /// # Errors
+    /// In this order: [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
+    /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::EmptyCustomerGroup`];
+    /// [`Error::TooManySegments`]; [`Error::Store`].
+    pub async fn launch(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<RunStarted>, Error> {
+        let key = idempotency::key("campaign.launch", idempotency_key, &campaign)?;
+        let mut decisions = 0;
+        loop {
+            let now = self.stamps.clock.now();
+            if let Some(kept) = idempotency::kept(&self.responses, caller, key.as_ref(), now).await? {
+                return Ok(kept);
+            }
+            let attempt = async {
+                let planned = self.plan_launch(caller, campaign).await?;
+                self.start(caller, AuditAction::CampaignLaunched, planned, key.as_ref(), now)
+            };
+            if let Some(started) = self.commit(attempt.await, &mut decisions).await? {
+                return Ok(Answered::now(started));
+            }
+        }
+    }
+
+    /// `None` to decide again.
+    async fn commit(
+        &self,
+        attempt: Result<(StartRun, RunStarted), Error>,
+        decisions: &mut u32,
+    ) -> Result<Option<RunStarted>, Error> {
+        let committed = match attempt {
+            Ok((start, started)) => self.store.start_run(start).await.map(|()| started),
+            Err(Error::Store(error)) => Err(error),
+            Err(refusal) => return Err(refusal),
+        };
+        match committed {
+            Ok(started) => Ok(Some(started)),
+            Err(error) => decide_again(error, decisions).map(|()| None),
+        }
+    }
+
+    /// What [`Reruns::initiate`] would do now, with the same refusals. It changes nothing.
+    ///
+    /// # Errors
+    /// As [`Reruns::initiate`]; [`Error::Invalid`] for a limit or cursor that is none.
+    pub async fn preview(
+        &self,
+        caller: &Caller,
+        request: RerunRequest,
+        page: &PageQuery,
+    ) -> Result<Preview, Error> {
+        let narrowed_by = format!(
+            "{} {} {}",
+            request.campaign,
+            request.new_group.map(|id| id.to_string()).unwrap_or_default(),
+            request.reuse_from,
+        );
+        let scope = CursorScope {
+            list: "preview",
+            account: caller.account_id,
+            narrowed_by: &narrowed_by,
+        };
+        let page = page.resolve::<String>(scope)?;
+        let mut decisions = 0;
+        let Planned { campaign, group, plan, .. } = loop {
+            match self.plan(caller, request).await {
+                Ok(planned) => break planned,
+                Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
+                Err(refusal) => return Err(refusal),
+            }
+        };
+        let rows = preview_page(&plan, page.after.as_deref(), page.limit);
+        let keys = rows.items.iter().map(|item| item.key).collect();
+        let segments =
+            self.store.segments(caller.account_id, group.id, &campaign.segment_by, keys).await?;
+        let found = segments.into_iter().zip(&rows.items);
+        let items: Vec<PreviewItem> = found
+            .filter(|(segment, item)| segment.key == item.key)
+            .map(|(segment, item)| PreviewItem { segment, reuses: item.reuses })
+            .collect();
+        if items.len() != rows.items.len() {
+            // The group changed between planning and reading the page's attributes.
+            return Err(Error::Store(StoreError::Unavailable(
+                "the customer group changed while it was read".into(),
+            )));
+        }
+        Ok(Preview {
+            group: RunGroup { id: group.id, name: group.name },
+            customer_count: plan.customer_count,
+            segments: plan.segments,
+            resulting_status: plan.resulting_status,
+            items: listed(Page { items, next: rows.next }, scope)?,
+        })
+    }
+
+    /// Takes the current run back before it is published: the previous run is current again.
+    /// `reason` is kept on the run.
+    ///
+    /// # Errors
+    /// [`Error::CampaignNotFound`], [`Error::IllegalTransition`], [`Error::Invalid`] for a reason
+    /// that is too long, [`Error::Store`].
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        reason: Option<&str>,
+    ) -> Result<RunCancelled, Error> {
+        let reason = reason
+            .map(|reason| crate::text::name("reason", reason, super::MAX_REASON_LENGTH))
+            .transpose()?;
+        let mut decisions = 0;
+        loop {
+            let context = self.context(caller, campaign, WantedGroup::None).await?;
+            let CampaignContext { campaign, current_run, .. } = context;
+            campaign.check(Action::Cancel)?;
+            let run = current_run.ok_or_else(|| {
+                StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
+            })?;
+            let now = self.stamps.clock.now();
+            let run = run.cancelled(now, reason.clone());
+            // A run is only ever started from a published campaign, or from a draft.
+            let campaign_status = match run.previous_run {
+                Some(_) => CampaignStatus::Published,
+                None => CampaignStatus::Draft,
+            };
+            let mut audit = self
+                .stamps
+                .audit(caller, AuditAction::RerunCancelled, now)
+                .about(campaign.id, Some(run.number))
+                .moved(campaign.status, campaign_status);
+            if let Some(reason) = &reason {
+                audit = audit.with("reason", reason.as_str());
+            }
+            let cancelled = RunCancelled {
+                campaign_id: campaign.id,
+                run_number: run.number,
+                campaign_status,
+                current_run_number: run.previous_run,
+            };
+            let cancel = CancelRun { campaign, run, campaign_status, audit, now };
+            match self.store.cancel_run(cancel).await {
+                Ok(()) => return Ok(cancelled),
+                Err(error) => decide_again(error, &mut decisions)?,
+            }
+        }
+    }
+
+    /// Archives what is still active of a past run; answers how many messages that were.
+    ///
+    /// # Errors
+    /// [`Error::CampaignNotFound`], [`Error::RunNotFound`], [`Error::CurrentRunArchive`],
+    /// [`Error::Store`].
+    pub async fn archive(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        run: Option<RunNumber>,
+    ) -> Result<u32, Error> {
+        let mut decisions = 0;
+        loop {
+            let context = self.context(caller, campaign, WantedGroup::None).await?;
+            let run = run.ok_or(Error::RunNotFound)?;
+            if context.campaign.current_run == Some(run) {
+                return Err(Error::CurrentRunArchive(run));
+            }
+            let now = self.stamps.clock.now();
+            let audit = self
+                .stamps
+                .audit(caller, AuditAction::RerunArchived, now)
+                .about(campaign, Some(run));
+            match self.store.archive_run(caller.account_id, campaign, run, audit).await {
+                Ok(archived) => return archived.ok_or(Error::RunNotFound),
+                Err(error) => decide_again(error, &mut decisions)?,
+            }
+        }
+    }
+}
+
+struct Planned {
+    campaign: crate::campaign::Campaign,
+    group: CustomerGroup,
+    group_version: i64,
+    plan: RunPlan,
+}
+
+fn preview_page(plan: &RunPlan, after: Option<&str>, limit: Limit) -> Page<PlannedSegment, String> {
+    let start = after.map_or(0, |after| {
+        plan.items.partition_point(|item| item.key.to_string().as_str() <= after)
+    });
+    let take = usize::from(limit.get()) + 1;
+    let rows = plan.items.iter().skip(start).take(take).copied().collect();
+    Page::from_surplus(rows, limit, |item| item.key.to_string())
+}

@@ -152,7 +152,8 @@ impl AuditDraft {
     /// it.
     #[must_use]
     pub fn moved(self, before: CampaignStatus, after: CampaignStatus) -> Self {
-        self.with("before", before.as_str()).with("after", after.as_str())
+        self.with("before", before.as_str())
+            .with("after", after.as_str())
     }
 
     /// The entry with its place in the chain: after `head`.
@@ -189,7 +190,10 @@ pub struct ChainHead {
 
 impl ChainHead {
     /// The head of an account without entries.
-    pub const EMPTY: Self = Self { seq: 0, hash: [0; 32] };
+    pub const EMPTY: Self = Self {
+        seq: 0,
+        hash: [0; 32],
+    };
 }
 
 /// An entry of the audit log, as it is stored.
@@ -242,7 +246,10 @@ impl AuditEntry {
             self.details,
             self.created_at.timestamp_millis(),
         ]);
-        Sha256::new_with_prefix(previous).chain_update(fields.to_string()).finalize().into()
+        Sha256::new_with_prefix(previous)
+            .chain_update(fields.to_string())
+            .finalize()
+            .into()
     }
 }
 
@@ -285,7 +292,9 @@ pub struct ChainCheck {
 
 impl Default for ChainCheck {
     fn default() -> Self {
-        Self { head: ChainHead::EMPTY }
+        Self {
+            head: ChainHead::EMPTY,
+        }
     }
 }
 
@@ -297,12 +306,22 @@ impl ChainCheck {
     pub fn next(&mut self, entry: &AuditEntry) -> Result<(), ChainBreak> {
         let expected = self.head.seq + 1;
         if entry.seq != expected {
-            return Err(ChainBreak::Gap { expected, found: entry.seq, id: entry.id });
+            return Err(ChainBreak::Gap {
+                expected,
+                found: entry.seq,
+                id: entry.id,
+            });
         }
         if entry.hash != entry.hash_after(&self.head.hash) {
-            return Err(ChainBreak::Altered { seq: entry.seq, id: entry.id });
+            return Err(ChainBreak::Altered {
+                seq: entry.seq,
+                id: entry.id,
+            });
         }
-        self.head = ChainHead { seq: entry.seq, hash: entry.hash };
+        self.head = ChainHead {
+            seq: entry.seq,
+            hash: entry.hash,
+        };
         Ok(())
     }
 
@@ -314,7 +333,10 @@ impl ChainCheck {
         if self.head == *kept {
             Ok(kept.seq)
         } else {
-            Err(ChainBreak::Truncated { expected: kept.seq, found: self.head.seq })
+            Err(ChainBreak::Truncated {
+                expected: kept.seq,
+                found: self.head.seq,
+            })
         }
     }
 }

@@ -107,7 +107,9 @@ impl ApprovalStages {
         for name in names {
             let name = text::name("approval_stages", name.as_ref(), Self::MAX_NAME_LENGTH)?;
             if stages.contains(&name) {
-                return Err(Invalid::new(format!("`approval_stages` names `{name}` twice")));
+                return Err(Invalid::new(format!(
+                    "`approval_stages` names `{name}` twice"
+                )));
             }
             stages.push(name);
         }
@@ -189,7 +191,10 @@ impl Campaign {
         if allowed.contains(&self.status) {
             Ok(())
         } else {
-            Err(IllegalTransition::Campaign { status: self.status, action })
+            Err(IllegalTransition::Campaign {
+                status: self.status,
+                action,
+            })
         }
     }
 
@@ -217,7 +222,13 @@ impl Campaign {
             | Action::Regenerate
             | Action::Generate => self.allow(
                 action,
-                &[Processing, GenerationFailed, ReadyForReview, ReadyToPublish, Published],
+                &[
+                    Processing,
+                    GenerationFailed,
+                    ReadyForReview,
+                    ReadyToPublish,
+                    Published,
+                ],
             ),
         }
     }

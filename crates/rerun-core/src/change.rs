@@ -105,9 +105,14 @@ pub struct Applied {
 }
 
 fn shifted(counts: MessageCounts, shifts: &[Shift]) -> Result<(MessageCounts, u32), StoreError> {
-    shifts.iter().try_fold((counts, 0), |(counts, messages), shift| {
-        Ok((counts.shift(shift.from, shift.to, shift.messages)?, messages + shift.messages))
-    })
+    shifts
+        .iter()
+        .try_fold((counts, 0), |(counts, messages), shift| {
+            Ok((
+                counts.shift(shift.from, shift.to, shift.messages)?,
+                messages + shift.messages,
+            ))
+        })
 }
 
 impl MessageChange {
@@ -127,7 +132,12 @@ impl MessageChange {
                 .moved(self.campaign.status, campaign_status)
                 .with("messages", messages)
         });
-        Ok(Applied { run, campaign_status, messages, audit })
+        Ok(Applied {
+            run,
+            campaign_status,
+            messages,
+            audit,
+        })
     }
 }
 
@@ -161,5 +171,10 @@ pub fn generated(
             .moved(campaign.status, campaign_status)
             .with("failed", counts.failed)
     });
-    Ok(Applied { run, campaign_status, messages, audit })
+    Ok(Applied {
+        run,
+        campaign_status,
+        messages,
+        audit,
+    })
 }

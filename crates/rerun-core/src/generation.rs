@@ -53,7 +53,10 @@ impl GenerationError {
     /// A failure without a wait of its own.
     #[must_use]
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), retry_after: None }
+        Self {
+            reason: reason.into(),
+            retry_after: None,
+        }
     }
 }
 
@@ -114,7 +117,10 @@ pub struct GenerationPolicy {
 
 impl Default for GenerationPolicy {
     fn default() -> Self {
-        Self { max_attempts: 5, lease: Duration::from_secs(30) }
+        Self {
+            max_attempts: 5,
+            lease: Duration::from_secs(30),
+        }
     }
 }
 
@@ -139,14 +145,21 @@ impl GenerationPolicy {
             },
             Err(failure) => failure,
         };
-        let error: String =
-            failure.reason.replace('\0', "\u{fffd}").chars().take(MAX_ERROR_LENGTH).collect();
+        let error: String = failure
+            .reason
+            .replace('\0', "\u{fffd}")
+            .chars()
+            .take(MAX_ERROR_LENGTH)
+            .collect();
         let failed = task.failed_attempts.saturating_add(1);
         if failed >= self.max_attempts {
             return TaskOutcome::Failed { error };
         }
         let wait = backoff(failed).max(failure.retry_after.unwrap_or_default());
-        TaskOutcome::RetryAt { at: now + wait, error }
+        TaskOutcome::RetryAt {
+            at: now + wait,
+            error,
+        }
     }
 }
 
@@ -164,7 +177,10 @@ mod tests {
             failed_attempts,
             attributes: Attributes::new([]),
             brief: Arc::new(GenerationBrief {
-                template: Template { subject: "s".into(), body: "b".into() },
+                template: Template {
+                    subject: "s".into(),
+                    body: "b".into(),
+                },
                 brief: None,
                 segment_by: SegmentBy::new(&["country"]).unwrap(),
             }),
@@ -177,31 +193,54 @@ mod tests {
 
     #[test]
     fn the_last_attempt_gives_up() {
-        let policy = GenerationPolicy { max_attempts: 2, ..GenerationPolicy::default() };
+        let policy = GenerationPolicy {
+            max_attempts: 2,
+            ..GenerationPolicy::default()
+        };
         let failure = || Err(GenerationError::new("no\0pe"));
         let wait = |_| Duration::from_millis(500);
         assert_eq!(
             policy.outcome(&task(0), failure(), at(0), wait),
-            TaskOutcome::RetryAt { at: at(500), error: "no\u{fffd}pe".into() },
+            TaskOutcome::RetryAt {
+                at: at(500),
+                error: "no\u{fffd}pe".into()
+            },
         );
         assert_eq!(
             policy.outcome(&task(1), failure(), at(0), wait),
-            TaskOutcome::Failed { error: "no\u{fffd}pe".into() },
+            TaskOutcome::Failed {
+                error: "no\u{fffd}pe".into()
+            },
         );
     }
 
     #[test]
     fn the_longer_wait_counts() {
         let policy = GenerationPolicy::default();
-        let failure = GenerationError { reason: "busy".into(), retry_after: Some(Duration::from_secs(3)) };
+        let failure = GenerationError {
+            reason: "busy".into(),
+            retry_after: Some(Duration::from_secs(3)),
+        };
         let outcome = policy.outcome(&task(0), Err(failure), at(0), |_| Duration::from_secs(1));
-        assert_eq!(outcome, TaskOutcome::RetryAt { at: at(3_000), error: "busy".into() });
+        assert_eq!(
+            outcome,
+            TaskOutcome::RetryAt {
+                at: at(3_000),
+                error: "busy".into()
+            }
+        );
     }
 
     #[test]
     fn content_that_breaks_a_rule_is_a_failed_attempt() {
-        let blank = Content { subject: String::new(), body: "b".into() };
-        let outcome = GenerationPolicy::default().outcome(&task(0), Ok(blank), at(0), |_| Duration::ZERO);
-        assert!(matches!(outcome, TaskOutcome::RetryAt { error, .. } if error.contains("`subject`")));
+        let blank = Content {
+            subject: String::new(),
+            body: "b".into(),
+        };
+        let outcome =
+            GenerationPolicy::default().outcome(&task(0), Ok(blank), at(0), |_| Duration::ZERO);
+        assert!(
+            matches!(outcome, TaskOutcome::RetryAt { error, .. } if error.contains("`subject`"))
+        );
     }
 }

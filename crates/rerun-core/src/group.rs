@@ -57,16 +57,25 @@ impl ImportHeader {
                 )));
             }
             if names.iter().any(|known| *known == name) {
-                return Err(Invalid::new(format!("line 1: the header names `{name}` twice")));
+                return Err(Invalid::new(format!(
+                    "line 1: the header names `{name}` twice"
+                )));
             }
             names.push(name.into_owned());
         }
         let columns = names.len();
-        let reference = names.iter().position(|name| name == CUSTOMER_REF).ok_or_else(|| {
-            Invalid::new(format!("line 1: the header has no column `{CUSTOMER_REF}`"))
-        })?;
+        let reference = names
+            .iter()
+            .position(|name| name == CUSTOMER_REF)
+            .ok_or_else(|| {
+                Invalid::new(format!("line 1: the header has no column `{CUSTOMER_REF}`"))
+            })?;
         names.remove(reference);
-        Ok(Self { columns, reference, fields: names })
+        Ok(Self {
+            columns,
+            reference,
+            fields: names,
+        })
     }
 
     /// The profile fields, in the order of their columns.
@@ -116,7 +125,10 @@ impl ImportHeader {
                 CustomerRow::MAX_REFERENCE_BYTES
             )));
         }
-        Ok(CustomerRow { customer_ref, values: fields })
+        Ok(CustomerRow {
+            customer_ref,
+            values: fields,
+        })
     }
 }
 
@@ -169,22 +181,49 @@ mod tests {
 
     #[test]
     fn a_header_needs_distinct_names_and_the_reference() {
-        assert!(header(&["country"]).unwrap_err().contains("no column `customer_ref`"));
-        assert!(header(&["customer_ref", " "]).unwrap_err().contains("column 2"));
-        assert!(header(&["customer_ref", "a", " a"]).unwrap_err().contains("`a` twice"));
-        assert!(header(&["customer_ref", "a\0"]).unwrap_err().contains("NUL"));
-        assert_eq!(header(&["a", "customer_ref", "b"]).unwrap().fields(), ["a", "b"]);
+        assert!(
+            header(&["country"])
+                .unwrap_err()
+                .contains("no column `customer_ref`")
+        );
+        assert!(
+            header(&["customer_ref", " "])
+                .unwrap_err()
+                .contains("column 2")
+        );
+        assert!(
+            header(&["customer_ref", "a", " a"])
+                .unwrap_err()
+                .contains("`a` twice")
+        );
+        assert!(
+            header(&["customer_ref", "a\0"])
+                .unwrap_err()
+                .contains("NUL")
+        );
+        assert_eq!(
+            header(&["a", "customer_ref", "b"]).unwrap().fields(),
+            ["a", "b"]
+        );
     }
 
     #[test]
     fn a_row_is_normalised_or_refused_with_its_line() {
         let header = header(&["country", "customer_ref"]).unwrap();
         let row = |values: &[&str]| {
-            header.row(7, values.iter().copied()).map_err(|e| e.to_string())
+            header
+                .row(7, values.iter().copied())
+                .map_err(|e| e.to_string())
         };
         let good = row(&[" ", " C-1 "]).unwrap();
-        assert_eq!((good.customer_ref.as_str(), good.values), ("C-1", vec![None]));
-        assert_eq!(row(&["e\u{301}", "x"]).unwrap().values, [Some("é".to_owned())]);
+        assert_eq!(
+            (good.customer_ref.as_str(), good.values),
+            ("C-1", vec![None])
+        );
+        assert_eq!(
+            row(&["e\u{301}", "x"]).unwrap().values,
+            [Some("é".to_owned())]
+        );
         for (values, said) in [
             (vec!["DE"], "line 7: 1 values where the header has 2"),
             (vec!["DE", "x", "y"], "line 7: 3 values"),
@@ -193,6 +232,10 @@ mod tests {
         ] {
             assert!(row(&values).unwrap_err().contains(said), "{values:?}");
         }
-        assert!(row(&["DE", &"x".repeat(1_001)]).unwrap_err().contains("1000 bytes"));
+        assert!(
+            row(&["DE", &"x".repeat(1_001)])
+                .unwrap_err()
+                .contains("1000 bytes")
+        );
     }
 }

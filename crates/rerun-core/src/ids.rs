@@ -142,7 +142,14 @@ mod tests {
         let id = CampaignId::parse(text).unwrap();
         assert_eq!(id.to_string(), text);
         assert_eq!(CampaignId::parse(&text.to_uppercase()), Some(id));
-        for bad in ["", "x", &text[1..], &text.replace('-', ""), &format!("{{{text}}}"), "a\0"] {
+        for bad in [
+            "",
+            "x",
+            &text[1..],
+            &text.replace('-', ""),
+            &format!("{{{text}}}"),
+            "a\0",
+        ] {
             assert_eq!(CampaignId::parse(bad), None, "{bad:?}");
         }
     }
@@ -152,7 +159,10 @@ mod tests {
         for bad in [0, -1, 1 << 31, i64::MAX, i64::MIN] {
             assert_eq!(RunNumber::new(bad), None, "{bad}");
         }
-        assert_eq!(RunNumber::new((1 << 31) - 1).map(RunNumber::get), Some(i32::MAX));
+        assert_eq!(
+            RunNumber::new((1 << 31) - 1).map(RunNumber::get),
+            Some(i32::MAX)
+        );
         assert_eq!(RunNumber::after(None), Some(RunNumber::FIRST));
         assert_eq!(RunNumber::after(RunNumber::new(i32::MAX.into())), None);
     }

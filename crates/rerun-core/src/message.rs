@@ -141,8 +141,11 @@ impl MessageState {
     /// # Errors
     /// [`StoreError::Corrupt`] when a pending message has no stage or another has one.
     pub fn from_columns(status: ReviewStatus, stage: Option<i16>) -> Result<Self, StoreError> {
-        let corrupt =
-            || StoreError::corrupt(format!("messages: `{status}` with approval stage {stage:?}"));
+        let corrupt = || {
+            StoreError::corrupt(format!(
+                "messages: `{status}` with approval stage {stage:?}"
+            ))
+        };
         match (status, stage) {
             (ReviewStatus::PendingReview, Some(stage)) => u8::try_from(stage)
                 .ok()
@@ -169,10 +172,16 @@ impl MessageState {
     #[must_use]
     pub fn all(stages: &ApprovalStages) -> Vec<Self> {
         let pending = stages.numbers().map(|stage| Self::PendingReview { stage });
-        [Self::Generating, Self::GenerationFailed, Self::Approved, Self::Rejected, Self::Published]
-            .into_iter()
-            .chain(pending)
-            .collect()
+        [
+            Self::Generating,
+            Self::GenerationFailed,
+            Self::Approved,
+            Self::Rejected,
+            Self::Published,
+        ]
+        .into_iter()
+        .chain(pending)
+        .collect()
     }
 
     /// The state after `command`: the whole table of a message's life.
@@ -220,12 +229,7 @@ impl MessageState {
             | (Self::Approved, C::Generated | C::GenerationFailed | C::Retry | C::Approve)
             | (
                 Self::Rejected,
-                C::Generated
-                | C::GenerationFailed
-                | C::Retry
-                | C::Approve
-                | C::Reject
-                | C::Publish,
+                C::Generated | C::GenerationFailed | C::Retry | C::Approve | C::Reject | C::Publish,
             )
             | (
                 Self::Published,
@@ -275,7 +279,9 @@ impl Content {
                 return Err(Invalid::new(format!("`{field}` must not be blank")));
             }
             if content.chars().nth(max).is_some() {
-                return Err(Invalid::new(format!("`{field}` may have at most {max} characters")));
+                return Err(Invalid::new(format!(
+                    "`{field}` may have at most {max} characters"
+                )));
             }
         }
         Ok(())
@@ -382,8 +388,10 @@ mod tests {
     #[test]
     fn every_state_answers_every_command() {
         let stages = ApprovalStages::new(&["Draft", "Legal"]).unwrap();
-        let (first, second) =
-            (MessageState::PendingReview { stage: 0 }, MessageState::PendingReview { stage: 1 });
+        let (first, second) = (
+            MessageState::PendingReview { stage: 0 },
+            MessageState::PendingReview { stage: 1 },
+        );
         let allowed = [
             (MessageState::Generating, MessageCommand::Generated, first),
             (
@@ -391,21 +399,41 @@ mod tests {
                 MessageCommand::GenerationFailed,
                 MessageState::GenerationFailed,
             ),
-            (MessageState::GenerationFailed, MessageCommand::Retry, MessageState::Generating),
+            (
+                MessageState::GenerationFailed,
+                MessageCommand::Retry,
+                MessageState::Generating,
+            ),
             (first, MessageCommand::Approve, second),
             (second, MessageCommand::Approve, MessageState::Approved),
             (first, MessageCommand::Reject, MessageState::Rejected),
             (second, MessageCommand::Reject, MessageState::Rejected),
-            (MessageState::Approved, MessageCommand::Reject, MessageState::Rejected),
+            (
+                MessageState::Approved,
+                MessageCommand::Reject,
+                MessageState::Rejected,
+            ),
             (first, MessageCommand::Edit, first),
             (second, MessageCommand::Edit, first),
             (MessageState::Approved, MessageCommand::Edit, first),
             (MessageState::Rejected, MessageCommand::Edit, first),
             (first, MessageCommand::Regenerate, MessageState::Generating),
             (second, MessageCommand::Regenerate, MessageState::Generating),
-            (MessageState::Approved, MessageCommand::Regenerate, MessageState::Generating),
-            (MessageState::Rejected, MessageCommand::Regenerate, MessageState::Generating),
-            (MessageState::Approved, MessageCommand::Publish, MessageState::Published),
+            (
+                MessageState::Approved,
+                MessageCommand::Regenerate,
+                MessageState::Generating,
+            ),
+            (
+                MessageState::Rejected,
+                MessageCommand::Regenerate,
+                MessageState::Generating,
+            ),
+            (
+                MessageState::Approved,
+                MessageCommand::Publish,
+                MessageState::Published,
+            ),
         ];
         for state in MessageState::all(&stages) {
             for command in MessageCommand::ALL {
@@ -417,7 +445,11 @@ mod tests {
                         status: state.status(),
                         action: command.action(),
                     });
-                assert_eq!(state.apply(command, &stages), expected, "{state:?} {command:?}");
+                assert_eq!(
+                    state.apply(command, &stages),
+                    expected,
+                    "{state:?} {command:?}"
+                );
             }
         }
     }
@@ -427,14 +459,20 @@ mod tests {
         let refusal = MessageState::Published
             .apply(MessageCommand::Edit, &ApprovalStages::default())
             .unwrap_err();
-        assert_eq!(refusal.to_string(), "cannot edit a message that is `Published`");
+        assert_eq!(
+            refusal.to_string(),
+            "cannot edit a message that is `Published`"
+        );
     }
 
     #[test]
     fn columns_that_contradict_each_other_are_corrupt() {
         for state in MessageState::all(&ApprovalStages::new(&["a", "b"]).unwrap()) {
             let stage = state.stage().map(i16::from);
-            assert_eq!(MessageState::from_columns(state.status(), stage).unwrap(), state);
+            assert_eq!(
+                MessageState::from_columns(state.status(), stage).unwrap(),
+                state
+            );
         }
         assert!(MessageState::from_columns(ReviewStatus::PendingReview, None).is_err());
         assert!(MessageState::from_columns(ReviewStatus::PendingReview, Some(-1)).is_err());
@@ -444,11 +482,24 @@ mod tests {
     #[test]
     fn content_has_bounds() {
         let content = |subject: &str, body: &str| {
-            Content { subject: subject.into(), body: body.into() }.check().map_err(|e| e.to_string())
+            Content {
+                subject: subject.into(),
+                body: body.into(),
+            }
+            .check()
+            .map_err(|e| e.to_string())
         };
         assert_eq!(content("a", "b"), Ok(()));
-        assert!(content(" ", "b").unwrap_err().contains("`subject` must not be blank"));
+        assert!(
+            content(" ", "b")
+                .unwrap_err()
+                .contains("`subject` must not be blank")
+        );
         assert!(content("a", "\0").unwrap_err().contains("NUL"));
-        assert!(content(&"a".repeat(1_001), "b").unwrap_err().contains("at most 1000"));
+        assert!(
+            content(&"a".repeat(1_001), "b")
+                .unwrap_err()
+                .contains("at most 1000")
+        );
     }
 }

@@ -20,9 +20,16 @@ impl Limit {
     /// # Errors
     /// [`Invalid`] outside 1 to [`Limit::MAX`].
     pub fn new(limit: i64) -> Result<Self, Invalid> {
-        u16::try_from(limit).ok().filter(|n| (1..=Self::MAX).contains(n)).map(Self).ok_or_else(
-            || Invalid::new(format!("`limit` must be from 1 to {}, not {limit}", Self::MAX)),
-        )
+        u16::try_from(limit)
+            .ok()
+            .filter(|n| (1..=Self::MAX).contains(n))
+            .map(Self)
+            .ok_or_else(|| {
+                Invalid::new(format!(
+                    "`limit` must be from 1 to {}, not {limit}",
+                    Self::MAX
+                ))
+            })
     }
 
     /// The number of rows.
@@ -74,7 +81,10 @@ impl<T, K> Page<T, K> {
     /// The same page with each row turned into something else.
     #[must_use]
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U, K> {
-        Page { items: self.items.into_iter().map(f).collect(), next: self.next }
+        Page {
+            items: self.items.into_iter().map(f).collect(),
+            next: self.next,
+        }
     }
 }
 
@@ -116,7 +126,12 @@ pub struct CursorScope<'a> {
 impl CursorScope<'_> {
     fn seal(&self, key: &[u8]) -> [u8; 4] {
         let mut hash = Sha256::new_with_prefix("rerun.cursor.1");
-        for part in [self.list.as_bytes(), self.account.as_uuid().as_bytes(), self.narrowed_by.as_bytes(), key] {
+        for part in [
+            self.list.as_bytes(),
+            self.account.as_uuid().as_bytes(),
+            self.narrowed_by.as_bytes(),
+            key,
+        ] {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
@@ -155,12 +170,19 @@ mod tests {
     use super::*;
 
     fn scope(narrowed_by: &str) -> CursorScope<'_> {
-        CursorScope { list: "messages", account: ids::AccountId::new(uuid::Uuid::nil()), narrowed_by }
+        CursorScope {
+            list: "messages",
+            account: ids::AccountId::new(uuid::Uuid::nil()),
+            narrowed_by,
+        }
     }
 
     #[test]
     fn a_cursor_is_good_for_its_own_list_only() {
-        let key = MessageKey { run_number: RunNumber::FIRST, segment_no: 7 };
+        let key = MessageKey {
+            run_number: RunNumber::FIRST,
+            segment_no: 7,
+        };
         let cursor = scope("one").encode(&key).unwrap();
         assert_eq!(scope("one").decode::<MessageKey>(&cursor), Ok(key));
         assert!(scope("two").decode::<MessageKey>(&cursor).is_err());

@@ -151,7 +151,11 @@ impl RunPlan {
             run_number: campaign.next_run()?,
             previous_run: current_number,
             archived_messages: current.map_or(0, |run| run.counts.total()),
-            segments: SegmentCounts { total, matched, new },
+            segments: SegmentCounts {
+                total,
+                matched,
+                new,
+            },
             customer_count,
             resulting_status: if new == 0 {
                 CampaignStatus::ReadyToPublish
@@ -167,7 +171,15 @@ impl RunPlan {
     #[must_use]
     pub fn counts(&self) -> MessageCounts {
         MessageCounts::default()
-            .add(ReviewStatus::Approved, Source::Reused, self.segments.matched)
-            .add(ReviewStatus::Generating, Source::Generated, self.segments.new)
+            .add(
+                ReviewStatus::Approved,
+                Source::Reused,
+                self.segments.matched,
+            )
+            .add(
+                ReviewStatus::Generating,
+                Source::Generated,
+                self.segments.new,
+            )
     }
 }

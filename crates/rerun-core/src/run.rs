@@ -203,7 +203,12 @@ impl Run {
     /// The run with its messages counted anew at `now`: status, `completed_at` and `error`
     /// follow from the counts. `last_error` is the last generation error among the messages.
     #[must_use]
-    pub fn recounted(mut self, counts: MessageCounts, now: Timestamp, last_error: Option<&str>) -> Self {
+    pub fn recounted(
+        mut self,
+        counts: MessageCounts,
+        now: Timestamp,
+        last_error: Option<&str>,
+    ) -> Self {
         self.counts = counts;
         if counts.generating > 0 {
             // A run that had ended has messages to generate again: a retry, or a regeneration.
@@ -239,14 +244,20 @@ impl Run {
     /// How many of its messages are archived: all or none, since archiving is a fact of the run.
     #[must_use]
     pub const fn archived(&self) -> u32 {
-        if self.archived_at.is_some() { self.counts.total() } else { 0 }
+        if self.archived_at.is_some() {
+            self.counts.total()
+        } else {
+            0
+        }
     }
 }
 
 fn failure_text(failed: u32, last_error: Option<&str>) -> String {
     let messages = if failed == 1 { "message" } else { "messages" };
     match last_error {
-        Some(error) => format!("{failed} {messages} could not be generated; the last error: {error}"),
+        Some(error) => {
+            format!("{failed} {messages} could not be generated; the last error: {error}")
+        }
         None => format!("{failed} {messages} could not be generated"),
     }
 }
@@ -255,8 +266,21 @@ fn failure_text(failed: u32, last_error: Option<&str>) -> String {
 mod tests {
     use super::*;
 
-    fn counts(generating: u32, failed: u32, pending: u32, approved: u32, published: u32) -> MessageCounts {
-        MessageCounts { generating, failed, pending, approved, published, ..MessageCounts::default() }
+    fn counts(
+        generating: u32,
+        failed: u32,
+        pending: u32,
+        approved: u32,
+        published: u32,
+    ) -> MessageCounts {
+        MessageCounts {
+            generating,
+            failed,
+            pending,
+            approved,
+            published,
+            ..MessageCounts::default()
+        }
     }
 
     #[test]
@@ -266,7 +290,13 @@ mod tests {
             (counts(1, 1, 1, 1, 0), S::Processing),
             (counts(0, 1, 1, 1, 0), S::GenerationFailed),
             (counts(0, 0, 1, 1, 0), S::ReadyForReview),
-            (MessageCounts { rejected: 1, ..counts(0, 0, 0, 1, 0) }, S::ReadyForReview),
+            (
+                MessageCounts {
+                    rejected: 1,
+                    ..counts(0, 0, 0, 1, 0)
+                },
+                S::ReadyForReview,
+            ),
             (counts(0, 0, 0, 2, 0), S::ReadyToPublish),
             (counts(0, 0, 0, 0, 2), S::Published),
         ] {
@@ -280,7 +310,10 @@ mod tests {
         let from = (ReviewStatus::Approved, Source::Reused);
         let to = (ReviewStatus::PendingReview, Source::Edited);
         let moved = counts.shift(from, to, 1).unwrap();
-        assert_eq!((moved.approved, moved.pending, moved.reused, moved.edited), (1, 1, 1, 1));
+        assert_eq!(
+            (moved.approved, moved.pending, moved.reused, moved.edited),
+            (1, 1, 1, 1)
+        );
         assert!(counts.shift(from, to, 3).is_err());
     }
 }

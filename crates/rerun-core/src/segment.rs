@@ -225,16 +225,47 @@ mod tests {
     type Values = BTreeMap<String, Option<String>>;
 
     fn key(values: &Values) -> SegmentKey {
-        SegmentKey::of(values.iter().map(|(name, value)| (name.as_str(), value.as_deref())))
+        SegmentKey::of(
+            values
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_deref())),
+        )
     }
 
     /// Text of the characters that break naive keys: separators, quotes, digits of lengths,
     /// controls, emoji, and the same letter composed and decomposed.
     fn nasty() -> impl Strategy<Value = String> {
         let parts = prop::sample::select(vec![
-            "a", "b", "1", "0", "|", ":", ";", ",", "=", "\"", "'", "\\", "/", "{", "}", "[",
-            "]", "null", "\u{1}", "\u{1f}", "\n", "\u{7f}", "😀", "👩‍👩‍👧", "é", "e\u{301}", "\u{212b}",
-            "Å", "ﬁ", " ",
+            "a",
+            "b",
+            "1",
+            "0",
+            "|",
+            ":",
+            ";",
+            ",",
+            "=",
+            "\"",
+            "'",
+            "\\",
+            "/",
+            "{",
+            "}",
+            "[",
+            "]",
+            "null",
+            "\u{1}",
+            "\u{1f}",
+            "\n",
+            "\u{7f}",
+            "😀",
+            "👩‍👩‍👧",
+            "é",
+            "e\u{301}",
+            "\u{212b}",
+            "Å",
+            "ﬁ",
+            " ",
         ]);
         prop_oneof![
             prop::collection::vec(parts, 0..6).prop_map(|parts| parts.concat()),
@@ -311,7 +342,10 @@ mod tests {
         assert_ne!(with(None), with(Some("")));
         assert_ne!(with(None), with(Some("null")));
         assert_eq!(with(None).to_string().len(), 64);
-        assert_eq!(SegmentKey::from_bytes(with(None).as_bytes()), Some(with(None)));
+        assert_eq!(
+            SegmentKey::from_bytes(with(None).as_bytes()),
+            Some(with(None))
+        );
         assert_eq!(SegmentKey::from_bytes(&[1, 2]), None);
     }
 

@@ -58,7 +58,10 @@ mod tests {
 
     #[test]
     fn white_space_goes_and_composed_equals_decomposed() {
-        assert_eq!(normalise("\u{2003} Zoe\u{308} \u{a0}\n").as_deref(), Some("Zo\u{eb}"));
+        assert_eq!(
+            normalise("\u{2003} Zoe\u{308} \u{a0}\n").as_deref(),
+            Some("Zo\u{eb}")
+        );
         assert_eq!(normalise("a  b").as_deref(), Some("a  b"));
         assert_eq!(normalise(" \t\u{3000}"), None);
         assert_eq!(normalise(""), None);
@@ -67,9 +70,24 @@ mod tests {
 
     #[test]
     fn a_name_says_what_is_wrong_with_it() {
-        assert!(name("name", "a\0b", 9).unwrap_err().to_string().contains("NUL"));
-        assert!(name("name", "  ", 9).unwrap_err().to_string().contains("blank"));
-        assert!(name("name", "abc", 2).unwrap_err().to_string().contains("at most 2"));
+        assert!(
+            name("name", "a\0b", 9)
+                .unwrap_err()
+                .to_string()
+                .contains("NUL")
+        );
+        assert!(
+            name("name", "  ", 9)
+                .unwrap_err()
+                .to_string()
+                .contains("blank")
+        );
+        assert!(
+            name("name", "abc", 2)
+                .unwrap_err()
+                .to_string()
+                .contains("at most 2")
+        );
         assert_eq!(name("name", " ab ", 2).unwrap(), "ab");
     }
 

@@ -32,7 +32,9 @@ pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, 
 /// For a text that is no RFC 3339 date and time.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let text = String::deserialize(deserializer)?;
-    DateTime::parse_from_rfc3339(&text).map(|at| at.with_timezone(&Utc)).map_err(de::Error::custom)
+    DateTime::parse_from_rfc3339(&text)
+        .map(|at| at.with_timezone(&Utc))
+        .map_err(de::Error::custom)
 }
 
 /// The same for a point in time that may be missing.
@@ -45,7 +47,10 @@ pub mod option {
     ///
     /// # Errors
     /// What the serializer answers.
-    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(
+        at: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match at {
             Some(at) => super::serialize(at, serializer),
             None => serializer.serialize_none(),
@@ -62,7 +67,10 @@ mod tests {
         let at = DateTime::from_timestamp_millis(1_795_424_400_000).unwrap();
         assert_eq!(format(at), "2026-11-23T09:00:00.000Z");
         let json = serde_json::to_value(Wrapped { at }).unwrap();
-        assert_eq!(json, serde_json::json!({ "at": "2026-11-23T09:00:00.000Z" }));
+        assert_eq!(
+            json,
+            serde_json::json!({ "at": "2026-11-23T09:00:00.000Z" })
+        );
         assert_eq!(serde_json::from_value::<Wrapped>(json).unwrap().at, at);
     }
 

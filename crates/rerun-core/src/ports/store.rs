@@ -42,8 +42,11 @@ pub trait CustomerGroupStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn create_group(&self, group: &CustomerGroup, audit: AuditDraft)
-    -> Result<(), StoreError>;
+    async fn create_group(
+        &self,
+        group: &CustomerGroup,
+        audit: AuditDraft,
+    ) -> Result<(), StoreError>;
 
     /// The group, or `None` when the account has no such group.
     ///
@@ -106,8 +109,11 @@ pub trait CampaignStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn create_campaign(&self, campaign: &Campaign, audit: AuditDraft)
-    -> Result<(), StoreError>;
+    async fn create_campaign(
+        &self,
+        campaign: &Campaign,
+        audit: AuditDraft,
+    ) -> Result<(), StoreError>;
 
     /// The campaign, or `None` when the account has no such campaign.
     ///
@@ -515,7 +521,7 @@ pub struct KeptResponse {
 }
 
 /// How long a response is kept under its key.
-pub const IDEMPOTENCY_WINDOW: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+pub const IDEMPOTENCY_WINDOW: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// Keeps the responses of requests with an idempotency key. They are written by the methods
 /// whose transaction they belong to; a key that is older than [`IDEMPOTENCY_WINDOW`] at that

@@ -41,7 +41,10 @@ impl AuditLog {
             narrowed_by: &narrowed_by,
         };
         let page = page.resolve(scope)?;
-        let found = self.store.list_audit(caller.account_id, filter, page).await?;
+        let found = self
+            .store
+            .list_audit(caller.account_id, filter, page)
+            .await?;
         listed(found.ok_or(Error::CampaignNotFound)?, scope)
     }
 
@@ -65,7 +68,9 @@ impl AuditLog {
         let mut after = 0;
         loop {
             let entries = self.store.audit_chain(account, after, CHAIN_PAGE).await?;
-            let Some(last) = entries.last().map(|entry| entry.seq) else { break };
+            let Some(last) = entries.last().map(|entry| entry.seq) else {
+                break;
+            };
             for entry in entries.iter().filter(|entry| entry.seq <= head.seq) {
                 if let Err(broken) = check.next(entry) {
                     return Ok(Err(broken));

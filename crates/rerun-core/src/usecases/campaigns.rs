@@ -51,7 +51,12 @@ impl Campaigns {
         templates: Arc<dyn TemplateChecker>,
         stamps: Stamps,
     ) -> Self {
-        Self { store, groups, templates, stamps }
+        Self {
+            store,
+            groups,
+            templates,
+            stamps,
+        }
     }
 
     async fn draft(&self, caller: &Caller, new: NewCampaign) -> Result<(Campaign, String), Error> {
@@ -63,9 +68,12 @@ impl Campaigns {
         };
         // What is generated has the bounds of content, so a template that breaks them already
         // could never lead to a message.
-        Content { subject: new.template.subject.clone(), body: new.template.body.clone() }
-            .check()
-            .map_err(|invalid| Invalid::new(format!("`template`: {invalid}")))?;
+        Content {
+            subject: new.template.subject.clone(),
+            body: new.template.body.clone(),
+        }
+        .check()
+        .map_err(|invalid| Invalid::new(format!("`template`: {invalid}")))?;
         self.templates.check(&new.template, &segment_by)?;
         if let Some(brief) = &new.brief {
             text::check("brief", brief)?;
@@ -138,9 +146,16 @@ impl Campaigns {
             job_uid: None,
             status: RunStatus::Completed,
             synthesised: true,
-            group: RunGroup { id: campaign.customer_group_id, name: group_name },
+            group: RunGroup {
+                id: campaign.customer_group_id,
+                name: group_name,
+            },
             customer_count: 0,
-            segments: SegmentCounts { total: 0, matched: 0, new: 0 },
+            segments: SegmentCounts {
+                total: 0,
+                matched: 0,
+                new: 0,
+            },
             counts: MessageCounts::default(),
             resulting_status: CampaignStatus::ReadyForReview,
             initiated_by: None,
@@ -191,8 +206,10 @@ impl Campaigns {
             account: caller.account_id,
             narrowed_by: status.map_or("", CampaignStatus::as_str),
         };
-        let page =
-            self.store.list_campaigns(caller.account_id, status, page.resolve(scope)?).await?;
+        let page = self
+            .store
+            .list_campaigns(caller.account_id, status, page.resolve(scope)?)
+            .await?;
         listed(page, scope)
     }
 }

@@ -3,9 +3,7 @@ use std::sync::Arc;
 
 use super::Stamps;
 use crate::error::StoreError;
-use crate::generation::{
-    GenerationError, GenerationPolicy, GenerationTask, Settled, TaskResult,
-};
+use crate::generation::{GenerationError, GenerationPolicy, GenerationTask, Settled, TaskResult};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, RunNumber};
 use crate::message::Content;
 use crate::ports::{Backoff, GenerationQueue, SettleRun};
@@ -39,7 +37,12 @@ impl Generation {
         stamps: Stamps,
         policy: GenerationPolicy,
     ) -> Self {
-        Self { queue, backoff, stamps, policy }
+        Self {
+            queue,
+            backoff,
+            stamps,
+            policy,
+        }
     }
 
     /// Attempts and lease length.
@@ -55,7 +58,10 @@ impl Generation {
     pub async fn lease(&self, limit: u32) -> Result<LeasedTasks, StoreError> {
         let now = self.stamps.clock.now();
         let lease = LeaseId::new(self.stamps.ids.next());
-        let tasks = self.queue.lease(lease, limit, now, now + self.policy.lease).await?;
+        let tasks = self
+            .queue
+            .lease(lease, limit, now, now + self.policy.lease)
+            .await?;
         Ok(LeasedTasks { lease, tasks })
     }
 
@@ -90,7 +96,9 @@ impl Generation {
             campaign_id: task.campaign_id,
             run_number: task.run_number,
             message_id: task.message_id,
-            outcome: self.policy.outcome(task, attempt, now, |failed| self.backoff.delay(failed)),
+            outcome: self
+                .policy
+                .outcome(task, attempt, now, |failed| self.backoff.delay(failed)),
         }
     }
 

@@ -70,7 +70,10 @@ impl CustomerGroups {
             account: caller.account_id,
             narrowed_by: "",
         };
-        let page = self.store.list_groups(caller.account_id, page.resolve(scope)?).await?;
+        let page = self
+            .store
+            .list_groups(caller.account_id, page.resolve(scope)?)
+            .await?;
         listed(page, scope)
     }
 

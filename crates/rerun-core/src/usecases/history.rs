@@ -40,7 +40,10 @@ impl Histories {
             account: caller.account_id,
             narrowed_by: &narrowed_by,
         };
-        let found = self.store.history(caller.account_id, campaign, page.resolve(scope)?).await?;
+        let found = self
+            .store
+            .history(caller.account_id, campaign, page.resolve(scope)?)
+            .await?;
         let history = found.ok_or(Error::CampaignNotFound)?;
         Ok((history.campaign, listed(history.runs, scope)?))
     }
@@ -65,7 +68,10 @@ impl Histories {
             narrowed_by: &narrowed_by,
         };
         let page = page.resolve(scope)?;
-        let found = self.store.messages(caller.account_id, campaign, selection, page).await?;
+        let found = self
+            .store
+            .messages(caller.account_id, campaign, selection, page)
+            .await?;
         let list = found.ok_or(Error::CampaignNotFound)?;
         if !list.run_exists {
             return Err(Error::RunNotFound);
@@ -83,7 +89,10 @@ impl Histories {
         campaign: CampaignId,
         message: MessageId,
     ) -> Result<Message, Error> {
-        let found = self.store.find_message(caller.account_id, campaign, message).await?;
+        let found = self
+            .store
+            .find_message(caller.account_id, campaign, message)
+            .await?;
         found.ok_or(Error::MessageNotFound)
     }
 
@@ -107,7 +116,10 @@ impl Histories {
             narrowed_by: &narrowed_by,
         };
         let page = page.resolve(scope)?;
-        let found = self.store.diff(caller.account_id, campaign, from, to, page).await?;
+        let found = self
+            .store
+            .diff(caller.account_id, campaign, from, to, page)
+            .await?;
         let diff = found.ok_or(Error::CampaignNotFound)?;
         if !diff.runs_exist {
             return Err(Error::RunNotFound);

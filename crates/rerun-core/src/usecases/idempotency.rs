@@ -21,7 +21,10 @@ pub struct Answered<T> {
 
 impl<T> Answered<T> {
     pub(super) const fn now(outcome: T) -> Self {
-        Self { outcome, replayed: false }
+        Self {
+            outcome,
+            replayed: false,
+        }
     }
 }
 
@@ -53,13 +56,18 @@ pub(super) async fn kept<T: DeserializeOwned>(
 ) -> Result<Option<Answered<T>>, Error> {
     let Some(key) = key else { return Ok(None) };
     let not_before = now - IDEMPOTENCY_WINDOW;
-    let kept = store.find_response(caller.account_id, key.endpoint, &key.key, not_before).await?;
+    let kept = store
+        .find_response(caller.account_id, key.endpoint, &key.key, not_before)
+        .await?;
     let Some(kept) = kept else { return Ok(None) };
     if kept.fingerprint != key.fingerprint {
         return Err(Error::IdempotencyKeyReused);
     }
     let outcome = serde_json::from_str(&kept.response).map_err(backend)?;
-    Ok(Some(Answered { outcome, replayed: true }))
+    Ok(Some(Answered {
+        outcome,
+        replayed: true,
+    }))
 }
 
 /// The response to keep.
@@ -69,7 +77,10 @@ pub(super) fn keep(
 ) -> Result<Option<IdempotentResponse>, Error> {
     key.map(|key| {
         let response = serde_json::to_string(outcome).map_err(backend)?;
-        Ok(IdempotentResponse { key: key.clone(), response })
+        Ok(IdempotentResponse {
+            key: key.clone(),
+            response,
+        })
     })
     .transpose()
 }

@@ -149,7 +149,11 @@ impl PageQuery {
     ) -> Result<PageRequest<K>, Invalid> {
         Ok(PageRequest {
             limit: self.limit.map_or(Ok(Limit::default()), Limit::new)?,
-            after: self.cursor.as_deref().map(|cursor| scope.decode(cursor)).transpose()?,
+            after: self
+                .cursor
+                .as_deref()
+                .map(|cursor| scope.decode(cursor))
+                .transpose()?,
         })
     }
 }
@@ -159,9 +163,14 @@ fn listed<T, K: serde::Serialize>(
     scope: CursorScope<'_>,
 ) -> Result<Listed<T>, Error> {
     let encode = |key| {
-        scope.encode(&key).map_err(|e| Error::Store(StoreError::Backend(e.into())))
+        scope
+            .encode(&key)
+            .map_err(|e| Error::Store(StoreError::Backend(e.into())))
     };
-    Ok(Listed { items: page.items, next_cursor: page.next.map(encode).transpose()? })
+    Ok(Listed {
+        items: page.items,
+        next_cursor: page.next.map(encode).transpose()?,
+    })
 }
 
 /// How often a decision is made anew when the state keeps moving. Each conflict means that

@@ -14,8 +14,7 @@ use crate::message::ReusedFrom;
 use crate::page::{CursorScope, Limit, Page};
 use crate::plan::{PlannedSegment, ReuseFrom, RunPlan};
 use crate::ports::{
-    CampaignContext, CancelRun, CandidateQuery, IdempotencyStore, RerunStore,
-    StartRun, WantedGroup,
+    CampaignContext, CancelRun, CandidateQuery, IdempotencyStore, RerunStore, StartRun, WantedGroup,
 };
 use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::Segment;
@@ -113,11 +112,16 @@ impl Reruns {
     #[must_use]
     pub fn new(
         store: Arc<dyn RerunStore>,
-            responses: Arc<dyn IdempotencyStore>,
+        responses: Arc<dyn IdempotencyStore>,
         stamps: Stamps,
         settings: Settings,
     ) -> Self {
-        Self { store, responses, stamps, settings }
+        Self {
+            store,
+            responses,
+            stamps,
+            settings,
+        }
     }
 
     async fn context(
@@ -126,15 +130,24 @@ impl Reruns {
         campaign: CampaignId,
         group: WantedGroup,
     ) -> Result<CampaignContext, Error> {
-        let found = self.store.campaign_context(caller.account_id, campaign, group).await?;
+        let found = self
+            .store
+            .campaign_context(caller.account_id, campaign, group)
+            .await?;
         found.ok_or(Error::CampaignNotFound)
     }
 
     /// The plan of a rerun, with what it was made on.
     async fn plan(&self, caller: &Caller, request: RerunRequest) -> Result<Planned, Error> {
-        let wanted = request.new_group.map_or(WantedGroup::None, WantedGroup::Named);
+        let wanted = request
+            .new_group
+            .map_or(WantedGroup::None, WantedGroup::Named);
         let context = self.context(caller, request.campaign, wanted).await?;
-        let CampaignContext { campaign, current_run, group } = context;
+        let CampaignContext {
+            campaign,
+            current_run,
+            group,
+        } = context;
         let group = group.ok_or(Error::CustomerGroupNotFound)?;
         campaign.check_rerun(current_run.as_ref())?;
         let reuse = current_run
@@ -157,12 +170,21 @@ impl Reruns {
             &candidates.segments,
             self.settings.max_segments,
         )?;
-        Ok(Planned { campaign, group, group_version: candidates.group_version, plan })
+        Ok(Planned {
+            campaign,
+            group,
+            group_version: candidates.group_version,
+            plan,
+        })
     }
 
     async fn plan_launch(&self, caller: &Caller, campaign: CampaignId) -> Result<Planned, Error> {
-        let context = self.context(caller, campaign, WantedGroup::OfCampaign).await?;
-        let CampaignContext { campaign, group, .. } = context;
+        let context = self
+            .context(caller, campaign, WantedGroup::OfCampaign)
+            .await?;
+        let CampaignContext {
+            campaign, group, ..
+        } = context;
         let group = group.ok_or(Error::CustomerGroupNotFound)?;
         campaign.check(Action::Launch)?;
         let candidates = self
@@ -176,7 +198,12 @@ impl Reruns {
             })
             .await?;
         let plan = RunPlan::launch(&campaign, &candidates.segments, self.settings.max_segments)?;
-        Ok(Planned { campaign, group, group_version: candidates.group_version, plan })
+        Ok(Planned {
+            campaign,
+            group,
+            group_version: candidates.group_version,
+            plan,
+        })
     }
 
     fn start(
@@ -187,7 +214,12 @@ impl Reruns {
         key: Option<&crate::ports::IdempotencyKey>,
         now: Timestamp,
     ) -> Result<(StartRun, RunStarted), Error> {
-        let Planned { campaign, group, group_version, plan } = planned;
+        let Planned {
+            campaign,
+            group,
+            group_version,
+            plan,
+        } = planned;
         let job_uid = JobId::new(self.stamps.ids.next());
         let counts = plan.counts();
         let run = Run {
@@ -195,7 +227,10 @@ impl Reruns {
             job_uid: Some(job_uid),
             status: RunStatus::Queued,
             synthesised: false,
-            group: RunGroup { id: group.id, name: group.name },
+            group: RunGroup {
+                id: group.id,
+                name: group.name,
+            },
             customer_count: plan.customer_count,
             segments: plan.segments,
             counts,
@@ -237,7 +272,11 @@ impl Reruns {
         let start = StartRun {
             campaign,
             group_version,
-            message_ids: plan.items.iter().map(|_| MessageId::new(self.stamps.ids.next())).collect(),
+            message_ids: plan
+                .items
+                .iter()
+                .map(|_| MessageId::new(self.stamps.ids.next()))
+                .collect(),
             plan,
             run,
             initiated_ip: caller.ip,
@@ -266,12 +305,20 @@ impl Reruns {
         let mut decisions = 0;
         loop {
             let now = self.stamps.clock.now();
-            if let Some(kept) = idempotency::kept(&self.responses, caller, key.as_ref(), now).await? {
+            if let Some(kept) =
+                idempotency::kept(&self.responses, caller, key.as_ref(), now).await?
+            {
                 return Ok(kept);
             }
             let attempt = async {
                 let planned = self.plan(caller, request).await?;
-                self.start(caller, AuditAction::RerunInitiated, planned, key.as_ref(), now)
+                self.start(
+                    caller,
+                    AuditAction::RerunInitiated,
+                    planned,
+                    key.as_ref(),
+                    now,
+                )
             };
             if let Some(started) = self.commit(attempt.await, &mut decisions).await? {
                 return Ok(Answered::now(started));
@@ -295,12 +342,20 @@ impl Reruns {
         let mut decisions = 0;
         loop {
             let now = self.stamps.clock.now();
-            if let Some(kept) = idempotency::kept(&self.responses, caller, key.as_ref(), now).await? {
+            if let Some(kept) =
+                idempotency::kept(&self.responses, caller, key.as_ref(), now).await?
+            {
                 return Ok(kept);
             }
             let attempt = async {
                 let planned = self.plan_launch(caller, campaign).await?;
-                self.start(caller, AuditAction::CampaignLaunched, planned, key.as_ref(), now)
+                self.start(
+                    caller,
+                    AuditAction::CampaignLaunched,
+                    planned,
+                    key.as_ref(),
+                    now,
+                )
             };
             if let Some(started) = self.commit(attempt.await, &mut decisions).await? {
                 return Ok(Answered::now(started));
@@ -338,7 +393,10 @@ impl Reruns {
         let narrowed_by = format!(
             "{} {} {}",
             request.campaign,
-            request.new_group.map(|id| id.to_string()).unwrap_or_default(),
+            request
+                .new_group
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
             request.reuse_from,
         );
         let scope = CursorScope {
@@ -348,7 +406,12 @@ impl Reruns {
         };
         let page = page.resolve::<String>(scope)?;
         let mut decisions = 0;
-        let Planned { campaign, group, plan, .. } = loop {
+        let Planned {
+            campaign,
+            group,
+            plan,
+            ..
+        } = loop {
             match self.plan(caller, request).await {
                 Ok(planned) => break planned,
                 Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
@@ -357,12 +420,17 @@ impl Reruns {
         };
         let rows = preview_page(&plan, page.after.as_deref(), page.limit);
         let keys = rows.items.iter().map(|item| item.key).collect();
-        let segments =
-            self.store.segments(caller.account_id, group.id, &campaign.segment_by, keys).await?;
+        let segments = self
+            .store
+            .segments(caller.account_id, group.id, &campaign.segment_by, keys)
+            .await?;
         let found = segments.into_iter().zip(&rows.items);
         let items: Vec<PreviewItem> = found
             .filter(|(segment, item)| segment.key == item.key)
-            .map(|(segment, item)| PreviewItem { segment, reuses: item.reuses })
+            .map(|(segment, item)| PreviewItem {
+                segment,
+                reuses: item.reuses,
+            })
             .collect();
         if items.len() != rows.items.len() {
             // The group changed between planning and reading the page's attributes.
@@ -371,11 +439,20 @@ impl Reruns {
             )));
         }
         Ok(Preview {
-            group: RunGroup { id: group.id, name: group.name },
+            group: RunGroup {
+                id: group.id,
+                name: group.name,
+            },
             customer_count: plan.customer_count,
             segments: plan.segments,
             resulting_status: plan.resulting_status,
-            items: listed(Page { items, next: rows.next }, scope)?,
+            items: listed(
+                Page {
+                    items,
+                    next: rows.next,
+                },
+                scope,
+            )?,
         })
     }
 
@@ -397,7 +474,11 @@ impl Reruns {
         let mut decisions = 0;
         loop {
             let context = self.context(caller, campaign, WantedGroup::None).await?;
-            let CampaignContext { campaign, current_run, .. } = context;
+            let CampaignContext {
+                campaign,
+                current_run,
+                ..
+            } = context;
             campaign.check(Action::Cancel)?;
             let run = current_run.ok_or_else(|| {
                 StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
@@ -423,7 +504,13 @@ impl Reruns {
                 campaign_status,
                 current_run_number: run.previous_run,
             };
-            let cancel = CancelRun { campaign, run, campaign_status, audit, now };
+            let cancel = CancelRun {
+                campaign,
+                run,
+                campaign_status,
+                audit,
+                now,
+            };
             match self.store.cancel_run(cancel).await {
                 Ok(()) => return Ok(cancelled),
                 Err(error) => decide_again(error, &mut decisions)?,
@@ -454,7 +541,11 @@ impl Reruns {
                 .stamps
                 .audit(caller, AuditAction::RerunArchived, now)
                 .about(campaign, Some(run));
-            match self.store.archive_run(caller.account_id, campaign, run, audit).await {
+            match self
+                .store
+                .archive_run(caller.account_id, campaign, run, audit)
+                .await
+            {
                 Ok(archived) => return archived.ok_or(Error::RunNotFound),
                 Err(error) => decide_again(error, &mut decisions)?,
             }
@@ -471,7 +562,8 @@ struct Planned {
 
 fn preview_page(plan: &RunPlan, after: Option<&str>, limit: Limit) -> Page<PlannedSegment, String> {
     let start = after.map_or(0, |after| {
-        plan.items.partition_point(|item| item.key.to_string().as_str() <= after)
+        plan.items
+            .partition_point(|item| item.key.to_string().as_str() <= after)
     });
     let take = usize::from(limit.get()) + 1;
     let rows = plan.items.iter().skip(start).take(take).copied().collect();

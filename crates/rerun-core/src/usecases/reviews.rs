@@ -85,7 +85,14 @@ impl Reviews {
         stamps: Stamps,
         settings: Settings,
     ) -> Self {
-        Self { store, campaigns, history, responses, stamps, settings }
+        Self {
+            store,
+            campaigns,
+            history,
+            responses,
+            stamps,
+            settings,
+        }
     }
 
     /// Approves or rejects messages of the current run: all of them, or none when one cannot be.
@@ -102,16 +109,27 @@ impl Reviews {
         messages: &ReviewedMessages,
     ) -> Result<MessagesChanged, Error> {
         let (command, action, effect) = match decision {
-            Decision::Approve => {
-                (MessageCommand::Approve, AuditAction::MessagesApproved, Effect::Nothing)
-            }
+            Decision::Approve => (
+                MessageCommand::Approve,
+                AuditAction::MessagesApproved,
+                Effect::Nothing,
+            ),
             Decision::Reject { reason } => {
                 let reason = text::name("reason", reason, MAX_REASON_LENGTH)?;
                 let effect = Effect::Reject { reason };
-                (MessageCommand::Reject, AuditAction::MessagesRejected, effect)
+                (
+                    MessageCommand::Reject,
+                    AuditAction::MessagesRejected,
+                    effect,
+                )
             }
         };
-        let wish = Wish { caller, campaign, command, audit: action };
+        let wish = Wish {
+            caller,
+            campaign,
+            command,
+            audit: action,
+        };
         let named = match messages {
             ReviewedMessages::Named(ids) => Some(distinct(ids)?),
             ReviewedMessages::AllPending => None,
@@ -140,11 +158,21 @@ impl Reviews {
             audit: AuditAction::MessageEdited,
         };
         let content_id = ContentId::new(self.stamps.ids.next());
-        let effect = Effect::Edit { content_id, content };
-        let named = Named { ids: message.into_iter().collect(), unknown: message.is_none() };
+        let effect = Effect::Edit {
+            content_id,
+            content,
+        };
+        let named = Named {
+            ids: message.into_iter().collect(),
+            unknown: message.is_none(),
+        };
         let (_, campaign) = self.change(&wish, Some(&named), &effect, None).await?;
         let found = match named.ids.first() {
-            Some(id) => self.history.find_message(caller.account_id, campaign.id, *id).await?,
+            Some(id) => {
+                self.history
+                    .find_message(caller.account_id, campaign.id, *id)
+                    .await?
+            }
             None => None,
         };
         Ok((campaign, found.ok_or(Error::MessageNotFound)?))
@@ -168,7 +196,9 @@ impl Reviews {
             audit: AuditAction::MessagesRegenerated,
         };
         let named = distinct(messages)?;
-        let (changed, _) = self.change(&wish, Some(&named), &Effect::Queue, None).await?;
+        let (changed, _) = self
+            .change(&wish, Some(&named), &Effect::Queue, None)
+            .await?;
         Ok(changed)
     }
 
@@ -189,9 +219,13 @@ impl Reviews {
             command: MessageCommand::Retry,
             audit: AuditAction::RerunRetried,
         };
-        self.change_all(&wish, "rerun.retry", idempotency_key, &Effect::Queue, |run| {
-            (run.counts.failed, CampaignStatus::Processing)
-        })
+        self.change_all(
+            &wish,
+            "rerun.retry",
+            idempotency_key,
+            &Effect::Queue,
+            |run| (run.counts.failed, CampaignStatus::Processing),
+        )
         .await
     }
 
@@ -212,9 +246,13 @@ impl Reviews {
             command: MessageCommand::Publish,
             audit: AuditAction::CampaignPublished,
         };
-        self.change_all(&wish, "campaign.publish", idempotency_key, &Effect::Nothing, |run| {
-            (run.counts.approved, CampaignStatus::Published)
-        })
+        self.change_all(
+            &wish,
+            "campaign.publish",
+            idempotency_key,
+            &Effect::Nothing,
+            |run| (run.counts.approved, CampaignStatus::Published),
+        )
         .await
     }
 
@@ -264,10 +302,15 @@ impl Reviews {
         let account = wish.caller.account_id;
         let mut decisions = 0;
         loop {
-            let context =
-                self.campaigns.campaign_context(account, wish.campaign, WantedGroup::None).await?;
-            let CampaignContext { campaign, current_run, .. } =
-                context.ok_or(Error::CampaignNotFound)?;
+            let context = self
+                .campaigns
+                .campaign_context(account, wish.campaign, WantedGroup::None)
+                .await?;
+            let CampaignContext {
+                campaign,
+                current_run,
+                ..
+            } = context.ok_or(Error::CampaignNotFound)?;
             campaign.check(wish.command.action())?;
             let run = current_run.ok_or_else(|| {
                 StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
@@ -348,7 +391,10 @@ impl Reviews {
     ) -> Result<Vec<MessageState>, Error> {
         let action = wish.command.action();
         let account = wish.caller.account_id;
-        let refs = self.store.message_refs(account, campaign.id, named.ids.clone()).await?;
+        let refs = self
+            .store
+            .message_refs(account, campaign.id, named.ids.clone())
+            .await?;
         if named.unknown || refs.len() != named.ids.len() {
             return Err(Error::MessageNotFound);
         }
@@ -379,7 +425,11 @@ impl Reviews {
             // Some thousand ids would make the entry larger than what it tells.
             Some(named) if named.ids.len() <= MAX_AUDITED_IDS => audit.with(
                 "message_ids",
-                named.ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                named
+                    .ids
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>(),
             ),
             Some(_) | None => audit,
         };
@@ -415,7 +465,12 @@ fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
     }
     let mut seen = HashSet::new();
     Ok(Named {
-        ids: ids.iter().flatten().copied().filter(|id| seen.insert(*id)).collect(),
+        ids: ids
+            .iter()
+            .flatten()
+            .copied()
+            .filter(|id| seen.insert(*id))
+            .collect(),
         unknown: ids.iter().any(Option::is_none),
     })
 }
@@ -423,7 +478,7 @@ fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
 fn moves(
     wish: &Wish<'_>,
     campaign: &Campaign,
-    states: &[MessageState],
+    from: &[MessageState],
     now: Timestamp,
 ) -> Result<Vec<Move>, IllegalTransition> {
     let stages = &campaign.approval_stages;
@@ -444,7 +499,11 @@ fn moves(
             user_id: wish.caller.user_id,
             approved_at: now,
         });
-        Ok(Move { from: *from, to, approval })
+        Ok(Move {
+            from: *from,
+            to,
+            approval,
+        })
     };
-    states.iter().map(step).collect()
+    from.iter().map(step).collect()
 }

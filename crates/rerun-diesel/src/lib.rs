@@ -1,0 +1,32 @@
+//! What the two diesel stores share, so that they differ in their SQL alone: column types, row
+//! structs and how they become domain values, prepared statements from SQL text, the bounded
+//! connection pool, and what a database's errors mean.
+
+pub mod error;
+pub mod pool;
+pub mod row;
+pub mod sql;
+pub mod types;
+
+/// A migration and whether the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationStatus {
+    /// The migration's name: its version and what it does.
+    pub name: String,
+    /// Whether the database has it.
+    pub applied: bool,
+}
+
+/// Why the schema could not be brought up to date, or read.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The database could not be reached or opened.
+    #[error("cannot connect to the database: {0}")]
+    Connect(#[from] diesel::ConnectionError),
+    /// The database has a migration that this version does not know: it belongs to a newer one.
+    #[error("the database has migration {0}, which this version does not know: it is newer")]
+    Newer(String),
+    /// A migration failed.
+    #[error("a migration failed: {0}")]
+    Failed(rerun_core::error::Cause),
+}

@@ -1,0 +1,93 @@
+//! Statements from SQL text that stay prepared.
+//!
+//! `diesel::sql_query` prepares its statement anew for every call, which on PostgreSQL costs a
+//! round trip and a planning each time. These statements are cached by their text.
+
+use std::marker::PhantomData;
+
+use diesel::backend::Backend;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::QueryResult;
+use diesel::serialize::ToSql;
+use diesel::sql_types::{HasSqlType, Untyped};
+
+/// A statement with a `?` for each of its values, on every database.
+#[must_use = "a statement does nothing until it is loaded or executed"]
+pub struct Sql<'a, DB: Backend> {
+    text: &'a str,
+    binds: Vec<Box<dyn QueryFragment<DB> + Send + 'a>>,
+}
+
+struct Bound<ST, T> {
+    value: T,
+    sql_type: PhantomData<fn() -> ST>,
+}
+
+impl<ST, T, DB> QueryFragment<DB> for Bound<ST, T>
+where
+    DB: Backend + HasSqlType<ST>,
+    T: ToSql<ST, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_bind_param::<ST, T>(&self.value)
+    }
+}
+
+/// The statement `text`. It must hold no `?` but the places of its values.
+pub const fn sql<DB: Backend>(text: &str) -> Sql<'_, DB> {
+    Sql {
+        text,
+        binds: Vec::new(),
+    }
+}
+
+impl<'a, DB: Backend> Sql<'a, DB> {
+    /// Gives the next `?` its value.
+    pub fn bind<ST, T>(mut self, value: T) -> Self
+    where
+        DB: HasSqlType<ST>,
+        T: ToSql<ST, DB> + Send + 'a,
+        ST: 'a,
+    {
+        self.binds.push(Box::new(Bound {
+            value,
+            sql_type: PhantomData::<fn() -> ST>,
+        }));
+        self
+    }
+}
+
+impl<DB: Backend> QueryFragment<DB> for Sql<'_, DB> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        let mut binds = self.binds.iter();
+        for (index, part) in self.text.split('?').enumerate() {
+            if index > 0 {
+                let bind = binds.next().ok_or_else(|| mismatch(self.text))?;
+                bind.walk_ast(out.reborrow())?;
+            }
+            out.push_sql(part);
+        }
+        match binds.next() {
+            None => Ok(()),
+            Some(_) => Err(mismatch(self.text)),
+        }
+    }
+}
+
+fn mismatch(text: &str) -> diesel::result::Error {
+    diesel::result::Error::QueryBuilderError(
+        format!("places and values do not match in: {text}").into(),
+    )
+}
+
+impl<DB: Backend> QueryId for Sql<'_, DB> {
+    type QueryId = ();
+    // Without a static id the statement cache goes by the text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB: Backend> Query for Sql<'_, DB> {
+    type SqlType = Untyped;
+}
+
+impl<DB: Backend, Conn> diesel::RunQueryDsl<Conn> for Sql<'_, DB> {}

@@ -1,0 +1,15 @@
+DROP TABLE audit_heads;
+DROP TABLE audit_entries;
+DROP TABLE idempotency_keys;
+DROP TABLE generation_tasks;
+DROP TABLE messages;
+DROP TABLE contents;
+DROP FUNCTION contents_never_change();
+DROP TABLE segments;
+ALTER TABLE campaigns DROP CONSTRAINT campaigns_current_run;
+DROP TABLE runs;
+DROP TABLE campaigns;
+DROP TABLE group_segments;
+DROP TABLE segmentations;
+DROP TABLE customers;
+DROP TABLE customer_groups;

@@ -1,0 +1,277 @@
+-- Every primary key and every foreign key leads with account_id, so that no row can reference
+-- another account's, and the tables can be distributed by account as they stand.
+
+CREATE TABLE customer_groups (
+    account_id uuid NOT NULL,
+    id uuid NOT NULL,
+    name text NOT NULL,
+    customer_count bigint NOT NULL DEFAULT 0 CHECK (customer_count >= 0),
+    -- Grows with every import that changes the customers.
+    version bigint NOT NULL DEFAULT 1,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, id)
+);
+
+CREATE INDEX customer_groups_by_creation ON customer_groups (account_id, created_at, id);
+
+CREATE TABLE customers (
+    account_id uuid NOT NULL,
+    group_id uuid NOT NULL,
+    customer_ref text COLLATE "C" NOT NULL,
+    -- Normalised values by field name; fields without a value are not there.
+    profile jsonb NOT NULL,
+    PRIMARY KEY (account_id, group_id, customer_ref),
+    FOREIGN KEY (account_id, group_id) REFERENCES customer_groups (account_id, id)
+);
+
+-- The segments of a group by a set of fields, counted once for each version of the group: kept
+-- counts, which can be dropped and made anew at any time.
+CREATE TABLE segmentations (
+    account_id uuid NOT NULL,
+    id uuid NOT NULL,
+    group_id uuid NOT NULL,
+    -- The field names, sorted, as a JSON array.
+    fields text COLLATE "C" NOT NULL,
+    group_version bigint NOT NULL,
+    PRIMARY KEY (account_id, id),
+    UNIQUE (account_id, group_id, fields),
+    FOREIGN KEY (account_id, group_id) REFERENCES customer_groups (account_id, id)
+);
+
+CREATE TABLE group_segments (
+    account_id uuid NOT NULL,
+    segmentation_id uuid NOT NULL,
+    key bytea NOT NULL CHECK (octet_length(key) = 32),
+    attributes text NOT NULL,
+    customer_count bigint NOT NULL CHECK (customer_count > 0),
+    PRIMARY KEY (account_id, segmentation_id, key),
+    FOREIGN KEY (account_id, segmentation_id) REFERENCES segmentations (account_id, id)
+        ON DELETE CASCADE
+);
+
+CREATE TABLE campaigns (
+    account_id uuid NOT NULL,
+    id uuid NOT NULL,
+    name text NOT NULL,
+    customer_group_id uuid NOT NULL,
+    -- JSON arrays, in the order that they were given in.
+    segment_by text NOT NULL,
+    approval_stages text NOT NULL,
+    template_subject text NOT NULL,
+    template_body text NOT NULL,
+    brief text,
+    status text NOT NULL CHECK (status IN (
+        'Draft', 'Processing', 'Generation failed', 'Ready for review', 'Ready to publish',
+        'Published')),
+    current_run_number integer,
+    last_run_number integer,
+    -- The highest number of a row of segments.
+    last_segment_no integer NOT NULL DEFAULT 0,
+    version bigint NOT NULL,
+    created_by uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, id),
+    FOREIGN KEY (account_id, customer_group_id) REFERENCES customer_groups (account_id, id),
+    CHECK ((status = 'Draft') = (current_run_number IS NULL)),
+    CHECK (current_run_number <= last_run_number)
+);
+
+CREATE INDEX campaigns_by_creation ON campaigns (account_id, created_at, id);
+CREATE INDEX campaigns_by_status ON campaigns (account_id, status, created_at, id);
+
+CREATE TABLE runs (
+    account_id uuid NOT NULL,
+    campaign_id uuid NOT NULL,
+    number integer NOT NULL CHECK (number >= 1),
+    job_uid uuid,
+    status text NOT NULL CHECK (status IN (
+        'Queued', 'Processing', 'Completed', 'Failed', 'Cancelled')),
+    synthesised boolean NOT NULL DEFAULT false,
+    group_id uuid NOT NULL,
+    -- As it was when the run was initiated.
+    group_name text NOT NULL,
+    customer_count bigint NOT NULL CHECK (customer_count >= 0),
+    segments_total integer NOT NULL,
+    segments_matched integer NOT NULL CHECK (segments_matched >= 0),
+    segments_new integer NOT NULL CHECK (segments_new >= 0),
+    -- Messages by source, then by review status; changed with the messages that they count.
+    reused integer NOT NULL CHECK (reused >= 0),
+    generated integer NOT NULL CHECK (generated >= 0),
+    edited integer NOT NULL CHECK (edited >= 0),
+    generating integer NOT NULL CHECK (generating >= 0),
+    failed integer NOT NULL CHECK (failed >= 0),
+    pending integer NOT NULL CHECK (pending >= 0),
+    approved integer NOT NULL CHECK (approved >= 0),
+    rejected integer NOT NULL CHECK (rejected >= 0),
+    published integer NOT NULL CHECK (published >= 0),
+    resulting_status text NOT NULL CHECK (resulting_status IN (
+        'Ready for review', 'Ready to publish')),
+    initiated_by uuid,
+    initiated_ip text,
+    previous_run_number integer,
+    error text,
+    cancel_reason text,
+    started_at timestamptz NOT NULL,
+    completed_at timestamptz,
+    archived_at timestamptz,
+    PRIMARY KEY (account_id, campaign_id, number),
+    FOREIGN KEY (account_id, campaign_id) REFERENCES campaigns (account_id, id),
+    FOREIGN KEY (account_id, group_id) REFERENCES customer_groups (account_id, id),
+    FOREIGN KEY (account_id, campaign_id, previous_run_number)
+        REFERENCES runs (account_id, campaign_id, number),
+    CHECK (segments_total = segments_matched + segments_new),
+    CHECK (segments_total = reused + generated + edited),
+    CHECK (segments_total = generating + failed + pending + approved + rejected + published),
+    CHECK ((completed_at IS NOT NULL) = (status IN ('Completed', 'Failed', 'Cancelled'))),
+    CHECK (completed_at >= started_at),
+    CHECK (archived_at IS NOT NULL OR status <> 'Cancelled'),
+    CHECK ((job_uid IS NULL) = synthesised),
+    CHECK (previous_run_number < number)
+);
+
+-- At most one run of a campaign is current: the one that is not archived.
+CREATE UNIQUE INDEX runs_one_current ON runs (account_id, campaign_id)
+    WHERE archived_at IS NULL;
+CREATE UNIQUE INDEX runs_by_job ON runs (account_id, job_uid);
+
+ALTER TABLE campaigns ADD CONSTRAINT campaigns_current_run
+    FOREIGN KEY (account_id, id, current_run_number)
+    REFERENCES runs (account_id, campaign_id, number) DEFERRABLE INITIALLY DEFERRED;
+
+-- What a segment is, shared by the runs of a campaign.
+CREATE TABLE segments (
+    account_id uuid NOT NULL,
+    campaign_id uuid NOT NULL,
+    no integer NOT NULL CHECK (no >= 1),
+    key bytea NOT NULL CHECK (octet_length(key) = 32),
+    attributes text NOT NULL,
+    PRIMARY KEY (account_id, campaign_id, no),
+    UNIQUE (account_id, campaign_id, key),
+    FOREIGN KEY (account_id, campaign_id) REFERENCES campaigns (account_id, id)
+);
+
+-- What a message says. Rows never change; messages point at them.
+CREATE TABLE contents (
+    account_id uuid NOT NULL,
+    id uuid NOT NULL,
+    -- The run in which it was made.
+    run_number integer NOT NULL,
+    subject text NOT NULL,
+    body text NOT NULL,
+    -- The person who wrote it; null when a generator did.
+    created_by uuid,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, id)
+);
+
+CREATE FUNCTION contents_never_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'contents never change';
+END $$;
+
+CREATE TRIGGER contents_never_change BEFORE UPDATE ON contents
+    FOR EACH ROW EXECUTE FUNCTION contents_never_change();
+
+CREATE TABLE messages (
+    account_id uuid NOT NULL,
+    id uuid NOT NULL,
+    campaign_id uuid NOT NULL,
+    run_number integer NOT NULL,
+    segment_no integer NOT NULL,
+    customer_count bigint NOT NULL CHECK (customer_count >= 0),
+    content_id uuid,
+    review_status text NOT NULL CHECK (review_status IN (
+        'Generating', 'Generation failed', 'Pending review', 'Approved', 'Rejected',
+        'Published')),
+    approval_stage smallint CHECK (approval_stage >= 0),
+    source text NOT NULL CHECK (source IN ('generated', 'reused', 'edited')),
+    reused_from_message_id uuid,
+    reused_from_run_number integer,
+    -- The approvals of the content: a JSON array, oldest first.
+    approvals text NOT NULL DEFAULT '[]',
+    -- The person who wrote the content, when one did.
+    edited_by uuid,
+    rejection_reason text,
+    error text,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, id),
+    FOREIGN KEY (account_id, campaign_id, run_number)
+        REFERENCES runs (account_id, campaign_id, number),
+    FOREIGN KEY (account_id, campaign_id, segment_no)
+        REFERENCES segments (account_id, campaign_id, no),
+    FOREIGN KEY (account_id, content_id) REFERENCES contents (account_id, id),
+    FOREIGN KEY (account_id, reused_from_message_id) REFERENCES messages (account_id, id),
+    CHECK ((review_status = 'Pending review') = (approval_stage IS NOT NULL)),
+    CHECK (content_id IS NOT NULL OR review_status IN ('Generating', 'Generation failed')),
+    CHECK ((reused_from_message_id IS NULL) = (reused_from_run_number IS NULL)),
+    CHECK ((source = 'reused') = (reused_from_message_id IS NOT NULL)),
+    CHECK (error IS NULL OR review_status = 'Generation failed'),
+    CHECK (rejection_reason IS NULL OR review_status = 'Rejected')
+);
+
+-- In one run no two messages have the same segment. Newest run first, as lists read it.
+CREATE UNIQUE INDEX messages_one_per_segment
+    ON messages (account_id, campaign_id, run_number DESC, segment_no);
+
+-- Messages that are to be generated. A row that a lease holds is due again when the lease ends.
+CREATE TABLE generation_tasks (
+    account_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    campaign_id uuid NOT NULL,
+    run_number integer NOT NULL,
+    failed_attempts integer NOT NULL DEFAULT 0 CHECK (failed_attempts >= 0),
+    due_at timestamptz NOT NULL,
+    lease_id uuid,
+    PRIMARY KEY (account_id, message_id),
+    FOREIGN KEY (account_id, message_id) REFERENCES messages (account_id, id)
+);
+
+CREATE INDEX generation_tasks_by_time ON generation_tasks (due_at, message_id);
+CREATE INDEX generation_tasks_by_lease ON generation_tasks (lease_id) WHERE lease_id IS NOT NULL;
+CREATE INDEX generation_tasks_by_run ON generation_tasks (account_id, campaign_id, run_number);
+
+CREATE TABLE idempotency_keys (
+    account_id uuid NOT NULL,
+    endpoint text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    fingerprint bytea NOT NULL CHECK (octet_length(fingerprint) = 32),
+    response text NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, endpoint, key)
+);
+
+CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
+
+-- The audit log: entries are numbered without gaps for each account, and each has the hash of
+-- itself and of the hash before it.
+CREATE TABLE audit_entries (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL CHECK (seq >= 1),
+    id uuid NOT NULL,
+    action text COLLATE "C" NOT NULL,
+    campaign_id uuid,
+    run_number integer,
+    user_id uuid,
+    role_code text,
+    ip text,
+    request_id text,
+    details text NOT NULL,
+    created_at timestamptz NOT NULL,
+    hash bytea NOT NULL CHECK (octet_length(hash) = 32),
+    PRIMARY KEY (account_id, seq),
+    FOREIGN KEY (account_id, campaign_id) REFERENCES campaigns (account_id, id)
+);
+
+CREATE INDEX audit_entries_by_campaign ON audit_entries (account_id, campaign_id, seq);
+CREATE INDEX audit_entries_by_action ON audit_entries (account_id, action, seq);
+CREATE INDEX audit_entries_by_campaign_and_action
+    ON audit_entries (account_id, campaign_id, action, seq);
+
+CREATE TABLE audit_heads (
+    account_id uuid NOT NULL PRIMARY KEY,
+    seq bigint NOT NULL,
+    hash bytea NOT NULL CHECK (octet_length(hash) = 32)
+);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::Timestamp;
 use crate::campaign::Template;
-use crate::ids::{AccountId, CampaignId, MessageId, RunNumber};
+use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber};
 use crate::message::Content;
 use crate::segment::{Attributes, SegmentBy};
 
@@ -90,6 +90,8 @@ pub struct TaskResult {
     pub run_number: RunNumber,
     /// The message.
     pub message_id: MessageId,
+    /// The id that its content gets, when it has been generated.
+    pub content_id: ContentId,
     /// What became of it.
     pub outcome: TaskOutcome,
 }

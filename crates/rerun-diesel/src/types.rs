@@ -1,9 +1,6 @@
 //! Column types that both databases have under one name.
 
-use std::io::Write;
-
 use chrono::{DateTime, Utc};
-use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use uuid::Uuid;
@@ -32,10 +29,12 @@ pub struct Time;
 
 #[cfg(feature = "postgres")]
 mod postgres {
+    use std::io::Write;
+
     use diesel::pg::{Pg, PgValue};
     use diesel::sql_types::Timestamptz;
 
-    use super::{DateTime, FromSql, Id, IsNull, Output, Time, ToSql, Utc, Uuid, Write};
+    use super::{DateTime, FromSql, Id, IsNull, Output, Time, ToSql, Utc, Uuid};
     use super::{deserialize, serialize};
 
     impl ToSql<Id, Pg> for Uuid {
@@ -66,10 +65,11 @@ mod postgres {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
+    use diesel::backend::Backend;
     use diesel::sql_types::{BigInt, Binary};
     use diesel::sqlite::Sqlite;
 
-    use super::{Backend, DateTime, FromSql, Id, IsNull, Output, Time, ToSql, Utc, Uuid};
+    use super::{DateTime, FromSql, Id, IsNull, Output, Time, ToSql, Utc, Uuid};
     use super::{deserialize, serialize};
 
     impl ToSql<Id, Sqlite> for Uuid {

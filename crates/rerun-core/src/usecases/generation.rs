@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::Stamps;
 use crate::error::StoreError;
 use crate::generation::{GenerationError, GenerationPolicy, GenerationTask, Settled, TaskResult};
-use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, RunNumber};
+use crate::ids::{AccountId, AuditEntryId, CampaignId, ContentId, LeaseId, RunNumber};
 use crate::message::Content;
 use crate::ports::{Backoff, GenerationQueue, SettleRun};
 
@@ -96,6 +96,7 @@ impl Generation {
             campaign_id: task.campaign_id,
             run_number: task.run_number,
             message_id: task.message_id,
+            content_id: ContentId::new(self.stamps.ids.next()),
             outcome: self
                 .policy
                 .outcome(task, attempt, now, |failed| self.backoff.delay(failed)),

@@ -1,0 +1,277 @@
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
+use diesel::{PgConnection, RunQueryDsl};
+use rerun_core::audit::AuditDraft;
+use rerun_core::campaign::{Campaign, CampaignStatus};
+use rerun_core::error::{Invalid, StoreError};
+use rerun_core::ids::{AccountId, CampaignId};
+use rerun_core::message::{ReviewStatus, Source};
+use rerun_core::page::{CreatedKey, Page, PageRequest};
+use rerun_core::ports::{CampaignStore, ImportFailure, ImportedMessage, ImportedMessages};
+use rerun_core::run::{Run, SegmentCounts};
+use rerun_diesel::campaign_columns;
+use rerun_diesel::error::Failure;
+use rerun_diesel::row::{CampaignRow, json_list};
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::{Id, Time};
+
+use crate::PgStore;
+use crate::write::{CampaignMove, append_audit, insert_run, int, move_campaign, transaction};
+
+pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> Result<(), Failure> {
+    sql(
+        "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
+           approval_stages, template_subject, template_body, brief, status, version, created_by, \
+           created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Text, _>(campaign.name.as_str())
+    .bind::<Id, _>(campaign.customer_group_id.as_uuid())
+    .bind::<Text, _>(json_list(campaign.segment_by.fields()))
+    .bind::<Text, _>(json_list(campaign.approval_stages.names()))
+    .bind::<Text, _>(campaign.template.subject.as_str())
+    .bind::<Text, _>(campaign.template.body.as_str())
+    .bind::<Nullable<Text>, _>(campaign.brief.as_deref())
+    .bind::<Text, _>(CampaignStatus::Draft.as_str())
+    .bind::<BigInt, _>(campaign.version)
+    .bind::<Id, _>(campaign.created_by.as_uuid())
+    .bind::<Time, _>(campaign.created_at)
+    .bind::<Time, _>(campaign.updated_at)
+    .execute(conn)?;
+    Ok(())
+}
+
+#[async_trait]
+impl CampaignStore for PgStore {
+    async fn create_campaign(
+        &self,
+        campaign: &Campaign,
+        audit: AuditDraft,
+    ) -> Result<(), StoreError> {
+        let campaign = campaign.clone();
+        self.db
+            .run(move |conn| {
+                transaction(conn, |conn| {
+                    insert_campaign(conn, &campaign)?;
+                    append_audit(conn, audit)
+                })
+            })
+            .await
+    }
+
+    async fn find_campaign(
+        &self,
+        account: AccountId,
+        id: CampaignId,
+    ) -> Result<Option<Campaign>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let row = sql(concat!(
+                    "SELECT ",
+                    campaign_columns!(),
+                    " FROM campaigns c WHERE c.account_id = ? AND c.id = ?"
+                ))
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(id.as_uuid())
+                .load::<CampaignRow>(conn)?
+                .pop();
+                Ok(row.map(Campaign::try_from).transpose()?)
+            })
+            .await
+    }
+
+    async fn list_campaigns(
+        &self,
+        account: AccountId,
+        status: Option<CampaignStatus>,
+        page: PageRequest<CreatedKey>,
+    ) -> Result<Page<Campaign, CreatedKey>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let text = format!(
+                    "SELECT {} FROM campaigns c WHERE c.account_id = ? {} {} \
+                     ORDER BY c.created_at DESC, c.id DESC LIMIT ?",
+                    campaign_columns!(),
+                    if status.is_some() {
+                        "AND c.status = ?"
+                    } else {
+                        ""
+                    },
+                    if page.after.is_some() {
+                        "AND (c.created_at, c.id) < (?, ?)"
+                    } else {
+                        ""
+                    },
+                );
+                let mut query = sql(&text).bind::<Id, _>(account.as_uuid());
+                if let Some(status) = status {
+                    query = query.bind::<Text, _>(status.as_str());
+                }
+                if let Some(after) = page.after {
+                    query = query
+                        .bind::<Time, _>(after.created_at)
+                        .bind::<Id, _>(after.id);
+                }
+                let campaigns = query
+                    .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                    .load::<CampaignRow>(conn)?
+                    .into_iter()
+                    .map(Campaign::try_from)
+                    .collect::<Result<Vec<_>, _>>()?;
+                Ok(Page::from_surplus(campaigns, page.limit, |campaign| {
+                    CreatedKey {
+                        created_at: campaign.created_at,
+                        id: campaign.id.as_uuid(),
+                    }
+                }))
+            })
+            .await
+    }
+
+    async fn import_campaign(
+        &self,
+        campaign: &Campaign,
+        run: Run,
+        messages: ImportedMessages,
+        audit: AuditDraft,
+    ) -> Result<Run, ImportFailure> {
+        let campaign = campaign.clone();
+        self.db
+            .run_import(move |conn| {
+                transaction(conn, |conn| {
+                    insert_campaign(conn, &campaign)?;
+                    let run = bring_in(conn, &campaign, run, messages)?;
+                    append_audit(conn, audit)?;
+                    Ok(run)
+                })
+            })
+            .await
+    }
+}
+
+/// How many messages one statement adds.
+const BATCH: usize = 1_000;
+
+fn bring_in(
+    conn: &mut PgConnection,
+    campaign: &Campaign,
+    mut run: Run,
+    messages: ImportedMessages,
+) -> Result<Run, Failure> {
+    insert_run(conn, campaign, &run, None)?;
+    let mut seen = HashSet::new();
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut total = 0;
+    for message in messages {
+        let message = message?;
+        if !seen.insert(message.segment.key) {
+            return Err(Invalid::new(format!(
+                "two messages for the segment {}",
+                message.segment.attributes.as_json()
+            ))
+            .into());
+        }
+        run.customer_count += message.segment.customer_count;
+        batch.push(message);
+        if batch.len() == BATCH {
+            insert_imported(conn, campaign, &run, total, &batch)?;
+            total += BATCH;
+            batch.clear();
+        }
+    }
+    insert_imported(conn, campaign, &run, total, &batch)?;
+    let total =
+        u32::try_from(total + batch.len()).map_err(|error| StoreError::Backend(error.into()))?;
+    if total == 0 {
+        return Err(Invalid::new("there are no messages to bring in").into());
+    }
+    run.segments = SegmentCounts {
+        total,
+        matched: 0,
+        new: total,
+    };
+    run.counts = run
+        .counts
+        .add(ReviewStatus::Published, Source::Generated, total);
+    let segments = int(total)?;
+    sql(
+        "UPDATE runs SET customer_count = ?, segments_total = ?, segments_new = ?, \
+           generated = ?, published = ? \
+         WHERE account_id = ? AND campaign_id = ? AND number = ?",
+    )
+    .bind::<BigInt, _>(run.customer_count)
+    .bind::<Integer, _>(segments)
+    .bind::<Integer, _>(segments)
+    .bind::<Integer, _>(segments)
+    .bind::<Integer, _>(segments)
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .execute(conn)?;
+    let to = CampaignMove {
+        campaign,
+        status: campaign.status,
+        current_run: campaign.current_run,
+        last_run: campaign.last_run,
+        new_segments: segments,
+        now: campaign.updated_at,
+    };
+    move_campaign(conn, &to)?;
+    Ok(run)
+}
+
+fn insert_imported(
+    conn: &mut PgConnection,
+    campaign: &Campaign,
+    run: &Run,
+    before: usize,
+    batch: &[ImportedMessage],
+) -> Result<(), Failure> {
+    let before = i32::try_from(before).map_err(|error| StoreError::Backend(error.into()))?;
+    let column =
+        |value: fn(&ImportedMessage) -> String| batch.iter().map(value).collect::<Vec<_>>();
+    let ids: Vec<_> = batch.iter().map(|message| message.id.as_uuid()).collect();
+    let keys: Vec<_> = batch
+        .iter()
+        .map(|m| m.segment.key.as_bytes().to_vec())
+        .collect();
+    let counts: Vec<_> = batch
+        .iter()
+        .map(|message| message.segment.customer_count)
+        .collect();
+    sql("WITH given AS ( \
+           SELECT ?::int + ordinality::int AS no, id, key, attributes, customer_count, subject, \
+             body \
+           FROM unnest(?::uuid[], ?::bytea[], ?::text[], ?::bigint[], ?::text[], ?::text[]) \
+             WITH ORDINALITY AS g(id, key, attributes, customer_count, subject, body, ordinality)), \
+         segment AS (INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
+           SELECT ?, ?, no, key, attributes FROM given), \
+         content AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
+           SELECT ?, id, ?, subject, body, ? FROM given) \
+         INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
+           customer_count, content_id, review_status, source, created_at, updated_at) \
+         SELECT ?, id, ?, ?, no, customer_count, id, 'Published', 'generated', ?, ? FROM given")
+    .bind::<Integer, _>(before)
+    .bind::<Array<Id>, _>(ids)
+    .bind::<Array<Binary>, _>(keys)
+    .bind::<Array<Text>, _>(column(|m| m.segment.attributes.as_json().to_owned()))
+    .bind::<Array<BigInt>, _>(counts)
+    .bind::<Array<Text>, _>(column(|m| m.content.subject.clone()))
+    .bind::<Array<Text>, _>(column(|m| m.content.body.clone()))
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .bind::<Time, _>(campaign.created_at)
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .bind::<Time, _>(campaign.created_at)
+    .bind::<Time, _>(campaign.created_at)
+    .execute(conn)?;
+    Ok(())
+}

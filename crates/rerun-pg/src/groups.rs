@@ -1,0 +1,296 @@
+use std::cell::RefCell;
+use std::io::Write;
+
+use async_trait::async_trait;
+use diesel::pg::CopyFormat;
+use diesel::sql_types::{Array, BigInt, Text};
+use diesel::{ExecuteCopyFromDsl, PgConnection, QueryableByName, RunQueryDsl};
+use rerun_core::audit::AuditDraft;
+use rerun_core::error::{Invalid, StoreError};
+use rerun_core::group::{CustomerGroup, CustomerRow, CustomerRows, Imported};
+use rerun_core::ids::{AccountId, CustomerGroupId};
+use rerun_core::page::{CreatedKey, Page, PageRequest};
+use rerun_core::ports::{CustomerGroupStore, ImportFailure};
+use rerun_diesel::error::Failure;
+use rerun_diesel::group_columns;
+use rerun_diesel::row::GroupRow;
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::{Id, Time};
+
+use crate::PgStore;
+use crate::write::{Value, append_audit, transaction};
+
+diesel::table! {
+    import_rows (ordinal) {
+        ordinal -> BigInt,
+        customer_ref -> Text,
+        profile -> Text,
+    }
+}
+
+#[async_trait]
+impl CustomerGroupStore for PgStore {
+    async fn create_group(
+        &self,
+        group: &CustomerGroup,
+        audit: AuditDraft,
+    ) -> Result<(), StoreError> {
+        let group = group.clone();
+        self.db
+            .run(move |conn| {
+                transaction(conn, |conn| {
+                    sql("INSERT INTO customer_groups \
+                           (account_id, id, name, customer_count, created_at, updated_at) \
+                         VALUES (?, ?, ?, ?, ?, ?)")
+                    .bind::<Id, _>(group.account_id.as_uuid())
+                    .bind::<Id, _>(group.id.as_uuid())
+                    .bind::<Text, _>(group.name)
+                    .bind::<BigInt, _>(group.customer_count)
+                    .bind::<Time, _>(group.created_at)
+                    .bind::<Time, _>(group.updated_at)
+                    .execute(conn)?;
+                    append_audit(conn, audit)
+                })
+            })
+            .await
+    }
+
+    async fn find_group(
+        &self,
+        account: AccountId,
+        id: CustomerGroupId,
+    ) -> Result<Option<CustomerGroup>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let row = sql(concat!(
+                    "SELECT ",
+                    group_columns!(),
+                    " FROM customer_groups g WHERE g.account_id = ? AND g.id = ?"
+                ))
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(id.as_uuid())
+                .load::<GroupRow>(conn)?
+                .pop();
+                Ok(row.map(CustomerGroup::from))
+            })
+            .await
+    }
+
+    async fn list_groups(
+        &self,
+        account: AccountId,
+        page: PageRequest<CreatedKey>,
+    ) -> Result<Page<CustomerGroup, CreatedKey>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let text = format!(
+                    "SELECT {} FROM customer_groups g WHERE g.account_id = ? {} \
+                     ORDER BY g.created_at DESC, g.id DESC LIMIT ?",
+                    group_columns!(),
+                    if page.after.is_some() {
+                        "AND (g.created_at, g.id) < (?, ?)"
+                    } else {
+                        ""
+                    },
+                );
+                let mut query = sql(&text).bind::<Id, _>(account.as_uuid());
+                if let Some(after) = page.after {
+                    query = query
+                        .bind::<Time, _>(after.created_at)
+                        .bind::<Id, _>(after.id);
+                }
+                let groups = query
+                    .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                    .load::<GroupRow>(conn)?
+                    .into_iter()
+                    .map(CustomerGroup::from)
+                    .collect();
+                Ok(Page::from_surplus(
+                    groups,
+                    page.limit,
+                    |group: &CustomerGroup| CreatedKey {
+                        created_at: group.created_at,
+                        id: group.id.as_uuid(),
+                    },
+                ))
+            })
+            .await
+    }
+
+    async fn import_customers(
+        &self,
+        account: AccountId,
+        id: CustomerGroupId,
+        fields: Vec<String>,
+        rows: CustomerRows,
+        audit: AuditDraft,
+    ) -> Result<Imported, ImportFailure> {
+        self.db
+            .run_import(move |conn| {
+                transaction(conn, |conn| import(conn, account, id, &fields, rows, audit))
+            })
+            .await
+    }
+}
+
+#[derive(QueryableByName)]
+struct MergedRow {
+    #[diesel(sql_type = BigInt)]
+    imported: i64,
+    #[diesel(sql_type = BigInt)]
+    updated: i64,
+}
+
+fn import(
+    conn: &mut PgConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+    fields: &[String],
+    rows: CustomerRows,
+    audit: AuditDraft,
+) -> Result<Imported, Failure> {
+    // One import of a group at a time: two would wait for each other's rows, in either order.
+    sql("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))")
+        .bind::<Text, _>(format!("import {account} {id}"))
+        .execute(conn)?;
+    let total = sql("SELECT customer_count AS value FROM customer_groups \
+                     WHERE account_id = ? AND id = ?")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .load::<Value>(conn)?
+    .pop()
+    .ok_or(Failure::GroupNotFound)?
+    .value;
+    sql("CREATE TEMPORARY TABLE import_rows \
+         (ordinal bigint, customer_ref text COLLATE \"C\", profile jsonb) ON COMMIT DROP")
+    .execute(conn)?;
+    copy_in(conn, fields, rows)?;
+    let merged = merge(conn, account, id, fields)?;
+    let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
+    let imported = Imported {
+        imported: count(merged.imported),
+        updated: count(merged.updated),
+        total: count(total + merged.imported),
+    };
+    if imported.imported + imported.updated > 0 {
+        sql(
+            "UPDATE customer_groups SET customer_count = customer_count + ?, \
+               version = version + 1, updated_at = ? WHERE account_id = ? AND id = ?",
+        )
+        .bind::<BigInt, _>(merged.imported)
+        .bind::<Time, _>(audit.created_at)
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(id.as_uuid())
+        .execute(conn)?;
+        sql("DELETE FROM segmentations WHERE account_id = ? AND group_id = ?")
+            .bind::<Id, _>(account.as_uuid())
+            .bind::<Id, _>(id.as_uuid())
+            .execute(conn)?;
+        append_audit(conn, imported.audited(audit))?;
+    }
+    Ok(imported)
+}
+
+/// Streams the rows into the temporary table.
+fn copy_in(conn: &mut PgConnection, fields: &[String], rows: CustomerRows) -> Result<(), Failure> {
+    let names: Vec<String> = fields
+        .iter()
+        .map(|name| serde_json::json!(name).to_string())
+        .collect();
+    // The closure may be called through a shared reference only.
+    let rows = RefCell::new(rows);
+    let refused: RefCell<Option<Invalid>> = RefCell::new(None);
+    let copied = diesel::copy_from(import_rows::table)
+        .from_raw_data(
+            import_rows::table,
+            |out: &mut dyn Write| -> Result<(), Failure> {
+                let mut line = String::new();
+                for (ordinal, row) in rows.borrow_mut().by_ref().enumerate() {
+                    let row = row.inspect_err(|invalid| {
+                        refused.replace(Some(invalid.clone()));
+                    })?;
+                    line.clear();
+                    write_line(&mut line, ordinal, &row, &names)?;
+                    out.write_all(line.as_bytes()).map_err(broken_copy)?;
+                }
+                Ok(())
+            },
+        )
+        .with_format(CopyFormat::Csv)
+        .execute(conn);
+    match (refused.into_inner(), copied) {
+        (Some(invalid), _) => Err(invalid.into()),
+        (None, copied) => copied.map(|_rows| ()),
+    }
+}
+
+fn broken_copy(error: std::io::Error) -> Failure {
+    Failure::Query(diesel::result::Error::SerializationError(error.into()))
+}
+
+/// A line of CSV: ordinal, reference, and the profile with the fields that have a value.
+fn write_line(
+    line: &mut String,
+    ordinal: usize,
+    row: &CustomerRow,
+    names: &[String],
+) -> Result<(), Failure> {
+    fn quoted(line: &mut String, text: &str) {
+        line.push('"');
+        for (index, part) in text.split('"').enumerate() {
+            if index > 0 {
+                line.push_str("\"\"");
+            }
+            line.push_str(part);
+        }
+        line.push('"');
+    }
+    let mut profile = String::from("{");
+    for (name, value) in names.iter().zip(&row.values) {
+        let Some(value) = value else { continue };
+        let value =
+            serde_json::to_string(value).map_err(|error| StoreError::Backend(error.into()))?;
+        if profile.len() > 1 {
+            profile.push(',');
+        }
+        profile.push_str(name);
+        profile.push(':');
+        profile.push_str(&value);
+    }
+    profile.push('}');
+    line.push_str(&ordinal.to_string());
+    line.push(',');
+    quoted(line, &row.customer_ref);
+    line.push(',');
+    quoted(line, &profile);
+    line.push('\n');
+    Ok(())
+}
+
+/// Takes the copied rows into the group. The given fields replace a customer's, so those
+/// without a value go; other fields stay.
+fn merge(
+    conn: &mut PgConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+    fields: &[String],
+) -> Result<MergedRow, Failure> {
+    let merged = sql("WITH latest AS ( \
+           SELECT DISTINCT ON (customer_ref) customer_ref, profile FROM import_rows \
+           ORDER BY customer_ref, ordinal DESC), \
+         merged AS ( \
+           INSERT INTO customers AS c (account_id, group_id, customer_ref, profile) \
+           SELECT ?, ?, customer_ref, profile FROM latest \
+           ON CONFLICT (account_id, group_id, customer_ref) DO UPDATE \
+             SET profile = (c.profile - ?::text[]) || excluded.profile \
+             WHERE c.profile IS DISTINCT FROM (c.profile - ?::text[]) || excluded.profile \
+           RETURNING xmax = 0 AS is_new) \
+         SELECT count(*) FILTER (WHERE is_new) AS imported, \
+           count(*) FILTER (WHERE NOT is_new) AS updated FROM merged")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .bind::<Array<Text>, _>(fields)
+    .bind::<Array<Text>, _>(fields)
+    .get_result::<MergedRow>(conn)?;
+    Ok(merged)
+}

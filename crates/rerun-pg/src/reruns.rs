@@ -1,0 +1,645 @@
+use async_trait::async_trait;
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl};
+use rerun_core::audit::AuditDraft;
+use rerun_core::campaign::Campaign;
+use rerun_core::error::StoreError;
+use rerun_core::group::CustomerGroup;
+use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::message::ReviewStatus;
+use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
+use rerun_core::ports::{
+    CampaignContext, CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun,
+    WantedGroup,
+};
+use rerun_core::run::Run;
+use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_diesel::error::Failure;
+use rerun_diesel::row::{self, CampaignRow, GroupRow, RunRow};
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::{Id, Time};
+use rerun_diesel::{campaign_columns, group_columns, run_columns};
+use uuid::Uuid;
+
+use crate::PgStore;
+use crate::write::{
+    CampaignMove, Value, append_audit, insert_run, keep_response, lock_campaign, lock_current,
+    move_campaign, transaction,
+};
+
+#[async_trait]
+impl RerunStore for PgStore {
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let (wanted, named) = match group {
+                    WantedGroup::None => ("NULL::uuid", None),
+                    WantedGroup::OfCampaign => ("c.customer_group_id", None),
+                    WantedGroup::Named(id) => ("?", Some(id)),
+                };
+                let text = format!(
+                    "SELECT {}, {}, {} FROM campaigns c \
+                     LEFT JOIN runs r ON r.account_id = c.account_id AND r.campaign_id = c.id \
+                       AND r.number = c.current_run_number \
+                     LEFT JOIN customer_groups g ON g.account_id = c.account_id AND g.id = {wanted} \
+                     WHERE c.account_id = ? AND c.id = ?",
+                    campaign_columns!(),
+                    run_columns!(),
+                    group_columns!(),
+                );
+                let mut query = sql(&text);
+                if let Some(id) = named {
+                    query = query.bind::<Id, _>(id.as_uuid());
+                }
+                let row = query
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
+                    .pop();
+                let Some((campaign, run, group)) = row else { return Ok(None) };
+                Ok(Some(CampaignContext {
+                    campaign: campaign.try_into()?,
+                    current_run: run.map(Run::try_from).transpose()?,
+                    group: group.map(CustomerGroup::from),
+                }))
+            })
+            .await
+    }
+
+    async fn segment_candidates(
+        &self,
+        query: CandidateQuery,
+    ) -> Result<SegmentCandidates, StoreError> {
+        self.db
+            .run(move |conn| {
+                if let Some(kept) = kept_segmentation(conn, &query)? {
+                    return candidates(conn, &query, &kept);
+                }
+                // Version and customers are read at one moment. Whoever counts the same segments
+                // meanwhile makes this a conflict, and the next attempt finds them kept.
+                conn.build_transaction()
+                    .repeatable_read()
+                    .run(|conn| count_segments(conn, &query))
+            })
+            .await
+    }
+
+    async fn segments(
+        &self,
+        account: AccountId,
+        group: CustomerGroupId,
+        segment_by: &SegmentBy,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let fields = segment_by.canonical();
+        self.db
+            .run(move |conn| {
+                let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+                let rows = sql("SELECT gs.key, gs.attributes, gs.customer_count \
+                     FROM segmentations sg \
+                     JOIN group_segments gs ON gs.account_id = sg.account_id \
+                       AND gs.segmentation_id = sg.id AND gs.key = ANY(?) \
+                     WHERE sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? \
+                     ORDER BY gs.key")
+                .bind::<Array<Binary>, _>(keys)
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(group.as_uuid())
+                .bind::<Text, _>(fields)
+                .load::<SegmentRow>(conn)?;
+                Ok(rows
+                    .into_iter()
+                    .map(Segment::try_from)
+                    .collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {
+        self.db
+            .run(move |conn| transaction(conn, |conn| start_run(conn, start)))
+            .await
+    }
+
+    async fn cancel_run(&self, cancel: CancelRun) -> Result<(), StoreError> {
+        self.db
+            .run(move |conn| transaction(conn, |conn| cancel_run(conn, cancel)))
+            .await
+    }
+
+    async fn archive_run(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+        _audit: AuditDraft,
+    ) -> Result<Option<u32>, StoreError> {
+        self.db
+            .run(move |conn| {
+                transaction(conn, |conn| {
+                    let found = lock_campaign(conn, account, campaign, Some(run))?;
+                    match found {
+                        None | Some((_, None)) => Ok(None),
+                        Some((campaign, _)) if campaign.current_run == Some(run) => {
+                            Err(StoreError::Conflict.into())
+                        }
+                        // A run that is not current has been archived whole.
+                        Some(_) => Ok(Some(0)),
+                    }
+                })
+            })
+            .await
+    }
+}
+
+#[derive(QueryableByName)]
+struct SegmentRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    attributes: String,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+}
+
+impl TryFrom<SegmentRow> for Segment {
+    type Error = StoreError;
+
+    fn try_from(row: SegmentRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: row::segment_key(&row.key)?,
+            attributes: Attributes::from_stored(row.attributes),
+            customer_count: row.customer_count,
+        })
+    }
+}
+
+/// Counts that are kept for a version of a group.
+#[derive(QueryableByName)]
+struct Kept {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    group_version: i64,
+}
+
+fn kept_segmentation(
+    conn: &mut PgConnection,
+    query: &CandidateQuery,
+) -> Result<Option<Kept>, Failure> {
+    Ok(sql(
+        "SELECT sg.id, sg.group_version FROM customer_groups g JOIN segmentations sg \
+              ON sg.account_id = g.account_id AND sg.group_id = g.id \
+              AND sg.group_version = g.version AND sg.fields = ? \
+            WHERE g.account_id = ? AND g.id = ?",
+    )
+    .bind::<Text, _>(query.segment_by.canonical())
+    .bind::<Id, _>(query.account_id.as_uuid())
+    .bind::<Id, _>(query.group_id.as_uuid())
+    .load::<Kept>(conn)?
+    .pop())
+}
+
+#[derive(QueryableByName)]
+struct CandidateRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+    #[diesel(sql_type = Nullable<Id>)]
+    message_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    run_number: Option<i32>,
+}
+
+impl TryFrom<CandidateRow> for SegmentCandidate {
+    type Error = StoreError;
+
+    fn try_from(row: CandidateRow) -> Result<Self, StoreError> {
+        let reusable = match (row.message_id, row.run_number) {
+            (Some(id), Some(number)) => Some(ReuseCandidate {
+                message_id: MessageId::new(id),
+                run_number: row::run_number("messages", number)?,
+                status: ReviewStatus::Published,
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            key: row::segment_key(&row.key)?,
+            customer_count: row.customer_count,
+            reusable,
+        })
+    }
+}
+
+fn candidates(
+    conn: &mut PgConnection,
+    query: &CandidateQuery,
+    kept: &Kept,
+) -> Result<SegmentCandidates, Failure> {
+    const KEPT: &str = " FROM group_segments gs ";
+    const OF_KEPT: &str =
+        " WHERE gs.account_id = ? AND gs.segmentation_id = ? ORDER BY gs.key LIMIT ?";
+    let reusable = |newest: &str, order: &str, run: &str| {
+        format!(
+            "SELECT gs.key, gs.customer_count, p.message_id, p.run_number {KEPT} \
+             LEFT JOIN (SELECT {newest} s.key, m.id AS message_id, m.run_number FROM messages m \
+               JOIN segments s ON s.account_id = m.account_id \
+                 AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
+               WHERE m.account_id = ? AND m.campaign_id = ? {run} \
+                 AND m.review_status = 'Published' {order}) p ON p.key = gs.key {OF_KEPT}"
+        )
+    };
+    let text = match query.reuse {
+        None => format!(
+            "SELECT gs.key, gs.customer_count, NULL::uuid AS message_id, \
+               NULL::int AS run_number {KEPT} {OF_KEPT}"
+        ),
+        Some((_, _, ReuseFrom::CurrentRun)) => reusable("", "", "AND m.run_number = ?"),
+        Some((_, _, ReuseFrom::AnyRun)) => reusable(
+            "DISTINCT ON (s.key)",
+            "ORDER BY s.key, m.run_number DESC",
+            "",
+        ),
+    };
+    let mut statement = sql(&text);
+    if let Some((campaign, run, from)) = query.reuse {
+        statement = statement
+            .bind::<Id, _>(query.account_id.as_uuid())
+            .bind::<Id, _>(campaign.as_uuid());
+        if from == ReuseFrom::CurrentRun {
+            statement = statement.bind::<Integer, _>(run.get());
+        }
+    }
+    let rows = statement
+        .bind::<Id, _>(query.account_id.as_uuid())
+        .bind::<Id, _>(kept.id)
+        .bind::<BigInt, _>(i64::from(query.limit) + 1)
+        .load::<CandidateRow>(conn)?;
+    Ok(SegmentCandidates {
+        group_version: kept.group_version,
+        segments: rows
+            .into_iter()
+            .map(SegmentCandidate::try_from)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+#[derive(QueryableByName)]
+struct GroupedRow {
+    #[diesel(sql_type = Array<Nullable<Text>>)]
+    values: Vec<Option<String>>,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+}
+
+/// Groups the customers in the database, names the segments, and keeps the counts unless there
+/// are more than the limit.
+fn count_segments(
+    conn: &mut PgConnection,
+    query: &CandidateQuery,
+) -> Result<SegmentCandidates, Failure> {
+    let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
+    let group_version = sql("SELECT version AS value FROM customer_groups \
+                             WHERE account_id = ? AND id = ?")
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(group)
+    .load::<Value>(conn)?
+    .pop()
+    .ok_or(StoreError::Conflict)?
+    .value;
+    let fields = query.segment_by.sorted();
+    let places = 1..=fields.len();
+    let list = |item: fn(usize) -> String| places.clone().map(item).collect::<Vec<_>>().join(", ");
+    let columns = list(|place| format!("profile ->> ? AS v{place}"));
+    let names = list(|place| format!("v{place}"));
+    let places = list(|place| place.to_string());
+    let text = format!(
+        "SELECT ARRAY[{names}] AS values, customer_count FROM ( \
+           SELECT {columns}, count(*) AS customer_count FROM customers \
+           WHERE account_id = ? AND group_id = ? GROUP BY {places} LIMIT ?) counted"
+    );
+    let mut statement = sql(&text);
+    for field in &fields {
+        statement = statement.bind::<Text, _>(*field);
+    }
+    let rows = statement
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(group)
+        .bind::<BigInt, _>(i64::from(query.limit) + 1)
+        .load::<GroupedRow>(conn)?;
+    let mut segments: Vec<Segment> = rows
+        .iter()
+        .map(|row| {
+            let values = row.values.iter().map(Option::as_deref);
+            let pairs: Vec<_> = fields.iter().copied().zip(values).collect();
+            Segment::new(&pairs, row.customer_count)
+        })
+        .collect();
+    segments.sort_unstable_by_key(|segment| segment.key);
+    if u32::try_from(segments.len()).is_ok_and(|found| found > query.limit) {
+        let unmatched = |segment: &Segment| SegmentCandidate {
+            key: segment.key,
+            customer_count: segment.customer_count,
+            reusable: None,
+        };
+        let segments = segments.iter().map(unmatched).collect();
+        return Ok(SegmentCandidates {
+            group_version,
+            segments,
+        });
+    }
+    let kept = keep_segments(conn, query, group_version, &segments)?;
+    candidates(conn, query, &kept)
+}
+
+fn keep_segments(
+    conn: &mut PgConnection,
+    query: &CandidateQuery,
+    group_version: i64,
+    segments: &[Segment],
+) -> Result<Kept, Failure> {
+    let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
+    let fields = query.segment_by.canonical();
+    sql("DELETE FROM segmentations WHERE account_id = ? AND group_id = ? AND fields = ?")
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(group)
+        .bind::<Text, _>(fields.as_str())
+        .execute(conn)?;
+    // A unique violation would end the transaction as a failure; this way it is a conflict.
+    let kept = sql(
+        "INSERT INTO segmentations (account_id, id, group_id, fields, group_version) \
+                    VALUES (?, gen_random_uuid(), ?, ?, ?) ON CONFLICT DO NOTHING \
+                    RETURNING id, group_version",
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(group)
+    .bind::<Text, _>(fields.as_str())
+    .bind::<BigInt, _>(group_version)
+    .load::<Kept>(conn)?
+    .pop()
+    .ok_or(StoreError::Conflict)?;
+    sql(
+        "INSERT INTO group_segments (account_id, segmentation_id, key, attributes, customer_count) \
+         SELECT ?, ?, key, attributes, customer_count \
+         FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS g(key, attributes, customer_count)",
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(kept.id)
+    .bind::<Array<Binary>, _>(
+        segments
+            .iter()
+            .map(|s| &s.key.as_bytes()[..])
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<Text>, _>(
+        segments
+            .iter()
+            .map(|s| s.attributes.as_json())
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<BigInt>, _>(
+        segments
+            .iter()
+            .map(|s| s.customer_count)
+            .collect::<Vec<_>>(),
+    )
+    .execute(conn)?;
+    Ok(kept)
+}
+
+fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
+    let StartRun {
+        campaign,
+        group_version,
+        plan,
+        run,
+        message_ids,
+        initiated_ip,
+        ..
+    } = &start;
+    let (account, now) = (campaign.account_id.as_uuid(), start.now);
+    let last_segment = sql("SELECT c.last_segment_no::bigint AS value \
+         FROM campaigns c JOIN customer_groups g ON g.account_id = c.account_id AND g.id = ? \
+         WHERE c.account_id = ? AND c.id = ? AND c.version = ? AND g.version = ? \
+         FOR UPDATE OF c FOR SHARE OF g")
+    .bind::<Id, _>(run.group.id.as_uuid())
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<BigInt, _>(campaign.version)
+    .bind::<BigInt, _>(*group_version)
+    .load::<Value>(conn)?
+    .pop()
+    .ok_or(StoreError::Conflict)?
+    .value;
+    keep_response(conn, campaign.account_id, start.response.as_ref(), now)?;
+    if let Some(previous) = run.previous_run {
+        set_archived(conn, campaign, previous, Some(now))?;
+    }
+    insert_run(conn, campaign, run, Some(initiated_ip.to_string()))?;
+    let planned: Vec<(Uuid, &PlannedSegment)> = message_ids
+        .iter()
+        .map(|id| id.as_uuid())
+        .zip(&plan.items)
+        .collect();
+    let (matched, new): (Vec<_>, Vec<_>) = planned
+        .into_iter()
+        .partition(|(_, segment)| segment.reuses.is_some());
+    let mut new_segments = 0;
+    if !new.is_empty() {
+        new_segments = add_segments(conn, &start, last_segment, &new)?;
+        add_new_messages(conn, &start, &new)?;
+    }
+    if !matched.is_empty() {
+        add_matched_messages(conn, &start, &matched)?;
+    }
+    let to = CampaignMove {
+        campaign,
+        status: run.counts.campaign_status(),
+        current_run: Some(run.number),
+        last_run: Some(run.number),
+        new_segments,
+        now,
+    };
+    move_campaign(conn, &to)?;
+    append_audit(conn, start.audit)
+}
+
+/// Answers how many of the segments the campaign did not have yet.
+fn add_segments(
+    conn: &mut PgConnection,
+    start: &StartRun,
+    last: i64,
+    new: &[(Uuid, &PlannedSegment)],
+) -> Result<i32, Failure> {
+    let campaign = &start.campaign;
+    let keys: Vec<&[u8]> = new
+        .iter()
+        .map(|(_, segment)| &segment.key.as_bytes()[..])
+        .collect();
+    let added = sql(
+        "INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
+         SELECT sg.account_id, ?, (? + row_number() OVER (ORDER BY gs.key))::int, gs.key, \
+           gs.attributes \
+         FROM segmentations sg JOIN group_segments gs ON gs.account_id = sg.account_id \
+           AND gs.segmentation_id = sg.id AND gs.key = ANY(?) \
+         WHERE sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? \
+           AND NOT EXISTS (SELECT 1 FROM segments s WHERE s.account_id = sg.account_id \
+             AND s.campaign_id = ? AND s.key = gs.key)",
+    )
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<BigInt, _>(last)
+    .bind::<Array<Binary>, _>(keys)
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(start.run.group.id.as_uuid())
+    .bind::<Text, _>(campaign.segment_by.canonical())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .execute(conn)?;
+    i32::try_from(added).map_err(|error| StoreError::Backend(error.into()).into())
+}
+
+fn all_added(added: usize, planned: usize) -> Result<(), Failure> {
+    // The kept counts, or the messages to reuse, were not there any more.
+    if added == planned {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict.into())
+    }
+}
+
+fn add_new_messages(
+    conn: &mut PgConnection,
+    start: &StartRun,
+    new: &[(Uuid, &PlannedSegment)],
+) -> Result<(), Failure> {
+    let (campaign, now) = (&start.campaign, start.now);
+    let (account, run) = (campaign.account_id.as_uuid(), start.run.number.get());
+    let added = sql("WITH added AS ( \
+           INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
+             customer_count, review_status, source, created_at, updated_at) \
+           SELECT s.account_id, p.id, s.campaign_id, ?, s.no, p.customer_count, 'Generating', \
+             'generated', ?, ? \
+           FROM unnest(?::uuid[], ?::bytea[], ?::bigint[]) AS p(id, key, customer_count) \
+           JOIN segments s ON s.account_id = ? AND s.campaign_id = ? AND s.key = p.key \
+           RETURNING account_id, id) \
+         INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
+         SELECT account_id, id, ?, ?, ? FROM added")
+    .bind::<Integer, _>(run)
+    .bind::<Time, _>(now)
+    .bind::<Time, _>(now)
+    .bind::<Array<Id>, _>(new.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind::<Array<Binary>, _>(
+        new.iter()
+            .map(|(_, segment)| &segment.key.as_bytes()[..])
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<BigInt>, _>(
+        new.iter()
+            .map(|(_, segment)| segment.customer_count)
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run)
+    .bind::<Time, _>(now)
+    .execute(conn)?;
+    all_added(added, new.len())
+}
+
+fn add_matched_messages(
+    conn: &mut PgConnection,
+    start: &StartRun,
+    matched: &[(Uuid, &PlannedSegment)],
+) -> Result<(), Failure> {
+    let (campaign, now) = (&start.campaign, start.now);
+    let reused: Vec<Uuid> = matched
+        .iter()
+        .filter_map(|(_, segment)| segment.reuses.map(|reused| reused.message_id.as_uuid()))
+        .collect();
+    let added = sql(
+        "INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
+           customer_count, content_id, review_status, source, reused_from_message_id, \
+           reused_from_run_number, approvals, edited_by, created_at, updated_at) \
+         SELECT m.account_id, p.id, m.campaign_id, ?, m.segment_no, p.customer_count, \
+           m.content_id, 'Approved', 'reused', m.id, m.run_number, m.approvals, m.edited_by, ?, ? \
+         FROM unnest(?::uuid[], ?::uuid[], ?::bigint[]) AS p(id, reused, customer_count) \
+         JOIN messages m ON m.account_id = ? AND m.id = p.reused \
+           AND m.review_status = 'Published'",
+    )
+    .bind::<Integer, _>(start.run.number.get())
+    .bind::<Time, _>(now)
+    .bind::<Time, _>(now)
+    .bind::<Array<Id>, _>(matched.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind::<Array<Id>, _>(reused)
+    .bind::<Array<BigInt>, _>(
+        matched
+            .iter()
+            .map(|(_, segment)| segment.customer_count)
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .execute(conn)?;
+    all_added(added, matched.len())
+}
+
+fn set_archived(
+    conn: &mut PgConnection,
+    campaign: &Campaign,
+    run: RunNumber,
+    at: Option<rerun_core::Timestamp>,
+) -> Result<(), Failure> {
+    sql("UPDATE runs SET archived_at = ? WHERE account_id = ? AND campaign_id = ? AND number = ?")
+        .bind::<Nullable<Time>, _>(at)
+        .bind::<Id, _>(campaign.account_id.as_uuid())
+        .bind::<Id, _>(campaign.id.as_uuid())
+        .bind::<Integer, _>(run.get())
+        .execute(conn)?;
+    Ok(())
+}
+
+fn cancel_run(conn: &mut PgConnection, cancel: CancelRun) -> Result<(), Failure> {
+    let CancelRun {
+        campaign,
+        run,
+        campaign_status,
+        audit,
+        now,
+    } = cancel;
+    lock_current(conn, &campaign)?;
+    sql(
+        "UPDATE runs SET status = ?, completed_at = ?, archived_at = ?, cancel_reason = ? \
+         WHERE account_id = ? AND campaign_id = ? AND number = ?",
+    )
+    .bind::<Text, _>(run.status.as_str())
+    .bind::<Nullable<Time>, _>(run.completed_at)
+    .bind::<Nullable<Time>, _>(run.archived_at)
+    .bind::<Nullable<Text>, _>(run.cancel_reason.as_deref())
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .execute(conn)?;
+    sql("DELETE FROM generation_tasks \
+         WHERE account_id = ? AND campaign_id = ? AND run_number = ?")
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .execute(conn)?;
+    if let Some(previous) = run.previous_run {
+        set_archived(conn, &campaign, previous, None)?;
+    }
+    let to = CampaignMove {
+        campaign: &campaign,
+        status: campaign_status,
+        current_run: run.previous_run,
+        last_run: campaign.last_run,
+        new_segments: 0,
+        now,
+    };
+    move_campaign(conn, &to)?;
+    append_audit(conn, audit)
+}

@@ -1,0 +1,274 @@
+use async_trait::async_trait;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl};
+use rerun_core::change::{Effect, MessageChange, Move, Selection, Shift};
+use rerun_core::error::StoreError;
+use rerun_core::ids::{AccountId, CampaignId, MessageId, UserId};
+use rerun_core::message::MessageState;
+use rerun_core::ports::{ChangeOutcome, MessageRef, ReviewStore};
+use rerun_core::run::Run;
+use rerun_diesel::error::Failure;
+use rerun_diesel::row;
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::{Id, Time};
+use uuid::Uuid;
+
+use crate::PgStore;
+use crate::write::{insert_content, keep_response, lock_current, rows, transaction, write_applied};
+
+#[derive(QueryableByName)]
+struct RefRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = Integer)]
+    run_number: i32,
+    #[diesel(sql_type = Text)]
+    review_status: String,
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    approval_stage: Option<i16>,
+    #[diesel(sql_type = Nullable<Id>)]
+    edited_by: Option<Uuid>,
+}
+
+impl TryFrom<RefRow> for MessageRef {
+    type Error = StoreError;
+
+    fn try_from(row: RefRow) -> Result<Self, StoreError> {
+        let status = row::text("messages", "review_status", &row.review_status)?;
+        Ok(Self {
+            id: MessageId::new(row.id),
+            run_number: row::run_number("messages", row.run_number)?,
+            state: MessageState::from_columns(status, row.approval_stage)?,
+            edited_by: row.edited_by.map(UserId::new),
+        })
+    }
+}
+
+#[async_trait]
+impl ReviewStore for PgStore {
+    async fn message_refs(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<MessageRef>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let rows = sql(
+                    "SELECT id, run_number, review_status, approval_stage, edited_by \
+                     FROM messages WHERE account_id = ? AND campaign_id = ? AND id = ANY(?)",
+                )
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Array<Id>, _>(uuids(&ids))
+                .load::<RefRow>(conn)?;
+                Ok(rows
+                    .into_iter()
+                    .map(MessageRef::try_from)
+                    .collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    async fn change_messages(&self, change: MessageChange) -> Result<ChangeOutcome, StoreError> {
+        self.db
+            .run(move |conn| transaction(conn, |conn| change_messages(conn, &change)))
+            .await
+    }
+}
+
+fn uuids(ids: &[MessageId]) -> Vec<Uuid> {
+    ids.iter().map(|id| id.as_uuid()).collect()
+}
+
+fn change_messages(
+    conn: &mut PgConnection,
+    change: &MessageChange,
+) -> Result<ChangeOutcome, Failure> {
+    let run = lock_current(conn, &change.campaign)?;
+    keep_response(
+        conn,
+        change.campaign.account_id,
+        change.response.as_ref(),
+        change.now,
+    )?;
+    if let Effect::Edit {
+        content_id,
+        content,
+    } = &change.effect
+    {
+        let account = change.campaign.account_id;
+        let author = change.user_id.as_uuid();
+        insert_content(
+            conn,
+            account,
+            *content_id,
+            run.number,
+            content,
+            author,
+            change.now,
+        )?;
+    }
+    let shifts = move_messages(conn, change, &run)?;
+    let applied = change.applied(run, &shifts)?;
+    if let Selection::Ids(ids) = &change.selection
+        && usize::try_from(applied.messages).ok() != Some(ids.len())
+    {
+        return Err(StoreError::Conflict.into());
+    }
+    let outcome = ChangeOutcome {
+        messages: applied.messages,
+        campaign_status: applied.campaign_status,
+    };
+    if applied.messages > 0 {
+        write_applied(conn, &change.campaign, applied, true, change.now)?;
+    }
+    Ok(outcome)
+}
+
+#[derive(QueryableByName)]
+struct ShiftRow {
+    #[diesel(sql_type = Text)]
+    from_status: String,
+    #[diesel(sql_type = Text)]
+    from_source: String,
+    #[diesel(sql_type = Text)]
+    to_status: String,
+    #[diesel(sql_type = Text)]
+    to_source: String,
+    #[diesel(sql_type = BigInt)]
+    messages: i64,
+}
+
+impl TryFrom<ShiftRow> for Shift {
+    type Error = StoreError;
+
+    fn try_from(row: ShiftRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            from: (
+                row::text("messages", "review_status", &row.from_status)?,
+                row::text("messages", "source", &row.from_source)?,
+            ),
+            to: (
+                row::text("messages", "review_status", &row.to_status)?,
+                row::text("messages", "source", &row.to_source)?,
+            ),
+            messages: rows(row.messages)?,
+        })
+    }
+}
+
+/// The one statement that moves every message, whatever its state was, and counts what it moved.
+fn move_statement(change: &MessageChange) -> String {
+    let selected = match &change.selection {
+        Selection::Ids(_) => "AND m.id = ANY(?)",
+        Selection::Every {
+            not_edited_by: Some(_),
+        } => "AND m.edited_by IS DISTINCT FROM ?",
+        Selection::Every {
+            not_edited_by: None,
+        } => "",
+    };
+    let (edit, queue) = match &change.effect {
+        Effect::Edit { .. } => (
+            ", content_id = ?, source = 'edited', reused_from_message_id = NULL, \
+             reused_from_run_number = NULL, edited_by = ?",
+            "",
+        ),
+        Effect::Queue => (
+            "",
+            ", queued AS (INSERT INTO generation_tasks \
+               (account_id, message_id, campaign_id, run_number, due_at) \
+             SELECT account_id, id, campaign_id, run_number, updated_at FROM moved)",
+        ),
+        Effect::Nothing | Effect::Reject { .. } => ("", ""),
+    };
+    let approvals = if matches!(change.effect, Effect::Edit { .. }) {
+        "'[]'"
+    } else {
+        "CASE WHEN t.approval IS NULL THEN m.approvals \
+         WHEN m.approvals = '[]' THEN '[' || t.approval || ']' \
+         ELSE left(m.approvals, -1) || ',' || t.approval || ']' END"
+    };
+    format!(
+        "WITH moves AS (SELECT * FROM unnest(?::text[], ?::smallint[], ?::text[], ?::smallint[], \
+           ?::text[]) AS v(from_status, from_stage, to_status, to_stage, approval)), \
+         target AS (SELECT m.id, m.source AS from_source, v.* FROM messages m JOIN moves v \
+             ON m.review_status = v.from_status \
+             AND m.approval_stage IS NOT DISTINCT FROM v.from_stage \
+           WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {selected}), \
+         moved AS (UPDATE messages m SET review_status = t.to_status, \
+             approval_stage = t.to_stage, approvals = {approvals}, rejection_reason = ?, \
+             error = NULL, updated_at = ? {edit} \
+           FROM target t WHERE m.account_id = ? AND m.id = t.id \
+           RETURNING m.account_id, m.id, m.campaign_id, m.run_number, m.updated_at, \
+             t.from_status, t.from_source, t.to_status, m.source AS to_source) {queue} \
+         SELECT from_status, from_source, to_status, to_source, count(*) AS messages FROM moved \
+         GROUP BY 1, 2, 3, 4"
+    )
+}
+
+fn move_messages(
+    conn: &mut PgConnection,
+    change: &MessageChange,
+    run: &Run,
+) -> Result<Vec<Shift>, Failure> {
+    let text = move_statement(change);
+    let moves = &change.moves;
+    let states = |of: fn(&Move) -> MessageState| -> (Vec<&str>, Vec<Option<i16>>) {
+        let states = moves.iter().map(of);
+        states
+            .map(|state| (state.status().as_str(), state.stage().map(i16::from)))
+            .unzip()
+    };
+    let (from_status, from_stage) = states(|step| step.from);
+    let (to_status, to_stage) = states(|step| step.to);
+    let approvals = moves
+        .iter()
+        .map(|step| {
+            step.approval
+                .as_ref()
+                .map(serde_json::to_string)
+                .transpose()
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| StoreError::Backend(error.into()))?;
+    let account = change.campaign.account_id.as_uuid();
+    let mut query = sql(&text)
+        .bind::<Array<Text>, _>(from_status)
+        .bind::<Array<Nullable<SmallInt>>, _>(from_stage)
+        .bind::<Array<Text>, _>(to_status)
+        .bind::<Array<Nullable<SmallInt>>, _>(to_stage)
+        .bind::<Array<Nullable<Text>>, _>(approvals)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(change.campaign.id.as_uuid())
+        .bind::<Integer, _>(run.number.get());
+    match &change.selection {
+        Selection::Ids(ids) => query = query.bind::<Array<Id>, _>(uuids(ids)),
+        Selection::Every {
+            not_edited_by: Some(user),
+        } => {
+            query = query.bind::<Id, _>(user.as_uuid());
+        }
+        Selection::Every {
+            not_edited_by: None,
+        } => {}
+    }
+    let reason = match &change.effect {
+        Effect::Reject { reason } => Some(reason.as_str()),
+        Effect::Nothing | Effect::Edit { .. } | Effect::Queue => None,
+    };
+    query = query
+        .bind::<Nullable<Text>, _>(reason)
+        .bind::<Time, _>(change.now);
+    if let Effect::Edit { content_id, .. } = &change.effect {
+        query = query
+            .bind::<Id, _>(content_id.as_uuid())
+            .bind::<Id, _>(change.user_id.as_uuid());
+    }
+    let shifts = query.bind::<Id, _>(account).load::<ShiftRow>(conn)?;
+    Ok(shifts
+        .into_iter()
+        .map(Shift::try_from)
+        .collect::<Result<_, _>>()?)
+}

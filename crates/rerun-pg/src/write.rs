@@ -1,0 +1,348 @@
+//! The steps that writing transactions share.
+
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
+use rerun_core::Timestamp;
+use rerun_core::audit::{AuditDraft, ChainHead};
+use rerun_core::campaign::{Campaign, CampaignStatus};
+use rerun_core::change::Applied;
+use rerun_core::error::StoreError;
+use rerun_core::ids::{AccountId, CampaignId, ContentId, JobId, RunNumber, UserId};
+use rerun_core::message::Content;
+use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotentResponse};
+use rerun_core::run::{MessageCounts, Run};
+use rerun_diesel::error::Failure;
+use rerun_diesel::row::{CampaignRow, RunRow, chain_hash};
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::{Id, Time};
+use rerun_diesel::{campaign_columns, run_columns};
+use uuid::Uuid;
+
+/// A count for an `integer` column.
+pub(crate) fn int(count: u32) -> Result<i32, StoreError> {
+    i32::try_from(count).map_err(|error| StoreError::Backend(error.into()))
+}
+
+/// A number of rows that the database counted.
+pub(crate) fn rows(count: i64) -> Result<u32, StoreError> {
+    u32::try_from(count).map_err(|error| StoreError::Backend(error.into()))
+}
+
+/// Runs a writing transaction.
+pub(crate) fn transaction<T>(
+    conn: &mut PgConnection,
+    job: impl FnOnce(&mut PgConnection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    conn.transaction(job)
+}
+
+/// The campaign and its run `run` (the current one when not given), with the campaign's row
+/// locked: whoever writes to a campaign holds this lock, and takes it first.
+pub(crate) fn lock_campaign(
+    conn: &mut PgConnection,
+    account: AccountId,
+    campaign: CampaignId,
+    run: Option<RunNumber>,
+) -> Result<Option<(Campaign, Option<Run>)>, Failure> {
+    let row = sql(concat!(
+        "SELECT ",
+        campaign_columns!(),
+        ", ",
+        run_columns!(),
+        " FROM campaigns c LEFT JOIN runs r ON r.account_id = c.account_id \
+           AND r.campaign_id = c.id AND r.number = COALESCE(?, c.current_run_number) \
+         WHERE c.account_id = ? AND c.id = ? FOR UPDATE OF c"
+    ))
+    .bind::<Nullable<Integer>, _>(run.map(RunNumber::get))
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(campaign.as_uuid())
+    .load::<(CampaignRow, Option<RunRow>)>(conn)?
+    .pop();
+    let Some((campaign, run)) = row else {
+        return Ok(None);
+    };
+    Ok(Some((
+        campaign.try_into()?,
+        run.map(Run::try_from).transpose()?,
+    )))
+}
+
+/// The current run of a campaign that is still at the version of `seen`, its row locked.
+pub(crate) fn lock_current(conn: &mut PgConnection, seen: &Campaign) -> Result<Run, Failure> {
+    // The run is read after the lock was waited for: the row that the lock returns may join to
+    // the run that was current before.
+    let locked = sql(
+        "SELECT version AS value FROM campaigns WHERE account_id = ? AND id = ? \
+                      AND version = ? FOR UPDATE",
+    )
+    .bind::<Id, _>(seen.account_id.as_uuid())
+    .bind::<Id, _>(seen.id.as_uuid())
+    .bind::<BigInt, _>(seen.version)
+    .load::<Value>(conn)?;
+    if locked.is_empty() {
+        return Err(StoreError::Conflict.into());
+    }
+    let run = sql(concat!(
+        "SELECT ",
+        run_columns!(),
+        " FROM runs r WHERE r.account_id = ? AND r.campaign_id = ? AND r.archived_at IS NULL"
+    ))
+    .bind::<Id, _>(seen.account_id.as_uuid())
+    .bind::<Id, _>(seen.id.as_uuid())
+    .load::<RunRow>(conn)?
+    .pop();
+    match run {
+        Some(run) => Ok(run.try_into()?),
+        None => Err(StoreError::Conflict.into()),
+    }
+}
+
+/// A single number.
+#[derive(QueryableByName)]
+pub(crate) struct Value {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) value: i64,
+}
+
+/// Writes what a change of messages came to: run, campaign, audit entry.
+pub(crate) fn write_applied(
+    conn: &mut PgConnection,
+    campaign: &Campaign,
+    applied: Applied,
+    next_version: bool,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let Applied {
+        run,
+        campaign_status,
+        audit,
+        ..
+    } = applied;
+    let MessageCounts {
+        reused,
+        generated,
+        edited,
+        generating,
+        failed,
+        pending,
+        approved,
+        rejected,
+        published,
+    } = run.counts;
+    let mut update = sql(
+        "WITH run AS (UPDATE runs SET reused = ?, generated = ?, edited = ?, generating = ?, \
+           failed = ?, pending = ?, approved = ?, rejected = ?, published = ?, status = ?, \
+           error = ?, completed_at = ? WHERE account_id = ? AND campaign_id = ? AND number = ?) \
+         UPDATE campaigns SET status = ?, version = version + ?, updated_at = ? \
+         WHERE account_id = ? AND id = ?",
+    );
+    for count in [
+        reused, generated, edited, generating, failed, pending, approved, rejected, published,
+    ] {
+        update = update.bind::<Integer, _>(int(count)?);
+    }
+    update
+        .bind::<Text, _>(run.status.as_str())
+        .bind::<Nullable<Text>, _>(run.error.as_deref())
+        .bind::<Nullable<Time>, _>(run.completed_at)
+        .bind::<Id, _>(campaign.account_id.as_uuid())
+        .bind::<Id, _>(campaign.id.as_uuid())
+        .bind::<Integer, _>(run.number.get())
+        .bind::<Text, _>(campaign_status.as_str())
+        .bind::<BigInt, _>(i64::from(next_version))
+        .bind::<Time, _>(now)
+        .bind::<Id, _>(campaign.account_id.as_uuid())
+        .bind::<Id, _>(campaign.id.as_uuid())
+        .execute(conn)?;
+    match audit {
+        Some(audit) => append_audit(conn, audit),
+        None => Ok(()),
+    }
+}
+
+/// The columns of a campaign that a change of its current run moves.
+pub(crate) struct CampaignMove<'a> {
+    pub(crate) campaign: &'a Campaign,
+    pub(crate) status: CampaignStatus,
+    pub(crate) current_run: Option<RunNumber>,
+    pub(crate) last_run: Option<RunNumber>,
+    pub(crate) new_segments: i32,
+    pub(crate) now: Timestamp,
+}
+
+/// Gives a campaign another current run, and the next version.
+pub(crate) fn move_campaign(conn: &mut PgConnection, to: &CampaignMove<'_>) -> Result<(), Failure> {
+    sql(
+        "UPDATE campaigns SET status = ?, current_run_number = ?, last_run_number = ?, \
+           last_segment_no = last_segment_no + ?, version = version + 1, updated_at = ? \
+         WHERE account_id = ? AND id = ?",
+    )
+    .bind::<Text, _>(to.status.as_str())
+    .bind::<Nullable<Integer>, _>(to.current_run.map(RunNumber::get))
+    .bind::<Nullable<Integer>, _>(to.last_run.map(RunNumber::get))
+    .bind::<Integer, _>(to.new_segments)
+    .bind::<Time, _>(to.now)
+    .bind::<Id, _>(to.campaign.account_id.as_uuid())
+    .bind::<Id, _>(to.campaign.id.as_uuid())
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Adds content that a person wrote.
+pub(crate) fn insert_content(
+    conn: &mut PgConnection,
+    account: AccountId,
+    id: ContentId,
+    run: RunNumber,
+    content: &Content,
+    author: Uuid,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    sql(
+        "INSERT INTO contents (account_id, id, run_number, subject, body, created_by, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .bind::<Integer, _>(run.get())
+    .bind::<Text, _>(content.subject.as_str())
+    .bind::<Text, _>(content.body.as_str())
+    .bind::<Id, _>(author)
+    .bind::<Time, _>(now)
+    .execute(conn)?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct HeadRow {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = Binary)]
+    hash: Vec<u8>,
+}
+
+/// Appends an entry to its account's chain. Last in a transaction: the head's lock, which all
+/// writers of the account need, is held until the commit.
+pub(crate) fn append_audit(conn: &mut PgConnection, audit: AuditDraft) -> Result<(), Failure> {
+    let account = audit.account_id;
+    let head = sql(
+        "INSERT INTO audit_heads (account_id, seq, hash) VALUES (?, 0, ?) \
+                    ON CONFLICT (account_id) DO UPDATE SET seq = audit_heads.seq \
+                    RETURNING seq, hash",
+    )
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Binary, _>(ChainHead::EMPTY.hash.as_slice())
+    .get_result::<HeadRow>(conn)?;
+    let head = ChainHead {
+        seq: head.seq,
+        hash: chain_hash(&head.hash)?,
+    };
+    let entry = audit.sealed(&head);
+    sql(
+        "WITH head AS (UPDATE audit_heads SET seq = ?, hash = ? WHERE account_id = ?) \
+         INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, run_number, \
+           user_id, role_code, ip, request_id, details, created_at, hash) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<BigInt, _>(entry.seq)
+    .bind::<Binary, _>(entry.hash.as_slice())
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<BigInt, _>(entry.seq)
+    .bind::<Id, _>(entry.id.as_uuid())
+    .bind::<Text, _>(entry.action.as_str())
+    .bind::<Nullable<Id>, _>(entry.campaign_id.map(CampaignId::as_uuid))
+    .bind::<Nullable<Integer>, _>(entry.run_number.map(RunNumber::get))
+    .bind::<Nullable<Id>, _>(entry.user_id.map(UserId::as_uuid))
+    .bind::<Nullable<Text>, _>(entry.role_code.as_deref())
+    .bind::<Nullable<Text>, _>(entry.ip.as_deref())
+    .bind::<Nullable<Text>, _>(entry.request_id.as_deref())
+    .bind::<Text, _>(entry.details.as_str())
+    .bind::<Time, _>(entry.created_at)
+    .bind::<Binary, _>(entry.hash.as_slice())
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Keeps a response under its key, in the place of one that is too old to count. A younger one
+/// means that another request with the key got here first.
+pub(crate) fn keep_response(
+    conn: &mut PgConnection,
+    account: AccountId,
+    response: Option<&IdempotentResponse>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let Some(IdempotentResponse { key, response }) = response else {
+        return Ok(());
+    };
+    let kept = sql("INSERT INTO idempotency_keys \
+           (account_id, endpoint, key, fingerprint, response, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (account_id, endpoint, key) DO UPDATE SET \
+           fingerprint = excluded.fingerprint, response = excluded.response, \
+           created_at = excluded.created_at \
+         WHERE idempotency_keys.created_at < ?")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Text, _>(key.endpoint)
+    .bind::<Text, _>(key.key.as_str())
+    .bind::<Binary, _>(key.fingerprint.as_slice())
+    .bind::<Text, _>(response.as_str())
+    .bind::<Time, _>(now)
+    .bind::<Time, _>(now - IDEMPOTENCY_WINDOW)
+    .execute(conn)?;
+    if kept == 0 {
+        Err(StoreError::Conflict.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Adds a run that is current.
+pub(crate) fn insert_run(
+    conn: &mut PgConnection,
+    campaign: &Campaign,
+    run: &Run,
+    initiated_ip: Option<String>,
+) -> Result<(), Failure> {
+    let mut insert = sql(
+        "INSERT INTO runs (account_id, campaign_id, number, job_uid, status, \
+           synthesised, group_id, group_name, customer_count, resulting_status, initiated_by, \
+           initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
+           segments_matched, segments_new, reused, generated, edited, generating, failed, \
+           pending, approved, rejected, published) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .bind::<Nullable<Id>, _>(run.job_uid.map(JobId::as_uuid))
+    .bind::<Text, _>(run.status.as_str())
+    .bind::<Bool, _>(run.synthesised)
+    .bind::<Id, _>(run.group.id.as_uuid())
+    .bind::<Text, _>(run.group.name.as_str())
+    .bind::<BigInt, _>(run.customer_count)
+    .bind::<Text, _>(run.resulting_status.as_str())
+    .bind::<Nullable<Id>, _>(run.initiated_by.map(UserId::as_uuid))
+    .bind::<Nullable<Text>, _>(initiated_ip)
+    .bind::<Nullable<Integer>, _>(run.previous_run.map(RunNumber::get))
+    .bind::<Time, _>(run.started_at)
+    .bind::<Nullable<Time>, _>(run.completed_at);
+    for count in [
+        run.segments.total,
+        run.segments.matched,
+        run.segments.new,
+        run.counts.reused,
+        run.counts.generated,
+        run.counts.edited,
+        run.counts.generating,
+        run.counts.failed,
+        run.counts.pending,
+        run.counts.approved,
+        run.counts.rejected,
+        run.counts.published,
+    ] {
+        insert = insert.bind::<Integer, _>(int(count)?);
+    }
+    insert.execute(conn)?;
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The behaviour that every store must show, on a real PostgreSQL.
+
+mod common;
+
+use rerun_contract::fixture::Fixture;
+use rerun_pg::{Options, PgStore};
+
+async fn fresh() -> Fixture<PgStore> {
+    let database = tokio::task::spawn_blocking(common::database).await.expect("a database");
+    let store = PgStore::connect(database.url(), &Options::default()).expect("a connection");
+    Fixture::new(store).owning(database)
+}
+
+rerun_contract::store_contract!(fresh);

@@ -1,0 +1,217 @@
+//! What the schema itself refuses, whoever writes to it.
+
+mod common;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+
+/// Two accounts with a group, a campaign, a run, a segment, a content and a message each.
+fn two_accounts(conn: &mut PgConnection) {
+    for account in ['a', 'b'] {
+        conn.batch_execute(&story(account)).unwrap();
+    }
+}
+
+fn id(account: char, what: u8) -> String {
+    let account = account.to_string().repeat(8);
+    format!("'{account}-0000-4000-8000-0000000000{what:02x}'")
+}
+
+fn story(account: char) -> String {
+    let [own, group, campaign, content, message, job] =
+        [0, 1, 2, 3, 4, 5].map(|what| id(account, what));
+    format!(
+        "INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
+           VALUES ({own}, {group}, 'g', now(), now());
+         INSERT INTO customers VALUES ({own}, {group}, 'c-1', '{{}}');
+         INSERT INTO segmentations VALUES ({own}, {group}, {group}, '[]', 1);
+         BEGIN;
+         INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by,
+             approval_stages, template_subject, template_body, status, current_run_number,
+             last_run_number, version, created_by, created_at, updated_at)
+           VALUES ({own}, {campaign}, 'c', {group}, '[]', '[]', 's', 'b', 'Published', 1, 1, 1,
+             {own}, now(), now());
+         INSERT INTO runs (account_id, campaign_id, number, job_uid, status, group_id, group_name,
+             customer_count, segments_total, segments_matched, segments_new, reused, generated,
+             edited, generating, failed, pending, approved, rejected, published,
+             resulting_status, started_at, completed_at)
+           VALUES ({own}, {campaign}, 1, {job}, 'Completed', {group}, 'g', 1, 1, 0, 1, 0, 1, 0, 0,
+             0, 0, 0, 0, 1, 'Ready for review', now(), now());
+         INSERT INTO segments VALUES ({own}, {campaign}, 1, sha256('x'), '{{}}');
+         INSERT INTO contents VALUES ({own}, {content}, 1, 's', 'b', NULL, now());
+         INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no,
+             customer_count, content_id, review_status, source, created_at, updated_at)
+           VALUES ({own}, {message}, {campaign}, 1, 1, 1, {content}, 'Published', 'generated',
+             now(), now());
+         COMMIT;"
+    )
+}
+
+fn refused(conn: &mut PgConnection, statement: &str, by: &str) {
+    let error = conn
+        .transaction(|conn| {
+            conn.batch_execute(statement)?;
+            conn.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")
+        })
+        .expect_err(statement);
+    assert!(error.to_string().contains(by), "{statement}: {error}");
+}
+
+#[test]
+fn no_row_can_reference_another_accounts() {
+    let database = common::database();
+    let mut conn = PgConnection::establish(database.url()).unwrap();
+    two_accounts(&mut conn);
+    let own = id('a', 0);
+    let [group, campaign, content, message] = [1, 2, 3, 4].map(|what| id('b', what));
+    for statement in [
+        format!("INSERT INTO customers VALUES ({own}, {group}, 'c-2', '{{}}')"),
+        format!("INSERT INTO segmentations VALUES ({own}, {own}, {group}, '[\"x\"]', 1)"),
+        format!("INSERT INTO group_segments VALUES ({own}, {group}, sha256('x'), '{{}}', 1)"),
+        format!("UPDATE campaigns SET customer_group_id = {group} WHERE account_id = {own}"),
+        format!("UPDATE runs SET group_id = {group} WHERE account_id = {own}"),
+        format!(
+            "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('number', 2, \
+             'campaign_id', {campaign}, 'job_uid', gen_random_uuid()))).* FROM runs r \
+             WHERE account_id = {own}"
+        ),
+        format!("INSERT INTO segments VALUES ({own}, {campaign}, 2, sha256('y'), '{{}}')"),
+        format!("UPDATE messages SET campaign_id = {campaign} WHERE account_id = {own}"),
+        format!("UPDATE messages SET content_id = {content} WHERE account_id = {own}"),
+        format!(
+            "UPDATE messages SET source = 'reused', reused_from_message_id = {message}, \
+             reused_from_run_number = 1 WHERE account_id = {own}"
+        ),
+        format!("INSERT INTO generation_tasks VALUES ({own}, {message}, {campaign}, 1, 0, now())"),
+        format!(
+            "INSERT INTO audit_entries VALUES ({own}, 1, {own}, 'x', {campaign}, NULL, NULL, \
+             NULL, NULL, NULL, '{{}}', now(), sha256('x'))"
+        ),
+    ] {
+        refused(&mut conn, &statement, "violates foreign key constraint");
+    }
+}
+
+#[test]
+fn every_key_leads_with_the_account() {
+    #[derive(diesel::QueryableByName)]
+    struct Key {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        name: String,
+    }
+    let database = common::database();
+    let mut conn = PgConnection::establish(database.url()).unwrap();
+    let others = diesel::RunQueryDsl::load::<Key>(
+        diesel::sql_query(
+            "SELECT c.conname::text AS name FROM pg_constraint c
+             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+             JOIN pg_class t ON t.oid = c.conrelid
+             JOIN pg_namespace n ON n.oid = t.relnamespace AND n.nspname = 'public'
+             WHERE c.contype IN ('p', 'f') AND a.attname <> 'account_id'
+               AND t.relname <> '__diesel_schema_migrations'",
+        ),
+        &mut conn,
+    )
+    .unwrap();
+    let others: Vec<String> = others.into_iter().map(|key| key.name).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
+#[test]
+fn the_schema_holds_the_invariants_that_it_can() {
+    let database = common::database();
+    let mut conn = PgConnection::establish(database.url()).unwrap();
+    two_accounts(&mut conn);
+    let own = id('a', 0);
+    let second_run = format!(
+        "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('number', 2, \
+         'job_uid', gen_random_uuid()))).* FROM runs r WHERE account_id = {own}"
+    );
+    let second_message = format!(
+        "INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object('id', \
+         gen_random_uuid()))).* FROM messages m WHERE account_id = {own}"
+    );
+    let at = format!("WHERE account_id = {own}");
+    for (statement, by) in [
+        (second_run, "runs_one_current"),
+        (second_message, "messages_one_per_segment"),
+        (
+            format!("UPDATE contents SET body = 'other' {at}"),
+            "contents never change",
+        ),
+        (
+            format!("UPDATE campaigns SET status = 'Done' {at}"),
+            "violates check",
+        ),
+        (
+            format!("UPDATE campaigns SET status = 'Draft' {at}"),
+            "violates check",
+        ),
+        (
+            format!("UPDATE runs SET status = 'Queued' {at}"),
+            "violates check",
+        ),
+        (
+            format!("UPDATE runs SET completed_at = started_at - interval '1s' {at}"),
+            "check",
+        ),
+        (
+            format!("UPDATE runs SET published = 2 {at}"),
+            "violates check",
+        ),
+        (
+            format!("UPDATE runs SET segments_matched = 1 {at}"),
+            "violates check",
+        ),
+        (
+            format!("UPDATE messages SET review_status = 'Pending review' {at}"),
+            "violates check",
+        ),
+        (
+            format!("UPDATE messages SET content_id = NULL {at}"),
+            "violates check",
+        ),
+        (
+            format!("UPDATE messages SET source = 'reused' {at}"),
+            "violates check",
+        ),
+        (
+            format!("UPDATE segments SET key = 'short' {at}"),
+            "violates check",
+        ),
+    ] {
+        refused(&mut conn, &statement, by);
+    }
+}
+
+#[test]
+fn migrations_go_back_and_forth() {
+    let database = common::database();
+    let url = database.url();
+    assert!(
+        rerun_pg::migrations(url)
+            .unwrap()
+            .iter()
+            .all(|migration| migration.applied)
+    );
+    assert_eq!(rerun_pg::migrate(url).unwrap(), Vec::<String>::new());
+    let reverted = rerun_pg::revert(url).unwrap();
+    assert!(
+        rerun_pg::migrations(url)
+            .unwrap()
+            .iter()
+            .any(|migration| !migration.applied)
+    );
+    assert_eq!(rerun_pg::migrate(url).unwrap(), [reverted]);
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let database = common::database();
+    let mut conn = PgConnection::establish(database.url()).unwrap();
+    conn.batch_execute("INSERT INTO __diesel_schema_migrations VALUES ('29991231000000')")
+        .unwrap();
+    let error = rerun_pg::migrate(database.url()).unwrap_err();
+    assert!(error.to_string().contains("29991231000000"), "{error}");
+    assert!(rerun_pg::migrations(database.url()).is_err());
+}

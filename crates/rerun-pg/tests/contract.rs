@@ -8,7 +8,7 @@ use rerun_pg::{Options, PgStore};
 async fn fresh() -> Fixture<PgStore> {
     let database = tokio::task::spawn_blocking(common::database).await.expect("a database");
     let store = PgStore::connect(database.url(), &Options::default()).expect("a connection");
-    Fixture::new(store).owning(database)
+    Fixture::new(store).keeping(database)
 }
 
 rerun_contract::store_contract!(fresh);

@@ -357,16 +357,14 @@ fn store_generated(
            ?::text[]) AS r(id, content_id, subject, body)), \
          taken AS (DELETE FROM generation_tasks t USING results r \
            WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at > ? \
-           RETURNING t.message_id), \
+           RETURNING r.id, r.content_id, r.subject, r.body), \
          stored AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
-           SELECT ?, r.content_id, ?, r.subject, r.body, ? \
-           FROM results r JOIN taken ON taken.message_id = r.id), \
-         moved AS (UPDATE messages m SET content_id = r.content_id, source = 'generated', \
+           SELECT ?, content_id, ?, subject, body, ? FROM taken), \
+         moved AS (UPDATE messages m SET content_id = taken.content_id, source = 'generated', \
              reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
              edited_by = NULL, review_status = ?, approval_stage = ?, updated_at = ? \
-           FROM results r JOIN taken ON taken.message_id = r.id \
-             JOIN messages old ON old.account_id = ? AND old.id = r.id \
-           WHERE m.account_id = ? AND m.id = r.id RETURNING old.source) \
+           FROM taken JOIN messages old ON old.account_id = ? AND old.id = taken.id \
+           WHERE m.account_id = ? AND m.id = taken.id RETURNING old.source) \
          SELECT source, count(*) AS messages FROM moved GROUP BY source",
     )
     .bind::<Array<Id>, _>(ids)
@@ -406,10 +404,9 @@ fn store_failed(
            SELECT * FROM unnest(?::uuid[], ?::text[]) AS r(id, error)), \
          taken AS (DELETE FROM generation_tasks t USING results r \
            WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at > ? \
-           RETURNING t.message_id), \
-         moved AS (UPDATE messages m SET error = r.error, review_status = ?, updated_at = ? \
-           FROM results r JOIN taken ON taken.message_id = r.id \
-           WHERE m.account_id = ? AND m.id = r.id RETURNING m.source) \
+           RETURNING r.id, r.error), \
+         moved AS (UPDATE messages m SET error = taken.error, review_status = ?, updated_at = ? \
+           FROM taken WHERE m.account_id = ? AND m.id = taken.id RETURNING m.source) \
          SELECT source, count(*) AS messages FROM moved GROUP BY source")
     .bind::<Array<Id>, _>(ids)
     .bind::<Array<Text>, _>(errors)

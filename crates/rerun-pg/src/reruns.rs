@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
@@ -205,88 +207,98 @@ fn kept_segmentation(
 }
 
 #[derive(QueryableByName)]
-struct CandidateRow {
+struct CountRow {
     #[diesel(sql_type = Binary)]
     key: Vec<u8>,
     #[diesel(sql_type = BigInt)]
     customer_count: i64,
-    #[diesel(sql_type = Nullable<Id>)]
-    message_id: Option<Uuid>,
-    #[diesel(sql_type = Nullable<Integer>)]
-    run_number: Option<i32>,
 }
 
-impl TryFrom<CandidateRow> for SegmentCandidate {
-    type Error = StoreError;
-
-    fn try_from(row: CandidateRow) -> Result<Self, StoreError> {
-        let reusable = match (row.message_id, row.run_number) {
-            (Some(id), Some(number)) => Some(ReuseCandidate {
-                message_id: MessageId::new(id),
-                run_number: row::run_number("messages", number)?,
-                status: ReviewStatus::Published,
-            }),
-            _ => None,
-        };
-        Ok(Self {
-            key: row::segment_key(&row.key)?,
-            customer_count: row.customer_count,
-            reusable,
-        })
-    }
+#[derive(QueryableByName)]
+struct ReusableRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Id)]
+    message_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    run_number: i32,
 }
 
+/// The kept segments with what each could reuse. The two sides are matched here: rows that were
+/// kept a moment ago have no statistics yet, and a join planned without them compares every row
+/// with every other.
 fn candidates(
     conn: &mut PgConnection,
     query: &CandidateQuery,
     kept: &Kept,
 ) -> Result<SegmentCandidates, Failure> {
-    const KEPT: &str = " FROM group_segments gs ";
-    const OF_KEPT: &str =
-        " WHERE gs.account_id = ? AND gs.segmentation_id = ? ORDER BY gs.key LIMIT ?";
-    let reusable = |newest: &str, order: &str, run: &str| {
-        format!(
-            "SELECT gs.key, gs.customer_count, p.message_id, p.run_number {KEPT} \
-             LEFT JOIN (SELECT {newest} s.key, m.id AS message_id, m.run_number FROM messages m \
-               JOIN segments s ON s.account_id = m.account_id \
-                 AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
-               WHERE m.account_id = ? AND m.campaign_id = ? {run} \
-                 AND m.review_status = 'Published' {order}) p ON p.key = gs.key {OF_KEPT}"
-        )
+    let counts = sql("SELECT key, customer_count FROM group_segments \
+         WHERE account_id = ? AND segmentation_id = ? ORDER BY key LIMIT ?")
+    .bind::<Id, _>(query.account_id.as_uuid())
+    .bind::<Id, _>(kept.id)
+    .bind::<BigInt, _>(i64::from(query.limit) + 1)
+    .load::<CountRow>(conn)?;
+    let reusable = reusable(conn, query)?;
+    let candidate = |row: CountRow| {
+        let key = row::segment_key(&row.key)?;
+        let reusable = reusable.get(&key).copied();
+        Ok(SegmentCandidate {
+            key,
+            customer_count: row.customer_count,
+            reusable,
+        })
     };
-    let text = match query.reuse {
-        None => format!(
-            "SELECT gs.key, gs.customer_count, NULL::uuid AS message_id, \
-               NULL::int AS run_number {KEPT} {OF_KEPT}"
-        ),
-        Some((_, _, ReuseFrom::CurrentRun)) => reusable("", "", "AND m.run_number = ?"),
-        Some((_, _, ReuseFrom::AnyRun)) => reusable(
-            "DISTINCT ON (s.key)",
-            "ORDER BY s.key, m.run_number DESC",
-            "",
-        ),
-    };
-    let mut statement = sql(&text);
-    if let Some((campaign, run, from)) = query.reuse {
-        statement = statement
-            .bind::<Id, _>(query.account_id.as_uuid())
-            .bind::<Id, _>(campaign.as_uuid());
-        if from == ReuseFrom::CurrentRun {
-            statement = statement.bind::<Integer, _>(run.get());
-        }
-    }
-    let rows = statement
-        .bind::<Id, _>(query.account_id.as_uuid())
-        .bind::<Id, _>(kept.id)
-        .bind::<BigInt, _>(i64::from(query.limit) + 1)
-        .load::<CandidateRow>(conn)?;
     Ok(SegmentCandidates {
         group_version: kept.group_version,
-        segments: rows
+        segments: counts
             .into_iter()
-            .map(SegmentCandidate::try_from)
-            .collect::<Result<_, _>>()?,
+            .map(candidate)
+            .collect::<Result<_, StoreError>>()?,
     })
+}
+
+fn reusable(
+    conn: &mut PgConnection,
+    query: &CandidateQuery,
+) -> Result<HashMap<SegmentKey, ReuseCandidate>, Failure> {
+    let Some((campaign, run, from)) = query.reuse else {
+        return Ok(HashMap::new());
+    };
+    let (newest, of_run, order) = match from {
+        ReuseFrom::CurrentRun => ("", "AND run_number = ?", ""),
+        ReuseFrom::AnyRun => (
+            "DISTINCT ON (segment_no)",
+            "",
+            "ORDER BY segment_no, run_number DESC",
+        ),
+    };
+    let text = format!(
+        "SELECT s.key, m.id AS message_id, m.run_number FROM ( \
+           SELECT {newest} account_id, campaign_id, segment_no, id, run_number FROM messages \
+           WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status = 'Published' \
+           {order}) m \
+         JOIN segments s ON s.account_id = m.account_id AND s.campaign_id = m.campaign_id \
+           AND s.no = m.segment_no"
+    );
+    let mut statement = sql(&text)
+        .bind::<Id, _>(query.account_id.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid());
+    if from == ReuseFrom::CurrentRun {
+        statement = statement.bind::<Integer, _>(run.get());
+    }
+    let candidate = |row: ReusableRow| {
+        let candidate = ReuseCandidate {
+            message_id: MessageId::new(row.message_id),
+            run_number: row::run_number("messages", row.run_number)?,
+            status: ReviewStatus::Published,
+        };
+        Ok((row::segment_key(&row.key)?, candidate))
+    };
+    statement
+        .load::<ReusableRow>(conn)?
+        .into_iter()
+        .map(candidate)
+        .collect()
 }
 
 #[derive(QueryableByName)]

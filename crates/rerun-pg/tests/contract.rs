@@ -6,7 +6,9 @@ use rerun_contract::fixture::Fixture;
 use rerun_pg::{Options, PgStore};
 
 async fn fresh() -> Fixture<PgStore> {
-    let database = tokio::task::spawn_blocking(common::database).await.expect("a database");
+    let database = tokio::task::spawn_blocking(common::database)
+        .await
+        .expect("a database");
     let store = PgStore::connect(database.url(), &Options::default()).expect("a connection");
     Fixture::new(store).keeping(database)
 }

@@ -1,0 +1,209 @@
+//! The list of all cases, once.
+
+/// Makes one test for each case of the suite, in one module for each port. `$fresh` names an
+/// async function without parameters that makes a [`Fixture`](crate::Fixture) over a store
+/// without rows; every test has one of its own.
+///
+/// The calling crate needs tokio among its dev-dependencies.
+///
+/// ```no_run
+/// use rerun_contract::{Fixture, memory::MemoryStore};
+///
+/// async fn fresh() -> Fixture<MemoryStore> {
+///     Fixture::new(MemoryStore::new())
+/// }
+///
+/// rerun_contract::store_contract!(fresh);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! store_contract {
+    ($fresh:ident) => {
+        $crate::store_contract! { @modules $fresh
+            groups {
+                a_group_comes_back_as_it_was_made,
+                an_unknown_group_is_not_found,
+                a_groups_id_is_taken_once,
+                groups_are_listed_newest_first,
+                a_list_goes_on_after_any_key,
+                an_import_counts_what_it_did,
+                an_unchanged_import_leaves_no_trace,
+                an_import_without_rows_is_fine,
+                columns_replace_and_other_fields_stay,
+                the_last_row_of_a_customer_wins,
+                references_are_taken_literally,
+                field_names_are_taken_literally,
+                a_refused_row_changes_nothing,
+                a_large_import_goes_through,
+                imports_at_once_all_count,
+            }
+            campaigns {
+                a_campaign_comes_back_as_it_was_made,
+                an_unknown_campaign_is_not_found,
+                a_campaigns_id_is_taken_once,
+                campaigns_are_listed_by_status,
+                an_imported_campaign_has_a_synthesised_run,
+                an_imported_campaign_can_be_rerun,
+                a_refused_campaign_import_leaves_nothing,
+                a_large_campaign_is_imported,
+            }
+            segments {
+                segments_are_grouped_as_the_domain_groups,
+                values_of_two_fields_do_not_run_together,
+                counts_follow_the_group,
+                one_segment_more_than_the_limit_is_answered,
+                segments_are_read_by_key,
+                published_messages_are_offered_for_reuse,
+            }
+            runs {
+                a_launch_makes_run_and_messages,
+                a_rerun_reuses_generates_and_archives,
+                a_rerun_with_nothing_new_is_complete_at_once,
+                content_travels_through_many_runs,
+                a_stale_campaign_is_a_conflict,
+                a_stale_group_is_a_conflict,
+                one_of_many_initiates_succeeds,
+                one_of_many_launches_succeeds,
+                imports_and_reruns_at_once_do_not_mix,
+                a_preview_writes_nothing,
+                a_cancelled_rerun_gives_the_previous_run_back,
+                late_results_of_a_cancelled_run_are_dropped,
+                a_cancelled_first_run_leads_to_a_draft,
+                a_run_is_cancelled_from_every_state,
+                a_stale_cancellation_is_a_conflict,
+                a_cancellation_keeps_what_was_settled_meanwhile,
+                publish_and_cancel_exclude_each_other,
+                workers_and_a_cancellation_at_once,
+                archiving_again_changes_nothing,
+                the_context_has_the_wanted_group,
+                many_segments_go_through_a_whole_life,
+            }
+            reviews {
+                an_approval_passes_one_stage,
+                all_means_all_that_are_pending,
+                the_last_approval_makes_a_campaign_ready,
+                named_messages_change_all_or_none,
+                refs_tell_run_state_and_author,
+                a_stale_change_is_a_conflict,
+                a_change_of_nothing_writes_nothing,
+                an_edit_leaves_the_reused_content_alone,
+                regenerated_messages_are_reviewed_anew,
+                a_regeneration_can_fail,
+                a_retry_queues_what_failed,
+                publishing_publishes_every_message,
+                own_edits_can_be_left_out,
+                reviewers_at_once_all_get_through,
+                one_stage_is_passed_once,
+                reviewers_and_workers_at_once,
+                two_edits_at_once_are_one_after_the_other,
+                a_contents_id_is_taken_once,
+                an_error_goes_when_its_message_moves_on,
+            }
+            history {
+                runs_are_paged_newest_first,
+                a_draft_has_no_runs,
+                an_unknown_campaign_has_no_history,
+                messages_are_paged_in_order,
+                pages_of_messages_are_stable,
+                deep_pages_are_reached,
+                a_diff_tells_what_changed,
+                a_run_does_not_differ_from_itself,
+                any_two_runs_are_compared,
+                counts_follow_the_messages,
+                cursors_belong_to_their_list,
+            }
+            generation {
+                a_task_tells_all_that_a_generator_needs,
+                no_message_is_leased_twice,
+                workers_at_once_share_the_queue,
+                generated_messages_wait_for_review,
+                a_result_is_stored_once,
+                settlements_at_once_store_once,
+                settlements_of_one_run_at_once_all_count,
+                an_expired_lease_is_taken_over,
+                a_lease_lives_up_to_its_end,
+                a_lease_is_renewed_while_it_lives,
+                a_released_message_is_due_at_once,
+                a_failed_attempt_waits_its_time,
+                an_early_failure_is_told_at_the_end,
+                outcomes_of_all_kinds_are_settled_together,
+                the_longest_due_comes_first,
+                one_lease_serves_several_accounts,
+                results_for_the_wrong_run_are_dropped,
+                an_old_lease_does_not_fill_a_regenerated_message,
+                an_empty_queue_leases_nothing,
+            }
+            idempotency {
+                a_response_is_kept_with_its_change,
+                a_used_key_is_a_conflict,
+                a_refused_change_keeps_no_response,
+                a_key_is_kept_for_a_day,
+                old_responses_are_forgotten,
+                a_request_is_replayed,
+                publications_and_retries_are_replayed,
+                requests_at_once_get_one_response,
+                launches_at_once_get_one_response,
+            }
+            audit {
+                an_empty_log_is_whole,
+                every_change_writes_one_entry,
+                the_chain_is_whole,
+                the_chain_is_read_in_parts,
+                the_chain_has_no_gaps_under_load,
+                entries_are_listed_newest_first,
+            }
+            isolation {
+                foreign_ids_read_nothing,
+                foreign_messages_are_not_reused,
+                foreign_ids_change_nothing,
+                forged_decisions_change_nothing,
+                accounts_with_the_same_ids_do_not_meet,
+            }
+        }
+    };
+    (@modules $fresh:ident $($module:ident { $($case:ident,)+ })+) => {
+        $(
+            mod $module {
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                    async fn $case() {
+                        $crate::suite::$module::$case(&super::$fresh().await).await;
+                    }
+                )+
+            }
+        )+
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    /// A case that is written but not listed would never run.
+    #[test]
+    fn every_case_is_listed() {
+        let listed = include_str!("cases.rs");
+        let modules = [
+            ("groups", include_str!("suite/groups.rs")),
+            ("campaigns", include_str!("suite/campaigns.rs")),
+            ("segments", include_str!("suite/segments.rs")),
+            ("runs", include_str!("suite/runs.rs")),
+            ("reviews", include_str!("suite/reviews.rs")),
+            ("history", include_str!("suite/history.rs")),
+            ("generation", include_str!("suite/generation.rs")),
+            ("idempotency", include_str!("suite/idempotency.rs")),
+            ("audit", include_str!("suite/audit.rs")),
+            ("isolation", include_str!("suite/isolation.rs")),
+        ];
+        for (module, source) in modules {
+            let cases = source
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub async fn "));
+            for case in cases.filter_map(|line| line.split('<').next()) {
+                let line = format!("                {case},\n");
+                assert!(
+                    listed.contains(&line),
+                    "`{module}::{case}` is not in the list"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,839 @@
+//! What a case works on: a fresh store with the engine over it, a clock that only moves when it
+//! is told to, ids in a known order, and helpers that tell a story up to the point of the case.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rerun_core::Timestamp;
+use rerun_core::audit::{AuditEntry, Caller};
+use rerun_core::campaign::{Campaign, Template};
+use rerun_core::error::{Error, Invalid, StoreError};
+use rerun_core::generation::{GenerationError, GenerationTask};
+use rerun_core::group::{CustomerGroup, CustomerRows, ImportHeader, Imported};
+use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId};
+use rerun_core::message::{Content, Message};
+use rerun_core::page::{Limit, Page, PageRequest};
+use rerun_core::plan::ReuseFrom;
+use rerun_core::ports::{
+    Backoff, CampaignContext, CandidateQuery, Clock, IdGenerator, ImportedMessage,
+    ImportedMessages, MessageSelection, SegmentCandidates, Store, TemplateChecker, WantedGroup,
+};
+use rerun_core::run::Run;
+use rerun_core::segment::{Segment, SegmentBy};
+use rerun_core::usecases::{
+    Answered, Decision, Engine, LeasedTasks, NewCampaign, RerunRequest, ReviewedMessages,
+    RunStarted, Settings,
+};
+use uuid::Uuid;
+
+use crate::invariants;
+
+/// A clock that stands still until it is set.
+#[derive(Debug)]
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    /// 2026-03-01T09:00:00Z, where every case starts.
+    pub const START_MILLIS: i64 = 1_772_355_600_000;
+
+    fn new() -> Self {
+        Self(AtomicI64::new(Self::START_MILLIS))
+    }
+
+    /// Moves the clock on.
+    pub fn advance(&self, by: Duration) {
+        let millis = i64::try_from(by.as_millis()).unwrap();
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets the clock, forwards or back.
+    pub fn set(&self, to: Timestamp) {
+        self.0.store(to.timestamp_millis(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_timestamp_millis(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+/// Ids in the order of their making: UUIDs of version 7 that count up from 1.
+#[derive(Debug, Default)]
+pub struct CountingIds(AtomicU64);
+
+impl IdGenerator for CountingIds {
+    fn next(&self) -> Uuid {
+        let n = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        Uuid::from_u128(0x0195_5000_0000_7000_8000_0000_0000_0000 + u128::from(n))
+    }
+}
+
+struct EveryTemplate;
+
+impl TemplateChecker for EveryTemplate {
+    fn check(&self, _: &Template, _: &SegmentBy) -> Result<(), Invalid> {
+        Ok(())
+    }
+}
+
+/// Waits one second more after each failed attempt.
+struct SecondsByAttempt;
+
+impl Backoff for SecondsByAttempt {
+    fn delay(&self, failed: u32) -> Duration {
+        Duration::from_secs(u64::from(failed))
+    }
+}
+
+/// A fresh store with the engine over it.
+pub struct Fixture<S> {
+    /// The use cases over the store, with the default settings.
+    pub engine: Engine,
+    /// The store.
+    pub store: Arc<S>,
+    /// The time that the engine sees.
+    pub clock: Arc<TestClock>,
+    /// Where the engine's ids come from.
+    pub ids: Arc<CountingIds>,
+    // The last field is dropped last: the database outlives every connection to it.
+    _database: Option<Box<dyn Any + Send + Sync>>,
+}
+
+/// One customer of a table that a case imports.
+pub type Row<'a> = &'a [&'a str];
+
+/// The account in which most of every case happens.
+pub const ACCOUNT: AccountId =
+    AccountId::new(Uuid::from_u128(0xaaaa_aaaa_0000_4000_8000_0000_0000_0001));
+/// Another account.
+pub const OTHER_ACCOUNT: AccountId =
+    AccountId::new(Uuid::from_u128(0xbbbb_bbbb_0000_4000_8000_0000_0000_0002));
+
+fn person(account_id: AccountId, user: u128, role: &str) -> Caller {
+    Caller {
+        account_id,
+        user_id: UserId::new(Uuid::from_u128(
+            0x1111_0000_0000_4000_8000_0000_0000_0000 + user,
+        )),
+        role_code: role.to_owned(),
+        ip: IpAddr::from([192, 0, 2, 7]),
+        request_id: format!("request-{user}"),
+    }
+}
+
+/// Somebody of [`ACCOUNT`].
+#[must_use]
+pub fn caller() -> Caller {
+    person(ACCOUNT, 1, "ADMIN")
+}
+
+/// Somebody else of [`ACCOUNT`].
+#[must_use]
+pub fn colleague() -> Caller {
+    person(ACCOUNT, 2, "REVIEWER")
+}
+
+/// Somebody of [`OTHER_ACCOUNT`].
+#[must_use]
+pub fn stranger() -> Caller {
+    person(OTHER_ACCOUNT, 3, "ADMIN")
+}
+
+/// What a generator of the cases makes of a task: a text of its run and segment.
+#[must_use]
+pub fn generated(task: &GenerationTask) -> Content {
+    Content {
+        subject: format!("Run {}", task.run_number),
+        body: format!("For {}", task.attributes.as_json()),
+    }
+}
+
+/// The largest page, from the start of the list.
+#[must_use]
+pub fn first_page<K>() -> PageRequest<K> {
+    PageRequest {
+        limit: Limit::new(Limit::MAX.into()).unwrap(),
+        after: None,
+    }
+}
+
+/// A page of `limit` rows.
+#[must_use]
+pub fn page_of<K>(limit: i64, after: Option<K>) -> PageRequest<K> {
+    PageRequest {
+        limit: Limit::new(limit).unwrap(),
+        after,
+    }
+}
+
+/// Reads a list page by page to its end. Panics when the list has no end, or a page that has a
+/// next one is not full.
+pub async fn every_page<T, K: Clone>(
+    limit: i64,
+    mut read: impl AsyncFnMut(PageRequest<K>) -> Page<T, K>,
+) -> Vec<T> {
+    let mut rows = Vec::new();
+    let mut request = page_of(limit, None);
+    loop {
+        let full = usize::from(request.limit.get());
+        let page = read(request).await;
+        assert!(
+            page.items.len() <= full,
+            "a page of {} rows, limit {full}",
+            page.items.len()
+        );
+        if page.next.is_some() {
+            assert_eq!(page.items.len(), full, "a page before the last is not full");
+        }
+        rows.extend(page.items);
+        assert!(rows.len() < 1_000_000, "the list has no end");
+        match page.next {
+            Some(next) => request = page_of(limit, Some(next)),
+            None => return rows,
+        }
+    }
+}
+
+/// Runs `n` tasks that begin together.
+pub async fn all_at_once<T: Send + 'static, F>(n: usize, task: impl Fn(usize) -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+{
+    let barrier = Arc::new(tokio::sync::Barrier::new(n));
+    let start = |index| {
+        let (barrier, task) = (Arc::clone(&barrier), task(index));
+        tokio::spawn(async move {
+            barrier.wait().await;
+            task.await
+        })
+    };
+    let running: Vec<_> = (0..n).map(start).collect();
+    let ended = futures_util::future::join_all(running).await;
+    ended
+        .into_iter()
+        .map(|ended| ended.expect("a task of the case panicked"))
+        .collect()
+}
+
+/// All that can be read of an account, for comparisons: a refusal changes none of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The groups, newest first.
+    pub groups: Vec<CustomerGroup>,
+    /// The campaigns, newest first.
+    pub campaigns: Vec<CampaignSnapshot>,
+    /// The audit log, oldest first.
+    pub entries: Vec<AuditEntry>,
+}
+
+/// All that can be read of a campaign.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CampaignSnapshot {
+    /// The campaign.
+    pub campaign: Campaign,
+    /// Its runs, newest first.
+    pub runs: Vec<Run>,
+    /// Its messages, newest run first.
+    pub messages: Vec<Message>,
+}
+
+impl Snapshot {
+    /// The campaign's part.
+    #[must_use]
+    pub fn campaign(&self, id: CampaignId) -> &CampaignSnapshot {
+        self.campaigns
+            .iter()
+            .find(|campaign| campaign.campaign.id == id)
+            .unwrap_or_else(|| panic!("campaign {id} is not in the list of campaigns"))
+    }
+
+    /// Panics with the first part that differs.
+    pub fn assert_same(&self, later: &Self, what: &str) {
+        assert_eq!(self.groups, later.groups, "{what}: the groups changed");
+        assert_eq!(self.entries, later.entries, "{what}: the audit log changed");
+        assert_eq!(
+            self.campaigns.len(),
+            later.campaigns.len(),
+            "{what}: campaigns came or went"
+        );
+        for (before, after) in self.campaigns.iter().zip(&later.campaigns) {
+            before.assert_same(after, what);
+        }
+    }
+}
+
+impl CampaignSnapshot {
+    /// The run.
+    #[must_use]
+    pub fn run(&self, number: RunNumber) -> &Run {
+        self.runs
+            .iter()
+            .find(|run| run.number == number)
+            .unwrap_or_else(|| panic!("run {number} is not in the history"))
+    }
+
+    /// The messages of a run.
+    pub fn of_run(&self, number: RunNumber) -> impl Iterator<Item = &Message> {
+        self.messages
+            .iter()
+            .filter(move |message| message.run_number == number)
+    }
+
+    fn assert_same(&self, later: &Self, what: &str) {
+        assert_eq!(
+            self.campaign, later.campaign,
+            "{what}: the campaign changed"
+        );
+        assert_eq!(self.runs, later.runs, "{what}: the runs changed");
+        assert_eq!(
+            self.messages, later.messages,
+            "{what}: the messages changed"
+        );
+    }
+}
+
+/// What a campaign of a case is made with, besides its group.
+#[must_use]
+pub fn new_campaign(group: CustomerGroupId, segment_by: &[&str]) -> NewCampaign {
+    NewCampaign {
+        name: "Spring offers".into(),
+        customer_group_id: Some(group),
+        segment_by: segment_by.iter().map(|&name| name.into()).collect(),
+        template: Template {
+            subject: "Hello".into(),
+            body: "To {{ country }}".into(),
+        },
+        brief: None,
+        approval_stages: None,
+    }
+}
+
+/// Messages that are brought in from elsewhere: one for each value of `country`.
+#[must_use]
+pub fn messages_from_elsewhere<S>(
+    f: &Fixture<S>,
+    countries: &[Option<&str>],
+) -> Vec<ImportedMessage> {
+    let message = |country: &Option<&str>| ImportedMessage {
+        id: MessageId::new(f.ids.next()),
+        segment: Segment::new(&[("country", *country)], 5),
+        content: Content {
+            subject: "From elsewhere".into(),
+            body: format!("To {country:?}"),
+        },
+    };
+    countries.iter().map(message).collect()
+}
+
+/// The rows of an import, normalised as every import is.
+#[must_use]
+pub fn customer_rows(columns: &[&str], rows: &[Row<'_>]) -> (Vec<String>, CustomerRows) {
+    let header = ImportHeader::new(columns.iter().copied()).unwrap();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| header.row(2, row.iter().copied()))
+        .collect();
+    (header.fields().to_vec(), Box::new(rows.into_iter()))
+}
+
+impl<S: Store + 'static> Fixture<S> {
+    /// Over a store that has no rows yet.
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        let (store, clock) = (Arc::new(store), Arc::new(TestClock::new()));
+        let ids = Arc::new(CountingIds::default());
+        let engine = wire(&store, &clock, &ids, Settings::default());
+        Self {
+            engine,
+            store,
+            clock,
+            ids,
+            _database: None,
+        }
+    }
+
+    /// Keeps what must live as long as the store, such as a database that is removed on drop.
+    #[must_use]
+    pub fn keeping(mut self, database: impl Any + Send + Sync) -> Self {
+        self._database = Some(Box::new(database));
+        self
+    }
+
+    /// The use cases over the same store, with other settings.
+    #[must_use]
+    pub fn engine_with(&self, settings: Settings) -> Engine {
+        wire(&self.store, &self.clock, &self.ids, settings)
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves the clock on by whole seconds.
+    pub fn seconds_later(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// An empty group.
+    pub async fn empty_group(&self, name: &str) -> CustomerGroupId {
+        self.engine
+            .groups
+            .create(&caller(), name)
+            .await
+            .expect("a group is created")
+            .id
+    }
+
+    /// A group with one customer for each given country, an empty one standing for none.
+    pub async fn group(&self, countries: &[&str]) -> CustomerGroupId {
+        let group = self.empty_group("Customers").await;
+        self.import_countries(group, countries).await;
+        group
+    }
+
+    /// Imports one customer for each given country; their references are `C-0`, `C-1`, ….
+    pub async fn import_countries(&self, group: CustomerGroupId, countries: &[&str]) -> Imported {
+        let refs: Vec<String> = (0..countries.len()).map(|n| format!("C-{n}")).collect();
+        let rows: Vec<[&str; 2]> = refs
+            .iter()
+            .zip(countries)
+            .map(|(name, country)| [name.as_str(), *country])
+            .collect();
+        let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
+        self.import(group, &["customer_ref", "country"], &rows)
+            .await
+    }
+
+    /// Imports a table; `columns` name one `customer_ref`.
+    pub async fn import(
+        &self,
+        group: CustomerGroupId,
+        columns: &[&str],
+        rows: &[Row<'_>],
+    ) -> Imported {
+        self.try_import(&caller(), group, columns, rows)
+            .await
+            .expect("an import goes through")
+    }
+
+    /// Imports a table, perhaps in vain.
+    ///
+    /// # Errors
+    /// What the use case answers.
+    pub async fn try_import(
+        &self,
+        who: &Caller,
+        group: CustomerGroupId,
+        columns: &[&str],
+        rows: &[Row<'_>],
+    ) -> Result<Imported, Error> {
+        let (fields, rows) = customer_rows(columns, rows);
+        self.engine.groups.import(who, group, fields, rows).await
+    }
+
+    /// A draft that is segmented by `country`.
+    pub async fn draft(&self, group: CustomerGroupId) -> CampaignId {
+        self.create(new_campaign(group, &["country"])).await
+    }
+
+    /// A draft with two approval stages, `Draft` and `Legal`.
+    pub async fn draft_of_two_stages(&self, group: CustomerGroupId) -> CampaignId {
+        let stages = Some(vec!["Draft".to_owned(), "Legal".to_owned()]);
+        self.create(NewCampaign {
+            approval_stages: stages,
+            ..new_campaign(group, &["country"])
+        })
+        .await
+    }
+
+    /// A draft.
+    pub async fn create(&self, new: NewCampaign) -> CampaignId {
+        self.engine
+            .campaigns
+            .create(&caller(), new)
+            .await
+            .expect("a campaign is created")
+            .id
+    }
+
+    /// Launches a draft.
+    pub async fn launch(&self, campaign: CampaignId) -> RunStarted {
+        let launched = self.engine.reruns.launch(&caller(), campaign, None).await;
+        launched.expect("a draft is launched").outcome
+    }
+
+    /// Leases up to `limit` tasks.
+    pub async fn lease(&self, limit: u32) -> LeasedTasks {
+        self.engine
+            .generation
+            .lease(limit)
+            .await
+            .expect("tasks are leased")
+    }
+
+    /// Settles leased tasks, each with what `attempt` makes of it.
+    pub async fn settle(
+        &self,
+        leased: &LeasedTasks,
+        attempt: impl Fn(&GenerationTask) -> Result<Content, GenerationError>,
+    ) -> rerun_core::generation::Settled {
+        let judged = |task| self.engine.generation.judge(task, attempt(task));
+        let results = leased.tasks.iter().map(judged).collect();
+        self.engine
+            .generation
+            .settle(leased.lease, results)
+            .await
+            .expect("results are settled")
+    }
+
+    /// Generates everything that is due.
+    pub async fn generate(&self) {
+        loop {
+            let leased = self.lease(1_000).await;
+            if leased.tasks.is_empty() {
+                return;
+            }
+            self.settle(&leased, |task| Ok(generated(task))).await;
+        }
+    }
+
+    /// Has every task that is due fail, attempt after attempt, until none is tried any more.
+    pub async fn fail_generation(&self, reason: &str) {
+        for _ in 0..self.engine.generation.policy().max_attempts {
+            let leased = self.lease(1_000).await;
+            self.settle(&leased, |_| Err(GenerationError::new(reason)))
+                .await;
+            self.seconds_later(60);
+        }
+    }
+
+    /// Approves every pending message through all stages.
+    pub async fn approve(&self, campaign: CampaignId) {
+        loop {
+            let approved = self.review_all(campaign, Decision::Approve).await;
+            if approved == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Gives one word on every pending message; answers how many changed.
+    pub async fn review_all(&self, campaign: CampaignId, decision: Decision) -> u32 {
+        let all = ReviewedMessages::AllPending;
+        let reviewed = self
+            .engine
+            .reviews
+            .review(&caller(), campaign, &decision, &all)
+            .await;
+        reviewed.expect("pending messages are reviewed").messages
+    }
+
+    /// Publishes the current run.
+    pub async fn publish(&self, campaign: CampaignId) {
+        let published = self.engine.reviews.publish(&caller(), campaign, None).await;
+        published.expect("a campaign is published");
+    }
+
+    /// Generates, approves and publishes whatever the current run still needs.
+    pub async fn finish(&self, campaign: CampaignId) {
+        self.generate().await;
+        self.approve(campaign).await;
+        self.publish(campaign).await;
+    }
+
+    /// A published campaign over a new group with these countries.
+    pub async fn published(&self, countries: &[&str]) -> CampaignId {
+        let group = self.group(countries).await;
+        let campaign = self.draft(group).await;
+        self.launch(campaign).await;
+        self.finish(campaign).await;
+        campaign
+    }
+
+    /// Initiates a rerun, perhaps in vain.
+    ///
+    /// # Errors
+    /// What the use case answers.
+    pub async fn try_rerun(
+        &self,
+        campaign: CampaignId,
+        group: CustomerGroupId,
+        reuse_from: ReuseFrom,
+    ) -> Result<Answered<RunStarted>, Error> {
+        let request = RerunRequest {
+            campaign,
+            new_group: Some(group),
+            reuse_from,
+        };
+        self.engine.reruns.initiate(&caller(), request, None).await
+    }
+
+    /// Initiates a rerun that reuses from the current run.
+    pub async fn rerun(&self, campaign: CampaignId, group: CustomerGroupId) -> RunStarted {
+        let started = self.try_rerun(campaign, group, ReuseFrom::CurrentRun).await;
+        started.expect("a published campaign is rerun").outcome
+    }
+
+    /// Takes the current run back.
+    pub async fn cancel(&self, campaign: CampaignId) {
+        let cancelled = self
+            .engine
+            .reruns
+            .cancel(&caller(), campaign, Some("a mistake"))
+            .await;
+        cancelled.expect("a run is cancelled");
+    }
+
+    /// The campaign with its current run.
+    pub async fn context(&self, campaign: CampaignId) -> CampaignContext {
+        let found = self
+            .store
+            .campaign_context(ACCOUNT, campaign, WantedGroup::None)
+            .await;
+        found
+            .expect("a campaign is read")
+            .expect("the campaign is there")
+    }
+
+    /// The campaign.
+    pub async fn campaign(&self, campaign: CampaignId) -> Campaign {
+        let found = self.store.find_campaign(ACCOUNT, campaign).await;
+        found
+            .expect("a campaign is read")
+            .expect("the campaign is there")
+    }
+
+    /// The current run.
+    pub async fn current_run(&self, campaign: CampaignId) -> Run {
+        self.context(campaign)
+            .await
+            .current_run
+            .expect("the campaign has a current run")
+    }
+
+    /// A run of the history.
+    pub async fn run(&self, campaign: CampaignId, number: i64) -> Run {
+        let number = run_number(number);
+        let runs = self.runs(ACCOUNT, campaign).await;
+        let found = runs.into_iter().find(|run| run.number == number);
+        found.unwrap_or_else(|| panic!("run {number} is not in the history"))
+    }
+
+    async fn runs(&self, account: AccountId, campaign: CampaignId) -> Vec<Run> {
+        every_page(1_000, async |page| {
+            let history = self.store.history(account, campaign, page).await;
+            history
+                .expect("a history is read")
+                .expect("the campaign is there")
+                .runs
+        })
+        .await
+    }
+
+    /// The messages of a selection.
+    pub async fn messages(&self, campaign: CampaignId, which: MessageSelection) -> Vec<Message> {
+        self.messages_of(ACCOUNT, campaign, which).await
+    }
+
+    /// The messages of the current run.
+    pub async fn current(&self, campaign: CampaignId) -> Vec<Message> {
+        self.messages(campaign, MessageSelection::CurrentRun).await
+    }
+
+    /// The messages of a run.
+    pub async fn of_run(&self, campaign: CampaignId, number: i64) -> Vec<Message> {
+        self.messages(campaign, MessageSelection::Run(run_number(number)))
+            .await
+    }
+
+    /// The message of the current run for a country.
+    pub async fn message(&self, campaign: CampaignId, country: &str) -> Message {
+        let country = (!country.is_empty()).then_some(country);
+        let wanted = Segment::new(&[("country", country)], 0).key;
+        let found = self
+            .current(campaign)
+            .await
+            .into_iter()
+            .find(|m| m.segment.key == wanted);
+        found.unwrap_or_else(|| panic!("the current run has no message for {country:?}"))
+    }
+
+    async fn messages_of(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        which: MessageSelection,
+    ) -> Vec<Message> {
+        every_page(10_000, async |page| {
+            let list = self.store.messages(account, campaign, which, page).await;
+            list.expect("messages are read")
+                .expect("the campaign is there")
+                .messages
+        })
+        .await
+    }
+
+    /// The account's audit log, oldest first.
+    pub async fn entries(&self, account: AccountId) -> Vec<AuditEntry> {
+        let mut entries: Vec<AuditEntry> = Vec::new();
+        loop {
+            let after = entries.last().map_or(0, |entry| entry.seq);
+            let more = self.store.audit_chain(account, after, 1_000).await;
+            let more = more.expect("the audit log is read");
+            if more.is_empty() {
+                return entries;
+            }
+            entries.extend(more);
+        }
+    }
+
+    /// Everything that can be read of an account.
+    pub async fn snapshot(&self, account: AccountId) -> Snapshot {
+        let groups = every_page(1_000, async |page| {
+            self.store
+                .list_groups(account, page)
+                .await
+                .expect("groups are read")
+        })
+        .await;
+        let listed = every_page(1_000, async |page| {
+            self.store
+                .list_campaigns(account, None, page)
+                .await
+                .expect("campaigns are read")
+        })
+        .await;
+        let mut campaigns = Vec::with_capacity(listed.len());
+        for campaign in listed {
+            let runs = self.runs(account, campaign.id).await;
+            let every = MessageSelection::EveryRun;
+            let messages = self.messages_of(account, campaign.id, every).await;
+            campaigns.push(CampaignSnapshot {
+                campaign,
+                runs,
+                messages,
+            });
+        }
+        let entries = self.entries(account).await;
+        Snapshot {
+            groups,
+            campaigns,
+            entries,
+        }
+    }
+
+    /// Panics when an invariant does not hold in either account.
+    pub async fn check(&self) {
+        for account in [ACCOUNT, OTHER_ACCOUNT] {
+            let head = self
+                .store
+                .audit_head(account)
+                .await
+                .expect("a chain's head is read");
+            let snapshot = self.snapshot(account).await;
+            invariants::check(&snapshot);
+            let last = snapshot.entries.last().map_or(0, |entry| entry.seq);
+            assert_eq!(last, head.seq, "the kept head of the audit log");
+        }
+    }
+
+    /// The group's segments by these fields, as the store counts them: values and customers.
+    pub async fn segments(
+        &self,
+        group: CustomerGroupId,
+        fields: &[&str],
+    ) -> BTreeMap<BTreeMap<String, Option<String>>, i64> {
+        let segment_by = SegmentBy::new(fields).unwrap();
+        let keys: Vec<_> = self
+            .candidates(group, fields)
+            .await
+            .segments
+            .iter()
+            .map(|s| s.key)
+            .collect();
+        let segments = self
+            .store
+            .segments(ACCOUNT, group, &segment_by, keys.clone())
+            .await;
+        let segments = segments.expect("segments are read");
+        let read: Vec<_> = segments.iter().map(|segment| segment.key).collect();
+        assert_eq!(read, keys, "the segments of all candidates, by key");
+        segments
+            .into_iter()
+            .map(|segment| {
+                let attributes = segment
+                    .attributes
+                    .to_map()
+                    .expect("attributes are a JSON object");
+                (attributes, segment.customer_count)
+            })
+            .collect()
+    }
+
+    /// The group's segments by these fields, without anything to reuse.
+    pub async fn candidates(&self, group: CustomerGroupId, fields: &[&str]) -> SegmentCandidates {
+        let query = CandidateQuery {
+            account_id: ACCOUNT,
+            group_id: group,
+            segment_by: SegmentBy::new(fields).unwrap(),
+            reuse: None,
+            limit: 100_000,
+        };
+        self.store
+            .segment_candidates(query)
+            .await
+            .expect("segments are counted")
+    }
+
+    /// Brings in a campaign that was published elsewhere.
+    ///
+    /// # Errors
+    /// What the use case answers.
+    pub async fn import_campaign(
+        &self,
+        group: CustomerGroupId,
+        messages: Vec<ImportedMessage>,
+    ) -> Result<(Campaign, Run), Error> {
+        let rows =
+            move |_: &SegmentBy| -> ImportedMessages { Box::new(messages.into_iter().map(Ok)) };
+        self.engine
+            .campaigns
+            .import(&caller(), new_campaign(group, &["country"]), rows)
+            .await
+    }
+}
+
+fn wire<S: Store + 'static>(
+    store: &Arc<S>,
+    clock: &Arc<TestClock>,
+    ids: &Arc<CountingIds>,
+    settings: Settings,
+) -> Engine {
+    let clock: Arc<dyn Clock> = clock.clone();
+    let ids: Arc<dyn IdGenerator> = ids.clone();
+    let templates: Arc<dyn TemplateChecker> = Arc::new(EveryTemplate);
+    let backoff: Arc<dyn Backoff> = Arc::new(SecondsByAttempt);
+    Engine::new(store, &clock, &ids, &templates, &backoff, settings)
+}
+
+/// A run's number.
+#[must_use]
+pub fn run_number(number: i64) -> RunNumber {
+    RunNumber::new(number).unwrap()
+}
+
+/// Panics unless the store said that the state had changed.
+pub fn assert_conflict<T: Debug>(answer: Result<T, StoreError>, what: &str) {
+    assert!(
+        matches!(answer, Err(StoreError::Conflict)),
+        "{what}: not a conflict: {answer:?}"
+    );
+}

@@ -1,0 +1,17 @@
+//! To come.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "this is test code in the form of a library: a case fails by panicking"
+)]
+
+mod cases;
+pub mod fixture;
+pub mod invariants;
+pub mod memory;
+pub mod model;
+pub mod suite;
+
+pub use fixture::Fixture;

@@ -1,0 +1,1375 @@
+//! A store in memory: every port, simply. It is what the suite itself is tested on, and what to
+//! read before writing a store of one's own. It is not fast, and it forgets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use rerun_core::Timestamp;
+use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead};
+use rerun_core::campaign::{Campaign, CampaignStatus};
+use rerun_core::change::{self, Applied, Effect, MessageChange, Move, Selection, Shift};
+use rerun_core::error::{Invalid, StoreError};
+use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, TaskOutcome};
+use rerun_core::group::{CustomerGroup, CustomerRow, CustomerRows, Imported};
+use rerun_core::ids::{
+    AccountId, CampaignId, CustomerGroupId, LeaseId, MessageId, RunNumber, UserId,
+};
+use rerun_core::message::{
+    Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReviewStatus,
+    Source,
+};
+use rerun_core::page::{AuditKey, CreatedKey, MessageKey, Page, PageRequest};
+use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
+use rerun_core::ports::{
+    AuditFilter, AuditStore, CampaignContext, CampaignStore, CancelRun, CandidateQuery,
+    ChangeOutcome, CustomerGroupStore, Diff, DiffChange, DiffCounts, DiffItem, GenerationQueue,
+    HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyStore, IdempotentResponse,
+    ImportFailure, ImportedMessage, ImportedMessages, KeptResponse, MessageList, MessageRef,
+    MessageSelection, RerunStore, ReviewStore, SegmentCandidates, SettleRun, StartRun, WantedGroup,
+};
+use rerun_core::run::{MessageCounts, Run, SegmentCounts};
+use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
+
+/// Everything behind one lock. A method that writes works on a copy, which takes the state's
+/// place only when the method succeeds: that is its transaction.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+type State = BTreeMap<AccountId, Account>;
+
+#[derive(Debug, Clone)]
+struct Account {
+    groups: BTreeMap<CustomerGroupId, Group>,
+    campaigns: BTreeMap<CampaignId, Ledger>,
+    responses: BTreeMap<(&'static str, String), (KeptResponse, Timestamp)>,
+    entries: Vec<AuditEntry>,
+    head: ChainHead,
+}
+
+#[derive(Debug, Clone)]
+struct Group {
+    group: CustomerGroup,
+    version: i64,
+    customers: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A campaign with all that it has been through.
+#[derive(Debug, Clone)]
+struct Ledger {
+    campaign: Campaign,
+    runs: BTreeMap<RunNumber, Run>,
+    segment_numbers: BTreeMap<SegmentKey, i32>,
+    rows: BTreeMap<MessageId, Row>,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    /// The message without `content`, `provenance` and `archived_at`, which [`Row::message`]
+    /// derives.
+    bare: Message,
+    text: Option<Arc<Text>>,
+    approvals: Vec<Approval>,
+    waiting: Option<Waiting>,
+}
+
+/// Content with its identity: two messages have the same content when they share this.
+#[derive(Debug)]
+struct Text {
+    content: Content,
+    made_in: RunNumber,
+    written_by: Option<UserId>,
+}
+
+/// A message's place in the generation queue.
+#[derive(Debug, Clone)]
+struct Waiting {
+    due_at: Timestamp,
+    failed_attempts: u32,
+    lease: Option<(LeaseId, Timestamp)>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            campaigns: BTreeMap::new(),
+            responses: BTreeMap::new(),
+            entries: Vec::new(),
+            head: ChainHead::EMPTY,
+        }
+    }
+}
+
+impl Account {
+    fn record(&mut self, audit: AuditDraft) {
+        let entry = audit.sealed(&self.head);
+        self.head = ChainHead {
+            seq: entry.seq,
+            hash: entry.hash,
+        };
+        self.entries.push(entry);
+    }
+
+    fn keep(
+        &mut self,
+        response: Option<IdempotentResponse>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(IdempotentResponse { key, response }) = response else {
+            return Ok(());
+        };
+        let place = (key.endpoint, key.key);
+        match self.responses.get(&place) {
+            Some((_, kept_at)) if *kept_at >= now - IDEMPOTENCY_WINDOW => Err(StoreError::Conflict),
+            Some(_) | None => {
+                let kept = KeptResponse {
+                    fingerprint: key.fingerprint,
+                    response,
+                };
+                self.responses.insert(place, (kept, now));
+                Ok(())
+            }
+        }
+    }
+
+    /// The campaign, while it is as the decision saw it.
+    fn unmoved(&mut self, seen: &Campaign) -> Result<&mut Ledger, StoreError> {
+        self.campaigns
+            .get_mut(&seen.id)
+            .filter(|ledger| ledger.campaign.version == seen.version)
+            .ok_or(StoreError::Conflict)
+    }
+}
+
+impl Group {
+    fn segments(&self, segment_by: &SegmentBy) -> BTreeMap<SegmentKey, Segment> {
+        let names = segment_by.sorted();
+        let mut segments = BTreeMap::new();
+        for customer in self.customers.values() {
+            let pairs: Vec<(&str, Option<&str>)> = names
+                .iter()
+                .map(|name| (*name, customer.get(*name).map(String::as_str)))
+                .collect();
+            let segment = Segment::new(&pairs, 0);
+            segments
+                .entry(segment.key)
+                .or_insert(segment)
+                .customer_count += 1;
+        }
+        segments
+    }
+
+    fn take(&mut self, fields: &[String], row: CustomerRow) {
+        let customer = self.customers.entry(row.customer_ref).or_default();
+        for (field, value) in fields.iter().zip(row.values) {
+            match value {
+                Some(value) => customer.insert(field.clone(), value),
+                None => customer.remove(field),
+            };
+        }
+    }
+}
+
+impl Row {
+    fn message(&self, run: &Run) -> Result<Message, StoreError> {
+        let provenance = match &self.text {
+            None => None,
+            Some(text) => Some(Provenance {
+                run_number: text.made_in,
+                approvals: Approvals::from_stored(
+                    serde_json::to_string(&self.approvals)
+                        .map_err(|e| StoreError::Backend(e.into()))?,
+                ),
+            }),
+        };
+        Ok(Message {
+            content: self.text.as_ref().map(|text| text.content.clone()),
+            provenance,
+            archived_at: run.archived_at,
+            ..self.bare.clone()
+        })
+    }
+
+    fn standing(&self) -> (ReviewStatus, Source) {
+        (self.bare.state.status(), self.bare.source)
+    }
+
+    fn written_by(&self) -> Option<UserId> {
+        self.text.as_ref().and_then(|text| text.written_by)
+    }
+
+    fn key(&self) -> MessageKey {
+        MessageKey {
+            run_number: self.bare.run_number,
+            segment_no: self.bare.segment_no,
+        }
+    }
+
+    fn write(&mut self, content: Content, written_by: Option<UserId>, source: Source) {
+        self.text = Some(Arc::new(Text {
+            content,
+            made_in: self.bare.run_number,
+            written_by,
+        }));
+        self.approvals = Vec::new();
+        self.bare.source = source;
+        self.bare.reused_from = None;
+    }
+
+    fn follow(&mut self, moved: &Move, effect: &Effect, user: UserId, now: Timestamp) -> Shift {
+        let from = self.standing();
+        self.bare.state = moved.to;
+        self.bare.updated_at = now;
+        self.bare.rejection_reason = None;
+        self.bare.error = None;
+        self.approvals.extend(moved.approval.clone());
+        match effect {
+            Effect::Nothing => {}
+            Effect::Reject { reason } => self.bare.rejection_reason = Some(reason.clone()),
+            Effect::Edit { content, .. } => {
+                self.write(content.clone(), Some(user), Source::Edited);
+            }
+            Effect::Queue => {
+                self.waiting = Some(Waiting {
+                    due_at: now,
+                    failed_attempts: 0,
+                    lease: None,
+                });
+            }
+        }
+        Shift {
+            from,
+            to: self.standing(),
+            messages: 1,
+        }
+    }
+}
+
+impl Waiting {
+    fn held_by(&self, lease: LeaseId, now: Timestamp) -> bool {
+        self.lease
+            .is_some_and(|(holder, until)| holder == lease && until >= now)
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.due_at <= now && self.lease.is_none_or(|(_, until)| until < now)
+    }
+}
+
+impl Ledger {
+    fn new(campaign: Campaign) -> Self {
+        Self {
+            campaign,
+            runs: BTreeMap::new(),
+            segment_numbers: BTreeMap::new(),
+            rows: BTreeMap::new(),
+        }
+    }
+
+    fn current_run(&self) -> Option<Run> {
+        self.campaign
+            .current_run
+            .and_then(|number| self.runs.get(&number))
+            .cloned()
+    }
+
+    fn run_of(&self, row: &Row) -> Result<&Run, StoreError> {
+        let number = row.bare.run_number;
+        let missing = || StoreError::corrupt(format!("messages: run {number} is missing"));
+        self.runs.get(&number).ok_or_else(missing)
+    }
+
+    fn segment_no(&mut self, key: SegmentKey) -> Result<i32, StoreError> {
+        let next = i32::try_from(self.segment_numbers.len() + 1)
+            .map_err(|e| StoreError::Backend(e.into()))?;
+        Ok(*self.segment_numbers.entry(key).or_insert(next))
+    }
+
+    /// The newest published message for each segment in the runs that may be reused from.
+    fn reusable(
+        &self,
+        current: RunNumber,
+        from: ReuseFrom,
+    ) -> BTreeMap<SegmentKey, ReuseCandidate> {
+        let mut newest: BTreeMap<SegmentKey, ReuseCandidate> = BTreeMap::new();
+        let published = self
+            .rows
+            .values()
+            .filter(|row| row.bare.state == MessageState::Published);
+        let in_scope = published.filter(|row| match from {
+            ReuseFrom::CurrentRun => row.bare.run_number == current,
+            ReuseFrom::AnyRun => true,
+        });
+        for row in in_scope {
+            let candidate = ReuseCandidate {
+                message_id: row.bare.id,
+                run_number: row.bare.run_number,
+                status: row.bare.state.status(),
+            };
+            let place = newest.entry(row.bare.segment.key).or_insert(candidate);
+            if place.run_number < candidate.run_number {
+                *place = candidate;
+            }
+        }
+        newest
+    }
+
+    /// The row of a planned segment's message.
+    fn planned(
+        &mut self,
+        id: MessageId,
+        item: &PlannedSegment,
+        segment: Segment,
+        start: &StartRun,
+    ) -> Result<Row, StoreError> {
+        let reused = match item.reuses {
+            None => None,
+            Some(from) => Some(
+                self.rows
+                    .get(&from.message_id)
+                    .ok_or(StoreError::Conflict)?,
+            ),
+        };
+        let text = reused.and_then(|row| row.text.clone());
+        let approvals = reused.map(|row| row.approvals.clone()).unwrap_or_default();
+        let waiting = item.reuses.is_none().then_some(Waiting {
+            due_at: start.now,
+            failed_attempts: 0,
+            lease: None,
+        });
+        let (state, source) = match item.reuses {
+            Some(_) => (MessageState::Approved, Source::Reused),
+            None => (MessageState::Generating, Source::Generated),
+        };
+        Ok(Row {
+            bare: Message {
+                id,
+                run_number: start.run.number,
+                segment_no: self.segment_no(item.key)?,
+                segment: Segment {
+                    customer_count: item.customer_count,
+                    ..segment
+                },
+                content: None,
+                state,
+                source,
+                reused_from: item.reuses,
+                provenance: None,
+                archived_at: None,
+                rejection_reason: None,
+                error: None,
+                created_at: start.now,
+                updated_at: start.now,
+            },
+            text,
+            approvals,
+            waiting,
+        })
+    }
+
+    /// The row of a message that was published elsewhere.
+    fn imported(&mut self, imported: ImportedMessage, run: &Run) -> Result<Row, StoreError> {
+        let ImportedMessage {
+            id,
+            segment,
+            content,
+        } = imported;
+        let mut row = Row {
+            bare: Message {
+                id,
+                run_number: run.number,
+                segment_no: self.segment_no(segment.key)?,
+                segment,
+                content: None,
+                state: MessageState::Published,
+                source: Source::Generated,
+                reused_from: None,
+                provenance: None,
+                archived_at: None,
+                rejection_reason: None,
+                error: None,
+                created_at: run.started_at,
+                updated_at: run.started_at,
+            },
+            text: None,
+            approvals: Vec::new(),
+            waiting: None,
+        };
+        row.write(content, None, Source::Generated);
+        Ok(row)
+    }
+
+    fn become_current(
+        &mut self,
+        current: Option<RunNumber>,
+        status: CampaignStatus,
+        now: Timestamp,
+    ) {
+        self.campaign.current_run = current;
+        self.campaign.status = status;
+        self.campaign.version += 1;
+        self.campaign.updated_at = now;
+    }
+
+    /// Writes what a change has come to; the audit entry is left for the account.
+    fn settle_down(&mut self, applied: &Applied, now: Timestamp) {
+        self.runs.insert(applied.run.number, applied.run.clone());
+        self.campaign.status = applied.campaign_status;
+        self.campaign.updated_at = now;
+    }
+
+    /// Takes one result of a worker; `None` when the lease does not hold the message any more.
+    fn generated(
+        &mut self,
+        result: &rerun_core::generation::TaskResult,
+        settle: &SettleRun,
+        settled: &mut Settled,
+    ) -> Result<Option<Shift>, StoreError> {
+        let stages = self.campaign.approval_stages.clone();
+        let held = self
+            .rows
+            .get_mut(&result.message_id)
+            .filter(|row| row.bare.run_number == settle.run_number)
+            .filter(|row| {
+                row.waiting
+                    .as_ref()
+                    .is_some_and(|w| w.held_by(settle.lease, settle.now))
+            });
+        let Some(row) = held else { return Ok(None) };
+        let from = row.standing();
+        let command = match &result.outcome {
+            TaskOutcome::RetryAt { at, .. } => {
+                let failed_attempts = row.waiting.as_ref().map_or(0, |w| w.failed_attempts) + 1;
+                row.waiting = Some(Waiting {
+                    due_at: *at,
+                    failed_attempts,
+                    lease: None,
+                });
+                settled.retried += 1;
+                return Ok(None);
+            }
+            TaskOutcome::Generated(content) => {
+                row.write(content.clone(), None, Source::Generated);
+                settled.generated += 1;
+                MessageCommand::Generated
+            }
+            TaskOutcome::Failed { error } => {
+                row.bare.error = Some(error.clone());
+                settled.failed += 1;
+                MessageCommand::GenerationFailed
+            }
+        };
+        row.waiting = None;
+        row.bare.state = row
+            .bare
+            .state
+            .apply(command, &stages)
+            .map_err(|refusal| StoreError::corrupt(format!("queue: {refusal}")))?;
+        row.bare.updated_at = settle.now;
+        Ok(Some(Shift {
+            from,
+            to: row.standing(),
+            messages: 1,
+        }))
+    }
+
+    /// The error of the message of a run that was given up last.
+    fn last_error(&self, run: RunNumber) -> Option<String> {
+        self.rows
+            .values()
+            .filter(|row| row.bare.run_number == run && row.bare.error.is_some())
+            .max_by_key(|row| row.bare.updated_at)
+            .and_then(|row| row.bare.error.clone())
+    }
+}
+
+fn exists_already(what: &str) -> StoreError {
+    StoreError::Backend(format!("{what} exists already").into())
+}
+
+/// The rows that follow `request.after`; `rows` are in the list's order, and `follows` says
+/// whether one comes after a key.
+fn page<T, K: Copy>(
+    rows: impl IntoIterator<Item = T>,
+    request: &PageRequest<K>,
+    key: impl Fn(&T) -> K,
+    follows: impl Fn(&K, &K) -> bool,
+) -> Page<T, K> {
+    let rest = rows
+        .into_iter()
+        .filter(|row| request.after.is_none_or(|after| follows(&key(row), &after)))
+        .take(usize::from(request.limit.get()) + 1)
+        .collect();
+    Page::from_surplus(rest, request.limit, key)
+}
+
+fn newest_first<T>(
+    mut rows: Vec<T>,
+    request: &PageRequest<CreatedKey>,
+    key: impl Fn(&T) -> CreatedKey,
+) -> Page<T, CreatedKey> {
+    let order = |key: &CreatedKey| (key.created_at, key.id);
+    rows.sort_by_key(|row| std::cmp::Reverse(order(&key(row))));
+    page(rows, request, key, |one, other| order(one) < order(other))
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is replaced as a whole, so that a panic elsewhere cannot have left it halfway.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, account: AccountId, f: impl FnOnce(&Account) -> T) -> T {
+        match self.lock().get(&account) {
+            Some(account) => f(account),
+            None => f(&Account::default()),
+        }
+    }
+
+    fn write<T, E>(&self, f: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
+        let mut state = self.lock();
+        let mut next = state.clone();
+        let answer = f(&mut next)?;
+        *state = next;
+        Ok(answer)
+    }
+
+    fn write_account<T, E>(
+        &self,
+        account: AccountId,
+        f: impl FnOnce(&mut Account) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.write(|state| f(state.entry(account).or_default()))
+    }
+}
+
+#[async_trait]
+impl CustomerGroupStore for MemoryStore {
+    async fn create_group(
+        &self,
+        group: &CustomerGroup,
+        audit: AuditDraft,
+    ) -> Result<(), StoreError> {
+        self.write_account(group.account_id, |account| {
+            let fresh = Group {
+                group: group.clone(),
+                version: 1,
+                customers: BTreeMap::new(),
+            };
+            if account.groups.insert(group.id, fresh).is_some() {
+                return Err(exists_already("the customer group"));
+            }
+            account.record(audit);
+            Ok(())
+        })
+    }
+
+    async fn find_group(
+        &self,
+        account: AccountId,
+        id: CustomerGroupId,
+    ) -> Result<Option<CustomerGroup>, StoreError> {
+        Ok(self.read(account, |account| {
+            account.groups.get(&id).map(|g| g.group.clone())
+        }))
+    }
+
+    async fn list_groups(
+        &self,
+        account: AccountId,
+        request: PageRequest<CreatedKey>,
+    ) -> Result<Page<CustomerGroup, CreatedKey>, StoreError> {
+        let groups = self.read(account, |account| {
+            account.groups.values().map(|g| g.group.clone()).collect()
+        });
+        Ok(newest_first(groups, &request, |group| CreatedKey {
+            created_at: group.created_at,
+            id: group.id.as_uuid(),
+        }))
+    }
+
+    async fn import_customers(
+        &self,
+        account: AccountId,
+        id: CustomerGroupId,
+        fields: Vec<String>,
+        rows: CustomerRows,
+        audit: AuditDraft,
+    ) -> Result<Imported, ImportFailure> {
+        if self.find_group(account, id).await?.is_none() {
+            return Err(ImportFailure::GroupNotFound);
+        }
+        // The rows are pulled before the lock is taken, so that a slow file stops nobody.
+        let rows = rows.collect::<Result<Vec<CustomerRow>, Invalid>>()?;
+        self.write_account(account, |account| {
+            let group = account
+                .groups
+                .get_mut(&id)
+                .ok_or(ImportFailure::GroupNotFound)?;
+            let before = group.customers.clone();
+            for row in rows {
+                group.take(&fields, row);
+            }
+            let mut done = Imported {
+                imported: 0,
+                updated: 0,
+                total: 0,
+            };
+            for (reference, customer) in &group.customers {
+                done.total += 1;
+                match before.get(reference) {
+                    None => done.imported += 1,
+                    Some(same) if same == customer => {}
+                    Some(_) => done.updated += 1,
+                }
+            }
+            if done.imported + done.updated > 0 {
+                group.version += 1;
+                group.group.customer_count =
+                    i64::try_from(done.total).map_err(|e| StoreError::Backend(e.into()))?;
+                group.group.updated_at = audit.created_at;
+                account.record(done.audited(audit));
+            }
+            Ok(done)
+        })
+    }
+}
+
+#[async_trait]
+impl CampaignStore for MemoryStore {
+    async fn create_campaign(
+        &self,
+        campaign: &Campaign,
+        audit: AuditDraft,
+    ) -> Result<(), StoreError> {
+        self.write_account(campaign.account_id, |account| {
+            if !account.groups.contains_key(&campaign.customer_group_id) {
+                return Err(StoreError::Backend(
+                    "the campaign's group is missing".into(),
+                ));
+            }
+            if account
+                .campaigns
+                .insert(campaign.id, Ledger::new(campaign.clone()))
+                .is_some()
+            {
+                return Err(exists_already("the campaign"));
+            }
+            account.record(audit);
+            Ok(())
+        })
+    }
+
+    async fn find_campaign(
+        &self,
+        account: AccountId,
+        id: CampaignId,
+    ) -> Result<Option<Campaign>, StoreError> {
+        Ok(self.read(account, |account| {
+            account.campaigns.get(&id).map(|l| l.campaign.clone())
+        }))
+    }
+
+    async fn list_campaigns(
+        &self,
+        account: AccountId,
+        status: Option<CampaignStatus>,
+        request: PageRequest<CreatedKey>,
+    ) -> Result<Page<Campaign, CreatedKey>, StoreError> {
+        let campaigns = self.read(account, |account| {
+            account
+                .campaigns
+                .values()
+                .map(|ledger| ledger.campaign.clone())
+                .filter(|campaign| status.is_none_or(|status| campaign.status == status))
+                .collect()
+        });
+        Ok(newest_first(campaigns, &request, |campaign| CreatedKey {
+            created_at: campaign.created_at,
+            id: campaign.id.as_uuid(),
+        }))
+    }
+
+    async fn import_campaign(
+        &self,
+        campaign: &Campaign,
+        mut run: Run,
+        messages: ImportedMessages,
+        audit: AuditDraft,
+    ) -> Result<Run, ImportFailure> {
+        let messages = messages.collect::<Result<Vec<ImportedMessage>, Invalid>>()?;
+        if messages.is_empty() {
+            return Err(Invalid::new("the campaign has no messages").into());
+        }
+        let total = u32::try_from(messages.len()).map_err(|e| StoreError::Backend(e.into()))?;
+        run.segments = SegmentCounts {
+            total,
+            matched: 0,
+            new: total,
+        };
+        run.counts =
+            MessageCounts::default().add(ReviewStatus::Published, Source::Generated, total);
+        run.customer_count = messages
+            .iter()
+            .map(|message| message.segment.customer_count)
+            .sum();
+        self.write_account(campaign.account_id, |account| {
+            if !account.groups.contains_key(&campaign.customer_group_id) {
+                return Err(ImportFailure::GroupNotFound);
+            }
+            let mut ledger = Ledger::new(campaign.clone());
+            for message in messages {
+                let key = message.segment.key;
+                if ledger.segment_numbers.contains_key(&key) {
+                    let said = format!("two messages for the segment {key}");
+                    return Err(Invalid::new(said).into());
+                }
+                let row = ledger.imported(message, &run)?;
+                ledger.rows.insert(row.bare.id, row);
+            }
+            ledger.runs.insert(run.number, run.clone());
+            if account.campaigns.insert(campaign.id, ledger).is_some() {
+                return Err(exists_already("the campaign").into());
+            }
+            account.record(audit);
+            Ok(run)
+        })
+    }
+}
+
+#[async_trait]
+impl HistoryStore for MemoryStore {
+    async fn history(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        request: PageRequest<RunNumber>,
+    ) -> Result<Option<History>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign)?;
+            let runs = ledger.runs.values().rev().cloned();
+            Some(History {
+                campaign: ledger.campaign.clone(),
+                runs: page(runs, &request, |run| run.number, |one, other| one < other),
+            })
+        }))
+    }
+
+    async fn messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        request: PageRequest<MessageKey>,
+    ) -> Result<Option<MessageList>, StoreError> {
+        let order = |key: &MessageKey| (std::cmp::Reverse(key.run_number), key.segment_no);
+        self.read(account, |account| {
+            let Some(ledger) = account.campaigns.get(&campaign) else {
+                return Ok(None);
+            };
+            let run_exists = match selection {
+                MessageSelection::Run(number) => ledger.runs.contains_key(&number),
+                MessageSelection::CurrentRun | MessageSelection::EveryRun => true,
+            };
+            let mut rows: Vec<&Row> = ledger
+                .rows
+                .values()
+                .filter(|row| match selection {
+                    MessageSelection::CurrentRun => {
+                        ledger.campaign.current_run == Some(row.bare.run_number)
+                    }
+                    MessageSelection::Run(number) => row.bare.run_number == number,
+                    MessageSelection::EveryRun => true,
+                })
+                .collect();
+            rows.sort_by_key(|row| order(&row.key()));
+            let rows = page(
+                rows,
+                &request,
+                |row| row.key(),
+                |one, other| order(one) > order(other),
+            );
+            let next = rows.next;
+            let items = rows
+                .items
+                .into_iter()
+                .map(|row| row.message(ledger.run_of(row)?))
+                .collect::<Result<_, StoreError>>()?;
+            let campaign = ledger.campaign.clone();
+            Ok(Some(MessageList {
+                campaign,
+                run_exists,
+                messages: Page { items, next },
+            }))
+        })
+    }
+
+    async fn find_message(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        message: MessageId,
+    ) -> Result<Option<Message>, StoreError> {
+        self.read(account, |account| {
+            let found = account
+                .campaigns
+                .get(&campaign)
+                .and_then(|l| l.rows.get(&message).map(|r| (l, r)));
+            found
+                .map(|(ledger, row)| row.message(ledger.run_of(row)?))
+                .transpose()
+        })
+    }
+
+    async fn diff(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        from: RunNumber,
+        to: RunNumber,
+        request: PageRequest<i32>,
+    ) -> Result<Option<Diff>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign)?;
+            let of_run = |run: RunNumber| -> BTreeMap<i32, &Row> {
+                let rows = ledger
+                    .rows
+                    .values()
+                    .filter(move |row| row.bare.run_number == run);
+                rows.map(|row| (row.bare.segment_no, row)).collect()
+            };
+            let (earlier, later) = (of_run(from), of_run(to));
+            let mut numbers: Vec<i32> = earlier.keys().chain(later.keys()).copied().collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            let mut counts = DiffCounts::default();
+            let items: Vec<DiffItem> = numbers
+                .into_iter()
+                .filter_map(|number| {
+                    let (old, new) = (earlier.get(&number), later.get(&number));
+                    let (change, count) = match (old, new) {
+                        (None, _) => (DiffChange::Added, &mut counts.added),
+                        (_, None) => (DiffChange::Removed, &mut counts.removed),
+                        (Some(old), Some(new)) if same_text(old, new) => {
+                            (DiffChange::KeptSame, &mut counts.kept_same)
+                        }
+                        (Some(_), Some(_)) => (DiffChange::KeptChanged, &mut counts.kept_changed),
+                    };
+                    *count += 1;
+                    Some(DiffItem {
+                        segment_no: number,
+                        segment: new.or(old)?.bare.segment.clone(),
+                        change,
+                        from: old.map(|row| row.bare.id),
+                        to: new.map(|row| row.bare.id),
+                    })
+                })
+                .collect();
+            Some(Diff {
+                runs_exist: ledger.runs.contains_key(&from) && ledger.runs.contains_key(&to),
+                counts,
+                items: page(
+                    items,
+                    &request,
+                    |item| item.segment_no,
+                    |one, other| one > other,
+                ),
+            })
+        }))
+    }
+}
+
+fn same_text(one: &Row, other: &Row) -> bool {
+    match (&one.text, &other.text) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+#[async_trait]
+impl RerunStore for MemoryStore {
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign)?;
+            let wanted = match group {
+                WantedGroup::None => None,
+                WantedGroup::OfCampaign => Some(ledger.campaign.customer_group_id),
+                WantedGroup::Named(id) => Some(id),
+            };
+            Some(CampaignContext {
+                campaign: ledger.campaign.clone(),
+                current_run: ledger.current_run(),
+                group: wanted
+                    .and_then(|id| account.groups.get(&id))
+                    .map(|g| g.group.clone()),
+            })
+        }))
+    }
+
+    async fn segment_candidates(
+        &self,
+        query: CandidateQuery,
+    ) -> Result<SegmentCandidates, StoreError> {
+        self.read(query.account_id, |account| {
+            // The group was there when the query was made: it cannot have gone, but moved.
+            let group = account
+                .groups
+                .get(&query.group_id)
+                .ok_or(StoreError::Conflict)?;
+            let reusable = match query.reuse {
+                None => BTreeMap::new(),
+                Some((campaign, current, from)) => account
+                    .campaigns
+                    .get(&campaign)
+                    .map(|ledger| ledger.reusable(current, from))
+                    .unwrap_or_default(),
+            };
+            let limit = usize::try_from(query.limit)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1);
+            let segments = group
+                .segments(&query.segment_by)
+                .into_values()
+                .take(limit)
+                .map(|segment| SegmentCandidate {
+                    key: segment.key,
+                    customer_count: segment.customer_count,
+                    reusable: reusable.get(&segment.key).copied(),
+                })
+                .collect();
+            Ok(SegmentCandidates {
+                group_version: group.version,
+                segments,
+            })
+        })
+    }
+
+    async fn segments(
+        &self,
+        account: AccountId,
+        group: CustomerGroupId,
+        segment_by: &SegmentBy,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Vec<Segment>, StoreError> {
+        Ok(self.read(account, |account| {
+            let all = account.groups.get(&group).map(|g| g.segments(segment_by));
+            let all = all.unwrap_or_default();
+            all.into_values()
+                .filter(|segment| keys.contains(&segment.key))
+                .collect()
+        }))
+    }
+
+    async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {
+        self.write_account(start.campaign.account_id, |account| {
+            account.keep(start.response.clone(), start.now)?;
+            let mut segments = account
+                .groups
+                .get(&start.run.group.id)
+                .filter(|group| group.version == start.group_version)
+                .map(|group| group.segments(&start.campaign.segment_by))
+                .ok_or(StoreError::Conflict)?;
+            let ledger = account.unmoved(&start.campaign)?;
+            for (item, id) in start.plan.items.iter().zip(&start.message_ids) {
+                let segment = segments.remove(&item.key).ok_or(StoreError::Conflict)?;
+                let row = ledger.planned(*id, item, segment, &start)?;
+                ledger.rows.insert(*id, row);
+            }
+            let previous = ledger.campaign.current_run;
+            if let Some(previous) = previous.and_then(|number| ledger.runs.get_mut(&number)) {
+                previous.archived_at = Some(start.now);
+            }
+            let number = start.run.number;
+            ledger.campaign.last_run = Some(number);
+            ledger.become_current(Some(number), start.run.counts.campaign_status(), start.now);
+            ledger.runs.insert(number, start.run);
+            account.record(start.audit);
+            Ok(())
+        })
+    }
+
+    async fn cancel_run(&self, cancel: CancelRun) -> Result<(), StoreError> {
+        self.write_account(cancel.campaign.account_id, |account| {
+            let ledger = account.unmoved(&cancel.campaign)?;
+            let current = ledger
+                .current_run()
+                .filter(|run| run.number == cancel.run.number);
+            let current = current.ok_or(StoreError::Conflict)?;
+            // Workers may have stored results since the decision: the counts are the row's own.
+            let cancelled = Run {
+                counts: current.counts,
+                ..cancel.run
+            };
+            for row in ledger.rows.values_mut() {
+                if row.bare.run_number == cancelled.number {
+                    row.waiting = None;
+                }
+            }
+            let previous = cancelled.previous_run;
+            if let Some(previous) = previous.and_then(|number| ledger.runs.get_mut(&number)) {
+                previous.archived_at = None;
+            }
+            ledger.runs.insert(cancelled.number, cancelled);
+            ledger.become_current(previous, cancel.campaign_status, cancel.now);
+            account.record(cancel.audit);
+            Ok(())
+        })
+    }
+
+    async fn archive_run(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+        _audit: AuditDraft,
+    ) -> Result<Option<u32>, StoreError> {
+        self.read(account, |account| match account.campaigns.get(&campaign) {
+            Some(ledger) if ledger.campaign.current_run == Some(run) => Err(StoreError::Conflict),
+            // Archiving is a fact of the run, so that nothing of a past one is active.
+            Some(ledger) if ledger.runs.contains_key(&run) => Ok(Some(0)),
+            Some(_) | None => Ok(None),
+        })
+    }
+}
+
+#[async_trait]
+impl ReviewStore for MemoryStore {
+    async fn message_refs(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<MessageRef>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign);
+            let rows = ids.iter().filter_map(|id| ledger?.rows.get(id));
+            rows.map(|row| MessageRef {
+                id: row.bare.id,
+                run_number: row.bare.run_number,
+                state: row.bare.state,
+                edited_by: row.written_by(),
+            })
+            .collect()
+        }))
+    }
+
+    async fn change_messages(&self, change: MessageChange) -> Result<ChangeOutcome, StoreError> {
+        self.write_account(change.campaign.account_id, |account| {
+            let ledger = account.unmoved(&change.campaign)?;
+            let run = ledger.current_run().ok_or(StoreError::Conflict)?;
+            let find = |row: &Row| {
+                change
+                    .moves
+                    .iter()
+                    .find(|moved| moved.from == row.bare.state)
+            };
+            let mut moved: Vec<(MessageId, &Move)> = Vec::new();
+            match &change.selection {
+                Selection::Ids(ids) => {
+                    for id in ids {
+                        let row = ledger.rows.get(id).ok_or(StoreError::Conflict)?;
+                        if row.bare.run_number != run.number {
+                            return Err(StoreError::Conflict);
+                        }
+                        moved.push((*id, find(row).ok_or(StoreError::Conflict)?));
+                    }
+                }
+                Selection::Every { not_edited_by } => {
+                    let others =
+                        |row: &&Row| not_edited_by.is_none() || row.written_by() != *not_edited_by;
+                    let rows = ledger
+                        .rows
+                        .values()
+                        .filter(|row| row.bare.run_number == run.number);
+                    let found = rows
+                        .filter(others)
+                        .filter_map(|r| Some((r.bare.id, find(r)?)));
+                    moved.extend(found);
+                }
+            }
+            let mut shifts = Vec::new();
+            for (id, moved) in moved {
+                if let Some(row) = ledger.rows.get_mut(&id) {
+                    shifts.push(row.follow(moved, &change.effect, change.user_id, change.now));
+                }
+            }
+            let applied = change.applied(run, &shifts)?;
+            let outcome = ChangeOutcome {
+                messages: applied.messages,
+                campaign_status: applied.campaign_status,
+            };
+            if applied.messages > 0 {
+                ledger.settle_down(&applied, change.now);
+                ledger.campaign.version += 1;
+                account.keep(change.response, change.now)?;
+                if let Some(audit) = applied.audit {
+                    account.record(audit);
+                }
+            }
+            Ok(outcome)
+        })
+    }
+}
+
+#[async_trait]
+impl IdempotencyStore for MemoryStore {
+    async fn find_response(
+        &self,
+        account: AccountId,
+        endpoint: &'static str,
+        key: &str,
+        not_before: Timestamp,
+    ) -> Result<Option<KeptResponse>, StoreError> {
+        Ok(self.read(account, |account| {
+            let (kept, kept_at) = account.responses.get(&(endpoint, key.to_owned()))?;
+            (*kept_at >= not_before).then(|| kept.clone())
+        }))
+    }
+
+    async fn forget_responses(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(|state| {
+            let mut forgotten = 0;
+            for account in state.values_mut() {
+                account.responses.retain(|_, (_, kept_at)| {
+                    let stays = *kept_at >= before;
+                    forgotten += u64::from(!stays);
+                    stays
+                });
+            }
+            Ok(forgotten)
+        })
+    }
+}
+
+#[async_trait]
+impl GenerationQueue for MemoryStore {
+    async fn lease(
+        &self,
+        lease: LeaseId,
+        limit: u32,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<GenerationTask>, StoreError> {
+        self.write(|state| {
+            let ledgers = state
+                .values_mut()
+                .flat_map(|account| account.campaigns.values_mut());
+            let mut due: Vec<(Timestamp, &mut Row, GenerationTask)> = Vec::new();
+            let mut runs: BTreeMap<(AccountId, CampaignId), &mut BTreeMap<RunNumber, Run>> =
+                BTreeMap::new();
+            for Ledger {
+                campaign,
+                runs: own_runs,
+                rows,
+                ..
+            } in ledgers
+            {
+                let brief = Arc::new(GenerationBrief {
+                    template: campaign.template.clone(),
+                    brief: campaign.brief.clone(),
+                    segment_by: campaign.segment_by.clone(),
+                });
+                for row in rows.values_mut() {
+                    let Some(waiting) = row.waiting.as_ref().filter(|w| w.is_due(now)) else {
+                        continue;
+                    };
+                    let task = GenerationTask {
+                        account_id: campaign.account_id,
+                        campaign_id: campaign.id,
+                        run_number: row.bare.run_number,
+                        message_id: row.bare.id,
+                        failed_attempts: waiting.failed_attempts,
+                        attributes: row.bare.segment.attributes.clone(),
+                        brief: Arc::clone(&brief),
+                    };
+                    due.push((waiting.due_at, row, task));
+                }
+                runs.insert((campaign.account_id, campaign.id), own_runs);
+            }
+            due.sort_by_key(|(due_at, _, task)| (*due_at, task.message_id));
+            let mut tasks = Vec::new();
+            for (_, row, task) in due
+                .into_iter()
+                .take(usize::try_from(limit).unwrap_or(usize::MAX))
+            {
+                if let Some(waiting) = &mut row.waiting {
+                    waiting.lease = Some((lease, until));
+                }
+                let run = runs
+                    .get_mut(&(task.account_id, task.campaign_id))
+                    .and_then(|runs| runs.get_mut(&task.run_number));
+                if let Some(run) = run
+                    && run.status == rerun_core::run::RunStatus::Queued
+                {
+                    run.status = rerun_core::run::RunStatus::Processing;
+                }
+                tasks.push(task);
+            }
+            Ok(tasks)
+        })
+    }
+
+    async fn renew(
+        &self,
+        lease: LeaseId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.write(|state| {
+            let mut held = 0;
+            for waiting in waiting_rows(state).filter(|waiting| waiting.held_by(lease, now)) {
+                waiting.lease = Some((lease, until));
+                held += 1;
+            }
+            Ok(held)
+        })
+    }
+
+    async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(|state| {
+            let mut held = 0;
+            for waiting in waiting_rows(state) {
+                if waiting.lease.is_some_and(|(holder, _)| holder == lease) {
+                    waiting.lease = None;
+                    waiting.due_at = now;
+                    held += 1;
+                }
+            }
+            Ok(held)
+        })
+    }
+
+    async fn settle(&self, settle: SettleRun) -> Result<Settled, StoreError> {
+        self.write_account(settle.account_id, |account| {
+            let mut settled = Settled::default();
+            let Some(ledger) = account.campaigns.get_mut(&settle.campaign_id) else {
+                return Ok(settled);
+            };
+            let Some(run) = ledger
+                .current_run()
+                .filter(|run| run.number == settle.run_number)
+            else {
+                return Ok(settled);
+            };
+            let mut shifts = Vec::new();
+            let mut last_error = None;
+            for result in &settle.results {
+                let shift = ledger.generated(result, &settle, &mut settled)?;
+                if let (Some(_), TaskOutcome::Failed { error }) = (&shift, &result.outcome) {
+                    last_error = Some(error.clone());
+                }
+                shifts.extend(shift);
+            }
+            if shifts.is_empty() {
+                return Ok(settled);
+            }
+            let last_error = last_error.or_else(|| ledger.last_error(run.number));
+            let applied = change::generated(
+                &ledger.campaign,
+                run,
+                &shifts,
+                last_error.as_deref(),
+                settle.audit_id,
+                settle.now,
+            )?;
+            if applied.campaign_status != ledger.campaign.status {
+                ledger.campaign.version += 1;
+            }
+            ledger.settle_down(&applied, settle.now);
+            if let Some(audit) = applied.audit {
+                account.record(audit);
+            }
+            Ok(settled)
+        })
+    }
+}
+
+fn waiting_rows(state: &mut State) -> impl Iterator<Item = &mut Waiting> {
+    state
+        .values_mut()
+        .flat_map(|account| account.campaigns.values_mut())
+        .flat_map(|ledger| ledger.rows.values_mut())
+        .filter_map(|row| row.waiting.as_mut())
+}
+
+#[async_trait]
+impl AuditStore for MemoryStore {
+    async fn list_audit(
+        &self,
+        account: AccountId,
+        filter: AuditFilter,
+        request: PageRequest<AuditKey>,
+    ) -> Result<Option<Page<AuditEntry, AuditKey>>, StoreError> {
+        Ok(self.read(account, |account| {
+            if filter
+                .campaign_id
+                .is_some_and(|id| !account.campaigns.contains_key(&id))
+            {
+                return None;
+            }
+            let entries = account
+                .entries
+                .iter()
+                .rev()
+                .filter(|e| filter.campaign_id.is_none() || e.campaign_id == filter.campaign_id)
+                .filter(|e| {
+                    filter
+                        .action
+                        .is_none_or(|action| e.action == action.as_str())
+                })
+                .cloned();
+            Some(page(
+                entries,
+                &request,
+                |e| AuditKey(e.seq),
+                |one, other| one.0 < other.0,
+            ))
+        }))
+    }
+
+    async fn audit_chain(
+        &self,
+        account: AccountId,
+        after: i64,
+        limit: u16,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        Ok(self.read(account, |account| {
+            let later = account.entries.iter().filter(|entry| entry.seq > after);
+            later.take(usize::from(limit)).cloned().collect()
+        }))
+    }
+
+    async fn audit_head(&self, account: AccountId) -> Result<ChainHead, StoreError> {
+        Ok(self.read(account, |account| account.head))
+    }
+
+    async fn audit_accounts(&self) -> Result<Vec<AccountId>, StoreError> {
+        let state = self.lock();
+        let with_chain = state
+            .iter()
+            .filter(|(_, account)| account.head != ChainHead::EMPTY);
+        Ok(with_chain.map(|(id, _)| *id).collect())
+    }
+}
+
+#[async_trait]
+impl HealthCheck for MemoryStore {
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,1215 @@
+//! Random sequences of commands, and what must be true after each.
+//!
+//! The driver knows what it imported and what it asked for, foretells from the rows that it read
+//! whether a command is allowed and what it leads to, and reads everything again after every
+//! command: a refused one has changed nothing, one that went through has written one audit
+//! entry, archived messages are as they were, and every invariant of [`crate::invariants`] holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::test_runner::{Config, TestRunner};
+use rerun_core::audit::Caller;
+use rerun_core::campaign::CampaignStatus;
+use rerun_core::error::{Error, Invalid};
+use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask};
+use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::message::{Content, Message, MessageState, ReusedFrom, ReviewStatus, Source};
+use rerun_core::plan::ReuseFrom;
+use rerun_core::ports::{DiffChange, Store};
+use rerun_core::run::RunStatus;
+use rerun_core::segment::{SegmentBy, SegmentKey};
+use rerun_core::usecases::{
+    Decision, Engine, LeasedTasks, NewCampaign, PageQuery, RerunRequest, ReviewedMessages, Settings,
+};
+
+use crate::fixture::{
+    ACCOUNT, CampaignSnapshot, Fixture, OTHER_ACCOUNT, Snapshot, caller, customer_rows, generated,
+    messages_from_elsewhere, new_campaign, run_number, stranger,
+};
+use crate::invariants;
+
+/// One command of a sequence. Numbers choose among what is there, whatever that is: the n-th
+/// group, campaign or message, counted around.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Makes an empty group.
+    CreateGroup,
+    /// Imports customers, each with country and tier, into a group.
+    Import {
+        /// The group.
+        group: u8,
+        /// Customer, country and tier of each row.
+        rows: Vec<(u8, u8, u8)>,
+        /// Whether the last row breaks a rule.
+        bad: bool,
+    },
+    /// Makes a draft.
+    CreateCampaign {
+        /// The group.
+        group: u8,
+        /// Which fields it is segmented by.
+        fields: u8,
+        /// Whether it has two stages.
+        two_stages: bool,
+    },
+    /// Brings in a campaign that was published elsewhere.
+    ImportCampaign {
+        /// The group.
+        group: u8,
+    },
+    /// Launches a campaign.
+    Launch(u8),
+    /// Initiates a rerun.
+    Initiate {
+        /// The campaign.
+        campaign: u8,
+        /// The new group.
+        group: u8,
+        /// Whether messages of any run may be reused.
+        any_run: bool,
+    },
+    /// Previews a rerun.
+    Preview {
+        /// The campaign.
+        campaign: u8,
+        /// The group.
+        group: u8,
+    },
+    /// Leases tasks and settles them.
+    Generate {
+        /// The most tasks.
+        tasks: u8,
+        /// The tasks whose attempt fails, as bits.
+        failing: u8,
+    },
+    /// Leases tasks and keeps them.
+    Lease {
+        /// The most tasks.
+        tasks: u8,
+    },
+    /// Settles tasks that were kept, perhaps too late.
+    SettleKept {
+        /// Which lease.
+        lease: u8,
+        /// The tasks whose attempt fails, as bits.
+        failing: u8,
+    },
+    /// Gives tasks back that were kept.
+    ReleaseKept {
+        /// Which lease.
+        lease: u8,
+    },
+    /// Lets time pass.
+    Wait {
+        /// How long.
+        seconds: u8,
+    },
+    /// Reviews some or all messages of a campaign.
+    Review {
+        /// The campaign.
+        campaign: u8,
+        /// The messages of every run, as bits; `None` for all that are pending.
+        messages: Option<u16>,
+        /// Whether they are approved.
+        approve: bool,
+    },
+    /// Edits one message of any run.
+    Edit {
+        /// The campaign.
+        campaign: u8,
+        /// The message.
+        message: u8,
+    },
+    /// Has messages of any run generated anew.
+    Regenerate {
+        /// The campaign.
+        campaign: u8,
+        /// The messages, as bits.
+        messages: u16,
+    },
+    /// Queues what failed.
+    Retry(u8),
+    /// Publishes a campaign.
+    Publish(u8),
+    /// Takes the current run back.
+    Cancel(u8),
+    /// Archives a run.
+    Archive {
+        /// The campaign.
+        campaign: u8,
+        /// The run, from 0.
+        run: u8,
+    },
+    /// Compares two runs.
+    Diff {
+        /// The campaign.
+        campaign: u8,
+        /// The earlier run, from 0.
+        from: u8,
+        /// The later run.
+        to: u8,
+    },
+    /// Generates, approves and publishes.
+    Finish(u8),
+    /// Tries everything on a campaign from another account.
+    Trespass(u8),
+}
+
+const COUNTRIES: &[&str] = &["DE", "FR", "IT", "", "null", "a|b\"'"];
+const TIERS: &[&str] = &["gold", "", "0"];
+const FIELDS: &[&[&str]] = &[&["country"], &["tier", "country"], &["tier"]];
+
+fn command() -> impl Strategy<Value = Command> {
+    let rows = proptest::collection::vec((0..10_u8, any::<u8>(), any::<u8>()), 0..10);
+    let n = any::<u8>;
+    prop_oneof![
+        1 => Just(Command::CreateGroup),
+        4 => (n(), rows, proptest::bool::weighted(0.1))
+            .prop_map(|(group, rows, bad)| Command::Import { group, rows, bad }),
+        1 => (n(), n(), any::<bool>()).prop_map(|(group, fields, two_stages)| {
+            Command::CreateCampaign { group, fields, two_stages }
+        }),
+        1 => n().prop_map(|group| Command::ImportCampaign { group }),
+        4 => n().prop_map(Command::Launch),
+        6 => (n(), n(), any::<bool>()).prop_map(|(campaign, group, any_run)| {
+            Command::Initiate { campaign, group, any_run }
+        }),
+        1 => (n(), n()).prop_map(|(campaign, group)| Command::Preview { campaign, group }),
+        5 => (1..8_u8, prop_oneof![Just(0), n()])
+            .prop_map(|(tasks, failing)| Command::Generate { tasks, failing }),
+        2 => (1..5_u8).prop_map(|tasks| Command::Lease { tasks }),
+        2 => (n(), prop_oneof![Just(0), n()])
+            .prop_map(|(lease, failing)| Command::SettleKept { lease, failing }),
+        1 => n().prop_map(|lease| Command::ReleaseKept { lease }),
+        2 => (0..90_u8).prop_map(|seconds| Command::Wait { seconds }),
+        4 => (n(), proptest::option::of(any::<u16>()), proptest::bool::weighted(0.8)).prop_map(
+            |(campaign, messages, approve)| Command::Review { campaign, messages, approve }
+        ),
+        2 => (n(), n()).prop_map(|(campaign, message)| Command::Edit { campaign, message }),
+        2 => (n(), any::<u16>())
+            .prop_map(|(campaign, messages)| Command::Regenerate { campaign, messages }),
+        2 => n().prop_map(Command::Retry),
+        3 => n().prop_map(Command::Publish),
+        2 => n().prop_map(Command::Cancel),
+        1 => (n(), 0..5_u8).prop_map(|(campaign, run)| Command::Archive { campaign, run }),
+        1 => (n(), 0..5_u8, 0..5_u8)
+            .prop_map(|(campaign, from, to)| Command::Diff { campaign, from, to }),
+        5 => n().prop_map(Command::Finish),
+        1 => n().prop_map(Command::Trespass),
+    ]
+}
+
+/// Sequences of up to 40 commands.
+pub fn sequence() -> impl Strategy<Value = Vec<Command>> {
+    proptest::collection::vec(command(), 1..40)
+}
+
+/// Runs as many random sequences as the environment's `RERUN_TEST_SEQUENCES` says, or `default`,
+/// each on a fresh fixture, and panics with the shortest sequence that it finds to fail.
+pub fn run_sequences<S, F>(default: u32, fresh: impl Fn() -> F)
+where
+    S: Store + 'static,
+    F: Future<Output = Fixture<S>>,
+{
+    let cases = match std::env::var("RERUN_TEST_SEQUENCES") {
+        Ok(text) => text.parse().expect("RERUN_TEST_SEQUENCES is a number"),
+        Err(_) => default,
+    };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime is built");
+    let run_one = |commands: Vec<Command>| {
+        runtime.block_on(async { run(&fresh().await, &commands).await });
+        Ok(())
+    };
+    if let Err(failure) = TestRunner::new(config).run(&sequence(), run_one) {
+        panic!("{failure}");
+    }
+}
+
+/// Runs one sequence.
+pub async fn run<S: Store + 'static>(f: &Fixture<S>, commands: &[Command]) {
+    let policy = GenerationPolicy {
+        max_attempts: 2,
+        ..GenerationPolicy::default()
+    };
+    let engine = f.engine_with(Settings {
+        generation: policy,
+        ..Settings::default()
+    });
+    let before = f.snapshot(ACCOUNT).await;
+    let mut model = Model {
+        f,
+        engine,
+        groups: Vec::new(),
+        campaigns: Vec::new(),
+        kept: Vec::new(),
+        before,
+    };
+    let first = (0..6).map(|n| (n, n, n)).collect();
+    let start = [
+        Command::CreateGroup,
+        Command::Import {
+            group: 0,
+            rows: first,
+            bad: false,
+        },
+        Command::CreateCampaign {
+            group: 0,
+            fields: 0,
+            two_stages: false,
+        },
+    ];
+    for command in start.iter().chain(commands) {
+        f.clock.advance(Duration::from_millis(7));
+        model.obey(command).await;
+    }
+    f.check().await;
+    assert_eq!(
+        f.entries(OTHER_ACCOUNT).await,
+        [],
+        "nothing has happened in another account"
+    );
+}
+
+/// A customer's fields, as the driver imported them.
+type Profile = BTreeMap<&'static str, &'static str>;
+/// Segments: the values of each, with its customers.
+type Segments = BTreeMap<BTreeMap<String, Option<String>>, i64>;
+
+struct KnownGroup {
+    id: CustomerGroupId,
+    customers: BTreeMap<u8, Profile>,
+}
+
+struct KnownCampaign {
+    id: CampaignId,
+    group: usize,
+    fields: &'static [&'static str],
+}
+
+struct Model<'a, S> {
+    f: &'a Fixture<S>,
+    engine: Engine,
+    groups: Vec<KnownGroup>,
+    campaigns: Vec<KnownCampaign>,
+    kept: Vec<LeasedTasks>,
+    before: Snapshot,
+}
+
+/// What a command has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Nothing at all.
+    Nothing,
+    /// Something, and one audit entry.
+    OneEntry,
+    /// Something that has no audit entry of its own.
+    NoEntry,
+    /// Results, and one entry for each run that they end.
+    Results,
+}
+
+/// What a command came to: allowed as foretold, or refused as foretold.
+fn written<T: std::fmt::Debug>(what: &str, allowed: bool, answer: Result<T, Error>) -> Option<T> {
+    match answer {
+        Ok(done) => {
+            assert!(
+                allowed,
+                "{what} should have been refused, but answered {done:?}"
+            );
+            Some(done)
+        }
+        Err(Error::Store(error)) => panic!("{what}: the store failed: {error:?}"),
+        Err(refusal) => {
+            assert!(!allowed, "{what} was refused: {refusal}");
+            None
+        }
+    }
+}
+
+fn nth<T>(all: &[T], n: u8) -> Option<(usize, &T)> {
+    let index = usize::from(n).checked_rem(all.len())?;
+    Some((index, all.get(index)?))
+}
+
+fn picked(messages: &[Message], bits: u16) -> Vec<&Message> {
+    let chosen = |(n, _): &(usize, &Message)| n % 16 < 16 && bits & (1 << (n % 16)) != 0;
+    messages
+        .iter()
+        .enumerate()
+        .filter(chosen)
+        .map(|(_, message)| message)
+        .collect()
+}
+
+fn attempt(task: &GenerationTask, n: usize, failing: u8) -> Result<Content, GenerationError> {
+    if failing & (1 << (n % 8)) == 0 {
+        Ok(generated(task))
+    } else {
+        Err(GenerationError::new(format!(
+            "attempt {} failed",
+            task.failed_attempts + 1
+        )))
+    }
+}
+
+impl<S: Store + 'static> Model<'_, S> {
+    fn segments(&self, group: usize, fields: &[&str]) -> Segments {
+        let mut segments = Segments::new();
+        for profile in self.groups[group].customers.values() {
+            let value = |field: &&str| {
+                (
+                    (*field).to_owned(),
+                    profile.get(field).map(|&value| value.to_owned()),
+                )
+            };
+            *segments
+                .entry(fields.iter().map(value).collect())
+                .or_default() += 1;
+        }
+        segments
+    }
+
+    fn campaign(&self, n: u8) -> Option<(&KnownCampaign, &CampaignSnapshot)> {
+        let (_, known) = nth(&self.campaigns, n)?;
+        Some((known, self.before.campaign(known.id)))
+    }
+
+    /// Does a command, and checks what it came to.
+    async fn obey(&mut self, command: &Command) {
+        let what = format!("{command:?}");
+        match command {
+            Command::Finish(campaign) => return self.finish(*campaign).await,
+            Command::CreateGroup
+            | Command::Import { .. }
+            | Command::CreateCampaign { .. }
+            | Command::ImportCampaign { .. } => {
+                let written = self.prepare(&what, command).await;
+                self.compare(&what, written).await;
+            }
+            Command::Lease { .. }
+            | Command::Generate { .. }
+            | Command::SettleKept { .. }
+            | Command::ReleaseKept { .. }
+            | Command::Wait { .. } => {
+                let written = self.work(command).await;
+                self.compare(&what, written).await;
+            }
+            Command::Launch(n) => self.launch(&what, *n).await,
+            Command::Initiate {
+                campaign,
+                group,
+                any_run,
+            } => {
+                let from = if *any_run {
+                    ReuseFrom::AnyRun
+                } else {
+                    ReuseFrom::CurrentRun
+                };
+                self.initiate(&what, *campaign, *group, from).await;
+            }
+            Command::Review { .. } | Command::Edit { .. } | Command::Regenerate { .. } => {
+                let written = self.review(&what, command).await;
+                self.compare(&what, written).await;
+            }
+            Command::Preview { .. }
+            | Command::Archive { .. }
+            | Command::Diff { .. }
+            | Command::Trespass(_) => {
+                self.look(&what, command).await;
+                self.compare(&what, Written::Nothing).await;
+            }
+            Command::Retry(n) | Command::Publish(n) | Command::Cancel(n) => {
+                let written = self.move_on(&what, command, *n).await;
+                self.compare(&what, written).await;
+            }
+        }
+    }
+
+    async fn prepare(&mut self, what: &str, command: &Command) -> Written {
+        let who = caller();
+        match command {
+            Command::CreateGroup => {
+                let made = self.engine.groups.create(&who, "Group").await;
+                let id = written(what, true, made).unwrap().id;
+                self.groups.push(KnownGroup {
+                    id,
+                    customers: BTreeMap::new(),
+                });
+                Written::OneEntry
+            }
+            Command::Import { group, rows, bad } => self.import(what, *group, rows, *bad).await,
+            Command::CreateCampaign {
+                group,
+                fields,
+                two_stages,
+            } => {
+                let Some((group, known)) = nth(&self.groups, *group) else {
+                    return Written::Nothing;
+                };
+                let fields = FIELDS[usize::from(*fields) % FIELDS.len()];
+                let stages = two_stages.then(|| vec!["First".to_owned(), "Second".to_owned()]);
+                let new = NewCampaign {
+                    approval_stages: stages,
+                    ..new_campaign(known.id, fields)
+                };
+                let made = self.engine.campaigns.create(&who, new).await;
+                let id = written(what, true, made).unwrap().id;
+                self.campaigns.push(KnownCampaign { id, group, fields });
+                Written::OneEntry
+            }
+            Command::ImportCampaign { group } => {
+                let Some((group, known)) = nth(&self.groups, *group) else {
+                    return Written::Nothing;
+                };
+                let messages = messages_from_elsewhere(self.f, &[Some("DE"), None, Some("PT")]);
+                let made = self.f.import_campaign(known.id, messages).await;
+                let (campaign, _) = written(what, true, made).unwrap();
+                let fields = FIELDS[0];
+                self.campaigns.push(KnownCampaign {
+                    id: campaign.id,
+                    group,
+                    fields,
+                });
+                Written::OneEntry
+            }
+            other => panic!("{other:?} prepares nothing"),
+        }
+    }
+
+    async fn import(&mut self, what: &str, group: u8, rows: &[(u8, u8, u8)], bad: bool) -> Written {
+        let Some((group, known)) = nth(&self.groups, group) else {
+            return Written::Nothing;
+        };
+        let id = known.id;
+        let before = &self.groups[group].customers;
+        let mut after = before.clone();
+        let mut table: Vec<[String; 3]> = Vec::new();
+        for (customer, country, tier) in rows {
+            let country = COUNTRIES[usize::from(*country) % COUNTRIES.len()];
+            let tier = TIERS[usize::from(*tier) % TIERS.len()];
+            let pairs = [("country", country), ("tier", tier)];
+            let profile = pairs
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .collect();
+            after.insert(*customer, profile);
+            table.push([format!("C-{customer}"), country.to_owned(), tier.to_owned()]);
+        }
+        let changed = *before != after;
+        let new = after
+            .keys()
+            .filter(|customer| !before.contains_key(customer))
+            .count();
+        let updated = after
+            .iter()
+            .filter(|(id, now)| before.get(id).is_some_and(|was| was != *now))
+            .count();
+        let table: Vec<[&str; 3]> = table
+            .iter()
+            .map(|[a, b, c]| [a.as_str(), b.as_str(), c.as_str()])
+            .collect();
+        let table: Vec<&[&str]> = table.iter().map(<[&str; 3]>::as_slice).collect();
+        let (fields, rows) = customer_rows(&["customer_ref", "country", "tier"], &table);
+        let refusal = bad.then(|| Err(Invalid::new("it is bad")));
+        let rows = Box::new(rows.chain(refusal));
+        let done = self.engine.groups.import(&caller(), id, fields, rows).await;
+        let Some(done) = written(what, !bad, done) else {
+            return Written::Nothing;
+        };
+        let total = after.len();
+        let told = [done.imported, done.updated, done.total].map(usize::try_from);
+        assert_eq!(
+            told,
+            [Ok(new), Ok(updated), Ok(total)],
+            "{what}: new, updated, total"
+        );
+        self.groups[group].customers = after;
+        if changed {
+            Written::OneEntry
+        } else {
+            Written::Nothing
+        }
+    }
+
+    async fn work(&mut self, command: &Command) -> Written {
+        match command {
+            Command::Wait { seconds } => {
+                self.f.seconds_later(u64::from(*seconds));
+                Written::Nothing
+            }
+            Command::Lease { tasks } => {
+                let leased = self
+                    .engine
+                    .generation
+                    .lease(u32::from(*tasks))
+                    .await
+                    .unwrap();
+                self.kept.push(leased);
+                Written::NoEntry
+            }
+            Command::Generate { tasks, failing } => {
+                let leased = self
+                    .engine
+                    .generation
+                    .lease(u32::from(*tasks))
+                    .await
+                    .unwrap();
+                assert!(
+                    leased.tasks.len() <= usize::from(*tasks),
+                    "more tasks than asked for"
+                );
+                self.compare("a lease", Written::NoEntry).await;
+                self.settle(&leased, *failing).await;
+                Written::Results
+            }
+            Command::SettleKept { lease, failing } => {
+                let Some((_, leased)) = nth(&self.kept, *lease) else {
+                    return Written::Nothing;
+                };
+                self.settle(leased, *failing).await;
+                Written::Results
+            }
+            Command::ReleaseKept { lease } => {
+                let Some((_, leased)) = nth(&self.kept, *lease) else {
+                    return Written::Nothing;
+                };
+                self.engine.generation.release(leased.lease).await.unwrap();
+                Written::Nothing
+            }
+            other => panic!("{other:?} is no work"),
+        }
+    }
+
+    async fn settle(&self, leased: &LeasedTasks, failing: u8) {
+        let generation = &self.engine.generation;
+        let judged = |(n, task)| generation.judge(task, attempt(task, n, failing));
+        let results = leased.tasks.iter().enumerate().map(judged).collect();
+        generation.settle(leased.lease, results).await.unwrap();
+    }
+
+    async fn launch(&mut self, what: &str, n: u8) {
+        let Some((known, seen)) = self.campaign(n) else {
+            return;
+        };
+        let (id, fields) = (known.id, known.fields);
+        let segments = self.segments(known.group, fields);
+        let allowed = seen.campaign.status == CampaignStatus::Draft && !segments.is_empty();
+        let number = RunNumber::after(seen.campaign.last_run).unwrap();
+        let answer = self.engine.reruns.launch(&caller(), id, None).await;
+        if written(what, allowed, answer).is_none() {
+            return self.compare(what, Written::Nothing).await;
+        }
+        self.compare(what, Written::OneEntry).await;
+        self.check_started(what, id, number, &segments, &BTreeMap::new());
+    }
+
+    async fn initiate(&mut self, what: &str, n: u8, group: u8, from: ReuseFrom) {
+        let Some((known, seen)) = self.campaign(n) else {
+            return;
+        };
+        let Some((group, new_group)) = nth(&self.groups, group) else {
+            return;
+        };
+        let (id, fields) = (known.id, known.fields);
+        let segments = self.segments(group, fields);
+        let allowed = seen.campaign.status == CampaignStatus::Published && !segments.is_empty();
+        let number = RunNumber::after(seen.campaign.last_run).unwrap();
+        let current = seen.campaign.current_run;
+        let mut reusable: BTreeMap<SegmentKey, Message> = BTreeMap::new();
+        let in_scope = |message: &&Message| match from {
+            ReuseFrom::CurrentRun => Some(message.run_number) == current,
+            ReuseFrom::AnyRun => message.state == MessageState::Published,
+        };
+        for message in seen.messages.iter().filter(in_scope) {
+            let newest = reusable
+                .entry(message.segment.key)
+                .or_insert_with(|| message.clone());
+            if newest.run_number < message.run_number {
+                *newest = message.clone();
+            }
+        }
+        let request = RerunRequest {
+            campaign: id,
+            new_group: Some(new_group.id),
+            reuse_from: from,
+        };
+        let answer = self.engine.reruns.initiate(&caller(), request, None).await;
+        if written(what, allowed, answer).is_none() {
+            return self.compare(what, Written::Nothing).await;
+        }
+        self.compare(what, Written::OneEntry).await;
+        self.check_started(what, id, number, &segments, &reusable);
+    }
+
+    /// A run that was just started has one message for each segment of its group, and what can
+    /// be reused is.
+    fn check_started(
+        &self,
+        what: &str,
+        campaign: CampaignId,
+        number: RunNumber,
+        segments: &Segments,
+        reusable: &BTreeMap<SegmentKey, Message>,
+    ) {
+        let now = self.before.campaign(campaign);
+        assert_eq!(
+            now.campaign.current_run,
+            Some(number),
+            "{what}: the current run"
+        );
+        let run = now.run(number);
+        let mut found = Segments::new();
+        let mut matched = 0;
+        for message in now.of_run(number) {
+            let attributes = message.segment.attributes.to_map().unwrap();
+            found.insert(attributes, message.segment.customer_count);
+            let origin = reusable.get(&message.segment.key);
+            let reused_from = origin.map(|origin| ReusedFrom {
+                message_id: origin.id,
+                run_number: origin.run_number,
+            });
+            assert_eq!(
+                message.reused_from, reused_from,
+                "{what}: message {}",
+                message.id
+            );
+            if let Some(origin) = origin {
+                matched += 1;
+                assert_eq!(
+                    message.content, origin.content,
+                    "{what}: message {}",
+                    message.id
+                );
+                assert_eq!(
+                    message.provenance, origin.provenance,
+                    "{what}: {}",
+                    message.id
+                );
+                assert_eq!(
+                    (message.state, message.source),
+                    (MessageState::Approved, Source::Reused)
+                );
+            } else {
+                assert_eq!(
+                    message.state,
+                    MessageState::Generating,
+                    "{what}: {}",
+                    message.id
+                );
+                assert_eq!(message.source, Source::Generated, "{what}: {}", message.id);
+            }
+        }
+        assert_eq!(
+            found, *segments,
+            "{what}: one message for each segment of the group"
+        );
+        assert_eq!(run.segments.matched, matched, "{what}: matched segments");
+        assert_eq!(
+            run.customer_count,
+            segments.values().sum::<i64>(),
+            "{what}: customers"
+        );
+    }
+
+    async fn review(&mut self, what: &str, command: &Command) -> Written {
+        let (Command::Review { campaign, .. }
+        | Command::Edit { campaign, .. }
+        | Command::Regenerate { campaign, .. }) = command
+        else {
+            panic!("{command:?} is no review")
+        };
+        let Some((known, seen)) = self.campaign(*campaign) else {
+            return Written::Nothing;
+        };
+        let (id, status) = (known.id, seen.campaign.status);
+        let open = status != CampaignStatus::Draft;
+        let current = seen.campaign.current_run;
+        let is = |message: &Message, statuses: &[ReviewStatus]| {
+            Some(message.run_number) == current && statuses.contains(&message.state.status())
+        };
+        let (pending, approved, rejected) = (
+            ReviewStatus::PendingReview,
+            ReviewStatus::Approved,
+            ReviewStatus::Rejected,
+        );
+        let named = |messages: &[&Message]| messages.iter().map(|m| Some(m.id)).collect::<Vec<_>>();
+        let reviews = &self.engine.reviews;
+        match command {
+            Command::Review {
+                messages, approve, ..
+            } => {
+                let (decision, from) = if *approve {
+                    (Decision::Approve, &[pending][..])
+                } else {
+                    (
+                        Decision::Reject {
+                            reason: "no".into(),
+                        },
+                        &[pending, approved][..],
+                    )
+                };
+                let (which, allowed, count) = match messages {
+                    None => {
+                        let waiting = seen.messages.iter().filter(|m| is(m, &[pending])).count();
+                        (ReviewedMessages::AllPending, open, waiting)
+                    }
+                    Some(bits) => {
+                        let chosen = picked(&seen.messages, *bits);
+                        let allowed = open && chosen.iter().all(|message| is(message, from));
+                        (
+                            ReviewedMessages::Named(named(&chosen)),
+                            allowed,
+                            chosen.len(),
+                        )
+                    }
+                };
+                let answer = reviews.review(&caller(), id, &decision, &which).await;
+                let Some(done) = written(what, allowed, answer) else {
+                    return Written::Nothing;
+                };
+                assert_eq!(
+                    usize::try_from(done.messages),
+                    Ok(count),
+                    "{what}: messages"
+                );
+                if count == 0 {
+                    Written::Nothing
+                } else {
+                    Written::OneEntry
+                }
+            }
+            Command::Edit { message, .. } => {
+                let Some((_, message)) = nth(&seen.messages, *message) else {
+                    return Written::Nothing;
+                };
+                let allowed = open && is(message, &[pending, approved, rejected]);
+                let content = Content {
+                    subject: "By hand".into(),
+                    body: format!("at {}", self.f.now()),
+                };
+                let answer = reviews
+                    .edit(&caller(), id, Some(message.id), content.clone())
+                    .await;
+                let Some((_, edited)) = written(what, allowed, answer) else {
+                    return Written::Nothing;
+                };
+                assert_eq!(edited.content, Some(content), "{what}: the content");
+                assert_eq!(
+                    (edited.source, edited.reused_from),
+                    (Source::Edited, None),
+                    "{what}"
+                );
+                Written::OneEntry
+            }
+            Command::Regenerate { messages, .. } => {
+                let chosen = picked(&seen.messages, *messages);
+                let from = &[pending, approved, rejected];
+                let allowed = open && chosen.iter().all(|message| is(message, from));
+                let count = chosen.len();
+                let answer = reviews.regenerate(&caller(), id, &named(&chosen)).await;
+                let Some(done) = written(what, allowed, answer) else {
+                    return Written::Nothing;
+                };
+                assert_eq!(
+                    usize::try_from(done.messages),
+                    Ok(count),
+                    "{what}: messages"
+                );
+                if count == 0 {
+                    Written::Nothing
+                } else {
+                    Written::OneEntry
+                }
+            }
+            other => panic!("{other:?} is no review"),
+        }
+    }
+
+    async fn move_on(&mut self, what: &str, command: &Command, n: u8) -> Written {
+        let Some((known, seen)) = self.campaign(n) else {
+            return Written::Nothing;
+        };
+        let (id, status) = (known.id, seen.campaign.status);
+        let current = seen.campaign.current_run;
+        let previous = current.and_then(|number| seen.run(number).previous_run);
+        let who = caller();
+        let done = match command {
+            Command::Retry(_) => {
+                let failed = status == CampaignStatus::GenerationFailed;
+                written(
+                    what,
+                    failed,
+                    self.engine.reviews.retry(&who, id, None).await,
+                )
+                .is_some()
+            }
+            Command::Publish(_) => {
+                let ready = status == CampaignStatus::ReadyToPublish;
+                written(
+                    what,
+                    ready,
+                    self.engine.reviews.publish(&who, id, None).await,
+                )
+                .is_some()
+            }
+            Command::Cancel(_) => {
+                let allowed = match status {
+                    CampaignStatus::Draft | CampaignStatus::Published => false,
+                    CampaignStatus::Processing
+                    | CampaignStatus::GenerationFailed
+                    | CampaignStatus::ReadyForReview
+                    | CampaignStatus::ReadyToPublish => true,
+                };
+                let answer = self.engine.reruns.cancel(&who, id, Some("why not")).await;
+                let cancelled = written(what, allowed, answer);
+                if let Some(cancelled) = cancelled {
+                    assert_eq!(
+                        Some(cancelled.run_number),
+                        current,
+                        "{what}: the cancelled run"
+                    );
+                    assert_eq!(
+                        cancelled.current_run_number, previous,
+                        "{what}: the run before"
+                    );
+                }
+                cancelled.is_some()
+            }
+            other => panic!("{other:?} moves nothing on"),
+        };
+        if done {
+            Written::OneEntry
+        } else {
+            Written::Nothing
+        }
+    }
+
+    /// Commands that write nothing.
+    async fn look(&mut self, what: &str, command: &Command) {
+        let who = caller();
+        match command {
+            Command::Preview { campaign, group } => {
+                let Some((known, seen)) = self.campaign(*campaign) else {
+                    return;
+                };
+                let Some((group, new_group)) = nth(&self.groups, *group) else {
+                    return;
+                };
+                let segments = self.segments(group, known.fields);
+                let published = seen.campaign.status == CampaignStatus::Published;
+                let request = RerunRequest {
+                    campaign: known.id,
+                    new_group: Some(new_group.id),
+                    reuse_from: ReuseFrom::CurrentRun,
+                };
+                let page = PageQuery::default();
+                let answer = self.engine.reruns.preview(&who, request, &page).await;
+                let Some(told) = written(what, published && !segments.is_empty(), answer) else {
+                    return;
+                };
+                let found: Segments = told
+                    .items
+                    .items
+                    .iter()
+                    .map(|item| {
+                        let attributes = item.segment.attributes.to_map().unwrap();
+                        (attributes, item.segment.customer_count)
+                    })
+                    .collect();
+                assert_eq!(found, segments, "{what}: the group's segments");
+            }
+            Command::Archive { campaign, run } => {
+                let Some((known, seen)) = self.campaign(*campaign) else {
+                    return;
+                };
+                let number = run_number(i64::from(*run) + 1);
+                let exists = seen.runs.iter().any(|run| run.number == number);
+                let allowed = exists && seen.campaign.current_run != Some(number);
+                let answer = self
+                    .engine
+                    .reruns
+                    .archive(&who, known.id, Some(number))
+                    .await;
+                if let Some(archived) = written(what, allowed, answer) {
+                    assert_eq!(archived, 0, "{what}: nothing of a past run is active");
+                }
+            }
+            Command::Diff { campaign, from, to } => {
+                let Some((known, seen)) = self.campaign(*campaign) else {
+                    return;
+                };
+                let numbers = (
+                    run_number(i64::from(*from) + 1),
+                    run_number(i64::from(*to) + 1),
+                );
+                self.diff(what, known.id, seen, numbers).await;
+            }
+            Command::Trespass(n) => {
+                let Some((known, seen)) = self.campaign(*n) else {
+                    return;
+                };
+                let message = seen.messages.first().map(|message| message.id);
+                self.trespass(what, &stranger(), known, message).await;
+            }
+            other => panic!("{other:?} is no look"),
+        }
+    }
+
+    async fn diff(
+        &self,
+        what: &str,
+        campaign: CampaignId,
+        seen: &CampaignSnapshot,
+        (from, to): (RunNumber, RunNumber),
+    ) {
+        let of_run = |number: RunNumber| -> BTreeMap<SegmentKey, &Message> {
+            seen.of_run(number)
+                .map(|message| (message.segment.key, message))
+                .collect()
+        };
+        let (earlier, later) = (of_run(from), of_run(to));
+        let exist = !earlier.is_empty() && !later.is_empty();
+        let page = PageQuery::default();
+        let answer = self
+            .engine
+            .history
+            .diff(&caller(), campaign, from, to, &page)
+            .await;
+        let Some((counts, items)) = written(what, exist, answer) else {
+            return;
+        };
+        let keys: BTreeSet<&SegmentKey> = earlier.keys().chain(later.keys()).collect();
+        assert_eq!(items.items.len(), keys.len(), "{what}: every segment once");
+        let mut told = rerun_core::ports::DiffCounts::default();
+        for item in &items.items {
+            let (old, new) = (earlier.get(&item.segment.key), later.get(&item.segment.key));
+            assert_eq!(item.from, old.map(|message| message.id), "{what}");
+            assert_eq!(item.to, new.map(|message| message.id), "{what}");
+            match item.change {
+                DiffChange::Added => told.added += 1,
+                DiffChange::Removed => told.removed += 1,
+                DiffChange::KeptSame => {
+                    told.kept_same += 1;
+                    let contents = (old.map(|m| &m.content), new.map(|m| &m.content));
+                    assert_eq!(contents.0, contents.1, "{what}: the same content");
+                }
+                DiffChange::KeptChanged => told.kept_changed += 1,
+            }
+            let kept = matches!(item.change, DiffChange::KeptSame | DiffChange::KeptChanged);
+            assert_eq!(
+                kept,
+                old.is_some() && new.is_some(),
+                "{what}: {}",
+                item.change
+            );
+        }
+        assert_eq!(counts, told, "{what}: the counts");
+    }
+
+    async fn trespass(
+        &self,
+        what: &str,
+        who: &Caller,
+        known: &KnownCampaign,
+        message: Option<MessageId>,
+    ) {
+        let id = known.id;
+        let group = self.groups[known.group].id;
+        let (reruns, reviews) = (&self.engine.reruns, &self.engine.reviews);
+        let request = RerunRequest {
+            campaign: id,
+            new_group: Some(group),
+            reuse_from: ReuseFrom::AnyRun,
+        };
+        let all = ReviewedMessages::AllPending;
+        let content = Content {
+            subject: "x".into(),
+            body: "y".into(),
+        };
+        let (fields, rows) = customer_rows(&["customer_ref", "country"], &[&["C-1", "XX"]]);
+        let refusals = [
+            reruns.initiate(who, request, None).await.map(|_| ()),
+            reruns.launch(who, id, None).await.map(|_| ()),
+            reruns.cancel(who, id, None).await.map(|_| ()),
+            reviews
+                .review(who, id, &Decision::Approve, &all)
+                .await
+                .map(|_| ()),
+            reviews.edit(who, id, message, content).await.map(|_| ()),
+            reviews.regenerate(who, id, &[message]).await.map(|_| ()),
+            reviews.retry(who, id, None).await.map(|_| ()),
+            reviews.publish(who, id, None).await.map(|_| ()),
+            self.engine
+                .groups
+                .import(who, group, fields, rows)
+                .await
+                .map(|_| ()),
+            self.engine
+                .history
+                .runs(who, id, &PageQuery::default())
+                .await
+                .map(|_| ()),
+        ];
+        for (n, refusal) in refusals.into_iter().enumerate() {
+            assert!(
+                matches!(
+                    refusal,
+                    Err(Error::CampaignNotFound | Error::CustomerGroupNotFound)
+                ),
+                "{what}: command {n} answered {refusal:?}"
+            );
+        }
+    }
+
+    /// Brings a campaign's current run to its publication, step by step.
+    async fn finish(&mut self, n: u8) {
+        let status = |model: &Self| model.campaign(n).map(|(_, seen)| seen.campaign.status);
+        for _ in 0..40 {
+            match status(self) {
+                None | Some(CampaignStatus::Draft | CampaignStatus::Published) => return,
+                Some(CampaignStatus::Processing) => {
+                    // Whatever lease a message is under, or whenever it is tried again.
+                    self.f.seconds_later(60);
+                    Box::pin(self.obey(&Command::Generate {
+                        tasks: 100,
+                        failing: 0,
+                    }))
+                    .await;
+                }
+                Some(CampaignStatus::GenerationFailed) => {
+                    Box::pin(self.obey(&Command::Retry(n))).await;
+                }
+                Some(CampaignStatus::ReadyForReview) => {
+                    let all = Command::Review {
+                        campaign: n,
+                        messages: None,
+                        approve: true,
+                    };
+                    Box::pin(self.obey(&all)).await;
+                    let Some((known, seen)) = self.campaign(n) else {
+                        return;
+                    };
+                    let rejected = |m: &&Message| m.state == MessageState::Rejected;
+                    let current = seen.campaign.current_run.unwrap();
+                    let ids: Vec<_> = seen
+                        .of_run(current)
+                        .filter(rejected)
+                        .map(|m| Some(m.id))
+                        .collect();
+                    if !ids.is_empty() {
+                        let id = known.id;
+                        let queued = self.engine.reviews.regenerate(&caller(), id, &ids).await;
+                        written("regenerating what was rejected", true, queued);
+                        self.compare("regenerating what was rejected", Written::OneEntry)
+                            .await;
+                    }
+                }
+                Some(CampaignStatus::ReadyToPublish) => {
+                    Box::pin(self.obey(&Command::Publish(n))).await;
+                }
+            }
+        }
+        panic!(
+            "a campaign could not be brought to its publication: {:?}",
+            status(self)
+        );
+    }
+
+    /// Reads everything again and compares it with what was there before.
+    async fn compare(&mut self, what: &str, written: Written) {
+        let now = self.f.snapshot(ACCOUNT).await;
+        let before = std::mem::replace(&mut self.before, now);
+        let now = &self.before;
+        invariants::check(now);
+        let ended = || {
+            let ends = |before: &CampaignSnapshot| {
+                let after = now.campaign(before.campaign.id);
+                let open = before.runs.iter().filter(|run| !run.status.is_ended());
+                open.filter(|run| {
+                    matches!(
+                        after.run(run.number).status,
+                        RunStatus::Completed | RunStatus::Failed
+                    )
+                })
+                .count()
+            };
+            before.campaigns.iter().map(ends).sum::<usize>()
+        };
+        let expected = match written {
+            Written::Nothing => {
+                before.assert_same(now, what);
+                return;
+            }
+            Written::OneEntry => 1,
+            Written::NoEntry => 0,
+            Written::Results => ended(),
+        };
+        let entries = now.entries.len().checked_sub(before.entries.len());
+        assert_eq!(entries, Some(expected), "{what}: new audit entries");
+        assert_eq!(
+            now.entries[..before.entries.len()],
+            before.entries,
+            "{what}: old entries"
+        );
+        for was in &before.campaigns {
+            check_kept(what, was, now.campaign(was.campaign.id));
+        }
+    }
+}
+
+/// No message is ever lost, and an archived one stays as it is until its run is current again.
+fn check_kept(what: &str, was: &CampaignSnapshot, is: &CampaignSnapshot) {
+    let now: BTreeMap<MessageId, &Message> = is.messages.iter().map(|m| (m.id, m)).collect();
+    for message in &was.messages {
+        let id = message.id;
+        let after = now
+            .get(&id)
+            .unwrap_or_else(|| panic!("{what}: message {id} is lost"));
+        assert_eq!(
+            after.segment, message.segment,
+            "{what}: message {id}: its segment"
+        );
+        assert_eq!(
+            after.created_at, message.created_at,
+            "{what}: message {id}: its making"
+        );
+        let mut expected = message.clone();
+        // Archiving, or its taking back, is a fact of the run and no change of the message.
+        expected.archived_at = after.archived_at;
+        if message.archived_at.is_some() {
+            assert_eq!(**after, expected, "{what}: the archived message {id}");
+        }
+    }
+    for run in &was.runs {
+        assert!(
+            is.runs.iter().any(|other| other.number == run.number),
+            "{what}: a run is lost"
+        );
+    }
+    assert!(
+        is.campaign.version >= was.campaign.version,
+        "{what}: the version went back"
+    );
+    if is.campaign.status != was.campaign.status {
+        assert!(
+            is.campaign.version > was.campaign.version,
+            "{what}: the version stood still"
+        );
+    }
+    assert_eq!(
+        SegmentBy::new(is.campaign.segment_by.fields()).as_ref(),
+        Ok(&was.campaign.segment_by),
+        "{what}: the segmentation",
+    );
+}

@@ -1,0 +1,302 @@
+//! Campaigns, and those that are brought in from elsewhere.
+
+use rerun_core::campaign::{CampaignStatus, Template};
+use rerun_core::error::{Error, Invalid};
+use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
+use rerun_core::message::{Content, MessageState, Source};
+use rerun_core::ports::{ImportedMessages, MessageSelection, Store};
+use rerun_core::run::{MessageCounts, RunStatus, SegmentCounts};
+use rerun_core::segment::SegmentBy;
+use rerun_core::usecases::NewCampaign;
+use uuid::Uuid;
+
+use crate::fixture::{
+    ACCOUNT, Fixture, caller, every_page, messages_from_elsewhere, new_campaign, run_number,
+};
+
+/// What was written is what is read: texts as long and as odd as they may be.
+pub async fn a_campaign_comes_back_as_it_was_made<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let plain = new_campaign(group, &["country"]);
+    let odd = "👩‍👩‍👧 {{ x }} \"'\\\u{1}\r\n\t ß %s ?1 $1 \\N";
+    let full = NewCampaign {
+        name: "n".repeat(255),
+        template: Template {
+            subject: odd.into(),
+            body: format!("{odd}{}", "b".repeat(190_000)),
+        },
+        brief: Some(format!("{odd}{}", "é".repeat(19_000))),
+        approval_stages: Some((0..16).map(|n| format!("Stage '{n}' \"ü\"")).collect()),
+        segment_by: ["z", "a", "0", "a b", "a.b", "É", "😀", "\"q\""]
+            .map(str::to_owned)
+            .to_vec(),
+        ..plain.clone()
+    };
+    let empty_brief = NewCampaign {
+        brief: Some(String::new()),
+        ..plain.clone()
+    };
+    for new in [plain, full, empty_brief] {
+        f.seconds_later(1);
+        let made = f.engine.campaigns.create(&caller(), new).await.unwrap();
+        assert_eq!(made.status, CampaignStatus::Draft);
+        let found = f.store.find_campaign(ACCOUNT, made.id).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&made));
+        assert_eq!(
+            f.campaign(made.id).await.segment_by.fields(),
+            made.segment_by.fields()
+        );
+    }
+    f.check().await;
+}
+
+/// An id that names nothing finds nothing.
+pub async fn an_unknown_campaign_is_not_found<S: Store + 'static>(f: &Fixture<S>) {
+    let unknown = CampaignId::new(Uuid::from_u128(7));
+    assert_eq!(f.store.find_campaign(ACCOUNT, unknown).await.unwrap(), None);
+    let group = CustomerGroupId::new(Uuid::from_u128(8));
+    let made = f
+        .engine
+        .campaigns
+        .create(&caller(), new_campaign(group, &["country"]))
+        .await;
+    assert!(
+        matches!(made, Err(Error::CustomerGroupNotFound)),
+        "{made:?}"
+    );
+}
+
+/// A campaign that is there already is not written over.
+pub async fn a_campaigns_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let before = f.snapshot(ACCOUNT).await;
+    let mut twin = f.campaign(campaign).await;
+    twin.name = "Twin".into();
+    twin.status = CampaignStatus::Draft;
+    twin.current_run = None;
+    twin.last_run = None;
+    let audit = rerun_core::audit::AuditDraft::by_caller(
+        rerun_core::ids::AuditEntryId::new(Uuid::from_u128(8)),
+        &caller(),
+        rerun_core::audit::AuditAction::CampaignCreated,
+        f.now(),
+    );
+    assert!(
+        f.store.create_campaign(&twin, audit).await.is_err(),
+        "a doubled id was accepted"
+    );
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a refused campaign");
+}
+
+/// Newest first, every one once, and with a status those alone that have it.
+pub async fn campaigns_are_listed_by_status<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR"]).await;
+    let mut made: Vec<(CampaignId, CampaignStatus)> = Vec::new();
+    // `Processing` comes last, so that no other campaign's generation reaches it.
+    for status in [
+        CampaignStatus::Draft,
+        CampaignStatus::GenerationFailed,
+        CampaignStatus::ReadyForReview,
+        CampaignStatus::ReadyToPublish,
+        CampaignStatus::Published,
+        CampaignStatus::Processing,
+    ] {
+        for _ in 0..2 {
+            let campaign = f.draft(group).await;
+            made.push((campaign, status));
+            if status != CampaignStatus::Draft {
+                f.launch(campaign).await;
+            }
+            match status {
+                CampaignStatus::Draft | CampaignStatus::Processing => {}
+                CampaignStatus::GenerationFailed => f.fail_generation("no").await,
+                CampaignStatus::ReadyForReview => f.generate().await,
+                CampaignStatus::ReadyToPublish => {
+                    f.generate().await;
+                    f.approve(campaign).await;
+                }
+                CampaignStatus::Published => f.finish(campaign).await,
+            }
+        }
+    }
+    for limit in [1, 3, 100] {
+        for status in CampaignStatus::ALL {
+            let listed = every_page(limit, async |page| {
+                f.store
+                    .list_campaigns(ACCOUNT, Some(*status), page)
+                    .await
+                    .unwrap()
+            })
+            .await;
+            assert!(listed.is_sorted_by(|a, b| a.created_at >= b.created_at));
+            let mut ids: Vec<_> = listed.iter().map(|campaign| campaign.id).collect();
+            ids.sort_unstable();
+            let have_it = made.iter().filter(|(_, made)| made == status);
+            assert_eq!(
+                ids,
+                have_it.map(|(id, _)| *id).collect::<Vec<_>>(),
+                "{status}"
+            );
+        }
+        let all = every_page(limit, async |page| {
+            f.store.list_campaigns(ACCOUNT, None, page).await.unwrap()
+        })
+        .await;
+        assert!(
+            all.is_sorted_by(|a, b| a.created_at >= b.created_at),
+            "newest first"
+        );
+        let mut ids: Vec<_> = all.iter().map(|campaign| campaign.id).collect();
+        ids.sort_unstable();
+        assert_eq!(
+            ids,
+            made.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+            "every one once"
+        );
+        for (id, status) in &made {
+            let found = all.iter().find(|campaign| campaign.id == *id).unwrap();
+            assert_eq!(found.status, *status);
+            assert_eq!(
+                Some(found),
+                f.store.find_campaign(ACCOUNT, *id).await.unwrap().as_ref()
+            );
+        }
+    }
+    f.check().await;
+}
+
+/// A campaign that was published elsewhere has a run 1 that nobody initiated.
+pub async fn an_imported_campaign_has_a_synthesised_run<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR"]).await;
+    let messages = messages_from_elsewhere(f, &[Some("DE"), None, Some("ü 'x' \"y\"")]);
+    let (campaign, run) = f.import_campaign(group, messages.clone()).await.unwrap();
+    assert_eq!(f.campaign(campaign.id).await, campaign);
+    assert_eq!(campaign.status, CampaignStatus::Published);
+    assert_eq!(
+        run.segments,
+        SegmentCounts {
+            total: 3,
+            matched: 0,
+            new: 3
+        }
+    );
+    assert_eq!(
+        run.counts,
+        MessageCounts {
+            generated: 3,
+            published: 3,
+            ..MessageCounts::default()
+        }
+    );
+    assert_eq!(run.customer_count, 15);
+    assert!(run.synthesised && run.job_uid.is_none() && run.initiated_by.is_none());
+    assert_eq!(run.status, RunStatus::Completed);
+    assert_eq!(f.current_run(campaign.id).await, run);
+    assert_eq!(f.run(campaign.id, 1).await, run);
+    let stored = f.current(campaign.id).await;
+    assert_eq!(stored.len(), 3);
+    for message in &messages {
+        let found = stored
+            .iter()
+            .find(|stored| stored.id == message.id)
+            .unwrap();
+        assert_eq!(found.segment, message.segment);
+        assert_eq!(found.content.as_ref(), Some(&message.content));
+        assert_eq!(
+            (found.state, found.source),
+            (MessageState::Published, Source::Generated)
+        );
+        let provenance = found.provenance.as_ref().unwrap();
+        assert_eq!(provenance.run_number, run_number(1));
+        assert_eq!(provenance.approvals.to_vec().unwrap(), []);
+    }
+    assert_eq!(
+        f.entries(ACCOUNT).await.len(),
+        3,
+        "group, customers, campaign"
+    );
+    f.check().await;
+}
+
+/// Such a campaign is rerun as any other.
+pub async fn an_imported_campaign_can_be_rerun<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR", "FR"]).await;
+    let messages = messages_from_elsewhere(f, &[Some("DE"), Some("IT")]);
+    let (campaign, _) = f.import_campaign(group, messages.clone()).await.unwrap();
+    let started = f.rerun(campaign.id, group).await;
+    assert_eq!(started.run_number, run_number(2));
+    assert_eq!(
+        started.segments,
+        SegmentCounts {
+            total: 2,
+            matched: 1,
+            new: 1
+        }
+    );
+    assert_eq!(started.archived_messages, 2);
+    f.finish(campaign.id).await;
+    let german = f.message(campaign.id, "DE").await;
+    assert_eq!(german.source, Source::Reused);
+    assert_eq!(german.reused_from.unwrap().message_id, messages[0].id);
+    assert_eq!(german.content.as_ref(), Some(&messages[0].content));
+    let first = f.run(campaign.id, 1).await;
+    assert!(first.synthesised && first.archived_at.is_some());
+    f.check().await;
+}
+
+/// Nothing of a refused import stays.
+pub async fn a_refused_campaign_import_leaves_nothing<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    let before = f.snapshot(ACCOUNT).await;
+    let twice = messages_from_elsewhere(f, &[Some("DE"), Some("FR"), Some("DE")]);
+    let refused = f.import_campaign(group, twice).await;
+    assert!(
+        matches!(refused, Err(Error::Invalid(_))),
+        "two for one segment: {refused:?}"
+    );
+    let refused = f.import_campaign(group, Vec::new()).await;
+    assert!(
+        matches!(refused, Err(Error::Invalid(_))),
+        "no message: {refused:?}"
+    );
+    let good = messages_from_elsewhere(f, &[Some("DE"), Some("FR")]);
+    let rows = move |_: &SegmentBy| -> ImportedMessages {
+        let bad = std::iter::once(Err(Invalid::new("line 4: it is bad")));
+        Box::new(good.into_iter().map(Ok).chain(bad))
+    };
+    let refused = f
+        .engine
+        .campaigns
+        .import(&caller(), new_campaign(group, &["country"]), rows)
+        .await;
+    let Err(Error::Invalid(invalid)) = refused else {
+        panic!("a bad row: {refused:?}")
+    };
+    assert_eq!(invalid.to_string(), "line 4: it is bad");
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a refused import");
+}
+
+/// More messages than a statement takes at once.
+pub async fn a_large_campaign_is_imported<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    let names: Vec<String> = (0..3_000).map(|n| format!("country {n}")).collect();
+    let countries: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
+    let mut messages = messages_from_elsewhere(f, &countries);
+    messages[2_999].content = Content {
+        subject: "Last".into(),
+        body: "x".repeat(200_000),
+    };
+    let last: MessageId = messages[2_999].id;
+    let (campaign, run) = f.import_campaign(group, messages).await.unwrap();
+    assert_eq!(run.counts.published, 3_000);
+    let stored = f
+        .messages(campaign.id, MessageSelection::Run(run.number))
+        .await;
+    assert_eq!(stored.len(), 3_000);
+    let found = stored
+        .into_iter()
+        .find(|message| message.id == last)
+        .unwrap();
+    assert_eq!(found.content.unwrap().body.len(), 200_000);
+    f.check().await;
+}

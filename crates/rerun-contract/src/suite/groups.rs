@@ -1,0 +1,540 @@
+//! Customer groups and imports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rerun_core::error::{Error, Invalid};
+use rerun_core::group::{CustomerRow, CustomerRows, Imported};
+use rerun_core::ids::CustomerGroupId;
+use rerun_core::page::CreatedKey;
+use rerun_core::ports::Store;
+use uuid::Uuid;
+
+use crate::fixture::{
+    ACCOUNT, Fixture, Row, all_at_once, caller, customer_rows, every_page, page_of,
+};
+
+type Values = BTreeMap<String, Option<String>>;
+
+fn values(pairs: &[(&str, Option<&str>)]) -> Values {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)))
+        .collect()
+}
+
+fn done(imported: u64, updated: u64, total: u64) -> Imported {
+    Imported {
+        imported,
+        updated,
+        total,
+    }
+}
+
+/// What was written is what is read.
+pub async fn a_group_comes_back_as_it_was_made<S: Store + 'static>(f: &Fixture<S>) {
+    for name in ["Grüße 👩‍👩‍👧 \"quoted\" 'n' \\back\u{1}", &"ß".repeat(255), "a"] {
+        let made = f.engine.groups.create(&caller(), name).await.unwrap();
+        assert_eq!(made.name, name);
+        assert_eq!(
+            f.store.find_group(ACCOUNT, made.id).await.unwrap(),
+            Some(made)
+        );
+    }
+    f.check().await;
+}
+
+/// An id that names nothing finds nothing.
+pub async fn an_unknown_group_is_not_found<S: Store + 'static>(f: &Fixture<S>) {
+    let unknown = CustomerGroupId::new(Uuid::from_u128(7));
+    assert_eq!(f.store.find_group(ACCOUNT, unknown).await.unwrap(), None);
+    let import = f
+        .try_import(&caller(), unknown, &["customer_ref"], &[&["C-1"]])
+        .await;
+    assert!(
+        matches!(import, Err(Error::CustomerGroupNotFound)),
+        "{import:?}"
+    );
+    assert_eq!(f.entries(ACCOUNT).await, []);
+}
+
+/// A group that is there already is not written over.
+pub async fn a_groups_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    let before = f.snapshot(ACCOUNT).await;
+    let mut twin = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
+    twin.name = "Twin".into();
+    let audit = rerun_core::audit::AuditDraft::by_caller(
+        rerun_core::ids::AuditEntryId::new(Uuid::from_u128(8)),
+        &caller(),
+        rerun_core::audit::AuditAction::GroupCreated,
+        f.now(),
+    );
+    assert!(
+        f.store.create_group(&twin, audit).await.is_err(),
+        "a doubled id was accepted"
+    );
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a refused group");
+}
+
+/// Newest first, every one once, also those made in one millisecond, and a group that is made
+/// between two pages moves none of the others.
+pub async fn groups_are_listed_newest_first<S: Store + 'static>(f: &Fixture<S>) {
+    let mut made = Vec::new();
+    for n in 0..9_u64 {
+        if n % 3 == 0 {
+            f.seconds_later(1);
+        }
+        made.push(f.empty_group(&format!("Group {n}")).await);
+    }
+    for limit in [1, 2, 4, 9, 100] {
+        let listed = every_page(limit, async |page| {
+            f.store.list_groups(ACCOUNT, page).await.unwrap()
+        })
+        .await;
+        assert!(
+            listed.is_sorted_by(|a, b| a.created_at >= b.created_at),
+            "limit {limit}"
+        );
+        let mut ids: Vec<_> = listed.iter().map(|group| group.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, made, "limit {limit}: every group once");
+    }
+    let first = f
+        .store
+        .list_groups(ACCOUNT, page_of(4, None))
+        .await
+        .unwrap();
+    f.seconds_later(1);
+    let newer = f.empty_group("Newer").await;
+    let rest = f
+        .store
+        .list_groups(ACCOUNT, page_of(100, first.next))
+        .await
+        .unwrap();
+    let mut ids: Vec<_> = first
+        .items
+        .iter()
+        .chain(&rest.items)
+        .map(|group| group.id)
+        .collect();
+    assert!(
+        !ids.contains(&newer),
+        "a newer group comes before the pages that follow"
+    );
+    ids.sort_unstable();
+    assert_eq!(ids, made, "every group once, though one came meanwhile");
+    let start = f
+        .store
+        .list_groups(ACCOUNT, page_of(1, None))
+        .await
+        .unwrap();
+    assert_eq!(start.items.first().map(|group| group.id), Some(newer));
+}
+
+/// A key that names no row is a place in the list all the same.
+pub async fn a_list_goes_on_after_any_key<S: Store + 'static>(f: &Fixture<S>) {
+    f.empty_group("Old").await;
+    let old = f.now();
+    f.seconds_later(10);
+    f.empty_group("New").await;
+    f.clock.set(old);
+    f.seconds_later(5);
+    let between = CreatedKey {
+        created_at: f.now(),
+        id: Uuid::from_u128(1),
+    };
+    let rest = f
+        .store
+        .list_groups(ACCOUNT, page_of(10, Some(between)))
+        .await
+        .unwrap();
+    let names: Vec<&str> = rest.items.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["Old"]);
+}
+
+/// New, changed and unchanged customers are told apart.
+pub async fn an_import_counts_what_it_did<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let columns = ["customer_ref", "country", "tier"];
+    f.seconds_later(5);
+    let first = f
+        .import(
+            group,
+            &columns,
+            &[&["a", "DE", "gold"], &["b", "FR", ""], &["c", "", ""]],
+        )
+        .await;
+    assert_eq!(first, done(3, 0, 3));
+    let after_first = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
+    assert_eq!(after_first.customer_count, 3);
+    assert_eq!(after_first.updated_at, f.now(), "its customers changed now");
+    assert!(after_first.created_at < after_first.updated_at);
+    f.seconds_later(5);
+    let second = f
+        .import(
+            group,
+            &columns,
+            &[&["a", "DE", "silver"], &["b", "FR", ""], &["d", "IT", ""]],
+        )
+        .await;
+    assert_eq!(second, done(1, 1, 4));
+    assert_eq!(
+        f.segments(group, &["tier", "country"]).await,
+        BTreeMap::from([
+            (
+                values(&[("country", Some("DE")), ("tier", Some("silver"))]),
+                1
+            ),
+            (values(&[("country", Some("FR")), ("tier", None)]), 1),
+            (values(&[("country", Some("IT")), ("tier", None)]), 1),
+            (values(&[("country", None), ("tier", None)]), 1),
+        ]),
+    );
+    f.check().await;
+}
+
+/// An import that changes nothing leaves no trace.
+pub async fn an_unchanged_import_leaves_no_trace<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR", ""]).await;
+    let (before, version) = (f.snapshot(ACCOUNT).await, f.candidates(group, &["x"]).await);
+    f.seconds_later(5);
+    assert_eq!(
+        f.import_countries(group, &["DE", "FR", ""]).await,
+        done(0, 0, 3)
+    );
+    assert_eq!(
+        f.import(group, &["customer_ref"], &[&["C-1"]]).await,
+        done(0, 0, 3)
+    );
+    before.assert_same(&f.snapshot(ACCOUNT).await, "an import that changes nothing");
+    assert_eq!(
+        f.candidates(group, &["x"]).await,
+        version,
+        "the group's version"
+    );
+}
+
+/// A file with nothing but a header is an import of nobody.
+pub async fn an_import_without_rows_is_fine<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let before = f.snapshot(ACCOUNT).await;
+    assert_eq!(
+        f.import(group, &["customer_ref", "country"], &[]).await,
+        done(0, 0, 0)
+    );
+    before.assert_same(&f.snapshot(ACCOUNT).await, "an import of nobody");
+    assert_eq!(
+        f.import(group, &["customer_ref"], &[&["a"], &["b"]]).await,
+        done(2, 0, 2)
+    );
+    assert_eq!(
+        f.import(group, &["customer_ref", "country"], &[]).await,
+        done(0, 0, 2)
+    );
+    assert_eq!(
+        f.segments(group, &["country"]).await,
+        BTreeMap::from([(values(&[("country", None)]), 2)]),
+    );
+}
+
+/// The columns of a file replace what customers had; other fields stay.
+pub async fn columns_replace_and_other_fields_stay<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    f.import(
+        group,
+        &["customer_ref", "country", "tier"],
+        &[&["a", "DE", "gold"]],
+    )
+    .await;
+    let changed = f
+        .import(group, &["tier", "customer_ref", "age"], &[&["", "a", "30"]])
+        .await;
+    assert_eq!(changed, done(0, 1, 1));
+    assert_eq!(
+        f.segments(group, &["country", "tier", "age"]).await,
+        BTreeMap::from([(
+            values(&[("country", Some("DE")), ("tier", None), ("age", Some("30"))]),
+            1,
+        )]),
+    );
+    let again = f
+        .import(
+            group,
+            &["customer_ref", "tier", "unheard"],
+            &[&["a", "", ""]],
+        )
+        .await;
+    assert_eq!(
+        again,
+        done(0, 0, 1),
+        "removing what is not there is no change"
+    );
+}
+
+/// Of several rows with one reference only the last counts.
+pub async fn the_last_row_of_a_customer_wins<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let columns = ["customer_ref", "country"];
+    let table: [Row<'_>; 4] = [&["a", "DE"], &["b", "FR"], &["a", "IT"], &["a", "ES"]];
+    assert_eq!(f.import(group, &columns, &table).await, done(2, 0, 2));
+    let spain_and_france = BTreeMap::from([
+        (values(&[("country", Some("ES"))]), 1),
+        (values(&[("country", Some("FR"))]), 1),
+    ]);
+    assert_eq!(f.segments(group, &["country"]).await, spain_and_france);
+    let table: [Row<'_>; 3] = [&["a", "PL"], &["b", "FR"], &["a", "ES"]];
+    assert_eq!(
+        f.import(group, &columns, &table).await,
+        done(0, 0, 2),
+        "back to what it was"
+    );
+    let table: [Row<'_>; 3] = [&["b", ""], &["b", "AT"], &["b", ""]];
+    assert_eq!(f.import(group, &columns, &table).await, done(0, 1, 2));
+    assert_eq!(
+        f.segments(group, &["country"]).await,
+        BTreeMap::from([
+            (values(&[("country", Some("ES"))]), 1),
+            (values(&[("country", None)]), 1),
+        ]),
+    );
+}
+
+/// References are compared letter by letter, and no character in one is special.
+pub async fn references_are_taken_literally<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let long = "x".repeat(CustomerRow::MAX_REFERENCE_BYTES);
+    let references = [
+        "a", "A", "ä", "\\N", "\\.", "\\t", "NULL", "null", "1", "01", "1.0", "%", "_", "a'b",
+        "a\"b", "a,b", "a\tb", "a\nb", "a\\b", "a\u{1}b", "😀", "{}", "[]", "$1", "?", &long,
+    ];
+    let rows: Vec<[&str; 2]> = references.iter().map(|name| [*name, *name]).collect();
+    let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
+    let total = u64::try_from(rows.len()).unwrap();
+    let columns = ["customer_ref", "field"];
+    assert_eq!(
+        f.import(group, &columns, &rows).await,
+        done(total, 0, total)
+    );
+    assert_eq!(f.import(group, &columns, &rows).await, done(0, 0, total));
+    let expected: BTreeMap<Values, i64> = references
+        .iter()
+        .map(|name| (values(&[("field", Some(name))]), 1))
+        .collect();
+    assert_eq!(f.segments(group, &["field"]).await, expected);
+}
+
+/// Any text can name a field.
+pub async fn field_names_are_taken_literally<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let names = [
+        "a\"b",
+        "a'b",
+        "a.b",
+        "$",
+        "$.a",
+        "$[0]",
+        "a[0]",
+        "[0]",
+        "two words",
+        "😀",
+        "0",
+        "1",
+        "-1",
+        "a\\b",
+        "\\",
+        "\"",
+        "\"\"",
+        "''",
+        "null",
+        "#",
+        "*",
+        "%",
+        "a,b",
+        "a:b",
+        "{a}",
+        "a\tb",
+        "a\nb",
+        "a\u{1}b",
+        "É",
+        "select",
+        "?",
+        "?1",
+        "$1",
+        "@",
+        "Field",
+        "field",
+        "FIELD",
+        "->",
+        "->>",
+        "/a",
+        "~",
+        "id",
+        "fields",
+        "customer_reference",
+    ];
+    let mut columns = vec!["customer_ref"];
+    columns.extend(names);
+    let numbered: Vec<String> = (0..names.len()).map(|n| format!("value {n}")).collect();
+    let mut row = vec!["C-1"];
+    row.extend(numbered.iter().map(String::as_str));
+    assert_eq!(f.import(group, &columns, &[&row]).await, done(1, 0, 1));
+    assert_eq!(f.import(group, &columns, &[&row]).await, done(0, 0, 1));
+    for (name, value) in names.iter().zip(&numbered) {
+        let expected = BTreeMap::from([(values(&[(*name, Some(value.as_str()))]), 1)]);
+        assert_eq!(
+            f.segments(group, &[name]).await,
+            expected,
+            "the field {name:?}"
+        );
+    }
+    // Each is changed and removed alone: no name reaches into another field.
+    for name in names {
+        assert_eq!(
+            f.import(group, &["customer_ref", name], &[&["C-1", ""]])
+                .await,
+            done(0, 1, 1)
+        );
+        let gone = BTreeMap::from([(values(&[(name, None)]), 1)]);
+        assert_eq!(
+            f.segments(group, &[name]).await,
+            gone,
+            "the field {name:?} removed"
+        );
+    }
+}
+
+/// A row that breaks a rule ends the import, and nothing of it stays.
+pub async fn a_refused_row_changes_nothing<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR"]).await;
+    let before = (
+        f.snapshot(ACCOUNT).await,
+        f.candidates(group, &["country"]).await,
+    );
+    for good in [0, 1, 2_500] {
+        let rows: Vec<[String; 2]> = (0..good)
+            .map(|n| [format!("C-{n}"), format!("country {n}")])
+            .collect();
+        let rows: Vec<[&str; 2]> = rows.iter().map(|[a, b]| [a.as_str(), b.as_str()]).collect();
+        let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
+        let (fields, rows) = customer_rows(&["customer_ref", "country"], &rows);
+        let pulled = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&pulled);
+        let refused = std::iter::once_with(|| Err(Invalid::new("line 7: it is bad")));
+        let never = std::iter::repeat_with(|| Err(Invalid::new("line 8: never pulled")));
+        let rows: CustomerRows =
+            Box::new(rows.chain(refused).chain(never.take(3)).inspect(move |_| {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }));
+        let answer = f.engine.groups.import(&caller(), group, fields, rows).await;
+        let Err(Error::Invalid(invalid)) = answer else {
+            panic!("not refused: {answer:?}")
+        };
+        assert_eq!(invalid.to_string(), "line 7: it is bad");
+        assert_eq!(
+            pulled.load(Ordering::SeqCst),
+            good + 1,
+            "the import ended there"
+        );
+        let after = (
+            f.snapshot(ACCOUNT).await,
+            f.candidates(group, &["country"]).await,
+        );
+        before.0.assert_same(&after.0, "a refused import");
+        assert_eq!(after.1, before.1, "a refused import: the segments");
+    }
+}
+
+/// More rows than any batch or statement takes at once, with one customer's rows far apart.
+pub async fn a_large_import_goes_through<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let table = |count: u32, tier: &str| {
+        let mut rows: Vec<[String; 3]> = (0..count)
+            .map(|n| {
+                [
+                    format!("C-{n:05}"),
+                    format!("country {}", n % 7),
+                    tier.to_owned(),
+                ]
+            })
+            .collect();
+        rows.push(["C-00000".into(), "country 9".into(), "last".into()]);
+        rows
+    };
+    let import = async |rows: Vec<[String; 3]>| {
+        let rows: Vec<[&str; 3]> = rows
+            .iter()
+            .map(|[a, b, c]| [a.as_str(), b.as_str(), c.as_str()])
+            .collect();
+        let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 3]>::as_slice).collect();
+        f.import(group, &["customer_ref", "country", "tier"], &rows)
+            .await
+    };
+    assert_eq!(import(table(6_000, "gold")).await, done(6_000, 0, 6_000));
+    assert_eq!(import(table(6_000, "gold")).await, done(0, 0, 6_000));
+    assert_eq!(
+        import(table(7_000, "silver")).await,
+        done(1_000, 5_999, 7_000)
+    );
+    let segments = f.segments(group, &["tier"]).await;
+    assert_eq!(
+        segments,
+        BTreeMap::from([
+            (values(&[("tier", Some("last"))]), 1),
+            (values(&[("tier", Some("silver"))]), 6_999),
+        ]),
+    );
+    f.check().await;
+}
+
+/// Imports that run at once, over the same customers in different orders, all go through.
+pub async fn imports_at_once_all_count<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let tasks: usize = 8;
+    let answers = all_at_once(tasks, |task| {
+        let engine = f.engine.clone();
+        async move {
+            let mut rows: Vec<[String; 2]> = (0..200)
+                .map(|n| [format!("C-{n}"), format!("task {task}")])
+                .collect();
+            rows.push([format!("own of {task}"), String::new()]);
+            rows.rotate_left(task * 25);
+            if task % 2 == 1 {
+                rows.reverse();
+            }
+            let rows: Vec<[&str; 2]> = rows.iter().map(|[a, b]| [a.as_str(), b.as_str()]).collect();
+            let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
+            let (fields, rows) = customer_rows(&["customer_ref", "task"], &rows);
+            engine.groups.import(&caller(), group, fields, rows).await
+        }
+    })
+    .await;
+    let answers: Vec<Imported> = answers
+        .into_iter()
+        .map(|a| a.expect("every import"))
+        .collect();
+    let total = 200 + u64::try_from(tasks).unwrap();
+    assert_eq!(
+        answers.iter().map(|done| done.imported).sum::<u64>(),
+        total,
+        "each came once"
+    );
+    assert_eq!(answers.iter().map(|done| done.total).max(), Some(total));
+    assert_eq!(
+        answers.iter().map(|done| done.updated).sum::<u64>(),
+        200 * (u64::try_from(tasks).unwrap() - 1),
+        "each task after the first changed all that they share",
+    );
+    let found = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
+    assert_eq!(u64::try_from(found.customer_count), Ok(total));
+    let segments = f.segments(group, &["task"]).await;
+    let mut counts: Vec<i64> = segments.into_values().collect();
+    counts.sort_unstable();
+    assert_eq!(
+        counts,
+        [8, 200],
+        "one task's values won for all that they share"
+    );
+    f.check().await;
+}

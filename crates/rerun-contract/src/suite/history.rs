@@ -1,0 +1,529 @@
+//! Runs, messages and comparisons as they are read.
+
+use std::collections::BTreeMap;
+
+use rerun_core::ids::{CampaignId, MessageId, RunNumber};
+use rerun_core::message::{Content, Message};
+use rerun_core::page::MessageKey;
+use rerun_core::plan::ReuseFrom;
+use rerun_core::ports::{
+    Diff, DiffChange, DiffCounts, DiffItem, IdGenerator, MessageList, MessageSelection, Store,
+};
+use rerun_core::usecases::{Decision, PageQuery};
+
+use crate::fixture::{ACCOUNT, Fixture, caller, every_page, first_page, page_of, run_number};
+
+async fn rerun_and_publish<S: Store + 'static>(
+    f: &Fixture<S>,
+    campaign: CampaignId,
+    countries: &[&str],
+) {
+    let group = f.group(countries).await;
+    f.seconds_later(1);
+    f.rerun(campaign, group).await;
+    f.generate().await;
+    f.approve(campaign).await;
+    f.publish(campaign).await;
+}
+
+async fn list<S: Store + 'static>(
+    f: &Fixture<S>,
+    campaign: CampaignId,
+    which: MessageSelection,
+    limit: i64,
+    after: Option<MessageKey>,
+) -> MessageList {
+    f.store
+        .messages(ACCOUNT, campaign, which, page_of(limit, after))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+async fn diff<S: Store + 'static>(
+    f: &Fixture<S>,
+    campaign: CampaignId,
+    runs: (i64, i64),
+    limit: i64,
+    after: Option<i32>,
+) -> Diff {
+    let (from, to) = (run_number(runs.0), run_number(runs.1));
+    f.store
+        .diff(ACCOUNT, campaign, from, to, page_of(limit, after))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// The history, newest first, in pages of any size, with a run that comes between two pages.
+pub async fn runs_are_paged_newest_first<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    for _ in 0..6 {
+        rerun_and_publish(f, campaign, &["DE"]).await;
+    }
+    for limit in [1, 2, 3, 7, 100] {
+        let runs = every_page(limit, async |page| {
+            let history = f
+                .store
+                .history(ACCOUNT, campaign, page)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(history.campaign.id, campaign);
+            history.runs
+        })
+        .await;
+        let numbers: Vec<i32> = runs.iter().map(|run| run.number.get()).collect();
+        assert_eq!(numbers, [7, 6, 5, 4, 3, 2, 1], "limit {limit}");
+    }
+    let first = f
+        .store
+        .history(ACCOUNT, campaign, page_of(3, None))
+        .await
+        .unwrap()
+        .unwrap();
+    rerun_and_publish(f, campaign, &["DE", "FR"]).await;
+    let rest = f
+        .store
+        .history(ACCOUNT, campaign, page_of(9, first.runs.next))
+        .await;
+    let rest = rest.unwrap().unwrap();
+    assert_eq!(
+        rest.campaign.current_run,
+        Some(run_number(8)),
+        "the campaign as it is now"
+    );
+    let numbers: Vec<i32> = rest.runs.items.iter().map(|run| run.number.get()).collect();
+    assert_eq!(numbers, [4, 3, 2, 1]);
+    let end = f
+        .store
+        .history(ACCOUNT, campaign, page_of(9, Some(run_number(1))))
+        .await;
+    assert_eq!(end.unwrap().unwrap().runs.items, [], "after the last");
+    f.check().await;
+}
+
+/// A draft has a history without runs.
+pub async fn a_draft_has_no_runs<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    let campaign = f.draft(group).await;
+    let history = f
+        .store
+        .history(ACCOUNT, campaign, first_page())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((history.runs.items, history.runs.next), (vec![], None));
+    for which in [MessageSelection::CurrentRun, MessageSelection::EveryRun] {
+        let found = list(f, campaign, which, 10, None).await;
+        assert!(found.run_exists && found.messages.items.is_empty());
+    }
+    let found = list(
+        f,
+        campaign,
+        MessageSelection::Run(RunNumber::FIRST),
+        10,
+        None,
+    )
+    .await;
+    assert!(!found.run_exists, "run 1 has not been");
+}
+
+/// An id that names nothing finds nothing.
+pub async fn an_unknown_campaign_has_no_history<S: Store + 'static>(f: &Fixture<S>) {
+    let unknown = CampaignId::new(f.ids.next());
+    assert_eq!(
+        f.store
+            .history(ACCOUNT, unknown, first_page())
+            .await
+            .unwrap(),
+        None
+    );
+    let found = f
+        .store
+        .messages(ACCOUNT, unknown, MessageSelection::EveryRun, first_page())
+        .await;
+    assert_eq!(found.unwrap(), None);
+    let (from, to) = (run_number(1), run_number(2));
+    assert_eq!(
+        f.store
+            .diff(ACCOUNT, unknown, from, to, first_page())
+            .await
+            .unwrap(),
+        None
+    );
+    let campaign = f.published(&["DE"]).await;
+    let message = f.message(campaign, "DE").await;
+    let other = f.published(&["DE"]).await;
+    let unheard = MessageId::new(f.ids.next());
+    for (campaign, id, expected) in [
+        (campaign, message.id, Some(message.clone())),
+        (campaign, unheard, None),
+        (other, message.id, None),
+        (unknown, message.id, None),
+    ] {
+        assert_eq!(
+            f.store.find_message(ACCOUNT, campaign, id).await.unwrap(),
+            expected
+        );
+    }
+}
+
+/// Every selection in pages of any size: every message once, in the list's order.
+pub async fn messages_are_paged_in_order<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "IT", "ES", ""]).await;
+    rerun_and_publish(f, campaign, &["DE", "PT", "FR"]).await;
+    rerun_and_publish(f, campaign, &["AT", "DE", "PT", "IT"]).await;
+    let group = f.group(&["NL", "DE"]).await;
+    f.rerun(campaign, group).await;
+    f.cancel(campaign).await;
+    let lengths = BTreeMap::from([(1, 5), (2, 3), (3, 4), (4, 2)]);
+    let order = |message: &Message| (std::cmp::Reverse(message.run_number), message.segment_no);
+    for limit in [1, 2, 3, 5, 14, 100] {
+        let read = async |which: MessageSelection| {
+            every_page(limit, async |page| {
+                let found = f.store.messages(ACCOUNT, campaign, which, page).await;
+                found.unwrap().unwrap().messages
+            })
+            .await
+        };
+        let every = read(MessageSelection::EveryRun).await;
+        assert_eq!(every.len(), 14, "limit {limit}");
+        assert!(
+            every.is_sorted_by(|a, b| order(a) < order(b)),
+            "newest run first, each once"
+        );
+        let current = read(MessageSelection::CurrentRun).await;
+        for (number, length) in &lengths {
+            let run = read(MessageSelection::Run(run_number(*number))).await;
+            assert_eq!(run.len(), *length, "run {number}, limit {limit}");
+            let same: Vec<_> = every
+                .iter()
+                .filter(|m| m.run_number == run_number(*number))
+                .cloned()
+                .collect();
+            assert_eq!(run, same, "run {number}, limit {limit}");
+            if *number == 3 {
+                assert_eq!(current, run, "run 3 is current again");
+                assert!(current.iter().all(|message| message.archived_at.is_none()));
+            } else {
+                assert!(
+                    run.iter().all(|message| message.archived_at.is_some()),
+                    "run {number}"
+                );
+            }
+        }
+    }
+    f.check().await;
+}
+
+/// What happens between two pages neither doubles nor hides a message.
+pub async fn pages_of_messages_are_stable<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "IT", "ES"]).await;
+    rerun_and_publish(f, campaign, &["DE", "FR", "IT"]).await;
+    let whole = f.messages(campaign, MessageSelection::EveryRun).await;
+    let ids = |messages: &[Message]| -> Vec<MessageId> { messages.iter().map(|m| m.id).collect() };
+    let mut read = Vec::new();
+    let mut after = None;
+    for round in 0.. {
+        let page = list(f, campaign, MessageSelection::EveryRun, 2, after)
+            .await
+            .messages;
+        read.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+        if round < 2 {
+            rerun_and_publish(f, campaign, &["DE", "NL", "PL"]).await;
+        }
+    }
+    assert_eq!(
+        ids(&read),
+        ids(&whole),
+        "a page goes on after its key, whatever came since"
+    );
+    let now = list(f, campaign, MessageSelection::CurrentRun, 100, None).await;
+    assert_eq!(now.messages.items.len(), 3);
+}
+
+/// A page far down the list is there as the first one is.
+pub async fn deep_pages_are_reached<S: Store + 'static>(f: &Fixture<S>) {
+    let names: Vec<String> = (0..120).map(|n| format!("country {n:03}")).collect();
+    let countries: Vec<&str> = names.iter().map(String::as_str).collect();
+    let campaign = f.published(&countries).await;
+    let group = f.group(&countries[..3]).await;
+    for _ in 0..40 {
+        f.rerun(campaign, group).await;
+        f.publish(campaign).await;
+    }
+    let messages = every_page(7, async |page| {
+        let found = f
+            .store
+            .messages(ACCOUNT, campaign, MessageSelection::EveryRun, page)
+            .await;
+        found.unwrap().unwrap().messages
+    })
+    .await;
+    assert_eq!(messages.len(), 120 + 3 * 40);
+    assert_eq!(messages.last().unwrap().run_number, run_number(1));
+    let runs = every_page(5, async |page| {
+        f.store
+            .history(ACCOUNT, campaign, page)
+            .await
+            .unwrap()
+            .unwrap()
+            .runs
+    })
+    .await;
+    assert_eq!(runs.len(), 41);
+    f.check().await;
+}
+
+/// Added, removed, kept with the same content, kept with another.
+pub async fn a_diff_tells_what_changed<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "IT", "ES"]).await;
+    let group = f.group(&["DE", "DE", "FR", "IT", "PT", ""]).await;
+    f.rerun(campaign, group).await;
+    f.generate().await;
+    let french = f.message(campaign, "FR").await.id;
+    let content = Content {
+        subject: "New".into(),
+        body: "words".into(),
+    };
+    f.engine
+        .reviews
+        .edit(&caller(), campaign, Some(french), content)
+        .await
+        .unwrap();
+    let italian = f.message(campaign, "IT").await.id;
+    f.engine
+        .reviews
+        .regenerate(&caller(), campaign, &[Some(italian)])
+        .await
+        .unwrap();
+    f.finish(campaign).await;
+    let expected = |country: &str| match country {
+        "DE" => DiffChange::KeptSame,
+        "FR" | "IT" => DiffChange::KeptChanged,
+        "ES" => DiffChange::Removed,
+        _ => DiffChange::Added,
+    };
+    let counts = DiffCounts {
+        added: 2,
+        removed: 1,
+        kept_same: 1,
+        kept_changed: 2,
+    };
+    let (earlier, later) = (f.of_run(campaign, 1).await, f.of_run(campaign, 2).await);
+    let of = |messages: &[Message], item: &DiffItem| {
+        let found = messages
+            .iter()
+            .find(|message| message.segment.key == item.segment.key);
+        found.map(|message| (message.id, message.segment.clone()))
+    };
+    for limit in [1, 2, 3, 6, 100] {
+        let mut items = Vec::new();
+        let mut after = None;
+        loop {
+            let page = diff(f, campaign, (1, 2), limit, after).await;
+            assert!(page.runs_exist);
+            assert_eq!(
+                page.counts, counts,
+                "the whole comparison's numbers on every page"
+            );
+            items.extend(page.items.items);
+            after = page.items.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(items.len(), 6, "limit {limit}");
+        assert!(
+            items.is_sorted_by(|a, b| a.segment_no < b.segment_no),
+            "by segment number"
+        );
+        for item in items {
+            let country = item
+                .segment
+                .attributes
+                .to_map()
+                .unwrap()
+                .remove("country")
+                .flatten();
+            assert_eq!(
+                item.change,
+                expected(&country.unwrap_or_default()),
+                "{item:?}"
+            );
+            let (from, to) = (of(&earlier, &item), of(&later, &item));
+            assert_eq!(item.from, from.as_ref().map(|(id, _)| *id));
+            assert_eq!(item.to, to.as_ref().map(|(id, _)| *id));
+            assert_eq!(Some(item.segment), to.or(from).map(|(_, segment)| segment));
+        }
+    }
+    let back = diff(f, campaign, (2, 1), 100, None).await;
+    let mirrored = DiffCounts {
+        added: counts.removed,
+        removed: counts.added,
+        ..counts
+    };
+    assert_eq!(back.counts, mirrored, "backwards");
+}
+
+/// A run does not differ from itself, whether its messages have content yet or not.
+pub async fn a_run_does_not_differ_from_itself<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE", "ES"]).await;
+    f.rerun(campaign, group).await;
+    for run in [1, 2] {
+        let same = diff(f, campaign, (run, run), 10, None).await;
+        assert_eq!(
+            same.counts,
+            DiffCounts {
+                kept_same: 2,
+                ..DiffCounts::default()
+            },
+            "run {run}"
+        );
+        assert!(
+            same.items
+                .items
+                .iter()
+                .all(|item| item.change == DiffChange::KeptSame)
+        );
+    }
+}
+
+/// Far runs compare as near ones do, and an unknown run is told.
+pub async fn any_two_runs_are_compared<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    rerun_and_publish(f, campaign, &["DE"]).await;
+    rerun_and_publish(f, campaign, &["DE"]).await;
+    let group = f.group(&["DE", "FR"]).await;
+    f.try_rerun(campaign, group, ReuseFrom::AnyRun)
+        .await
+        .unwrap();
+    let same = diff(f, campaign, (1, 4), 10, None).await;
+    assert_eq!(
+        same.counts,
+        DiffCounts {
+            kept_same: 2,
+            ..DiffCounts::default()
+        }
+    );
+    let removed = diff(f, campaign, (1, 3), 10, None).await;
+    assert_eq!(
+        removed.counts,
+        DiffCounts {
+            kept_same: 1,
+            removed: 1,
+            ..DiffCounts::default()
+        }
+    );
+    for runs in [(1, 5), (5, 1), (6, 5)] {
+        assert!(
+            !diff(f, campaign, runs, 10, None).await.runs_exist,
+            "{runs:?}"
+        );
+    }
+}
+
+/// A run's counts are what its messages are, after every kind of change.
+pub async fn counts_follow_the_messages<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "IT"]).await;
+    let group = f.group(&["DE", "FR", "ES", "PT", "NL"]).await;
+    f.rerun(campaign, group).await;
+    f.check().await;
+    let leased = f.lease(2).await;
+    f.settle(&leased, |task| Ok(crate::fixture::generated(task)))
+        .await;
+    f.check().await;
+    let french = f.message(campaign, "FR").await.id;
+    let content = Content {
+        subject: "New".into(),
+        body: "words".into(),
+    };
+    f.engine
+        .reviews
+        .edit(&caller(), campaign, Some(french), content)
+        .await
+        .unwrap();
+    f.check().await;
+    f.fail_generation("no").await;
+    f.check().await;
+    f.review_all(
+        campaign,
+        Decision::Reject {
+            reason: "no".into(),
+        },
+    )
+    .await;
+    f.check().await;
+    f.engine
+        .reviews
+        .retry(&caller(), campaign, None)
+        .await
+        .unwrap();
+    let german = f.message(campaign, "DE").await.id;
+    f.engine
+        .reviews
+        .regenerate(&caller(), campaign, &[Some(german)])
+        .await
+        .unwrap();
+    f.check().await;
+    let rejected: Vec<_> = f.current(campaign).await;
+    let rejected: Vec<_> = rejected
+        .iter()
+        .filter(|m| m.state == rerun_core::message::MessageState::Rejected)
+        .map(|m| Some(m.id))
+        .collect();
+    assert_eq!(rejected.len(), 3);
+    f.engine
+        .reviews
+        .regenerate(&caller(), campaign, &rejected)
+        .await
+        .unwrap();
+    f.check().await;
+    f.finish(campaign).await;
+    let run = f.current_run(campaign).await;
+    assert_eq!((run.counts.published, run.counts.generated), (5, 5));
+    f.check().await;
+}
+
+/// A cursor of one list does not open another.
+pub async fn cursors_belong_to_their_list<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "IT"]).await;
+    let query = PageQuery {
+        limit: Some(1),
+        cursor: None,
+    };
+    let which = MessageSelection::CurrentRun;
+    let (_, first) = f
+        .engine
+        .history
+        .messages(&caller(), campaign, which, &query)
+        .await
+        .unwrap();
+    let query = PageQuery {
+        limit: Some(5),
+        cursor: first.next_cursor,
+    };
+    let (_, rest) = f
+        .engine
+        .history
+        .messages(&caller(), campaign, which, &query)
+        .await
+        .unwrap();
+    assert_eq!((rest.items.len(), rest.next_cursor), (2, None));
+    let every = MessageSelection::EveryRun;
+    let foreign = f
+        .engine
+        .history
+        .messages(&caller(), campaign, every, &query)
+        .await;
+    assert!(
+        matches!(foreign, Err(rerun_core::error::Error::Invalid(_))),
+        "{foreign:?}"
+    );
+}

@@ -1,0 +1,410 @@
+//! Accounts do not see, and cannot reach, each other's rows.
+
+use rerun_core::audit::AuditAction;
+use rerun_core::change::{Effect, MessageChange, Move, Selection};
+use rerun_core::error::Error;
+use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, MessageId};
+use rerun_core::message::{Content, MessageState};
+use rerun_core::plan::ReuseFrom;
+use rerun_core::ports::{
+    AuditFilter, CampaignContext, CancelRun, CandidateQuery, IdGenerator, MessageSelection, Store,
+    WantedGroup,
+};
+use rerun_core::segment::SegmentBy;
+use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
+
+use super::runs::{decided, draft};
+use crate::fixture::{
+    ACCOUNT, Fixture, OTHER_ACCOUNT, caller, first_page, generated, new_campaign, run_number,
+    stranger,
+};
+
+/// A campaign whose run 2 is under review, its messages of run 1 archived, with a group.
+async fn story<S: Store + 'static>(f: &Fixture<S>) -> (CustomerGroupId, CampaignId, MessageId) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE", "ES"]).await;
+    f.rerun(campaign, group).await;
+    f.generate().await;
+    let message = f.message(campaign, "ES").await.id;
+    (group, campaign, message)
+}
+
+/// Nothing of one account is read by another that knows its ids.
+pub async fn foreign_ids_read_nothing<S: Store + 'static>(f: &Fixture<S>) {
+    let (group, campaign, message) = story(f).await;
+    let who = OTHER_ACCOUNT;
+    assert_eq!(f.store.find_group(who, group).await.unwrap(), None);
+    assert_eq!(
+        f.store.list_groups(who, first_page()).await.unwrap().items,
+        []
+    );
+    assert_eq!(f.store.find_campaign(who, campaign).await.unwrap(), None);
+    assert_eq!(
+        f.store
+            .list_campaigns(who, None, first_page())
+            .await
+            .unwrap()
+            .items,
+        []
+    );
+    assert_eq!(
+        f.store.history(who, campaign, first_page()).await.unwrap(),
+        None
+    );
+    for which in [
+        MessageSelection::CurrentRun,
+        MessageSelection::Run(run_number(1)),
+        MessageSelection::EveryRun,
+    ] {
+        assert_eq!(
+            f.store
+                .messages(who, campaign, which, first_page())
+                .await
+                .unwrap(),
+            None
+        );
+    }
+    assert_eq!(
+        f.store.find_message(who, campaign, message).await.unwrap(),
+        None
+    );
+    let (one, two) = (run_number(1), run_number(2));
+    assert_eq!(
+        f.store
+            .diff(who, campaign, one, two, first_page())
+            .await
+            .unwrap(),
+        None
+    );
+    for wanted in [
+        WantedGroup::None,
+        WantedGroup::OfCampaign,
+        WantedGroup::Named(group),
+    ] {
+        assert_eq!(
+            f.store
+                .campaign_context(who, campaign, wanted)
+                .await
+                .unwrap(),
+            None
+        );
+    }
+    assert_eq!(
+        f.store
+            .message_refs(who, campaign, vec![message])
+            .await
+            .unwrap(),
+        []
+    );
+    let filter = AuditFilter {
+        campaign_id: Some(campaign),
+        action: None,
+    };
+    assert_eq!(
+        f.store.list_audit(who, filter, first_page()).await.unwrap(),
+        None
+    );
+    let all = f
+        .store
+        .list_audit(who, AuditFilter::default(), first_page())
+        .await;
+    assert_eq!(all.unwrap().unwrap().items, []);
+    assert_eq!(f.store.audit_chain(who, 0, 10).await.unwrap(), []);
+    let segment_by = SegmentBy::new(&["country"]).unwrap();
+    let keys = f
+        .candidates(group, &["country"])
+        .await
+        .segments
+        .iter()
+        .map(|s| s.key)
+        .collect();
+    assert_eq!(
+        f.store
+            .segments(who, group, &segment_by, keys)
+            .await
+            .unwrap(),
+        []
+    );
+    let query = CandidateQuery {
+        account_id: who,
+        group_id: group,
+        segment_by,
+        reuse: Some((campaign, run_number(1), ReuseFrom::AnyRun)),
+        limit: 10,
+    };
+    // A group that is not there has no segments; a store may also say that it has gone.
+    if let Ok(found) = f.store.segment_candidates(query).await {
+        assert_eq!(found.segments, []);
+    }
+}
+
+/// Another account's messages are not offered for reuse, though groups look alike.
+pub async fn foreign_messages_are_not_reused<S: Store + 'static>(f: &Fixture<S>) {
+    let (_, campaign, _) = story(f).await;
+    let who = stranger();
+    let group = f.engine.groups.create(&who, "Theirs").await.unwrap().id;
+    let columns = ["customer_ref", "country"];
+    f.try_import(&who, group, &columns, &[&["C-1", "DE"]])
+        .await
+        .unwrap();
+    for from in [ReuseFrom::CurrentRun, ReuseFrom::AnyRun] {
+        let query = CandidateQuery {
+            account_id: who.account_id,
+            group_id: group,
+            segment_by: SegmentBy::new(&["country"]).unwrap(),
+            reuse: Some((campaign, run_number(1), from)),
+            limit: 10,
+        };
+        let found = f.store.segment_candidates(query).await.unwrap().segments;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].reusable, None, "{from}");
+    }
+}
+
+/// Every use case answers "not found" to another account, and changes nothing.
+pub async fn foreign_ids_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
+    let (group, campaign, message) = story(f).await;
+    let who = stranger();
+    let own = f.engine.groups.create(&who, "Theirs").await.unwrap().id;
+    let columns = ["customer_ref", "country"];
+    f.try_import(&who, own, &columns, &[&["C-1", "DE"]])
+        .await
+        .unwrap();
+    let before = (f.snapshot(ACCOUNT).await, f.snapshot(OTHER_ACCOUNT).await);
+    let imported = f.try_import(&who, group, &columns, &[&["C-1", "XX"]]).await;
+    assert!(
+        matches!(imported, Err(Error::CustomerGroupNotFound)),
+        "{imported:?}"
+    );
+    let created = f
+        .engine
+        .campaigns
+        .create(&who, new_campaign(group, &["country"]))
+        .await;
+    assert!(
+        matches!(created, Err(Error::CustomerGroupNotFound)),
+        "{created:?}"
+    );
+    let request = |campaign, group| RerunRequest {
+        campaign,
+        new_group: Some(group),
+        reuse_from: ReuseFrom::AnyRun,
+    };
+    let reruns = &f.engine.reruns;
+    let reviews = &f.engine.reviews;
+    let content = Content {
+        subject: "x".into(),
+        body: "y".into(),
+    };
+    let all = ReviewedMessages::AllPending;
+    let refusals = [
+        reruns
+            .initiate(&who, request(campaign, own), None)
+            .await
+            .map(|_| ()),
+        reruns
+            .preview(&who, request(campaign, own), &PageQuery::default())
+            .await
+            .map(|_| ()),
+        reruns.launch(&who, campaign, None).await.map(|_| ()),
+        reruns.cancel(&who, campaign, None).await.map(|_| ()),
+        reruns
+            .archive(&who, campaign, Some(run_number(1)))
+            .await
+            .map(|_| ()),
+        reviews
+            .review(&who, campaign, &Decision::Approve, &all)
+            .await
+            .map(|_| ()),
+        reviews
+            .edit(&who, campaign, Some(message), content.clone())
+            .await
+            .map(|_| ()),
+        reviews
+            .regenerate(&who, campaign, &[Some(message)])
+            .await
+            .map(|_| ()),
+        reviews.retry(&who, campaign, None).await.map(|_| ()),
+        reviews.publish(&who, campaign, None).await.map(|_| ()),
+    ];
+    for (n, refusal) in refusals.into_iter().enumerate() {
+        assert!(
+            matches!(refusal, Err(Error::CampaignNotFound)),
+            "command {n}: {refusal:?}"
+        );
+    }
+    before
+        .0
+        .assert_same(&f.snapshot(ACCOUNT).await, "another account's commands");
+    before
+        .1
+        .assert_same(&f.snapshot(OTHER_ACCOUNT).await, "commands in vain");
+    // A campaign of one's own cannot be taken to another account's group either.
+    let campaign = f
+        .engine
+        .campaigns
+        .create(&who, new_campaign(own, &["country"]))
+        .await;
+    let campaign = campaign.unwrap().id;
+    f.engine.reruns.launch(&who, campaign, None).await.unwrap();
+    f.generate().await;
+    reviews
+        .review(&who, campaign, &Decision::Approve, &all)
+        .await
+        .unwrap();
+    reviews.publish(&who, campaign, None).await.unwrap();
+    let refused = reruns.initiate(&who, request(campaign, group), None).await;
+    assert!(
+        matches!(refused, Err(Error::CustomerGroupNotFound)),
+        "{refused:?}"
+    );
+    // Nor can one edit another account's message by way of a campaign of one's own.
+    reruns
+        .initiate(&who, request(campaign, own), None)
+        .await
+        .unwrap();
+    let refused = reviews.edit(&who, campaign, Some(message), content).await;
+    assert!(
+        matches!(refused, Err(Error::MessageNotFound)),
+        "{refused:?}"
+    );
+    before
+        .0
+        .assert_same(&f.snapshot(ACCOUNT).await, "another account's commands");
+    f.check().await;
+}
+
+/// The store itself refuses decisions that carry another account's ids, whatever made them.
+pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
+    let (group, campaign, message) = story(f).await;
+    let fresh = f.published(&["DE"]).await;
+    let start = decided(f, fresh, group).await;
+    let before = (f.snapshot(ACCOUNT).await, f.snapshot(OTHER_ACCOUNT).await);
+    let forged_audit = || {
+        let mut audit = draft(f, AuditAction::RerunInitiated);
+        audit.account_id = OTHER_ACCOUNT;
+        audit
+    };
+    let mut forged = start.clone();
+    forged.campaign.account_id = OTHER_ACCOUNT;
+    forged.audit = forged_audit();
+    assert!(f.store.start_run(forged).await.is_err(), "a forged start");
+    let CampaignContext {
+        campaign: mut stolen,
+        current_run,
+        ..
+    } = f.context(campaign).await;
+    stolen.account_id = OTHER_ACCOUNT;
+    let cancel = CancelRun {
+        run: current_run.unwrap().cancelled(f.now(), None),
+        campaign_status: rerun_core::campaign::CampaignStatus::Published,
+        campaign: stolen.clone(),
+        audit: forged_audit(),
+        now: f.now(),
+    };
+    assert!(
+        f.store.cancel_run(cancel).await.is_err(),
+        "a forged cancellation"
+    );
+    let pending = MessageState::PendingReview { stage: 0 };
+    for selection in [
+        Selection::Ids(vec![message]),
+        Selection::Every {
+            not_edited_by: None,
+        },
+    ] {
+        let change = MessageChange {
+            campaign: stolen.clone(),
+            selection,
+            moves: vec![Move {
+                from: pending,
+                to: MessageState::Approved,
+                approval: None,
+            }],
+            effect: Effect::Nothing,
+            user_id: stranger().user_id,
+            audit: forged_audit(),
+            response: None,
+            now: f.now(),
+        };
+        assert!(
+            f.store.change_messages(change).await.is_err(),
+            "a forged change"
+        );
+    }
+    let archived = f
+        .store
+        .archive_run(OTHER_ACCOUNT, campaign, run_number(1), forged_audit())
+        .await;
+    assert_eq!(archived.unwrap(), None);
+    let mut theirs = f.campaign(campaign).await;
+    theirs.account_id = OTHER_ACCOUNT;
+    theirs.id = CampaignId::new(f.ids.next());
+    let created = f.store.create_campaign(&theirs, forged_audit()).await;
+    assert!(created.is_err(), "a campaign over another account's group");
+    before
+        .0
+        .assert_same(&f.snapshot(ACCOUNT).await, "forged decisions");
+    before
+        .1
+        .assert_same(&f.snapshot(OTHER_ACCOUNT).await, "forged decisions");
+    f.store
+        .start_run(start)
+        .await
+        .expect("the honest decision still holds");
+    f.check().await;
+}
+
+/// Two accounts can have rows of the same ids without meeting.
+pub async fn accounts_with_the_same_ids_do_not_meet<S: Store + 'static>(f: &Fixture<S>) {
+    let (group, campaign, _) = story(f).await;
+    let mut twin_group = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
+    twin_group.account_id = OTHER_ACCOUNT;
+    twin_group.customer_count = 0;
+    let mut audit = draft(f, AuditAction::GroupCreated);
+    audit.account_id = OTHER_ACCOUNT;
+    audit.id = AuditEntryId::new(f.ids.next());
+    let before = f.snapshot(ACCOUNT).await;
+    f.store
+        .create_group(&twin_group, audit)
+        .await
+        .expect("ids are an account's own");
+    let mut twin = f.campaign(campaign).await;
+    twin.account_id = OTHER_ACCOUNT;
+    twin.customer_group_id = group;
+    twin.status = rerun_core::campaign::CampaignStatus::Draft;
+    twin.current_run = None;
+    twin.last_run = None;
+    let mut audit = draft(f, AuditAction::CampaignCreated);
+    audit.account_id = OTHER_ACCOUNT;
+    f.store
+        .create_campaign(&twin, audit)
+        .await
+        .expect("ids are an account's own");
+    let who = stranger();
+    let columns = ["customer_ref", "country"];
+    f.try_import(&who, group, &columns, &[&["C-0", "PT"], &["C-9", "AT"]])
+        .await
+        .unwrap();
+    f.engine.reruns.launch(&who, campaign, None).await.unwrap();
+    let leased = f.lease(10).await;
+    assert_eq!(leased.tasks.len(), 2);
+    assert!(
+        leased
+            .tasks
+            .iter()
+            .all(|task| task.account_id == OTHER_ACCOUNT)
+    );
+    f.settle(&leased, |task| Ok(generated(task))).await;
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a namesake in another account");
+    f.cancel(campaign).await;
+    let theirs = f
+        .store
+        .find_campaign(OTHER_ACCOUNT, campaign)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(theirs.current_run, Some(run_number(1)));
+    assert_eq!(caller().account_id, ACCOUNT);
+    f.check().await;
+}

@@ -1,0 +1,13 @@
+//! The cases, one module for each port. [`store_contract!`](crate::store_contract) makes tests
+//! of them.
+
+pub mod audit;
+pub mod campaigns;
+pub mod generation;
+pub mod groups;
+pub mod history;
+pub mod idempotency;
+pub mod isolation;
+pub mod reviews;
+pub mod runs;
+pub mod segments;

@@ -1,0 +1,905 @@
+//! Review, edits, regeneration, publication.
+
+use rerun_core::audit::AuditAction;
+use rerun_core::campaign::CampaignStatus;
+use rerun_core::change::{Effect, MessageChange, Move, Selection};
+use rerun_core::error::{Error, IllegalTransition};
+use rerun_core::generation::GenerationError;
+use rerun_core::ids::{CampaignId, ContentId, MessageId};
+use rerun_core::message::{Content, Message, MessageState, Source};
+use rerun_core::ports::{ChangeOutcome, IdGenerator, Store};
+use rerun_core::run::RunStatus;
+use rerun_core::usecases::{Decision, ReviewedMessages, Settings};
+
+use super::runs::draft;
+use crate::fixture::{
+    ACCOUNT, Fixture, all_at_once, assert_conflict, caller, colleague, generated, run_number,
+};
+
+const PENDING: MessageState = MessageState::PendingReview { stage: 0 };
+const SECOND: MessageState = MessageState::PendingReview { stage: 1 };
+
+fn reject(reason: &str) -> Decision {
+    Decision::Reject {
+        reason: reason.into(),
+    }
+}
+
+fn named(ids: &[MessageId]) -> ReviewedMessages {
+    ReviewedMessages::Named(ids.iter().copied().map(Some).collect())
+}
+
+fn content(body: &str) -> Content {
+    Content {
+        subject: "By hand ü".into(),
+        body: body.into(),
+    }
+}
+
+/// A campaign whose run 1 waits for its first reviewer.
+async fn pending<S: Store + 'static>(f: &Fixture<S>, countries: &[&str]) -> CampaignId {
+    let group = f.group(countries).await;
+    let campaign = f.draft_of_two_stages(group).await;
+    f.launch(campaign).await;
+    f.generate().await;
+    f.seconds_later(60);
+    campaign
+}
+
+async fn review<S: Store + 'static>(
+    f: &Fixture<S>,
+    campaign: CampaignId,
+    decision: &Decision,
+    ids: &[MessageId],
+) -> Result<u32, Error> {
+    let done = f
+        .engine
+        .reviews
+        .review(&caller(), campaign, decision, &named(ids))
+        .await;
+    done.map(|done| done.messages)
+}
+
+fn stages_of(message: &Message) -> Vec<String> {
+    let approvals = message
+        .provenance
+        .as_ref()
+        .unwrap()
+        .approvals
+        .to_vec()
+        .unwrap();
+    approvals
+        .into_iter()
+        .map(|approval| approval.stage)
+        .collect()
+}
+
+/// A change as the review use case decides it, to be committed by the case itself.
+async fn approval_of<S: Store + 'static>(
+    f: &Fixture<S>,
+    campaign: CampaignId,
+    selection: Selection,
+) -> MessageChange {
+    MessageChange {
+        campaign: f.campaign(campaign).await,
+        selection,
+        moves: vec![Move {
+            from: PENDING,
+            to: SECOND,
+            approval: None,
+        }],
+        effect: Effect::Nothing,
+        user_id: caller().user_id,
+        audit: draft(f, AuditAction::MessagesApproved),
+        response: None,
+        now: f.now(),
+    }
+}
+
+/// Each approval passes one stage, says who and when, and leaves other messages alone.
+pub async fn an_approval_passes_one_stage<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR"]).await;
+    let german = f.message(campaign, "DE").await;
+    let french = f.message(campaign, "FR").await;
+    let version = f.campaign(campaign).await.version;
+    let twice = [german.id, german.id];
+    assert_eq!(
+        review(f, campaign, &Decision::Approve, &twice)
+            .await
+            .unwrap(),
+        1,
+        "counts once"
+    );
+    let first_at = f.now();
+    let message = f.message(campaign, "DE").await;
+    assert_eq!((message.state, message.updated_at), (SECOND, f.now()));
+    assert_eq!(stages_of(&message), ["Draft"]);
+    assert!(
+        f.campaign(campaign).await.version > version,
+        "the campaign's version grows"
+    );
+    assert_eq!(f.campaign(campaign).await.updated_at, f.now());
+    assert_eq!(f.message(campaign, "FR").await, french, "the other message");
+    f.seconds_later(60);
+    let done = f
+        .engine
+        .reviews
+        .review(
+            &colleague(),
+            campaign,
+            &Decision::Approve,
+            &named(&[german.id]),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.messages, done.campaign_status),
+        (1, CampaignStatus::ReadyForReview)
+    );
+    let message = f.message(campaign, "DE").await;
+    assert_eq!(message.state, MessageState::Approved);
+    let approvals = message
+        .provenance
+        .as_ref()
+        .unwrap()
+        .approvals
+        .to_vec()
+        .unwrap();
+    let approvals: Vec<_> = approvals
+        .iter()
+        .map(|a| (a.stage.as_str(), a.user_id, a.approved_at))
+        .collect();
+    let expected = [
+        ("Draft", caller().user_id, first_at),
+        ("Legal", colleague().user_id, f.now()),
+    ];
+    assert_eq!(approvals, expected);
+    assert_eq!(
+        (&message.content, message.source),
+        (&german.content, german.source)
+    );
+    f.check().await;
+}
+
+/// "All" is every pending message of the current run, whatever stage each waits for.
+pub async fn all_means_all_that_are_pending<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR", "IT"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    let french = f.message(campaign, "FR").await.id;
+    review(f, campaign, &Decision::Approve, &[german])
+        .await
+        .unwrap();
+    review(f, campaign, &reject("no"), &[french]).await.unwrap();
+    assert_eq!(f.review_all(campaign, Decision::Approve).await, 2);
+    assert_eq!(
+        f.message(campaign, "DE").await.state,
+        MessageState::Approved
+    );
+    assert_eq!(
+        f.message(campaign, "FR").await.state,
+        MessageState::Rejected
+    );
+    assert_eq!(f.message(campaign, "IT").await.state, SECOND);
+    assert_eq!(
+        f.review_all(campaign, reject("all of you")).await,
+        1,
+        "approved ones stay"
+    );
+    assert_eq!(
+        f.message(campaign, "IT").await.state,
+        MessageState::Rejected
+    );
+    f.check().await;
+    let before = f.snapshot(ACCOUNT).await;
+    assert_eq!(f.review_all(campaign, Decision::Approve).await, 0);
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a review of nothing");
+}
+
+/// The last approval makes the campaign ready, a rejection takes that back.
+pub async fn the_last_approval_makes_a_campaign_ready<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR"]).await;
+    f.approve(campaign).await;
+    assert_eq!(
+        f.campaign(campaign).await.status,
+        CampaignStatus::ReadyToPublish
+    );
+    let german = f.message(campaign, "DE").await.id;
+    review(f, campaign, &reject("zu 'kurz' \"ü\""), &[german])
+        .await
+        .unwrap();
+    let message = f.message(campaign, "DE").await;
+    assert_eq!(message.rejection_reason.as_deref(), Some("zu 'kurz' \"ü\""));
+    assert_eq!(
+        f.campaign(campaign).await.status,
+        CampaignStatus::ReadyForReview
+    );
+    let refused = f.engine.reviews.publish(&caller(), campaign, None).await;
+    assert!(
+        matches!(refused, Err(Error::IllegalTransition(_))),
+        "{refused:?}"
+    );
+    f.engine
+        .reviews
+        .edit(&caller(), campaign, Some(german), content("länger"))
+        .await
+        .unwrap();
+    assert_eq!(f.message(campaign, "DE").await.rejection_reason, None);
+    f.approve(campaign).await;
+    f.publish(campaign).await;
+    f.check().await;
+}
+
+/// One message that cannot be reviewed refuses all that were named with it.
+pub async fn named_messages_change_all_or_none<S: Store + 'static>(f: &Fixture<S>) {
+    let other = f.published(&["DE"]).await;
+    let foreign = f.message(other, "DE").await.id;
+    let campaign = f.published(&["DE", "FR"]).await;
+    let past = f.message(campaign, "DE").await.id;
+    let group = f.group(&["ES", "IT"]).await;
+    f.rerun(campaign, group).await;
+    let half = f.lease(1).await;
+    f.settle(&half, |task| Ok(generated(task))).await;
+    let current = f.current(campaign).await;
+    let ready = current.iter().find(|m| m.state == PENDING).unwrap().id;
+    let generating = current
+        .iter()
+        .find(|m| m.state == MessageState::Generating)
+        .unwrap()
+        .id;
+    let unknown = MessageId::new(f.ids.next());
+    let before = f.snapshot(ACCOUNT).await;
+    for (bad, expected) in [
+        (foreign, "message not found"),
+        (unknown, "message not found"),
+        (
+            past,
+            "cannot approve a message of a past run: it is archived",
+        ),
+        (generating, "cannot approve a message that is `Generating`"),
+    ] {
+        for ids in [[ready, bad], [bad, ready]] {
+            let refused = review(f, campaign, &Decision::Approve, &ids)
+                .await
+                .unwrap_err();
+            assert_eq!(refused.to_string(), expected);
+        }
+    }
+    let nameless = ReviewedMessages::Named(vec![Some(ready), None]);
+    let refused = f
+        .engine
+        .reviews
+        .review(&caller(), campaign, &Decision::Approve, &nameless)
+        .await;
+    assert!(
+        matches!(refused, Err(Error::MessageNotFound)),
+        "{refused:?}"
+    );
+    for bad in [past, generating] {
+        let edited = f
+            .engine
+            .reviews
+            .edit(&caller(), campaign, Some(bad), content("x"))
+            .await;
+        assert!(
+            matches!(edited, Err(Error::IllegalTransition(_))),
+            "{edited:?}"
+        );
+        let queued = f
+            .engine
+            .reviews
+            .regenerate(&caller(), campaign, &[Some(ready), Some(bad)])
+            .await;
+        assert!(
+            matches!(queued, Err(Error::IllegalTransition(_))),
+            "{queued:?}"
+        );
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "refused changes");
+    // The store itself refuses what the decision could not know.
+    for bad in [foreign, unknown, past, generating] {
+        for ids in [vec![ready, bad], vec![bad, ready]] {
+            let change = approval_of(f, campaign, Selection::Ids(ids)).await;
+            assert_conflict(
+                f.store.change_messages(change).await,
+                "a message that cannot move",
+            );
+        }
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "refused changes of the store");
+    f.check().await;
+}
+
+/// The refs of a campaign's messages say all that a decision needs.
+pub async fn refs_tell_run_state_and_author<S: Store + 'static>(f: &Fixture<S>) {
+    let other = f.published(&["DE"]).await;
+    let foreign = f.message(other, "DE").await.id;
+    let campaign = pending(f, &["DE", "FR", "IT"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    let french = f.message(campaign, "FR").await.id;
+    let italian = f.message(campaign, "IT").await.id;
+    f.engine
+        .reviews
+        .edit(&colleague(), campaign, Some(german), content("x"))
+        .await
+        .unwrap();
+    review(f, campaign, &Decision::Approve, &[french])
+        .await
+        .unwrap();
+    let ids = vec![
+        german,
+        foreign,
+        french,
+        MessageId::new(f.ids.next()),
+        italian,
+    ];
+    let mut refs = f.store.message_refs(ACCOUNT, campaign, ids).await.unwrap();
+    refs.sort_by_key(|found| found.id);
+    let mut expected = vec![
+        (german, PENDING, Some(colleague().user_id)),
+        (french, SECOND, None),
+        (italian, PENDING, None),
+    ];
+    expected.sort_by_key(|(id, ..)| *id);
+    let found: Vec<_> = refs
+        .iter()
+        .map(|found| (found.id, found.state, found.edited_by))
+        .collect();
+    assert_eq!(
+        found, expected,
+        "another campaign's message and an unknown one are left out"
+    );
+    assert!(refs.iter().all(|found| found.run_number == run_number(1)));
+    assert_eq!(
+        f.store
+            .message_refs(ACCOUNT, campaign, Vec::new())
+            .await
+            .unwrap(),
+        []
+    );
+    f.engine
+        .reviews
+        .regenerate(&caller(), campaign, &[Some(german)])
+        .await
+        .unwrap();
+    f.generate().await;
+    let refs = f
+        .store
+        .message_refs(ACCOUNT, campaign, vec![german])
+        .await
+        .unwrap();
+    assert_eq!(refs[0].edited_by, None, "a generator wrote it since");
+}
+
+/// A decision on a campaign that moved meanwhile is not committed.
+pub async fn a_stale_change_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    let every = Selection::Every {
+        not_edited_by: None,
+    };
+    let stale = approval_of(f, campaign, every).await;
+    let stale_named = approval_of(f, campaign, Selection::Ids(vec![german])).await;
+    let french = f.message(campaign, "FR").await.id;
+    review(f, campaign, &reject("no"), &[french]).await.unwrap();
+    let before = f.snapshot(ACCOUNT).await;
+    assert_conflict(
+        f.store.change_messages(stale).await,
+        "a stale change of all",
+    );
+    assert_conflict(
+        f.store.change_messages(stale_named).await,
+        "a stale change of one",
+    );
+    before.assert_same(&f.snapshot(ACCOUNT).await, "stale changes");
+}
+
+/// A change that finds no message writes nothing, not even a version.
+pub async fn a_change_of_nothing_writes_nothing<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE"]).await;
+    f.approve(campaign).await;
+    let before = f.snapshot(ACCOUNT).await;
+    for selection in [
+        Selection::Every {
+            not_edited_by: None,
+        },
+        Selection::Ids(Vec::new()),
+    ] {
+        let change = approval_of(f, campaign, selection).await;
+        let outcome = f.store.change_messages(change).await.unwrap();
+        let campaign_status = CampaignStatus::ReadyToPublish;
+        assert_eq!(
+            outcome,
+            ChangeOutcome {
+                messages: 0,
+                campaign_status
+            }
+        );
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "changes of nothing");
+}
+
+/// An edit is new content, in this run alone: what it replaces stays where it was published.
+pub async fn an_edit_leaves_the_reused_content_alone<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE", "FR"]).await;
+    f.seconds_later(60);
+    f.rerun(campaign, group).await;
+    let past = f.of_run(campaign, 1).await;
+    let reused = f.message(campaign, "DE").await;
+    let text = content(&format!("👩‍👩‍👧 \"q\" 'a' \\ \u{1} {}", "b".repeat(199_000)));
+    f.seconds_later(60);
+    let (_, edited) = f
+        .engine
+        .reviews
+        .edit(&colleague(), campaign, Some(reused.id), text.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        edited,
+        f.message(campaign, "DE").await,
+        "the answer is what is stored"
+    );
+    assert_eq!(
+        (edited.id, edited.segment_no),
+        (reused.id, reused.segment_no)
+    );
+    assert_eq!(edited.content.as_ref(), Some(&text));
+    assert_eq!((edited.state, edited.source), (PENDING, Source::Edited));
+    assert_eq!(edited.reused_from, None);
+    assert_eq!(
+        (edited.created_at, edited.updated_at),
+        (reused.created_at, f.now())
+    );
+    let provenance = edited.provenance.as_ref().unwrap();
+    assert_eq!(provenance.run_number, run_number(2), "made in this run");
+    assert_eq!(
+        stages_of(&edited),
+        Vec::<String>::new(),
+        "nobody has approved it yet"
+    );
+    assert_eq!(f.of_run(campaign, 1).await, past, "run 1 is as it was");
+    let run = f.current_run(campaign).await;
+    assert_eq!(
+        (run.counts.edited, run.counts.reused, run.counts.pending),
+        (1, 1, 1)
+    );
+    assert_eq!(
+        run.status,
+        RunStatus::Completed,
+        "an edit does not reopen a run"
+    );
+    assert_eq!(
+        f.campaign(campaign).await.status,
+        CampaignStatus::ReadyForReview
+    );
+    f.check().await;
+    f.engine
+        .reviews
+        .edit(&caller(), campaign, Some(reused.id), content("again"))
+        .await
+        .unwrap();
+    f.approve(campaign).await;
+    f.publish(campaign).await;
+    let published = f.message(campaign, "DE").await;
+    assert_eq!(stages_of(&published), ["Review"]);
+    // The edited content is what the next run reuses.
+    f.rerun(campaign, group).await;
+    let next = f.message(campaign, "DE").await;
+    assert_eq!(
+        (&next.content, &next.provenance),
+        (&published.content, &published.provenance)
+    );
+    f.check().await;
+}
+
+/// Messages that are generated anew keep what they had until it is replaced.
+pub async fn regenerated_messages_are_reviewed_anew<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE", "FR"]).await;
+    f.seconds_later(60);
+    f.rerun(campaign, group).await;
+    let past = f.of_run(campaign, 1).await;
+    let german = f.message(campaign, "DE").await;
+    let before = f.current_run(campaign).await;
+    assert_eq!(before.status, RunStatus::Completed);
+    f.seconds_later(60);
+    let queued = f
+        .engine
+        .reviews
+        .regenerate(&caller(), campaign, &[Some(german.id)])
+        .await
+        .unwrap();
+    assert_eq!(
+        (queued.messages, queued.campaign_status),
+        (1, CampaignStatus::Processing)
+    );
+    let run = f.current_run(campaign).await;
+    assert_eq!(
+        (run.status, run.completed_at),
+        (RunStatus::Processing, None)
+    );
+    let waiting = f.message(campaign, "DE").await;
+    assert_eq!(waiting.state, MessageState::Generating);
+    let leased = f.lease(10).await;
+    assert_eq!(leased.tasks.len(), 1);
+    assert_eq!(
+        (leased.tasks[0].message_id, leased.tasks[0].failed_attempts),
+        (german.id, 0)
+    );
+    f.seconds_later(5);
+    f.settle(&leased, |task| Ok(generated(task))).await;
+    let made = f.message(campaign, "DE").await;
+    assert_eq!((made.state, made.source), (PENDING, Source::Generated));
+    assert_eq!(made.reused_from, None);
+    assert_ne!(made.content, german.content);
+    assert_eq!(made.provenance.as_ref().unwrap().run_number, run_number(2));
+    assert_eq!(stages_of(&made), Vec::<String>::new());
+    let run = f.current_run(campaign).await;
+    assert_eq!(
+        (run.status, run.completed_at),
+        (RunStatus::Completed, Some(f.now()))
+    );
+    assert_eq!(f.of_run(campaign, 1).await, past, "run 1 is as it was");
+    f.check().await;
+}
+
+/// A message that is regenerated in vain keeps its old content, but cannot be published.
+pub async fn a_regeneration_can_fail<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let group = f.group(&["DE"]).await;
+    f.rerun(campaign, group).await;
+    let reused = f.message(campaign, "DE").await;
+    f.engine
+        .reviews
+        .regenerate(&caller(), campaign, &[Some(reused.id)])
+        .await
+        .unwrap();
+    f.fail_generation("no").await;
+    assert_eq!(
+        f.campaign(campaign).await.status,
+        CampaignStatus::GenerationFailed
+    );
+    assert_eq!(
+        f.message(campaign, "DE").await.state,
+        MessageState::GenerationFailed
+    );
+    f.check().await;
+    f.engine
+        .reviews
+        .retry(&caller(), campaign, None)
+        .await
+        .unwrap();
+    f.finish(campaign).await;
+    assert_eq!(f.message(campaign, "DE").await.source, Source::Generated);
+    f.check().await;
+}
+
+/// A retry queues what failed, and nothing else.
+pub async fn a_retry_queues_what_failed<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR", "IT"]).await;
+    let campaign = f.draft(group).await;
+    f.launch(campaign).await;
+    let one = f.lease(1).await;
+    f.settle(&one, |task| Ok(generated(task))).await;
+    let good = one.tasks[0].message_id;
+    f.fail_generation("out of paper").await;
+    let run = f.current_run(campaign).await;
+    assert_eq!((run.status, run.counts.failed), (RunStatus::Failed, 2));
+    let failed_at = run.completed_at;
+    assert!(failed_at.is_some());
+    let done = f
+        .engine
+        .reviews
+        .retry(&caller(), campaign, None)
+        .await
+        .unwrap()
+        .outcome;
+    assert_eq!(
+        (done.messages, done.campaign_status),
+        (2, CampaignStatus::Processing)
+    );
+    let run = f.current_run(campaign).await;
+    assert_eq!(
+        (run.status, run.completed_at),
+        (RunStatus::Processing, None)
+    );
+    assert_eq!(run.error, None);
+    for message in f.current(campaign).await {
+        let expected = if message.id == good {
+            PENDING
+        } else {
+            MessageState::Generating
+        };
+        assert_eq!((message.state, message.error), (expected, None));
+    }
+    let leased = f.lease(10).await;
+    assert_eq!(leased.tasks.len(), 2, "due at once");
+    assert!(
+        leased.tasks.iter().all(|task| task.failed_attempts == 0),
+        "with no attempt failed"
+    );
+    f.settle(&leased, |task| Ok(generated(task))).await;
+    assert_eq!(f.current_run(campaign).await.status, RunStatus::Completed);
+    let refused = f.engine.reviews.retry(&caller(), campaign, None).await;
+    assert!(
+        matches!(refused, Err(Error::IllegalTransition(_))),
+        "{refused:?}"
+    );
+    f.check().await;
+}
+
+/// Publishing publishes every message, once.
+pub async fn publishing_publishes_every_message<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR"]).await;
+    f.approve(campaign).await;
+    let approved = f.current(campaign).await;
+    f.seconds_later(60);
+    let done = f
+        .engine
+        .reviews
+        .publish(&caller(), campaign, None)
+        .await
+        .unwrap()
+        .outcome;
+    assert_eq!(
+        (done.messages, done.campaign_status),
+        (2, CampaignStatus::Published)
+    );
+    for (was, is) in approved.iter().zip(f.current(campaign).await) {
+        let mut expected = was.clone();
+        expected.state = MessageState::Published;
+        expected.updated_at = f.now();
+        assert_eq!(is, expected);
+    }
+    let again = f.engine.reviews.publish(&caller(), campaign, None).await;
+    assert!(
+        matches!(again, Err(Error::IllegalTransition(_))),
+        "{again:?}"
+    );
+    let german = f.message(campaign, "DE").await.id;
+    let rejected = review(f, campaign, &reject("too late"), &[german]).await;
+    let refusal = rejected.unwrap_err().to_string();
+    assert_eq!(refusal, "cannot reject a message that is `Published`");
+    f.check().await;
+}
+
+/// A reviewer's "all" can leave out what the reviewer wrote.
+pub async fn own_edits_can_be_left_out<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR", "IT"]).await;
+    let four_eyes = f.engine_with(Settings {
+        four_eyes: true,
+        ..Settings::default()
+    });
+    let german = f.message(campaign, "DE").await.id;
+    let french = f.message(campaign, "FR").await.id;
+    f.engine
+        .reviews
+        .edit(&caller(), campaign, Some(german), content("mine"))
+        .await
+        .unwrap();
+    f.engine
+        .reviews
+        .edit(&colleague(), campaign, Some(french), content("theirs"))
+        .await
+        .unwrap();
+    let all = ReviewedMessages::AllPending;
+    let done = four_eyes
+        .reviews
+        .review(&caller(), campaign, &Decision::Approve, &all)
+        .await
+        .unwrap();
+    assert_eq!(done.messages, 2, "all but the caller's own edit");
+    assert_eq!(f.message(campaign, "DE").await.state, PENDING);
+    let own = four_eyes
+        .reviews
+        .review(&caller(), campaign, &Decision::Approve, &named(&[german]))
+        .await;
+    let own = own.unwrap_err();
+    assert!(
+        matches!(own, Error::IllegalTransition(IllegalTransition::OwnEdit)),
+        "{own:?}"
+    );
+    let done = four_eyes
+        .reviews
+        .review(&colleague(), campaign, &Decision::Approve, &all)
+        .await
+        .unwrap();
+    assert_eq!(done.messages, 2, "all but the colleague's own edit");
+    assert_eq!(f.message(campaign, "DE").await.state, SECOND);
+    f.check().await;
+}
+
+/// Reviewers at work on different messages do not hinder each other.
+pub async fn reviewers_at_once_all_get_through<S: Store + 'static>(f: &Fixture<S>) {
+    let names: Vec<String> = (0..8).map(|n| format!("country {n}")).collect();
+    let countries: Vec<&str> = names.iter().map(String::as_str).collect();
+    let campaign = pending(f, &countries).await;
+    let ids: Vec<MessageId> = f.current(campaign).await.iter().map(|m| m.id).collect();
+    let answers = all_at_once(8, |task| {
+        let (engine, id) = (f.engine.clone(), ids[task]);
+        async move {
+            let approve = Decision::Approve;
+            engine
+                .reviews
+                .review(&caller(), campaign, &approve, &named(&[id]))
+                .await
+        }
+    })
+    .await;
+    for answer in answers {
+        assert_eq!(answer.expect("every review goes through").messages, 1);
+    }
+    assert!(
+        f.current(campaign)
+            .await
+            .iter()
+            .all(|message| message.state == SECOND)
+    );
+    let approvals = f.entries(ACCOUNT).await;
+    let approvals = approvals
+        .iter()
+        .filter(|entry| entry.action == "messages.approved");
+    assert_eq!(approvals.count(), 8, "one entry for each review");
+    f.check().await;
+}
+
+/// Reviewers at work on one message: each stage is passed once.
+pub async fn one_stage_is_passed_once<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    let answers = all_at_once(16, |_| {
+        let engine = f.engine.clone();
+        async move {
+            let approve = Decision::Approve;
+            engine
+                .reviews
+                .review(&caller(), campaign, &approve, &named(&[german]))
+                .await
+        }
+    })
+    .await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(
+        done.len(),
+        2,
+        "one for each of the two stages; the others: {refused:?}"
+    );
+    for answer in refused {
+        let expected = IllegalTransition::Message {
+            status: rerun_core::message::ReviewStatus::Approved,
+            action: rerun_core::error::Action::Approve,
+        };
+        assert!(
+            matches!(answer, Err(Error::IllegalTransition(refusal)) if refusal == expected),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(
+        stages_of(&f.message(campaign, "DE").await),
+        ["Draft", "Legal"]
+    );
+    f.check().await;
+}
+
+/// Reviewers and workers at once: nobody's work is lost.
+pub async fn reviewers_and_workers_at_once<S: Store + 'static>(f: &Fixture<S>) {
+    let names: Vec<String> = (0..24).map(|n| format!("country {n}")).collect();
+    let countries: Vec<&str> = names.iter().map(String::as_str).collect();
+    let group = f.group(&countries).await;
+    let campaign = f.draft(group).await;
+    f.launch(campaign).await;
+    let answers = all_at_once(6, |task| {
+        let engine = f.engine.clone();
+        async move {
+            for _ in 0..12 {
+                if task % 2 == 0 {
+                    let leased = engine.generation.lease(2).await.expect("a lease");
+                    let judged = |task| engine.generation.judge(task, Ok(generated(task)));
+                    let results = leased.tasks.iter().map(judged).collect();
+                    engine
+                        .generation
+                        .settle(leased.lease, results)
+                        .await
+                        .expect("a settlement");
+                } else {
+                    let all = ReviewedMessages::AllPending;
+                    let approve = Decision::Approve;
+                    let done = engine
+                        .reviews
+                        .review(&caller(), campaign, &approve, &all)
+                        .await;
+                    done.expect("a review");
+                }
+            }
+        }
+    })
+    .await;
+    assert_eq!(answers.len(), 6);
+    f.check().await;
+    f.finish(campaign).await;
+    f.check().await;
+}
+
+/// Content that two people write at once is one of the two.
+pub async fn two_edits_at_once_are_one_after_the_other<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    let answers = all_at_once(4, |task| {
+        let engine = f.engine.clone();
+        async move {
+            let text = content(&format!("by {task}"));
+            engine
+                .reviews
+                .edit(&caller(), campaign, Some(german), text)
+                .await
+        }
+    })
+    .await;
+    for answer in answers {
+        answer.expect("every edit goes through");
+    }
+    let body = f.message(campaign, "DE").await.content.unwrap().body;
+    assert!(body.starts_with("by "), "{body}");
+    f.check().await;
+}
+
+/// One content id names one content for ever.
+pub async fn a_contents_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    let edit = async |body: &str, now| MessageChange {
+        moves: vec![Move {
+            from: PENDING,
+            to: PENDING,
+            approval: None,
+        }],
+        effect: Effect::Edit {
+            content_id: ContentId::new(uuid::Uuid::from_u128(5)),
+            content: content(body),
+        },
+        now,
+        audit: draft(f, AuditAction::MessageEdited),
+        ..approval_of(f, campaign, Selection::Ids(vec![german])).await
+    };
+    f.store
+        .change_messages(edit("first", f.now()).await)
+        .await
+        .unwrap();
+    let stored = f.message(campaign, "DE").await;
+    assert_eq!(stored.content, Some(content("first")));
+    // Whether a store refuses the doubled id or gives ids of its own, nothing is mixed up.
+    let _ = f.store.change_messages(edit("second", f.now()).await).await;
+    let body = f.message(campaign, "DE").await.content.unwrap().body;
+    assert!(["first", "second"].contains(&body.as_str()), "{body}");
+    f.check().await;
+}
+
+/// A failed attempt's reason is told while the message has failed, and only then.
+pub async fn an_error_goes_when_its_message_moves_on<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    f.engine
+        .reviews
+        .regenerate(&caller(), campaign, &[Some(german)])
+        .await
+        .unwrap();
+    let leased = f.lease(1).await;
+    f.settle(&leased, |_| Err(GenerationError::new("busy")))
+        .await;
+    assert_eq!(
+        f.message(campaign, "DE").await.error,
+        None,
+        "it is tried again"
+    );
+    f.seconds_later(60);
+    f.fail_generation("out of \"ink\" ü").await;
+    let message = f.message(campaign, "DE").await;
+    assert_eq!(message.error.as_deref(), Some("out of \"ink\" ü"));
+    f.engine
+        .reviews
+        .retry(&caller(), campaign, None)
+        .await
+        .unwrap();
+    assert_eq!(f.message(campaign, "DE").await.error, None);
+    f.check().await;
+}

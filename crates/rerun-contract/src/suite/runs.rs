@@ -1,0 +1,925 @@
+//! Launches, reruns and their taking back.
+
+use std::collections::BTreeMap;
+
+use rerun_core::audit::{AuditAction, AuditDraft};
+use rerun_core::campaign::CampaignStatus;
+use rerun_core::error::{Error, IllegalTransition};
+use rerun_core::generation::GenerationError;
+use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, JobId, MessageId};
+use rerun_core::message::{MessageState, Source};
+use rerun_core::page::PageRequest;
+use rerun_core::plan::{ReuseFrom, RunPlan};
+use rerun_core::ports::{
+    CampaignContext, CancelRun, CandidateQuery, IdGenerator, StartRun, Store, WantedGroup,
+};
+use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use rerun_core::usecases::{PageQuery, RerunRequest};
+
+use crate::fixture::{
+    ACCOUNT, Fixture, all_at_once, assert_conflict, caller, generated, run_number,
+};
+
+/// A rerun as the use case decides it, to be committed by the case itself.
+pub(super) async fn decided<S: Store + 'static>(
+    f: &Fixture<S>,
+    campaign: CampaignId,
+    group: CustomerGroupId,
+) -> StartRun {
+    let context = f
+        .store
+        .campaign_context(ACCOUNT, campaign, WantedGroup::Named(group))
+        .await;
+    let CampaignContext {
+        campaign,
+        current_run,
+        group,
+    } = context.unwrap().unwrap();
+    let group = group.unwrap();
+    let reuse = current_run
+        .as_ref()
+        .map(|run| (campaign.id, run.number, ReuseFrom::CurrentRun));
+    let query = CandidateQuery {
+        account_id: ACCOUNT,
+        group_id: group.id,
+        segment_by: campaign.segment_by.clone(),
+        reuse,
+        limit: 1_000,
+    };
+    let candidates = f.store.segment_candidates(query).await.unwrap();
+    let plan = match &current_run {
+        None => RunPlan::launch(&campaign, &candidates.segments, 1_000).unwrap(),
+        Some(_) => {
+            let from = ReuseFrom::CurrentRun;
+            let candidates = &candidates.segments;
+            RunPlan::rerun(&campaign, current_run.as_ref(), from, candidates, 1_000).unwrap()
+        }
+    };
+    let (now, counts) = (f.now(), plan.counts());
+    let run = Run {
+        number: plan.run_number,
+        job_uid: Some(JobId::new(f.ids.next())),
+        status: RunStatus::Queued,
+        synthesised: false,
+        group: RunGroup {
+            id: group.id,
+            name: group.name,
+        },
+        customer_count: plan.customer_count,
+        segments: plan.segments,
+        counts,
+        resulting_status: plan.resulting_status,
+        initiated_by: Some(caller().user_id),
+        previous_run: plan.previous_run,
+        error: None,
+        cancel_reason: None,
+        started_at: now,
+        completed_at: None,
+        archived_at: None,
+    }
+    .recounted(counts, now, None);
+    StartRun {
+        group_version: candidates.group_version,
+        message_ids: plan
+            .items
+            .iter()
+            .map(|_| MessageId::new(f.ids.next()))
+            .collect(),
+        initiated_ip: caller().ip,
+        audit: draft(f, AuditAction::RerunInitiated).about(campaign.id, Some(run.number)),
+        campaign,
+        plan,
+        run,
+        response: None,
+        now,
+    }
+}
+
+pub(super) fn draft<S: Store + 'static>(f: &Fixture<S>, action: AuditAction) -> AuditDraft {
+    AuditDraft::by_caller(AuditEntryId::new(f.ids.next()), &caller(), action, f.now())
+}
+
+fn cancel_of(context: CampaignContext, audit: AuditDraft) -> CancelRun {
+    let CampaignContext {
+        campaign,
+        current_run,
+        ..
+    } = context;
+    let run = current_run.unwrap().cancelled(audit.created_at, None);
+    let campaign_status = match run.previous_run {
+        Some(_) => CampaignStatus::Published,
+        None => CampaignStatus::Draft,
+    };
+    CancelRun {
+        campaign,
+        run,
+        campaign_status,
+        now: audit.created_at,
+        audit,
+    }
+}
+
+/// The first run: every segment is new, and everything waits to be generated.
+pub async fn a_launch_makes_run_and_messages<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR", "DE", ""]).await;
+    let campaign = f.draft(group).await;
+    let before = f.campaign(campaign).await;
+    f.seconds_later(5);
+    let started = f.launch(campaign).await;
+    let after = f.campaign(campaign).await;
+    assert_eq!(
+        (after.current_run, after.last_run),
+        (Some(run_number(1)), Some(run_number(1)))
+    );
+    assert_eq!(after.status, CampaignStatus::Processing);
+    assert!(
+        after.version > before.version,
+        "the campaign's version grows"
+    );
+    assert_eq!(
+        (after.created_at, after.updated_at),
+        (before.created_at, f.now())
+    );
+    let run = f.current_run(campaign).await;
+    assert_eq!(
+        run,
+        Run {
+            number: run_number(1),
+            job_uid: Some(started.job_uid),
+            status: RunStatus::Queued,
+            synthesised: false,
+            group: RunGroup {
+                id: group,
+                name: "Customers".into()
+            },
+            customer_count: 4,
+            segments: SegmentCounts {
+                total: 3,
+                matched: 0,
+                new: 3
+            },
+            counts: MessageCounts {
+                generated: 3,
+                generating: 3,
+                ..MessageCounts::default()
+            },
+            resulting_status: CampaignStatus::ReadyForReview,
+            initiated_by: Some(caller().user_id),
+            previous_run: None,
+            error: None,
+            cancel_reason: None,
+            started_at: f.now(),
+            completed_at: None,
+            archived_at: None,
+        },
+    );
+    assert_eq!(
+        f.run(campaign, 1).await,
+        run,
+        "the history has the same run"
+    );
+    let messages = f.current(campaign).await;
+    let counts: BTreeMap<Option<String>, i64> = messages
+        .iter()
+        .map(|message| {
+            assert_eq!(
+                (message.state, message.source),
+                (MessageState::Generating, Source::Generated)
+            );
+            assert_eq!((&message.content, &message.provenance), (&None, &None));
+            assert_eq!((message.created_at, message.updated_at), (f.now(), f.now()));
+            let country = message
+                .segment
+                .attributes
+                .to_map()
+                .unwrap()
+                .remove("country")
+                .unwrap();
+            (country, message.segment.customer_count)
+        })
+        .collect();
+    let expected = [(None, 1), (Some("DE".into()), 2), (Some("FR".into()), 1)];
+    assert_eq!(counts, BTreeMap::from(expected));
+    f.check().await;
+}
+
+/// Matched segments reuse, new ones wait, the previous run is archived as it was.
+pub async fn a_rerun_reuses_generates_and_archives<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "IT"]).await;
+    let first = f.current(campaign).await;
+    let first_run = f.current_run(campaign).await;
+    let group = f.group(&["DE", "FR", "FR", "ES", ""]).await;
+    f.seconds_later(60);
+    let now = f.now();
+    let before = f.campaign(campaign).await;
+    let started = f.rerun(campaign, group).await;
+    assert_eq!(
+        started.segments,
+        SegmentCounts {
+            total: 4,
+            matched: 2,
+            new: 2
+        }
+    );
+    assert_eq!(started.archived_messages, 3);
+    let after = f.campaign(campaign).await;
+    assert_eq!(
+        (after.current_run, after.last_run),
+        (Some(run_number(2)), Some(run_number(2)))
+    );
+    assert_eq!(after.status, CampaignStatus::Processing);
+    assert!(after.version > before.version);
+    let run = f.current_run(campaign).await;
+    assert_eq!(run.previous_run, Some(run_number(1)));
+    assert_eq!((run.customer_count, run.status), (5, RunStatus::Queued));
+    assert_eq!(
+        run.counts,
+        MessageCounts {
+            reused: 2,
+            generated: 2,
+            approved: 2,
+            generating: 2,
+            ..Default::default()
+        },
+    );
+    let archived = f.run(campaign, 1).await;
+    assert_eq!(
+        archived,
+        Run {
+            archived_at: Some(now),
+            ..first_run
+        },
+        "run 1 is archived"
+    );
+    let archived = f.of_run(campaign, 1).await;
+    for (was, is) in first.iter().zip(&archived) {
+        let mut expected = was.clone();
+        expected.archived_at = Some(now);
+        assert_eq!(*is, expected, "an archived message is as it was");
+    }
+    for country in ["DE", "FR"] {
+        let message = f.message(campaign, country).await;
+        let origin = first
+            .iter()
+            .find(|m| m.segment.key == message.segment.key)
+            .unwrap();
+        assert_eq!(
+            (message.state, message.source),
+            (MessageState::Approved, Source::Reused)
+        );
+        assert_eq!(message.reused_from.unwrap().message_id, origin.id);
+        assert_eq!(message.content, origin.content);
+        assert_eq!(message.provenance, origin.provenance);
+        assert_eq!(
+            message.segment_no, origin.segment_no,
+            "one number for one segment"
+        );
+        assert_eq!((message.created_at, message.updated_at), (now, now));
+        assert_ne!(message.id, origin.id);
+    }
+    assert_eq!(
+        f.message(campaign, "FR").await.segment.customer_count,
+        2,
+        "as the new group has"
+    );
+    for country in ["ES", ""] {
+        let message = f.message(campaign, country).await;
+        assert_eq!(
+            (message.state, message.source),
+            (MessageState::Generating, Source::Generated)
+        );
+        assert_eq!(message.content, None);
+    }
+    let leased = f.lease(100).await;
+    assert_eq!(leased.tasks.len(), 2, "only new segments are generated");
+    f.check().await;
+}
+
+/// With nothing new the run is complete inside the call.
+pub async fn a_rerun_with_nothing_new_is_complete_at_once<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE"]).await;
+    f.seconds_later(60);
+    let started = f.rerun(campaign, group).await;
+    assert_eq!(started.campaign_status, CampaignStatus::ReadyToPublish);
+    assert_eq!(
+        (started.run_status, started.completed_at),
+        (RunStatus::Completed, Some(f.now()))
+    );
+    assert_eq!(
+        f.campaign(campaign).await.status,
+        CampaignStatus::ReadyToPublish
+    );
+    let run = f.current_run(campaign).await;
+    assert_eq!(
+        (run.status, run.completed_at),
+        (RunStatus::Completed, Some(f.now()))
+    );
+    assert_eq!(f.lease(10).await.tasks, []);
+    f.publish(campaign).await;
+    f.check().await;
+}
+
+/// A rerun of a rerun of a rerun: content travels through all of them.
+pub async fn content_travels_through_many_runs<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let original = f.message(campaign, "DE").await;
+    let group = f.group(&["DE", "FR"]).await;
+    for number in 2..=6 {
+        f.seconds_later(60);
+        f.rerun(campaign, group).await;
+        f.publish(campaign).await;
+        let message = f.message(campaign, "DE").await;
+        assert_eq!(message.run_number, run_number(number));
+        assert_eq!(
+            message.reused_from.unwrap().run_number,
+            run_number(number - 1)
+        );
+        assert_eq!(message.content, original.content);
+        assert_eq!(
+            message.provenance, original.provenance,
+            "made in run 1, approved there"
+        );
+    }
+    f.check().await;
+}
+
+/// A decision on a campaign that moved meanwhile is not committed, nor is any of it.
+pub async fn a_stale_campaign_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE", "ES"]).await;
+    let start = decided(f, campaign, group).await;
+    f.rerun(campaign, group).await;
+    let before = f.snapshot(ACCOUNT).await;
+    assert_conflict(f.store.start_run(start).await, "a stale campaign");
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a stale start");
+    let leased = f.lease(100).await;
+    assert_eq!(leased.tasks.len(), 1, "nothing of it was queued");
+    f.check().await;
+}
+
+/// A decision on a group that changed meanwhile is not committed either.
+pub async fn a_stale_group_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE", "ES"]).await;
+    let start = decided(f, campaign, group).await;
+    f.import_countries(group, &["DE", "FR", "IT"]).await;
+    let before = f.snapshot(ACCOUNT).await;
+    assert_conflict(f.store.start_run(start).await, "a stale group");
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a stale start");
+    assert_eq!(f.lease(100).await.tasks, [], "nothing of it was queued");
+    let start = decided(f, campaign, group).await;
+    f.import_countries(group, &["DE", "FR", "IT"]).await;
+    f.store
+        .start_run(start)
+        .await
+        .expect("an unchanged import is no change of the group");
+    f.check().await;
+}
+
+/// Of many simultaneous reruns exactly one is.
+pub async fn one_of_many_initiates_succeeds<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "IT"]).await;
+    let groups = [f.group(&["DE", "ES"]).await, f.group(&["DE", "FR"]).await];
+    let answers = all_at_once(32, |task| {
+        let engine = f.engine.clone();
+        let request = RerunRequest {
+            campaign,
+            new_group: Some(groups[task % 2]),
+            reuse_from: ReuseFrom::CurrentRun,
+        };
+        async move { engine.reruns.initiate(&caller(), request, None).await }
+    })
+    .await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(
+        done.len(),
+        1,
+        "exactly one succeeds; the others: {refused:?}"
+    );
+    for answer in refused {
+        assert!(
+            matches!(answer, Err(Error::CampaignNotPublished(_))),
+            "{answer:?}"
+        );
+    }
+    let snapshot = f.snapshot(ACCOUNT).await;
+    assert_eq!(snapshot.campaign(campaign).runs.len(), 2);
+    let started = snapshot
+        .entries
+        .iter()
+        .filter(|e| e.action == "rerun.initiated");
+    assert_eq!(started.count(), 1);
+    f.check().await;
+}
+
+/// Of many simultaneous launches exactly one is.
+pub async fn one_of_many_launches_succeeds<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR"]).await;
+    let campaign = f.draft(group).await;
+    let answers = all_at_once(32, |_| {
+        let engine = f.engine.clone();
+        async move { engine.reruns.launch(&caller(), campaign, None).await }
+    })
+    .await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(
+        done.len(),
+        1,
+        "exactly one succeeds; the others: {refused:?}"
+    );
+    for answer in refused {
+        assert!(
+            matches!(
+                answer,
+                Err(Error::IllegalTransition(IllegalTransition::Campaign { .. }))
+            ),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(f.snapshot(ACCOUNT).await.campaign(campaign).runs.len(), 1);
+    assert_eq!(f.lease(100).await.tasks.len(), 2);
+    f.check().await;
+}
+
+/// Reruns and imports into their group at once: each run has the segments of one version of it.
+pub async fn imports_and_reruns_at_once_do_not_mix<S: Store + 'static>(f: &Fixture<S>) {
+    let first = f.group(&["DE"]).await;
+    let mut campaigns = Vec::new();
+    for _ in 0..4 {
+        campaigns.push(f.draft(first).await);
+    }
+    let answers = all_at_once(8, |task| {
+        let engine = f.engine.clone();
+        let campaign = campaigns[task / 2];
+        async move {
+            if task % 2 == 0 {
+                return engine
+                    .reruns
+                    .launch(&caller(), campaign, None)
+                    .await
+                    .map(|_| ());
+            }
+            // Every customer moves, so that a run sees all of them here or all of them there.
+            let country = format!("country {task}");
+            let rows = ["C-0", "C-1", "C-2"].map(|name| [name, country.as_str()]);
+            let rows: Vec<&[&str]> = rows.iter().map(<[&str; 2]>::as_slice).collect();
+            let (fields, rows) = crate::fixture::customer_rows(&["customer_ref", "country"], &rows);
+            engine
+                .groups
+                .import(&caller(), first, fields, rows)
+                .await
+                .map(|_| ())
+        }
+    })
+    .await;
+    for answer in answers {
+        answer.expect("launches and imports all go through");
+    }
+    for campaign in campaigns {
+        let run = f.current_run(campaign).await;
+        assert_eq!(
+            run.segments.total, 1,
+            "customers of two versions in one run"
+        );
+        assert!(
+            [1, 3].contains(&run.customer_count),
+            "{} customers",
+            run.customer_count
+        );
+    }
+    f.check().await;
+}
+
+/// A preview foretells the rerun, and writes nothing.
+pub async fn a_preview_writes_nothing<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE", "ES", "IT", ""]).await;
+    let request = RerunRequest {
+        campaign,
+        new_group: Some(group),
+        reuse_from: ReuseFrom::CurrentRun,
+    };
+    let before = f.snapshot(ACCOUNT).await;
+    let mut foretold = BTreeMap::new();
+    let mut query = PageQuery {
+        limit: Some(3),
+        cursor: None,
+    };
+    loop {
+        let preview = f
+            .engine
+            .reruns
+            .preview(&caller(), request, &query)
+            .await
+            .unwrap();
+        assert_eq!(
+            preview.segments,
+            SegmentCounts {
+                total: 4,
+                matched: 1,
+                new: 3
+            }
+        );
+        assert_eq!(preview.customer_count, 4);
+        for item in preview.items.items {
+            foretold.insert(item.segment.key, (item.segment, item.reuses));
+        }
+        match preview.items.next_cursor {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a preview");
+    assert_eq!(f.lease(10).await.tasks, []);
+    f.rerun(campaign, group).await;
+    let done = f.current(campaign).await;
+    let done = done
+        .into_iter()
+        .map(|m| (m.segment.key, (m.segment, m.reused_from)))
+        .collect();
+    assert_eq!(foretold, done, "what was foretold, and what came");
+}
+
+/// Taking a rerun back gives the previous run back byte for byte; its number stays used.
+pub async fn a_cancelled_rerun_gives_the_previous_run_back<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let before = f.snapshot(ACCOUNT).await;
+    let group = f.group(&["DE", "ES", "IT"]).await;
+    f.seconds_later(60);
+    f.rerun(campaign, group).await;
+    let leased = f.lease(1).await;
+    f.settle(&leased, |task| Ok(generated(task))).await;
+    f.seconds_later(60);
+    f.cancel(campaign).await;
+    let after = f.snapshot(ACCOUNT).await;
+    let (was, is) = (before.campaign(campaign), after.campaign(campaign));
+    assert_eq!(is.campaign.status, CampaignStatus::Published);
+    assert_eq!(is.campaign.current_run, Some(run_number(1)));
+    assert_eq!(is.campaign.last_run, Some(run_number(2)));
+    assert!(is.campaign.version > was.campaign.version);
+    assert_eq!(
+        is.run(run_number(1)),
+        was.run(run_number(1)),
+        "run 1 is as it was"
+    );
+    let first: Vec<_> = is.of_run(run_number(1)).collect();
+    assert_eq!(
+        first,
+        was.of_run(run_number(1)).collect::<Vec<_>>(),
+        "so are its messages"
+    );
+    let cancelled = is.run(run_number(2));
+    assert_eq!(cancelled.status, RunStatus::Cancelled);
+    assert_eq!(cancelled.cancel_reason.as_deref(), Some("a mistake"));
+    assert_eq!(
+        (cancelled.completed_at, cancelled.archived_at),
+        (Some(f.now()), Some(f.now()))
+    );
+    assert_eq!(
+        is.of_run(run_number(2)).count(),
+        3,
+        "the cancelled run's messages stay"
+    );
+    assert_eq!(f.current(campaign).await.len(), 2);
+    f.check().await;
+    f.seconds_later(60);
+    assert_eq!(f.rerun(campaign, group).await.run_number, run_number(3));
+    f.finish(campaign).await;
+    f.check().await;
+}
+
+/// Nothing of a cancelled run is generated any more, and what comes late is dropped.
+pub async fn late_results_of_a_cancelled_run_are_dropped<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let group = f.group(&["ES", "IT", "PT"]).await;
+    f.rerun(campaign, group).await;
+    let leased = f.lease(2).await;
+    assert_eq!(leased.tasks.len(), 2);
+    f.cancel(campaign).await;
+    let before = f.snapshot(ACCOUNT).await;
+    for attempt in [Ok(()), Err(GenerationError::new("no"))] {
+        let settled = f
+            .settle(&leased, |task| attempt.clone().map(|()| generated(task)))
+            .await;
+        assert_eq!(settled, rerun_core::generation::Settled::default());
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "late results");
+    f.seconds_later(3_600);
+    assert_eq!(
+        f.lease(100).await.tasks,
+        [],
+        "nothing of it is generated any more"
+    );
+    assert_eq!(f.engine.generation.renew(leased.lease).await.unwrap(), 0);
+    // The same segments in a new run are other messages.
+    f.rerun(campaign, group).await;
+    let settled = f.settle(&leased, |task| Ok(generated(task))).await;
+    assert_eq!(settled, rerun_core::generation::Settled::default());
+    assert_eq!(f.current_run(campaign).await.counts.generating, 3);
+    f.check().await;
+}
+
+/// Taking run 1 back leads to a draft, and the next launch to run 2.
+pub async fn a_cancelled_first_run_leads_to_a_draft<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR"]).await;
+    let campaign = f.draft(group).await;
+    f.launch(campaign).await;
+    f.cancel(campaign).await;
+    let after = f.campaign(campaign).await;
+    assert_eq!(
+        (after.status, after.current_run),
+        (CampaignStatus::Draft, None)
+    );
+    assert_eq!(after.last_run, Some(run_number(1)));
+    assert_eq!(
+        f.current(campaign).await,
+        [],
+        "a draft has no current messages"
+    );
+    assert_eq!(f.context(campaign).await.current_run, None);
+    f.check().await;
+    assert_eq!(f.launch(campaign).await.run_number, run_number(2));
+    f.finish(campaign).await;
+    f.check().await;
+}
+
+/// A run can be taken back from every state before it is published; its error stays.
+pub async fn a_run_is_cancelled_from_every_state<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let group = f.group(&["DE", "ES"]).await;
+    for stage in 0..4 {
+        f.rerun(campaign, group).await;
+        match stage {
+            0 => {}
+            1 => f.fail_generation("out of paper").await,
+            2 => f.generate().await,
+            _ => {
+                f.generate().await;
+                f.approve(campaign).await;
+            }
+        }
+        f.cancel(campaign).await;
+        assert_eq!(f.campaign(campaign).await.status, CampaignStatus::Published);
+        let run = f.run(campaign, stage + 2).await;
+        assert_eq!(run.status, RunStatus::Cancelled);
+        assert_eq!(
+            run.error.is_some(),
+            stage == 1,
+            "the error of a run that had failed"
+        );
+        f.check().await;
+    }
+    let refused = f.engine.reruns.cancel(&caller(), campaign, None).await;
+    assert!(
+        matches!(refused, Err(Error::IllegalTransition(_))),
+        "published: {refused:?}"
+    );
+}
+
+/// A cancellation that was decided before somebody else's change is not committed.
+pub async fn a_stale_cancellation_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let group = f.group(&["DE"]).await;
+    f.rerun(campaign, group).await;
+    let stale = cancel_of(
+        f.context(campaign).await,
+        draft(f, AuditAction::RerunCancelled),
+    );
+    f.publish(campaign).await;
+    let before = f.snapshot(ACCOUNT).await;
+    assert_conflict(f.store.cancel_run(stale).await, "a stale cancellation");
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a stale cancellation");
+    f.check().await;
+}
+
+/// Results that are stored between a cancellation's decision and its commit are not uncounted.
+pub async fn a_cancellation_keeps_what_was_settled_meanwhile<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let group = f.group(&["ES", "IT", "PT"]).await;
+    f.rerun(campaign, group).await;
+    let cancel = cancel_of(
+        f.context(campaign).await,
+        draft(f, AuditAction::RerunCancelled),
+    );
+    let leased = f.lease(2).await;
+    f.settle(&leased, |task| Ok(generated(task))).await;
+    f.store
+        .cancel_run(cancel)
+        .await
+        .expect("the campaign's version is still the same");
+    let run = f.run(campaign, 2).await;
+    assert_eq!(
+        (run.counts.pending, run.counts.generating),
+        (2, 1),
+        "as its messages are"
+    );
+    f.check().await;
+}
+
+/// Publishing and taking back at once: one of them wins.
+pub async fn publish_and_cancel_exclude_each_other<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE"]).await;
+    for _ in 0..4 {
+        f.rerun(campaign, group).await;
+        let answers = all_at_once(8, |task| {
+            let engine = f.engine.clone();
+            async move {
+                if task % 2 == 0 {
+                    engine
+                        .reviews
+                        .publish(&caller(), campaign, None)
+                        .await
+                        .map(|_| "published")
+                } else {
+                    engine
+                        .reruns
+                        .cancel(&caller(), campaign, None)
+                        .await
+                        .map(|_| "cancelled")
+                }
+            }
+        })
+        .await;
+        let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(done.len(), 1, "one wins: {done:?}, {refused:?}");
+        for answer in refused {
+            assert!(
+                matches!(answer, Err(Error::IllegalTransition(_))),
+                "{answer:?}"
+            );
+        }
+        assert_eq!(f.campaign(campaign).await.status, CampaignStatus::Published);
+        f.check().await;
+    }
+}
+
+/// Workers and a cancellation at once: whatever was stored in time is counted.
+pub async fn workers_and_a_cancellation_at_once<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let names: Vec<String> = (0..40).map(|n| format!("country {n}")).collect();
+    let countries: Vec<&str> = names.iter().map(String::as_str).collect();
+    let group = f.group(&countries).await;
+    f.rerun(campaign, group).await;
+    let answers = all_at_once(6, |task| {
+        let engine = f.engine.clone();
+        async move {
+            if task == 0 {
+                engine
+                    .reruns
+                    .cancel(&caller(), campaign, None)
+                    .await
+                    .expect("a cancellation");
+                return;
+            }
+            for _ in 0..8 {
+                let leased = engine.generation.lease(3).await.expect("a lease");
+                let judged = |task| engine.generation.judge(task, Ok(generated(task)));
+                let results = leased.tasks.iter().map(judged).collect();
+                engine
+                    .generation
+                    .settle(leased.lease, results)
+                    .await
+                    .expect("a settlement");
+            }
+        }
+    })
+    .await;
+    assert_eq!(answers.len(), 6);
+    assert_eq!(f.run(campaign, 2).await.status, RunStatus::Cancelled);
+    f.seconds_later(3_600);
+    assert_eq!(f.lease(100).await.tasks, []);
+    f.check().await;
+}
+
+/// The current run cannot be archived, a past one is already, an unknown one is not there.
+pub async fn archiving_again_changes_nothing<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let group = f.group(&["DE", "ES"]).await;
+    f.rerun(campaign, group).await;
+    f.cancel(campaign).await;
+    f.rerun(campaign, group).await;
+    let before = f.snapshot(ACCOUNT).await;
+    let archive = async |run: i64| {
+        let audit = draft(f, AuditAction::RerunArchived).about(campaign, Some(run_number(run)));
+        f.store
+            .archive_run(ACCOUNT, campaign, run_number(run), audit)
+            .await
+    };
+    assert_eq!(archive(1).await.unwrap(), Some(0));
+    assert_eq!(archive(2).await.unwrap(), Some(0), "a cancelled run");
+    assert_eq!(archive(4).await.unwrap(), None, "a run that has not been");
+    assert_conflict(archive(3).await, "the current run");
+    let current = f
+        .engine
+        .reruns
+        .archive(&caller(), campaign, Some(run_number(3)))
+        .await;
+    assert!(
+        matches!(current, Err(Error::CurrentRunArchive(_))),
+        "{current:?}"
+    );
+    before.assert_same(&f.snapshot(ACCOUNT).await, "archiving");
+}
+
+/// The context names exactly the group that was asked for.
+pub async fn the_context_has_the_wanted_group<S: Store + 'static>(f: &Fixture<S>) {
+    let own = f.group(&["DE"]).await;
+    let other = f.empty_group("Other").await;
+    let campaign = f.draft(own).await;
+    let wanted = async |wanted: WantedGroup| {
+        let context = f
+            .store
+            .campaign_context(ACCOUNT, campaign, wanted)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(context.campaign, f.campaign(campaign).await);
+        context.group.map(|group| (group.id, group.customer_count))
+    };
+    assert_eq!(wanted(WantedGroup::None).await, None);
+    assert_eq!(wanted(WantedGroup::OfCampaign).await, Some((own, 1)));
+    assert_eq!(wanted(WantedGroup::Named(other)).await, Some((other, 0)));
+    let unknown = CustomerGroupId::new(f.ids.next());
+    assert_eq!(wanted(WantedGroup::Named(unknown)).await, None);
+    let unknown = CampaignId::new(f.ids.next());
+    let none = f
+        .store
+        .campaign_context(ACCOUNT, unknown, WantedGroup::None)
+        .await
+        .unwrap();
+    assert_eq!(none, None);
+}
+
+/// More segments than a statement takes at once, through the whole life of two runs.
+pub async fn many_segments_go_through_a_whole_life<S: Store + 'static>(f: &Fixture<S>) {
+    let names: Vec<String> = (0..5_000).map(|n| format!("country {n}")).collect();
+    let countries: Vec<&str> = names.iter().map(String::as_str).collect();
+    let group = f.group(&countries[..4_500]).await;
+    let campaign = f.draft(group).await;
+    f.launch(campaign).await;
+    f.generate().await;
+    let ids: Vec<_> = f
+        .current(campaign)
+        .await
+        .iter()
+        .map(|m| Some(m.id))
+        .collect();
+    let (some, rest) = ids.split_at(3_000);
+    for part in [some, rest] {
+        let named = rerun_core::usecases::ReviewedMessages::Named(part.to_vec());
+        let approve = rerun_core::usecases::Decision::Approve;
+        let done = f
+            .engine
+            .reviews
+            .review(&caller(), campaign, &approve, &named)
+            .await
+            .unwrap();
+        assert_eq!(usize::try_from(done.messages), Ok(part.len()));
+    }
+    f.publish(campaign).await;
+    let group = f.group(&countries[500..]).await;
+    let started = f.rerun(campaign, group).await;
+    assert_eq!(
+        started.segments,
+        SegmentCounts {
+            total: 4_500,
+            matched: 4_000,
+            new: 500
+        }
+    );
+    let named: Vec<_> = f
+        .current(campaign)
+        .await
+        .iter()
+        .map(|m| Some(m.id))
+        .collect();
+    f.generate().await;
+    let again = f
+        .engine
+        .reviews
+        .regenerate(&caller(), campaign, &named)
+        .await
+        .unwrap();
+    assert_eq!(again.messages, 4_500);
+    let leased = f.lease(4_500).await;
+    assert_eq!(leased.tasks.len(), 4_500, "as many as were asked for");
+    let settled = f.settle(&leased, |task| Ok(generated(task))).await;
+    assert_eq!(settled.generated, 4_500);
+    f.finish(campaign).await;
+    let page = PageRequest {
+        limit: rerun_core::page::Limit::default(),
+        after: None,
+    };
+    let diff = f
+        .store
+        .diff(ACCOUNT, campaign, run_number(1), run_number(2), page)
+        .await;
+    let counts = diff.unwrap().unwrap().counts;
+    assert_eq!(
+        (counts.added, counts.removed, counts.kept_changed),
+        (500, 500, 4_000)
+    );
+    f.check().await;
+}

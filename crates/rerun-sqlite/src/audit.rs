@@ -1,0 +1,131 @@
+use async_trait::async_trait;
+use diesel::sql_types::{BigInt, Text};
+use diesel::{QueryableByName, RunQueryDsl};
+use rerun_core::audit::{AuditEntry, ChainHead};
+use rerun_core::error::StoreError;
+use rerun_core::ids::AccountId;
+use rerun_core::page::{AuditKey, Page, PageRequest};
+use rerun_core::ports::{AuditFilter, AuditStore};
+use rerun_diesel::audit_columns;
+use rerun_diesel::row::AuditRow;
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::Id;
+use uuid::Uuid;
+
+use crate::SqliteStore;
+use crate::write::{Value, chain_head};
+
+const SELECT: &str = concat!("SELECT ", audit_columns!(), " FROM audit_entries a ");
+
+#[derive(QueryableByName)]
+struct AccountRow {
+    #[diesel(sql_type = Id)]
+    account_id: Uuid,
+}
+
+#[async_trait]
+impl AuditStore for SqliteStore {
+    async fn list_audit(
+        &self,
+        account: AccountId,
+        filter: AuditFilter,
+        page: PageRequest<AuditKey>,
+    ) -> Result<Option<Page<AuditEntry, AuditKey>>, StoreError> {
+        self.read(move |conn| {
+            if let Some(campaign) = filter.campaign_id {
+                let found = sql("SELECT 1 AS value FROM campaigns \
+                                 WHERE account_id = ? AND id = ?")
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .load::<Value>(conn)?;
+                if found.is_empty() {
+                    return Ok(None);
+                }
+            }
+            let text = format!(
+                "{SELECT} WHERE a.account_id = ? {} {} AND a.seq < ? ORDER BY a.seq DESC LIMIT ?",
+                if filter.campaign_id.is_some() {
+                    "AND a.campaign_id = ?"
+                } else {
+                    ""
+                },
+                if filter.action.is_some() {
+                    "AND a.action = ?"
+                } else {
+                    ""
+                },
+            );
+            let mut query = sql(&text).bind::<Id, _>(account.as_uuid());
+            if let Some(campaign) = filter.campaign_id {
+                query = query.bind::<Id, _>(campaign.as_uuid());
+            }
+            if let Some(action) = filter.action {
+                query = query.bind::<Text, _>(action.as_str());
+            }
+            let entries = query
+                .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| after.0))
+                .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                .load::<AuditRow>(conn)?
+                .into_iter()
+                .map(AuditEntry::try_from)
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(Some(Page::from_surplus(entries, page.limit, |entry| {
+                AuditKey(entry.seq)
+            })))
+        })
+        .await
+    }
+
+    async fn audit_chain(
+        &self,
+        account: AccountId,
+        after: i64,
+        limit: u16,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        self.readers
+            .run(move |conn| {
+                let text =
+                    format!("{SELECT} WHERE a.account_id = ? AND a.seq > ? ORDER BY a.seq LIMIT ?");
+                let rows = sql(&text)
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<BigInt, _>(after)
+                    .bind::<BigInt, _>(i64::from(limit))
+                    .load::<AuditRow>(conn)?;
+                Ok(rows
+                    .into_iter()
+                    .map(AuditEntry::try_from)
+                    .collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    async fn audit_head(&self, account: AccountId) -> Result<ChainHead, StoreError> {
+        self.readers
+            .run(move |conn| chain_head(conn, account))
+            .await
+    }
+
+    async fn audit_accounts(&self) -> Result<Vec<AccountId>, StoreError> {
+        self.readers
+            .run(|conn| {
+                // One step in the index for each account, where DISTINCT would take one for each
+                // entry.
+                let rows = sql("WITH RECURSIVE writers (account_id) AS ( \
+                       SELECT min(account_id) FROM audit_entries \
+                       UNION ALL \
+                       SELECT (SELECT min(a.account_id) FROM audit_entries AS a \
+                               WHERE a.account_id > writers.account_id) \
+                       FROM writers WHERE writers.account_id IS NOT NULL) \
+                     SELECT account_id FROM audit_heads \
+                     UNION \
+                     SELECT account_id FROM writers WHERE account_id IS NOT NULL \
+                     ORDER BY account_id")
+                .load::<AccountRow>(conn)?;
+                Ok(rows
+                    .into_iter()
+                    .map(|row| AccountId::new(row.account_id))
+                    .collect())
+            })
+            .await
+    }
+}

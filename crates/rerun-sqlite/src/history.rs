@@ -1,0 +1,410 @@
+use async_trait::async_trait;
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use rerun_core::error::StoreError;
+use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
+use rerun_core::message::Message;
+use rerun_core::page::{MessageKey, Page, PageRequest};
+use rerun_core::ports::{
+    Diff, DiffChange, DiffCounts, DiffItem, History, HistoryStore, MessageList, MessageSelection,
+};
+use rerun_core::run::Run;
+use rerun_core::segment::{Attributes, Segment};
+use rerun_diesel::error::Failure;
+use rerun_diesel::row::{MessageRow, RunRow, segment_key};
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::Id;
+use rerun_diesel::{message_columns, run_columns};
+use uuid::Uuid;
+
+use crate::SqliteStore;
+use crate::campaigns::find;
+use crate::write::Value;
+
+/// Where a message's parts are. CROSS JOIN keeps the messages in front, which are read in the
+/// order of their index.
+macro_rules! message_tables {
+    () => {
+        " FROM messages m \
+          CROSS JOIN runs r ON r.account_id = m.account_id AND r.campaign_id = m.campaign_id \
+            AND r.number = m.run_number \
+          CROSS JOIN segments s ON s.account_id = m.account_id \
+            AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
+          LEFT JOIN contents t ON t.account_id = m.account_id AND t.id = m.content_id "
+    };
+}
+
+/// Messages of one campaign, as lists read them.
+struct Messages {
+    account: AccountId,
+    campaign: CampaignId,
+}
+
+impl Messages {
+    /// Up to `limit` messages of a run, after a segment.
+    fn of_run(
+        &self,
+        conn: &mut SqliteConnection,
+        run: RunNumber,
+        after: i32,
+        limit: i64,
+    ) -> Result<Vec<Message>, Failure> {
+        let rows = sql(concat!(
+            "SELECT ",
+            message_columns!(),
+            message_tables!(),
+            "WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
+               AND m.segment_no > ? ORDER BY m.segment_no LIMIT ?"
+        ))
+        .bind::<Id, _>(self.account.as_uuid())
+        .bind::<Id, _>(self.campaign.as_uuid())
+        .bind::<Integer, _>(run.get())
+        .bind::<Integer, _>(after)
+        .bind::<BigInt, _>(limit)
+        .load::<MessageRow>(conn)?;
+        Ok(rows
+            .into_iter()
+            .map(Message::try_from)
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Up to `limit` messages of the runs before one, newest run first.
+    fn before_run(
+        &self,
+        conn: &mut SqliteConnection,
+        run: i64,
+        limit: i64,
+    ) -> Result<Vec<Message>, Failure> {
+        let rows = sql(concat!(
+            "SELECT ",
+            message_columns!(),
+            message_tables!(),
+            "WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number < ? \
+             ORDER BY m.run_number DESC, m.segment_no LIMIT ?"
+        ))
+        .bind::<Id, _>(self.account.as_uuid())
+        .bind::<Id, _>(self.campaign.as_uuid())
+        .bind::<BigInt, _>(run)
+        .bind::<BigInt, _>(limit)
+        .load::<MessageRow>(conn)?;
+        Ok(rows
+            .into_iter()
+            .map(Message::try_from)
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Up to `limit` messages of every run, newest run first.
+    fn of_every_run(
+        &self,
+        conn: &mut SqliteConnection,
+        after: Option<MessageKey>,
+        limit: i64,
+    ) -> Result<Vec<Message>, Failure> {
+        let Some(after) = after else {
+            return self.before_run(conn, i64::MAX, limit);
+        };
+        let mut messages = self.of_run(conn, after.run_number, after.segment_no, limit)?;
+        let missing = limit.saturating_sub(i64::try_from(messages.len()).unwrap_or(limit));
+        if missing > 0 {
+            messages.extend(self.before_run(conn, after.run_number.get().into(), missing)?);
+        }
+        Ok(messages)
+    }
+}
+
+fn run_exists(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+    campaign: CampaignId,
+    run: RunNumber,
+) -> Result<bool, Failure> {
+    let found = sql("SELECT 1 AS value FROM runs \
+                     WHERE account_id = ? AND campaign_id = ? AND number = ?")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(campaign.as_uuid())
+    .bind::<Integer, _>(run.get())
+    .load::<Value>(conn)?;
+    Ok(!found.is_empty())
+}
+
+#[derive(QueryableByName)]
+struct DiffCountRow {
+    #[diesel(sql_type = BigInt)]
+    kept: i64,
+    #[diesel(sql_type = BigInt)]
+    same: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    earlier: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    later: Option<i64>,
+}
+
+#[derive(QueryableByName)]
+struct DiffRow {
+    #[diesel(sql_type = Integer)]
+    segment_no: i32,
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    attributes: String,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+    #[diesel(sql_type = Nullable<Id>)]
+    from_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Id>)]
+    to_id: Option<Uuid>,
+    #[diesel(sql_type = BigInt)]
+    same: i64,
+}
+
+impl TryFrom<DiffRow> for DiffItem {
+    type Error = StoreError;
+
+    fn try_from(row: DiffRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            segment_no: row.segment_no,
+            segment: Segment {
+                key: segment_key(&row.key)?,
+                attributes: Attributes::from_stored(row.attributes),
+                customer_count: row.customer_count,
+            },
+            change: match (row.from_id, row.to_id) {
+                (None, _) => DiffChange::Added,
+                (_, None) => DiffChange::Removed,
+                (Some(_), Some(_)) if row.same == 1 => DiffChange::KeptSame,
+                (Some(_), Some(_)) => DiffChange::KeptChanged,
+            },
+            from: row.from_id.map(MessageId::new),
+            to: row.to_id.map(MessageId::new),
+        })
+    }
+}
+
+/// Two runs of a campaign.
+struct Compared {
+    account: AccountId,
+    campaign: CampaignId,
+    from: RunNumber,
+    to: RunNumber,
+}
+
+impl Compared {
+    /// The numbers of the whole comparison; `None` when one of the runs is not there.
+    fn counts(&self, conn: &mut SqliteConnection) -> Result<Option<DiffCounts>, Failure> {
+        let total = "(SELECT segments_total FROM runs \
+                      WHERE account_id = ? AND campaign_id = ? AND number = ?)";
+        let text = format!(
+            "SELECT count(*) AS kept, ifnull(sum(a.content_id IS b.content_id), 0) AS same, \
+               {total} AS earlier, {total} AS later \
+             FROM messages a CROSS JOIN messages b ON b.account_id = a.account_id \
+               AND b.campaign_id = a.campaign_id AND b.run_number = ? \
+               AND b.segment_no = a.segment_no \
+             WHERE a.account_id = ? AND a.campaign_id = ? AND a.run_number = ?"
+        );
+        let mut query = sql(&text);
+        for run in [self.from, self.to] {
+            query = query
+                .bind::<Id, _>(self.account.as_uuid())
+                .bind::<Id, _>(self.campaign.as_uuid())
+                .bind::<Integer, _>(run.get());
+        }
+        let row = query
+            .bind::<Integer, _>(self.to.get())
+            .bind::<Id, _>(self.account.as_uuid())
+            .bind::<Id, _>(self.campaign.as_uuid())
+            .bind::<Integer, _>(self.from.get())
+            .get_result::<DiffCountRow>(conn)?;
+        let (Some(earlier), Some(later)) = (row.earlier, row.later) else {
+            return Ok(None);
+        };
+        Ok(Some(DiffCounts {
+            added: later - row.kept,
+            removed: earlier - row.kept,
+            kept_same: row.same,
+            kept_changed: row.kept - row.same,
+        }))
+    }
+
+    fn items(
+        &self,
+        conn: &mut SqliteConnection,
+        after: i32,
+        limit: i64,
+    ) -> Result<Vec<DiffItem>, Failure> {
+        // The page's segments come from the two runs' indexes, merged; the rest is looked up.
+        let of_run = "SELECT segment_no AS no FROM messages WHERE account_id = ? \
+                      AND campaign_id = ? AND run_number = ? AND segment_no > ?";
+        let text = format!(
+            "SELECT s.no AS segment_no, s.key AS key, s.attributes AS attributes, \
+               coalesce(b.customer_count, a.customer_count) AS customer_count, \
+               a.id AS from_id, b.id AS to_id, a.content_id IS b.content_id AS same \
+             FROM ({of_run} UNION {of_run} ORDER BY no LIMIT ?) AS page \
+             CROSS JOIN segments s ON s.account_id = ? AND s.campaign_id = ? AND s.no = page.no \
+             LEFT JOIN messages a ON a.account_id = s.account_id \
+               AND a.campaign_id = s.campaign_id AND a.run_number = ? AND a.segment_no = s.no \
+             LEFT JOIN messages b ON b.account_id = s.account_id \
+               AND b.campaign_id = s.campaign_id AND b.run_number = ? AND b.segment_no = s.no \
+             ORDER BY page.no"
+        );
+        let mut query = sql(&text);
+        for run in [self.from, self.to] {
+            query = query
+                .bind::<Id, _>(self.account.as_uuid())
+                .bind::<Id, _>(self.campaign.as_uuid())
+                .bind::<Integer, _>(run.get())
+                .bind::<Integer, _>(after);
+        }
+        let rows = query
+            .bind::<BigInt, _>(limit)
+            .bind::<Id, _>(self.account.as_uuid())
+            .bind::<Id, _>(self.campaign.as_uuid())
+            .bind::<Integer, _>(self.from.get())
+            .bind::<Integer, _>(self.to.get())
+            .load::<DiffRow>(conn)?;
+        Ok(rows
+            .into_iter()
+            .map(DiffItem::try_from)
+            .collect::<Result<_, _>>()?)
+    }
+}
+
+#[async_trait]
+impl HistoryStore for SqliteStore {
+    async fn history(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        page: PageRequest<RunNumber>,
+    ) -> Result<Option<History>, StoreError> {
+        self.read(move |conn| {
+            let Some(found) = find(conn, account, campaign)? else {
+                return Ok(None);
+            };
+            let runs = sql(concat!(
+                "SELECT ",
+                run_columns!(),
+                " FROM runs r WHERE r.account_id = ? AND r.campaign_id = ? AND r.number < ? \
+                 ORDER BY r.number DESC LIMIT ?"
+            ))
+            .bind::<Id, _>(account.as_uuid())
+            .bind::<Id, _>(campaign.as_uuid())
+            .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| after.get().into()))
+            .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+            .load::<RunRow>(conn)?
+            .into_iter()
+            .map(Run::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
+            Ok(Some(History {
+                campaign: found,
+                runs: Page::from_surplus(runs, page.limit, |run| run.number),
+            }))
+        })
+        .await
+    }
+
+    async fn messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        page: PageRequest<MessageKey>,
+    ) -> Result<Option<MessageList>, StoreError> {
+        self.read(move |conn| {
+            let Some(found) = find(conn, account, campaign)? else {
+                return Ok(None);
+            };
+            let list = Messages { account, campaign };
+            let limit = i64::from(page.limit.get()) + 1;
+            let segment = page.after.map_or(0, |after| after.segment_no);
+            let mut exists = true;
+            let messages = match selection {
+                MessageSelection::EveryRun => list.of_every_run(conn, page.after, limit)?,
+                MessageSelection::Run(run) => {
+                    let messages = list.of_run(conn, run, segment, limit)?;
+                    exists = !messages.is_empty() || run_exists(conn, account, campaign, run)?;
+                    messages
+                }
+                MessageSelection::CurrentRun => {
+                    // A list goes on with the run that it began with, whatever is current now.
+                    let begun = page.after.map(|after| after.run_number);
+                    match begun.or(found.current_run) {
+                        Some(run) => list.of_run(conn, run, segment, limit)?,
+                        None => Vec::new(),
+                    }
+                }
+            };
+            Ok(Some(MessageList {
+                campaign: found,
+                run_exists: exists,
+                messages: Page::from_surplus(messages, page.limit, |message| MessageKey {
+                    run_number: message.run_number,
+                    segment_no: message.segment_no,
+                }),
+            }))
+        })
+        .await
+    }
+
+    async fn find_message(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        message: MessageId,
+    ) -> Result<Option<Message>, StoreError> {
+        self.readers
+            .run(move |conn| {
+                let row = sql(concat!(
+                    "SELECT ",
+                    message_columns!(),
+                    message_tables!(),
+                    "WHERE m.account_id = ? AND m.id = ? AND m.campaign_id = ?"
+                ))
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(message.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .load::<MessageRow>(conn)?
+                .pop();
+                Ok(row.map(Message::try_from).transpose()?)
+            })
+            .await
+    }
+
+    async fn diff(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        from: RunNumber,
+        to: RunNumber,
+        page: PageRequest<i32>,
+    ) -> Result<Option<Diff>, StoreError> {
+        self.read(move |conn| {
+            if find(conn, account, campaign)?.is_none() {
+                return Ok(None);
+            }
+            let runs = Compared {
+                account,
+                campaign,
+                from,
+                to,
+            };
+            let Some(counts) = runs.counts(conn)? else {
+                return Ok(Some(Diff {
+                    runs_exist: false,
+                    counts: DiffCounts::default(),
+                    items: Page {
+                        items: Vec::new(),
+                        next: None,
+                    },
+                }));
+            };
+            let limit = i64::from(page.limit.get()) + 1;
+            let items = runs.items(conn, page.after.unwrap_or(0), limit)?;
+            Ok(Some(Diff {
+                runs_exist: true,
+                counts,
+                items: Page::from_surplus(items, page.limit, |item| item.segment_no),
+            }))
+        })
+        .await
+    }
+}

@@ -1,0 +1,690 @@
+use async_trait::async_trait;
+use diesel::connection::DefaultLoadingMode;
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use rerun_core::audit::AuditDraft;
+use rerun_core::campaign::Campaign;
+use rerun_core::error::StoreError;
+use rerun_core::group::CustomerGroup;
+use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::message::{ReviewStatus, Source};
+use rerun_core::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
+use rerun_core::ports::{
+    CampaignContext, CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun,
+    WantedGroup,
+};
+use rerun_core::run::Run;
+use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_diesel::error::Failure;
+use rerun_diesel::row::{CampaignRow, GroupRow, RunRow, run_number, segment_key};
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::{Id, Time};
+use rerun_diesel::{campaign_columns, group_columns, run_columns};
+use uuid::Uuid;
+
+use crate::SqliteStore;
+use crate::write::{
+    CampaignMove, Value, append_audit, insert_run, keep_response, move_campaign, packed, rows,
+    unmoved,
+};
+
+/// A way of splitting a group.
+struct Splitting<'a> {
+    account: AccountId,
+    group: CustomerGroupId,
+    segment_by: &'a SegmentBy,
+}
+
+#[derive(QueryableByName)]
+struct ValuesRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    v0: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    v1: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    v2: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    v3: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    v4: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    v5: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    v6: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    v7: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    customers: i64,
+}
+
+impl ValuesRow {
+    fn segment(&self, names: &[&str]) -> Segment {
+        let values = [
+            &self.v0, &self.v1, &self.v2, &self.v3, &self.v4, &self.v5, &self.v6, &self.v7,
+        ];
+        let pairs: Vec<(&str, Option<&str>)> = names
+            .iter()
+            .zip(values)
+            .map(|(name, value)| (*name, value.as_deref()))
+            .collect();
+        Segment::new(&pairs, self.customers)
+    }
+}
+
+#[derive(QueryableByName)]
+struct SegmentationRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct SegmentRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    attributes: String,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+}
+
+impl TryFrom<SegmentRow> for Segment {
+    type Error = StoreError;
+
+    fn try_from(row: SegmentRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: segment_key(&row.key)?,
+            attributes: Attributes::from_stored(row.attributes),
+            customer_count: row.customer_count,
+        })
+    }
+}
+
+impl Splitting<'_> {
+    /// The group's version.
+    fn version(&self, conn: &mut SqliteConnection) -> Result<Option<i64>, Failure> {
+        let row =
+            sql("SELECT version AS value FROM customer_groups WHERE account_id = ? AND id = ?")
+                .bind::<Id, _>(self.account.as_uuid())
+                .bind::<Id, _>(self.group.as_uuid())
+                .load::<Value>(conn)?
+                .pop();
+        Ok(row.map(|row| row.value))
+    }
+
+    /// The counts kept for a version of the group.
+    fn kept(&self, conn: &mut SqliteConnection, version: i64) -> Result<Option<Uuid>, Failure> {
+        let row = sql("SELECT id FROM segmentations \
+                       WHERE account_id = ? AND group_id = ? AND fields = ? AND group_version = ?")
+        .bind::<Id, _>(self.account.as_uuid())
+        .bind::<Id, _>(self.group.as_uuid())
+        .bind::<Text, _>(self.segment_by.canonical())
+        .bind::<BigInt, _>(version)
+        .load::<SegmentationRow>(conn)?
+        .pop();
+        Ok(row.map(|row| row.id))
+    }
+
+    /// Counts the group's segments, up to `limit` of them; `take` gets each, in no order.
+    fn count(
+        &self,
+        conn: &mut SqliteConnection,
+        limit: i64,
+        mut take: impl FnMut(Segment),
+    ) -> Result<(), Failure> {
+        let names = self.segment_by.sorted();
+        let column = |place: usize| {
+            if place < names.len() {
+                format!("json_extract(profile, ?) AS v{place}")
+            } else {
+                format!("NULL AS v{place}")
+            }
+        };
+        let columns: Vec<String> = (0..SegmentBy::MAX_FIELDS).map(column).collect();
+        let places: Vec<String> = (1..=names.len()).map(|place| place.to_string()).collect();
+        let text = format!(
+            "SELECT {}, count(*) AS customers FROM customers \
+             WHERE account_id = ? AND group_id = ? GROUP BY {} LIMIT ?",
+            columns.join(", "),
+            places.join(", "),
+        );
+        let mut query = sql(&text);
+        for name in &names {
+            query = query.bind::<Text, _>(path(name));
+        }
+        let rows = query
+            .bind::<Id, _>(self.account.as_uuid())
+            .bind::<Id, _>(self.group.as_uuid())
+            .bind::<BigInt, _>(limit)
+            .load_iter::<ValuesRow, DefaultLoadingMode>(conn)?;
+        for row in rows {
+            take(row?.segment(&names));
+        }
+        Ok(())
+    }
+
+    /// Keeps counts of a version of the group, unless it has moved on.
+    fn keep(
+        &self,
+        conn: &mut SqliteConnection,
+        version: i64,
+        segments: &[Segment],
+    ) -> Result<(), Failure> {
+        if self.version(conn)? != Some(version) {
+            return Err(StoreError::Conflict.into());
+        }
+        if self.kept(conn, version)?.is_some() {
+            return Ok(());
+        }
+        let id = sql(
+            "INSERT INTO segmentations (account_id, group_id, fields, group_version) \
+             VALUES (?, ?, ?, ?) RETURNING id",
+        )
+        .bind::<Id, _>(self.account.as_uuid())
+        .bind::<Id, _>(self.group.as_uuid())
+        .bind::<Text, _>(self.segment_by.canonical())
+        .bind::<BigInt, _>(version)
+        .get_result::<SegmentationRow>(conn)?
+        .id;
+        for segment in segments {
+            sql("INSERT INTO group_segments \
+                   (account_id, segmentation_id, key, attributes, customer_count) \
+                 VALUES (?, ?, ?, ?, ?)")
+            .bind::<Id, _>(self.account.as_uuid())
+            .bind::<Id, _>(id)
+            .bind::<Binary, _>(segment.key.as_bytes().as_slice())
+            .bind::<Text, _>(segment.attributes.as_json())
+            .bind::<BigInt, _>(segment.customer_count)
+            .execute(conn)?;
+        }
+        Ok(())
+    }
+}
+
+/// The JSON path of a profile field. SQLite takes the quoted name as a JSON string, escapes and
+/// all, so that no character of a name means anything in the path.
+fn path(field: &str) -> String {
+    format!("$.{}", serde_json::Value::from(field))
+}
+
+#[derive(QueryableByName)]
+struct CandidateRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+    #[diesel(sql_type = Nullable<Id>)]
+    message_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    run_number: Option<i32>,
+}
+
+impl TryFrom<CandidateRow> for SegmentCandidate {
+    type Error = StoreError;
+
+    fn try_from(row: CandidateRow) -> Result<Self, StoreError> {
+        let reusable = match (row.message_id, row.run_number) {
+            (Some(id), Some(number)) => Some(ReuseCandidate {
+                message_id: MessageId::new(id),
+                run_number: run_number("messages", number)?,
+                status: ReviewStatus::Published,
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            key: segment_key(&row.key)?,
+            customer_count: row.customer_count,
+            reusable,
+        })
+    }
+}
+
+/// The kept segments, each with the newest published message for its key in the runs that may
+/// be reused from.
+fn kept_candidates(
+    conn: &mut SqliteConnection,
+    query: &CandidateQuery,
+    segmentation: Uuid,
+) -> Result<Vec<SegmentCandidate>, Failure> {
+    let limit = i64::from(query.limit) + 1;
+    let account = query.account_id.as_uuid();
+    let Some((campaign, current, reuse_from)) = query.reuse else {
+        let rows = sql(
+            "SELECT key, customer_count, NULL AS message_id, NULL AS run_number \
+             FROM group_segments WHERE account_id = ? AND segmentation_id = ? \
+             ORDER BY key LIMIT ?",
+        )
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(segmentation)
+        .bind::<BigInt, _>(limit)
+        .load::<CandidateRow>(conn)?;
+        return Ok(rows
+            .into_iter()
+            .map(SegmentCandidate::try_from)
+            .collect::<Result<_, _>>()?);
+    };
+    let message = match reuse_from {
+        ReuseFrom::CurrentRun => "m.run_number = ? AND m.segment_no = s.no",
+        // From the newest run that published anything back to the first that has the segment:
+        // nearly always the very first one asked. A segment that the campaign never had asks
+        // none.
+        ReuseFrom::AnyRun => {
+            "m.id = CASE WHEN s.no IS NOT NULL THEN ( \
+                SELECT o.id FROM runs r CROSS JOIN messages o ON o.account_id = r.account_id \
+                  AND o.campaign_id = r.campaign_id AND o.run_number = r.number \
+                WHERE r.account_id = s.account_id AND r.campaign_id = s.campaign_id \
+                  AND r.published > 0 AND o.segment_no = s.no \
+                  AND o.review_status = 'Published' \
+                ORDER BY r.number DESC LIMIT 1) END"
+        }
+    };
+    let text = format!(
+        "SELECT g.key AS key, g.customer_count AS customer_count, m.id AS message_id, \
+           m.run_number AS run_number \
+         FROM group_segments g \
+         LEFT JOIN segments s ON s.account_id = g.account_id AND s.campaign_id = ? \
+           AND s.key = g.key \
+         LEFT JOIN messages m ON m.account_id = s.account_id AND m.campaign_id = s.campaign_id \
+           AND m.review_status = 'Published' AND {message} \
+         WHERE g.account_id = ? AND g.segmentation_id = ? ORDER BY g.key LIMIT ?"
+    );
+    let mut select = sql(&text).bind::<Id, _>(campaign.as_uuid());
+    if reuse_from == ReuseFrom::CurrentRun {
+        select = select.bind::<Integer, _>(current.get());
+    }
+    let rows = select
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(segmentation)
+        .bind::<BigInt, _>(limit)
+        .load::<CandidateRow>(conn)?;
+    Ok(rows
+        .into_iter()
+        .map(SegmentCandidate::try_from)
+        .collect::<Result<_, _>>()?)
+}
+
+/// What a look for a group's segments found.
+enum Found {
+    Kept(SegmentCandidates),
+    Counted {
+        version: i64,
+        segments: Vec<Segment>,
+    },
+}
+
+fn look(conn: &mut SqliteConnection, query: &CandidateQuery) -> Result<Found, Failure> {
+    let splitting = query.splitting();
+    // The group was there when the query was made: it cannot have gone, but moved.
+    let version = splitting.version(conn)?.ok_or(StoreError::Conflict)?;
+    if let Some(id) = splitting.kept(conn, version)? {
+        return Ok(Found::Kept(SegmentCandidates {
+            group_version: version,
+            segments: kept_candidates(conn, query, id)?,
+        }));
+    }
+    let mut segments = Vec::new();
+    splitting.count(conn, i64::from(query.limit) + 1, |segment| {
+        segments.push(segment);
+    })?;
+    segments.sort_unstable_by_key(|segment| segment.key);
+    Ok(Found::Counted { version, segments })
+}
+
+trait Splits {
+    fn splitting(&self) -> Splitting<'_>;
+}
+
+impl Splits for CandidateQuery {
+    fn splitting(&self) -> Splitting<'_> {
+        Splitting {
+            account: self.account_id,
+            group: self.group_id,
+            segment_by: &self.segment_by,
+        }
+    }
+}
+
+/// Adds the plan's segments that the campaign does not have yet; answers how many those are.
+fn insert_segments(
+    conn: &mut SqliteConnection,
+    start: &StartRun,
+    segmentation: Uuid,
+) -> Result<usize, Failure> {
+    let account = start.campaign.account_id.as_uuid();
+    let campaign = start.campaign.id.as_uuid();
+    Ok(sql(
+        "INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
+         SELECT c.account_id, c.id, c.last_segment_no + row_number() OVER (ORDER BY g.key), \
+           g.key, g.attributes \
+         FROM group_segments g CROSS JOIN campaigns c ON c.account_id = g.account_id \
+           AND c.id = ? \
+         WHERE g.account_id = ? AND g.segmentation_id = ? AND NOT EXISTS ( \
+           SELECT 1 FROM segments s WHERE s.account_id = g.account_id AND s.campaign_id = c.id \
+             AND s.key = g.key)",
+    )
+    .bind::<Id, _>(campaign)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(segmentation)
+    .execute(conn)?)
+}
+
+/// Adds the run's messages, and tasks for those that are to be generated.
+fn insert_messages(conn: &mut SqliteConnection, start: &StartRun) -> Result<(), Failure> {
+    let account = start.campaign.account_id.as_uuid();
+    let campaign = start.campaign.id.as_uuid();
+    let items = &start.plan.items;
+    let customers: Vec<i64> = items.iter().map(|item| item.customer_count).collect();
+    let keys: Vec<u8> = items.iter().flat_map(|item| *item.key.as_bytes()).collect();
+    let reused = |from: Option<rerun_core::message::ReusedFrom>| {
+        from.map_or(Uuid::nil(), |from| from.message_id.as_uuid())
+    };
+    // The plan travels as columns: a JSON array of counts, whose places are those of the ids.
+    let inserted = sql(
+        "INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
+           customer_count, content_id, review_status, source, reused_from_message_id, \
+           reused_from_run_number, approvals, edited_by, created_at, updated_at) \
+         SELECT s.account_id, substr(?, 16 * p.key + 1, 16), s.campaign_id, ?, s.no, p.atom, \
+           m.content_id, iif(m.id IS NULL, ?, ?), iif(m.id IS NULL, ?, ?), m.id, m.run_number, \
+           ifnull(m.approvals, '[]'), m.edited_by, ?, ? \
+         FROM json_each(?) AS p \
+         CROSS JOIN segments s ON s.account_id = ? AND s.campaign_id = ? \
+           AND s.key = substr(?, 32 * p.key + 1, 32) \
+         LEFT JOIN messages m ON m.account_id = s.account_id AND m.campaign_id = s.campaign_id \
+           AND m.id = substr(?, 16 * p.key + 1, 16)",
+    )
+    .bind::<Binary, _>(packed(start.message_ids.iter().map(|id| id.as_uuid())))
+    .bind::<Integer, _>(start.run.number.get())
+    .bind::<Text, _>(ReviewStatus::Generating.as_str())
+    .bind::<Text, _>(ReviewStatus::Approved.as_str())
+    .bind::<Text, _>(Source::Generated.as_str())
+    .bind::<Text, _>(Source::Reused.as_str())
+    .bind::<Time, _>(start.now)
+    .bind::<Time, _>(start.now)
+    .bind::<Text, _>(serde_json::json!(customers).to_string())
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(campaign)
+    .bind::<Binary, _>(keys)
+    .bind::<Binary, _>(packed(items.iter().map(|item| reused(item.reuses))))
+    .execute(conn)?;
+    let queued = sql(
+        "INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
+         SELECT account_id, id, campaign_id, run_number, ? FROM messages \
+         WHERE account_id = ? AND campaign_id = ? AND run_number = ? AND review_status = ?",
+    )
+    .bind::<Time, _>(start.now)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(campaign)
+    .bind::<Integer, _>(start.run.number.get())
+    .bind::<Text, _>(ReviewStatus::Generating.as_str())
+    .execute(conn)?;
+    let planned = start.plan.segments;
+    let as_planned = u32::try_from(inserted).ok() == Some(planned.total)
+        && u32::try_from(queued).ok() == Some(planned.new);
+    if as_planned {
+        Ok(())
+    } else {
+        // A segment or a message of the plan is not there any more.
+        Err(StoreError::Conflict.into())
+    }
+}
+
+fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure> {
+    let campaign = &start.campaign;
+    let account = campaign.account_id;
+    let seen = sql("SELECT version AS value FROM campaigns \
+                    WHERE account_id = ? AND id = ? AND version = ?")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<BigInt, _>(campaign.version)
+    .load::<Value>(conn)?;
+    if seen.is_empty() {
+        return Err(StoreError::Conflict.into());
+    }
+    let splitting = Splitting {
+        account,
+        group: start.run.group.id,
+        segment_by: &campaign.segment_by,
+    };
+    if splitting.version(conn)? != Some(start.group_version) {
+        return Err(StoreError::Conflict.into());
+    }
+    // Counts that were dropped are made anew when the decision is.
+    let segmentation = splitting
+        .kept(conn, start.group_version)?
+        .ok_or(StoreError::Conflict)?;
+    keep_response(conn, account, start.response.as_ref(), start.now)?;
+    sql("UPDATE runs SET archived_at = ? \
+         WHERE account_id = ? AND campaign_id = ? AND archived_at IS NULL")
+    .bind::<Time, _>(start.now)
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .execute(conn)?;
+    insert_run(
+        conn,
+        campaign,
+        &start.run,
+        Some(start.initiated_ip.to_string()),
+    )?;
+    let new_segments = insert_segments(conn, &start, segmentation)?;
+    insert_messages(conn, &start)?;
+    move_campaign(
+        conn,
+        &CampaignMove {
+            campaign,
+            status: start.run.counts.campaign_status(),
+            current_run: Some(start.run.number),
+            last_run: Some(start.run.number),
+            new_segments: i32::try_from(new_segments)
+                .map_err(|error| StoreError::Backend(error.into()))?,
+            now: start.now,
+        },
+    )?;
+    append_audit(conn, start.audit)
+}
+
+fn cancel_run(conn: &mut SqliteConnection, cancel: CancelRun) -> Result<(), Failure> {
+    let CancelRun {
+        campaign,
+        run,
+        campaign_status,
+        audit,
+        now,
+    } = cancel;
+    if unmoved(conn, &campaign)?.number != run.number {
+        return Err(StoreError::Conflict.into());
+    }
+    // Workers may have stored results since the decision, so the counts stay the row's own.
+    sql(
+        "UPDATE runs SET status = ?, completed_at = ?, archived_at = ?, cancel_reason = ? \
+         WHERE account_id = ? AND campaign_id = ? AND number = ?",
+    )
+    .bind::<Text, _>(run.status.as_str())
+    .bind::<Nullable<Time>, _>(run.completed_at)
+    .bind::<Nullable<Time>, _>(run.archived_at)
+    .bind::<Nullable<Text>, _>(run.cancel_reason.as_deref())
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .execute(conn)?;
+    sql("UPDATE runs SET archived_at = NULL \
+         WHERE account_id = ? AND campaign_id = ? AND number = ?")
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Nullable<Integer>, _>(run.previous_run.map(RunNumber::get))
+    .execute(conn)?;
+    sql("DELETE FROM generation_tasks \
+         WHERE account_id = ? AND campaign_id = ? AND run_number = ?")
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .execute(conn)?;
+    move_campaign(
+        conn,
+        &CampaignMove {
+            campaign: &campaign,
+            status: campaign_status,
+            current_run: run.previous_run,
+            last_run: campaign.last_run,
+            new_segments: 0,
+            now,
+        },
+    )?;
+    append_audit(conn, audit)
+}
+
+#[async_trait]
+impl RerunStore for SqliteStore {
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError> {
+        let wanted = match group {
+            WantedGroup::None => "NULL",
+            WantedGroup::OfCampaign => "c.customer_group_id",
+            WantedGroup::Named(_) => "?",
+        };
+        self.readers
+            .run(move |conn| {
+                let text = format!(
+                    "SELECT {}, {}, {} FROM campaigns c \
+                     LEFT JOIN runs r ON r.account_id = c.account_id \
+                       AND r.campaign_id = c.id AND r.number = c.current_run_number \
+                     LEFT JOIN customer_groups g ON g.account_id = c.account_id \
+                       AND g.id = {wanted} \
+                     WHERE c.account_id = ? AND c.id = ?",
+                    campaign_columns!(),
+                    run_columns!(),
+                    group_columns!(),
+                );
+                let mut query = sql(&text);
+                if let WantedGroup::Named(id) = group {
+                    query = query.bind::<Id, _>(id.as_uuid());
+                }
+                let row = query
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
+                    .pop();
+                let Some((campaign, run, group)) = row else {
+                    return Ok(None);
+                };
+                Ok(Some(CampaignContext {
+                    campaign: Campaign::try_from(campaign)?,
+                    current_run: run.map(Run::try_from).transpose()?,
+                    group: group.map(CustomerGroup::from),
+                }))
+            })
+            .await
+    }
+
+    async fn segment_candidates(
+        &self,
+        query: CandidateQuery,
+    ) -> Result<SegmentCandidates, StoreError> {
+        let asked = query.clone();
+        let (version, segments) = match self.read(move |conn| look(conn, &asked)).await? {
+            Found::Kept(candidates) => return Ok(candidates),
+            Found::Counted { version, segments } => (version, segments),
+        };
+        if rows(i64::try_from(segments.len()).unwrap_or(i64::MAX))? > query.limit {
+            // More than anybody will use: what they could reuse does not matter.
+            let bare = |segment: Segment| SegmentCandidate {
+                key: segment.key,
+                customer_count: segment.customer_count,
+                reusable: None,
+            };
+            return Ok(SegmentCandidates {
+                group_version: version,
+                segments: segments.into_iter().map(bare).collect(),
+            });
+        }
+        let keeping = query.clone();
+        self.write(move |conn| keeping.splitting().keep(conn, version, &segments))
+            .await?;
+        match self.read(move |conn| look(conn, &query)).await? {
+            Found::Kept(candidates) => Ok(candidates),
+            Found::Counted { .. } => Err(StoreError::Conflict),
+        }
+    }
+
+    async fn segments(
+        &self,
+        account: AccountId,
+        group: CustomerGroupId,
+        segment_by: &SegmentBy,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let segment_by = segment_by.clone();
+        self.read(move |conn| {
+            let splitting = Splitting {
+                account,
+                group,
+                segment_by: &segment_by,
+            };
+            let Some(version) = splitting.version(conn)? else {
+                return Ok(Vec::new());
+            };
+            if let Some(id) = splitting.kept(conn, version)? {
+                let hex: Vec<String> = keys.iter().map(ToString::to_string).collect();
+                let rows = sql(
+                    "SELECT key, attributes, customer_count FROM group_segments \
+                     WHERE account_id = ? AND segmentation_id = ? \
+                       AND key IN (SELECT unhex(atom) FROM json_each(?)) ORDER BY key",
+                )
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(id)
+                .bind::<Text, _>(serde_json::json!(hex).to_string())
+                .load::<SegmentRow>(conn)?;
+                return Ok(rows
+                    .into_iter()
+                    .map(Segment::try_from)
+                    .collect::<Result<_, _>>()?);
+            }
+            let wanted: std::collections::HashSet<SegmentKey> = keys.into_iter().collect();
+            let mut segments = Vec::with_capacity(wanted.len());
+            splitting.count(conn, i64::MAX, |segment| {
+                if wanted.contains(&segment.key) {
+                    segments.push(segment);
+                }
+            })?;
+            segments.sort_unstable_by_key(|segment| segment.key);
+            Ok(segments)
+        })
+        .await
+    }
+
+    async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {
+        self.write(move |conn| start_run(conn, start)).await
+    }
+
+    async fn cancel_run(&self, cancel: CancelRun) -> Result<(), StoreError> {
+        self.write(move |conn| cancel_run(conn, cancel)).await
+    }
+
+    async fn archive_run(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+        _audit: AuditDraft,
+    ) -> Result<Option<u32>, StoreError> {
+        self.readers
+            .run(move |conn| {
+                // Archiving is a fact of the run, so that nothing of a past run is ever active.
+                let row = sql("SELECT archived_at IS NULL AS value FROM runs \
+                     WHERE account_id = ? AND campaign_id = ? AND number = ?")
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Integer, _>(run.get())
+                .load::<Value>(conn)?
+                .pop();
+                match row.map(|row| row.value) {
+                    None => Ok(None),
+                    Some(0) => Ok(Some(0)),
+                    Some(_) => Err(StoreError::Conflict.into()),
+                }
+            })
+            .await
+    }
+}

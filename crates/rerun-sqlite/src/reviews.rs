@@ -1,0 +1,322 @@
+use async_trait::async_trait;
+use diesel::sql_types::{BigInt, Integer, Nullable, SmallInt, Text};
+use diesel::sqlite::Sqlite;
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use rerun_core::change::{Effect, MessageChange, Move, Selection, Shift};
+use rerun_core::error::StoreError;
+use rerun_core::ids::{AccountId, CampaignId, MessageId, UserId};
+use rerun_core::message::{MessageState, ReviewStatus, Source};
+use rerun_core::ports::{ChangeOutcome, MessageRef, ReviewStore};
+use rerun_core::run::Run;
+use rerun_diesel::error::Failure;
+use rerun_diesel::row::{run_number, text};
+use rerun_diesel::sql::{Sql, sql};
+use rerun_diesel::types::{Id, Time};
+use uuid::Uuid;
+
+use crate::SqliteStore;
+use crate::write::{insert_content, keep_response, rows, unmoved, write_applied};
+
+#[derive(QueryableByName)]
+struct RefRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = Integer)]
+    run_number: i32,
+    #[diesel(sql_type = Text)]
+    review_status: String,
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    approval_stage: Option<i16>,
+    #[diesel(sql_type = Nullable<Id>)]
+    edited_by: Option<Uuid>,
+}
+
+impl TryFrom<RefRow> for MessageRef {
+    type Error = StoreError;
+
+    fn try_from(row: RefRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: MessageId::new(row.id),
+            run_number: run_number("messages", row.run_number)?,
+            state: MessageState::from_columns(
+                text("messages", "review_status", &row.review_status)?,
+                row.approval_stage,
+            )?,
+            edited_by: row.edited_by.map(UserId::new),
+        })
+    }
+}
+
+/// Ids as a JSON array, which a statement takes apart by `json_each` and `unhex`.
+fn hex_list(ids: &[MessageId]) -> String {
+    let hex: Vec<String> = ids
+        .iter()
+        .map(|id| id.as_uuid().simple().to_string())
+        .collect();
+    serde_json::json!(hex).to_string()
+}
+
+#[derive(QueryableByName)]
+struct StandingRow {
+    #[diesel(sql_type = Text)]
+    review_status: String,
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    approval_stage: Option<i16>,
+    #[diesel(sql_type = Text)]
+    source: String,
+    #[diesel(sql_type = BigInt)]
+    messages: i64,
+}
+
+/// The condition on a row `messages` that it is of the run and selected, with its values.
+struct Selected<'a> {
+    change: &'a MessageChange,
+    run: &'a Run,
+    ids: Option<String>,
+}
+
+impl<'a> Selected<'a> {
+    fn new(change: &'a MessageChange, run: &'a Run) -> Self {
+        let ids = match &change.selection {
+            Selection::Ids(ids) => Some(hex_list(ids)),
+            Selection::Every { .. } => None,
+        };
+        Self { change, run, ids }
+    }
+
+    fn condition(&self) -> &'static str {
+        match self.change.selection {
+            // The plus keeps SQLite from reading the whole run for a few of its messages.
+            Selection::Ids(_) => {
+                "messages.account_id = ? AND +messages.campaign_id = ? \
+                 AND +messages.run_number = ? \
+                 AND messages.id IN (SELECT unhex(atom) FROM json_each(?))"
+            }
+            Selection::Every {
+                not_edited_by: None,
+            } => "messages.account_id = ? AND messages.campaign_id = ? AND messages.run_number = ?",
+            Selection::Every {
+                not_edited_by: Some(_),
+            } => {
+                "messages.account_id = ? AND messages.campaign_id = ? \
+                 AND messages.run_number = ? AND messages.edited_by IS NOT ?"
+            }
+        }
+    }
+
+    fn bind<'q>(&'q self, query: Sql<'q, Sqlite>) -> Sql<'q, Sqlite> {
+        let query = query
+            .bind::<Id, _>(self.change.campaign.account_id.as_uuid())
+            .bind::<Id, _>(self.change.campaign.id.as_uuid())
+            .bind::<Integer, _>(self.run.number.get());
+        match (&self.change.selection, &self.ids) {
+            (
+                Selection::Every {
+                    not_edited_by: Some(user),
+                },
+                _,
+            ) => query.bind::<Id, _>(user.as_uuid()),
+            (Selection::Ids(_), Some(ids)) => query.bind::<Text, _>(ids.as_str()),
+            (Selection::Ids(_) | Selection::Every { .. }, _) => query,
+        }
+    }
+
+    /// What will move, counted by status and source before and after. A named message that no
+    /// move is for is a conflict.
+    fn shifts(&self, conn: &mut SqliteConnection) -> Result<Vec<Shift>, Failure> {
+        let statement = format!(
+            "SELECT review_status, approval_stage, source, count(*) AS messages FROM messages \
+             WHERE {} GROUP BY review_status, approval_stage, source",
+            self.condition()
+        );
+        let standings = self.bind(sql(&statement)).load::<StandingRow>(conn)?;
+        let mut shifts = Vec::new();
+        let mut found = 0;
+        for row in standings {
+            let status: ReviewStatus = text("messages", "review_status", &row.review_status)?;
+            let state = MessageState::from_columns(status, row.approval_stage)?;
+            let Some(moved) = self.change.moves.iter().find(|moved| moved.from == state) else {
+                continue;
+            };
+            let source: Source = text("messages", "source", &row.source)?;
+            let source_after = match self.change.effect {
+                Effect::Edit { .. } => Source::Edited,
+                Effect::Nothing | Effect::Reject { .. } | Effect::Queue => source,
+            };
+            let messages = rows(row.messages)?;
+            found += row.messages;
+            shifts.push(Shift {
+                from: (status, source),
+                to: (moved.to.status(), source_after),
+                messages,
+            });
+        }
+        match &self.change.selection {
+            Selection::Ids(ids) if i64::try_from(ids.len()).ok() != Some(found) => {
+                Err(StoreError::Conflict.into())
+            }
+            Selection::Ids(_) | Selection::Every { .. } => Ok(shifts),
+        }
+    }
+
+    /// Moves the rows.
+    fn move_rows(&self, conn: &mut SqliteConnection) -> Result<(), Failure> {
+        let MessageChange {
+            effect,
+            user_id,
+            now,
+            ..
+        } = self.change;
+        let moves = moves_json(&self.change.moves)?;
+        if let Effect::Queue = effect {
+            let statement = format!(
+                "INSERT INTO generation_tasks \
+                   (account_id, message_id, campaign_id, run_number, due_at) \
+                 SELECT messages.account_id, messages.id, messages.campaign_id, \
+                   messages.run_number, ? \
+                 FROM messages JOIN json_each(?) AS moved \
+                   ON messages.review_status = moved.value ->> 'from' \
+                   AND messages.approval_stage IS moved.value ->> 'from_stage' \
+                 WHERE {}",
+                self.condition()
+            );
+            let query = sql(&statement)
+                .bind::<Time, _>(*now)
+                .bind::<Text, _>(moves.as_str());
+            self.bind(query).execute(conn)?;
+        }
+        let (assignments, reason) = match effect {
+            Effect::Edit { .. } => (
+                "content_id = ?, edited_by = ?, source = 'edited', \
+                 reused_from_message_id = NULL, reused_from_run_number = NULL, \
+                 approvals = '[]', rejection_reason = NULL,",
+                None,
+            ),
+            Effect::Reject { reason } => ("rejection_reason = ?,", Some(reason.as_str())),
+            Effect::Nothing | Effect::Queue => ("rejection_reason = NULL,", None),
+        };
+        let approvals = if self
+            .change
+            .moves
+            .iter()
+            .any(|moved| moved.approval.is_some())
+        {
+            "approvals = iif(moved.approval IS NULL, approvals, \
+               json_insert(approvals, '$[#]', json(moved.approval))),"
+        } else {
+            ""
+        };
+        let statement = format!(
+            "UPDATE messages SET {assignments} {approvals} review_status = moved.to_status, \
+               approval_stage = moved.to_stage, error = NULL, updated_at = ? \
+             FROM (SELECT value ->> 'from' AS from_status, value ->> 'from_stage' AS from_stage, \
+                     value ->> 'to' AS to_status, value ->> 'to_stage' AS to_stage, \
+                     value ->> 'approval' AS approval FROM json_each(?)) AS moved \
+             WHERE messages.review_status = moved.from_status \
+               AND messages.approval_stage IS moved.from_stage AND {}",
+            self.condition()
+        );
+        let mut query = sql(&statement);
+        if let Effect::Edit { content_id, .. } = effect {
+            query = query
+                .bind::<Id, _>(content_id.as_uuid())
+                .bind::<Id, _>(user_id.as_uuid());
+        }
+        if let Some(reason) = reason {
+            query = query.bind::<Text, _>(reason);
+        }
+        let query = query.bind::<Time, _>(*now).bind::<Text, _>(moves.as_str());
+        self.bind(query).execute(conn)?;
+        Ok(())
+    }
+}
+
+/// The moves as a JSON array. Approvals are texts of JSON in it.
+fn moves_json(moves: &[Move]) -> Result<String, StoreError> {
+    let mut list = Vec::with_capacity(moves.len());
+    for moved in moves {
+        let approval = moved
+            .approval
+            .as_ref()
+            .map(serde_json::to_string)
+            .transpose()
+            .map_err(|error| StoreError::Backend(error.into()))?;
+        list.push(serde_json::json!({
+            "from": moved.from.status().as_str(),
+            "from_stage": moved.from.stage(),
+            "to": moved.to.status().as_str(),
+            "to_stage": moved.to.stage(),
+            "approval": approval,
+        }));
+    }
+    Ok(serde_json::Value::from(list).to_string())
+}
+
+fn change_messages(
+    conn: &mut SqliteConnection,
+    change: &MessageChange,
+) -> Result<ChangeOutcome, Failure> {
+    let account = change.campaign.account_id;
+    let run = unmoved(conn, &change.campaign)?;
+    let selected = Selected::new(change, &run);
+    let shifts = selected.shifts(conn)?;
+    let applied = change.applied(run.clone(), &shifts)?;
+    let outcome = ChangeOutcome {
+        messages: applied.messages,
+        campaign_status: applied.campaign_status,
+    };
+    if applied.messages == 0 {
+        return Ok(outcome);
+    }
+    if let Effect::Edit {
+        content_id,
+        content,
+    } = &change.effect
+    {
+        insert_content(
+            conn,
+            account,
+            *content_id,
+            run.number,
+            content,
+            Some(change.user_id),
+            change.now,
+        )?;
+    }
+    selected.move_rows(conn)?;
+    keep_response(conn, account, change.response.as_ref(), change.now)?;
+    write_applied(conn, &change.campaign, applied, true, change.now)?;
+    Ok(outcome)
+}
+
+#[async_trait]
+impl ReviewStore for SqliteStore {
+    async fn message_refs(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<MessageRef>, StoreError> {
+        self.readers
+            .run(move |conn| {
+                let rows = sql(
+                    "SELECT id, run_number, review_status, approval_stage, edited_by \
+                     FROM messages WHERE account_id = ? AND +campaign_id = ? \
+                       AND id IN (SELECT unhex(atom) FROM json_each(?))",
+                )
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Text, _>(hex_list(&ids))
+                .load::<RefRow>(conn)?;
+                Ok(rows
+                    .into_iter()
+                    .map(MessageRef::try_from)
+                    .collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    async fn change_messages(&self, change: MessageChange) -> Result<ChangeOutcome, StoreError> {
+        self.write(move |conn| change_messages(conn, &change)).await
+    }
+}

@@ -1,0 +1,352 @@
+//! The steps that writing transactions share.
+
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use rerun_core::Timestamp;
+use rerun_core::audit::{AuditDraft, ChainHead};
+use rerun_core::campaign::{Campaign, CampaignStatus};
+use rerun_core::change::Applied;
+use rerun_core::error::StoreError;
+use rerun_core::ids::{AccountId, CampaignId, ContentId, JobId, RunNumber, UserId};
+use rerun_core::message::Content;
+use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotentResponse};
+use rerun_core::run::{MessageCounts, Run};
+use rerun_diesel::error::Failure;
+use rerun_diesel::row::{RunRow, chain_hash, json_list};
+use rerun_diesel::run_columns;
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::{Id, Time};
+use uuid::Uuid;
+
+/// A single number.
+#[derive(QueryableByName)]
+pub(crate) struct Value {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) value: i64,
+}
+
+/// A count for an `integer` column of both databases.
+pub(crate) fn int(count: u32) -> Result<i32, StoreError> {
+    i32::try_from(count).map_err(|error| StoreError::Backend(error.into()))
+}
+
+/// A number of rows that the database counted.
+pub(crate) fn rows(count: i64) -> Result<u32, StoreError> {
+    u32::try_from(count).map_err(|error| StoreError::Backend(error.into()))
+}
+
+/// Ids as one blob of 16 bytes each, from which a statement takes the one at a place by `substr`.
+pub(crate) fn packed(ids: impl IntoIterator<Item = Uuid>) -> Vec<u8> {
+    ids.into_iter().flat_map(Uuid::into_bytes).collect()
+}
+
+/// The current run of a campaign that is still at the version of `seen`.
+pub(crate) fn unmoved(conn: &mut SqliteConnection, seen: &Campaign) -> Result<Run, Failure> {
+    let run = sql(concat!(
+        "SELECT ",
+        run_columns!(),
+        " FROM campaigns c JOIN runs r ON r.account_id = c.account_id \
+           AND r.campaign_id = c.id AND r.number = c.current_run_number \
+         WHERE c.account_id = ? AND c.id = ? AND c.version = ?"
+    ))
+    .bind::<Id, _>(seen.account_id.as_uuid())
+    .bind::<Id, _>(seen.id.as_uuid())
+    .bind::<BigInt, _>(seen.version)
+    .load::<RunRow>(conn)?
+    .pop();
+    match run {
+        Some(run) => Ok(run.try_into()?),
+        None => Err(StoreError::Conflict.into()),
+    }
+}
+
+/// Adds a campaign. The run that it names as current must be there at the commit.
+pub(crate) fn insert_campaign(
+    conn: &mut SqliteConnection,
+    campaign: &Campaign,
+    last_segment_no: i32,
+) -> Result<(), Failure> {
+    sql(
+        "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
+           approval_stages, template_subject, template_body, brief, status, current_run_number, \
+           last_run_number, last_segment_no, version, created_by, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Text, _>(campaign.name.as_str())
+    .bind::<Id, _>(campaign.customer_group_id.as_uuid())
+    .bind::<Text, _>(json_list(campaign.segment_by.fields()))
+    .bind::<Text, _>(json_list(campaign.approval_stages.names()))
+    .bind::<Text, _>(campaign.template.subject.as_str())
+    .bind::<Text, _>(campaign.template.body.as_str())
+    .bind::<Nullable<Text>, _>(campaign.brief.as_deref())
+    .bind::<Text, _>(campaign.status.as_str())
+    .bind::<Nullable<Integer>, _>(campaign.current_run.map(RunNumber::get))
+    .bind::<Nullable<Integer>, _>(campaign.last_run.map(RunNumber::get))
+    .bind::<Integer, _>(last_segment_no)
+    .bind::<BigInt, _>(campaign.version)
+    .bind::<Id, _>(campaign.created_by.as_uuid())
+    .bind::<Time, _>(campaign.created_at)
+    .bind::<Time, _>(campaign.updated_at)
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Adds a run that is current.
+pub(crate) fn insert_run(
+    conn: &mut SqliteConnection,
+    campaign: &Campaign,
+    run: &Run,
+    initiated_ip: Option<String>,
+) -> Result<(), Failure> {
+    let mut insert = sql(
+        "INSERT INTO runs (account_id, campaign_id, number, job_uid, status, \
+           synthesised, group_id, group_name, customer_count, resulting_status, initiated_by, \
+           initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
+           segments_matched, segments_new, reused, generated, edited, generating, failed, \
+           pending, approved, rejected, published) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.number.get())
+    .bind::<Nullable<Id>, _>(run.job_uid.map(JobId::as_uuid))
+    .bind::<Text, _>(run.status.as_str())
+    .bind::<Bool, _>(run.synthesised)
+    .bind::<Id, _>(run.group.id.as_uuid())
+    .bind::<Text, _>(run.group.name.as_str())
+    .bind::<BigInt, _>(run.customer_count)
+    .bind::<Text, _>(run.resulting_status.as_str())
+    .bind::<Nullable<Id>, _>(run.initiated_by.map(UserId::as_uuid))
+    .bind::<Nullable<Text>, _>(initiated_ip)
+    .bind::<Nullable<Integer>, _>(run.previous_run.map(RunNumber::get))
+    .bind::<Time, _>(run.started_at)
+    .bind::<Nullable<Time>, _>(run.completed_at);
+    for count in [
+        run.segments.total,
+        run.segments.matched,
+        run.segments.new,
+        run.counts.reused,
+        run.counts.generated,
+        run.counts.edited,
+        run.counts.generating,
+        run.counts.failed,
+        run.counts.pending,
+        run.counts.approved,
+        run.counts.rejected,
+        run.counts.published,
+    ] {
+        insert = insert.bind::<Integer, _>(int(count)?);
+    }
+    insert.execute(conn)?;
+    Ok(())
+}
+
+/// The columns of a campaign that a change of its current run moves.
+pub(crate) struct CampaignMove<'a> {
+    pub(crate) campaign: &'a Campaign,
+    pub(crate) status: CampaignStatus,
+    pub(crate) current_run: Option<RunNumber>,
+    pub(crate) last_run: Option<RunNumber>,
+    pub(crate) new_segments: i32,
+    pub(crate) now: Timestamp,
+}
+
+/// Gives a campaign another current run, and the next version.
+pub(crate) fn move_campaign(
+    conn: &mut SqliteConnection,
+    to: &CampaignMove<'_>,
+) -> Result<(), Failure> {
+    sql(
+        "UPDATE campaigns SET status = ?, current_run_number = ?, last_run_number = ?, \
+           last_segment_no = last_segment_no + ?, version = version + 1, updated_at = ? \
+         WHERE account_id = ? AND id = ?",
+    )
+    .bind::<Text, _>(to.status.as_str())
+    .bind::<Nullable<Integer>, _>(to.current_run.map(RunNumber::get))
+    .bind::<Nullable<Integer>, _>(to.last_run.map(RunNumber::get))
+    .bind::<Integer, _>(to.new_segments)
+    .bind::<Time, _>(to.now)
+    .bind::<Id, _>(to.campaign.account_id.as_uuid())
+    .bind::<Id, _>(to.campaign.id.as_uuid())
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Writes what a change of messages came to: run, campaign, audit entry.
+pub(crate) fn write_applied(
+    conn: &mut SqliteConnection,
+    campaign: &Campaign,
+    applied: Applied,
+    next_version: bool,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let Applied {
+        run,
+        campaign_status,
+        audit,
+        ..
+    } = applied;
+    let MessageCounts {
+        reused,
+        generated,
+        edited,
+        generating,
+        failed,
+        pending,
+        approved,
+        rejected,
+        published,
+    } = run.counts;
+    let mut update = sql(
+        "UPDATE runs SET reused = ?, generated = ?, edited = ?, generating = ?, failed = ?, \
+           pending = ?, approved = ?, rejected = ?, published = ?, status = ?, error = ?, \
+           completed_at = ? WHERE account_id = ? AND campaign_id = ? AND number = ?",
+    );
+    for count in [
+        reused, generated, edited, generating, failed, pending, approved, rejected, published,
+    ] {
+        update = update.bind::<Integer, _>(int(count)?);
+    }
+    update
+        .bind::<Text, _>(run.status.as_str())
+        .bind::<Nullable<Text>, _>(run.error.as_deref())
+        .bind::<Nullable<Time>, _>(run.completed_at)
+        .bind::<Id, _>(campaign.account_id.as_uuid())
+        .bind::<Id, _>(campaign.id.as_uuid())
+        .bind::<Integer, _>(run.number.get())
+        .execute(conn)?;
+    sql(
+        "UPDATE campaigns SET status = ?, version = version + ?, updated_at = ? \
+         WHERE account_id = ? AND id = ?",
+    )
+    .bind::<Text, _>(campaign_status.as_str())
+    .bind::<BigInt, _>(i64::from(next_version))
+    .bind::<Time, _>(now)
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .execute(conn)?;
+    match audit {
+        Some(audit) => append_audit(conn, audit),
+        None => Ok(()),
+    }
+}
+
+/// Adds content; `author` is the person who wrote it, if one did.
+pub(crate) fn insert_content(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+    id: ContentId,
+    run: RunNumber,
+    content: &Content,
+    author: Option<UserId>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    sql(
+        "INSERT INTO contents (account_id, id, run_number, subject, body, created_by, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .bind::<Integer, _>(run.get())
+    .bind::<Text, _>(content.subject.as_str())
+    .bind::<Text, _>(content.body.as_str())
+    .bind::<Nullable<Id>, _>(author.map(UserId::as_uuid))
+    .bind::<Time, _>(now)
+    .execute(conn)?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct HeadRow {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = Binary)]
+    hash: Vec<u8>,
+}
+
+/// The newest entry of an account's chain.
+pub(crate) fn chain_head(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+) -> Result<ChainHead, Failure> {
+    let head = sql("SELECT seq, hash FROM audit_heads WHERE account_id = ?")
+        .bind::<Id, _>(account.as_uuid())
+        .load::<HeadRow>(conn)?
+        .pop();
+    match head {
+        Some(head) => Ok(ChainHead {
+            seq: head.seq,
+            hash: chain_hash(&head.hash)?,
+        }),
+        None => Ok(ChainHead::EMPTY),
+    }
+}
+
+/// Appends an entry to its account's chain.
+pub(crate) fn append_audit(conn: &mut SqliteConnection, audit: AuditDraft) -> Result<(), Failure> {
+    let account = audit.account_id;
+    let entry = audit.sealed(&chain_head(conn, account)?);
+    sql(
+        "INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, run_number, \
+           user_id, role_code, ip, request_id, details, created_at, hash) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<BigInt, _>(entry.seq)
+    .bind::<Id, _>(entry.id.as_uuid())
+    .bind::<Text, _>(entry.action.as_str())
+    .bind::<Nullable<Id>, _>(entry.campaign_id.map(CampaignId::as_uuid))
+    .bind::<Nullable<Integer>, _>(entry.run_number.map(RunNumber::get))
+    .bind::<Nullable<Id>, _>(entry.user_id.map(UserId::as_uuid))
+    .bind::<Nullable<Text>, _>(entry.role_code.as_deref())
+    .bind::<Nullable<Text>, _>(entry.ip.as_deref())
+    .bind::<Nullable<Text>, _>(entry.request_id.as_deref())
+    .bind::<Text, _>(entry.details.as_str())
+    .bind::<Time, _>(entry.created_at)
+    .bind::<Binary, _>(entry.hash.as_slice())
+    .execute(conn)?;
+    sql(
+        "INSERT INTO audit_heads (account_id, seq, hash) VALUES (?, ?, ?) \
+         ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+    )
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<BigInt, _>(entry.seq)
+    .bind::<Binary, _>(entry.hash.as_slice())
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Keeps a response under its key, in the place of one that is too old to count. A younger one
+/// means that another request with the key got here first.
+pub(crate) fn keep_response(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+    response: Option<&IdempotentResponse>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let Some(IdempotentResponse { key, response }) = response else {
+        return Ok(());
+    };
+    let kept = sql("INSERT INTO idempotency_keys \
+           (account_id, endpoint, key, fingerprint, response, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (account_id, endpoint, key) DO UPDATE SET \
+           fingerprint = excluded.fingerprint, response = excluded.response, \
+           created_at = excluded.created_at \
+         WHERE idempotency_keys.created_at < ?")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Text, _>(key.endpoint)
+    .bind::<Text, _>(key.key.as_str())
+    .bind::<Binary, _>(key.fingerprint.as_slice())
+    .bind::<Text, _>(response.as_str())
+    .bind::<Time, _>(now)
+    .bind::<Time, _>(now - IDEMPOTENCY_WINDOW)
+    .execute(conn)?;
+    if kept == 0 {
+        Err(StoreError::Conflict.into())
+    } else {
+        Ok(())
+    }
+}

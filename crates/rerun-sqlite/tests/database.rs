@@ -1,0 +1,138 @@
+//! How the store opens its file, and what it says about one that it cannot use.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod common;
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::Text;
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
+use rerun_contract::fixture::{Fixture, caller};
+use rerun_core::error::{Error, StoreError};
+use rerun_core::ports::HealthCheck;
+use rerun_sqlite::{Options, SqliteStore};
+
+fn hasty() -> Options {
+    Options {
+        acquire_timeout: Duration::from_millis(50),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_url_must_name_a_file_that_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = format!("sqlite://{}/no/such/folder.db", folder.path().display());
+    let taken = format!("sqlite://{}", folder.path().display());
+    for url in [
+        "",
+        "rerun.db",
+        "sqlite://",
+        "sqlite://:memory:",
+        "postgres://localhost/rerun",
+        missing.as_str(),
+        taken.as_str(),
+    ] {
+        assert!(SqliteStore::connect(url, &hasty()).is_err(), "{url}");
+        assert!(rerun_sqlite::migrate(url).is_err(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_is_taken_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mode=ro %41 é.db");
+    let url = format!("sqlite://{}", file.display());
+    rerun_sqlite::migrate(&url).unwrap();
+    let store = SqliteStore::connect(&url, &Options::default()).unwrap();
+    store.check().await.unwrap();
+    assert!(file.exists());
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_there_is_unhealthy() {
+    let (url, _folder) = common::database();
+    let store = SqliteStore::connect(&url, &Options::default()).unwrap();
+    store.check().await.unwrap();
+    rerun_sqlite::revert(&url).unwrap();
+    let error = store.check().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_do_not_wait_for_a_writer_and_writers_not_for_ever() {
+    let (url, folder) = common::database();
+    let store = SqliteStore::connect(&url, &hasty()).unwrap();
+    let f = Fixture::new(store).keeping(folder);
+    let group = f.engine.groups.create(&caller(), "before").await.unwrap();
+    let mut other = SqliteConnection::establish(&url).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let read = f.engine.groups.get(&caller(), group.id).await.unwrap();
+    assert_eq!(read, group);
+    let refused = f.engine.groups.create(&caller(), "meanwhile").await;
+    assert!(
+        matches!(refused, Err(Error::Store(StoreError::Unavailable(_)))),
+        "{refused:?}"
+    );
+    other.batch_execute("ROLLBACK").unwrap();
+    f.engine.groups.create(&caller(), "after").await.unwrap();
+    f.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_import_stops_nobody() {
+    let (url, folder) = common::database();
+    let store = SqliteStore::connect(&url, &hasty()).unwrap();
+    let f = Fixture::new(store).keeping(folder);
+    let group = f.empty_group("g").await;
+    let (read, begun) = tokio::sync::oneshot::channel();
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let header = rerun_core::group::ImportHeader::new(["customer_ref"]).unwrap();
+    let first = header.row(2, ["C-1"].into_iter());
+    let second = header.row(3, ["C-2"].into_iter());
+    let rows = [first, second].into_iter().zip([None, Some((read, wait))]);
+    let rows = rows.map(|(row, pause)| {
+        if let Some((read, wait)) = pause {
+            read.send(()).unwrap();
+            wait.recv().unwrap();
+        }
+        row
+    });
+    let engine = f.engine.clone();
+    let import = tokio::spawn(async move {
+        let rows = Box::new(rows);
+        engine
+            .groups
+            .import(&caller(), group, Vec::new(), rows)
+            .await
+    });
+    begun.await.unwrap();
+    f.engine
+        .groups
+        .create(&caller(), "meanwhile")
+        .await
+        .unwrap();
+    go_on.send(()).unwrap();
+    assert_eq!(import.await.unwrap().unwrap().total, 2);
+    f.check().await;
+}
+
+#[test]
+fn the_file_is_in_wal_mode() {
+    #[derive(diesel::QueryableByName)]
+    struct Mode {
+        #[diesel(sql_type = Text)]
+        journal_mode: String,
+    }
+    let (url, _folder) = common::database();
+    let mut conn = SqliteConnection::establish(&url).unwrap();
+    let mode: Mode = diesel::sql_query("PRAGMA journal_mode")
+        .get_result(&mut conn)
+        .unwrap();
+    assert_eq!(mode.journal_mode, "wal");
+}

@@ -1,0 +1,272 @@
+//! What the schema itself refuses, whoever writes to it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod common;
+
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::Text;
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
+
+fn connection(url: &str) -> SqliteConnection {
+    let mut conn = SqliteConnection::establish(url).unwrap();
+    conn.batch_execute("PRAGMA foreign_keys = ON").unwrap();
+    conn
+}
+
+/// Two accounts with a group, a campaign, a run, a segment, a content and a message each.
+fn two_accounts(conn: &mut SqliteConnection) {
+    for account in ['a', 'b'] {
+        conn.batch_execute(&story(account)).unwrap();
+    }
+}
+
+fn id(account: char, what: u8) -> String {
+    let account = account.to_string().repeat(8);
+    format!("X'{account}0000400080000000000000{what:02x}'")
+}
+
+fn story(account: char) -> String {
+    let [own, group, campaign, content, message, job] =
+        [0, 1, 2, 3, 4, 5].map(|what| id(account, what));
+    format!(
+        "INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
+           VALUES ({own}, {group}, 'g', 1, 1);
+         INSERT INTO customers VALUES ({own}, {group}, 'c-1', '{{}}');
+         INSERT INTO segmentations VALUES ({own}, {group}, {group}, '[]', 1);
+         BEGIN;
+         INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by,
+             approval_stages, template_subject, template_body, status, current_run_number,
+             last_run_number, version, created_by, created_at, updated_at)
+           VALUES ({own}, {campaign}, 'c', {group}, '[]', '[]', 's', 'b', 'Published', 1, 1, 1,
+             {own}, 1, 1);
+         INSERT INTO runs (account_id, campaign_id, number, job_uid, status, group_id, group_name,
+             customer_count, segments_total, segments_matched, segments_new, reused, generated,
+             edited, generating, failed, pending, approved, rejected, published,
+             resulting_status, started_at, completed_at)
+           VALUES ({own}, {campaign}, 1, {job}, 'Completed', {group}, 'g', 1, 1, 0, 1, 0, 1, 0, 0,
+             0, 0, 0, 0, 1, 'Ready for review', 1, 1);
+         INSERT INTO segments VALUES ({own}, {campaign}, 1, randomblob(32), '{{}}');
+         INSERT INTO contents VALUES ({own}, {content}, 1, 's', 'b', NULL, 1);
+         INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no,
+             customer_count, content_id, review_status, source, created_at, updated_at)
+           VALUES ({own}, {message}, {campaign}, 1, 1, 1, {content}, 'Published', 'generated',
+             1, 1);
+         COMMIT;"
+    )
+}
+
+/// A statement that adds an account's row of `table` again, changed by `assignments`.
+fn again(table: &str, account: &str, assignments: &str) -> String {
+    format!(
+        "CREATE TEMP TABLE again AS SELECT * FROM main.{table} WHERE account_id = {account};
+         UPDATE again SET {assignments};
+         INSERT INTO main.{table} SELECT * FROM again"
+    )
+}
+
+fn refused(conn: &mut SqliteConnection, statement: &str, by: &str) {
+    let error = conn
+        .transaction(|conn| conn.batch_execute(statement))
+        .expect_err(statement);
+    assert!(error.to_string().contains(by), "{statement}: {error}");
+}
+
+#[test]
+fn no_row_can_reference_another_accounts() {
+    let (url, _folder) = common::database();
+    let mut conn = connection(&url);
+    two_accounts(&mut conn);
+    let own = id('a', 0);
+    let [group, campaign, content, message] = [1, 2, 3, 4].map(|what| id('b', what));
+    for statement in [
+        format!("INSERT INTO customers VALUES ({own}, {group}, 'c-2', '{{}}')"),
+        format!("INSERT INTO segmentations VALUES ({own}, {own}, {group}, '[\"x\"]', 1)"),
+        format!("INSERT INTO group_segments VALUES ({own}, {group}, randomblob(32), '{{}}', 1)"),
+        format!("UPDATE campaigns SET customer_group_id = {group} WHERE account_id = {own}"),
+        // The other account has a run 2, this one has not.
+        format!(
+            "{}; UPDATE campaigns SET current_run_number = 2, last_run_number = 2 \
+             WHERE account_id = {own}",
+            again(
+                "runs",
+                &id('b', 0),
+                "number = 2, job_uid = randomblob(16), archived_at = 1"
+            )
+        ),
+        format!("UPDATE runs SET group_id = {group} WHERE account_id = {own}"),
+        again(
+            "runs",
+            &own,
+            &format!("campaign_id = {campaign}, number = 2, job_uid = randomblob(16)"),
+        ),
+        format!(
+            "{}; {}",
+            again(
+                "runs",
+                &id('b', 0),
+                "number = 2, job_uid = randomblob(16), archived_at = 1"
+            ),
+            again(
+                "runs",
+                &own,
+                "number = 3, job_uid = randomblob(16), archived_at = 1, previous_run_number = 2"
+            )
+            .replace("again", "once_more"),
+        ),
+        format!("INSERT INTO segments VALUES ({own}, {campaign}, 2, randomblob(32), '{{}}')"),
+        format!("UPDATE messages SET campaign_id = {campaign} WHERE account_id = {own}"),
+        format!("UPDATE messages SET content_id = {content} WHERE account_id = {own}"),
+        format!(
+            "UPDATE messages SET source = 'reused', reused_from_message_id = {message}, \
+             reused_from_run_number = 1 WHERE account_id = {own}"
+        ),
+        format!(
+            "INSERT INTO generation_tasks VALUES ({own}, {message}, {campaign}, 1, 0, 1, NULL)"
+        ),
+        format!(
+            "INSERT INTO audit_entries VALUES ({own}, 1, {own}, 'x', {campaign}, NULL, NULL, \
+             NULL, NULL, NULL, '{{}}', 1, randomblob(32))"
+        ),
+    ] {
+        refused(&mut conn, &statement, "FOREIGN KEY constraint failed");
+    }
+}
+
+#[test]
+fn every_key_leads_with_the_account() {
+    #[derive(diesel::QueryableByName)]
+    struct Key {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let (url, _folder) = common::database();
+    let mut conn = connection(&url);
+    let others: Vec<Key> = diesel::sql_query(
+        "SELECT t.name || '.' || c.name AS name FROM pragma_table_list t
+         JOIN pragma_table_info(t.name) c
+         WHERE t.schema = 'main' AND t.type = 'table' AND c.pk = 1 AND c.name <> 'account_id'
+           AND t.name <> '__diesel_schema_migrations'
+         UNION ALL
+         SELECT t.name || '.' || f.\"from\" FROM pragma_table_list t
+         JOIN pragma_foreign_key_list(t.name) f
+         WHERE t.schema = 'main' AND f.seq = 0
+           AND (f.\"from\" <> 'account_id' OR f.\"to\" <> 'account_id')",
+    )
+    .load(&mut conn)
+    .unwrap();
+    let others: Vec<String> = others.into_iter().map(|key| key.name).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
+#[test]
+fn the_schema_holds_the_invariants_that_it_can() {
+    let (url, _folder) = common::database();
+    let mut conn = connection(&url);
+    two_accounts(&mut conn);
+    let own = id('a', 0);
+    let at = format!("WHERE account_id = {own}");
+    for (statement, by) in [
+        (
+            again("runs", &own, "number = 2, job_uid = randomblob(16)"),
+            "UNIQUE constraint failed: runs.account_id, runs.campaign_id",
+        ),
+        (
+            again("messages", &own, "id = randomblob(16)"),
+            "messages.run_number, messages.segment_no",
+        ),
+        (
+            format!("UPDATE contents SET body = 'other' {at}"),
+            "contents never change",
+        ),
+        (
+            format!("UPDATE campaigns SET status = 'Done' {at}"),
+            "CHECK",
+        ),
+        (
+            format!("UPDATE campaigns SET status = 'Draft' {at}"),
+            "CHECK",
+        ),
+        (format!("UPDATE runs SET status = 'Queued' {at}"), "CHECK"),
+        (format!("UPDATE runs SET status = 'Done' {at}"), "CHECK"),
+        (
+            format!("UPDATE runs SET completed_at = started_at - 1 {at}"),
+            "CHECK",
+        ),
+        (format!("UPDATE runs SET published = 2 {at}"), "CHECK"),
+        (
+            format!("UPDATE runs SET segments_matched = 1 {at}"),
+            "CHECK",
+        ),
+        (
+            format!("UPDATE messages SET review_status = 'Pending review' {at}"),
+            "CHECK",
+        ),
+        (
+            format!("UPDATE messages SET review_status = 'Done' {at}"),
+            "CHECK",
+        ),
+        (
+            format!("UPDATE messages SET content_id = NULL {at}"),
+            "CHECK",
+        ),
+        (
+            format!("UPDATE messages SET source = 'reused' {at}"),
+            "CHECK",
+        ),
+        (format!("UPDATE segments SET key = X'00' {at}"), "CHECK"),
+        (
+            format!("UPDATE customer_groups SET created_at = 'today' {at}"),
+            "cannot store TEXT value in INTEGER column",
+        ),
+    ] {
+        refused(&mut conn, &statement, by);
+    }
+}
+
+#[test]
+fn migrations_go_back_and_forth() {
+    let (url, _folder) = common::database();
+    two_accounts(&mut connection(&url));
+    let applied = rerun_sqlite::migrations(&url).unwrap();
+    assert!(applied.iter().all(|migration| migration.applied));
+    assert_eq!(rerun_sqlite::migrate(&url).unwrap(), Vec::<String>::new());
+    let reverted = rerun_sqlite::revert(&url).unwrap();
+    let applied = rerun_sqlite::migrations(&url).unwrap();
+    assert!(applied.iter().any(|migration| !migration.applied));
+    assert_eq!(rerun_sqlite::migrate(&url).unwrap(), [reverted]);
+}
+
+#[test]
+fn one_of_many_starts_applies_the_migrations() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("rerun.db").display());
+    let starts: Vec<_> = (0..8)
+        .map(|_| {
+            let url = url.clone();
+            std::thread::spawn(move || rerun_sqlite::migrate(&url).unwrap())
+        })
+        .collect();
+    let applied: Vec<String> = starts
+        .into_iter()
+        .flat_map(|start| start.join().unwrap())
+        .collect();
+    let known = rerun_sqlite::migrations(&url).unwrap();
+    let names: Vec<String> = known.into_iter().map(|migration| migration.name).collect();
+    assert_eq!(applied, names);
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let (url, _folder) = common::database();
+    connection(&url)
+        .batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000000')")
+        .unwrap();
+    let error = rerun_sqlite::migrate(&url).unwrap_err();
+    assert!(error.to_string().contains("29991231000000"), "{error}");
+    assert!(rerun_sqlite::migrations(&url).is_err());
+}

@@ -154,8 +154,10 @@ macro_rules! store_contract {
             }
             isolation {
                 foreign_ids_read_nothing,
+                foreign_groups_have_no_segments,
                 foreign_messages_are_not_reused,
                 foreign_ids_change_nothing,
+                an_own_campaign_opens_nothing_foreign,
                 forged_decisions_change_nothing,
                 accounts_with_the_same_ids_do_not_meet,
             }

@@ -51,7 +51,7 @@ struct Account {
 
 #[derive(Debug, Clone)]
 struct Group {
-    group: CustomerGroup,
+    about: CustomerGroup,
     version: i64,
     customers: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -561,7 +561,7 @@ impl CustomerGroupStore for MemoryStore {
     ) -> Result<(), StoreError> {
         self.write_account(group.account_id, |account| {
             let fresh = Group {
-                group: group.clone(),
+                about: group.clone(),
                 version: 1,
                 customers: BTreeMap::new(),
             };
@@ -579,7 +579,7 @@ impl CustomerGroupStore for MemoryStore {
         id: CustomerGroupId,
     ) -> Result<Option<CustomerGroup>, StoreError> {
         Ok(self.read(account, |account| {
-            account.groups.get(&id).map(|g| g.group.clone())
+            account.groups.get(&id).map(|g| g.about.clone())
         }))
     }
 
@@ -589,7 +589,7 @@ impl CustomerGroupStore for MemoryStore {
         request: PageRequest<CreatedKey>,
     ) -> Result<Page<CustomerGroup, CreatedKey>, StoreError> {
         let groups = self.read(account, |account| {
-            account.groups.values().map(|g| g.group.clone()).collect()
+            account.groups.values().map(|g| g.about.clone()).collect()
         });
         Ok(newest_first(groups, &request, |group| CreatedKey {
             created_at: group.created_at,
@@ -634,9 +634,9 @@ impl CustomerGroupStore for MemoryStore {
             }
             if done.imported + done.updated > 0 {
                 group.version += 1;
-                group.group.customer_count =
+                group.about.customer_count =
                     i64::try_from(done.total).map_err(|e| StoreError::Backend(e.into()))?;
-                group.group.updated_at = audit.created_at;
+                group.about.updated_at = audit.created_at;
                 account.record(done.audited(audit));
             }
             Ok(done)
@@ -916,7 +916,7 @@ impl RerunStore for MemoryStore {
                 current_run: ledger.current_run(),
                 group: wanted
                     .and_then(|id| account.groups.get(&id))
-                    .map(|g| g.group.clone()),
+                    .map(|g| g.about.clone()),
             })
         }))
     }

@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
-use rerun_core::audit::Caller;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::{Error, Invalid};
 use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask};
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message, MessageState, ReusedFrom, ReviewStatus, Source};
 use rerun_core::plan::ReuseFrom;
-use rerun_core::ports::{DiffChange, Store};
+use rerun_core::ports::{DiffChange, DiffCounts, Store};
 use rerun_core::run::RunStatus;
 use rerun_core::segment::{SegmentBy, SegmentKey};
 use rerun_core::usecases::{
@@ -343,13 +342,41 @@ fn nth<T>(all: &[T], n: u8) -> Option<(usize, &T)> {
 }
 
 fn picked(messages: &[Message], bits: u16) -> Vec<&Message> {
-    let chosen = |(n, _): &(usize, &Message)| n % 16 < 16 && bits & (1 << (n % 16)) != 0;
+    let chosen = |(n, _): &(usize, &Message)| bits & (1 << (n % 16)) != 0;
     messages
         .iter()
         .enumerate()
         .filter(chosen)
         .map(|(_, message)| message)
         .collect()
+}
+
+fn ids_of(messages: &[&Message]) -> Vec<Option<MessageId>> {
+    messages.iter().map(|message| Some(message.id)).collect()
+}
+
+/// The statuses from which a message is edited or generated anew.
+const REVIEWABLE: &[ReviewStatus] = &[
+    ReviewStatus::PendingReview,
+    ReviewStatus::Approved,
+    ReviewStatus::Rejected,
+];
+
+fn can_move(seen: &CampaignSnapshot, message: &Message, from: &[ReviewStatus]) -> bool {
+    Some(message.run_number) == seen.campaign.current_run && from.contains(&message.state.status())
+}
+
+/// What a change of messages wrote that answered this number, `None` when it was refused.
+fn changed(what: &str, done: Option<u32>, expected: usize) -> Written {
+    let Some(done) = done else {
+        return Written::Nothing;
+    };
+    assert_eq!(usize::try_from(done), Ok(expected), "{what}: messages");
+    if done == 0 {
+        Written::Nothing
+    } else {
+        Written::OneEntry
+    }
 }
 
 fn attempt(task: &GenerationTask, n: usize, failing: u8) -> Result<Content, GenerationError> {
@@ -388,24 +415,19 @@ impl<S: Store + 'static> Model<'_, S> {
     /// Does a command, and checks what it came to.
     async fn obey(&mut self, command: &Command) {
         let what = format!("{command:?}");
-        match command {
-            Command::Finish(campaign) => return self.finish(*campaign).await,
-            Command::CreateGroup
-            | Command::Import { .. }
-            | Command::CreateCampaign { .. }
-            | Command::ImportCampaign { .. } => {
-                let written = self.prepare(&what, command).await;
-                self.compare(&what, written).await;
+        let written = match command {
+            Command::CreateGroup => self.create_group(&what).await,
+            Command::Import { group, rows, bad } => self.import(&what, *group, rows, *bad).await,
+            Command::CreateCampaign {
+                group,
+                fields,
+                two_stages,
+            } => {
+                self.create_campaign(&what, *group, *fields, *two_stages)
+                    .await
             }
-            Command::Lease { .. }
-            | Command::Generate { .. }
-            | Command::SettleKept { .. }
-            | Command::ReleaseKept { .. }
-            | Command::Wait { .. } => {
-                let written = self.work(command).await;
-                self.compare(&what, written).await;
-            }
-            Command::Launch(n) => self.launch(&what, *n).await,
+            Command::ImportCampaign { group } => self.import_campaign(&what, *group).await,
+            Command::Launch(n) => return self.launch(&what, *n).await,
             Command::Initiate {
                 campaign,
                 group,
@@ -416,75 +438,82 @@ impl<S: Store + 'static> Model<'_, S> {
                 } else {
                     ReuseFrom::CurrentRun
                 };
-                self.initiate(&what, *campaign, *group, from).await;
+                return self.initiate(&what, *campaign, *group, from).await;
             }
-            Command::Review { .. } | Command::Edit { .. } | Command::Regenerate { .. } => {
-                let written = self.review(&what, command).await;
-                self.compare(&what, written).await;
+            Command::Preview { campaign, group } => self.preview(&what, *campaign, *group).await,
+            Command::Generate { tasks, failing } => self.generate(*tasks, *failing).await,
+            Command::Lease { tasks } => self.lease(*tasks).await,
+            Command::SettleKept { lease, failing } => self.settle_kept(*lease, *failing).await,
+            Command::ReleaseKept { lease } => self.release_kept(*lease).await,
+            Command::Wait { seconds } => {
+                self.f.seconds_later(u64::from(*seconds));
+                Written::Nothing
             }
-            Command::Preview { .. }
-            | Command::Archive { .. }
-            | Command::Diff { .. }
-            | Command::Trespass(_) => {
-                self.look(&what, command).await;
-                self.compare(&what, Written::Nothing).await;
+            Command::Review {
+                campaign,
+                messages,
+                approve,
+            } => self.review(&what, *campaign, *messages, *approve).await,
+            Command::Edit { campaign, message } => self.edit(&what, *campaign, *message).await,
+            Command::Regenerate { campaign, messages } => {
+                self.regenerate(&what, *campaign, *messages).await
             }
-            Command::Retry(n) | Command::Publish(n) | Command::Cancel(n) => {
-                let written = self.move_on(&what, command, *n).await;
-                self.compare(&what, written).await;
-            }
-        }
+            Command::Retry(n) => self.retry(&what, *n).await,
+            Command::Publish(n) => self.publish(&what, *n).await,
+            Command::Cancel(n) => self.cancel(&what, *n).await,
+            Command::Archive { campaign, run } => self.archive(&what, *campaign, *run).await,
+            Command::Diff { campaign, from, to } => self.diff(&what, *campaign, *from, *to).await,
+            Command::Finish(n) => return self.finish(*n).await,
+            Command::Trespass(n) => self.trespass(&what, *n).await,
+        };
+        self.compare(&what, written).await;
     }
 
-    async fn prepare(&mut self, what: &str, command: &Command) -> Written {
-        let who = caller();
-        match command {
-            Command::CreateGroup => {
-                let made = self.engine.groups.create(&who, "Group").await;
-                let id = written(what, true, made).unwrap().id;
-                self.groups.push(KnownGroup {
-                    id,
-                    customers: BTreeMap::new(),
-                });
-                Written::OneEntry
-            }
-            Command::Import { group, rows, bad } => self.import(what, *group, rows, *bad).await,
-            Command::CreateCampaign {
-                group,
-                fields,
-                two_stages,
-            } => {
-                let Some((group, known)) = nth(&self.groups, *group) else {
-                    return Written::Nothing;
-                };
-                let fields = FIELDS[usize::from(*fields) % FIELDS.len()];
-                let stages = two_stages.then(|| vec!["First".to_owned(), "Second".to_owned()]);
-                let new = NewCampaign {
-                    approval_stages: stages,
-                    ..new_campaign(known.id, fields)
-                };
-                let made = self.engine.campaigns.create(&who, new).await;
-                let id = written(what, true, made).unwrap().id;
-                self.campaigns.push(KnownCampaign { id, group, fields });
-                Written::OneEntry
-            }
-            Command::ImportCampaign { group } => {
-                let Some((group, known)) = nth(&self.groups, *group) else {
-                    return Written::Nothing;
-                };
-                let messages = messages_from_elsewhere(self.f, &[Some("DE"), None, Some("PT")]);
-                let made = self.f.import_campaign(known.id, messages).await;
-                let (campaign, _) = written(what, true, made).unwrap();
-                let fields = FIELDS[0];
-                self.campaigns.push(KnownCampaign {
-                    id: campaign.id,
-                    group,
-                    fields,
-                });
-                Written::OneEntry
-            }
-            other => panic!("{other:?} prepares nothing"),
-        }
+    async fn create_group(&mut self, what: &str) -> Written {
+        let made = self.engine.groups.create(&caller(), "Group").await;
+        let id = written(what, true, made).unwrap().id;
+        self.groups.push(KnownGroup {
+            id,
+            customers: BTreeMap::new(),
+        });
+        Written::OneEntry
+    }
+
+    async fn create_campaign(
+        &mut self,
+        what: &str,
+        group: u8,
+        fields: u8,
+        two_stages: bool,
+    ) -> Written {
+        let Some((group, known)) = nth(&self.groups, group) else {
+            return Written::Nothing;
+        };
+        let fields = FIELDS[usize::from(fields) % FIELDS.len()];
+        let stages = two_stages.then(|| vec!["First".to_owned(), "Second".to_owned()]);
+        let new = NewCampaign {
+            approval_stages: stages,
+            ..new_campaign(known.id, fields)
+        };
+        let made = self.engine.campaigns.create(&caller(), new).await;
+        let id = written(what, true, made).unwrap().id;
+        self.campaigns.push(KnownCampaign { id, group, fields });
+        Written::OneEntry
+    }
+
+    async fn import_campaign(&mut self, what: &str, group: u8) -> Written {
+        let Some((group, known)) = nth(&self.groups, group) else {
+            return Written::Nothing;
+        };
+        let messages = messages_from_elsewhere(self.f, &[Some("DE"), None, Some("PT")]);
+        let made = self.f.import_campaign(known.id, messages).await;
+        let (campaign, _) = written(what, true, made).unwrap();
+        self.campaigns.push(KnownCampaign {
+            id: campaign.id,
+            group,
+            fields: FIELDS[0],
+        });
+        Written::OneEntry
     }
 
     async fn import(&mut self, what: &str, group: u8, rows: &[(u8, u8, u8)], bad: bool) -> Written {
@@ -542,53 +571,47 @@ impl<S: Store + 'static> Model<'_, S> {
         }
     }
 
-    async fn work(&mut self, command: &Command) -> Written {
-        match command {
-            Command::Wait { seconds } => {
-                self.f.seconds_later(u64::from(*seconds));
-                Written::Nothing
-            }
-            Command::Lease { tasks } => {
-                let leased = self
-                    .engine
-                    .generation
-                    .lease(u32::from(*tasks))
-                    .await
-                    .unwrap();
-                self.kept.push(leased);
-                Written::NoEntry
-            }
-            Command::Generate { tasks, failing } => {
-                let leased = self
-                    .engine
-                    .generation
-                    .lease(u32::from(*tasks))
-                    .await
-                    .unwrap();
-                assert!(
-                    leased.tasks.len() <= usize::from(*tasks),
-                    "more tasks than asked for"
-                );
-                self.compare("a lease", Written::NoEntry).await;
-                self.settle(&leased, *failing).await;
-                Written::Results
-            }
-            Command::SettleKept { lease, failing } => {
-                let Some((_, leased)) = nth(&self.kept, *lease) else {
-                    return Written::Nothing;
-                };
-                self.settle(leased, *failing).await;
-                Written::Results
-            }
-            Command::ReleaseKept { lease } => {
-                let Some((_, leased)) = nth(&self.kept, *lease) else {
-                    return Written::Nothing;
-                };
-                self.engine.generation.release(leased.lease).await.unwrap();
-                Written::Nothing
-            }
-            other => panic!("{other:?} is no work"),
-        }
+    async fn generate(&mut self, tasks: u8, failing: u8) -> Written {
+        let leased = self
+            .engine
+            .generation
+            .lease(u32::from(tasks))
+            .await
+            .unwrap();
+        assert!(
+            leased.tasks.len() <= usize::from(tasks),
+            "more tasks than asked for"
+        );
+        self.compare("a lease", Written::NoEntry).await;
+        self.settle(&leased, failing).await;
+        Written::Results
+    }
+
+    async fn lease(&mut self, tasks: u8) -> Written {
+        let leased = self
+            .engine
+            .generation
+            .lease(u32::from(tasks))
+            .await
+            .unwrap();
+        self.kept.push(leased);
+        Written::NoEntry
+    }
+
+    async fn settle_kept(&self, lease: u8, failing: u8) -> Written {
+        let Some((_, leased)) = nth(&self.kept, lease) else {
+            return Written::Nothing;
+        };
+        self.settle(leased, failing).await;
+        Written::Results
+    }
+
+    async fn release_kept(&self, lease: u8) -> Written {
+        let Some((_, leased)) = nth(&self.kept, lease) else {
+            return Written::Nothing;
+        };
+        self.engine.generation.release(leased.lease).await.unwrap();
+        Written::Nothing
     }
 
     async fn settle(&self, leased: &LeasedTasks, failing: u8) {
@@ -722,257 +745,216 @@ impl<S: Store + 'static> Model<'_, S> {
         );
     }
 
-    async fn review(&mut self, what: &str, command: &Command) -> Written {
-        let (Command::Review { campaign, .. }
-        | Command::Edit { campaign, .. }
-        | Command::Regenerate { campaign, .. }) = command
-        else {
-            panic!("{command:?} is no review")
-        };
-        let Some((known, seen)) = self.campaign(*campaign) else {
+    async fn review(
+        &self,
+        what: &str,
+        campaign: u8,
+        messages: Option<u16>,
+        approve: bool,
+    ) -> Written {
+        let Some((known, seen)) = self.campaign(campaign) else {
             return Written::Nothing;
         };
-        let (id, status) = (known.id, seen.campaign.status);
-        let open = status != CampaignStatus::Draft;
-        let current = seen.campaign.current_run;
-        let is = |message: &Message, statuses: &[ReviewStatus]| {
-            Some(message.run_number) == current && statuses.contains(&message.state.status())
+        let (decision, from): (_, &[ReviewStatus]) = if approve {
+            (Decision::Approve, &[ReviewStatus::PendingReview])
+        } else {
+            let reject = Decision::Reject {
+                reason: "no".into(),
+            };
+            (
+                reject,
+                &[ReviewStatus::PendingReview, ReviewStatus::Approved],
+            )
         };
-        let (pending, approved, rejected) = (
-            ReviewStatus::PendingReview,
-            ReviewStatus::Approved,
-            ReviewStatus::Rejected,
-        );
-        let named = |messages: &[&Message]| messages.iter().map(|m| Some(m.id)).collect::<Vec<_>>();
-        let reviews = &self.engine.reviews;
-        match command {
-            Command::Review {
-                messages, approve, ..
-            } => {
-                let (decision, from) = if *approve {
-                    (Decision::Approve, &[pending][..])
-                } else {
-                    (
-                        Decision::Reject {
-                            reason: "no".into(),
-                        },
-                        &[pending, approved][..],
-                    )
-                };
-                let (which, allowed, count) = match messages {
-                    None => {
-                        let waiting = seen.messages.iter().filter(|m| is(m, &[pending])).count();
-                        (ReviewedMessages::AllPending, open, waiting)
-                    }
-                    Some(bits) => {
-                        let chosen = picked(&seen.messages, *bits);
-                        let allowed = open && chosen.iter().all(|message| is(message, from));
-                        (
-                            ReviewedMessages::Named(named(&chosen)),
-                            allowed,
-                            chosen.len(),
-                        )
-                    }
-                };
-                let answer = reviews.review(&caller(), id, &decision, &which).await;
-                let Some(done) = written(what, allowed, answer) else {
-                    return Written::Nothing;
-                };
-                assert_eq!(
-                    usize::try_from(done.messages),
-                    Ok(count),
-                    "{what}: messages"
-                );
-                if count == 0 {
-                    Written::Nothing
-                } else {
-                    Written::OneEntry
-                }
+        let chosen: Vec<&Message> = match messages {
+            None => {
+                let pending = &[ReviewStatus::PendingReview];
+                seen.messages
+                    .iter()
+                    .filter(|message| can_move(seen, message, pending))
+                    .collect()
             }
-            Command::Edit { message, .. } => {
-                let Some((_, message)) = nth(&seen.messages, *message) else {
-                    return Written::Nothing;
-                };
-                let allowed = open && is(message, &[pending, approved, rejected]);
-                let content = Content {
-                    subject: "By hand".into(),
-                    body: format!("at {}", self.f.now()),
-                };
-                let answer = reviews
-                    .edit(&caller(), id, Some(message.id), content.clone())
-                    .await;
-                let Some((_, edited)) = written(what, allowed, answer) else {
-                    return Written::Nothing;
-                };
-                assert_eq!(edited.content, Some(content), "{what}: the content");
-                assert_eq!(
-                    (edited.source, edited.reused_from),
-                    (Source::Edited, None),
-                    "{what}"
-                );
-                Written::OneEntry
-            }
-            Command::Regenerate { messages, .. } => {
-                let chosen = picked(&seen.messages, *messages);
-                let from = &[pending, approved, rejected];
-                let allowed = open && chosen.iter().all(|message| is(message, from));
-                let count = chosen.len();
-                let answer = reviews.regenerate(&caller(), id, &named(&chosen)).await;
-                let Some(done) = written(what, allowed, answer) else {
-                    return Written::Nothing;
-                };
-                assert_eq!(
-                    usize::try_from(done.messages),
-                    Ok(count),
-                    "{what}: messages"
-                );
-                if count == 0 {
-                    Written::Nothing
-                } else {
-                    Written::OneEntry
-                }
-            }
-            other => panic!("{other:?} is no review"),
-        }
+            Some(bits) => picked(&seen.messages, bits),
+        };
+        let which = match messages {
+            None => ReviewedMessages::AllPending,
+            Some(_) => ReviewedMessages::Named(ids_of(&chosen)),
+        };
+        let allowed = seen.campaign.status != CampaignStatus::Draft
+            && chosen.iter().all(|message| can_move(seen, message, from));
+        let answer = self
+            .engine
+            .reviews
+            .review(&caller(), known.id, &decision, &which)
+            .await;
+        let done = written(what, allowed, answer).map(|done| done.messages);
+        changed(what, done, chosen.len())
     }
 
-    async fn move_on(&mut self, what: &str, command: &Command, n: u8) -> Written {
+    async fn edit(&self, what: &str, campaign: u8, message: u8) -> Written {
+        let Some((known, seen)) = self.campaign(campaign) else {
+            return Written::Nothing;
+        };
+        let Some((_, message)) = nth(&seen.messages, message) else {
+            return Written::Nothing;
+        };
+        let allowed =
+            seen.campaign.status != CampaignStatus::Draft && can_move(seen, message, REVIEWABLE);
+        let content = Content {
+            subject: "By hand".into(),
+            body: format!("at {}", self.f.now()),
+        };
+        let reviews = &self.engine.reviews;
+        let answer = reviews
+            .edit(&caller(), known.id, Some(message.id), content.clone())
+            .await;
+        let Some((_, edited)) = written(what, allowed, answer) else {
+            return Written::Nothing;
+        };
+        assert_eq!(edited.content, Some(content), "{what}: the content");
+        assert_eq!(
+            (edited.source, edited.reused_from),
+            (Source::Edited, None),
+            "{what}"
+        );
+        Written::OneEntry
+    }
+
+    async fn regenerate(&self, what: &str, campaign: u8, messages: u16) -> Written {
+        let Some((known, seen)) = self.campaign(campaign) else {
+            return Written::Nothing;
+        };
+        let chosen = picked(&seen.messages, messages);
+        let allowed = seen.campaign.status != CampaignStatus::Draft
+            && chosen
+                .iter()
+                .all(|message| can_move(seen, message, REVIEWABLE));
+        let ids = ids_of(&chosen);
+        let answer = self
+            .engine
+            .reviews
+            .regenerate(&caller(), known.id, &ids)
+            .await;
+        let done = written(what, allowed, answer).map(|done| done.messages);
+        changed(what, done, chosen.len())
+    }
+
+    async fn retry(&self, what: &str, n: u8) -> Written {
         let Some((known, seen)) = self.campaign(n) else {
             return Written::Nothing;
         };
-        let (id, status) = (known.id, seen.campaign.status);
+        let failed = seen.campaign.status == CampaignStatus::GenerationFailed;
+        let messages = seen.messages.iter();
+        let count = messages
+            .filter(|message| can_move(seen, message, &[ReviewStatus::GenerationFailed]))
+            .count();
+        let answer = self.engine.reviews.retry(&caller(), known.id, None).await;
+        let done = written(what, failed, answer).map(|done| done.outcome.messages);
+        changed(what, done, count)
+    }
+
+    async fn publish(&self, what: &str, n: u8) -> Written {
+        let Some((known, seen)) = self.campaign(n) else {
+            return Written::Nothing;
+        };
+        let ready = seen.campaign.status == CampaignStatus::ReadyToPublish;
+        let count = seen
+            .campaign
+            .current_run
+            .map_or(0, |run| seen.of_run(run).count());
+        let answer = self.engine.reviews.publish(&caller(), known.id, None).await;
+        let done = written(what, ready, answer).map(|done| done.outcome.messages);
+        changed(what, done, count)
+    }
+
+    async fn cancel(&self, what: &str, n: u8) -> Written {
+        let Some((known, seen)) = self.campaign(n) else {
+            return Written::Nothing;
+        };
         let current = seen.campaign.current_run;
         let previous = current.and_then(|number| seen.run(number).previous_run);
-        let who = caller();
-        let done = match command {
-            Command::Retry(_) => {
-                let failed = status == CampaignStatus::GenerationFailed;
-                written(
-                    what,
-                    failed,
-                    self.engine.reviews.retry(&who, id, None).await,
-                )
-                .is_some()
-            }
-            Command::Publish(_) => {
-                let ready = status == CampaignStatus::ReadyToPublish;
-                written(
-                    what,
-                    ready,
-                    self.engine.reviews.publish(&who, id, None).await,
-                )
-                .is_some()
-            }
-            Command::Cancel(_) => {
-                let allowed = match status {
-                    CampaignStatus::Draft | CampaignStatus::Published => false,
-                    CampaignStatus::Processing
-                    | CampaignStatus::GenerationFailed
-                    | CampaignStatus::ReadyForReview
-                    | CampaignStatus::ReadyToPublish => true,
-                };
-                let answer = self.engine.reruns.cancel(&who, id, Some("why not")).await;
-                let cancelled = written(what, allowed, answer);
-                if let Some(cancelled) = cancelled {
-                    assert_eq!(
-                        Some(cancelled.run_number),
-                        current,
-                        "{what}: the cancelled run"
-                    );
-                    assert_eq!(
-                        cancelled.current_run_number, previous,
-                        "{what}: the run before"
-                    );
-                }
-                cancelled.is_some()
-            }
-            other => panic!("{other:?} moves nothing on"),
+        let allowed = match seen.campaign.status {
+            CampaignStatus::Draft | CampaignStatus::Published => false,
+            CampaignStatus::Processing
+            | CampaignStatus::GenerationFailed
+            | CampaignStatus::ReadyForReview
+            | CampaignStatus::ReadyToPublish => true,
         };
-        if done {
-            Written::OneEntry
-        } else {
-            Written::Nothing
-        }
+        let answer = self
+            .engine
+            .reruns
+            .cancel(&caller(), known.id, Some("why not"))
+            .await;
+        let Some(cancelled) = written(what, allowed, answer) else {
+            return Written::Nothing;
+        };
+        assert_eq!(
+            Some(cancelled.run_number),
+            current,
+            "{what}: the cancelled run"
+        );
+        assert_eq!(
+            cancelled.current_run_number, previous,
+            "{what}: the run before"
+        );
+        Written::OneEntry
     }
 
-    /// Commands that write nothing.
-    async fn look(&mut self, what: &str, command: &Command) {
-        let who = caller();
-        match command {
-            Command::Preview { campaign, group } => {
-                let Some((known, seen)) = self.campaign(*campaign) else {
-                    return;
-                };
-                let Some((group, new_group)) = nth(&self.groups, *group) else {
-                    return;
-                };
-                let segments = self.segments(group, known.fields);
-                let published = seen.campaign.status == CampaignStatus::Published;
-                let request = RerunRequest {
-                    campaign: known.id,
-                    new_group: Some(new_group.id),
-                    reuse_from: ReuseFrom::CurrentRun,
-                };
-                let page = PageQuery::default();
-                let answer = self.engine.reruns.preview(&who, request, &page).await;
-                let Some(told) = written(what, published && !segments.is_empty(), answer) else {
-                    return;
-                };
-                let found: Segments = told
-                    .items
-                    .items
-                    .iter()
-                    .map(|item| {
-                        let attributes = item.segment.attributes.to_map().unwrap();
-                        (attributes, item.segment.customer_count)
-                    })
-                    .collect();
-                assert_eq!(found, segments, "{what}: the group's segments");
-            }
-            Command::Archive { campaign, run } => {
-                let Some((known, seen)) = self.campaign(*campaign) else {
-                    return;
-                };
-                let number = run_number(i64::from(*run) + 1);
-                let exists = seen.runs.iter().any(|run| run.number == number);
-                let allowed = exists && seen.campaign.current_run != Some(number);
-                let answer = self
-                    .engine
-                    .reruns
-                    .archive(&who, known.id, Some(number))
-                    .await;
-                if let Some(archived) = written(what, allowed, answer) {
-                    assert_eq!(archived, 0, "{what}: nothing of a past run is active");
-                }
-            }
-            Command::Diff { campaign, from, to } => {
-                let Some((known, seen)) = self.campaign(*campaign) else {
-                    return;
-                };
-                let numbers = (
-                    run_number(i64::from(*from) + 1),
-                    run_number(i64::from(*to) + 1),
-                );
-                self.diff(what, known.id, seen, numbers).await;
-            }
-            Command::Trespass(n) => {
-                let Some((known, seen)) = self.campaign(*n) else {
-                    return;
-                };
-                let message = seen.messages.first().map(|message| message.id);
-                self.trespass(what, &stranger(), known, message).await;
-            }
-            other => panic!("{other:?} is no look"),
+    async fn preview(&self, what: &str, campaign: u8, group: u8) -> Written {
+        let Some((known, seen)) = self.campaign(campaign) else {
+            return Written::Nothing;
+        };
+        let Some((group, new_group)) = nth(&self.groups, group) else {
+            return Written::Nothing;
+        };
+        let segments = self.segments(group, known.fields);
+        let published = seen.campaign.status == CampaignStatus::Published;
+        let request = RerunRequest {
+            campaign: known.id,
+            new_group: Some(new_group.id),
+            reuse_from: ReuseFrom::CurrentRun,
+        };
+        let page = PageQuery::default();
+        let answer = self.engine.reruns.preview(&caller(), request, &page).await;
+        if let Some(told) = written(what, published && !segments.is_empty(), answer) {
+            let items = told.items.items.iter();
+            let found: Segments = items
+                .map(|item| {
+                    let attributes = item.segment.attributes.to_map().unwrap();
+                    (attributes, item.segment.customer_count)
+                })
+                .collect();
+            assert_eq!(found, segments, "{what}: the group's segments");
         }
+        Written::Nothing
     }
 
-    async fn diff(
-        &self,
-        what: &str,
-        campaign: CampaignId,
-        seen: &CampaignSnapshot,
-        (from, to): (RunNumber, RunNumber),
-    ) {
+    async fn archive(&self, what: &str, campaign: u8, run: u8) -> Written {
+        let Some((known, seen)) = self.campaign(campaign) else {
+            return Written::Nothing;
+        };
+        let number = run_number(i64::from(run) + 1);
+        let exists = seen.runs.iter().any(|run| run.number == number);
+        let allowed = exists && seen.campaign.current_run != Some(number);
+        let answer = self
+            .engine
+            .reruns
+            .archive(&caller(), known.id, Some(number))
+            .await;
+        if let Some(archived) = written(what, allowed, answer) {
+            assert_eq!(archived, 0, "{what}: nothing of a past run is active");
+        }
+        Written::Nothing
+    }
+
+    async fn diff(&self, what: &str, campaign: u8, from: u8, to: u8) -> Written {
+        let Some((known, seen)) = self.campaign(campaign) else {
+            return Written::Nothing;
+        };
+        let (from, to) = (
+            run_number(i64::from(from) + 1),
+            run_number(i64::from(to) + 1),
+        );
         let of_run = |number: RunNumber| -> BTreeMap<SegmentKey, &Message> {
             seen.of_run(number)
                 .map(|message| (message.segment.key, message))
@@ -984,14 +966,14 @@ impl<S: Store + 'static> Model<'_, S> {
         let answer = self
             .engine
             .history
-            .diff(&caller(), campaign, from, to, &page)
+            .diff(&caller(), known.id, from, to, &page)
             .await;
         let Some((counts, items)) = written(what, exist, answer) else {
-            return;
+            return Written::Nothing;
         };
         let keys: BTreeSet<&SegmentKey> = earlier.keys().chain(later.keys()).collect();
         assert_eq!(items.items.len(), keys.len(), "{what}: every segment once");
-        let mut told = rerun_core::ports::DiffCounts::default();
+        let mut told = DiffCounts::default();
         for item in &items.items {
             let (old, new) = (earlier.get(&item.segment.key), later.get(&item.segment.key));
             assert_eq!(item.from, old.map(|message| message.id), "{what}");
@@ -1015,16 +997,15 @@ impl<S: Store + 'static> Model<'_, S> {
             );
         }
         assert_eq!(counts, told, "{what}: the counts");
+        Written::Nothing
     }
 
-    async fn trespass(
-        &self,
-        what: &str,
-        who: &Caller,
-        known: &KnownCampaign,
-        message: Option<MessageId>,
-    ) {
-        let id = known.id;
+    async fn trespass(&self, what: &str, n: u8) -> Written {
+        let Some((known, seen)) = self.campaign(n) else {
+            return Written::Nothing;
+        };
+        let (who, id) = (&stranger(), known.id);
+        let message = seen.messages.first().map(|message| message.id);
         let group = self.groups[known.group].id;
         let (reruns, reviews) = (&self.engine.reruns, &self.engine.reviews);
         let request = RerunRequest {
@@ -1070,6 +1051,7 @@ impl<S: Store + 'static> Model<'_, S> {
                 "{what}: command {n} answered {refusal:?}"
             );
         }
+        Written::Nothing
     }
 
     /// Brings a campaign's current run to its publication, step by step.

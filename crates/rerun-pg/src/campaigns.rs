@@ -143,7 +143,12 @@ impl CampaignStore for PgStore {
         self.db
             .run_import(move |conn| {
                 transaction(conn, |conn| {
-                    insert_campaign(conn, &campaign)?;
+                    // Its run makes it current, which is a step to the given version.
+                    let before = Campaign {
+                        version: campaign.version - 1,
+                        ..campaign.clone()
+                    };
+                    insert_campaign(conn, &before)?;
                     let run = bring_in(conn, &campaign, run, messages)?;
                     append_audit(conn, audit)?;
                     Ok(run)

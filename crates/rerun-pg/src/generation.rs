@@ -12,6 +12,7 @@ use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, TaskOutco
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
 use rerun_core::message::{MessageCommand, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{GenerationQueue, SettleRun};
+use rerun_core::run::Run;
 use rerun_core::segment::Attributes;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
@@ -103,7 +104,7 @@ impl GenerationQueue for PgStore {
         self.db
             .run(move |conn| {
                 let held = sql("UPDATE generation_tasks SET due_at = ? \
-                                WHERE lease_id = ? AND due_at > ?")
+                                WHERE lease_id = ? AND due_at >= ?")
                 .bind::<Time, _>(until)
                 .bind::<Id, _>(lease.as_uuid())
                 .bind::<Time, _>(now)
@@ -144,7 +145,8 @@ fn take(
 ) -> Result<Vec<TaskRow>, Failure> {
     let tasks = sql(
         "WITH due AS (SELECT account_id, message_id FROM generation_tasks \
-           WHERE due_at <= ? ORDER BY due_at, message_id LIMIT ? FOR UPDATE SKIP LOCKED), \
+           WHERE due_at <= ? AND (lease_id IS NULL OR due_at < ?) \
+           ORDER BY due_at, message_id LIMIT ? FOR UPDATE SKIP LOCKED), \
          taken AS (UPDATE generation_tasks t SET lease_id = ?, due_at = ? FROM due \
            WHERE t.account_id = due.account_id AND t.message_id = due.message_id \
            RETURNING t.account_id, t.campaign_id, t.run_number, t.message_id, t.failed_attempts) \
@@ -154,6 +156,7 @@ fn take(
            AND s.no = m.segment_no \
          ORDER BY taken.message_id",
     )
+    .bind::<Time, _>(now)
     .bind::<Time, _>(now)
     .bind::<BigInt, _>(i64::from(limit))
     .bind::<Id, _>(lease.as_uuid())
@@ -229,7 +232,7 @@ fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<Settled,
         conn,
         settle.account_id,
         settle.campaign_id,
-        Some(settle.run_number),
+        settle.run_number,
     )?;
     let Some((campaign, Some(run))) = locked else {
         return Ok(Settled::default());
@@ -266,25 +269,47 @@ fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<Settled,
     if shifts.is_empty() {
         return Ok(settled);
     }
-    let last_error = settle
-        .results
-        .iter()
-        .rev()
-        .find_map(|result| match &result.outcome {
-            TaskOutcome::Failed { error } => Some(error.as_str()),
-            TaskOutcome::Generated(_) | TaskOutcome::RetryAt { .. } => None,
-        });
+    let error = last_error(conn, settle, &run, &shifts)?;
     let applied = generated(
         &campaign,
         run,
         &shifts,
-        last_error,
+        error.as_deref(),
         settle.audit_id,
         settle.now,
     )?;
     let next_version = applied.campaign_status != campaign.status;
     write_applied(conn, &campaign, applied, next_version, settle.now)?;
     Ok(settled)
+}
+
+#[derive(QueryableByName)]
+struct ErrorRow {
+    #[diesel(sql_type = Text)]
+    error: String,
+}
+
+/// The error of the message that was given up last, when these results end the run.
+fn last_error(
+    conn: &mut PgConnection,
+    settle: &SettleRun,
+    run: &Run,
+    shifts: &[Shift],
+) -> Result<Option<String>, Failure> {
+    let settled: u32 = shifts.iter().map(|shift| shift.messages).sum();
+    if run.counts.generating > settled {
+        return Ok(None);
+    }
+    let row = sql(
+        "SELECT error FROM messages WHERE account_id = ? AND campaign_id = ? \
+           AND run_number = ? AND error IS NOT NULL ORDER BY updated_at DESC, id DESC LIMIT 1",
+    )
+    .bind::<Id, _>(settle.account_id.as_uuid())
+    .bind::<Id, _>(settle.campaign_id.as_uuid())
+    .bind::<Integer, _>(settle.run_number.get())
+    .load::<ErrorRow>(conn)?
+    .pop();
+    Ok(row.map(|row| row.error))
 }
 
 fn illegal(error: rerun_core::error::IllegalTransition) -> StoreError {
@@ -304,13 +329,16 @@ fn retry(conn: &mut PgConnection, settle: &SettleRun) -> Result<u32, Failure> {
         "UPDATE generation_tasks t SET lease_id = NULL, due_at = r.at, \
            failed_attempts = t.failed_attempts + 1 \
          FROM unnest(?::uuid[], ?::timestamptz[]) AS r(id, at) \
-         WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at > ?",
+         WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at >= ? \
+             AND t.campaign_id = ? AND t.run_number = ?",
     )
     .bind::<Array<Id>, _>(ids)
     .bind::<Array<Time>, _>(times)
     .bind::<Id, _>(settle.account_id.as_uuid())
     .bind::<Id, _>(settle.lease.as_uuid())
     .bind::<Time, _>(settle.now)
+    .bind::<Id, _>(settle.campaign_id.as_uuid())
+    .bind::<Integer, _>(settle.run_number.get())
     .execute(conn)?;
     u32::try_from(retried).map_err(|error| StoreError::Backend(error.into()).into())
 }
@@ -356,7 +384,8 @@ fn store_generated(
         "WITH results AS (SELECT * FROM unnest(?::uuid[], ?::uuid[], ?::text[], \
            ?::text[]) AS r(id, content_id, subject, body)), \
          taken AS (DELETE FROM generation_tasks t USING results r \
-           WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at > ? \
+           WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at >= ? \
+             AND t.campaign_id = ? AND t.run_number = ? \
            RETURNING r.id, r.content_id, r.subject, r.body), \
          stored AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
            SELECT ?, content_id, ?, subject, body, ? FROM taken), \
@@ -374,6 +403,8 @@ fn store_generated(
     .bind::<Id, _>(account)
     .bind::<Id, _>(settle.lease.as_uuid())
     .bind::<Time, _>(now)
+    .bind::<Id, _>(settle.campaign_id.as_uuid())
+    .bind::<Integer, _>(settle.run_number.get())
     .bind::<Id, _>(account)
     .bind::<Integer, _>(settle.run_number.get())
     .bind::<Time, _>(now)
@@ -403,7 +434,8 @@ fn store_failed(
     let counted = sql("WITH results AS ( \
            SELECT * FROM unnest(?::uuid[], ?::text[]) AS r(id, error)), \
          taken AS (DELETE FROM generation_tasks t USING results r \
-           WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at > ? \
+           WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at >= ? \
+             AND t.campaign_id = ? AND t.run_number = ? \
            RETURNING r.id, r.error), \
          moved AS (UPDATE messages m SET error = taken.error, review_status = ?, updated_at = ? \
            FROM taken WHERE m.account_id = ? AND m.id = taken.id RETURNING m.source) \
@@ -413,6 +445,8 @@ fn store_failed(
     .bind::<Id, _>(account)
     .bind::<Id, _>(settle.lease.as_uuid())
     .bind::<Time, _>(now)
+    .bind::<Id, _>(settle.campaign_id.as_uuid())
+    .bind::<Integer, _>(settle.run_number.get())
     .bind::<Text, _>(to.status().as_str())
     .bind::<Time, _>(now)
     .bind::<Id, _>(account)

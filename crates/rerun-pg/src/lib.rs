@@ -12,6 +12,7 @@ mod history;
 mod idempotency;
 mod reruns;
 mod reviews;
+mod segments;
 mod write;
 
 use async_trait::async_trait;

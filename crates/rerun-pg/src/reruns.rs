@@ -15,7 +15,7 @@ use rerun_core::ports::{
     WantedGroup,
 };
 use rerun_core::run::Run;
-use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self, CampaignRow, GroupRow, RunRow};
 use rerun_diesel::sql::sql;
@@ -24,6 +24,7 @@ use rerun_diesel::{campaign_columns, group_columns, run_columns};
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::segments::{self, Counts, Wanted};
 use crate::write::{
     CampaignMove, Value, append_audit, insert_run, keep_response, lock_campaign, lock_current,
     move_campaign, transaction,
@@ -79,14 +80,32 @@ impl RerunStore for PgStore {
     ) -> Result<SegmentCandidates, StoreError> {
         self.db
             .run(move |conn| {
-                if let Some(kept) = kept_segmentation(conn, &query)? {
-                    return candidates(conn, &query, &kept);
-                }
-                // Version and customers are read at one moment. Whoever counts the same segments
-                // meanwhile makes this a conflict, and the next attempt finds them kept.
-                conn.build_transaction()
-                    .repeatable_read()
-                    .run(|conn| count_segments(conn, &query))
+                let wanted = Wanted {
+                    account: query.account_id,
+                    group: query.group_id,
+                    segment_by: &query.segment_by,
+                    limit: query.limit,
+                };
+                let Counts {
+                    group_version,
+                    segments,
+                } = match segments::kept(conn, &wanted)? {
+                    Some(counts) => counts,
+                    None => segments::counted(conn, &wanted)?.into(),
+                };
+                // The two sides are matched here: rows that were kept a moment ago have no
+                // statistics yet, and a join planned without them compares each with each.
+                let reusable = reusable(conn, &query)?;
+                let candidate = |(key, customer_count)| SegmentCandidate {
+                    key,
+                    customer_count,
+                    reusable: reusable.get(&key).copied(),
+                };
+                let segments = segments.into_iter().map(candidate).collect();
+                Ok(SegmentCandidates {
+                    group_version,
+                    segments,
+                })
             })
             .await
     }
@@ -98,25 +117,21 @@ impl RerunStore for PgStore {
         segment_by: &SegmentBy,
         keys: Vec<SegmentKey>,
     ) -> Result<Vec<Segment>, StoreError> {
-        let fields = segment_by.canonical();
+        let segment_by = segment_by.clone();
         self.db
             .run(move |conn| {
-                let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
-                let rows = sql("SELECT gs.key, gs.attributes, gs.customer_count \
-                     FROM segmentations sg \
-                     JOIN group_segments gs ON gs.account_id = sg.account_id \
-                       AND gs.segmentation_id = sg.id AND gs.key = ANY(?) \
-                     WHERE sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? \
-                     ORDER BY gs.key")
-                .bind::<Array<Binary>, _>(keys)
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(group.as_uuid())
-                .bind::<Text, _>(fields)
-                .load::<SegmentRow>(conn)?;
-                Ok(rows
-                    .into_iter()
-                    .map(Segment::try_from)
-                    .collect::<Result<_, _>>()?)
+                let wanted = Wanted {
+                    account,
+                    group,
+                    segment_by: &segment_by,
+                    limit: segments::NO_LIMIT,
+                };
+                if let Some(segments) = segments::kept_attributes(conn, &wanted, &keys)? {
+                    return Ok(segments);
+                }
+                let mut counted = segments::counted(conn, &wanted)?.segments;
+                counted.retain(|segment| keys.contains(&segment.key));
+                Ok(counted)
             })
             .await
     }
@@ -143,7 +158,7 @@ impl RerunStore for PgStore {
         self.db
             .run(move |conn| {
                 transaction(conn, |conn| {
-                    let found = lock_campaign(conn, account, campaign, Some(run))?;
+                    let found = lock_campaign(conn, account, campaign, run)?;
                     match found {
                         None | Some((_, None)) => Ok(None),
                         Some((campaign, _)) if campaign.current_run == Some(run) => {
@@ -159,62 +174,6 @@ impl RerunStore for PgStore {
 }
 
 #[derive(QueryableByName)]
-struct SegmentRow {
-    #[diesel(sql_type = Binary)]
-    key: Vec<u8>,
-    #[diesel(sql_type = Text)]
-    attributes: String,
-    #[diesel(sql_type = BigInt)]
-    customer_count: i64,
-}
-
-impl TryFrom<SegmentRow> for Segment {
-    type Error = StoreError;
-
-    fn try_from(row: SegmentRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            key: row::segment_key(&row.key)?,
-            attributes: Attributes::from_stored(row.attributes),
-            customer_count: row.customer_count,
-        })
-    }
-}
-
-/// Counts that are kept for a version of a group.
-#[derive(QueryableByName)]
-struct Kept {
-    #[diesel(sql_type = Id)]
-    id: Uuid,
-    #[diesel(sql_type = BigInt)]
-    group_version: i64,
-}
-
-fn kept_segmentation(
-    conn: &mut PgConnection,
-    query: &CandidateQuery,
-) -> Result<Option<Kept>, Failure> {
-    Ok(sql(
-        "SELECT sg.id, sg.group_version FROM customer_groups g JOIN segmentations sg \
-              ON sg.account_id = g.account_id AND sg.group_id = g.id \
-              AND sg.group_version = g.version AND sg.fields = ? \
-            WHERE g.account_id = ? AND g.id = ?",
-    )
-    .bind::<Text, _>(query.segment_by.canonical())
-    .bind::<Id, _>(query.account_id.as_uuid())
-    .bind::<Id, _>(query.group_id.as_uuid())
-    .load::<Kept>(conn)?
-    .pop())
-}
-
-#[derive(QueryableByName)]
-struct CountRow {
-    #[diesel(sql_type = Binary)]
-    key: Vec<u8>,
-    #[diesel(sql_type = BigInt)]
-    customer_count: i64,
-}
-
-#[derive(QueryableByName)]
 struct ReusableRow {
     #[diesel(sql_type = Binary)]
     key: Vec<u8>,
@@ -224,39 +183,7 @@ struct ReusableRow {
     run_number: i32,
 }
 
-/// The kept segments with what each could reuse. The two sides are matched here: rows that were
-/// kept a moment ago have no statistics yet, and a join planned without them compares every row
-/// with every other.
-fn candidates(
-    conn: &mut PgConnection,
-    query: &CandidateQuery,
-    kept: &Kept,
-) -> Result<SegmentCandidates, Failure> {
-    let counts = sql("SELECT key, customer_count FROM group_segments \
-         WHERE account_id = ? AND segmentation_id = ? ORDER BY key LIMIT ?")
-    .bind::<Id, _>(query.account_id.as_uuid())
-    .bind::<Id, _>(kept.id)
-    .bind::<BigInt, _>(i64::from(query.limit) + 1)
-    .load::<CountRow>(conn)?;
-    let reusable = reusable(conn, query)?;
-    let candidate = |row: CountRow| {
-        let key = row::segment_key(&row.key)?;
-        let reusable = reusable.get(&key).copied();
-        Ok(SegmentCandidate {
-            key,
-            customer_count: row.customer_count,
-            reusable,
-        })
-    };
-    Ok(SegmentCandidates {
-        group_version: kept.group_version,
-        segments: counts
-            .into_iter()
-            .map(candidate)
-            .collect::<Result<_, StoreError>>()?,
-    })
-}
-
+/// The published messages that the rerun may reuse, by segment.
 fn reusable(
     conn: &mut PgConnection,
     query: &CandidateQuery,
@@ -299,129 +226,6 @@ fn reusable(
         .into_iter()
         .map(candidate)
         .collect()
-}
-
-#[derive(QueryableByName)]
-struct GroupedRow {
-    #[diesel(sql_type = Array<Nullable<Text>>)]
-    values: Vec<Option<String>>,
-    #[diesel(sql_type = BigInt)]
-    customer_count: i64,
-}
-
-/// Groups the customers in the database, names the segments, and keeps the counts unless there
-/// are more than the limit.
-fn count_segments(
-    conn: &mut PgConnection,
-    query: &CandidateQuery,
-) -> Result<SegmentCandidates, Failure> {
-    let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
-    let group_version = sql("SELECT version AS value FROM customer_groups \
-                             WHERE account_id = ? AND id = ?")
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(group)
-    .load::<Value>(conn)?
-    .pop()
-    .ok_or(StoreError::Conflict)?
-    .value;
-    let fields = query.segment_by.sorted();
-    let places = 1..=fields.len();
-    let list = |item: fn(usize) -> String| places.clone().map(item).collect::<Vec<_>>().join(", ");
-    let columns = list(|place| format!("profile ->> ? AS v{place}"));
-    let names = list(|place| format!("v{place}"));
-    let places = list(|place| place.to_string());
-    let text = format!(
-        "SELECT ARRAY[{names}] AS values, customer_count FROM ( \
-           SELECT {columns}, count(*) AS customer_count FROM customers \
-           WHERE account_id = ? AND group_id = ? GROUP BY {places} LIMIT ?) counted"
-    );
-    let mut statement = sql(&text);
-    for field in &fields {
-        statement = statement.bind::<Text, _>(*field);
-    }
-    let rows = statement
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(group)
-        .bind::<BigInt, _>(i64::from(query.limit) + 1)
-        .load::<GroupedRow>(conn)?;
-    let mut segments: Vec<Segment> = rows
-        .iter()
-        .map(|row| {
-            let values = row.values.iter().map(Option::as_deref);
-            let pairs: Vec<_> = fields.iter().copied().zip(values).collect();
-            Segment::new(&pairs, row.customer_count)
-        })
-        .collect();
-    segments.sort_unstable_by_key(|segment| segment.key);
-    if u32::try_from(segments.len()).is_ok_and(|found| found > query.limit) {
-        let unmatched = |segment: &Segment| SegmentCandidate {
-            key: segment.key,
-            customer_count: segment.customer_count,
-            reusable: None,
-        };
-        let segments = segments.iter().map(unmatched).collect();
-        return Ok(SegmentCandidates {
-            group_version,
-            segments,
-        });
-    }
-    let kept = keep_segments(conn, query, group_version, &segments)?;
-    candidates(conn, query, &kept)
-}
-
-fn keep_segments(
-    conn: &mut PgConnection,
-    query: &CandidateQuery,
-    group_version: i64,
-    segments: &[Segment],
-) -> Result<Kept, Failure> {
-    let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
-    let fields = query.segment_by.canonical();
-    sql("DELETE FROM segmentations WHERE account_id = ? AND group_id = ? AND fields = ?")
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(group)
-        .bind::<Text, _>(fields.as_str())
-        .execute(conn)?;
-    // A unique violation would end the transaction as a failure; this way it is a conflict.
-    let kept = sql(
-        "INSERT INTO segmentations (account_id, id, group_id, fields, group_version) \
-                    VALUES (?, gen_random_uuid(), ?, ?, ?) ON CONFLICT DO NOTHING \
-                    RETURNING id, group_version",
-    )
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(group)
-    .bind::<Text, _>(fields.as_str())
-    .bind::<BigInt, _>(group_version)
-    .load::<Kept>(conn)?
-    .pop()
-    .ok_or(StoreError::Conflict)?;
-    sql(
-        "INSERT INTO group_segments (account_id, segmentation_id, key, attributes, customer_count) \
-         SELECT ?, ?, key, attributes, customer_count \
-         FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS g(key, attributes, customer_count)",
-    )
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(kept.id)
-    .bind::<Array<Binary>, _>(
-        segments
-            .iter()
-            .map(|s| &s.key.as_bytes()[..])
-            .collect::<Vec<_>>(),
-    )
-    .bind::<Array<Text>, _>(
-        segments
-            .iter()
-            .map(|s| s.attributes.as_json())
-            .collect::<Vec<_>>(),
-    )
-    .bind::<Array<BigInt>, _>(
-        segments
-            .iter()
-            .map(|s| s.customer_count)
-            .collect::<Vec<_>>(),
-    )
-    .execute(conn)?;
-    Ok(kept)
 }
 
 fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {

@@ -36,41 +36,40 @@ pub(crate) fn transaction<T>(
     conn.transaction(job)
 }
 
-/// The campaign and its run `run` (the current one when not given), with the campaign's row
-/// locked: whoever writes to a campaign holds this lock, and takes it first.
+/// The campaign and one of its runs, with the campaign's row locked: whoever writes to a campaign
+/// holds this lock, and takes it first.
 pub(crate) fn lock_campaign(
     conn: &mut PgConnection,
     account: AccountId,
     campaign: CampaignId,
-    run: Option<RunNumber>,
+    run: RunNumber,
 ) -> Result<Option<(Campaign, Option<Run>)>, Failure> {
     let row = sql(concat!(
         "SELECT ",
         campaign_columns!(),
-        ", ",
-        run_columns!(),
-        " FROM campaigns c LEFT JOIN runs r ON r.account_id = c.account_id \
-           AND r.campaign_id = c.id AND r.number = COALESCE(?, c.current_run_number) \
-         WHERE c.account_id = ? AND c.id = ? FOR UPDATE OF c"
+        " FROM campaigns c WHERE c.account_id = ? AND c.id = ? FOR UPDATE"
     ))
-    .bind::<Nullable<Integer>, _>(run.map(RunNumber::get))
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
-    .load::<(CampaignRow, Option<RunRow>)>(conn)?
+    .load::<CampaignRow>(conn)?
     .pop();
-    let Some((campaign, run)) = row else {
-        return Ok(None);
-    };
-    Ok(Some((
-        campaign.try_into()?,
-        run.map(Run::try_from).transpose()?,
-    )))
+    let Some(row) = row else { return Ok(None) };
+    // A statement of its own: one that waited for the lock would show the run as it was before.
+    let run = sql(concat!(
+        "SELECT ",
+        run_columns!(),
+        " FROM runs r WHERE r.account_id = ? AND r.campaign_id = ? AND r.number = ?"
+    ))
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(campaign.as_uuid())
+    .bind::<Integer, _>(run.get())
+    .load::<RunRow>(conn)?
+    .pop();
+    Ok(Some((row.try_into()?, run.map(Run::try_from).transpose()?)))
 }
 
 /// The current run of a campaign that is still at the version of `seen`, its row locked.
 pub(crate) fn lock_current(conn: &mut PgConnection, seen: &Campaign) -> Result<Run, Failure> {
-    // The run is read after the lock was waited for: the row that the lock returns may join to
-    // the run that was current before.
     let locked = sql(
         "SELECT version AS value FROM campaigns WHERE account_id = ? AND id = ? \
                       AND version = ? FOR UPDATE",

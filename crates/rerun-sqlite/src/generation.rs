@@ -304,9 +304,11 @@ impl Settling<'_> {
 
 /// The error of the message of a run that was given up last.
 fn last_error(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<Option<String>, Failure> {
-    let row = sql("SELECT error FROM messages \
+    let row = sql(
+        "SELECT error FROM messages INDEXED BY messages_one_per_segment \
          WHERE account_id = ? AND campaign_id = ? AND run_number = ? AND error IS NOT NULL \
-         ORDER BY updated_at DESC LIMIT 1")
+         ORDER BY updated_at DESC LIMIT 1",
+    )
     .bind::<Id, _>(settle.account_id.as_uuid())
     .bind::<Id, _>(settle.campaign_id.as_uuid())
     .bind::<Integer, _>(settle.run_number.get())

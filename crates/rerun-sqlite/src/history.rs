@@ -21,16 +21,19 @@ use crate::SqliteStore;
 use crate::campaigns::find;
 use crate::write::Value;
 
-/// Where a message's parts are. CROSS JOIN keeps the messages in front, which are read in the
+/// Where a message's parts are. CROSS JOIN keeps the messages in front, which lists read in the
 /// order of their index.
 macro_rules! message_tables {
-    () => {
-        " FROM messages m \
-          CROSS JOIN runs r ON r.account_id = m.account_id AND r.campaign_id = m.campaign_id \
+    ($index:literal) => {
+        concat!(
+            " FROM messages m ",
+            $index,
+            " CROSS JOIN runs r ON r.account_id = m.account_id AND r.campaign_id = m.campaign_id \
             AND r.number = m.run_number \
           CROSS JOIN segments s ON s.account_id = m.account_id \
             AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
           LEFT JOIN contents t ON t.account_id = m.account_id AND t.id = m.content_id "
+        )
     };
 }
 
@@ -52,7 +55,7 @@ impl Messages {
         let rows = sql(concat!(
             "SELECT ",
             message_columns!(),
-            message_tables!(),
+            message_tables!("INDEXED BY messages_one_per_segment"),
             "WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
                AND m.segment_no > ? ORDER BY m.segment_no LIMIT ?"
         ))
@@ -78,7 +81,7 @@ impl Messages {
         let rows = sql(concat!(
             "SELECT ",
             message_columns!(),
-            message_tables!(),
+            message_tables!("INDEXED BY messages_one_per_segment"),
             "WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number < ? \
              ORDER BY m.run_number DESC, m.segment_no LIMIT ?"
         ))
@@ -196,7 +199,8 @@ impl Compared {
         let text = format!(
             "SELECT count(*) AS kept, ifnull(sum(a.content_id IS b.content_id), 0) AS same, \
                {total} AS earlier, {total} AS later \
-             FROM messages a CROSS JOIN messages b ON b.account_id = a.account_id \
+             FROM messages a INDEXED BY messages_one_per_segment \
+             CROSS JOIN messages b INDEXED BY messages_one_per_segment ON b.account_id = a.account_id \
                AND b.campaign_id = a.campaign_id AND b.run_number = ? \
                AND b.segment_no = a.segment_no \
              WHERE a.account_id = ? AND a.campaign_id = ? AND a.run_number = ?"
@@ -232,7 +236,8 @@ impl Compared {
         limit: i64,
     ) -> Result<Vec<DiffItem>, Failure> {
         // The page's segments come from the two runs' indexes, merged; the rest is looked up.
-        let of_run = "SELECT segment_no AS no FROM messages WHERE account_id = ? \
+        let of_run = "SELECT segment_no AS no FROM messages INDEXED BY messages_one_per_segment \
+                      WHERE account_id = ? \
                       AND campaign_id = ? AND run_number = ? AND segment_no > ?";
         let text = format!(
             "SELECT s.no AS segment_no, s.key AS key, s.attributes AS attributes, \
@@ -240,9 +245,9 @@ impl Compared {
                a.id AS from_id, b.id AS to_id, a.content_id IS b.content_id AS same \
              FROM ({of_run} UNION {of_run} ORDER BY no LIMIT ?) AS page \
              CROSS JOIN segments s ON s.account_id = ? AND s.campaign_id = ? AND s.no = page.no \
-             LEFT JOIN messages a ON a.account_id = s.account_id \
+             LEFT JOIN messages a INDEXED BY messages_one_per_segment ON a.account_id = s.account_id \
                AND a.campaign_id = s.campaign_id AND a.run_number = ? AND a.segment_no = s.no \
-             LEFT JOIN messages b ON b.account_id = s.account_id \
+             LEFT JOIN messages b INDEXED BY messages_one_per_segment ON b.account_id = s.account_id \
                AND b.campaign_id = s.campaign_id AND b.run_number = ? AND b.segment_no = s.no \
              ORDER BY page.no"
         );
@@ -356,7 +361,7 @@ impl HistoryStore for SqliteStore {
                 let row = sql(concat!(
                     "SELECT ",
                     message_columns!(),
-                    message_tables!(),
+                    message_tables!(""),
                     "WHERE m.account_id = ? AND m.id = ? AND m.campaign_id = ?"
                 ))
                 .bind::<Id, _>(account.as_uuid())

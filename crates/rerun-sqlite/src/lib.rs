@@ -8,6 +8,7 @@
 
 mod audit;
 mod campaigns;
+mod counts;
 mod generation;
 mod groups;
 mod history;

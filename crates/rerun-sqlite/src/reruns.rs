@@ -23,9 +23,9 @@ use rerun_diesel::{campaign_columns, group_columns, run_columns};
 use uuid::Uuid;
 
 use crate::SqliteStore;
+use crate::counts::Counts;
 use crate::write::{
-    CampaignMove, Value, append_audit, insert_run, keep_response, move_campaign, packed, rows,
-    unmoved,
+    CampaignMove, Value, append_audit, insert_run, keep_response, move_campaign, packed, unmoved,
 };
 
 /// A way of splitting a group.
@@ -36,39 +36,9 @@ struct Splitting<'a> {
 }
 
 #[derive(QueryableByName)]
-struct ValuesRow {
-    #[diesel(sql_type = Nullable<Text>)]
-    v0: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    v1: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    v2: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    v3: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    v4: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    v5: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    v6: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    v7: Option<String>,
-    #[diesel(sql_type = BigInt)]
-    customers: i64,
-}
-
-impl ValuesRow {
-    fn segment(&self, names: &[&str]) -> Segment {
-        let values = [
-            &self.v0, &self.v1, &self.v2, &self.v3, &self.v4, &self.v5, &self.v6, &self.v7,
-        ];
-        let pairs: Vec<(&str, Option<&str>)> = names
-            .iter()
-            .zip(values)
-            .map(|(name, value)| (*name, value.as_deref()))
-            .collect();
-        Segment::new(&pairs, self.customers)
-    }
+struct ProfileRow {
+    #[diesel(sql_type = Text)]
+    profile: String,
 }
 
 #[derive(QueryableByName)]
@@ -124,42 +94,21 @@ impl Splitting<'_> {
         Ok(row.map(|row| row.id))
     }
 
-    /// Counts the group's segments, up to `limit` of them; `take` gets each, in no order.
-    fn count(
-        &self,
-        conn: &mut SqliteConnection,
-        limit: i64,
-        mut take: impl FnMut(Segment),
-    ) -> Result<(), Failure> {
-        let names = self.segment_by.sorted();
-        let column = |place: usize| {
-            if place < names.len() {
-                format!("json_extract(profile, ?) AS v{place}")
-            } else {
-                format!("NULL AS v{place}")
-            }
-        };
-        let columns: Vec<String> = (0..SegmentBy::MAX_FIELDS).map(column).collect();
-        let places: Vec<String> = (1..=names.len()).map(|place| place.to_string()).collect();
-        let text = format!(
-            "SELECT {}, count(*) AS customers FROM customers \
-             WHERE account_id = ? AND group_id = ? GROUP BY {} LIMIT ?",
-            columns.join(", "),
-            places.join(", "),
-        );
-        let mut query = sql(&text);
-        for name in &names {
-            query = query.bind::<Text, _>(path(name));
-        }
-        let rows = query
+    /// Counts the group's segments. It stops with the first that is one too many; what was
+    /// counted until then is answered.
+    fn count(&self, conn: &mut SqliteConnection, limit: usize) -> Result<Vec<Segment>, Failure> {
+        let mut counts = Counts::new(self.segment_by);
+        let profiles = sql("SELECT profile FROM customers WHERE account_id = ? AND group_id = ?")
             .bind::<Id, _>(self.account.as_uuid())
             .bind::<Id, _>(self.group.as_uuid())
-            .bind::<BigInt, _>(limit)
-            .load_iter::<ValuesRow, DefaultLoadingMode>(conn)?;
-        for row in rows {
-            take(row?.segment(&names));
+            .load_iter::<ProfileRow, DefaultLoadingMode>(conn)?;
+        for row in profiles {
+            counts.add(&row?.profile)?;
+            if counts.len() > limit {
+                break;
+            }
         }
-        Ok(())
+        Ok(counts.by_key())
     }
 
     /// Keeps counts of a version of the group, unless it has moved on.
@@ -198,12 +147,6 @@ impl Splitting<'_> {
         }
         Ok(())
     }
-}
-
-/// The JSON path of a profile field. SQLite takes the quoted name as a JSON string, escapes and
-/// all, so that no character of a name means anything in the path.
-fn path(field: &str) -> String {
-    format!("$.{}", serde_json::Value::from(field))
 }
 
 #[derive(QueryableByName)]
@@ -269,7 +212,8 @@ fn kept_candidates(
         // none.
         ReuseFrom::AnyRun => {
             "m.id = CASE WHEN s.no IS NOT NULL THEN ( \
-                SELECT o.id FROM runs r CROSS JOIN messages o ON o.account_id = r.account_id \
+                SELECT o.id FROM runs r \
+                CROSS JOIN messages o INDEXED BY messages_one_per_segment ON o.account_id = r.account_id \
                   AND o.campaign_id = r.campaign_id AND o.run_number = r.number \
                 WHERE r.account_id = s.account_id AND r.campaign_id = s.campaign_id \
                   AND r.published > 0 AND o.segment_no = s.no \
@@ -321,12 +265,12 @@ fn look(conn: &mut SqliteConnection, query: &CandidateQuery) -> Result<Found, Fa
             segments: kept_candidates(conn, query, id)?,
         }));
     }
-    let mut segments = Vec::new();
-    splitting.count(conn, i64::from(query.limit) + 1, |segment| {
-        segments.push(segment);
-    })?;
-    segments.sort_unstable_by_key(|segment| segment.key);
+    let segments = splitting.count(conn, limit(query))?;
     Ok(Found::Counted { version, segments })
+}
+
+fn limit(query: &CandidateQuery) -> usize {
+    usize::try_from(query.limit).unwrap_or(usize::MAX)
 }
 
 trait Splits {
@@ -407,7 +351,8 @@ fn insert_messages(conn: &mut SqliteConnection, start: &StartRun) -> Result<(), 
     .execute(conn)?;
     let queued = sql(
         "INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
-         SELECT account_id, id, campaign_id, run_number, ? FROM messages \
+         SELECT account_id, id, campaign_id, run_number, ? \
+         FROM messages INDEXED BY messages_one_per_segment \
          WHERE account_id = ? AND campaign_id = ? AND run_number = ? AND review_status = ?",
     )
     .bind::<Time, _>(start.now)
@@ -587,7 +532,7 @@ impl RerunStore for SqliteStore {
             Found::Kept(candidates) => return Ok(candidates),
             Found::Counted { version, segments } => (version, segments),
         };
-        if rows(i64::try_from(segments.len()).unwrap_or(i64::MAX))? > query.limit {
+        if segments.len() > limit(&query) {
             // More than anybody will use: what they could reuse does not matter.
             let bare = |segment: Segment| SegmentCandidate {
                 key: segment.key,
@@ -642,13 +587,8 @@ impl RerunStore for SqliteStore {
                     .collect::<Result<_, _>>()?);
             }
             let wanted: std::collections::HashSet<SegmentKey> = keys.into_iter().collect();
-            let mut segments = Vec::with_capacity(wanted.len());
-            splitting.count(conn, i64::MAX, |segment| {
-                if wanted.contains(&segment.key) {
-                    segments.push(segment);
-                }
-            })?;
-            segments.sort_unstable_by_key(|segment| segment.key);
+            let mut segments = splitting.count(conn, usize::MAX)?;
+            segments.retain(|segment| wanted.contains(&segment.key));
             Ok(segments)
         })
         .await

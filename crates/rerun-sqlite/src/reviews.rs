@@ -84,6 +84,15 @@ impl<'a> Selected<'a> {
         Self { change, run, ids }
     }
 
+    /// The table, read by its right index: SQLite would rather look through all messages of the
+    /// account for those of a run.
+    fn table(&self) -> &'static str {
+        match self.change.selection {
+            Selection::Ids(_) => "messages",
+            Selection::Every { .. } => "messages INDEXED BY messages_one_per_segment",
+        }
+    }
+
     fn condition(&self) -> &'static str {
         match self.change.selection {
             // The plus keeps SQLite from reading the whole run for a few of its messages.
@@ -125,8 +134,9 @@ impl<'a> Selected<'a> {
     /// move is for is a conflict.
     fn shifts(&self, conn: &mut SqliteConnection) -> Result<Vec<Shift>, Failure> {
         let statement = format!(
-            "SELECT review_status, approval_stage, source, count(*) AS messages FROM messages \
+            "SELECT review_status, approval_stage, source, count(*) AS messages FROM {} \
              WHERE {} GROUP BY review_status, approval_stage, source",
+            self.table(),
             self.condition()
         );
         let standings = self.bind(sql(&statement)).load::<StandingRow>(conn)?;
@@ -174,10 +184,11 @@ impl<'a> Selected<'a> {
                    (account_id, message_id, campaign_id, run_number, due_at) \
                  SELECT messages.account_id, messages.id, messages.campaign_id, \
                    messages.run_number, ? \
-                 FROM messages JOIN json_each(?) AS moved \
+                 FROM {} CROSS JOIN json_each(?) AS moved \
                    ON messages.review_status = moved.value ->> 'from' \
                    AND messages.approval_stage IS moved.value ->> 'from_stage' \
                  WHERE {}",
+                self.table(),
                 self.condition()
             );
             let query = sql(&statement)
@@ -207,13 +218,14 @@ impl<'a> Selected<'a> {
             ""
         };
         let statement = format!(
-            "UPDATE messages SET {assignments} {approvals} review_status = moved.to_status, \
+            "UPDATE {} SET {assignments} {approvals} review_status = moved.to_status, \
                approval_stage = moved.to_stage, error = NULL, updated_at = ? \
              FROM (SELECT value ->> 'from' AS from_status, value ->> 'from_stage' AS from_stage, \
                      value ->> 'to' AS to_status, value ->> 'to_stage' AS to_stage, \
                      value ->> 'approval' AS approval FROM json_each(?)) AS moved \
              WHERE messages.review_status = moved.from_status \
                AND messages.approval_stage IS moved.from_stage AND {}",
+            self.table(),
             self.condition()
         );
         let mut query = sql(&statement);

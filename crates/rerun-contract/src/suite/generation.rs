@@ -261,13 +261,13 @@ pub async fn settlements_of_one_run_at_once_all_count<S: Store + 'static>(f: &Fi
         leases.push(f.lease(3).await);
     }
     let answers = all_at_once(8, |task| {
-        let (engine, leased) = (f.engine.clone(), leases[task].clone());
+        let (engine, taken) = (f.engine.clone(), leases[task].clone());
         async move {
             let judged = |task| engine.generation.judge(task, Ok(generated(task)));
-            let results = leased.tasks.iter().map(judged).collect();
+            let results = taken.tasks.iter().map(judged).collect();
             engine
                 .generation
-                .settle(leased.lease, results)
+                .settle(taken.lease, results)
                 .await
                 .expect("a settlement")
         }
@@ -427,8 +427,8 @@ pub async fn a_failed_attempt_waits_its_time<S: Store + 'static>(f: &Fixture<S>)
                 CampaignStatus::Processing
             );
             // The fixture's backoff waits as many seconds as attempts have failed.
-            let wait = Duration::from_secs(u64::from(failed) + 1);
-            f.clock.advance(wait - Duration::from_millis(1));
+            let wait = u64::from(failed + 1) * 1_000;
+            f.clock.advance(Duration::from_millis(wait - 1));
             assert_eq!(f.lease(10).await.tasks, [], "not before its time");
             f.clock.advance(Duration::from_millis(1));
         } else {

@@ -138,7 +138,7 @@ pub async fn old_responses_are_forgotten<S: Store + 'static>(f: &Fixture<S>) {
         f.publish(campaign).await;
         f.seconds_later(60);
     }
-    let before = f.now() - Duration::from_secs(60);
+    let before = f.now() - Duration::from_mins(1);
     assert_eq!(f.store.forget_responses(before).await.unwrap(), 1);
     assert_eq!(f.store.forget_responses(before).await.unwrap(), 0);
     assert_eq!(kept(f, "old").await, None);

@@ -110,6 +110,12 @@ pub async fn foreign_ids_read_nothing<S: Store + 'static>(f: &Fixture<S>) {
         .await;
     assert_eq!(all.unwrap().unwrap().items, []);
     assert_eq!(f.store.audit_chain(who, 0, 10).await.unwrap(), []);
+}
+
+/// Nor are the segments of a group, whether they have been counted or not.
+pub async fn foreign_groups_have_no_segments<S: Store + 'static>(f: &Fixture<S>) {
+    let (group, campaign, _) = story(f).await;
+    let who = OTHER_ACCOUNT;
     let segment_by = SegmentBy::new(&["country"]).unwrap();
     let keys = f
         .candidates(group, &["country"])
@@ -239,7 +245,26 @@ pub async fn foreign_ids_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
     before
         .1
         .assert_same(&f.snapshot(OTHER_ACCOUNT).await, "commands in vain");
-    // A campaign of one's own cannot be taken to another account's group either.
+    f.check().await;
+}
+
+/// A campaign of one's own opens neither another account's groups nor its messages.
+pub async fn an_own_campaign_opens_nothing_foreign<S: Store + 'static>(f: &Fixture<S>) {
+    let (group, _, message) = story(f).await;
+    let who = stranger();
+    let own = f.engine.groups.create(&who, "Theirs").await.unwrap().id;
+    let columns = ["customer_ref", "country"];
+    f.try_import(&who, own, &columns, &[&["C-1", "DE"]])
+        .await
+        .unwrap();
+    let before = f.snapshot(ACCOUNT).await;
+    let (reruns, reviews) = (&f.engine.reruns, &f.engine.reviews);
+    let all = ReviewedMessages::AllPending;
+    let request = |campaign, group| RerunRequest {
+        campaign,
+        new_group: Some(group),
+        reuse_from: ReuseFrom::AnyRun,
+    };
     let campaign = f
         .engine
         .campaigns
@@ -258,19 +283,20 @@ pub async fn foreign_ids_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
         matches!(refused, Err(Error::CustomerGroupNotFound)),
         "{refused:?}"
     );
-    // Nor can one edit another account's message by way of a campaign of one's own.
     reruns
         .initiate(&who, request(campaign, own), None)
         .await
         .unwrap();
+    let content = Content {
+        subject: "x".into(),
+        body: "y".into(),
+    };
     let refused = reviews.edit(&who, campaign, Some(message), content).await;
     assert!(
         matches!(refused, Err(Error::MessageNotFound)),
         "{refused:?}"
     );
-    before
-        .0
-        .assert_same(&f.snapshot(ACCOUNT).await, "another account's commands");
+    before.assert_same(&f.snapshot(ACCOUNT).await, "another account's commands");
     f.check().await;
 }
 

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use rerun_core::audit::{AuditAction, AuditDraft};
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::{Error, IllegalTransition};
-use rerun_core::generation::GenerationError;
+use rerun_core::generation::{GenerationError, Settled};
 use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, JobId, MessageId};
 use rerun_core::message::{MessageState, Source};
-use rerun_core::page::PageRequest;
+use rerun_core::page::{Limit, PageRequest};
 use rerun_core::plan::{ReuseFrom, RunPlan};
 use rerun_core::ports::{
     CampaignContext, CancelRun, CandidateQuery, IdGenerator, StartRun, Store, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
-use rerun_core::usecases::{PageQuery, RerunRequest};
+use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
 
 use crate::fixture::{
     ACCOUNT, Fixture, all_at_once, assert_conflict, caller, generated, run_number,
@@ -47,13 +47,18 @@ pub(super) async fn decided<S: Store + 'static>(
         limit: 1_000,
     };
     let candidates = f.store.segment_candidates(query).await.unwrap();
-    let plan = match &current_run {
-        None => RunPlan::launch(&campaign, &candidates.segments, 1_000).unwrap(),
-        Some(_) => {
-            let from = ReuseFrom::CurrentRun;
-            let candidates = &candidates.segments;
-            RunPlan::rerun(&campaign, current_run.as_ref(), from, candidates, 1_000).unwrap()
-        }
+    let (current, candidates_of) = (current_run.as_ref(), &candidates.segments);
+    let plan = if current.is_some() {
+        RunPlan::rerun(
+            &campaign,
+            current,
+            ReuseFrom::CurrentRun,
+            candidates_of,
+            1_000,
+        )
+        .unwrap()
+    } else {
+        RunPlan::launch(&campaign, candidates_of, 1_000).unwrap()
     };
     let (now, counts) = (f.now(), plan.counts());
     let run = Run {
@@ -602,7 +607,7 @@ pub async fn late_results_of_a_cancelled_run_are_dropped<S: Store + 'static>(f: 
         let settled = f
             .settle(&leased, |task| attempt.clone().map(|()| generated(task)))
             .await;
-        assert_eq!(settled, rerun_core::generation::Settled::default());
+        assert_eq!(settled, Settled::default());
     }
     before.assert_same(&f.snapshot(ACCOUNT).await, "late results");
     f.seconds_later(3_600);
@@ -615,7 +620,7 @@ pub async fn late_results_of_a_cancelled_run_are_dropped<S: Store + 'static>(f: 
     // The same segments in a new run are other messages.
     f.rerun(campaign, group).await;
     let settled = f.settle(&leased, |task| Ok(generated(task))).await;
-    assert_eq!(settled, rerun_core::generation::Settled::default());
+    assert_eq!(settled, Settled::default());
     assert_eq!(f.current_run(campaign).await.counts.generating, 3);
     f.check().await;
 }
@@ -854,8 +859,8 @@ pub async fn the_context_has_the_wanted_group<S: Store + 'static>(f: &Fixture<S>
 
 /// More segments than a statement takes at once, through the whole life of two runs.
 pub async fn many_segments_go_through_a_whole_life<S: Store + 'static>(f: &Fixture<S>) {
-    let names: Vec<String> = (0..5_000).map(|n| format!("country {n}")).collect();
-    let countries: Vec<&str> = names.iter().map(String::as_str).collect();
+    let texts: Vec<String> = (0..5_000).map(|n| format!("country {n}")).collect();
+    let countries: Vec<&str> = texts.iter().map(String::as_str).collect();
     let group = f.group(&countries[..4_500]).await;
     let campaign = f.draft(group).await;
     f.launch(campaign).await;
@@ -868,8 +873,8 @@ pub async fn many_segments_go_through_a_whole_life<S: Store + 'static>(f: &Fixtu
         .collect();
     let (some, rest) = ids.split_at(3_000);
     for part in [some, rest] {
-        let named = rerun_core::usecases::ReviewedMessages::Named(part.to_vec());
-        let approve = rerun_core::usecases::Decision::Approve;
+        let named = ReviewedMessages::Named(part.to_vec());
+        let approve = Decision::Approve;
         let done = f
             .engine
             .reviews
@@ -909,7 +914,7 @@ pub async fn many_segments_go_through_a_whole_life<S: Store + 'static>(f: &Fixtu
     assert_eq!(settled.generated, 4_500);
     f.finish(campaign).await;
     let page = PageRequest {
-        limit: rerun_core::page::Limit::default(),
+        limit: Limit::default(),
         after: None,
     };
     let diff = f

@@ -127,7 +127,7 @@ fn tables() -> impl Strategy<Value = Table> {
                 row.truncate(columns.len());
                 // Many customers share a segment.
                 if n % 3 == 2 {
-                    row.iter_mut().for_each(|value| *value = "a".into());
+                    row.fill("a".into());
                 }
                 row.push(format!("C-{n}"));
             }

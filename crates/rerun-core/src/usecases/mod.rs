@@ -9,6 +9,8 @@ mod history;
 mod idempotency;
 mod reruns;
 mod reviews;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -320,8 +320,14 @@ impl Reruns {
                     now,
                 )
             };
-            if let Some(started) = self.commit(attempt.await, &mut decisions).await? {
-                return Ok(Answered::now(started));
+            match self.commit(attempt.await, &mut decisions).await {
+                Ok(Some(started)) => return Ok(Answered::now(started)),
+                Ok(None) => {}
+                // The request that got there first may have been this one's twin.
+                Err(refusal) => {
+                    let kept = idempotency::kept(&self.responses, caller, key.as_ref(), now);
+                    return kept.await?.ok_or(refusal);
+                }
             }
         }
     }
@@ -357,8 +363,14 @@ impl Reruns {
                     now,
                 )
             };
-            if let Some(started) = self.commit(attempt.await, &mut decisions).await? {
-                return Ok(Answered::now(started));
+            match self.commit(attempt.await, &mut decisions).await {
+                Ok(Some(started)) => return Ok(Answered::now(started)),
+                Ok(None) => {}
+                // The request that got there first may have been this one's twin.
+                Err(refusal) => {
+                    let kept = idempotency::kept(&self.responses, caller, key.as_ref(), now);
+                    return kept.await?.ok_or(refusal);
+                }
             }
         }
     }

@@ -286,8 +286,7 @@ impl Reviews {
         match self.change(wish, None, effect, Some(&keep)).await {
             Ok((changed, _)) => Ok(Answered::now(changed)),
             // The request that got there first may have been this one's twin.
-            Err(refusal @ Error::IllegalTransition(_)) => kept().await?.ok_or(refusal),
-            Err(error) => Err(error),
+            Err(refusal) => kept().await?.ok_or(refusal),
         }
     }
 

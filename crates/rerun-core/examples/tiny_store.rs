@@ -1,0 +1,368 @@
+//! A launch and a rerun over a store of one's own, made as small as it can be.
+//!
+//! A use case asks only for the ports that it uses. [`Reruns`] needs two: this store has them for
+//! one campaign, keeps everything in vectors, and leaves out what the story does not need: the
+//! audit log, kept responses, generation and review. The crate `rerun-contract` has a whole store
+//! in memory, and the suite that says whether a store of one's own is right.
+//!
+//! ```sh
+//! cargo run -p rerun-core --example tiny_store
+//! ```
+
+#![expect(clippy::print_stdout, reason = "the example tells its story")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use rerun_core::Timestamp;
+use rerun_core::audit::{AuditDraft, Caller};
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use rerun_core::error::StoreError;
+use rerun_core::group::CustomerGroup;
+use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
+use rerun_core::message::{ReviewStatus, Source};
+use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
+use rerun_core::ports::{
+    CampaignContext, CancelRun, CandidateQuery, Clock, IdGenerator, IdempotencyStore, KeptResponse,
+    RerunStore, SegmentCandidates, StartRun, WantedGroup,
+};
+use rerun_core::run::{MessageCounts, Run};
+use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
+use rerun_core::usecases::{RerunRequest, Reruns, Settings, Stamps};
+use uuid::Uuid;
+
+/// One account's one campaign with its runs, and the groups that it can be taken to.
+struct TinyStore(Mutex<State>);
+
+struct State {
+    campaign: Campaign,
+    groups: BTreeMap<CustomerGroupId, (CustomerGroup, Vec<&'static str>)>,
+    runs: BTreeMap<RunNumber, (Run, Vec<Message>)>,
+}
+
+/// A message: its id, its segment, and whether it is published.
+type Message = (rerun_core::ids::MessageId, PlannedSegment, bool);
+
+impl TinyStore {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stands in for workers, reviewers and the publication.
+    fn publish(&self, now: Timestamp) {
+        let mut state = self.state();
+        let State { campaign, runs, .. } = &mut *state;
+        if let Some((run, messages)) = campaign.current_run.and_then(|n| runs.get_mut(&n)) {
+            for (_, _, published) in messages {
+                *published = true;
+            }
+            let counts = MessageCounts::default()
+                .add(ReviewStatus::Published, Source::Reused, run.counts.reused)
+                .add(
+                    ReviewStatus::Published,
+                    Source::Generated,
+                    run.counts.generated,
+                );
+            *run = run.clone().recounted(counts, now, None);
+            campaign.status = counts.campaign_status();
+            campaign.version += 1;
+        }
+    }
+}
+
+impl State {
+    /// A decision holds only while the campaign is as it was decided on.
+    fn check(&self, seen: &Campaign) -> Result<(), StoreError> {
+        if (seen.id, seen.version) == (self.campaign.id, self.campaign.version) {
+            Ok(())
+        } else {
+            Err(StoreError::Conflict)
+        }
+    }
+
+    fn make_current(&mut self, run: Option<RunNumber>, status: CampaignStatus) {
+        self.campaign.current_run = run;
+        self.campaign.status = status;
+        self.campaign.version += 1;
+    }
+
+    fn segments(&self, group: CustomerGroupId, by: &SegmentBy) -> BTreeMap<SegmentKey, Segment> {
+        let mut segments = BTreeMap::new();
+        let countries = self
+            .groups
+            .get(&group)
+            .map(|(_, countries)| countries.as_slice());
+        for country in countries.unwrap_or_default() {
+            let value = |field| (field == "country").then_some(*country);
+            let pairs: Vec<_> = by.sorted().into_iter().map(|f| (f, value(f))).collect();
+            let segment = Segment::new(&pairs, 0);
+            segments
+                .entry(segment.key)
+                .or_insert(segment)
+                .customer_count += 1;
+        }
+        segments
+    }
+
+    fn reusable(&self, key: SegmentKey, from: RunNumber) -> Option<ReuseCandidate> {
+        let (_, messages) = self.runs.get(&from)?;
+        let found = messages
+            .iter()
+            .find(|(_, segment, published)| *published && segment.key == key);
+        let status = ReviewStatus::Published;
+        found.map(|(id, ..)| ReuseCandidate {
+            message_id: *id,
+            run_number: from,
+            status,
+        })
+    }
+}
+
+#[async_trait]
+impl RerunStore for TinyStore {
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError> {
+        let state = self.state();
+        if (account, campaign) != (state.campaign.account_id, state.campaign.id) {
+            return Ok(None);
+        }
+        let group = match group {
+            WantedGroup::None => None,
+            WantedGroup::OfCampaign => Some(state.campaign.customer_group_id),
+            WantedGroup::Named(id) => Some(id),
+        };
+        let current_run = state
+            .campaign
+            .current_run
+            .and_then(|number| state.runs.get(&number));
+        Ok(Some(CampaignContext {
+            campaign: state.campaign.clone(),
+            current_run: current_run.map(|(run, _)| run.clone()),
+            group: group
+                .and_then(|id| state.groups.get(&id))
+                .map(|(group, _)| group.clone()),
+        }))
+    }
+
+    async fn segment_candidates(
+        &self,
+        query: CandidateQuery,
+    ) -> Result<SegmentCandidates, StoreError> {
+        let state = self.state();
+        // This store looks in the current run alone, whatever the query allows.
+        let current = query.reuse.map(|(_, current, _)| current);
+        let candidate = |segment: Segment| SegmentCandidate {
+            key: segment.key,
+            customer_count: segment.customer_count,
+            reusable: current.and_then(|current| state.reusable(segment.key, current)),
+        };
+        let segments = state.segments(query.group_id, &query.segment_by);
+        let segments = segments.into_values().map(candidate).collect();
+        // Its groups never change, and so does their version.
+        Ok(SegmentCandidates {
+            group_version: 1,
+            segments,
+        })
+    }
+
+    async fn segments(
+        &self,
+        _account: AccountId,
+        group: CustomerGroupId,
+        by: &SegmentBy,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let all = self.state().segments(group, by).into_values();
+        Ok(all.filter(|segment| keys.contains(&segment.key)).collect())
+    }
+
+    async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.check(&start.campaign)?;
+        if let Some((previous, _)) = start.plan.previous_run.and_then(|n| state.runs.get_mut(&n)) {
+            previous.archived_at = Some(start.now);
+        }
+        let number = start.run.number;
+        let messages = start.message_ids.into_iter().zip(start.plan.items);
+        let messages = messages.map(|(id, segment)| (id, segment, false)).collect();
+        state.campaign.last_run = Some(number);
+        state.make_current(Some(number), start.run.counts.campaign_status());
+        state.runs.insert(number, (start.run, messages));
+        Ok(())
+    }
+
+    async fn cancel_run(&self, cancel: CancelRun) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.check(&cancel.campaign)?;
+        if let Some((previous, _)) = cancel.run.previous_run.and_then(|n| state.runs.get_mut(&n)) {
+            previous.archived_at = None;
+        }
+        state.make_current(cancel.run.previous_run, cancel.campaign_status);
+        if let Some((run, _)) = state.runs.get_mut(&cancel.run.number) {
+            *run = cancel.run;
+        }
+        Ok(())
+    }
+
+    async fn archive_run(
+        &self,
+        _account: AccountId,
+        _campaign: CampaignId,
+        run: RunNumber,
+        _audit: AuditDraft,
+    ) -> Result<Option<u32>, StoreError> {
+        let state = self.state();
+        if state.campaign.current_run == Some(run) {
+            return Err(StoreError::Conflict);
+        }
+        // Starting a run archives the one before, so that nothing of it is left to archive.
+        Ok(state.runs.contains_key(&run).then_some(0))
+    }
+}
+
+#[async_trait]
+impl IdempotencyStore for TinyStore {
+    async fn find_response(
+        &self,
+        _account: AccountId,
+        _endpoint: &'static str,
+        _key: &str,
+        _not_before: Timestamp,
+    ) -> Result<Option<KeptResponse>, StoreError> {
+        Ok(None)
+    }
+
+    async fn forget_responses(&self, _before: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + std::time::Duration::from_hours(12)
+    }
+}
+
+struct Counter(AtomicU64);
+
+impl IdGenerator for Counter {
+    fn next(&self) -> Uuid {
+        Uuid::from_u128(self.0.fetch_add(1, Ordering::Relaxed).into())
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let ids = Counter(AtomicU64::new(1));
+    let caller = Caller {
+        account_id: AccountId::new(ids.next()),
+        user_id: UserId::new(ids.next()),
+        role_code: "ADMIN".into(),
+        ip: [127, 0, 0, 1].into(),
+        request_id: "story".into(),
+    };
+    let now = Noon.now();
+    let group = |name: &str, countries: &[&'static str]| {
+        let group = CustomerGroup {
+            account_id: caller.account_id,
+            id: CustomerGroupId::new(ids.next()),
+            name: name.into(),
+            customer_count: i64::try_from(countries.len()).unwrap_or(i64::MAX),
+            created_at: now,
+            updated_at: now,
+        };
+        (group.id, (group, countries.to_vec()))
+    };
+    let (winter, spring) = (
+        group("Winter", &["DE", "DE", "FR"]),
+        group("Spring", &["DE", "FR", "FR", "IT"]),
+    );
+    let campaign = Campaign {
+        account_id: caller.account_id,
+        id: CampaignId::new(ids.next()),
+        name: "Offers".into(),
+        customer_group_id: winter.0,
+        segment_by: SegmentBy::new(&["country"])?,
+        template: Template {
+            subject: "Offers".into(),
+            body: "For {{ country }}".into(),
+        },
+        brief: None,
+        approval_stages: ApprovalStages::default(),
+        status: CampaignStatus::Draft,
+        current_run: None,
+        last_run: None,
+        version: 1,
+        created_by: caller.user_id,
+        created_at: now,
+        updated_at: now,
+    };
+    let (campaign_id, new_group) = (campaign.id, spring.0);
+    let groups = BTreeMap::from([winter, spring]);
+    let store = Arc::new(TinyStore(Mutex::new(State {
+        campaign,
+        groups,
+        runs: BTreeMap::new(),
+    })));
+    let stamps = Stamps {
+        clock: Arc::new(Noon),
+        ids: Arc::new(ids),
+    };
+    let reruns = Reruns::new(store.clone(), store.clone(), stamps, Settings::default());
+
+    let launched = reruns.launch(&caller, campaign_id, None).await?.outcome;
+    println!(
+        "Run {} for {}: {} segments, {} to generate. The campaign is `{}`.",
+        launched.run_number,
+        launched.customer_group.name,
+        launched.segments.total,
+        launched.segments.new,
+        launched.campaign_status,
+    );
+
+    let request = RerunRequest {
+        campaign: campaign_id,
+        new_group: Some(new_group),
+        reuse_from: ReuseFrom::CurrentRun,
+    };
+    match reruns.initiate(&caller, request, None).await {
+        Ok(_) => return Err("an unpublished campaign was rerun".into()),
+        Err(refusal) => println!("Too early for a rerun: {refusal}."),
+    }
+
+    store.publish(now);
+    println!("Generated, reviewed and published.");
+
+    let rerun = reruns.initiate(&caller, request, None).await?.outcome;
+    println!(
+        "Run {} for {}: {} segments, {} reused from run 1, {} to generate. The campaign is `{}`.",
+        rerun.run_number,
+        rerun.customer_group.name,
+        rerun.segments.total,
+        rerun.segments.matched,
+        rerun.segments.new,
+        rerun.campaign_status,
+    );
+    println!(
+        "{} messages of run 1 are archived.",
+        rerun.archived_messages
+    );
+
+    let cancelled = reruns
+        .cancel(&caller, campaign_id, Some("wrong group"))
+        .await?;
+    println!(
+        "Run {} is taken back. The campaign is `{}` again.",
+        cancelled.run_number, cancelled.campaign_status,
+    );
+    Ok(())
+}

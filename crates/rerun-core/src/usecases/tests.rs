@@ -1,0 +1,678 @@
+//! Use cases against mocked ports. The mocks are those that the feature `mocks` gives to other
+//! crates, so that these tests also show how to test code of one's own.
+
+use std::sync::Arc;
+
+use mockall::predicate::eq;
+use uuid::Uuid;
+
+use super::*;
+use crate::Timestamp;
+use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use crate::error::IllegalTransition;
+use crate::group::CustomerGroup;
+use crate::ids::{AccountId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
+use crate::message::{Content, MessageState, ReviewStatus, Source};
+use crate::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
+use crate::ports::{
+    CampaignContext, ChangeOutcome, IDEMPOTENCY_WINDOW, IdempotencyKey, KeptResponse, MessageRef,
+    MockClock, MockHistoryStore, MockIdGenerator, MockIdempotencyStore, MockRerunStore,
+    MockReviewStore, SegmentCandidates, WantedGroup,
+};
+use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use crate::segment::{Segment, SegmentBy, SegmentKey};
+
+/// A rerun that is refused is no write: the mock panics if the store is asked to start a run.
+#[tokio::test]
+async fn a_refused_rerun_never_reaches_start_run() {
+    let mut store = MockRerunStore::new();
+    store
+        .expect_campaign_context()
+        .with(eq(ACCOUNT), eq(CAMPAIGN), eq(WantedGroup::Named(GROUP)))
+        .returning(|_, _, _| Ok(Some(context(CampaignStatus::ReadyForReview))));
+    store.expect_start_run().never();
+
+    let refused = reruns(store, no_responses())
+        .initiate(&caller(), request(), None)
+        .await;
+
+    assert!(matches!(
+        refused,
+        Err(Error::CampaignNotPublished(CampaignStatus::ReadyForReview))
+    ));
+}
+
+/// When the state moved meanwhile, the use case decides again on what it reads then.
+#[tokio::test]
+async fn a_conflict_leads_to_a_fresh_decision() {
+    let mut store = MockRerunStore::new();
+    let mut version = 0;
+    store
+        .expect_campaign_context()
+        .times(2)
+        .returning(move |_, _, _| {
+            version += 1;
+            Ok(Some(at_version(version)))
+        });
+    store
+        .expect_segment_candidates()
+        .times(2)
+        .returning(|_| Ok(one_matched_one_new()));
+    store
+        .expect_start_run()
+        .withf(|start| start.campaign.version == 1)
+        .times(1)
+        .returning(|_| Err(StoreError::Conflict));
+    store
+        .expect_start_run()
+        .withf(|start| start.campaign.version == 2 && start.message_ids.len() == 2)
+        .times(1)
+        .returning(|_| Ok(()));
+
+    let started = reruns(store, no_responses())
+        .initiate(&caller(), request(), None)
+        .await;
+
+    let started = started.unwrap();
+    assert!(!started.replayed);
+    assert_eq!(started.outcome.run_number, RunNumber::new(2).unwrap());
+    assert_eq!(
+        started.outcome.segments,
+        SegmentCounts {
+            total: 2,
+            matched: 1,
+            new: 1
+        }
+    );
+    assert_eq!(started.outcome.campaign_status, CampaignStatus::Processing);
+}
+
+/// A conflict can already be told when the segments are counted.
+#[tokio::test]
+async fn a_group_that_changes_while_it_is_counted_is_counted_again() {
+    let mut store = published();
+    let mut counted = 0;
+    store
+        .expect_segment_candidates()
+        .times(2)
+        .returning(move |_| {
+            counted += 1;
+            if counted == 1 {
+                Err(StoreError::Conflict)
+            } else {
+                Ok(one_matched_one_new())
+            }
+        });
+    store.expect_start_run().times(1).returning(|_| Ok(()));
+
+    let started = reruns(store, no_responses())
+        .initiate(&caller(), request(), None)
+        .await;
+
+    assert!(started.is_ok());
+}
+
+/// A campaign that never stands still is given up, as something to try later.
+#[tokio::test]
+async fn fifty_conflicts_are_enough() {
+    let mut store = published();
+    store
+        .expect_segment_candidates()
+        .returning(|_| Ok(one_matched_one_new()));
+    store
+        .expect_start_run()
+        .times(50)
+        .returning(|_| Err(StoreError::Conflict));
+
+    let refused = reruns(store, no_responses())
+        .initiate(&caller(), request(), None)
+        .await;
+
+    assert!(matches!(
+        refused,
+        Err(Error::Store(StoreError::Unavailable(_)))
+    ));
+}
+
+/// Any other failure of the store is no reason to try again.
+#[tokio::test]
+async fn a_failing_store_is_asked_once() {
+    let mut store = published();
+    store
+        .expect_segment_candidates()
+        .returning(|_| Ok(one_matched_one_new()));
+    store
+        .expect_start_run()
+        .times(1)
+        .returning(|_| Err(StoreError::corrupt("runs: nonsense")));
+
+    let failed = reruns(store, no_responses())
+        .initiate(&caller(), request(), None)
+        .await;
+
+    assert!(matches!(failed, Err(Error::Store(StoreError::Corrupt(_)))));
+}
+
+/// The response that is kept with the run is what the same request is answered later, whatever
+/// the campaign has come to since: nothing else is even read.
+#[tokio::test]
+async fn a_replay_reads_nothing_but_the_kept_response() {
+    let kept = kept_response(request()).await;
+    let mut responses = MockIdempotencyStore::new();
+    responses
+        .expect_find_response()
+        .withf(|account, endpoint, key, not_before| {
+            let seen = (*account, endpoint, key, *not_before);
+            seen == (ACCOUNT, "rerun.initiate", "key", now() - IDEMPOTENCY_WINDOW)
+        })
+        .times(1)
+        .returning(move |_, _, _, _| Ok(Some(kept.clone())));
+
+    let untouched = MockRerunStore::new();
+    let replayed = reruns(untouched, responses)
+        .initiate(&caller(), request(), Some("key"))
+        .await;
+
+    let replayed = replayed.unwrap();
+    assert!(replayed.replayed);
+    assert_eq!(replayed.outcome.run_number, RunNumber::new(2).unwrap());
+}
+
+/// A key names one request: another body under it is refused.
+#[tokio::test]
+async fn a_key_with_another_body_is_refused() {
+    let kept = kept_response(request()).await;
+    for other in [
+        RerunRequest {
+            reuse_from: ReuseFrom::AnyRun,
+            ..request()
+        },
+        RerunRequest {
+            new_group: Some(CustomerGroupId::new(Uuid::from_u128(9))),
+            ..request()
+        },
+        RerunRequest {
+            campaign: CampaignId::new(Uuid::from_u128(9)),
+            ..request()
+        },
+    ] {
+        let kept = kept.clone();
+        let mut responses = MockIdempotencyStore::new();
+        responses
+            .expect_find_response()
+            .returning(move |_, _, _, _| Ok(Some(kept.clone())));
+
+        let untouched = MockRerunStore::new();
+        let refused = reruns(untouched, responses)
+            .initiate(&caller(), other, Some("key"))
+            .await;
+
+        assert!(matches!(refused, Err(Error::IdempotencyKeyReused)));
+    }
+}
+
+/// A key that no header can carry is refused before anything is read.
+#[tokio::test]
+async fn a_key_has_bounds() {
+    for key in ["", "a\0", &"k".repeat(256)] {
+        let refused = reruns(MockRerunStore::new(), MockIdempotencyStore::new())
+            .initiate(&caller(), request(), Some(key))
+            .await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{key:?}");
+    }
+}
+
+/// A publication whose twin got there first answers what the twin did.
+#[tokio::test]
+async fn a_publication_that_lost_to_its_twin_is_a_replay() {
+    let fingerprint = fingerprint_of_publication().await;
+    let mut responses = MockIdempotencyStore::new();
+    let mut asked = 0;
+    responses
+        .expect_find_response()
+        .times(2)
+        .returning(move |_, _, _, _| {
+            asked += 1;
+            let outcome = MessagesChanged {
+                campaign_id: CAMPAIGN,
+                run_number: RunNumber::FIRST,
+                campaign_status: CampaignStatus::Published,
+                messages: 1,
+            };
+            let response = serde_json::to_string(&outcome).unwrap();
+            Ok((asked == 2).then_some(KeptResponse {
+                fingerprint,
+                response,
+            }))
+        });
+    let mut store = MockRerunStore::new();
+    store
+        .expect_campaign_context()
+        .returning(|_, _, _| Ok(Some(context(CampaignStatus::Published))));
+
+    let reviews = reviews(MockReviewStore::new(), store, responses);
+    let answer = reviews
+        .publish(&caller(), CAMPAIGN, Some("key"))
+        .await
+        .unwrap();
+
+    assert!(answer.replayed);
+    assert_eq!(answer.outcome.messages, 1);
+}
+
+/// A preview reads and plans; none of the methods that write is expected, so none is called.
+#[tokio::test]
+async fn a_preview_writes_nothing() {
+    let mut store = published();
+    store
+        .expect_segment_candidates()
+        .returning(|_| Ok(one_matched_one_new()));
+    store.expect_segments().returning(|_, _, _, keys| {
+        let segments = [segment("DE"), segment("FR")];
+        Ok(keys
+            .into_iter()
+            .filter_map(|key| segments.iter().find(|segment| segment.key == key).cloned())
+            .collect())
+    });
+
+    let untouched = MockIdempotencyStore::new();
+    let preview = reruns(store, untouched)
+        .preview(&caller(), request(), &PageQuery::default())
+        .await;
+
+    let preview = preview.unwrap();
+    assert_eq!(preview.resulting_status, CampaignStatus::ReadyForReview);
+    let mut matched = preview.items.items.iter().map(|item| item.reuses.is_some());
+    assert_eq!(preview.items.items.len(), 2);
+    assert!(matched.any(|matched| matched));
+}
+
+/// A message of a past run is refused before the store is asked to change anything.
+#[tokio::test]
+async fn a_past_runs_message_is_not_reviewed() {
+    let message = MessageId::new(Uuid::from_u128(77));
+    let mut store = MockReviewStore::new();
+    store.expect_message_refs().returning(|_, _, ids| {
+        Ok(ids
+            .into_iter()
+            .map(|id| MessageRef {
+                id,
+                run_number: RunNumber::FIRST,
+                state: MessageState::Published,
+                edited_by: None,
+            })
+            .collect())
+    });
+    store.expect_change_messages().never();
+
+    let reviews = reviews(store, second_run_under_review(), no_responses());
+    let named = ReviewedMessages::Named(vec![Some(message)]);
+    let refused = reviews
+        .review(&caller(), CAMPAIGN, &Decision::Approve, &named)
+        .await;
+
+    let Err(Error::IllegalTransition(refusal)) = refused else {
+        panic!("{refused:?}")
+    };
+    let action = crate::error::Action::Approve;
+    assert_eq!(refusal, IllegalTransition::Archived { action });
+}
+
+/// With the four-eyes rule nobody approves an edit of their own; rejecting it is fine.
+#[tokio::test]
+async fn an_own_edit_is_not_approved() {
+    let message = MessageId::new(Uuid::from_u128(77));
+    let mut store = MockReviewStore::new();
+    store.expect_message_refs().returning(|_, _, ids| {
+        Ok(ids
+            .into_iter()
+            .map(|id| MessageRef {
+                id,
+                run_number: RunNumber::new(2).unwrap(),
+                state: MessageState::PendingReview { stage: 0 },
+                edited_by: Some(caller().user_id),
+            })
+            .collect())
+    });
+    store.expect_change_messages().times(1).returning(|change| {
+        assert_eq!(change.audit.action, AuditAction::MessagesRejected);
+        Ok(ChangeOutcome {
+            messages: 1,
+            campaign_status: CampaignStatus::ReadyForReview,
+        })
+    });
+
+    let settings = Settings {
+        four_eyes: true,
+        ..Settings::default()
+    };
+    let reviews = reviews_with(
+        store,
+        second_run_under_review(),
+        MockIdempotencyStore::new(),
+        settings,
+    );
+    let named = ReviewedMessages::Named(vec![Some(message)]);
+    let refused = reviews
+        .review(&caller(), CAMPAIGN, &Decision::Approve, &named)
+        .await;
+    assert!(matches!(
+        refused,
+        Err(Error::IllegalTransition(IllegalTransition::OwnEdit))
+    ));
+    let reject = Decision::Reject {
+        reason: "no".into(),
+    };
+    assert!(
+        reviews
+            .review(&caller(), CAMPAIGN, &reject, &named)
+            .await
+            .is_ok()
+    );
+}
+
+/// Content that breaks a rule is refused before anything is read.
+#[tokio::test]
+async fn bad_content_is_refused_first() {
+    let reviews = reviews(
+        MockReviewStore::new(),
+        MockRerunStore::new(),
+        MockIdempotencyStore::new(),
+    );
+    let blank = Content {
+        subject: " ".into(),
+        body: "b".into(),
+    };
+    let refused = reviews.edit(&caller(), CAMPAIGN, None, blank).await;
+    assert!(matches!(refused, Err(Error::Invalid(_))));
+}
+
+/// The current run is refused before the store is asked to archive it.
+#[tokio::test]
+async fn the_current_run_is_not_archived() {
+    let mut store = published();
+    store.expect_archive_run().never();
+    let current = Some(RunNumber::FIRST);
+    let refused = reruns(store, no_responses())
+        .archive(&caller(), CAMPAIGN, current)
+        .await;
+    assert!(matches!(
+        refused,
+        Err(Error::CurrentRunArchive(RunNumber::FIRST))
+    ));
+}
+
+/// A cancellation decides on the run that it read: its counts and error stay as they were.
+#[tokio::test]
+async fn a_cancellation_keeps_what_the_run_was() {
+    let mut store = second_run_under_review();
+    store.expect_cancel_run().times(1).returning(|cancel| {
+        assert_eq!(cancel.run.status, RunStatus::Cancelled);
+        assert_eq!(cancel.run.cancel_reason.as_deref(), Some("too early"));
+        assert_eq!(cancel.run.counts.pending, 1);
+        assert_eq!(cancel.campaign_status, CampaignStatus::Published);
+        Ok(())
+    });
+    let done = reruns(store, no_responses())
+        .cancel(&caller(), CAMPAIGN, Some(" too early "))
+        .await
+        .unwrap();
+    assert_eq!(done.run_number, RunNumber::new(2).unwrap());
+    assert_eq!(done.current_run_number, Some(RunNumber::FIRST));
+}
+
+const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(1));
+const CAMPAIGN: CampaignId = CampaignId::new(Uuid::from_u128(2));
+const GROUP: CustomerGroupId = CustomerGroupId::new(Uuid::from_u128(3));
+
+fn now() -> Timestamp {
+    Timestamp::from_timestamp_millis(1_772_355_600_000).unwrap()
+}
+
+fn caller() -> Caller {
+    Caller {
+        account_id: ACCOUNT,
+        user_id: UserId::new(Uuid::from_u128(4)),
+        role_code: "ADMIN".into(),
+        ip: [192, 0, 2, 1].into(),
+        request_id: "request".into(),
+    }
+}
+
+fn request() -> RerunRequest {
+    RerunRequest {
+        campaign: CAMPAIGN,
+        new_group: Some(GROUP),
+        reuse_from: ReuseFrom::CurrentRun,
+    }
+}
+
+fn stamps() -> Stamps {
+    let mut clock = MockClock::new();
+    clock.expect_now().returning(now);
+    let mut ids = MockIdGenerator::new();
+    let mut last = 1_000;
+    ids.expect_next().returning(move || {
+        last += 1;
+        Uuid::from_u128(last)
+    });
+    Stamps {
+        clock: Arc::new(clock),
+        ids: Arc::new(ids),
+    }
+}
+
+fn reruns(store: MockRerunStore, responses: MockIdempotencyStore) -> Reruns {
+    Reruns::new(
+        Arc::new(store),
+        Arc::new(responses),
+        stamps(),
+        Settings::default(),
+    )
+}
+
+fn reviews(
+    store: MockReviewStore,
+    campaigns: MockRerunStore,
+    responses: MockIdempotencyStore,
+) -> Reviews {
+    reviews_with(store, campaigns, responses, Settings::default())
+}
+
+fn reviews_with(
+    store: MockReviewStore,
+    campaigns: MockRerunStore,
+    responses: MockIdempotencyStore,
+    settings: Settings,
+) -> Reviews {
+    Reviews::new(
+        Arc::new(store),
+        Arc::new(campaigns),
+        Arc::new(MockHistoryStore::new()),
+        Arc::new(responses),
+        stamps(),
+        settings,
+    )
+}
+
+fn no_responses() -> MockIdempotencyStore {
+    let mut responses = MockIdempotencyStore::new();
+    responses
+        .expect_find_response()
+        .returning(|_, _, _, _| Ok(None));
+    responses
+}
+
+fn segment(country: &str) -> Segment {
+    Segment::new(&[("country", Some(country))], 1)
+}
+
+/// A campaign in this status whose run 1 has one message.
+fn context(status: CampaignStatus) -> CampaignContext {
+    let review = match status {
+        CampaignStatus::ReadyForReview => ReviewStatus::PendingReview,
+        CampaignStatus::ReadyToPublish => ReviewStatus::Approved,
+        CampaignStatus::Draft
+        | CampaignStatus::Processing
+        | CampaignStatus::GenerationFailed
+        | CampaignStatus::Published => ReviewStatus::Published,
+    };
+    let run = Run {
+        number: RunNumber::FIRST,
+        job_uid: Some(JobId::new(Uuid::from_u128(5))),
+        status: RunStatus::Completed,
+        synthesised: false,
+        group: RunGroup {
+            id: GROUP,
+            name: "Spring".into(),
+        },
+        customer_count: 1,
+        segments: SegmentCounts {
+            total: 1,
+            matched: 0,
+            new: 1,
+        },
+        counts: MessageCounts::default().add(review, Source::Generated, 1),
+        resulting_status: CampaignStatus::ReadyForReview,
+        initiated_by: Some(caller().user_id),
+        previous_run: None,
+        error: None,
+        cancel_reason: None,
+        started_at: now(),
+        completed_at: Some(now()),
+        archived_at: None,
+    };
+    let campaign = Campaign {
+        account_id: ACCOUNT,
+        id: CAMPAIGN,
+        name: "Offers".into(),
+        customer_group_id: GROUP,
+        segment_by: SegmentBy::new(&["country"]).unwrap(),
+        template: Template {
+            subject: "s".into(),
+            body: "b".into(),
+        },
+        brief: None,
+        approval_stages: ApprovalStages::default(),
+        status,
+        current_run: Some(run.number),
+        last_run: Some(run.number),
+        version: 1,
+        created_by: caller().user_id,
+        created_at: now(),
+        updated_at: now(),
+    };
+    let group = CustomerGroup {
+        account_id: ACCOUNT,
+        id: GROUP,
+        name: "Spring".into(),
+        customer_count: 2,
+        created_at: now(),
+        updated_at: now(),
+    };
+    CampaignContext {
+        campaign,
+        current_run: Some(run),
+        group: Some(group),
+    }
+}
+
+fn at_version(version: i64) -> CampaignContext {
+    let mut context = context(CampaignStatus::Published);
+    context.campaign.version = version;
+    context
+}
+
+/// A store with one published campaign.
+fn published() -> MockRerunStore {
+    let mut store = MockRerunStore::new();
+    store
+        .expect_campaign_context()
+        .returning(|_, _, _| Ok(Some(context(CampaignStatus::Published))));
+    store
+}
+
+/// A store with one campaign whose run 2 waits for a reviewer.
+fn second_run_under_review() -> MockRerunStore {
+    let mut store = MockRerunStore::new();
+    store.expect_campaign_context().returning(|_, _, _| {
+        let mut context = context(CampaignStatus::ReadyForReview);
+        let second = RunNumber::new(2);
+        context.campaign.current_run = second;
+        context.campaign.last_run = second;
+        context.current_run = context.current_run.map(|run| Run {
+            number: second.unwrap(),
+            previous_run: Some(RunNumber::FIRST),
+            ..run
+        });
+        Ok(Some(context))
+    });
+    store
+}
+
+fn one_matched_one_new() -> SegmentCandidates {
+    let candidate = |key: SegmentKey, reusable| SegmentCandidate {
+        key,
+        customer_count: 1,
+        reusable,
+    };
+    let published = ReuseCandidate {
+        message_id: MessageId::new(Uuid::from_u128(6)),
+        run_number: RunNumber::FIRST,
+        status: ReviewStatus::Published,
+    };
+    let mut segments = vec![
+        candidate(segment("DE").key, Some(published)),
+        candidate(segment("FR").key, None),
+    ];
+    segments.sort_by_key(|segment| segment.key);
+    SegmentCandidates {
+        group_version: 1,
+        segments,
+    }
+}
+
+/// The response that a store is given to keep for a request.
+async fn kept_response(request: RerunRequest) -> KeptResponse {
+    let (sender, given) = std::sync::mpsc::channel();
+    let mut store = published();
+    store
+        .expect_segment_candidates()
+        .returning(|_| Ok(one_matched_one_new()));
+    store.expect_start_run().returning(move |start| {
+        sender.send(start.response).unwrap();
+        Ok(())
+    });
+    reruns(store, no_responses())
+        .initiate(&caller(), request, Some("key"))
+        .await
+        .unwrap();
+    let given = given.recv().unwrap().unwrap();
+    KeptResponse {
+        fingerprint: given.key.fingerprint,
+        response: given.response,
+    }
+}
+
+async fn fingerprint_of_publication() -> [u8; 32] {
+    let (sender, given) = std::sync::mpsc::channel();
+    let mut store = MockReviewStore::new();
+    store.expect_change_messages().returning(move |change| {
+        let IdempotencyKey { fingerprint, .. } = change.response.unwrap().key;
+        sender.send(fingerprint).unwrap();
+        Ok(ChangeOutcome {
+            messages: 1,
+            campaign_status: CampaignStatus::Published,
+        })
+    });
+    let mut campaigns = MockRerunStore::new();
+    campaigns
+        .expect_campaign_context()
+        .returning(|_, _, _| Ok(Some(context(CampaignStatus::ReadyToPublish))));
+    let reviews = reviews(store, campaigns, no_responses());
+    reviews
+        .publish(&caller(), CAMPAIGN, Some("key"))
+        .await
+        .unwrap();
+    given.recv().unwrap()
+}

@@ -1,0 +1,191 @@
+//! Who may call: the header checks that come before anything of a body is read.
+
+mod token;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use rerun_core::ids::{AccountId, UserId};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+
+pub use token::{Identity, KeySource, StaticKey, TokenRules, TokenVerifier, Untrusted};
+
+use crate::error::Refusal;
+
+/// A setting of the guard that would let the wrong people in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakSetting {
+    /// The secret of HS256 is too short to withstand guessing.
+    #[error(
+        "the JWT secret has {bytes} bytes; HS256 needs at least {}",
+        StaticKey::MIN_SECRET_BYTES
+    )]
+    ShortSecret {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// There is no API code to compare with.
+    #[error("the API code is empty")]
+    EmptyApiCode,
+}
+
+/// The media type that an endpoint takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MediaType {
+    /// `application/json`.
+    Json,
+    /// `text/csv` in UTF-8.
+    Csv,
+}
+
+impl MediaType {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Csv => "text/csv",
+        }
+    }
+
+    /// Whether a `content-type` names it. JSON is UTF-8 whatever its parameters say; the
+    /// character set of CSV has no other place to be said.
+    fn is_named_by(self, content_type: &str) -> bool {
+        let mut parts = content_type.split(';').map(str::trim);
+        let named = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case(self.as_str()));
+        named
+            && match self {
+                Self::Json => true,
+                Self::Csv => parts
+                    .filter_map(|part| part.split_once('='))
+                    .all(|(name, value)| {
+                        !name.trim().eq_ignore_ascii_case("charset")
+                            || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+                    }),
+            }
+    }
+}
+
+/// What the headers of a request have proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    pub(crate) account_id: AccountId,
+    pub(crate) user_id: UserId,
+    pub(crate) role_code: String,
+    pub(crate) ip: IpAddr,
+}
+
+/// Checks the headers of every request but those of operational endpoints.
+#[derive(Clone)]
+pub struct Guard {
+    tokens: Arc<TokenVerifier>,
+    api_code: SecretString,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
+/// The JSON of `x-auth-context`. Both fields are needed: `api_access` as a boolean.
+#[derive(Deserialize)]
+struct AuthContext {
+    api_access: bool,
+    api_code: String,
+}
+
+impl Guard {
+    /// Admits calls that have a token which `tokens` trusts, and `api_code`.
+    ///
+    /// # Errors
+    /// [`WeakSetting::EmptyApiCode`].
+    pub fn new(tokens: TokenVerifier, api_code: SecretString) -> Result<Self, WeakSetting> {
+        if api_code.expose_secret().is_empty() {
+            return Err(WeakSetting::EmptyApiCode);
+        }
+        Ok(Self {
+            tokens: Arc::new(tokens),
+            api_code,
+        })
+    }
+
+    /// Checks in the order that the published API fixes; the first refusal wins.
+    pub(crate) fn admit(
+        &self,
+        headers: &HeaderMap,
+        expected: MediaType,
+    ) -> Result<Admitted, Refusal> {
+        let identity = self.token(headers).map_err(Refusal::Auth)?;
+        self.api_access(headers).map_err(Refusal::Unauthorized)?;
+        let ip = client_ip(headers).map_err(Refusal::Unauthorized)?;
+        let content_type = single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if !content_type.is_some_and(|value| expected.is_named_by(value)) {
+            return Err(Refusal::UnsupportedMediaType {
+                expected: expected.as_str(),
+            });
+        }
+        let Identity {
+            account_id,
+            user_id,
+            role_code,
+        } = identity;
+        Ok(Admitted {
+            account_id,
+            user_id,
+            role_code,
+            ip,
+        })
+    }
+
+    fn token(&self, headers: &HeaderMap) -> Result<Identity, Untrusted> {
+        let value = single(headers, &AUTHORIZATION).ok_or(Untrusted("no single token"))?;
+        let value = value.to_str().ok().and_then(|value| value.split_once(' '));
+        let (scheme, token) = value.ok_or(Untrusted("not `Bearer` and a token"))?;
+        if !scheme.eq_ignore_ascii_case("bearer") || token.contains([' ', '\t', ',']) {
+            return Err(Untrusted("not `Bearer` and one token"));
+        }
+        self.tokens.verify(token)
+    }
+
+    fn api_access(&self, headers: &HeaderMap) -> Result<(), &'static str> {
+        let name = HeaderName::from_static("x-auth-context");
+        let value = single(headers, &name).ok_or("no single `x-auth-context`")?;
+        // A struct could also be read from an array; the header is an object.
+        let context = value
+            .as_bytes()
+            .trim_ascii_start()
+            .starts_with(b"{")
+            .then_some(());
+        let context: AuthContext = context
+            .and_then(|()| serde_json::from_slice(value.as_bytes()).ok())
+            .ok_or("`x-auth-context` is not an object with `api_access` and `api_code`")?;
+        let expected = self.api_code.expose_secret().as_bytes();
+        let same: bool = context.api_code.as_bytes().ct_eq(expected).into();
+        if context.api_access && same {
+            Ok(())
+        } else {
+            Err("API access or code is refused")
+        }
+    }
+}
+
+fn client_ip(headers: &HeaderMap) -> Result<IpAddr, &'static str> {
+    let value = single(headers, &HeaderName::from_static("x-ip")).ok_or("no single `x-ip`")?;
+    let address = value.to_str().ok().and_then(|text| text.parse().ok());
+    address.ok_or("`x-ip` is no IP address")
+}
+
+/// The value of a header that stands there exactly once. With a repeated one, two parties on the
+/// way could each believe another value.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name);
+    values.next().filter(|_| values.next().is_none())
+}
+
+#[cfg(test)]
+mod tests;

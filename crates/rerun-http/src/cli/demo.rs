@@ -1,0 +1,133 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use rerun_core::generation::GenerationPolicy;
+use rerun_core::ids::{AccountId, UserId};
+use rerun_core::ports::{Clock, IdGenerator};
+use serde_json::json;
+
+use super::serve::Server;
+use super::{Failure, logging, say, token};
+use crate::Limits;
+use crate::auth::{Identity, TokenRules};
+use crate::config::{
+    Database, DatabaseUrl, Generating, GeneratorKind, JwtAlgorithm, Layers, Log, Serve, Tokens,
+};
+use crate::demo::{Client, Told, tell};
+use crate::system::{SystemClock, UuidV7, random_secret};
+
+/// How long the token of the demo is good for, in seconds: a day.
+const TTL: i64 = 24 * 60 * 60;
+
+pub(super) fn arguments(command: clap::Command) -> clap::Command {
+    command
+        .arg(
+            Arg::new("exit")
+                .long("exit")
+                .action(ArgAction::SetTrue)
+                .help("End after the story"),
+        )
+        .arg(
+            Arg::new("bind")
+                .long("bind")
+                .value_name("ADDRESS")
+                .value_parser(value_parser!(SocketAddr))
+                .help("Address and port to listen on [default: a free port of 127.0.0.1]"),
+        )
+}
+
+pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> {
+    let log = Log::read(layers)?;
+    logging::start(&log, log.filter_or("warn"));
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let bind = matches
+        .get_one::<SocketAddr>("bind")
+        .copied()
+        .unwrap_or(free);
+    let folder = tempfile::Builder::new().prefix("rerun-demo-").tempdir()?;
+    let config = config(bind, folder.path());
+    actix_web::rt::System::new().block_on(async {
+        let server = Server::start(&config)?;
+        let identity = Identity {
+            account_id: AccountId::new(UuidV7.next()),
+            user_id: UserId::new(UuidV7.next()),
+            role_code: "ADMIN".to_owned(),
+        };
+        let token = token::signed(&config.tokens, &identity, SystemClock.now(), TTL)?;
+        let client = Client::new(server.address(), &token, &config.api_code)?;
+        say(&format!(
+            "A server at http://{}, on a throw-away SQLite file. All that follows are requests to it.",
+            server.address()
+        ));
+        let told = tell(&client, &say).await;
+        match told {
+            Ok(told) if !matches.get_flag("exit") => {
+                invite(&client, &told, &token, folder.path())?;
+                server.until_ended().await
+            }
+            told => {
+                drop(client);
+                server.stop().await;
+                Ok(told.map(drop)?)
+            }
+        }
+    })
+}
+
+/// A server as `serve` runs it with its defaults, but on a throw-away file and with secrets that
+/// nobody else has.
+fn config(bind: SocketAddr, folder: &Path) -> Serve {
+    let url = format!("sqlite://{}", folder.join("rerun.db").display());
+    Serve {
+        bind,
+        database: Database {
+            url: DatabaseUrl::Sqlite(url),
+            pool_size: 4,
+        },
+        auto_migrate: true,
+        tokens: Tokens {
+            algorithm: JwtAlgorithm::Hs256,
+            secret: random_secret(),
+            rules: TokenRules::default(),
+        },
+        api_code: random_secret(),
+        limits: Limits::default(),
+        max_segments: rerun_core::usecases::Settings::default().max_segments,
+        generating: Generating {
+            generator: GeneratorKind::Template,
+            workers: 4,
+            policy: GenerationPolicy::default(),
+        },
+        grace: Duration::from_secs(5),
+    }
+}
+
+/// Prints what somebody needs to go on from the end of the story.
+fn invite(client: &Client, told: &Told, token: &str, folder: &Path) -> std::io::Result<()> {
+    let headers = folder.join("headers");
+    std::fs::write(&headers, client.header_lines())?;
+    let (base, headers) = (client.base(), headers.display());
+    let curl = |path: &str, body: &serde_json::Value| {
+        format!("curl -sS -H @{headers} {base}/{path} -d '{body}'")
+    };
+    let this = json!({ "campaign_id": told.campaign_id });
+    let archived = json!({ "campaign_id": told.campaign_id, "run_number": 1, "limit": 3 });
+    let back = json!({
+        "campaign_id": told.campaign_id,
+        "new_customer_group_id": told.first_group_id,
+        "reuse_from": "any_run",
+    });
+    say(&format!(
+        "\nTry it yourself; the server runs until Ctrl-C. The file after @ holds the headers.\n\n\
+         # The history\n{}\n\n\
+         # Three archived messages of run 1\n{}\n\n\
+         # Another rerun, back to the group of 2025: everything matches, nothing is generated\n{}\n\n\
+         # The token, good for a day\n{token}",
+        curl("campaign/rerun/history", &this),
+        curl("campaign/rerun/messages", &archived),
+        curl("campaign/rerun/initiate", &back),
+    ));
+    Ok(())
+}

@@ -1,0 +1,77 @@
+use std::sync::Arc;
+
+use rerun_core::usecases::Settings;
+use tokio::sync::Notify;
+
+use super::background::Background;
+use super::{Failure, logging};
+use crate::config::{Generating, GeneratorKind, Layers, Log, Worker as Config};
+use crate::generator::TemplateGenerator;
+use crate::store::{OpenStore, Surroundings};
+use crate::system::Termination;
+use crate::worker::{Housekeeping, Worker, WorkerOptions};
+
+/// The most messages that a worker leases for a generator that answers at once.
+const INSTANT_BATCH: u32 = 2_000;
+
+/// How long a worker waits before it asks again when nothing was due.
+const IDLE: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// What generates in this process, and keeps house.
+pub(super) fn background(
+    store: &OpenStore,
+    around: &Surroundings,
+    generating: &Generating,
+    wake: &Arc<Notify>,
+) -> std::io::Result<Background> {
+    let worker = (generating.workers > 0).then(|| {
+        let (generator, batch) = match generating.generator {
+            GeneratorKind::Template => (Arc::new(TemplateGenerator::default()), INSTANT_BATCH),
+        };
+        Worker::new(
+            store.engine.generation.clone(),
+            generator,
+            Arc::clone(&around.backoff),
+            Arc::clone(wake),
+            WorkerOptions {
+                concurrency: generating.workers,
+                batch,
+                idle: IDLE,
+            },
+        )
+    });
+    let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&around.clock));
+    Background::start(worker, housekeeping)
+}
+
+pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
+    let config = Config::read(layers)?;
+    let log = Log::read(layers)?;
+    logging::start(&log, log.filter());
+    let around = Surroundings::default();
+    let settings = Settings {
+        generation: config.generating.policy,
+        ..Settings::default()
+    };
+    let store = OpenStore::open(&config.database, &around, settings)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async {
+        let mut termination = Termination::listen()?;
+        let wake = Arc::new(Notify::new());
+        let mut background = background(&store, &around, &config.generating, &wake)?;
+        tracing::info!(workers = config.generating.workers, "generating");
+        tokio::select! {
+            signal = termination.signal() => tracing::info!(signal, "ending"),
+            () = background.ended() => return Err(Failure::Ended("the worker")),
+        }
+        tokio::select! {
+            () = background.finish(config.grace) => tracing::info!("ended"),
+            signal = termination.signal() => tracing::warn!(signal, "ending at once"),
+        }
+        Ok(())
+    });
+    runtime.shutdown_background();
+    done
+}

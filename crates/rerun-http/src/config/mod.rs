@@ -1,0 +1,310 @@
+//! The settings of the process, read once at its start.
+
+mod layers;
+mod table;
+
+use std::time::Duration;
+
+use rerun_core::generation::GenerationPolicy;
+use rerun_core::usecases;
+use secrecy::SecretString;
+
+pub use layers::{CONFIG_VARIABLE, ConfigError, Given, Layers};
+pub use table::{
+    ALL, Care, Command, DatabaseUrl, Declared, GeneratorKind, JwtAlgorithm, LogFilter, LogFormat,
+};
+
+use crate::Limits;
+use crate::auth::TokenRules;
+
+/// The database and how it is used.
+#[derive(Clone)]
+pub struct Database {
+    /// Where it is.
+    pub url: DatabaseUrl,
+    /// Connections of this process.
+    pub pool_size: u32,
+}
+
+impl Database {
+    fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            url: layers.value(&table::DATABASE_URL)?,
+            pool_size: layers.value(&table::DATABASE_POOL_SIZE)?,
+        })
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Which events; `None` when nobody said.
+    pub filter: Option<LogFilter>,
+    /// As what.
+    pub format: LogFormat,
+}
+
+impl Log {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            filter: layers.given(&table::LOG)?,
+            format: layers.value(&table::LOG_FORMAT)?,
+        })
+    }
+
+    /// The filter; `default`, which must be well-formed, when nobody gave one.
+    #[must_use]
+    pub fn filter_or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.filter.as_ref().map_or(default, |filter| &filter.0)
+    }
+
+    /// The filter that holds when nobody gave one.
+    #[must_use]
+    pub fn filter(&self) -> &str {
+        self.filter_or(table::LOG.declared.default.unwrap_or("info"))
+    }
+}
+
+/// How tokens are made and checked.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// How they are signed.
+    pub algorithm: JwtAlgorithm,
+    /// With what.
+    pub secret: SecretString,
+    /// What they must say.
+    pub rules: TokenRules,
+}
+
+impl Tokens {
+    /// Reads it for making tokens.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        layers.require(&[&table::JWT_SECRET.declared])?;
+        Ok(Self {
+            algorithm: layers.value(&table::JWT_ALGORITHM)?,
+            secret: layers.value(&table::JWT_SECRET)?,
+            rules: TokenRules {
+                issuer: layers.given(&table::JWT_ISSUER)?,
+                audience: layers.given(&table::JWT_AUDIENCE)?,
+                leeway: seconds(layers.value(&table::JWT_LEEWAY_SECONDS)?),
+            },
+        })
+    }
+}
+
+/// How messages are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generating {
+    /// By what.
+    pub generator: GeneratorKind,
+    /// Generator calls at once.
+    pub workers: usize,
+    /// Attempts and leases.
+    pub policy: GenerationPolicy,
+}
+
+impl Generating {
+    fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            generator: layers.value(&table::GENERATOR)?,
+            workers: usize::try_from(layers.value(&table::WORKERS)?).unwrap_or(usize::MAX),
+            policy: GenerationPolicy {
+                max_attempts: layers.value(&table::GENERATION_MAX_ATTEMPTS)?,
+                lease: seconds(layers.value(&table::GENERATION_LEASE_SECONDS)?),
+            },
+        })
+    }
+}
+
+/// What `serve` needs.
+#[derive(Clone)]
+pub struct Serve {
+    /// Address and port to listen on.
+    pub bind: std::net::SocketAddr,
+    /// The database.
+    pub database: Database,
+    /// Whether to apply pending migrations.
+    pub auto_migrate: bool,
+    /// Which tokens to trust.
+    pub tokens: Tokens,
+    /// Code that callers show.
+    pub api_code: SecretString,
+    /// Bounds of requests.
+    pub limits: Limits,
+    /// The most segments that a run may have.
+    pub max_segments: u32,
+    /// The worker inside.
+    pub generating: Generating,
+    /// How long requests in flight may take at the end.
+    pub grace: Duration,
+}
+
+impl Serve {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        layers.require(&[&table::JWT_SECRET.declared, &table::API_CODE.declared])?;
+        Ok(Self {
+            bind: layers.value(&table::BIND)?,
+            database: Database::read(layers)?,
+            auto_migrate: layers.value(&table::AUTO_MIGRATE)?,
+            tokens: Tokens::read(layers)?,
+            api_code: layers.value(&table::API_CODE)?,
+            limits: Limits {
+                max_body_bytes: layers.value(&table::MAX_BODY_BYTES)?,
+                max_import_bytes: layers.value(&table::MAX_IMPORT_BYTES)?,
+            },
+            max_segments: layers.value(&table::MAX_SEGMENTS)?,
+            generating: Generating::read(layers)?,
+            grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
+        })
+    }
+
+    /// The limits and rules of the use cases.
+    #[must_use]
+    pub fn engine(&self) -> usecases::Settings {
+        usecases::Settings {
+            max_segments: self.max_segments,
+            generation: self.generating.policy,
+            ..usecases::Settings::default()
+        }
+    }
+}
+
+/// What `worker` needs.
+#[derive(Clone)]
+pub struct Worker {
+    /// The database.
+    pub database: Database,
+    /// How messages are made.
+    pub generating: Generating,
+    /// How long results may take to be stored at the end.
+    pub grace: Duration,
+}
+
+impl Worker {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; also for a worker that would make nothing.
+    pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let generating = Generating::read(layers)?;
+        if generating.workers == 0 {
+            return Err(ConfigError::new(
+                "RERUN_WORKERS is 0, with which `worker` would do nothing: it must be at least 1",
+            ));
+        }
+        Ok(Self {
+            database: Database::read(layers)?,
+            generating,
+            grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
+        })
+    }
+}
+
+/// What `migrate` needs.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn database_url(layers: &Layers) -> Result<DatabaseUrl, ConfigError> {
+    layers.value(&table::DATABASE_URL)
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layers(command: Command, environment: &[(&str, &str)]) -> Layers {
+        let environment = environment
+            .iter()
+            .map(|(n, t)| ((*n).into(), (*t).into()))
+            .collect();
+        Layers::read(
+            command,
+            Given {
+                environment,
+                ..Given::default()
+            },
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn serve_needs_its_secrets_and_nothing_else() {
+        let said = Serve::read(&layers(Command::Serve, &[]))
+            .map(drop)
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("RERUN_JWT_SECRET is not set"), "{said}");
+        assert!(said.contains("RERUN_API_CODE is not set"), "{said}");
+        let secret = "x".repeat(32);
+        let secrets = [
+            ("RERUN_JWT_SECRET", secret.as_str()),
+            ("RERUN_API_CODE", "code"),
+        ];
+        let serve = Serve::read(&layers(Command::Serve, &secrets)).unwrap();
+        assert_eq!(serve.engine(), usecases::Settings::default());
+        assert_eq!(serve.limits, Limits::default());
+        assert!(
+            matches!(serve.database.url, DatabaseUrl::Sqlite(url) if url == "sqlite://rerun.db")
+        );
+    }
+
+    #[test]
+    fn settings_reach_what_they_are_for() {
+        let secret = "x".repeat(32);
+        let layers = layers(
+            Command::Serve,
+            &[
+                ("RERUN_JWT_SECRET", secret.as_str()),
+                ("RERUN_API_CODE", "code"),
+                ("RERUN_MAX_SEGMENTS", "7"),
+                ("RERUN_GENERATION_MAX_ATTEMPTS", "3"),
+                ("RERUN_GENERATION_LEASE_SECONDS", "9"),
+                ("RERUN_JWT_ISSUER", "issuer"),
+                ("RERUN_JWT_LEEWAY_SECONDS", "5"),
+                ("RERUN_WORKERS", "0"),
+                ("RERUN_SHUTDOWN_GRACE_SECONDS", "1"),
+            ],
+        );
+        let serve = Serve::read(&layers).unwrap();
+        let engine = serve.engine();
+        assert_eq!(engine.max_segments, 7);
+        assert_eq!(engine.generation.max_attempts, 3);
+        assert_eq!(engine.generation.lease, Duration::from_secs(9));
+        assert_eq!(serve.tokens.rules.issuer.as_deref(), Some("issuer"));
+        assert_eq!(serve.tokens.rules.leeway, Duration::from_secs(5));
+        assert_eq!(
+            (serve.generating.workers, serve.grace),
+            (0, Duration::from_secs(1))
+        );
+    }
+
+    #[test]
+    fn a_worker_that_would_do_nothing_is_refused() {
+        let layers = layers(Command::Worker, &[("RERUN_WORKERS", "0")]);
+        let said = Worker::read(&layers).map(drop).unwrap_err().to_string();
+        assert!(said.contains("at least 1"), "{said}");
+    }
+
+    #[test]
+    fn the_log_filter_has_a_default_of_the_command() {
+        let quiet = Log::read(&layers(Command::Demo, &[])).unwrap();
+        assert_eq!((quiet.filter(), quiet.filter_or("warn")), ("info", "warn"));
+        let said = Log::read(&layers(Command::Demo, &[("RERUN_LOG", "debug")])).unwrap();
+        assert_eq!((said.filter(), said.filter_or("warn")), ("debug", "debug"));
+    }
+}

@@ -1,0 +1,467 @@
+//! Every setting there is, each declared once.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+
+use crate::auth::StaticKey;
+
+/// A command that takes settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// The server.
+    Serve,
+    /// The generation worker alone.
+    Worker,
+    /// The story on a throw-away database.
+    Demo,
+    /// Schema changes.
+    Migrate,
+    /// A token for development.
+    Token,
+}
+
+/// How carefully a setting's value is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// It may be shown.
+    Shown,
+    /// It is a flag like any other, but may hold a password, so that no message repeats it.
+    Unrepeated,
+    /// It is a secret: never a flag, since every process of the machine can read those; it can
+    /// be given as a file instead.
+    Secret,
+}
+
+/// What is known of a setting apart from its type.
+#[derive(Debug)]
+pub struct Declared {
+    /// Its name in TOML. The flag has hyphens, the environment variable capitals and `RERUN_`.
+    pub name: &'static str,
+    /// What the help calls its value.
+    pub value: &'static str,
+    /// What holds when it is not given; `None` when that is no single text.
+    pub default: Option<&'static str>,
+    help: &'static str,
+    /// Who takes it.
+    pub used_by: &'static [Command],
+    /// How its value is treated.
+    pub care: Care,
+    check: fn(&str) -> Result<(), String>,
+}
+
+impl Declared {
+    /// The environment variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("RERUN_{}", self.name.to_uppercase())
+    }
+
+    /// The flag, without its two hyphens.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// What it is, for people, without a full stop.
+    #[must_use]
+    pub fn sentence(&self) -> &'static str {
+        self.help.trim().trim_end_matches('.')
+    }
+
+    /// Whether it is a flag of the command.
+    #[must_use]
+    pub fn is_flag_of(&self, command: Command) -> bool {
+        self.care != Care::Secret && self.used_by.contains(&command)
+    }
+
+    /// Whether the text is one that the setting takes.
+    ///
+    /// # Errors
+    /// What it takes, to follow the word "must".
+    pub fn check(&self, text: &str) -> Result<(), String> {
+        (self.check)(text)
+    }
+}
+
+/// A setting whose value is a `T`.
+#[derive(Debug)]
+pub(super) struct Setting<T> {
+    /// All but its type.
+    pub(super) declared: Declared,
+    pub(super) parse: fn(&str) -> Result<T, String>,
+}
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $help:literal])+
+        $id:ident: $type:ty {
+            name: $name:literal, value: $value:literal, default: $default:expr,
+            used_by: $used_by:expr, care: $care:ident, parse: $parse:expr $(,)?
+        }
+    )+) => {
+        $(
+            $(#[doc = $help])+
+            pub(super) const $id: Setting<$type> = Setting {
+                declared: Declared {
+                    name: $name,
+                    value: $value,
+                    default: $default,
+                    help: concat!($($help),+),
+                    used_by: $used_by,
+                    care: Care::$care,
+                    check: |text| {
+                        let parse: fn(&str) -> Result<$type, String> = $parse;
+                        parse(text).map(drop)
+                    },
+                },
+                parse: $parse,
+            };
+        )+
+
+        /// Every setting, in the order of the help.
+        pub const ALL: &[&Declared] = &[$(&$id.declared),+];
+    };
+}
+
+use Command::{Demo, Migrate, Serve, Token, Worker};
+
+settings! {
+    /// Address and port to listen on; port 0 takes a free one.
+    BIND: SocketAddr {
+        name: "bind", value: "ADDRESS", default: Some("127.0.0.1:8080"),
+        used_by: &[Serve], care: Shown,
+        parse: |text| parsed(text, "be an IP address and a port, such as 127.0.0.1:8080"),
+    }
+    /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
+    DATABASE_URL: DatabaseUrl {
+        name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
+        used_by: &[Serve, Worker, Migrate], care: Unrepeated,
+        parse: DatabaseUrl::parse,
+    }
+    /// Database connections of this process.
+    DATABASE_POOL_SIZE: u32 {
+        name: "database_pool_size", value: "NUMBER", default: Some("8"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 1_000),
+    }
+    /// Whether to apply pending schema migrations at the start.
+    AUTO_MIGRATE: bool {
+        name: "auto_migrate", value: "BOOL", default: Some("true"),
+        used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
+    }
+    /// Algorithm that tokens are signed with.
+    JWT_ALGORITHM: JwtAlgorithm {
+        name: "jwt_algorithm", value: "NAME", default: Some("HS256"),
+        used_by: &[Serve, Token], care: Shown, parse: JwtAlgorithm::parse,
+    }
+    /// Secret that tokens are signed with, at least 32 bytes.
+    JWT_SECRET: SecretString {
+        name: "jwt_secret", value: "SECRET", default: None,
+        used_by: &[Serve, Token], care: Secret, parse: jwt_secret,
+    }
+    /// The `iss` that a token must have; any when not given.
+    JWT_ISSUER: String {
+        name: "jwt_issuer", value: "TEXT", default: None,
+        used_by: &[Serve, Token], care: Shown, parse: text,
+    }
+    /// The `aud` that a token must have; any when not given.
+    JWT_AUDIENCE: String {
+        name: "jwt_audience", value: "TEXT", default: None,
+        used_by: &[Serve, Token], care: Shown, parse: text,
+    }
+    /// How far the clocks of token issuer and server may be apart.
+    JWT_LEEWAY_SECONDS: u32 {
+        name: "jwt_leeway_seconds", value: "SECONDS", default: Some("0"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 0, 3_600),
+    }
+    /// Code that callers show in `x-auth-context`.
+    API_CODE: SecretString {
+        name: "api_code", value: "SECRET", default: None,
+        used_by: &[Serve], care: Secret,
+        parse: |code| text(code).map(SecretString::from),
+    }
+    /// Generator calls at once in this process; 0 for none.
+    WORKERS: u32 {
+        name: "workers", value: "NUMBER", default: Some("4"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 0, 10_000),
+    }
+    /// What makes messages: `template` fills the campaign's template.
+    GENERATOR: GeneratorKind {
+        name: "generator", value: "NAME", default: Some("template"),
+        used_by: &[Serve, Worker], care: Shown, parse: GeneratorKind::parse,
+    }
+    /// Attempts to make a message before it is given up.
+    GENERATION_MAX_ATTEMPTS: u32 {
+        name: "generation_max_attempts", value: "NUMBER", default: Some("5"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 100),
+    }
+    /// How long a worker may hold messages without a sign of life.
+    GENERATION_LEASE_SECONDS: u32 {
+        name: "generation_lease_seconds", value: "SECONDS", default: Some("30"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 86_400),
+    }
+    /// Largest JSON body.
+    MAX_BODY_BYTES: u64 {
+        name: "max_body_bytes", value: "BYTES", default: Some("2097152"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1 << 30),
+    }
+    /// Largest body of an import.
+    MAX_IMPORT_BYTES: u64 {
+        name: "max_import_bytes", value: "BYTES", default: Some("1073741824"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1 << 40),
+    }
+    /// Most segments that a run may have.
+    MAX_SEGMENTS: u32 {
+        name: "max_segments", value: "NUMBER", default: Some("100000"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 10_000_000),
+    }
+    /// How long requests in flight may take after the process was told to end.
+    SHUTDOWN_GRACE_SECONDS: u32 {
+        name: "shutdown_grace_seconds", value: "SECONDS", default: Some("25"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 0, 3_600),
+    }
+    /// What is logged: a level, or a filter such as `info,rerun_http=debug`.
+    LOG: LogFilter {
+        name: "log", value: "FILTER", default: Some("info"),
+        used_by: &[Serve, Worker, Demo, Migrate], care: Shown, parse: LogFilter::parse,
+    }
+    /// How it is logged: `text`, or `json` for one JSON object a line.
+    LOG_FORMAT: LogFormat {
+        name: "log_format", value: "FORMAT", default: Some("text"),
+        used_by: &[Serve, Worker, Demo, Migrate], care: Shown, parse: LogFormat::parse,
+    }
+}
+
+fn parsed<T: FromStr>(text: &str, allowed: &str) -> Result<T, String> {
+    text.parse().ok().ok_or_else(|| allowed.to_owned())
+}
+
+fn whole<T: FromStr + PartialOrd + Display + Copy>(
+    text: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| *number >= least && *number <= most);
+    number.ok_or_else(|| format!("be a whole number from {least} to {most}"))
+}
+
+fn text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        Err("not be blank".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn jwt_secret(text: &str) -> Result<SecretString, String> {
+    let secret = SecretString::from(text);
+    if StaticKey::secret(&secret).is_ok() {
+        return Ok(secret);
+    }
+    let (least, bytes) = (StaticKey::MIN_SECRET_BYTES, text.len());
+    Err(format!("have at least {least} bytes; this one has {bytes}"))
+}
+
+/// Where the database is.
+#[derive(Clone)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(String),
+    /// A server.
+    Postgres(String),
+}
+
+impl DatabaseUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        let allowed = "start with sqlite:// and name a file, or start with postgres://";
+        let (scheme, rest) = text.split_once("://").ok_or(allowed)?;
+        match scheme {
+            "sqlite" if !rest.is_empty() => Ok(Self::Sqlite(text.to_owned())),
+            "postgres" | "postgresql" => Ok(Self::Postgres(text.to_owned())),
+            _ => Err(allowed.to_owned()),
+        }
+    }
+}
+
+/// How tokens are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JwtAlgorithm {
+    /// With a shared secret.
+    Hs256,
+}
+
+impl JwtAlgorithm {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "HS256" => Ok(Self::Hs256),
+            "RS256" | "ES256" | "EdDSA" => {
+                Err("be HS256: others are not supported by this version".to_owned())
+            }
+            _ => Err("be HS256".to_owned()),
+        }
+    }
+}
+
+/// What makes messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GeneratorKind {
+    /// [`crate::generator::TemplateGenerator`].
+    Template,
+}
+
+impl GeneratorKind {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "template" => Ok(Self::Template),
+            _ => Err("be template".to_owned()),
+        }
+    }
+}
+
+/// A filter of log events that is known to be well-formed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(pub(super) String);
+
+impl LogFilter {
+    fn parse(text: &str) -> Result<Self, String> {
+        if EnvFilter::builder().parse(text).is_ok() {
+            return Ok(Self(text.to_owned()));
+        }
+        let allowed = "be a level (error, warn, info, debug, trace, off) or a list of target=level";
+        Err(allowed.to_owned())
+    }
+}
+
+/// How events are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("be text or json".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_plain() {
+        for (index, setting) in ALL.iter().enumerate() {
+            assert!(
+                setting
+                    .name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_')
+            );
+            assert!(!ALL[..index].iter().any(|other| other.name == setting.name));
+            // These would be mistaken for the file of a secret, or for what tests use.
+            assert!(!setting.name.ends_with("_file") && !setting.name.starts_with("test_"));
+        }
+    }
+
+    #[test]
+    fn defaults_are_values_that_the_settings_take() {
+        for setting in ALL {
+            if let Some(default) = setting.default {
+                assert_eq!(setting.check(default), Ok(()), "{}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let limits = crate::Limits::default();
+        assert_eq!((MAX_BODY_BYTES.parse)("2097152"), Ok(limits.max_body_bytes));
+        assert_eq!(MAX_BODY_BYTES.declared.default, Some("2097152"));
+        assert_eq!(
+            (MAX_IMPORT_BYTES.parse)("1073741824"),
+            Ok(limits.max_import_bytes)
+        );
+        assert_eq!(MAX_IMPORT_BYTES.declared.default, Some("1073741824"));
+        let core = rerun_core::usecases::Settings::default();
+        assert_eq!(
+            MAX_SEGMENTS.declared.default,
+            Some(core.max_segments.to_string().as_str())
+        );
+        let attempts = core.generation.max_attempts.to_string();
+        assert_eq!(
+            GENERATION_MAX_ATTEMPTS.declared.default,
+            Some(attempts.as_str())
+        );
+        let lease = core.generation.lease.as_secs().to_string();
+        assert_eq!(
+            GENERATION_LEASE_SECONDS.declared.default,
+            Some(lease.as_str())
+        );
+    }
+
+    #[test]
+    fn every_setting_refuses_what_it_does_not_take() {
+        let bad: &[(&Declared, &[&str])] = &[
+            (
+                &BIND.declared,
+                &["", "localhost", "127.0.0.1", "127.0.0.1:70000", ":8080"],
+            ),
+            (
+                &DATABASE_URL.declared,
+                &["", "rerun.db", "sqlite://", "mysql://x", "postgres:x"],
+            ),
+            (
+                &DATABASE_POOL_SIZE.declared,
+                &["", "0", "-1", "x", "1.5", "1001"],
+            ),
+            (&AUTO_MIGRATE.declared, &["", "yes", "1", "TRUE"]),
+            (
+                &JWT_ALGORITHM.declared,
+                &["", "none", "RS256", "ES256", "EdDSA", "hs256"],
+            ),
+            (
+                &JWT_SECRET.declared,
+                &["", "short", "1234567890123456789012345678901"],
+            ),
+            (&JWT_ISSUER.declared, &["", " "]),
+            (&JWT_AUDIENCE.declared, &["", " "]),
+            (&JWT_LEEWAY_SECONDS.declared, &["", "-1", "3601"]),
+            (&API_CODE.declared, &["", "  "]),
+            (&WORKERS.declared, &["", "-1", "10001", "many"]),
+            (&GENERATOR.declared, &["", "openai", "Template"]),
+            (&GENERATION_MAX_ATTEMPTS.declared, &["", "0", "101"]),
+            (&GENERATION_LEASE_SECONDS.declared, &["", "0", "86401"]),
+            (&MAX_BODY_BYTES.declared, &["", "0", "2MiB", "1073741825"]),
+            (&MAX_IMPORT_BYTES.declared, &["", "0", "1099511627777"]),
+            (&MAX_SEGMENTS.declared, &["", "0", "10000001"]),
+            (&SHUTDOWN_GRACE_SECONDS.declared, &["", "-1", "3601"]),
+            (&LOG.declared, &["a=b=c", "rerun_http=loud"]),
+            (&LOG_FORMAT.declared, &["", "JSON", "xml"]),
+        ];
+        assert_eq!(bad.len(), ALL.len());
+        for (setting, texts) in bad {
+            for text in *texts {
+                let allowed = setting.check(text).unwrap_err();
+                assert!(!allowed.is_empty(), "{}: {text:?}", setting.name);
+            }
+        }
+        assert!(
+            JWT_ALGORITHM
+                .declared
+                .check("RS256")
+                .unwrap_err()
+                .contains("this version")
+        );
+    }
+}

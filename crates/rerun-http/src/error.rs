@@ -1,0 +1,495 @@
+//! The one place where refusals and failures become answers.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use rerun_core::error::{Cause, Error, Invalid, StoreError};
+use serde::Serialize;
+
+use crate::auth::Untrusted;
+
+/// Why HTTP itself refuses a request, before a use case has seen it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// There is no token that can be trusted.
+    #[error("auth error: {0}")]
+    Auth(Untrusted),
+    /// The API may not be used.
+    #[error("unauthorized: {0}")]
+    Unauthorized(&'static str),
+    /// The `content-type` is another.
+    #[error("the content type must be `{expected}`")]
+    UnsupportedMediaType { expected: &'static str },
+    /// Header, query or body cannot be read; the text says where.
+    #[error("{0}")]
+    Malformed(String),
+    /// The body has more bytes than allowed.
+    #[error("the body may have at most {limit} bytes")]
+    PayloadTooLarge { limit: u64 },
+    /// There is no such path.
+    #[error("Not found")]
+    PathNotFound,
+    /// The path has other methods.
+    #[error("Method not allowed")]
+    MethodNotAllowed { allow: &'static str },
+    /// The server has begun to shut down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// Why a request is not answered as it wished.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// A use case refused or failed.
+    #[error(transparent)]
+    UseCase(#[from] Error),
+    /// The request was refused before.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store did not answer a health check.
+    #[error("the health check failed")]
+    Unhealthy(#[source] StoreError),
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Self::UseCase(invalid.into())
+    }
+}
+
+impl ApiError {
+    /// A failure of the server itself.
+    pub(crate) fn internal(cause: impl Into<Cause>) -> Self {
+        Self::UseCase(Error::Store(StoreError::Backend(cause.into())))
+    }
+}
+
+/// Seconds after which a client may try again when the database was not available.
+const RETRY_AFTER_SECONDS: u8 = 1;
+/// The longest message, in characters: it may quote what the client sent.
+const MAX_MESSAGE_LENGTH: usize = 500;
+
+/// What an error says on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) fields: Vec<&'static str>,
+    pub(crate) allow: Option<&'static str>,
+    /// What the log gets to know besides.
+    pub(crate) log: Log,
+}
+
+/// How an error is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// By its code alone: it is the client's.
+    Code,
+    /// With the reason, which the client is not told.
+    Reason(&'static str),
+    /// With all its causes, as a fault of the surroundings.
+    Unavailable(String),
+    /// With all its causes, as a fault of the server.
+    Internal(String),
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = message.into();
+        let message = match message.char_indices().nth(MAX_MESSAGE_LENGTH) {
+            Some((end, _)) => Cow::Owned(format!("{}…", message.get(..end).unwrap_or_default())),
+            None => message,
+        };
+        Self {
+            status,
+            code,
+            message,
+            fields: Vec::new(),
+            allow: None,
+            log: Log::Code,
+        }
+    }
+
+    /// A failure whose cause the client is not told.
+    pub(crate) fn internal(error: &dyn StdError) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let problem = Self::new(status, "internal_error", "Internal server error");
+        Self {
+            log: Log::Internal(chain(error)),
+            ..problem
+        }
+    }
+
+    fn unavailable(error: &dyn StdError) -> Self {
+        let message = "The service is not available now, try again";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        Self {
+            log: Log::Unavailable(chain(error)),
+            ..problem
+        }
+    }
+
+    fn because(self, reason: &'static str) -> Self {
+        Self {
+            log: Log::Reason(reason),
+            ..self
+        }
+    }
+
+    /// What the client is told.
+    pub(crate) fn of(error: &ApiError) -> Self {
+        match error {
+            ApiError::UseCase(error) => Self::of_use_case(error),
+            ApiError::Refused(refusal) => Self::of_refusal(refusal),
+            ApiError::Unhealthy(_) => Self::unavailable(error),
+        }
+    }
+
+    fn of_use_case(error: &Error) -> Self {
+        let bad = |code, message: &'static str| Self::new(StatusCode::BAD_REQUEST, code, message);
+        let missing = |code, message: &'static str| Self::new(StatusCode::NOT_FOUND, code, message);
+        match error {
+            Error::MissingFields(fields) => {
+                let message = "Missing required fields";
+                let problem =
+                    Self::new(StatusCode::UNAUTHORIZED, "missing_required_fields", message);
+                Self {
+                    fields: fields.clone(),
+                    ..problem
+                }
+            }
+            Error::Invalid(invalid) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                invalid.to_string(),
+            ),
+            Error::CampaignNotFound => missing("campaign_not_found", "Campaign not found"),
+            Error::CustomerGroupNotFound => {
+                missing("customer_group_not_found", "Customer group not found")
+            }
+            Error::RunNotFound => missing("run_not_found", "Run not found"),
+            Error::MessageNotFound => missing("message_not_found", "Message not found"),
+            Error::CampaignNotPublished(_) => bad(
+                "campaign_not_published",
+                "Only Published campaigns can be rerun",
+            ),
+            Error::MessagesNotPublished(_) => bad(
+                "messages_not_published",
+                "All campaign messages must be published before initiating a rerun",
+            ),
+            Error::CurrentRunArchive(_) => {
+                bad("current_run_archive", "The current run cannot be archived")
+            }
+            Error::EmptyCustomerGroup => bad(
+                "empty_customer_group",
+                "The customer group has no customers",
+            ),
+            Error::TooManySegments { .. } => Self::new(
+                StatusCode::BAD_REQUEST,
+                "too_many_segments",
+                error.to_string(),
+            ),
+            Error::IllegalTransition(illegal) => Self::new(
+                StatusCode::CONFLICT,
+                "invalid_transition",
+                illegal.to_string(),
+            ),
+            Error::IdempotencyKeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "The idempotency key was used for another request",
+            ),
+            // A conflict that no use case decided anew on is one that passes.
+            Error::Store(StoreError::Unavailable(_) | StoreError::Conflict) => {
+                Self::unavailable(error)
+            }
+            Error::Store(StoreError::Corrupt(_) | StoreError::Backend(_)) => Self::internal(error),
+        }
+    }
+
+    fn of_refusal(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Auth(Untrusted(reason)) => {
+                Self::new(StatusCode::FORBIDDEN, "auth_error", "auth error").because(reason)
+            }
+            Refusal::Unauthorized(reason) => {
+                Self::new(StatusCode::FORBIDDEN, "unauthorized", "Unauthorized").because(reason)
+            }
+            Refusal::UnsupportedMediaType { .. } => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                refusal.to_string(),
+            ),
+            Refusal::Malformed(_) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                refusal.to_string(),
+            ),
+            Refusal::PayloadTooLarge { .. } => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                refusal.to_string(),
+            ),
+            Refusal::PathNotFound => Self::new(StatusCode::NOT_FOUND, "not_found", "Not found"),
+            Refusal::MethodNotAllowed { allow } => {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                let problem = Self::new(status, "method_not_allowed", "Method not allowed");
+                Self {
+                    allow: Some(allow),
+                    ..problem
+                }
+            }
+            Refusal::ShuttingDown => Self::unavailable(refusal),
+        }
+    }
+
+    /// The answer to the request with this id.
+    pub(crate) fn response(&self, request_id: &str) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            status: u16,
+            code: &'a str,
+            message: &'a str,
+            request_id: &'a str,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            fields: &'a [&'static str],
+        }
+        let mut response = HttpResponse::build(self.status);
+        if let Some(allow) = self.allow {
+            response.insert_header(("allow", allow));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header(("retry-after", RETRY_AFTER_SECONDS.to_string()));
+        }
+        response.json(Body {
+            status: self.status.as_u16(),
+            code: self.code,
+            message: &self.message,
+            request_id,
+            fields: &self.fields,
+        })
+    }
+}
+
+/// An error with all its causes, in one line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// The answer's body needs the request's id, so the middleware that knows it writes the whole
+/// answer from the error that travels with this one.
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        Problem::of(self).status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status_code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rerun_core::campaign::CampaignStatus;
+    use rerun_core::error::{Action, IllegalTransition};
+    use rerun_core::ids::RunNumber;
+
+    use super::*;
+
+    fn unavailable() -> StoreError {
+        StoreError::Unavailable("no route to db.internal".into())
+    }
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
+    fn every_error_has_its_row_in_the_table() {
+        let illegal = IllegalTransition::Campaign {
+            status: CampaignStatus::Published,
+            action: Action::Cancel,
+        };
+        let busy = "The service is not available now, try again";
+        let cases: [(ApiError, u16, &str, &str); 26] = [
+            (
+                Refusal::Auth(Untrusted("x")).into(),
+                403,
+                "auth_error",
+                "auth error",
+            ),
+            (
+                Refusal::Unauthorized("x").into(),
+                403,
+                "unauthorized",
+                "Unauthorized",
+            ),
+            (
+                Error::MissingFields(vec!["a"]).into(),
+                401,
+                "missing_required_fields",
+                "Missing required fields",
+            ),
+            (
+                Error::CampaignNotFound.into(),
+                404,
+                "campaign_not_found",
+                "Campaign not found",
+            ),
+            (
+                Error::CustomerGroupNotFound.into(),
+                404,
+                "customer_group_not_found",
+                "Customer group not found",
+            ),
+            (
+                Error::CampaignNotPublished(CampaignStatus::Draft).into(),
+                400,
+                "campaign_not_published",
+                "Only Published campaigns can be rerun",
+            ),
+            (
+                Error::MessagesNotPublished(2).into(),
+                400,
+                "messages_not_published",
+                "All campaign messages must be published before initiating a rerun",
+            ),
+            (
+                Error::CurrentRunArchive(RunNumber::FIRST).into(),
+                400,
+                "current_run_archive",
+                "The current run cannot be archived",
+            ),
+            (
+                ApiError::internal("secret"),
+                500,
+                "internal_error",
+                "Internal server error",
+            ),
+            (
+                Error::Store(StoreError::corrupt("secret")).into(),
+                500,
+                "internal_error",
+                "Internal server error",
+            ),
+            (
+                Invalid::new("`limit` is odd").into(),
+                400,
+                "invalid_request",
+                "`limit` is odd",
+            ),
+            (
+                Refusal::Malformed("line 1".into()).into(),
+                400,
+                "invalid_request",
+                "line 1",
+            ),
+            (
+                Error::EmptyCustomerGroup.into(),
+                400,
+                "empty_customer_group",
+                "The customer group has no customers",
+            ),
+            (
+                Error::TooManySegments { limit: 7 }.into(),
+                400,
+                "too_many_segments",
+                "the customer group has more than 7 segments by these fields",
+            ),
+            (
+                Error::RunNotFound.into(),
+                404,
+                "run_not_found",
+                "Run not found",
+            ),
+            (
+                Error::MessageNotFound.into(),
+                404,
+                "message_not_found",
+                "Message not found",
+            ),
+            (
+                Error::IllegalTransition(illegal).into(),
+                409,
+                "invalid_transition",
+                "cannot cancel a campaign that is `Published`",
+            ),
+            (
+                Refusal::PayloadTooLarge { limit: 9 }.into(),
+                413,
+                "payload_too_large",
+                "the body may have at most 9 bytes",
+            ),
+            (
+                Refusal::UnsupportedMediaType {
+                    expected: "text/csv",
+                }
+                .into(),
+                415,
+                "unsupported_media_type",
+                "the content type must be `text/csv`",
+            ),
+            (
+                Error::IdempotencyKeyReused.into(),
+                422,
+                "idempotency_key_reused",
+                "The idempotency key was used for another request",
+            ),
+            (Error::Store(unavailable()).into(), 503, "unavailable", busy),
+            (
+                Error::Store(StoreError::Conflict).into(),
+                503,
+                "unavailable",
+                busy,
+            ),
+            (ApiError::Unhealthy(unavailable()), 503, "unavailable", busy),
+            (Refusal::ShuttingDown.into(), 503, "unavailable", busy),
+            (Refusal::PathNotFound.into(), 404, "not_found", "Not found"),
+            (
+                Refusal::MethodNotAllowed { allow: "POST" }.into(),
+                405,
+                "method_not_allowed",
+                "Method not allowed",
+            ),
+        ];
+        for (error, status, code, message) in cases {
+            let problem = Problem::of(&error);
+            assert_eq!(
+                (problem.status.as_u16(), problem.code, &*problem.message),
+                (status, code, message),
+            );
+            assert_eq!(error.status_code(), problem.status);
+            let retry = problem.response("id").headers().contains_key("retry-after");
+            assert_eq!(retry, status == 503, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_log_alone_learns_the_cause() {
+        let logged = |error: &ApiError| Problem::of(error).log;
+        let error = Error::Store(unavailable()).into();
+        let cause = "the database is unavailable: no route to db.internal";
+        assert_eq!(logged(&error), Log::Unavailable(cause.into()));
+        let error = ApiError::internal("disk full");
+        assert_eq!(
+            logged(&error),
+            Log::Internal("the database failed: disk full".into())
+        );
+        let error = Refusal::Auth(Untrusted("expired")).into();
+        assert_eq!(logged(&error), Log::Reason("expired"));
+        assert_eq!(logged(&Error::CampaignNotFound.into()), Log::Code);
+    }
+
+    #[test]
+    fn a_message_does_not_repeat_all_that_was_sent() {
+        let problem = Problem::of(&Invalid::new("é".repeat(600)).into());
+        assert_eq!(problem.message.chars().count(), MAX_MESSAGE_LENGTH + 1);
+    }
+}

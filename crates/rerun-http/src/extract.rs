@@ -1,0 +1,584 @@
+//! How a handler gets at a request: headers first, then the body, then the fields.
+
+use std::fmt;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderName};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use rerun_core::audit::Caller;
+use rerun_core::error::{Error, Invalid};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::AppState;
+use crate::auth::{Admitted, MediaType};
+use crate::error::{ApiError, Refusal};
+use crate::request_id::{RequestId, note_account};
+
+/// What handlers share.
+pub(crate) type State = web::Data<AppState>;
+
+fn state(request: &HttpRequest) -> Result<&State, ApiError> {
+    let missing = || ApiError::internal("the application was built without its state");
+    request.app_data::<State>().ok_or_else(missing)
+}
+
+/// Lets a request in by its headers alone.
+fn admit(request: &HttpRequest, expected: MediaType) -> Result<Caller, ApiError> {
+    let admitted = state(request)?.guard.admit(request.headers(), expected)?;
+    let Admitted {
+        account_id,
+        user_id,
+        role_code,
+        ip,
+    } = admitted;
+    note_account(account_id);
+    let request_id = request
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.0.clone());
+    Ok(Caller {
+        account_id,
+        user_id,
+        role_code,
+        ip,
+        request_id: request_id.ok_or_else(|| ApiError::internal("the request has no id"))?,
+    })
+}
+
+/// A call with a JSON body. A handler can get at a body only through one of these types, whose
+/// headers have been checked before anything of the body was read.
+#[derive(Debug)]
+pub(crate) struct JsonCall<T> {
+    pub(crate) caller: Caller,
+    pub(crate) body: T,
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for JsonCall<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let admitted = admit(request, MediaType::Json);
+        let body = admitted.and_then(|caller| Ok((caller, Body::of(request, payload)?)));
+        Box::pin(async move {
+            let (caller, body) = body?;
+            Ok(Self {
+                caller,
+                body: body.json().await?,
+            })
+        })
+    }
+}
+
+/// A [`JsonCall`] that may carry an `idempotency-key`. The header is checked before the body is
+/// read, like every header.
+#[derive(Debug)]
+pub(crate) struct KeyedCall<T> {
+    pub(crate) key: Option<String>,
+    pub(crate) caller: Caller,
+    pub(crate) body: T,
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for KeyedCall<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let admitted = admit(request, MediaType::Json);
+        let call = admitted.and_then(|caller| {
+            Ok((
+                caller,
+                idempotency_key(request)?,
+                Body::of(request, payload)?,
+            ))
+        });
+        Box::pin(async move {
+            let (caller, key, body) = call?;
+            Ok(Self {
+                key,
+                caller,
+                body: body.json().await?,
+            })
+        })
+    }
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+    let name = HeaderName::from_static("idempotency-key");
+    let mut values = request.headers().get_all(&name);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Invalid::new("`idempotency-key` is given more than once").into());
+    }
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()));
+    let key = key
+        .filter(|key| (1..=255).contains(&key.len()))
+        .ok_or_else(|| {
+            Invalid::new("`idempotency-key` must have 1 to 255 visible ASCII characters")
+        })?;
+    Ok(Some(key.to_owned()))
+}
+
+/// A call with a CSV body, which has not been read yet.
+pub(crate) struct CsvCall {
+    pub(crate) caller: Caller,
+    pub(crate) body: Body,
+}
+
+impl FromRequest for CsvCall {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let call = admit(request, MediaType::Csv).and_then(|caller| {
+            let limit = state(request)?.limits.max_import_bytes;
+            Ok(Self {
+                caller,
+                body: Body::limited(request, payload, limit),
+            })
+        });
+        ready(call)
+    }
+}
+
+/// A body that is read piece by piece, up to a limit.
+pub(crate) struct Body {
+    payload: Payload,
+    limit: u64,
+    announced: Option<u64>,
+    read: u64,
+}
+
+impl Body {
+    fn of(request: &HttpRequest, payload: &mut Payload) -> Result<Self, ApiError> {
+        Ok(Self::limited(
+            request,
+            payload,
+            state(request)?.limits.max_body_bytes,
+        ))
+    }
+
+    fn limited(request: &HttpRequest, payload: &mut Payload, limit: u64) -> Self {
+        let announced = request.headers().get(CONTENT_LENGTH);
+        let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
+        Self {
+            payload: payload.take(),
+            limit,
+            announced,
+            read: 0,
+        }
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<web::Bytes>, ApiError> {
+        let too_large = Refusal::PayloadTooLarge { limit: self.limit };
+        if self
+            .announced
+            .is_some_and(|announced| announced > self.limit)
+        {
+            return Err(too_large.into());
+        }
+        let Some(piece) = self.payload.next().await else {
+            return Ok(None);
+        };
+        let piece = piece.map_err(|error| {
+            Refusal::Malformed(format!("the body could not be read to its end: {error}"))
+        })?;
+        self.read += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        if self.read > self.limit {
+            Err(too_large.into())
+        } else {
+            Ok(Some(piece))
+        }
+    }
+
+    async fn json<T: DeserializeOwned>(mut self) -> Result<T, ApiError> {
+        let mut bytes = web::BytesMut::new();
+        while let Some(piece) = self.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        from_json(&bytes).map_err(|place| Refusal::Malformed(place).into())
+    }
+}
+
+/// Reads a JSON object; the error says where it is not what it should be.
+pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let body: Object<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        if error.is_data() && path != "." {
+            format!("`{path}`: {error}")
+        } else if error.is_data() {
+            format!("the body: {error}")
+        } else {
+            format!("the body is malformed JSON: {error}")
+        }
+    })?;
+    json.end()
+        .map_err(|error| format!("the body is malformed JSON: {error}"))?;
+    Ok(body.0)
+}
+
+/// A struct that is read from a JSON object alone: left to itself serde takes an array, too.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer
+            .deserialize_map(ObjectVisitor(PhantomData))
+            .map(Self)
+    }
+}
+
+/// A JSON integer. One that 64 bits cannot hold is the nearest that they can: it is out of every
+/// range that such a number has here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Integer(pub(crate) i64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IntegerVisitor;
+
+        impl Visitor<'_> for IntegerVisitor {
+            type Value = Integer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer")
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Integer, E> {
+                Ok(Integer(value))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Integer, E> {
+                Ok(Integer(i64::try_from(value).unwrap_or(i64::MAX)))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Integer, E> {
+                // Integers of more than 64 bits arrive as floating point numbers.
+                const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
+                if value >= TWO_POW_63 {
+                    Ok(Integer(i64::MAX))
+                } else if value <= -TWO_POW_63 {
+                    Ok(Integer(i64::MIN))
+                } else {
+                    Err(E::invalid_type(de::Unexpected::Float(value), &self))
+                }
+            }
+        }
+
+        deserializer.deserialize_i64(IntegerVisitor)
+    }
+}
+
+/// Collects the names of required fields that are not there, so that one answer names them all.
+#[derive(Debug, Default)]
+pub(crate) struct Required {
+    missing: Vec<&'static str>,
+}
+
+impl Required {
+    /// A text, which must not be empty.
+    pub(crate) fn text(&mut self, name: &'static str, value: Option<String>) -> String {
+        self.value(name, value.filter(|text| !text.is_empty()))
+    }
+
+    /// Any other value.
+    pub(crate) fn value<T: Default>(&mut self, name: &'static str, value: Option<T>) -> T {
+        if value.is_none() {
+            self.missing.push(name);
+        }
+        value.unwrap_or_default()
+    }
+
+    /// # Errors
+    /// [`Error::MissingFields`] naming every field that was missing.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        if self.missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::MissingFields(self.missing))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::error::PayloadError;
+    use futures_util::stream;
+
+    use super::*;
+    use crate::Limits;
+    use crate::testing::{Mocks, request};
+
+    const PATH: &str = "/v1/customer-group/create";
+
+    #[derive(Debug, Deserialize)]
+    struct Example {
+        text: Option<String>,
+        list: Option<Vec<String>>,
+        number: Option<Integer>,
+        flag: Option<bool>,
+        nested: Option<Object<Nested>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Nested {
+        inner: Option<String>,
+    }
+
+    fn refused(json: &str) -> String {
+        from_json::<Example>(json.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_absent_or_null_is_none_and_the_unknown_is_ignored() {
+        for json in [
+            "{}",
+            " {\"text\":null,\"x\":[1,{\"y\":2}]}\n",
+            r#"{"nested":null}"#,
+        ] {
+            let body: Example = from_json(json.as_bytes()).unwrap();
+            assert!(body.text.is_none() && body.list.is_none() && body.flag.is_none());
+            assert!(body.number.is_none() && body.nested.is_none());
+        }
+        let body: Example = from_json(br#"{"nested":{"inner":"x","y":1},"list":[]}"#).unwrap();
+        assert_eq!(body.nested.unwrap().0.inner.as_deref(), Some("x"));
+        assert_eq!(body.list, Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_error_says_where() {
+        for (json, said) in [
+            (
+                "",
+                "malformed JSON: EOF while parsing a value at line 1 column 0",
+            ),
+            ("{", "malformed JSON: EOF"),
+            (
+                "{} {}",
+                "malformed JSON: trailing characters at line 1 column 4",
+            ),
+            ("{'a':1}", "malformed JSON"),
+            (
+                "null",
+                "the body: invalid type: null, expected a JSON object",
+            ),
+            (
+                "[]",
+                "the body: invalid type: sequence, expected a JSON object",
+            ),
+            ("[null,null,null,null,null]", "expected a JSON object"),
+            ("\"x\"", "expected a JSON object"),
+            (
+                r#"{"text":5}"#,
+                "`text`: invalid type: integer `5`, expected a string at line 1",
+            ),
+            (r#"{"list":"x"}"#, "`list`: invalid type: string"),
+            (
+                r#"{"list":["a",null]}"#,
+                "`list[1]`: invalid type: null, expected a string",
+            ),
+            (
+                r#"{"number":"1"}"#,
+                "`number`: invalid type: string \"1\", expected an integer",
+            ),
+            (
+                r#"{"number":1.5}"#,
+                "`number`: invalid type: floating point `1.5`",
+            ),
+            (
+                r#"{"flag":1}"#,
+                "`flag`: invalid type: integer `1`, expected a boolean",
+            ),
+            (r#"{"flag":"true"}"#, "`flag`: invalid type"),
+            (
+                r#"{"nested":["x"]}"#,
+                "`nested`: invalid type: sequence, expected a JSON object",
+            ),
+            (
+                r#"{"nested":{"inner":{}}}"#,
+                "`nested.inner`: invalid type: map",
+            ),
+            (r#"{"text":"a","text":"b"}"#, "duplicate field `text`"),
+            (r#"{"text":"\ud800"}"#, "malformed JSON"),
+        ] {
+            let error = refused(json);
+            assert!(error.contains(said), "{json} said {error}");
+        }
+        assert!(from_json::<Example>(b"{\"text\":\"\xff\"}").is_err());
+        let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(from_json::<Example>(deep.as_bytes()).is_ok());
+        assert!(refused(&deep[..100_000]).contains("malformed JSON"));
+    }
+
+    #[test]
+    fn integers_beyond_64_bits_are_the_nearest_there_are() {
+        for (text, value) in [
+            ("0", 0),
+            ("-1", -1),
+            ("9223372036854775807", i64::MAX),
+            ("18446744073709551615", i64::MAX),
+            ("100000000000000000000", i64::MAX),
+            ("-100000000000000000000", i64::MIN),
+        ] {
+            let body: Example = from_json(format!(r#"{{"number":{text}}}"#).as_bytes()).unwrap();
+            assert_eq!(body.number, Some(Integer(value)), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_missing_field_is_named() {
+        let mut required = Required::default();
+        required.text("a", None);
+        required.text("b", Some(String::new()));
+        required.text("c", Some(" ".into()));
+        required.value::<Vec<String>>("d", None);
+        required.value::<Vec<String>>("e", Some(Vec::new()));
+        match required.check() {
+            Err(Error::MissingFields(fields)) => assert_eq!(fields, ["a", "b", "d"]),
+            other => panic!("{other:?}"),
+        }
+        assert!(Required::default().check().is_ok());
+    }
+
+    /// A body that cannot be read without notice.
+    fn untouchable() -> Payload {
+        let body = stream::poll_fn(
+            |_| -> std::task::Poll<Option<Result<web::Bytes, PayloadError>>> {
+                panic!("the body was read")
+            },
+        );
+        Payload::Stream {
+            payload: Box::pin(body),
+        }
+    }
+
+    #[actix_web::test]
+    async fn nothing_of_a_body_is_read_before_the_headers_have_passed() {
+        let mut long = request(PATH).app_data(Mocks::default().state());
+        long = long.insert_header(("content-length", "3000000"));
+        for (request, said) in [
+            (
+                request(PATH).insert_header(("authorization", "x")),
+                "auth error",
+            ),
+            (
+                request(PATH).insert_header(("x-auth-context", "x")),
+                "unauthorized",
+            ),
+            (request(PATH).insert_header(("x-ip", "x")), "unauthorized"),
+            (
+                request(PATH).insert_header(("content-type", "x/y")),
+                "content type",
+            ),
+            (long, "at most 2097152 bytes"),
+        ] {
+            let request = request.app_data(Mocks::default().state()).to_http_request();
+            request.extensions_mut().insert(RequestId("r".into()));
+            let call = JsonCall::<Example>::from_request(&request, &mut untouchable()).await;
+            let error = call.unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let request = request(PATH).insert_header(("idempotency-key", ""));
+        let request = request.app_data(Mocks::default().state()).to_http_request();
+        request.extensions_mut().insert(RequestId("r".into()));
+        let call = KeyedCall::<Example>::from_request(&request, &mut untouchable()).await;
+        assert!(call.unwrap_err().to_string().contains("`idempotency-key`"));
+    }
+
+    #[actix_web::test]
+    async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
+        let limits = Limits {
+            max_body_bytes: 20,
+            ..Limits::default()
+        };
+        for (body, too_large) in [
+            ("{\"x\": 1}            ", false),
+            ("{\"x\": 1}             ", true),
+        ] {
+            let mocks = || Mocks {
+                limits,
+                ..Mocks::default()
+            };
+            let expected = if too_large {
+                (413, "payload_too_large")
+            } else {
+                (401, "missing_required_fields")
+            };
+            let announced = request(PATH).insert_header(("content-length", body.len()));
+            for request in [request(PATH), announced] {
+                let answer = mocks().call(request.set_payload(body)).await;
+                let (status, code, _) = answer.error();
+                assert_eq!((status, &*code), expected);
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_breaks_off_is_malformed() {
+        let request = request(PATH)
+            .app_data(Mocks::default().state())
+            .to_http_request();
+        request.extensions_mut().insert(RequestId("r".into()));
+        let pieces = vec![
+            Ok(web::Bytes::from("{")),
+            Err(PayloadError::Incomplete(None)),
+        ];
+        let mut payload: Payload = Payload::Stream {
+            payload: Box::pin(stream::iter(pieces)),
+        };
+        let call = JsonCall::<Example>::from_request(&request, &mut payload).await;
+        let error = call.unwrap_err();
+        assert!(
+            matches!(error, ApiError::Refused(Refusal::Malformed(_))),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_idempotency_key_is_short_visible_and_alone() {
+        let longest = "k".repeat(255);
+        let key = |values: &[&str]| {
+            let mut request = request(PATH);
+            for value in values {
+                request = request.append_header(("idempotency-key", *value));
+            }
+            idempotency_key(&request.to_http_request()).map_err(|error| error.to_string())
+        };
+        assert_eq!(key(&[]), Ok(None));
+        assert_eq!(key(&["k~!1"]), Ok(Some("k~!1".into())));
+        assert_eq!(key(&[&longest]), Ok(Some(longest.clone())));
+        assert!(key(&["a", "a"]).unwrap_err().contains("more than once"));
+        for bad in ["", "a b", "\u{e9}", &format!("{longest}k")] {
+            assert!(key(&[bad]).unwrap_err().contains("visible ASCII"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What makes messages.
+
+pub mod template;
+
+pub use template::TemplateGenerator;

@@ -1,0 +1,122 @@
+//! HTTP server of the campaign rerun engine: the wire format over the use cases of `rerun-core`.
+//!
+//! [`configure`] mounts every endpoint on an actix application. It takes ports only, so that the
+//! binary, tests and embedders build the same application over whatever store they have.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use rerun_core::ports::{HealthCheck, IdGenerator};
+use rerun_core::usecases::Engine;
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+mod csv_import;
+pub mod demo;
+mod error;
+mod extract;
+pub mod generator;
+mod request_id;
+mod routes;
+pub mod store;
+pub mod system;
+#[cfg(test)]
+mod testing;
+mod wire;
+pub mod worker;
+
+/// Bounds of what a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest JSON body, in bytes.
+    pub max_body_bytes: u64,
+    /// The largest body of an import, in bytes.
+    pub max_import_bytes: u64,
+}
+
+impl Default for Limits {
+    /// 2 MiB and 1 GiB.
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 2 << 20,
+            max_import_bytes: 1 << 30,
+        }
+    }
+}
+
+/// Whether the server takes requests: false once it has begun to shut down, so that a load
+/// balancer sends no more.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Whether it does.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Says that it does, or not any more. Every clone shares the answer.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+    }
+}
+
+impl Default for Readiness {
+    /// Ready.
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+/// Called after messages were queued for generation, so that a worker looks at once.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What the endpoints work with.
+#[derive(Clone)]
+pub struct AppState {
+    /// The use cases.
+    pub engine: Engine,
+    /// Whether the store can be reached.
+    pub health: Arc<dyn HealthCheck>,
+    /// Who may call.
+    pub guard: auth::Guard,
+    /// Makes the ids of requests that come without one.
+    pub ids: Arc<dyn IdGenerator>,
+    /// Bounds of request bodies.
+    pub limits: Limits,
+    /// Wakes the worker.
+    pub wake: Wake,
+    /// Whether the server takes requests.
+    pub readiness: Readiness,
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState")
+            .field("limits", &self.limits)
+            .field("readiness", &self.readiness)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Mounts every endpoint, with the answers for unknown paths and wrong methods, request ids and
+/// the log of requests: `App::new().configure(rerun_http::configure(state))`.
+pub fn configure(state: web::Data<AppState>) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        config
+            .app_data(state)
+            .service(
+                web::scope("")
+                    .wrap(from_fn(request_id::observe))
+                    .configure(routes::configure)
+                    .default_service(web::to(routes::path_not_found)),
+            )
+            // For targets that are no path, as in `OPTIONS *`: no scope matches them.
+            .default_service(web::to(routes::path_not_found).wrap(from_fn(request_id::observe)));
+    }
+}

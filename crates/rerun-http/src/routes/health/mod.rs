@@ -1,0 +1,2 @@
+pub(super) mod live;
+pub(super) mod ready;

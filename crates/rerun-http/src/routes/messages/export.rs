@@ -1,0 +1,260 @@
+use std::str::FromStr;
+
+use actix_web::web::Bytes;
+use actix_web::{HttpResponse, http::header};
+use futures_util::stream;
+use rerun_core::audit::Caller;
+use rerun_core::campaign::Campaign;
+use rerun_core::error::Invalid;
+use rerun_core::ids::{CampaignId, RunNumber};
+use rerun_core::message::Message;
+use rerun_core::ports::MessageSelection;
+use rerun_core::timestamp;
+use rerun_core::usecases::{Listed, PageQuery};
+use serde::Deserialize;
+use tracing::{Instrument, Span};
+
+use crate::error::{ApiError, chain};
+use crate::extract::{Integer, JsonCall, Required, State};
+use crate::routes::{campaign_id, one_of, run_number};
+use crate::wire::{Answer, MessageItem, approval_stage};
+
+/// How many messages are in memory at once.
+const PAGE: i64 = 500;
+
+#[derive(Deserialize)]
+pub(crate) struct Request {
+    campaign_id: Option<String>,
+    run_number: Option<Integer>,
+    format: Option<String>,
+}
+
+/// `POST /v1/campaign/messages/export`
+pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
+    let JsonCall { caller, body } = call;
+    let mut required = Required::default();
+    let campaign = required.text("campaign_id", body.campaign_id);
+    let number = required.value("run_number", body.run_number);
+    let format = required.text("format", body.format);
+    required.check()?;
+    let format: Format = one_of("format", &format)?;
+    let campaign = campaign_id(&campaign);
+    let run = run_number(&state, &caller, campaign, number).await?;
+    let export = Export {
+        state,
+        caller,
+        campaign,
+        run,
+        format,
+        span: Span::current(),
+    };
+    // Read before the status is sent, so that a campaign or run that is not there is refused.
+    let first = Rest::First(Box::new(export.page(None).await?));
+    let chunks = stream::try_unfold((export, first), |(export, rest)| async move {
+        let span = export.span.clone();
+        let next = async {
+            let chunk = export.chunk(rest).await;
+            if let Err(error) = &chunk {
+                // The status has been sent: all that is left is to break off.
+                tracing::error!(cause = chain(error), "the export broke off");
+            }
+            chunk
+        };
+        let next = next.instrument(span).await?;
+        Ok::<_, ApiError>(next.map(|(chunk, rest)| (chunk, (export, rest))))
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, format.content_type()))
+        .insert_header((
+            header::CONTENT_DISPOSITION,
+            format!(
+                "attachment; filename=\"campaign-{campaign}-run-{run}.{}\"",
+                format.as_str()
+            ),
+        ))
+        .streaming(chunks))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    JsonLines,
+}
+
+impl Format {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::JsonLines => "jsonl",
+        }
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::JsonLines => "application/x-ndjson",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let known = [Self::Csv, Self::JsonLines]
+            .into_iter()
+            .find(|known| known.as_str() == text);
+        known.ok_or_else(|| Invalid::new(format!("`{text}` is none of: csv, jsonl")))
+    }
+}
+
+type Messages = (Campaign, Listed<Message>);
+
+/// What is still to be sent.
+enum Rest {
+    First(Box<Messages>),
+    After(String),
+    Nothing,
+}
+
+struct Export {
+    state: State,
+    caller: Caller,
+    campaign: CampaignId,
+    run: RunNumber,
+    format: Format,
+    span: Span,
+}
+
+impl Export {
+    async fn page(&self, cursor: Option<String>) -> Result<Messages, ApiError> {
+        let page = PageQuery {
+            limit: Some(PAGE),
+            cursor,
+        };
+        let selection = MessageSelection::Run(self.run);
+        let history = &self.state.engine.history;
+        Ok(history
+            .messages(&self.caller, self.campaign, selection, &page)
+            .await?)
+    }
+
+    /// The next piece of the file; `None` at its end. One page is read at a time, when the
+    /// client has taken the one before.
+    async fn chunk(&self, rest: Rest) -> Result<Option<(Bytes, Rest)>, ApiError> {
+        let (page, first) = match rest {
+            Rest::First(page) => (*page, true),
+            Rest::After(cursor) => (self.page(Some(cursor)).await?, false),
+            Rest::Nothing => return Ok(None),
+        };
+        let (campaign, messages) = page;
+        let chunk = match self.format {
+            Format::Csv => csv(&campaign, &messages.items, first)?,
+            Format::JsonLines => json_lines(&campaign, &messages.items)?,
+        };
+        let rest = messages.next_cursor.map_or(Rest::Nothing, Rest::After);
+        Ok(Some((chunk.into(), rest)))
+    }
+}
+
+fn json_lines(campaign: &Campaign, messages: &[Message]) -> Result<Vec<u8>, ApiError> {
+    let mut lines = Vec::new();
+    for message in messages {
+        let item = MessageItem::new(campaign, message);
+        serde_json::to_writer(&mut lines, &item).map_err(ApiError::internal)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// The columns before those of the segmentation.
+const COLUMNS_BEFORE: [&str; 3] = ["message_id", "run_number", "segment_key"];
+/// The columns after them.
+const COLUMNS_AFTER: [&str; 14] = [
+    "customer_count",
+    "subject",
+    "body",
+    "review_status",
+    "approval_stage",
+    "source",
+    "reused_from_message_id",
+    "reused_from_run_number",
+    "archived",
+    "archived_at",
+    "rejection_reason",
+    "error",
+    "created_at",
+    "updated_at",
+];
+
+/// Rows of values exactly as they are: also one that a spreadsheet would take for a formula.
+fn csv(campaign: &Campaign, messages: &[Message], header: bool) -> Result<Vec<u8>, ApiError> {
+    let mut rows = csv::Writer::from_writer(Vec::new());
+    let fields = campaign.segment_by.fields();
+    if header {
+        let taken = |field: &str| COLUMNS_BEFORE.contains(&field) || COLUMNS_AFTER.contains(&field);
+        let fields = fields.iter().map(|field| {
+            if taken(field) {
+                format!("segment.{field}")
+            } else {
+                field.clone()
+            }
+        });
+        let columns = COLUMNS_BEFORE.into_iter().map(ToOwned::to_owned);
+        let columns = columns
+            .chain(fields)
+            .chain(COLUMNS_AFTER.into_iter().map(ToOwned::to_owned));
+        rows.write_record(columns.collect::<Vec<_>>())
+            .map_err(ApiError::internal)?;
+    }
+    for message in messages {
+        let mut attributes = message
+            .segment
+            .attributes
+            .to_map()
+            .map_err(ApiError::internal)?;
+        let mut row = vec![
+            message.id.to_string(),
+            message.run_number.to_string(),
+            message.segment.key.to_string(),
+        ];
+        row.extend(
+            fields
+                .iter()
+                .map(|field| attributes.remove(field).flatten().unwrap_or_default()),
+        );
+        let (subject, body) = match &message.content {
+            Some(content) => (content.subject.clone(), content.body.clone()),
+            None => (String::new(), String::new()),
+        };
+        let reused_from = message.reused_from;
+        row.extend([
+            message.segment.customer_count.to_string(),
+            subject,
+            body,
+            message.state.status().to_string(),
+            approval_stage(campaign, message)
+                .unwrap_or_default()
+                .to_owned(),
+            message.source.to_string(),
+            reused_from
+                .map(|from| from.message_id.to_string())
+                .unwrap_or_default(),
+            reused_from
+                .map(|from| from.run_number.to_string())
+                .unwrap_or_default(),
+            message.archived_at.is_some().to_string(),
+            message
+                .archived_at
+                .map(timestamp::format)
+                .unwrap_or_default(),
+            message.rejection_reason.clone().unwrap_or_default(),
+            message.error.clone().unwrap_or_default(),
+            timestamp::format(message.created_at),
+            timestamp::format(message.updated_at),
+        ]);
+        rows.write_record(&row).map_err(ApiError::internal)?;
+    }
+    rows.into_inner()
+        .map_err(|error| ApiError::internal(error.to_string()))
+}

@@ -1,0 +1,4 @@
+pub(super) mod edit;
+pub(super) mod export;
+pub(super) mod regenerate;
+pub(super) mod review;

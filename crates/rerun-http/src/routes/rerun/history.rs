@@ -1,0 +1,48 @@
+use rerun_core::campaign::CampaignStatus;
+use rerun_core::ids::{CampaignId, RunNumber};
+use serde::{Deserialize, Serialize};
+
+use crate::extract::{Integer, JsonCall, Required, State};
+use crate::routes::{campaign_id, page};
+use crate::wire::{Answer, RunItem, json};
+
+#[derive(Deserialize)]
+pub(crate) struct Request {
+    campaign_id: Option<String>,
+    limit: Option<Integer>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    campaign_id: CampaignId,
+    campaign_status: CampaignStatus,
+    current_run_number: Option<RunNumber>,
+    runs: Vec<RunItem<'a>>,
+    next_cursor: Option<&'a str>,
+}
+
+/// `POST /v1/campaign/rerun/history`
+pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
+    let JsonCall { caller, body } = call;
+    let mut required = Required::default();
+    let campaign = required.text("campaign_id", body.campaign_id);
+    required.check()?;
+    let page = page(body.limit, body.cursor);
+    let (campaign, runs) = state
+        .engine
+        .history
+        .runs(&caller, campaign_id(&campaign), &page)
+        .await?;
+    json(&Response {
+        campaign_id: campaign.id,
+        campaign_status: campaign.status,
+        current_run_number: campaign.current_run,
+        runs: runs
+            .items
+            .iter()
+            .map(|run| RunItem::new(&campaign, run))
+            .collect(),
+        next_cursor: runs.next_cursor.as_deref(),
+    })
+}

@@ -1,0 +1,1324 @@
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use actix_web::test::TestRequest;
+use rerun_core::audit::{AuditAction, AuditDraft, Caller, ChainHead};
+use rerun_core::campaign::CampaignStatus;
+use rerun_core::error::StoreError;
+use rerun_core::group::Imported;
+use rerun_core::ids::{AuditEntryId, MessageId, RunNumber};
+use rerun_core::message::{Approvals, MessageState, Provenance, ReusedFrom, ReviewStatus, Source};
+use rerun_core::page::{AuditKey, MessageKey, Page};
+use rerun_core::plan::SegmentCandidate;
+use rerun_core::ports::{
+    CampaignContext, ChangeOutcome, Diff, DiffChange, DiffCounts, DiffItem, History, ImportFailure,
+    KeptResponse, MessageList, MessageRef, MessageSelection, SegmentCandidates,
+};
+use rerun_core::run::RunStatus;
+use serde_json::{Value, json};
+
+use crate::Limits;
+use crate::testing::{
+    ID, Mocks, USER, account, campaign, group, message, now, request, run, segment,
+};
+use uuid::Uuid;
+
+const AT: &str = "2026-11-23T09:00:00.000Z";
+const OTHER: &str = "0193ed20-7b3c-7000-8000-00000000eeee";
+
+/// Every endpoint that takes JSON, with the fields that it cannot do without.
+const ENDPOINTS: [(&str, &[&str]); 22] = [
+    ("/v1/campaign/rerun/history", &["campaign_id"]),
+    ("/v1/campaign/rerun/messages", &["campaign_id"]),
+    (
+        "/v1/campaign/rerun/initiate",
+        &["campaign_id", "new_customer_group_id"],
+    ),
+    (
+        "/v1/campaign/rerun/preview",
+        &["campaign_id", "new_customer_group_id"],
+    ),
+    ("/v1/campaign/rerun/archive", &["campaign_id", "run_number"]),
+    ("/v1/campaign/rerun/cancel", &["campaign_id"]),
+    ("/v1/campaign/rerun/retry", &["campaign_id"]),
+    (
+        "/v1/campaign/rerun/diff",
+        &["campaign_id", "from_run", "to_run"],
+    ),
+    (
+        "/v1/campaign/create",
+        &["name", "customer_group_id", "segment_by", "template"],
+    ),
+    ("/v1/campaign/list", &[]),
+    ("/v1/campaign/get", &["campaign_id"]),
+    ("/v1/campaign/launch", &["campaign_id"]),
+    ("/v1/campaign/publish", &["campaign_id"]),
+    (
+        "/v1/campaign/messages/review",
+        &["campaign_id", "decision", "message_ids"],
+    ),
+    (
+        "/v1/campaign/messages/edit",
+        &["campaign_id", "message_id", "content"],
+    ),
+    (
+        "/v1/campaign/messages/regenerate",
+        &["campaign_id", "message_ids"],
+    ),
+    (
+        "/v1/campaign/messages/export",
+        &["campaign_id", "run_number", "format"],
+    ),
+    ("/v1/customer-group/create", &["name"]),
+    ("/v1/customer-group/import", &["customer_group_id"]),
+    ("/v1/customer-group/list", &[]),
+    ("/v1/customer-group/get", &["customer_group_id"]),
+    ("/v1/audit/list", &[]),
+];
+
+const IMPORT: &str = "/v1/customer-group/import";
+
+fn json_endpoints() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    ENDPOINTS.into_iter().filter(|(path, _)| *path != IMPORT)
+}
+
+#[actix_web::test]
+async fn no_endpoint_is_open() {
+    for (path, _) in ENDPOINTS {
+        let answer = Mocks::default().call(TestRequest::post().uri(path)).await;
+        assert_eq!(answer.error().0, 403, "{path}");
+        let answer = Mocks::default().call(TestRequest::get().uri(path)).await;
+        assert_eq!(
+            (answer.error().0, answer.header("allow")),
+            (405, Some("POST")),
+            "{path}"
+        );
+        let other = request(path).insert_header(("content-type", "text/plain"));
+        assert_eq!(Mocks::default().call(other).await.error().0, 415, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_body_must_be_a_json_object() {
+    for (path, _) in json_endpoints() {
+        for body in ["", "{", "[]", "null", "{\"campaign_id\":", "{}x"] {
+            let answer = Mocks::default().call(request(path).set_payload(body)).await;
+            let (status, code, _) = answer.error();
+            assert_eq!((status, &*code), (400, "invalid_request"), "{path} {body}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn missing_fields_are_all_named() {
+    for (path, fields) in json_endpoints().filter(|(_, fields)| !fields.is_empty()) {
+        let nulls: serde_json::Map<String, Value> = fields
+            .iter()
+            .map(|field| ((*field).to_owned(), Value::Null))
+            .collect();
+        for body in [json!({}), nulls.into()] {
+            let answer = Mocks::default().post(path, &body).await;
+            let (status, code, message) = answer.error();
+            assert_eq!(
+                (status, &*code, &*message),
+                (401, "missing_required_fields", "Missing required fields"),
+                "{path}",
+            );
+            assert_eq!(answer.json()["fields"], json!(fields), "{path}");
+        }
+    }
+    for (path, body, fields) in [
+        (
+            "/v1/campaign/get",
+            json!({ "campaign_id": "" }),
+            json!(["campaign_id"]),
+        ),
+        (
+            "/v1/campaign/create",
+            json!({ "name": "", "customer_group_id": "x", "segment_by": [], "template": {} }),
+            json!(["name", "template.subject", "template.body"]),
+        ),
+        (
+            "/v1/campaign/messages/edit",
+            json!({ "campaign_id": "x", "message_id": "y", "content": { "subject": "", "body": "b" } }),
+            json!(["content.subject"]),
+        ),
+        (
+            "/v1/campaign/messages/review",
+            json!({ "campaign_id": "x", "decision": "reject", "all": true }),
+            json!(["reason"]),
+        ),
+        (
+            "/v1/campaign/messages/review",
+            json!({ "decision": "reject", "all": false, "reason": "" }),
+            json!(["campaign_id", "message_ids", "reason"]),
+        ),
+    ] {
+        let answer = Mocks::default().post(path, &body).await;
+        assert_eq!(
+            (answer.error().0, &answer.json()["fields"]),
+            (401, &fields),
+            "{path}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn a_wrong_type_comes_before_a_missing_field() {
+    for (path, body, said) in [
+        (
+            "/v1/campaign/rerun/history",
+            json!({ "limit": "5" }),
+            "`limit`",
+        ),
+        (
+            "/v1/campaign/rerun/history",
+            json!({ "campaign_id": 5 }),
+            "`campaign_id`",
+        ),
+        (
+            "/v1/campaign/rerun/messages",
+            json!({ "include_archived": 1 }),
+            "`include_archived`",
+        ),
+        (
+            "/v1/campaign/rerun/archive",
+            json!({ "run_number": 1.5 }),
+            "`run_number`",
+        ),
+        (
+            "/v1/campaign/rerun/initiate",
+            json!({ "reuse_from": [] }),
+            "`reuse_from`",
+        ),
+        (
+            "/v1/campaign/rerun/cancel",
+            json!({ "reason": false }),
+            "`reason`",
+        ),
+        (
+            "/v1/campaign/create",
+            json!({ "template": "x" }),
+            "`template`",
+        ),
+        (
+            "/v1/campaign/create",
+            json!({ "template": { "body": 1 } }),
+            "`template.body`",
+        ),
+        (
+            "/v1/campaign/create",
+            json!({ "approval_stages": [1] }),
+            "`approval_stages[0]`",
+        ),
+        (
+            "/v1/campaign/messages/review",
+            json!({ "all": "yes" }),
+            "`all`",
+        ),
+        (
+            "/v1/campaign/messages/regenerate",
+            json!({ "message_ids": "x" }),
+            "`message_ids`",
+        ),
+        ("/v1/audit/list", json!({ "action": {} }), "`action`"),
+    ] {
+        let answer = Mocks::default().post(path, &body).await;
+        let (status, code, message) = answer.error();
+        assert_eq!((status, &*code), (400, "invalid_request"), "{path}");
+        assert!(message.contains(said), "{path}: {message}");
+    }
+}
+
+#[actix_web::test]
+async fn unknown_values_are_named() {
+    let ids = json!({ "campaign_id": ID, "new_customer_group_id": ID });
+    let with = |more: Value| {
+        let mut body = ids.clone();
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        body
+    };
+    for (path, body, said) in [
+        (
+            "/v1/campaign/rerun/initiate",
+            with(json!({ "reuse_from": "all" })),
+            "current_run, any_run",
+        ),
+        (
+            "/v1/campaign/rerun/preview",
+            with(json!({ "reuse_from": "" })),
+            "`reuse_from`",
+        ),
+        (
+            "/v1/campaign/list",
+            json!({ "status": "published" }),
+            "Ready to publish",
+        ),
+        ("/v1/audit/list", json!({ "action": "x" }), "`action`"),
+        (
+            "/v1/campaign/messages/export",
+            with(json!({ "run_number": 1, "format": "xml" })),
+            "csv, jsonl",
+        ),
+        (
+            "/v1/campaign/messages/review",
+            with(json!({ "decision": "Approve", "all": true })),
+            "`decision`",
+        ),
+        (
+            "/v1/campaign/messages/review",
+            with(json!({ "decision": "approve", "all": true, "message_ids": [] })),
+            "not both",
+        ),
+        (
+            "/v1/campaign/rerun/history",
+            with(json!({ "limit": 0 })),
+            "`limit`",
+        ),
+        (
+            "/v1/campaign/rerun/history",
+            with(json!({ "limit": 10_001 })),
+            "`limit`",
+        ),
+        ("/v1/campaign/list", json!({ "cursor": "beef" }), "`cursor`"),
+        ("/v1/customer-group/create", json!({ "name": " " }), "blank"),
+        (
+            "/v1/customer-group/create",
+            json!({ "name": "a\0b" }),
+            "NUL",
+        ),
+        (
+            "/v1/campaign/rerun/cancel",
+            with(json!({ "reason": "a\0b" })),
+            "NUL",
+        ),
+    ] {
+        let answer = Mocks::default().post(path, &body).await;
+        let (status, code, message) = answer.error();
+        assert_eq!((status, &*code), (400, "invalid_request"), "{path}");
+        assert!(message.contains(said), "{path}: {message}");
+    }
+}
+
+#[actix_web::test]
+async fn a_malformed_id_is_an_unknown_one() {
+    for id in [
+        ID,
+        "x",
+        "a\0",
+        " ",
+        "0193ed20-7b3c-7000-8000-0000000000fg",
+        "{}",
+    ] {
+        for path in [
+            "/v1/campaign/rerun/history",
+            "/v1/campaign/rerun/messages",
+            "/v1/campaign/rerun/initiate",
+            "/v1/campaign/rerun/preview",
+            "/v1/campaign/rerun/archive",
+            "/v1/campaign/rerun/cancel",
+            "/v1/campaign/rerun/retry",
+            "/v1/campaign/rerun/diff",
+            "/v1/campaign/get",
+            "/v1/campaign/launch",
+            "/v1/campaign/publish",
+            "/v1/campaign/messages/review",
+            "/v1/campaign/messages/edit",
+            "/v1/campaign/messages/regenerate",
+            "/v1/campaign/messages/export",
+            "/v1/audit/list",
+        ] {
+            let mut mocks = Mocks::default();
+            mocks
+                .campaigns
+                .expect_find_campaign()
+                .returning(|_, _| Ok(None));
+            mocks.history.expect_history().returning(|_, _, _| Ok(None));
+            mocks
+                .history
+                .expect_messages()
+                .returning(|_, _, _, _| Ok(None));
+            mocks
+                .history
+                .expect_diff()
+                .returning(|_, _, _, _, _| Ok(None));
+            mocks
+                .reruns
+                .expect_campaign_context()
+                .returning(|_, _, _| Ok(None));
+            mocks
+                .audit
+                .expect_list_audit()
+                .returning(|_, _, _| Ok(None));
+            let body = json!({
+                "campaign_id": id, "new_customer_group_id": id, "message_id": id,
+                "message_ids": [id], "run_number": 1, "from_run": 1, "to_run": 2,
+                "decision": "approve", "content": { "subject": "s", "body": "b" },
+                "format": "csv",
+            });
+            let answer = mocks.post(path, &body).await;
+            let (status, code, message) = answer.error();
+            assert_eq!(
+                (status, &*code, &*message),
+                (404, "campaign_not_found", "Campaign not found"),
+                "{path} {id}",
+            );
+        }
+        let mut mocks = Mocks::default();
+        mocks.groups.expect_find_group().returning(|_, _| Ok(None));
+        let answer = mocks
+            .post(
+                "/v1/customer-group/get",
+                &json!({ "customer_group_id": id }),
+            )
+            .await;
+        assert_eq!(answer.error().1, "customer_group_not_found", "{id}");
+    }
+}
+
+#[actix_web::test]
+async fn a_number_that_no_run_has_is_missed_after_the_campaign() {
+    for number in [
+        json!(0),
+        json!(-1),
+        json!(1_u64 << 31),
+        json!(u64::MAX),
+        json!(1e30),
+    ] {
+        for path in [
+            "/v1/campaign/rerun/messages",
+            "/v1/campaign/rerun/archive",
+            "/v1/campaign/rerun/diff",
+            "/v1/campaign/messages/export",
+        ] {
+            for (found, expected) in [
+                (None, "campaign_not_found"),
+                (Some(campaign(CampaignStatus::Published)), "run_not_found"),
+            ] {
+                let mut mocks = Mocks::default();
+                mocks
+                    .campaigns
+                    .expect_find_campaign()
+                    .return_once(move |_, _| Ok(found));
+                let body = json!({
+                    "campaign_id": ID, "run_number": number, "from_run": 1, "to_run": number,
+                    "format": "csv",
+                });
+                assert_eq!(
+                    mocks.post(path, &body).await.error().1,
+                    expected,
+                    "{path} {number}"
+                );
+            }
+        }
+    }
+}
+
+fn run_json() -> Value {
+    json!({
+        "run_number": 1, "job_uid": ID, "status": "Completed", "is_current": true,
+        "synthesised": false, "customer_group": { "id": ID, "name": "Spring" },
+        "customer_count": 3, "segments": { "total": 1, "matched": 0, "new": 1 },
+        "messages": {
+            "total": 1, "reused": 0, "generated": 1, "edited": 0, "generating": 0, "failed": 0,
+            "pending": 0, "approved": 0, "rejected": 0, "published": 1, "archived": 0,
+        },
+        "resulting_status": "Ready for review", "initiated_by": USER, "error": null,
+        "cancel_reason": null, "started_at": AT, "completed_at": AT,
+    })
+}
+
+#[actix_web::test]
+async fn history_shows_runs() {
+    let mut mocks = Mocks::default();
+    mocks.history.expect_history().returning(|owner, _, page| {
+        assert_eq!((owner, page.limit.get()), (account(), 1));
+        let runs = Page {
+            items: vec![run()],
+            next: Some(RunNumber::FIRST),
+        };
+        Ok(Some(History {
+            campaign: campaign(CampaignStatus::Published),
+            runs,
+        }))
+    });
+    let body = json!({ "campaign_id": ID.to_uppercase(), "limit": 1 });
+    let answer = mocks.post("/v1/campaign/rerun/history", &body).await;
+    let mut body = answer.json();
+    assert!(
+        body["next_cursor"]
+            .as_str()
+            .is_some_and(|cursor| !cursor.is_empty())
+    );
+    body["next_cursor"] = Value::Null;
+    assert_eq!(
+        body,
+        json!({
+            "campaign_id": ID, "campaign_status": "Published", "current_run_number": 1,
+            "runs": [run_json()], "next_cursor": null,
+        }),
+    );
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+fn message_json() -> Value {
+    json!({
+        "id": ID, "run_number": 1,
+        "segment": {
+            "key": segment().key.to_string(),
+            "attributes": { "country": "DE", "tier": null }, "customer_count": 3,
+        },
+        "content": { "subject": "Hi", "body": "Dear, \"you\"\n=1+1" },
+        "review_status": "Pending review", "approval_stage": "Legal", "source": "generated",
+        "reused_from": null, "provenance": null, "archived": false, "archived_at": null,
+        "rejection_reason": null, "error": null, "created_at": AT, "updated_at": AT,
+    })
+}
+
+#[actix_web::test]
+async fn messages_are_selected_and_shown() {
+    use MessageSelection::{CurrentRun, EveryRun, Run};
+    let one = RunNumber::FIRST;
+    for (body, selected, number) in [
+        (json!({}), CurrentRun, json!(1)),
+        (json!({ "include_archived": false }), CurrentRun, json!(1)),
+        (json!({ "include_archived": true }), EveryRun, Value::Null),
+        (json!({ "run_number": 1 }), Run(one), json!(1)),
+        (
+            json!({ "run_number": 1, "include_archived": false }),
+            Run(one),
+            json!(1),
+        ),
+    ] {
+        let mut mocks = Mocks::default();
+        mocks
+            .history
+            .expect_messages()
+            .returning(move |_, _, selection, _| {
+                assert_eq!(selection, selected);
+                Ok(Some(MessageList {
+                    campaign: campaign(CampaignStatus::ReadyForReview),
+                    run_exists: true,
+                    messages: Page {
+                        items: vec![message(MessageState::PendingReview { stage: 1 })],
+                        next: None,
+                    },
+                }))
+            });
+        let mut body = body;
+        body["campaign_id"] = json!(ID);
+        let answer = mocks.post("/v1/campaign/rerun/messages", &body).await;
+        assert_eq!(
+            answer.json(),
+            json!({
+                "campaign_id": ID, "run_number": number, "messages": [message_json()],
+                "next_cursor": null,
+            }),
+        );
+    }
+}
+
+#[actix_web::test]
+async fn a_list_goes_on_with_the_run_that_it_began_with() {
+    let mut mocks = Mocks::default();
+    mocks.history.expect_messages().returning(|_, _, _, _| {
+        let mut now_second = campaign(CampaignStatus::Published);
+        now_second.current_run = RunNumber::new(2);
+        let items = vec![message(MessageState::Published)];
+        let messages = Page { items, next: None };
+        Ok(Some(MessageList {
+            campaign: now_second,
+            run_exists: true,
+            messages,
+        }))
+    });
+    let answer = mocks
+        .post("/v1/campaign/rerun/messages", &json!({ "campaign_id": ID }))
+        .await;
+    assert_eq!(answer.json()["run_number"], 1);
+}
+
+#[actix_web::test]
+async fn a_reused_message_tells_where_it_comes_from() {
+    let mut mocks = Mocks::default();
+    mocks.history.expect_messages().returning(|_, _, _, _| {
+        let mut reused = message(MessageState::Approved);
+        reused.source = Source::Reused;
+        let from = (MessageId::parse(OTHER).unwrap(), RunNumber::FIRST);
+        reused.reused_from = Some(ReusedFrom {
+            message_id: from.0,
+            run_number: from.1,
+        });
+        let approvals = format!(r#"[{{"stage":"Legal","user_id":"{USER}","approved_at":"{AT}"}}]"#);
+        reused.provenance = Some(Provenance {
+            run_number: RunNumber::FIRST,
+            approvals: Approvals::from_stored(approvals),
+        });
+        reused.archived_at = Some(now());
+        let messages = Page {
+            items: vec![reused],
+            next: None,
+        };
+        let campaign = campaign(CampaignStatus::Published);
+        Ok(Some(MessageList {
+            campaign,
+            run_exists: true,
+            messages,
+        }))
+    });
+    let answer = mocks
+        .post("/v1/campaign/rerun/messages", &json!({ "campaign_id": ID }))
+        .await;
+    let item = &answer.json()["messages"][0];
+    assert_eq!(
+        item["reused_from"],
+        json!({ "message_id": OTHER, "run_number": 1 })
+    );
+    assert_eq!(
+        item["provenance"],
+        json!({
+            "run_number": 1,
+            "approvals": [{ "stage": "Legal", "user_id": USER, "approved_at": AT }],
+        }),
+    );
+    assert_eq!(
+        (&item["archived"], &item["archived_at"]),
+        (&json!(true), &json!(AT))
+    );
+    assert_eq!(item["approval_stage"], Value::Null);
+}
+
+#[actix_web::test]
+async fn a_run_that_is_not_there_is_missed() {
+    let mut mocks = Mocks::default();
+    mocks.history.expect_messages().returning(|_, _, _, _| {
+        let messages = Page {
+            items: Vec::new(),
+            next: None,
+        };
+        let campaign = campaign(CampaignStatus::Published);
+        Ok(Some(MessageList {
+            campaign,
+            run_exists: false,
+            messages,
+        }))
+    });
+    let body = json!({ "campaign_id": ID, "run_number": 9, "format": "csv" });
+    let answer = mocks.post("/v1/campaign/messages/export", &body).await;
+    assert_eq!(answer.error().1, "run_not_found");
+}
+
+/// Ports for a rerun of a published campaign to a group of one segment, new or not.
+fn rerunnable(new: bool) -> Mocks {
+    let mut mocks = Mocks::default();
+    mocks.reruns.expect_campaign_context().returning(|_, _, _| {
+        Ok(Some(CampaignContext {
+            campaign: campaign(CampaignStatus::Published),
+            current_run: Some(run()),
+            group: Some(group()),
+        }))
+    });
+    mocks
+        .reruns
+        .expect_segment_candidates()
+        .returning(move |_| {
+            let reusable = (!new).then(|| rerun_core::plan::ReuseCandidate {
+                message_id: MessageId::parse(OTHER).unwrap(),
+                run_number: RunNumber::FIRST,
+                status: ReviewStatus::Published,
+            });
+            let segment = SegmentCandidate {
+                key: segment().key,
+                customer_count: 3,
+                reusable,
+            };
+            Ok(SegmentCandidates {
+                group_version: 1,
+                segments: vec![segment],
+            })
+        });
+    mocks
+}
+
+#[actix_web::test]
+async fn initiate_answers_and_replays_and_wakes_the_worker_once() {
+    let kept = Arc::new(Mutex::new(None));
+    let woken = Arc::default();
+    let call = || {
+        let mut mocks = Mocks {
+            woken: Arc::clone(&woken),
+            ..rerunnable(true)
+        };
+        let store = Arc::clone(&kept);
+        mocks.reruns.expect_start_run().returning(move |start| {
+            *store.lock().unwrap() = start.response;
+            Ok(())
+        });
+        let store = Arc::clone(&kept);
+        mocks
+            .responses
+            .expect_find_response()
+            .returning(move |_, _, key, _| {
+                assert_eq!(key, "k-1");
+                let kept: Option<rerun_core::ports::IdempotentResponse> =
+                    store.lock().unwrap().clone();
+                Ok(kept.map(|kept| KeptResponse {
+                    fingerprint: kept.key.fingerprint,
+                    response: kept.response,
+                }))
+            });
+        let body = json!({ "campaign_id": ID, "new_customer_group_id": ID });
+        let request = request("/v1/campaign/rerun/initiate");
+        let request = request.insert_header(("idempotency-key", "k-1"));
+        async move { mocks.call(request.set_payload(body.to_string())).await }
+    };
+    let (first, second) = (call().await, call().await);
+    let mut body = first.json();
+    assert!(Uuid::try_parse(body["job_uid"].as_str().unwrap()).is_ok());
+    body["job_uid"] = Value::Null;
+    assert_eq!(
+        body,
+        json!({
+            "campaign_id": ID, "run_number": 2, "job_uid": null, "run_status": "Queued",
+            "campaign_status": "Processing", "resulting_status": "Ready for review",
+            "customer_group": { "id": ID, "name": "Spring" }, "customer_count": 3,
+            "segments": { "total": 1, "matched": 0, "new": 1 }, "archived_messages": 1,
+            "started_at": AT, "completed_at": null,
+        }),
+    );
+    assert_eq!(first.header("idempotent-replay"), None);
+    assert_eq!((second.status, &second.text), (first.status, &first.text));
+    assert_eq!(second.header("idempotent-replay"), Some("true"));
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+}
+
+#[actix_web::test]
+async fn a_rerun_without_new_segments_wakes_nobody() {
+    let woken = Arc::default();
+    let mut mocks = Mocks {
+        woken: Arc::clone(&woken),
+        ..rerunnable(false)
+    };
+    mocks.reruns.expect_start_run().returning(|_| Ok(()));
+    let body = json!({ "campaign_id": ID, "new_customer_group_id": ID, "reuse_from": "any_run" });
+    let body = mocks
+        .post("/v1/campaign/rerun/initiate", &body)
+        .await
+        .json();
+    assert_eq!(
+        (
+            &body["run_status"],
+            &body["campaign_status"],
+            &body["completed_at"]
+        ),
+        (&json!("Completed"), &json!("Ready to publish"), &json!(AT)),
+    );
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
+}
+
+#[actix_web::test]
+async fn preview_tells_what_would_be() {
+    let mut mocks = rerunnable(false);
+    mocks
+        .reruns
+        .expect_segments()
+        .returning(|_, _, _, _| Ok(vec![segment()]));
+    let body = json!({ "campaign_id": ID, "new_customer_group_id": ID });
+    let answer = mocks.post("/v1/campaign/rerun/preview", &body).await;
+    assert_eq!(
+        answer.json(),
+        json!({
+            "campaign_id": ID, "customer_group": { "id": ID, "name": "Spring" },
+            "customer_count": 3, "segments": { "total": 1, "matched": 1, "new": 0 },
+            "resulting_status": "Ready to publish",
+            "items": [{
+                "segment": message_json()["segment"], "outcome": "matched",
+                "reuses": { "message_id": OTHER, "run_number": 1 },
+            }],
+            "next_cursor": null,
+        }),
+    );
+}
+
+#[actix_web::test]
+async fn archive_cancel_and_diff_answer() {
+    let mut mocks = rerunnable(true);
+    mocks
+        .reruns
+        .expect_archive_run()
+        .returning(|_, _, _, _| Ok(Some(0)));
+    let body = json!({ "campaign_id": ID, "run_number": 7 });
+    let answer = mocks.post("/v1/campaign/rerun/archive", &body).await;
+    assert_eq!(
+        answer.json(),
+        json!({ "campaign_id": ID, "run_number": 7, "archived_messages": 0 })
+    );
+    let body = json!({ "campaign_id": ID, "run_number": 1 });
+    let answer = rerunnable(true)
+        .post("/v1/campaign/rerun/archive", &body)
+        .await;
+    assert_eq!(answer.error().2, "The current run cannot be archived");
+
+    let mut mocks = Mocks::default();
+    mocks.reruns.expect_campaign_context().returning(|_, _, _| {
+        let campaign = campaign(CampaignStatus::ReadyToPublish);
+        Ok(Some(CampaignContext {
+            campaign,
+            current_run: Some(run()),
+            group: None,
+        }))
+    });
+    mocks.reruns.expect_cancel_run().returning(|cancel| {
+        assert_eq!(cancel.run.status, RunStatus::Cancelled);
+        Ok(())
+    });
+    let body = json!({ "campaign_id": ID, "reason": "wrong group" });
+    let answer = mocks.post("/v1/campaign/rerun/cancel", &body).await;
+    assert_eq!(
+        answer.json(),
+        json!({
+            "campaign_id": ID, "run_number": 1, "campaign_status": "Draft",
+            "current_run_number": null,
+        }),
+    );
+
+    let mut mocks = Mocks::default();
+    mocks.history.expect_diff().returning(|_, _, _, _, _| {
+        let item = DiffItem {
+            segment_no: 1,
+            segment: segment(),
+            change: DiffChange::KeptChanged,
+            from: MessageId::parse(ID),
+            to: MessageId::parse(OTHER),
+        };
+        let counts = DiffCounts {
+            kept_changed: 1,
+            ..DiffCounts::default()
+        };
+        Ok(Some(Diff {
+            runs_exist: true,
+            counts,
+            items: Page {
+                items: vec![item],
+                next: None,
+            },
+        }))
+    });
+    let body = json!({ "campaign_id": ID, "from_run": 1, "to_run": 2 });
+    let answer = mocks.post("/v1/campaign/rerun/diff", &body).await;
+    assert_eq!(
+        answer.json(),
+        json!({
+            "campaign_id": ID, "from_run": 1, "to_run": 2,
+            "counts": { "added": 0, "removed": 0, "kept_same": 0, "kept_changed": 1 },
+            "items": [{
+                "segment": message_json()["segment"], "change": "kept_changed", "from": ID,
+                "to": OTHER,
+            }],
+            "next_cursor": null,
+        }),
+    );
+}
+
+/// Ports on which a change of the one message goes through.
+fn changeable(status: CampaignStatus, after: CampaignStatus) -> Mocks {
+    let mut mocks = Mocks::default();
+    mocks
+        .reruns
+        .expect_campaign_context()
+        .returning(move |_, _, _| {
+            let campaign = campaign(status);
+            Ok(Some(CampaignContext {
+                campaign,
+                current_run: Some(run()),
+                group: None,
+            }))
+        });
+    mocks.reviews.expect_message_refs().returning(|_, _, ids| {
+        let state = MessageState::PendingReview { stage: 1 };
+        let found = ids.into_iter().map(|id| MessageRef {
+            id,
+            run_number: RunNumber::FIRST,
+            state,
+            edited_by: None,
+        });
+        Ok(found.collect())
+    });
+    mocks.reviews.expect_change_messages().returning(move |_| {
+        Ok(ChangeOutcome {
+            messages: 1,
+            campaign_status: after,
+        })
+    });
+    mocks
+}
+
+#[actix_web::test]
+async fn changes_of_messages_answer_each_with_its_own_count() {
+    use CampaignStatus::{GenerationFailed, Processing, Published, ReadyForReview, ReadyToPublish};
+    let changed = |status: &str, count: &str| json!({ "campaign_id": ID, "run_number": 1, "campaign_status": status, count: 1 });
+    for (path, before, after, body, expected, wakes) in [
+        (
+            "/v1/campaign/messages/review",
+            ReadyForReview,
+            ReadyToPublish,
+            json!({ "decision": "approve", "all": true }),
+            changed("Ready to publish", "reviewed_messages"),
+            0,
+        ),
+        (
+            "/v1/campaign/messages/review",
+            ReadyForReview,
+            ReadyForReview,
+            json!({ "decision": "reject", "message_ids": [ID, ID], "reason": "no" }),
+            changed("Ready for review", "reviewed_messages"),
+            0,
+        ),
+        (
+            "/v1/campaign/messages/regenerate",
+            ReadyForReview,
+            Processing,
+            json!({ "message_ids": [ID] }),
+            changed("Processing", "queued_messages"),
+            1,
+        ),
+        (
+            "/v1/campaign/rerun/retry",
+            GenerationFailed,
+            Processing,
+            json!({}),
+            changed("Processing", "queued_messages"),
+            1,
+        ),
+        (
+            "/v1/campaign/publish",
+            ReadyToPublish,
+            Published,
+            json!({}),
+            changed("Published", "published_messages"),
+            0,
+        ),
+    ] {
+        let woken = Arc::default();
+        let mocks = Mocks {
+            woken: Arc::clone(&woken),
+            ..changeable(before, after)
+        };
+        let mut body = body;
+        body["campaign_id"] = json!(ID);
+        let answer = mocks.post(path, &body).await;
+        assert_eq!(answer.json(), expected, "{path}");
+        assert_eq!(woken.load(Ordering::Relaxed), wakes, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn an_edit_answers_the_message() {
+    let mut mocks = changeable(
+        CampaignStatus::ReadyForReview,
+        CampaignStatus::ReadyForReview,
+    );
+    mocks
+        .history
+        .expect_find_message()
+        .returning(|_, _, _| Ok(Some(message(MessageState::PendingReview { stage: 1 }))));
+    let body = json!({
+        "campaign_id": ID, "message_id": ID, "content": { "subject": "s", "body": "b" },
+    });
+    let answer = mocks.post("/v1/campaign/messages/edit", &body).await;
+    assert_eq!(answer.json(), message_json());
+    let mocks = changeable(
+        CampaignStatus::ReadyForReview,
+        CampaignStatus::ReadyForReview,
+    );
+    let body = json!({
+        "campaign_id": ID, "message_id": "x", "content": { "subject": "s", "body": "b" },
+    });
+    let answer = mocks.post("/v1/campaign/messages/edit", &body).await;
+    assert_eq!(answer.error().1, "message_not_found");
+}
+
+#[actix_web::test]
+async fn a_refused_transition_names_status_and_action() {
+    let mocks = changeable(CampaignStatus::Draft, CampaignStatus::Draft);
+    let answer = mocks
+        .post("/v1/campaign/publish", &json!({ "campaign_id": ID }))
+        .await;
+    let expected = "cannot publish a campaign that is `Draft`";
+    assert_eq!(
+        answer.error(),
+        (409, "invalid_transition".into(), expected.into())
+    );
+}
+
+fn campaign_json() -> Value {
+    json!({
+        "id": ID, "name": "Hello", "status": "Published", "customer_group_id": ID,
+        "segment_by": ["country", "tier"],
+        "template": { "subject": "Hi", "body": "Dear {{ tier }}" }, "brief": null,
+        "approval_stages": ["Draft", "Legal"], "current_run_number": 1, "created_by": USER,
+        "created_at": AT, "updated_at": AT,
+    })
+}
+
+#[actix_web::test]
+async fn campaigns_are_made_and_shown() {
+    let mut mocks = Mocks::default();
+    mocks
+        .groups
+        .expect_find_group()
+        .returning(|_, _| Ok(Some(group())));
+    mocks.templates.expect_check().returning(|_, _| Ok(()));
+    mocks
+        .campaigns
+        .expect_create_campaign()
+        .returning(|_, _| Ok(()));
+    let body = json!({
+        "name": "Hello", "customer_group_id": ID, "segment_by": ["country", "tier"],
+        "template": { "subject": "Hi", "body": "Dear {{ tier }}" },
+        "approval_stages": ["Draft", "Legal"], "brief": "short",
+    });
+    let made = mocks.post("/v1/campaign/create", &body).await.json();
+    let mut expected = campaign_json();
+    expected["id"] = made["id"].clone();
+    expected["status"] = json!("Draft");
+    expected["current_run_number"] = Value::Null;
+    expected["brief"] = json!("short");
+    assert_eq!(made, expected);
+
+    let mut mocks = Mocks::default();
+    mocks
+        .campaigns
+        .expect_find_campaign()
+        .returning(|_, _| Ok(Some(campaign(CampaignStatus::Published))));
+    let answer = mocks
+        .post("/v1/campaign/get", &json!({ "campaign_id": ID }))
+        .await;
+    assert_eq!(answer.json(), campaign_json());
+
+    let mut mocks = Mocks::default();
+    mocks
+        .campaigns
+        .expect_list_campaigns()
+        .returning(|_, status, _| {
+            assert_eq!(status, Some(CampaignStatus::Published));
+            Ok(Page {
+                items: vec![campaign(CampaignStatus::Published)],
+                next: None,
+            })
+        });
+    let answer = mocks
+        .post("/v1/campaign/list", &json!({ "status": "Published" }))
+        .await;
+    assert_eq!(
+        answer.json(),
+        json!({ "campaigns": [campaign_json()], "next_cursor": null })
+    );
+}
+
+fn group_json() -> Value {
+    json!({ "id": ID, "name": "Spring", "customer_count": 3, "created_at": AT, "updated_at": AT })
+}
+
+#[actix_web::test]
+async fn customer_groups_are_made_and_shown() {
+    let mut mocks = Mocks::default();
+    mocks.groups.expect_create_group().returning(|_, _| Ok(()));
+    let made = mocks
+        .post("/v1/customer-group/create", &json!({ "name": " Spring " }))
+        .await
+        .json();
+    assert_eq!(
+        (&made["name"], &made["customer_count"]),
+        (&json!("Spring"), &json!(0))
+    );
+
+    let mut mocks = Mocks::default();
+    mocks
+        .groups
+        .expect_find_group()
+        .returning(|_, _| Ok(Some(group())));
+    let answer = mocks
+        .post(
+            "/v1/customer-group/get",
+            &json!({ "customer_group_id": ID }),
+        )
+        .await;
+    assert_eq!(answer.json(), group_json());
+
+    let mut mocks = Mocks::default();
+    mocks.groups.expect_list_groups().returning(|_, _| {
+        Ok(Page {
+            items: vec![group()],
+            next: None,
+        })
+    });
+    let answer = mocks.post("/v1/customer-group/list", &json!({})).await;
+    assert_eq!(
+        answer.json(),
+        json!({ "customer_groups": [group_json()], "next_cursor": null })
+    );
+}
+
+fn csv(query: &str) -> TestRequest {
+    request(&format!("{IMPORT}{query}")).insert_header(("content-type", "text/csv; charset=utf-8"))
+}
+
+#[actix_web::test]
+async fn an_import_gives_the_store_its_rows() {
+    let mut mocks = Mocks::default();
+    mocks
+        .groups
+        .expect_find_group()
+        .returning(|_, _| Ok(Some(group())));
+    mocks
+        .groups
+        .expect_import_customers()
+        .returning(|owner, _, fields, rows, audit| {
+            assert_eq!(
+                (owner, audit.action),
+                (account(), AuditAction::GroupImported)
+            );
+            assert_eq!(fields, ["country"]);
+            let rows: Vec<_> = rows.map(|row| row.unwrap()).collect();
+            assert_eq!(rows.len(), 2);
+            assert_eq!(rows[1].values, [None]);
+            Ok(Imported {
+                imported: 1,
+                updated: 1,
+                total: 5,
+            })
+        });
+    let body = "customer_ref,country\na,DE\nb,\n";
+    let answer = mocks
+        .call(csv(&format!("?customer_group_id={ID}")).set_payload(body))
+        .await;
+    assert_eq!(
+        answer.json(),
+        json!({ "imported": 1, "updated": 1, "total": 5 })
+    );
+}
+
+/// Ports of an import into a group that is there, by a store that stops at the first bad row.
+fn importing() -> Mocks {
+    let mut mocks = Mocks::default();
+    mocks
+        .groups
+        .expect_find_group()
+        .returning(|_, _| Ok(Some(group())));
+    mocks
+        .groups
+        .expect_import_customers()
+        .returning(|_, _, _, rows, _| {
+            let rows = rows
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(ImportFailure::Rejected)?;
+            let total = u64::try_from(rows.len()).unwrap();
+            Ok(Imported {
+                imported: total,
+                updated: 0,
+                total,
+            })
+        });
+    mocks
+}
+
+#[actix_web::test]
+async fn an_import_is_refused_for_the_first_thing_wrong() {
+    let query = format!("?customer_group_id={ID}");
+    let answer = Mocks::default().call(csv("").set_payload("x")).await;
+    assert_eq!(
+        (answer.error().0, &answer.json()["fields"]),
+        (401, &json!(["customer_group_id"]))
+    );
+    let answer = Mocks::default()
+        .call(csv("?customer_group_id=").set_payload("x"))
+        .await;
+    assert_eq!(answer.error().0, 401);
+    let twice = format!("{query}&customer_group_id={ID}");
+    assert_eq!(
+        Mocks::default()
+            .call(csv(&twice).set_payload("x"))
+            .await
+            .error()
+            .0,
+        400
+    );
+    let mut mocks = Mocks::default();
+    mocks.groups.expect_find_group().returning(|_, _| Ok(None));
+    let answer = mocks
+        .call(csv("?customer_group_id=x").set_payload(""))
+        .await;
+    assert_eq!(answer.error().1, "customer_group_not_found");
+    for (body, said) in [
+        ("", "no column `customer_ref`"),
+        ("country\nDE\n", "no column `customer_ref`"),
+        ("customer_ref,a\nx,1\ny\n", "line 3: 1 values"),
+        ("customer_ref,a\nx,\"1\n", "line 2: a quote is never closed"),
+    ] {
+        let answer = importing().call(csv(&query).set_payload(body)).await;
+        let (status, code, message) = answer.error();
+        assert_eq!((status, &*code), (400, "invalid_request"), "{body}");
+        assert!(message.contains(said), "{message}");
+    }
+    let limits = Limits {
+        max_import_bytes: 15,
+        ..Limits::default()
+    };
+    for (body, status) in [("customer_ref\nab", 200), ("customer_ref\nabc", 413)] {
+        let mocks = Mocks {
+            limits,
+            ..importing()
+        };
+        let answer = mocks.call(csv(&query).set_payload(body)).await;
+        assert_eq!(answer.status.as_u16(), status);
+    }
+    let json = request(&format!("{IMPORT}{query}"));
+    assert_eq!(
+        Mocks::default().call(json.set_payload("x")).await.error().0,
+        415
+    );
+}
+
+/// A store with two pages of one message each, of which reading the second may fail.
+fn two_pages(broken: bool) -> Mocks {
+    let mut mocks = Mocks::default();
+    mocks
+        .history
+        .expect_messages()
+        .returning(move |_, _, selection, page| {
+            assert_eq!(selection, MessageSelection::Run(RunNumber::FIRST));
+            let first = page.after.is_none();
+            if broken && !first {
+                return Err(StoreError::Backend("gone".into()));
+            }
+            let mut message = message(MessageState::PendingReview { stage: 0 });
+            if !first {
+                message.content = None;
+                message.state = MessageState::Generating;
+                message.reused_from = Some(ReusedFrom {
+                    message_id: message.id,
+                    run_number: RunNumber::FIRST,
+                });
+            }
+            let next = first.then_some(MessageKey {
+                run_number: RunNumber::FIRST,
+                segment_no: 1,
+            });
+            let messages = Page {
+                items: vec![message],
+                next,
+            };
+            let campaign = campaign(CampaignStatus::ReadyForReview);
+            Ok(Some(MessageList {
+                campaign,
+                run_exists: true,
+                messages,
+            }))
+        });
+    mocks
+}
+
+#[actix_web::test]
+async fn an_export_is_a_file_of_all_pages() {
+    let body = |format: &str| json!({ "campaign_id": ID, "run_number": 1, "format": format });
+    let path = "/v1/campaign/messages/export";
+    let answer = two_pages(false).post(path, &body("csv")).await;
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/csv; charset=utf-8")
+    );
+    let file = format!("attachment; filename=\"campaign-{ID}-run-1.csv\"");
+    assert_eq!(answer.header("content-disposition"), Some(&*file));
+    let key = segment().key;
+    assert_eq!(
+        answer.text,
+        format!(
+            "message_id,run_number,segment_key,country,tier,customer_count,subject,body,\
+             review_status,approval_stage,source,reused_from_message_id,reused_from_run_number,\
+             archived,archived_at,rejection_reason,error,created_at,updated_at\n\
+             {ID},1,{key},DE,,3,Hi,\"Dear, \"\"you\"\"\n=1+1\",Pending review,Draft,generated,,,\
+             false,,,,{AT},{AT}\n\
+             {ID},1,{key},DE,,3,,,Generating,,generated,{ID},1,false,,,,{AT},{AT}\n",
+        ),
+    );
+    let answer = two_pages(false).post(path, &body("jsonl")).await;
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    let lines: Vec<Value> = answer
+        .text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["segment"], message_json()["segment"]);
+    assert_eq!(lines[1]["content"], Value::Null);
+    // What breaks off after the status was sent cannot be told apart by it, but by its end.
+    assert_eq!(two_pages(true).post(path, &body("csv")).await.text, "");
+}
+
+#[actix_web::test]
+async fn the_audit_log_shows_entries() {
+    let mut mocks = Mocks::default();
+    mocks.audit.expect_list_audit().returning(|_, filter, _| {
+        assert_eq!(filter.action, Some(AuditAction::CampaignPublished));
+        let caller = Caller {
+            account_id: account(),
+            user_id: rerun_core::ids::UserId::parse(USER).unwrap(),
+            role_code: "ADMIN".into(),
+            ip: "::1".parse().unwrap(),
+            request_id: "r-1".into(),
+        };
+        let id = AuditEntryId::parse(OTHER).unwrap();
+        let entry = AuditDraft::by_caller(id, &caller, AuditAction::CampaignPublished, now())
+            .about(filter.campaign_id.unwrap(), Some(RunNumber::FIRST))
+            .with("messages", 3)
+            .sealed(&ChainHead::EMPTY);
+        Ok(Some(Page {
+            items: vec![entry],
+            next: Some(AuditKey(1)),
+        }))
+    });
+    let body = json!({ "campaign_id": ID, "action": "campaign.published" });
+    let answer = mocks.post("/v1/audit/list", &body).await.json();
+    assert_eq!(
+        answer["entries"],
+        json!([{
+            "id": OTHER, "action": "campaign.published", "campaign_id": ID, "run_number": 1,
+            "user_id": USER, "role_code": "ADMIN", "ip": "::1", "request_id": "r-1",
+            "details": { "messages": 3 }, "created_at": AT,
+        }]),
+    );
+    assert!(answer["next_cursor"].is_string());
+}
+
+#[actix_web::test]
+async fn health_needs_no_headers() {
+    let get = |path: &str| TestRequest::get().uri(path);
+    let answer = Mocks::default().call(get("/health/live")).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()),
+        (200, json!({ "status": "live" }))
+    );
+    let mut mocks = Mocks::default();
+    mocks.health.expect_check().returning(|| Ok(()));
+    let answer = mocks.call(get("/health/ready")).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()),
+        (200, json!({ "status": "ready" }))
+    );
+    let mut down = Mocks::default();
+    down.health
+        .expect_check()
+        .returning(|| Err(StoreError::Unavailable("refused".into())));
+    let leaving = Mocks::default();
+    leaving.readiness.set(false);
+    for mocks in [down, leaving] {
+        let answer = mocks.call(get("/health/ready")).await;
+        assert_eq!(answer.error().1, "unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    let head = TestRequest::with_uri("/health/live").method(actix_web::http::Method::HEAD);
+    assert_eq!(Mocks::default().call(head).await.status, 200);
+}

@@ -1,0 +1,302 @@
+//! The application over mocked ports. A mock without expectations panics when it is called, so
+//! that a test of a refusal proves at once that no port was reached.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use actix_web::body::MessageBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
+use actix_web::test::{self, TestRequest};
+use actix_web::{App, web};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rerun_core::Timestamp;
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use rerun_core::group::CustomerGroup;
+use rerun_core::ids::{
+    AccountId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
+};
+use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
+use rerun_core::ports::{
+    MockAuditStore, MockBackoff, MockCampaignStore, MockClock, MockCustomerGroupStore,
+    MockGenerationQueue, MockHealthCheck, MockHistoryStore, MockIdGenerator, MockIdempotencyStore,
+    MockRerunStore, MockReviewStore, MockTemplateChecker,
+};
+use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use rerun_core::segment::{Segment, SegmentBy};
+use rerun_core::usecases::{
+    AuditLog, Campaigns, CustomerGroups, Engine, Generation, Histories, Reruns, Reviews, Settings,
+    Stamps,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
+use crate::{AppState, Limits, Readiness};
+
+pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
+pub(crate) const API_CODE: &str = "the-api-code";
+pub(crate) const ACCOUNT: &str = "0193ed20-7b3c-7000-8000-00000000000a";
+pub(crate) const USER: &str = "0193ed20-7b3c-7000-8000-00000000000b";
+/// An id that is well formed.
+pub(crate) const ID: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
+/// The whole second that it is in tests, since 1970.
+pub(crate) const NOW_SECONDS: i64 = 1_795_424_400;
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_timestamp_millis(NOW_SECONDS * 1_000).unwrap()
+}
+
+pub(crate) fn account() -> AccountId {
+    AccountId::parse(ACCOUNT).unwrap()
+}
+
+/// The ports, to set expectations on.
+#[derive(Default)]
+pub(crate) struct Mocks {
+    pub(crate) groups: MockCustomerGroupStore,
+    pub(crate) campaigns: MockCampaignStore,
+    pub(crate) history: MockHistoryStore,
+    pub(crate) reruns: MockRerunStore,
+    pub(crate) reviews: MockReviewStore,
+    pub(crate) responses: MockIdempotencyStore,
+    pub(crate) audit: MockAuditStore,
+    pub(crate) health: MockHealthCheck,
+    pub(crate) templates: MockTemplateChecker,
+    pub(crate) limits: Limits,
+    pub(crate) rules: TokenRules,
+    pub(crate) readiness: Readiness,
+    /// How often the worker was woken.
+    pub(crate) woken: Arc<AtomicUsize>,
+}
+
+impl Mocks {
+    pub(crate) fn state(self) -> web::Data<AppState> {
+        let mut clock = MockClock::new();
+        clock.expect_now().returning(now);
+        let clock = Arc::new(clock);
+        let mut ids = MockIdGenerator::new();
+        let made = AtomicU64::new(0);
+        ids.expect_next()
+            .returning(move || Uuid::from_u64_pair(1, made.fetch_add(1, Ordering::Relaxed)));
+        let ids = Arc::new(ids);
+        let settings = Settings::default();
+        let stamps = Stamps {
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
+        let groups = Arc::new(self.groups);
+        let reruns = Arc::new(self.reruns);
+        let history = Arc::new(self.history);
+        let responses = Arc::new(self.responses);
+        let engine = Engine {
+            groups: CustomerGroups::new(groups.clone(), stamps.clone()),
+            campaigns: Campaigns::new(
+                Arc::new(self.campaigns),
+                groups,
+                Arc::new(self.templates),
+                stamps.clone(),
+            ),
+            reruns: Reruns::new(reruns.clone(), responses.clone(), stamps.clone(), settings),
+            reviews: Reviews::new(
+                Arc::new(self.reviews),
+                reruns,
+                history.clone(),
+                responses,
+                stamps.clone(),
+                settings,
+            ),
+            history: Histories::new(history),
+            generation: Generation::new(
+                Arc::new(MockGenerationQueue::new()),
+                Arc::new(MockBackoff::new()),
+                stamps,
+                settings.generation,
+            ),
+            audit: AuditLog::new(Arc::new(self.audit)),
+        };
+        let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
+        let tokens = TokenVerifier::new(Arc::new(key), Algorithm::HS256, self.rules, clock);
+        let woken = self.woken;
+        web::Data::new(AppState {
+            engine,
+            health: Arc::new(self.health),
+            guard: Guard::new(tokens, SecretString::from(API_CODE)).unwrap(),
+            ids,
+            limits: self.limits,
+            wake: Arc::new(move || {
+                woken.fetch_add(1, Ordering::Relaxed);
+            }),
+            readiness: self.readiness,
+        })
+    }
+
+    /// Posts a JSON body with headers that are all right.
+    pub(crate) async fn post(self, path: &str, body: &Value) -> Answered {
+        self.call(request(path).set_payload(body.to_string())).await
+    }
+
+    pub(crate) async fn call(self, request: TestRequest) -> Answered {
+        let app = App::new().configure(crate::configure(self.state()));
+        let app = test::init_service(app).await;
+        let response = test::call_service(&app, request.to_request()).await;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.into_body().try_into_bytes();
+        let bytes = match body {
+            Ok(bytes) => bytes,
+            Err(body) => actix_web::body::to_bytes(body).await.unwrap_or_default(),
+        };
+        Answered {
+            status,
+            headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
+    }
+}
+
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answered {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Status, code and message of an error; its form is checked on the way.
+    pub(crate) fn error(&self) -> (u16, String, String) {
+        let body = self.json();
+        assert_eq!(body["status"], self.status.as_u16(), "{body}");
+        assert_eq!(
+            body["request_id"].as_str(),
+            self.header("x-request-id"),
+            "{body}"
+        );
+        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+        (self.status.as_u16(), text("code"), text("message"))
+    }
+}
+
+pub(crate) fn claims() -> Value {
+    json!({ "user_id": USER, "account_id": ACCOUNT, "role_code": "ADMIN", "exp": NOW_SECONDS + 60 })
+}
+
+pub(crate) fn token(header: &Header, claims: &Value, secret: &str) -> String {
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+pub(crate) fn bearer(claims: &Value) -> String {
+    format!("Bearer {}", token(&Header::default(), claims, SECRET))
+}
+
+pub(crate) fn auth_context() -> String {
+    json!({ "api_access": true, "api_code": API_CODE }).to_string()
+}
+
+/// A request with headers that are all right.
+pub(crate) fn request(path: &str) -> TestRequest {
+    TestRequest::post()
+        .uri(path)
+        .insert_header(("authorization", bearer(&claims())))
+        .insert_header(("x-auth-context", auth_context()))
+        .insert_header(("x-ip", "203.0.113.7"))
+        .insert_header(("content-type", "application/json"))
+}
+
+pub(crate) fn group() -> CustomerGroup {
+    CustomerGroup {
+        account_id: account(),
+        id: CustomerGroupId::parse(ID).unwrap(),
+        name: "Spring".into(),
+        customer_count: 3,
+        created_at: now(),
+        updated_at: now(),
+    }
+}
+
+pub(crate) fn campaign(status: CampaignStatus) -> Campaign {
+    let run = (status != CampaignStatus::Draft).then_some(RunNumber::FIRST);
+    Campaign {
+        account_id: account(),
+        id: CampaignId::parse(ID).unwrap(),
+        name: "Hello".into(),
+        customer_group_id: CustomerGroupId::parse(ID).unwrap(),
+        segment_by: SegmentBy::new(&["country", "tier"]).unwrap(),
+        template: Template {
+            subject: "Hi".into(),
+            body: "Dear {{ tier }}".into(),
+        },
+        brief: None,
+        approval_stages: ApprovalStages::new(&["Draft", "Legal"]).unwrap(),
+        status,
+        current_run: run,
+        last_run: run,
+        version: 3,
+        created_by: UserId::parse(USER).unwrap(),
+        created_at: now(),
+        updated_at: now(),
+    }
+}
+
+/// Run 1 of [`campaign`], with one published message.
+pub(crate) fn run() -> Run {
+    Run {
+        number: RunNumber::FIRST,
+        job_uid: JobId::parse(ID),
+        status: RunStatus::Completed,
+        synthesised: false,
+        group: RunGroup {
+            id: group().id,
+            name: "Spring".into(),
+        },
+        customer_count: 3,
+        segments: SegmentCounts {
+            total: 1,
+            matched: 0,
+            new: 1,
+        },
+        counts: MessageCounts::default().add(ReviewStatus::Published, Source::Generated, 1),
+        resulting_status: CampaignStatus::ReadyForReview,
+        initiated_by: UserId::parse(USER),
+        previous_run: None,
+        error: None,
+        cancel_reason: None,
+        started_at: now(),
+        completed_at: Some(now()),
+        archived_at: None,
+    }
+}
+
+pub(crate) fn segment() -> Segment {
+    Segment::new(&[("country", Some("DE")), ("tier", None)], 3)
+}
+
+/// A message of [`run`].
+pub(crate) fn message(state: MessageState) -> Message {
+    Message {
+        id: MessageId::parse(ID).unwrap(),
+        run_number: RunNumber::FIRST,
+        segment_no: 1,
+        segment: segment(),
+        content: Some(Content {
+            subject: "Hi".into(),
+            body: "Dear, \"you\"\n=1+1".into(),
+        }),
+        state,
+        source: Source::Generated,
+        reused_from: None,
+        provenance: None,
+        archived_at: None,
+        rejection_reason: None,
+        error: None,
+        created_at: now(),
+        updated_at: now(),
+    }
+}

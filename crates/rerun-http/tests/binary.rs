@@ -1,0 +1,524 @@
+//! The command `rerun-http` as a user starts it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint's exemption for tests misses their helpers"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use serde_json::{Value, json};
+
+const SECRET: &str = "a secret of more than thirty-two bytes";
+const API_CODE: &str = "an API code";
+
+/// The command in a folder of its own, without settings of the test's surroundings.
+fn rerun(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rerun-http"));
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("RERUN_") {
+            command.env_remove(variable);
+        }
+    }
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}
+
+fn with_secrets(mut command: Command) -> Command {
+    command
+        .env("RERUN_JWT_SECRET", SECRET)
+        .env("RERUN_API_CODE", API_CODE);
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A server or worker that is killed when the test ends without ending it.
+struct Running {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    lines: Vec<Value>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        command
+            .env("RERUN_LOG_FORMAT", "json")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self {
+            child,
+            log,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Reads the log up to a line that says `what`; answers that line. Every line is JSON.
+    fn says(&mut self, what: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.log.read_line(&mut line).unwrap(),
+                0,
+                "it ended: {:?}",
+                self.lines
+            );
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            let message = line["fields"]["message"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            self.lines.push(line);
+            if message.contains(what) {
+                return message;
+            }
+        }
+    }
+
+    /// Sends SIGTERM; answers the exit code. The rest of the log and the output are JSON too.
+    #[cfg(unix)]
+    fn terminate(mut self) -> Option<i32> {
+        use std::io::Read;
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.says("ended");
+        let status = self.child.wait().unwrap();
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).unwrap();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut rest)
+            .unwrap();
+        for line in rest.lines() {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}"));
+        }
+        status.code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already when the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server over a file in `folder`, and where it listens.
+fn serve(folder: &Path, arguments: &[&str]) -> (Running, String) {
+    let arguments: Vec<&str> = ["serve", "--bind", "127.0.0.1:0"]
+        .iter()
+        .chain(arguments)
+        .copied()
+        .collect();
+    let mut server = Running::start(with_secrets(rerun(folder, &arguments)));
+    let said = server.says("listening on http://");
+    let address = said.split("http://").nth(1).unwrap().to_owned();
+    (server, address)
+}
+
+/// Calls endpoints with a token that the command itself made.
+struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Client {
+    fn new(folder: &Path, address: &str) -> Self {
+        let output = with_secrets(rerun(folder, &["token", "--ttl", "60"]))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let base = format!("http://{address}/v1");
+        Self {
+            http,
+            base,
+            token: text(&output.stdout).trim().to_owned(),
+        }
+    }
+
+    async fn send(&self, path: &str, media_type: &str, body: String) -> (u16, Value) {
+        let context = json!({ "api_access": true, "api_code": API_CODE }).to_string();
+        let response = self
+            .http
+            .post(format!("{}/{path}", self.base))
+            .bearer_auth(&self.token)
+            .header("x-auth-context", context)
+            .header("x-ip", "192.0.2.1")
+            .header("content-type", media_type)
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.send(path, "application/json", body.to_string()).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+}
+
+#[test]
+fn the_demo_tells_the_story_and_ends() {
+    let folder = folder();
+    let output = rerun(folder.path(), &["demo", "--exit"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stderr), "");
+    let story = text(&output.stdout);
+    let row = |run: &str, group: &str| {
+        let line = story
+            .lines()
+            .find(|line| line.contains(group) && line.starts_with('│'));
+        let cells = line
+            .unwrap()
+            .trim_matches('│')
+            .split_whitespace()
+            .collect::<Vec<_>>();
+        assert_eq!(cells[0], run, "{story}");
+        cells[3..].join(" ")
+    };
+    assert_eq!(row("1", "Customers 2025"), "3010 34 0 34 34 Completed");
+    assert_eq!(
+        row("2", "Customers 2026"),
+        "3291 38 30 8 0 Completed, current"
+    );
+    for part in [
+        "30 of 38 segments have an approved message, 8 are new",
+        "the campaign would be \"Ready for review\"",
+        "reused: \"A summer offer for our ",
+        "The campaign is Published. Run 2 took 30 of its 38 messages",
+    ] {
+        assert!(story.contains(part), "{part}: {story}");
+    }
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "it leaves nothing behind"
+    );
+}
+
+#[test]
+fn without_secrets_nothing_is_served() {
+    let folder = folder();
+    let output = rerun(folder.path(), &["serve"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    for name in [
+        "RERUN_JWT_SECRET ",
+        "RERUN_JWT_SECRET_FILE",
+        "RERUN_API_CODE ",
+        "`api_code`",
+    ] {
+        assert!(said.contains(name), "{said}");
+    }
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was made"
+    );
+}
+
+#[test]
+fn wrong_settings_stop_the_start_with_code_2() {
+    let folder = folder();
+    for (arguments, variable, said) in [
+        (
+            vec!["serve", "--workers", "-1"],
+            None,
+            "--workers is \"-1\", but must be a whole number",
+        ),
+        (
+            vec!["serve", "--nope"],
+            None,
+            "unexpected argument '--nope'",
+        ),
+        (
+            vec!["serve", "--jwt-secret", "x"],
+            None,
+            "unexpected argument '--jwt-secret'",
+        ),
+        (
+            vec!["worker", "--bind", "x"],
+            None,
+            "unexpected argument '--bind'",
+        ),
+        (
+            vec!["worker"],
+            Some(("RERUN_LOG", "rerun=loud")),
+            "RERUN_LOG is \"rerun=loud\"",
+        ),
+        (
+            vec!["migrate"],
+            Some(("RERUN_TYPO", "1")),
+            "RERUN_TYPO is no setting",
+        ),
+        (vec!["demo", "--bind", "nowhere"], None, "'nowhere'"),
+        (vec!["token", "--account", "me"], None, "not a UUID"),
+        (vec!["token", "--ttl", "0"], None, "0 is not in 1.."),
+        (vec!["token"], None, "RERUN_JWT_SECRET is not set"),
+        (
+            vec!["serve", "--config", "absent.toml"],
+            None,
+            "absent.toml cannot be read",
+        ),
+        (
+            vec!["serve", "--jwt-algorithm", "RS256"],
+            None,
+            "not supported by this version",
+        ),
+        (vec![], None, "Usage"),
+    ] {
+        let mut command = rerun(folder.path(), &arguments);
+        if let Some((name, value)) = variable {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_refused_start_is_json_where_json_is_wanted() {
+    let folder = folder();
+    std::fs::write(folder.path().join("json.toml"), "log_format = \"json\"\n").unwrap();
+    for (arguments, variable, said) in [
+        (
+            vec!["serve"],
+            ("RERUN_LOG_FORMAT", "json"),
+            "RERUN_API_CODE is not set",
+        ),
+        (
+            vec!["serve", "--log-format=json", "--nope"],
+            ("RERUN_WORKERS", "1"),
+            "--nope",
+        ),
+        (
+            vec!["serve", "--config", "json.toml"],
+            ("RERUN_TYPO", "1"),
+            "RERUN_TYPO is no setting",
+        ),
+        (
+            vec!["migrate", "--nope"],
+            ("RERUN_CONFIG", "json.toml"),
+            "--nope",
+        ),
+        (
+            vec!["migrate", "--database-url", "sqlite:///nowhere/at/all.db"],
+            ("RERUN_LOG_FORMAT", "json"),
+            "",
+        ),
+    ] {
+        let mut command = rerun(folder.path(), &arguments);
+        let output = command.env(variable.0, variable.1).output().unwrap();
+        assert!(!output.status.success());
+        let lines = text(&output.stderr);
+        let lines: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 1, "{arguments:?}");
+        assert_eq!(lines[0]["level"], "ERROR");
+        let message = lines[0]["fields"]["message"].as_str().unwrap();
+        assert!(message.contains(said), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn help_goes_to_standard_output() {
+    let folder = folder();
+    for (arguments, said) in [
+        (["--help", ""], "demo"),
+        (["serve", "--help"], "RERUN_BIND"),
+    ] {
+        let arguments: Vec<&str> = arguments.into_iter().filter(|a| !a.is_empty()).collect();
+        let output = rerun(folder.path(), &arguments).output().unwrap();
+        assert!(output.status.success());
+        assert!(text(&output.stdout).contains(said));
+    }
+}
+
+#[test]
+fn migrations_are_pending_then_applied() {
+    let folder = folder();
+    let migrate = |arguments: &[&str]| {
+        let arguments: Vec<&str> = ["migrate"].iter().chain(arguments).copied().collect();
+        let output = rerun(folder.path(), &arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    };
+    let before = migrate(&["--status"]);
+    assert!(before.lines().count() > 0);
+    assert!(
+        before.lines().all(|line| line.starts_with("pending  ")),
+        "{before}"
+    );
+    assert_eq!(migrate(&[]), before.replace("pending", "applied"));
+    assert_eq!(migrate(&["--status"]), before.replace("pending", "applied"));
+    assert_eq!(
+        migrate(&[]),
+        "Nothing to apply: the schema is up to date.\n"
+    );
+    assert_eq!(migrate(&["--log-format", "json"]), "");
+    for line in migrate(&["--log-format", "json", "--status"]).lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["applied"], true);
+    }
+    assert!(folder.path().join("rerun.db").exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_without_workers_leaves_generation_to_a_worker() {
+    let folder = folder();
+    let (server, address) = serve(folder.path(), &["--workers", "0"]);
+    let client = Client::new(folder.path(), &address);
+
+    let (status, answer) = client
+        .send(
+            "campaign/get",
+            "application/json",
+            json!({ "campaign_id": "x" }).to_string(),
+        )
+        .await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (404, &json!("campaign_not_found"))
+    );
+
+    let group = client
+        .post("customer-group/create", json!({ "name": "g" }))
+        .await["id"]
+        .clone();
+    let import = format!(
+        "customer-group/import?customer_group_id={}",
+        group.as_str().unwrap()
+    );
+    let csv = "customer_ref,first name\n1,Zoé\n2,\n3,Bo\n".to_owned();
+    let (status, answer) = client.send(&import, "text/csv", csv).await;
+    assert_eq!(status, 200, "{answer}");
+    let campaign = json!({
+        "name": "c",
+        "customer_group_id": group,
+        "segment_by": ["first name"],
+        "template": { "subject": "For {{ first name }}.", "body": "Hello {{ first name | upper }}" },
+    });
+    let campaign = client.post("campaign/create", campaign).await["id"].clone();
+    let this = json!({ "campaign_id": campaign });
+    assert_eq!(
+        client.post("campaign/launch", this.clone()).await["campaign_status"],
+        "Processing"
+    );
+
+    let mut worker = Running::start(rerun(
+        folder.path(),
+        &["worker", "--log", "rerun_http=debug"],
+    ));
+    worker.says("stored results");
+    let messages = client.post("campaign/rerun/messages", this.clone()).await;
+    let mut subjects: Vec<&str> = messages["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["content"]["subject"].as_str().unwrap())
+        .collect();
+    subjects.sort_unstable();
+    assert_eq!(subjects, ["For .", "For Bo.", "For Zoé."]);
+    assert_eq!(
+        client.post("campaign/get", this).await["status"],
+        "Ready for review"
+    );
+
+    assert_eq!(worker.terminate(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_template_that_names_no_field_is_refused_with_its_place() {
+    let folder = folder();
+    let (server, address) = serve(folder.path(), &[]);
+    let client = Client::new(folder.path(), &address);
+    let group = client
+        .post("customer-group/create", json!({ "name": "g" }))
+        .await["id"]
+        .clone();
+    let campaign = json!({
+        "name": "c",
+        "customer_group_id": group,
+        "segment_by": ["country"],
+        "template": { "subject": "s", "body": "Hello\n{{ contry }}" },
+    });
+    let (status, answer) = client
+        .send("campaign/create", "application/json", campaign.to_string())
+        .await;
+    assert_eq!(status, 400);
+    let message = answer["message"].as_str().unwrap();
+    assert!(
+        message.contains("`template.body`, line 2: `contry` is no field"),
+        "{message}"
+    );
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let arguments = ["serve", "--bind", &address, "--log", "off"];
+    let output = with_secrets(rerun(folder.path(), &arguments))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("cannot listen on {address}")),
+        "{said}"
+    );
+}
+
+#[test]
+fn secrets_are_never_in_the_log() {
+    let folder = folder();
+    let url = "postgres://user:hunter2@127.0.0.1:1/db";
+    let arguments = [
+        "serve",
+        "--bind",
+        "127.0.0.1:0",
+        "--log",
+        "trace",
+        "--database-url",
+        url,
+    ];
+    let output = with_secrets(rerun(folder.path(), &arguments))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr) + &text(&output.stdout);
+    assert!(said.contains("cannot connect"), "{said}");
+    for secret in ["hunter2", SECRET, API_CODE] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}

@@ -1,0 +1,269 @@
+//! The segments of a group: counted once for each version of the group, and kept.
+
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl};
+use rerun_core::error::StoreError;
+use rerun_core::ids::{AccountId, CustomerGroupId};
+use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_diesel::error::Failure;
+use rerun_diesel::row;
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::Id;
+use uuid::Uuid;
+
+use crate::write::Value;
+
+/// More segments than any group has.
+pub(crate) const NO_LIMIT: u32 = u32::MAX - 1;
+
+/// Asks for the segments of a group.
+pub(crate) struct Wanted<'a> {
+    pub(crate) account: AccountId,
+    pub(crate) group: CustomerGroupId,
+    pub(crate) segment_by: &'a SegmentBy,
+    pub(crate) limit: u32,
+}
+
+/// The keys of a group's segments with their customers, by key.
+pub(crate) struct Counts {
+    pub(crate) group_version: i64,
+    pub(crate) segments: Vec<(SegmentKey, i64)>,
+}
+
+/// The segments of a group as they were just counted, by key.
+pub(crate) struct Counted {
+    group_version: i64,
+    pub(crate) segments: Vec<Segment>,
+}
+
+impl From<Counted> for Counts {
+    fn from(counted: Counted) -> Self {
+        let segments = counted.segments.iter();
+        Self {
+            group_version: counted.group_version,
+            segments: segments
+                .map(|segment| (segment.key, segment.customer_count))
+                .collect(),
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    group_version: i64,
+    #[diesel(sql_type = Nullable<Binary>)]
+    key: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    customer_count: Option<i64>,
+}
+
+/// The counts that are kept for the group's version. One statement, so that version and counts
+/// are of one moment.
+pub(crate) fn kept(
+    conn: &mut PgConnection,
+    wanted: &Wanted<'_>,
+) -> Result<Option<Counts>, Failure> {
+    let rows = sql(
+        "SELECT g.version AS group_version, gs.key, gs.customer_count \
+         FROM customer_groups g \
+         JOIN segmentations sg ON sg.account_id = g.account_id AND sg.group_id = g.id \
+           AND sg.group_version = g.version AND sg.fields = ? \
+         LEFT JOIN group_segments gs ON gs.account_id = sg.account_id \
+           AND gs.segmentation_id = sg.id \
+         WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key LIMIT ?",
+    )
+    .bind::<Text, _>(wanted.segment_by.canonical())
+    .bind::<Id, _>(wanted.account.as_uuid())
+    .bind::<Id, _>(wanted.group.as_uuid())
+    .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
+    .load::<CountRow>(conn)?;
+    let Some(group_version) = rows.first().map(|row| row.group_version) else {
+        return Ok(None);
+    };
+    // A group without customers has one row without a segment.
+    let segments = rows
+        .into_iter()
+        .filter_map(|row| Some((row.key?, row.customer_count?)))
+        .map(|(key, customer_count)| Ok((row::segment_key(&key)?, customer_count)))
+        .collect::<Result<_, StoreError>>()?;
+    Ok(Some(Counts {
+        group_version,
+        segments,
+    }))
+}
+
+#[derive(QueryableByName)]
+struct SegmentRow {
+    #[diesel(sql_type = Nullable<Binary>)]
+    key: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    attributes: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    customer_count: Option<i64>,
+}
+
+impl SegmentRow {
+    fn segment(self) -> Option<Result<Segment, StoreError>> {
+        let (key, customer_count) = (self.key?, self.customer_count?);
+        let attributes = Attributes::from_stored(self.attributes?);
+        Some(row::segment_key(&key).map(|key| Segment {
+            key,
+            attributes,
+            customer_count,
+        }))
+    }
+}
+
+/// The named segments from what is kept; `None` when nothing is.
+pub(crate) fn kept_attributes(
+    conn: &mut PgConnection,
+    wanted: &Wanted<'_>,
+    keys: &[SegmentKey],
+) -> Result<Option<Vec<Segment>>, Failure> {
+    let keys: Vec<&[u8]> = keys.iter().map(|key| &key.as_bytes()[..]).collect();
+    let rows = sql(
+        "SELECT gs.key, gs.attributes, gs.customer_count FROM customer_groups g \
+         JOIN segmentations sg ON sg.account_id = g.account_id AND sg.group_id = g.id \
+           AND sg.group_version = g.version AND sg.fields = ? \
+         LEFT JOIN group_segments gs ON gs.account_id = sg.account_id \
+           AND gs.segmentation_id = sg.id AND gs.key = ANY(?) \
+         WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key",
+    )
+    .bind::<Text, _>(wanted.segment_by.canonical())
+    .bind::<Array<Binary>, _>(keys)
+    .bind::<Id, _>(wanted.account.as_uuid())
+    .bind::<Id, _>(wanted.group.as_uuid())
+    .load::<SegmentRow>(conn)?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let segments = rows.into_iter().filter_map(SegmentRow::segment);
+    Ok(Some(segments.collect::<Result<_, _>>()?))
+}
+
+/// Counts the segments and keeps the counts. Version and customers are read at one moment; whoever
+/// keeps the same counts meanwhile makes this a conflict, and the next attempt finds them kept.
+pub(crate) fn counted(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failure> {
+    conn.build_transaction()
+        .repeatable_read()
+        .run(|conn| count(conn, wanted))
+}
+
+#[derive(QueryableByName)]
+struct GroupedRow {
+    #[diesel(sql_type = Array<Nullable<Text>>)]
+    values: Vec<Option<String>>,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+}
+
+/// Groups the customers in the database, names the segments, and keeps the counts unless there
+/// are more than the limit.
+fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failure> {
+    let (account, group) = (wanted.account.as_uuid(), wanted.group.as_uuid());
+    let version = sql("SELECT version AS value FROM customer_groups \
+                       WHERE account_id = ? AND id = ?")
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(group)
+    .load::<Value>(conn)?
+    .pop();
+    let Some(Value {
+        value: group_version,
+    }) = version
+    else {
+        return Ok(Counted {
+            group_version: 0,
+            segments: Vec::new(),
+        });
+    };
+    let fields = wanted.segment_by.sorted();
+    let places = 1..=fields.len();
+    let list = |item: fn(usize) -> String| {
+        let items: Vec<String> = places.clone().map(item).collect();
+        items.join(", ")
+    };
+    let columns = list(|place| format!("profile ->> ? AS v{place}"));
+    let names = list(|place| format!("v{place}"));
+    let grouped = list(|place| place.to_string());
+    let text = format!(
+        "SELECT ARRAY[{names}] AS values, customer_count FROM ( \
+           SELECT {columns}, count(*) AS customer_count FROM customers \
+           WHERE account_id = ? AND group_id = ? GROUP BY {grouped} LIMIT ?) counted"
+    );
+    let mut statement = sql(&text);
+    for field in &fields {
+        statement = statement.bind::<Text, _>(*field);
+    }
+    let rows = statement
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(group)
+        .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
+        .load::<GroupedRow>(conn)?;
+    let mut segments: Vec<Segment> = rows
+        .iter()
+        .map(|row| {
+            let values = row.values.iter().map(Option::as_deref);
+            let pairs: Vec<_> = fields.iter().copied().zip(values).collect();
+            Segment::new(&pairs, row.customer_count)
+        })
+        .collect();
+    segments.sort_unstable_by_key(|segment| segment.key);
+    if u32::try_from(segments.len()).is_ok_and(|found| found <= wanted.limit) {
+        keep(conn, wanted, group_version, &segments)?;
+    }
+    Ok(Counted {
+        group_version,
+        segments,
+    })
+}
+
+#[derive(QueryableByName)]
+struct KeptRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+}
+
+fn keep(
+    conn: &mut PgConnection,
+    wanted: &Wanted<'_>,
+    group_version: i64,
+    segments: &[Segment],
+) -> Result<(), Failure> {
+    let (account, group) = (wanted.account.as_uuid(), wanted.group.as_uuid());
+    let fields = wanted.segment_by.canonical();
+    sql("DELETE FROM segmentations \
+         WHERE account_id = ? AND group_id = ? AND fields = ? AND group_version < ?")
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(group)
+    .bind::<Text, _>(fields.as_str())
+    .bind::<BigInt, _>(group_version)
+    .execute(conn)?;
+    // Where they are kept already, a unique violation would be a failure; this is a conflict.
+    let kept = sql(
+        "INSERT INTO segmentations (account_id, id, group_id, fields, group_version) \
+         VALUES (?, gen_random_uuid(), ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(group)
+    .bind::<Text, _>(fields.as_str())
+    .bind::<BigInt, _>(group_version)
+    .load::<KeptRow>(conn)?
+    .pop()
+    .ok_or(StoreError::Conflict)?;
+    let keys: Vec<&[u8]> = segments.iter().map(|s| &s.key.as_bytes()[..]).collect();
+    let attributes: Vec<&str> = segments.iter().map(|s| s.attributes.as_json()).collect();
+    let counts: Vec<i64> = segments.iter().map(|s| s.customer_count).collect();
+    sql(
+        "INSERT INTO group_segments (account_id, segmentation_id, key, attributes, customer_count) \
+         SELECT ?, ?, key, attributes, customer_count \
+         FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS g(key, attributes, customer_count)",
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(kept.id)
+    .bind::<Array<Binary>, _>(keys)
+    .bind::<Array<Text>, _>(attributes)
+    .bind::<Array<BigInt>, _>(counts)
+    .execute(conn)?;
+    Ok(())
+}

@@ -118,8 +118,9 @@ fn merge(
     else {
         return Err(Failure::GroupNotFound);
     };
-    // A stored profile is a text that json_patch has written, so that equal values are equal
-    // texts.
+    // The plus has SQLite look up each staged customer in the group, not each of the group's among
+    // the staged, of which there may be few. A stored profile is a text that json_patch has
+    // written, so that equal values are equal texts.
     let updated = if before == 0 {
         0
     } else {
@@ -127,7 +128,7 @@ fn merge(
             "UPDATE customers SET profile = json_patch(customers.profile, s.patch) \
              FROM temp.staged_customers AS s \
              WHERE customers.account_id = ? AND customers.group_id = ? \
-               AND customers.customer_ref = s.customer_ref \
+               AND customers.customer_ref = +s.customer_ref \
                AND json_patch(customers.profile, s.patch) <> customers.profile",
         )
         .bind::<Id, _>(account.as_uuid())

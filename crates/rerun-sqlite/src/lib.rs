@@ -1,10 +1,10 @@
 //! The ports of `rerun-core` on an embedded SQLite database, by diesel. SQLite is compiled in.
 //!
 //! The database is one file in WAL mode: readers see the last commit and wait for nobody. Writes
-//! take turns on one connection, each in a transaction that holds SQLite's write lock from its
-//! start, so that what it reads is what it changes. Other processes may use the file at the same
-//! time; they wait for the lock as long as [`Options::acquire_timeout`]. A commit is on disk
-//! before it is answered (`synchronous = FULL`).
+//! take turns, each in a transaction that holds SQLite's write lock from its start, so that what
+//! it reads is what it changes. Other processes may use the file at the same time; they wait for
+//! the lock as long as [`Options::acquire_timeout`]. A commit is on disk before it is answered
+//! (`synchronous = FULL`).
 
 mod audit;
 mod campaigns;
@@ -18,6 +18,7 @@ mod reviews;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -32,6 +33,8 @@ use rerun_core::ports::{HealthCheck, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use rerun_diesel::pool::Options;
 pub use rerun_diesel::{MigrateError, MigrationStatus};
@@ -49,6 +52,8 @@ pub struct SqliteStore {
     readers: Database<SqliteConnection>,
     writer: Database<SqliteConnection>,
     importers: Database<SqliteConnection>,
+    turns: Arc<Mutex<()>>,
+    patience: Duration,
 }
 
 /// The database could not be opened.
@@ -91,7 +96,18 @@ impl SqliteStore {
             writer: Database::open(&file, &one, setup(write_setup))?,
             readers: Database::open(&file, options, setup(read_setup))?,
             importers: Database::open(&file, options, setup(import_setup))?,
+            turns: Arc::new(Mutex::new(())),
+            patience: timeout,
         })
+    }
+
+    /// Waits for this process's turn to write. Who comes first is first: SQLite's own lock is
+    /// asked for again and again by those who wait, and may miss one of them for seconds.
+    async fn turn(&self) -> Result<OwnedMutexGuard<()>, StoreError> {
+        let turn = Arc::clone(&self.turns).lock_owned();
+        tokio::time::timeout(self.patience, turn)
+            .await
+            .map_err(|_elapsed| StoreError::Unavailable("too many are writing".into()))
     }
 
     /// Runs a reading job. All of its statements see the database at one moment.
@@ -109,8 +125,12 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
+        let turn = self.turn().await?;
         self.writer
-            .run(|conn| conn.immediate_transaction(job))
+            .run(move |conn| {
+                let _turn = turn;
+                conn.immediate_transaction(job)
+            })
             .await
     }
 
@@ -125,9 +145,11 @@ impl SqliteStore {
     where
         T: Send + 'static,
     {
+        let (this, runtime) = (self.clone(), Handle::current());
         self.importers
-            .run_import(|conn| {
+            .run_import(move |conn| {
                 let staged = conn.transaction(stage)?;
+                let _turn = runtime.block_on(this.turn())?;
                 conn.immediate_transaction(|conn| merge(conn, staged))
             })
             .await

@@ -17,3 +17,8 @@ async fn fresh() -> Fixture<SqliteStore> {
 }
 
 rerun_contract::store_contract!(fresh);
+
+#[test]
+fn no_sequence_of_commands_breaks_an_invariant() {
+    rerun_contract::model::run_sequences(20, fresh);
+}

@@ -12,10 +12,14 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
-use rerun_contract::fixture::{Fixture, caller};
+use rerun_contract::fixture::{ACCOUNT, Fixture, caller};
+use rerun_core::audit::{AuditAction, AuditDraft};
 use rerun_core::error::{Error, StoreError};
-use rerun_core::ports::HealthCheck;
+use rerun_core::group::CustomerGroup;
+use rerun_core::ids::{AuditEntryId, CustomerGroupId};
+use rerun_core::ports::{CustomerGroupStore, HealthCheck};
 use rerun_sqlite::{Options, SqliteStore};
+use uuid::Uuid;
 
 fn hasty() -> Options {
     Options {
@@ -82,6 +86,39 @@ async fn readers_do_not_wait_for_a_writer_and_writers_not_for_ever() {
     other.batch_execute("ROLLBACK").unwrap();
     f.engine.groups.create(&caller(), "after").await.unwrap();
     f.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stores_share_a_file() {
+    let (url, folder) = common::database();
+    let connect = || SqliteStore::connect(&url, &Options::default()).unwrap();
+    let (one, other) = (
+        Fixture::new(connect()).keeping(folder),
+        Fixture::new(connect()),
+    );
+    let ids = [(1, &one), (2, &other)];
+    let writers = ids.into_iter().flat_map(|(store, f)| {
+        (0..20_u128).map(move |n| {
+            let group = CustomerGroup {
+                account_id: ACCOUNT,
+                id: CustomerGroupId::new(Uuid::from_u128(store << 64 | n)),
+                name: "g".into(),
+                customer_count: 0,
+                created_at: f.now(),
+                updated_at: f.now(),
+            };
+            let id = AuditEntryId::new(group.id.as_uuid());
+            let audit = AuditDraft::by_caller(id, &caller(), AuditAction::GroupCreated, f.now());
+            let store = f.store.clone();
+            tokio::spawn(async move { store.create_group(&group, audit).await })
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap().unwrap();
+    }
+    assert_eq!(one.entries(ACCOUNT).await.len(), 40);
+    one.check().await;
+    other.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -260,6 +260,34 @@ async fn a_publication_that_lost_to_its_twin_is_a_replay() {
     assert_eq!(answer.outcome.messages, 1);
 }
 
+/// A rerun whose twin got there first answers what the twin did: the refusal that it would get
+/// is the twin's work.
+#[tokio::test]
+async fn a_rerun_that_lost_to_its_twin_is_a_replay() {
+    let kept = kept_response(request()).await;
+    let mut responses = MockIdempotencyStore::new();
+    let mut asked = 0;
+    responses
+        .expect_find_response()
+        .times(2)
+        .returning(move |_, _, _, _| {
+            asked += 1;
+            Ok((asked == 2).then(|| kept.clone()))
+        });
+    let mut store = MockRerunStore::new();
+    store
+        .expect_campaign_context()
+        .returning(|_, _, _| Ok(Some(context(CampaignStatus::ReadyForReview))));
+
+    let answer = reruns(store, responses)
+        .initiate(&caller(), request(), Some("key"))
+        .await
+        .unwrap();
+
+    assert!(answer.replayed);
+    assert_eq!(answer.outcome.run_number, RunNumber::new(2).unwrap());
+}
+
 /// A preview reads and plans; none of the methods that write is expected, so none is called.
 #[tokio::test]
 async fn a_preview_writes_nothing() {

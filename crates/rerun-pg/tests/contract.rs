@@ -1,4 +1,5 @@
 //! The behaviour that every store must show, on a real PostgreSQL.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod common;
 

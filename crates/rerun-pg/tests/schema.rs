@@ -1,4 +1,9 @@
 //! What the schema itself refuses, whoever writes to it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot be set up fails"
+)]
 
 mod common;
 

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
+use rerun_core::Timestamp;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::{Error, Invalid};
-use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask};
-use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask, Settled};
+use rerun_core::ids::{CampaignId, CustomerGroupId, LeaseId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message, MessageState, ReusedFrom, ReviewStatus, Source};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{DiffChange, DiffCounts, Store};
@@ -238,7 +239,7 @@ where
 /// Runs one sequence.
 pub async fn run<S: Store + 'static>(f: &Fixture<S>, commands: &[Command]) {
     let policy = GenerationPolicy {
-        max_attempts: 2,
+        max_attempts: MAX_ATTEMPTS,
         ..GenerationPolicy::default()
     };
     let engine = f.engine_with(Settings {
@@ -252,6 +253,7 @@ pub async fn run<S: Store + 'static>(f: &Fixture<S>, commands: &[Command]) {
         groups: Vec::new(),
         campaigns: Vec::new(),
         kept: Vec::new(),
+        queue: BTreeMap::new(),
         before,
     };
     let first = (0..6).map(|n| (n, n, n)).collect();
@@ -302,8 +304,27 @@ struct Model<'a, S> {
     groups: Vec<KnownGroup>,
     campaigns: Vec<KnownCampaign>,
     kept: Vec<LeasedTasks>,
+    queue: BTreeMap<MessageId, Place>,
     before: Snapshot,
 }
+
+/// A message's place in the queue, as the driver knows it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    failed: u32,
+    not_before: Option<Timestamp>,
+    holder: Option<(LeaseId, Timestamp)>,
+}
+
+impl Place {
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.not_before.is_none_or(|due| due <= now)
+            && self.holder.is_none_or(|(_, until)| until < now)
+    }
+}
+
+/// How often a message is tried.
+const MAX_ATTEMPTS: u32 = 2;
 
 /// What a command has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -571,54 +592,118 @@ impl<S: Store + 'static> Model<'_, S> {
         }
     }
 
-    async fn generate(&mut self, tasks: u8, failing: u8) -> Written {
+    /// Every message that waits to be generated.
+    fn waiting(&self) -> BTreeSet<MessageId> {
+        let of = |seen: &CampaignSnapshot| -> Vec<MessageId> {
+            let current = seen.campaign.current_run.into_iter();
+            let messages = current.flat_map(|run| seen.of_run(run));
+            let generating = messages.filter(|m| m.state == MessageState::Generating);
+            generating.map(|message| message.id).collect()
+        };
+        self.before.campaigns.iter().flat_map(of).collect()
+    }
+
+    async fn take(&mut self, tasks: u8) -> LeasedTasks {
+        let now = self.f.now();
+        let mut due = self.waiting();
+        due.retain(|id| self.queue.get(id).is_none_or(|place| place.is_due(now)));
         let leased = self
             .engine
             .generation
             .lease(u32::from(tasks))
             .await
             .unwrap();
-        assert!(
-            leased.tasks.len() <= usize::from(tasks),
-            "more tasks than asked for"
-        );
+        let expected = due.len().min(usize::from(tasks));
+        assert_eq!(leased.tasks.len(), expected, "tasks of {tasks} asked for");
+        for task in &leased.tasks {
+            let id = task.message_id;
+            assert!(due.remove(&id), "message {id} is not due");
+            let place = self.queue.entry(id).or_default();
+            assert_eq!(
+                task.failed_attempts, place.failed,
+                "failed attempts of message {id}"
+            );
+            place.holder = Some((leased.lease, now + self.engine.generation.policy().lease));
+        }
+        leased
+    }
+
+    async fn generate(&mut self, tasks: u8, failing: u8) -> Written {
+        let leased = self.take(tasks).await;
         self.compare("a lease", Written::NoEntry).await;
         self.settle(&leased, failing).await;
         Written::Results
     }
 
     async fn lease(&mut self, tasks: u8) -> Written {
-        let leased = self
-            .engine
-            .generation
-            .lease(u32::from(tasks))
-            .await
-            .unwrap();
+        let leased = self.take(tasks).await;
         self.kept.push(leased);
         Written::NoEntry
     }
 
-    async fn settle_kept(&self, lease: u8, failing: u8) -> Written {
+    async fn settle_kept(&mut self, lease: u8, failing: u8) -> Written {
         let Some((_, leased)) = nth(&self.kept, lease) else {
             return Written::Nothing;
         };
-        self.settle(leased, failing).await;
+        let leased = leased.clone();
+        self.settle(&leased, failing).await;
         Written::Results
     }
 
-    async fn release_kept(&self, lease: u8) -> Written {
+    async fn release_kept(&mut self, lease: u8) -> Written {
         let Some((_, leased)) = nth(&self.kept, lease) else {
             return Written::Nothing;
         };
-        self.engine.generation.release(leased.lease).await.unwrap();
+        let lease = leased.lease;
+        self.engine.generation.release(lease).await.unwrap();
+        for place in self.queue.values_mut() {
+            if place.holder.is_some_and(|(holder, _)| holder == lease) {
+                place.holder = None;
+            }
+        }
         Written::Nothing
     }
 
-    async fn settle(&self, leased: &LeasedTasks, failing: u8) {
-        let generation = &self.engine.generation;
-        let judged = |(n, task)| generation.judge(task, attempt(task, n, failing));
-        let results = leased.tasks.iter().enumerate().map(judged).collect();
-        generation.settle(leased.lease, results).await.unwrap();
+    /// Settles tasks, of which those count that the lease still holds.
+    async fn settle(&mut self, leased: &LeasedTasks, failing: u8) {
+        let (now, waiting) = (self.f.now(), self.waiting());
+        let mut expected = Settled::default();
+        let mut results = Vec::new();
+        for (n, task) in leased.tasks.iter().enumerate() {
+            let attempt = attempt(task, n, failing);
+            let holder = self
+                .queue
+                .get(&task.message_id)
+                .and_then(|place| place.holder);
+            let alive = |(holder, until)| holder == leased.lease && until >= now;
+            if waiting.contains(&task.message_id) && holder.is_some_and(alive) {
+                let failed = task.failed_attempts + 1;
+                self.queue.remove(&task.message_id);
+                if attempt.is_ok() {
+                    expected.generated += 1;
+                } else if failed >= MAX_ATTEMPTS {
+                    expected.failed += 1;
+                } else {
+                    expected.retried += 1;
+                    // The fixture's backoff waits as many seconds as attempts have failed.
+                    let not_before = Some(now + Duration::from_secs(u64::from(failed)));
+                    let place = Place {
+                        failed,
+                        not_before,
+                        holder: None,
+                    };
+                    self.queue.insert(task.message_id, place);
+                }
+            }
+            results.push(self.engine.generation.judge(task, attempt));
+        }
+        let settled = self
+            .engine
+            .generation
+            .settle(leased.lease, results)
+            .await
+            .unwrap();
+        assert_eq!(settled, expected, "what was stored of {:?}", leased.tasks);
     }
 
     async fn launch(&mut self, what: &str, n: u8) {

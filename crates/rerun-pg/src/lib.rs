@@ -91,10 +91,11 @@ pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
     let mut connection = PgConnection::establish(url)?;
     locked(&mut connection, |connection| {
         refuse_newer(connection)?;
-        let applied = connection
+        let pending = pending(connection)?;
+        connection
             .run_pending_migrations(MIGRATIONS)
             .map_err(MigrateError::Failed)?;
-        Ok(applied.iter().map(ToString::to_string).collect())
+        Ok(pending)
     })
 }
 
@@ -105,8 +106,15 @@ pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
 pub fn revert(url: &str) -> Result<String, MigrateError> {
     let mut connection = PgConnection::establish(url)?;
     locked(&mut connection, |connection| {
-        let reverted = connection.revert_last_migration(MIGRATIONS);
-        Ok(reverted.map_err(MigrateError::Failed)?.to_string())
+        let version = connection
+            .revert_last_migration(MIGRATIONS)
+            .map_err(MigrateError::Failed)?;
+        let known = known()?;
+        let name = known
+            .iter()
+            .map(Migration::name)
+            .find(|name| name.version().to_string() == version.to_string());
+        Ok(name.map_or_else(|| version.to_string(), ToString::to_string))
     })
 }
 
@@ -117,10 +125,7 @@ pub fn revert(url: &str) -> Result<String, MigrateError> {
 pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
     let mut connection = PgConnection::establish(url)?;
     refuse_newer(&mut connection)?;
-    let pending = connection
-        .pending_migrations(MIGRATIONS)
-        .map_err(MigrateError::Failed)?;
-    let pending: Vec<String> = pending.iter().map(|m| m.name().to_string()).collect();
+    let pending = pending(&mut connection)?;
     let status = |name: String| MigrationStatus {
         applied: !pending.contains(&name),
         name,
@@ -129,6 +134,14 @@ pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
         .iter()
         .map(|m| status(m.name().to_string()))
         .collect())
+}
+
+/// The names of the migrations that the database does not have yet.
+fn pending(connection: &mut PgConnection) -> Result<Vec<String>, MigrateError> {
+    let pending = connection
+        .pending_migrations(MIGRATIONS)
+        .map_err(MigrateError::Failed)?;
+    Ok(pending.iter().map(|m| m.name().to_string()).collect())
 }
 
 fn locked<T>(

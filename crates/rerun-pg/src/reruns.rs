@@ -267,8 +267,9 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
         .partition(|(_, segment)| segment.reuses.is_some());
     let mut new_segments = 0;
     if !new.is_empty() {
-        new_segments = add_segments(conn, &start, last_segment, &new)?;
-        add_new_messages(conn, &start, &new)?;
+        let numbered = number_segments(conn, &start, last_segment, &new)?;
+        new_segments = numbered.added;
+        add_new_messages(conn, &start, &new, &numbered.numbers)?;
     }
     if !matched.is_empty() {
         add_matched_messages(conn, &start, &matched)?;
@@ -285,41 +286,81 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
     append_audit(conn, start.audit)
 }
 
-/// Answers how many of the segments the campaign did not have yet.
-fn add_segments(
+/// Segments with the numbers that they have in the campaign.
+struct Numbered {
+    /// A number for each, in their order.
+    numbers: Vec<i32>,
+    /// How many the campaign did not have yet.
+    added: i32,
+}
+
+#[derive(QueryableByName)]
+struct NumberRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Integer)]
+    no: i32,
+}
+
+/// Numbers the segments, and adds those that the campaign does not have yet.
+fn number_segments(
     conn: &mut PgConnection,
     start: &StartRun,
     last: i64,
-    new: &[(Uuid, &PlannedSegment)],
-) -> Result<i32, Failure> {
+    segments: &[(Uuid, &PlannedSegment)],
+) -> Result<Numbered, Failure> {
     let campaign = &start.campaign;
-    let keys: Vec<&[u8]> = new
+    let keys: Vec<&[u8]> = segments
         .iter()
         .map(|(_, segment)| &segment.key.as_bytes()[..])
         .collect();
-    let added = sql(
-        "INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
-         SELECT sg.account_id, ?, (? + row_number() OVER (ORDER BY gs.key))::int, gs.key, \
-           gs.attributes \
-         FROM segmentations sg JOIN group_segments gs ON gs.account_id = sg.account_id \
-           AND gs.segmentation_id = sg.id AND gs.key = ANY(?) \
-         WHERE sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? \
-           AND NOT EXISTS (SELECT 1 FROM segments s WHERE s.account_id = sg.account_id \
-             AND s.campaign_id = ? AND s.key = gs.key)",
-    )
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<BigInt, _>(last)
-    .bind::<Array<Binary>, _>(keys)
+    let known: HashMap<Vec<u8>, i32> = sql("SELECT key, no FROM segments \
+         WHERE account_id = ? AND campaign_id = ? AND key = ANY(?)")
     .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(start.run.group.id.as_uuid())
-    .bind::<Text, _>(campaign.segment_by.canonical())
     .bind::<Id, _>(campaign.id.as_uuid())
-    .execute(conn)?;
-    i32::try_from(added).map_err(|error| StoreError::Backend(error.into()).into())
+    .bind::<Array<Binary>, _>(keys.as_slice())
+    .load::<NumberRow>(conn)?
+    .into_iter()
+    .map(|row| (row.key, row.no))
+    .collect();
+    let mut next = i32::try_from(last).map_err(|error| StoreError::Backend(error.into()))?;
+    let (mut added_keys, mut added_numbers) = (Vec::new(), Vec::new());
+    let numbers = keys
+        .iter()
+        .map(|key| {
+            known.get(*key).copied().unwrap_or_else(|| {
+                next += 1;
+                added_keys.push(*key);
+                added_numbers.push(next);
+                next
+            })
+        })
+        .collect();
+    let planned = added_keys.len();
+    if planned > 0 {
+        let added = sql(
+            "INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
+             SELECT sg.account_id, ?, p.no, p.key, gs.attributes \
+             FROM unnest(?::bytea[], ?::int[]) AS p(key, no) \
+             JOIN segmentations sg ON sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? \
+             JOIN group_segments gs ON gs.account_id = sg.account_id \
+               AND gs.segmentation_id = sg.id AND gs.key = p.key",
+        )
+        .bind::<Id, _>(campaign.id.as_uuid())
+        .bind::<Array<Binary>, _>(added_keys)
+        .bind::<Array<Integer>, _>(added_numbers)
+        .bind::<Id, _>(campaign.account_id.as_uuid())
+        .bind::<Id, _>(start.run.group.id.as_uuid())
+        .bind::<Text, _>(campaign.segment_by.canonical())
+        .execute(conn)?;
+        all_added(added, planned)?;
+    }
+    let added = i32::try_from(planned).map_err(|error| StoreError::Backend(error.into()))?;
+    Ok(Numbered { numbers, added })
 }
 
 fn all_added(added: usize, planned: usize) -> Result<(), Failure> {
-    // The kept counts, or the messages to reuse, were not there any more.
+    // The kept counts, or a message to reuse, were not there any more.
     if added == planned {
         Ok(())
     } else {
@@ -331,38 +372,31 @@ fn add_new_messages(
     conn: &mut PgConnection,
     start: &StartRun,
     new: &[(Uuid, &PlannedSegment)],
+    numbers: &[i32],
 ) -> Result<(), Failure> {
     let (campaign, now) = (&start.campaign, start.now);
     let (account, run) = (campaign.account_id.as_uuid(), start.run.number.get());
+    let ids: Vec<Uuid> = new.iter().map(|(id, _)| *id).collect();
+    let counts: Vec<i64> = new
+        .iter()
+        .map(|(_, segment)| segment.customer_count)
+        .collect();
     let added = sql("WITH added AS ( \
            INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
              customer_count, review_status, source, created_at, updated_at) \
-           SELECT s.account_id, p.id, s.campaign_id, ?, s.no, p.customer_count, 'Generating', \
-             'generated', ?, ? \
-           FROM unnest(?::uuid[], ?::bytea[], ?::bigint[]) AS p(id, key, customer_count) \
-           JOIN segments s ON s.account_id = ? AND s.campaign_id = ? AND s.key = p.key \
-           RETURNING account_id, id) \
+           SELECT ?, id, ?, ?, no, customer_count, 'Generating', 'generated', ?, ? \
+           FROM unnest(?::uuid[], ?::int[], ?::bigint[]) AS p(id, no, customer_count) \
+           RETURNING account_id, id, campaign_id, run_number, created_at) \
          INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
-         SELECT account_id, id, ?, ?, ? FROM added")
-    .bind::<Integer, _>(run)
-    .bind::<Time, _>(now)
-    .bind::<Time, _>(now)
-    .bind::<Array<Id>, _>(new.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind::<Array<Binary>, _>(
-        new.iter()
-            .map(|(_, segment)| &segment.key.as_bytes()[..])
-            .collect::<Vec<_>>(),
-    )
-    .bind::<Array<BigInt>, _>(
-        new.iter()
-            .map(|(_, segment)| segment.customer_count)
-            .collect::<Vec<_>>(),
-    )
+         SELECT account_id, id, campaign_id, run_number, created_at FROM added")
     .bind::<Id, _>(account)
     .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Integer, _>(run)
     .bind::<Time, _>(now)
+    .bind::<Time, _>(now)
+    .bind::<Array<Id>, _>(ids)
+    .bind::<Array<Integer>, _>(numbers)
+    .bind::<Array<BigInt>, _>(counts)
     .execute(conn)?;
     all_added(added, new.len())
 }

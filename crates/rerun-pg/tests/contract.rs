@@ -15,3 +15,9 @@ async fn fresh() -> Fixture<PgStore> {
 }
 
 rerun_contract::store_contract!(fresh);
+
+/// A few of the sequences that the store in memory goes through by the thousand.
+#[test]
+fn random_commands_keep_the_invariants() {
+    rerun_contract::model::run_sequences(10, fresh);
+}

@@ -201,6 +201,7 @@ fn migrations_go_back_and_forth() {
     );
     assert_eq!(rerun_pg::migrate(url).unwrap(), Vec::<String>::new());
     let reverted = rerun_pg::revert(url).unwrap();
+    assert_eq!(reverted, "2026-11-23-000001_campaigns");
     assert!(
         rerun_pg::migrations(url)
             .unwrap()

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use diesel::sql_types::{BigInt, Binary, Integer, Text};
-use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::error::{Invalid, StoreError};
@@ -208,7 +208,7 @@ impl CampaignStore for SqliteStore {
     ) -> Result<Run, ImportFailure> {
         let campaign = campaign.clone();
         self.import(
-            move |conn| stage(conn, messages),
+            move |conn| conn.transaction(|conn| stage(conn, messages)),
             move |conn, ()| merge(conn, &campaign, run, audit),
         )
         .await

@@ -33,7 +33,6 @@ use rerun_core::ports::{HealthCheck, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
-use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use rerun_diesel::pool::Options;
@@ -134,8 +133,8 @@ impl SqliteStore {
             .await
     }
 
-    /// Runs an import. `stage` takes in the rows, on a connection of its own and without the
-    /// write lock, so that a slow file stops nobody; `merge` then writes, as in
+    /// Runs an import. `stage` takes in the rows, on a connection of its own and outside of any
+    /// transaction, so that a slow file stops nobody; `merge` then writes, as in
     /// [`SqliteStore::write`].
     async fn import<S, T>(
         &self,
@@ -145,11 +144,12 @@ impl SqliteStore {
     where
         T: Send + 'static,
     {
-        let (this, runtime) = (self.clone(), Handle::current());
+        let turns = Arc::clone(&self.turns);
         self.importers
             .run_import(move |conn| {
-                let staged = conn.transaction(stage)?;
-                let _turn = runtime.block_on(this.turn())?;
+                let staged = stage(conn)?;
+                // It has come this far: it may wait for all who came before.
+                let _turn = turns.blocking_lock_owned();
                 conn.immediate_transaction(|conn| merge(conn, staged))
             })
             .await

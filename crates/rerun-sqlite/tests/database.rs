@@ -10,12 +10,12 @@ mod common;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Integer, Text};
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use rerun_contract::fixture::{ACCOUNT, Fixture, caller};
 use rerun_core::audit::{AuditAction, AuditDraft};
 use rerun_core::error::{Error, StoreError};
-use rerun_core::group::CustomerGroup;
+use rerun_core::group::{CustomerGroup, ImportHeader};
 use rerun_core::ids::{AuditEntryId, CustomerGroupId};
 use rerun_core::ports::{CustomerGroupStore, HealthCheck};
 use rerun_sqlite::{Options, SqliteStore};
@@ -121,6 +121,12 @@ async fn two_stores_share_a_file() {
     other.check().await;
 }
 
+#[derive(diesel::QueryableByName)]
+struct Checkpoint {
+    #[diesel(sql_type = Integer)]
+    busy: i32,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_import_stops_nobody() {
     let (url, folder) = common::database();
@@ -129,9 +135,11 @@ async fn a_slow_import_stops_nobody() {
     let group = f.empty_group("g").await;
     let (read, begun) = tokio::sync::oneshot::channel();
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
-    let header = rerun_core::group::ImportHeader::new(["customer_ref"]).unwrap();
-    let first = header.row(2, ["C-1"].into_iter());
-    let second = header.row(3, ["C-2"].into_iter());
+    let header = ImportHeader::new(["customer_ref", "note"]).unwrap();
+    // Long enough that rows were staged before the pause.
+    let note = "n".repeat(100_000);
+    let first = header.row(2, ["C-1", note.as_str()].into_iter());
+    let second = header.row(3, ["C-2", ""].into_iter());
     let rows = [first, second].into_iter().zip([None, Some((read, wait))]);
     let rows = rows.map(|(row, pause)| {
         if let Some((read, wait)) = pause {
@@ -141,12 +149,10 @@ async fn a_slow_import_stops_nobody() {
         row
     });
     let engine = f.engine.clone();
+    let fields = header.fields().to_vec();
     let import = tokio::spawn(async move {
         let rows = Box::new(rows);
-        engine
-            .groups
-            .import(&caller(), group, Vec::new(), rows)
-            .await
+        engine.groups.import(&caller(), group, fields, rows).await
     });
     begun.await.unwrap();
     f.engine
@@ -154,6 +160,12 @@ async fn a_slow_import_stops_nobody() {
         .create(&caller(), "meanwhile")
         .await
         .unwrap();
+    // Nor does it keep the write-ahead log from being emptied.
+    let mut other = SqliteConnection::establish(&url).unwrap();
+    let emptied: Checkpoint = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)")
+        .get_result(&mut other)
+        .unwrap();
+    assert_eq!(emptied.busy, 0);
     go_on.send(()).unwrap();
     assert_eq!(import.await.unwrap().unwrap().total, 2);
     f.check().await;

@@ -148,7 +148,9 @@ CREATE TABLE segments (
     key bytea NOT NULL CHECK (octet_length(key) = 32),
     attributes text NOT NULL,
     PRIMARY KEY (account_id, campaign_id, no),
-    UNIQUE (account_id, campaign_id, key),
+    -- In this order, so that before there are statistics the planner cannot take it for as good a
+    -- way to a segment's number as the primary key is.
+    UNIQUE (account_id, key, campaign_id),
     FOREIGN KEY (account_id, campaign_id) REFERENCES campaigns (account_id, id)
 );
 

@@ -367,12 +367,15 @@ pub async fn a_stale_campaign_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) 
 pub async fn a_stale_group_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["DE", "FR"]).await;
     let group = f.group(&["DE", "ES"]).await;
-    let start = decided(f, campaign, group).await;
-    f.import_countries(group, &["DE", "FR", "IT"]).await;
-    let before = f.snapshot(ACCOUNT).await;
-    assert_conflict(f.store.start_run(start).await, "a stale group");
-    before.assert_same(&f.snapshot(ACCOUNT).await, "a stale start");
-    assert_eq!(f.lease(100).await.tasks, [], "nothing of it was queued");
+    // The same segments with other customers, one segment more, one less.
+    for countries in [["DE", "ES", "ES"], ["DE", "ES", "IT"], ["DE", "FR", "IT"]] {
+        let start = decided(f, campaign, group).await;
+        f.import_countries(group, &countries).await;
+        let before = f.snapshot(ACCOUNT).await;
+        assert_conflict(f.store.start_run(start).await, "a stale group");
+        before.assert_same(&f.snapshot(ACCOUNT).await, "a stale start");
+        assert_eq!(f.lease(100).await.tasks, [], "nothing of it was queued");
+    }
     let start = decided(f, campaign, group).await;
     f.import_countries(group, &["DE", "FR", "IT"]).await;
     f.store

@@ -15,6 +15,7 @@ use diesel::sql_types::{HasSqlType, Untyped};
 #[must_use = "a statement does nothing until it is loaded or executed"]
 pub struct Sql<'a, DB: Backend> {
     text: &'a str,
+    cached: bool,
     binds: Vec<Box<dyn QueryFragment<DB> + Send + 'a>>,
 }
 
@@ -37,11 +38,20 @@ where
 pub const fn sql<DB: Backend>(text: &str) -> Sql<'_, DB> {
     Sql {
         text,
+        cached: true,
         binds: Vec::new(),
     }
 }
 
 impl<'a, DB: Backend> Sql<'a, DB> {
+    /// Has the statement planned anew for each call, with its values at hand. For statements over
+    /// many rows: PostgreSQL keeps a plan that it made when a table was empty until it has new
+    /// statistics, and such a plan may compare each row with each other.
+    pub const fn planned_anew(mut self) -> Self {
+        self.cached = false;
+        self
+    }
+
     /// Gives the next `?` its value.
     pub fn bind<ST, T>(mut self, value: T) -> Self
     where
@@ -59,6 +69,9 @@ impl<'a, DB: Backend> Sql<'a, DB> {
 
 impl<DB: Backend> QueryFragment<DB> for Sql<'_, DB> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        if !self.cached {
+            out.unsafe_to_cache_prepared();
+        }
         let mut binds = self.binds.iter();
         for (index, part) in self.text.split('?').enumerate() {
             if index > 0 {

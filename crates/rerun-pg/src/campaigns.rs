@@ -260,6 +260,7 @@ fn insert_imported(
          INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
            customer_count, content_id, review_status, source, created_at, updated_at) \
          SELECT ?, id, ?, ?, no, customer_count, id, 'Published', 'generated', ?, ? FROM given")
+    .planned_anew()
     .bind::<Integer, _>(before)
     .bind::<Array<Id>, _>(ids)
     .bind::<Array<Binary>, _>(keys)

@@ -144,11 +144,10 @@ fn take(
     until: Timestamp,
 ) -> Result<Vec<TaskRow>, Failure> {
     let tasks = sql(
-        "WITH due AS (SELECT account_id, message_id FROM generation_tasks \
-           WHERE due_at <= ? AND (lease_id IS NULL OR due_at < ?) \
-           ORDER BY due_at, message_id LIMIT ? FOR UPDATE SKIP LOCKED), \
-         taken AS (UPDATE generation_tasks t SET lease_id = ?, due_at = ? FROM due \
-           WHERE t.account_id = due.account_id AND t.message_id = due.message_id \
+        "WITH taken AS (UPDATE generation_tasks t SET lease_id = ?, due_at = ? \
+           WHERE t.ctid = ANY(ARRAY(SELECT ctid FROM generation_tasks \
+             WHERE due_at <= ? AND (lease_id IS NULL OR due_at < ?) \
+             ORDER BY due_at, message_id LIMIT ? FOR UPDATE SKIP LOCKED)) \
            RETURNING t.account_id, t.campaign_id, t.run_number, t.message_id, t.failed_attempts) \
          SELECT taken.*, s.attributes FROM taken \
          JOIN messages m ON m.account_id = taken.account_id AND m.id = taken.message_id \
@@ -156,11 +155,12 @@ fn take(
            AND s.no = m.segment_no \
          ORDER BY taken.message_id",
     )
+    .planned_anew()
+    .bind::<Id, _>(lease.as_uuid())
+    .bind::<Time, _>(until)
     .bind::<Time, _>(now)
     .bind::<Time, _>(now)
     .bind::<BigInt, _>(i64::from(limit))
-    .bind::<Id, _>(lease.as_uuid())
-    .bind::<Time, _>(until)
     .load::<TaskRow>(conn)?;
     Ok(tasks)
 }
@@ -304,6 +304,7 @@ fn last_error(
         "SELECT error FROM messages WHERE account_id = ? AND campaign_id = ? \
            AND run_number = ? AND error IS NOT NULL ORDER BY updated_at DESC, id DESC LIMIT 1",
     )
+    .planned_anew()
     .bind::<Id, _>(settle.account_id.as_uuid())
     .bind::<Id, _>(settle.campaign_id.as_uuid())
     .bind::<Integer, _>(settle.run_number.get())
@@ -332,6 +333,7 @@ fn retry(conn: &mut PgConnection, settle: &SettleRun) -> Result<u32, Failure> {
          WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at >= ? \
              AND t.campaign_id = ? AND t.run_number = ?",
     )
+    .planned_anew()
     .bind::<Array<Id>, _>(ids)
     .bind::<Array<Time>, _>(times)
     .bind::<Id, _>(settle.account_id.as_uuid())
@@ -396,6 +398,7 @@ fn store_generated(
            WHERE m.account_id = ? AND m.id = taken.id RETURNING old.source) \
          SELECT source, count(*) AS messages FROM moved GROUP BY source",
     )
+    .planned_anew()
     .bind::<Array<Id>, _>(ids)
     .bind::<Array<Id>, _>(contents)
     .bind::<Array<Text>, _>(subjects)
@@ -440,6 +443,7 @@ fn store_failed(
          moved AS (UPDATE messages m SET error = taken.error, review_status = ?, updated_at = ? \
            FROM taken WHERE m.account_id = ? AND m.id = taken.id RETURNING m.source) \
          SELECT source, count(*) AS messages FROM moved GROUP BY source")
+    .planned_anew()
     .bind::<Array<Id>, _>(ids)
     .bind::<Array<Text>, _>(errors)
     .bind::<Id, _>(account)

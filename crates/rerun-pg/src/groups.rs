@@ -287,6 +287,7 @@ fn merge(
            RETURNING xmax = 0 AS is_new) \
          SELECT count(*) FILTER (WHERE is_new) AS imported, \
            count(*) FILTER (WHERE NOT is_new) AS updated FROM merged")
+    .planned_anew()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
     .bind::<Array<Text>, _>(fields)

@@ -310,6 +310,7 @@ fn diff_counts(
                WHERE account_id = ? AND campaign_id = ? AND run_number = ?) f \
          FULL JOIN (SELECT segment_no, id, content_id FROM messages \
                WHERE account_id = ? AND campaign_id = ? AND run_number = ?) o USING (segment_no)")
+    .planned_anew()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
     .bind::<Integer, _>(from.get())
@@ -395,6 +396,7 @@ fn diff_items(
                ORDER BY segment_no LIMIT ?) o USING (segment_no) \
          JOIN segments s ON s.account_id = ? AND s.campaign_id = ? AND s.no = segment_no \
          ORDER BY segment_no LIMIT ?")
+    .planned_anew()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
     .bind::<Integer, _>(from.get())

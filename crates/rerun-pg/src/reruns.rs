@@ -208,6 +208,7 @@ fn reusable(
            AND s.no = m.segment_no"
     );
     let mut statement = sql(&text)
+        .planned_anew()
         .bind::<Id, _>(query.account_id.as_uuid())
         .bind::<Id, _>(campaign.as_uuid());
     if from == ReuseFrom::CurrentRun {
@@ -316,6 +317,7 @@ fn number_segments(
         .collect();
     let known: HashMap<Vec<u8>, i32> = sql("SELECT key, no FROM segments \
          WHERE account_id = ? AND campaign_id = ? AND key = ANY(?)")
+    .planned_anew()
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Array<Binary>, _>(keys.as_slice())
@@ -346,6 +348,7 @@ fn number_segments(
              JOIN group_segments gs ON gs.account_id = sg.account_id \
                AND gs.segmentation_id = sg.id AND gs.key = p.key",
         )
+        .planned_anew()
         .bind::<Id, _>(campaign.id.as_uuid())
         .bind::<Array<Binary>, _>(added_keys)
         .bind::<Array<Integer>, _>(added_numbers)
@@ -389,6 +392,7 @@ fn add_new_messages(
            RETURNING account_id, id, campaign_id, run_number, created_at) \
          INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
          SELECT account_id, id, campaign_id, run_number, created_at FROM added")
+    .planned_anew()
     .bind::<Id, _>(account)
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Integer, _>(run)
@@ -421,6 +425,7 @@ fn add_matched_messages(
          JOIN messages m ON m.account_id = ? AND m.id = p.reused \
            AND m.review_status = 'Published'",
     )
+    .planned_anew()
     .bind::<Integer, _>(start.run.number.get())
     .bind::<Time, _>(now)
     .bind::<Time, _>(now)

@@ -235,6 +235,7 @@ fn move_messages(
         .map_err(|error| StoreError::Backend(error.into()))?;
     let account = change.campaign.account_id.as_uuid();
     let mut query = sql(&text)
+        .planned_anew()
         .bind::<Array<Text>, _>(from_status)
         .bind::<Array<Nullable<SmallInt>>, _>(from_stage)
         .bind::<Array<Text>, _>(to_status)

@@ -73,6 +73,7 @@ pub(crate) fn kept(
            AND gs.segmentation_id = sg.id \
          WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key LIMIT ?",
     )
+    .planned_anew()
     .bind::<Text, _>(wanted.segment_by.canonical())
     .bind::<Id, _>(wanted.account.as_uuid())
     .bind::<Id, _>(wanted.group.as_uuid())
@@ -130,6 +131,7 @@ pub(crate) fn kept_attributes(
            AND gs.segmentation_id = sg.id AND gs.key = ANY(?) \
          WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key",
     )
+    .planned_anew()
     .bind::<Text, _>(wanted.segment_by.canonical())
     .bind::<Array<Binary>, _>(keys)
     .bind::<Id, _>(wanted.account.as_uuid())
@@ -191,7 +193,7 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
            SELECT {columns}, count(*) AS customer_count FROM customers \
            WHERE account_id = ? AND group_id = ? GROUP BY {grouped} LIMIT ?) counted"
     );
-    let mut statement = sql(&text);
+    let mut statement = sql(&text).planned_anew();
     for field in &fields {
         statement = statement.bind::<Text, _>(*field);
     }
@@ -259,6 +261,7 @@ fn keep(
          SELECT ?, ?, key, attributes, customer_count \
          FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS g(key, attributes, customer_count)",
     )
+    .planned_anew()
     .bind::<Id, _>(account)
     .bind::<Id, _>(kept.id)
     .bind::<Array<Binary>, _>(keys)

@@ -282,6 +282,20 @@ pub enum ChainBreak {
         /// The number of the newest entry that is there.
         found: i64,
     },
+    /// There are entries after the newest that was written.
+    #[error("audit entry {seq} ({id}) stands after the end of the log: it was never written")]
+    Surplus {
+        /// The entry's number.
+        seq: i64,
+        /// The entry's id.
+        id: AuditEntryId,
+    },
+    /// The kept head is not that of the newest entry.
+    #[error("the log ends with entry {seq}, but the kept hash of its end is another")]
+    OtherHead {
+        /// The number of the newest entry.
+        seq: i64,
+    },
 }
 
 /// Checks an account's log entry by entry, oldest first.
@@ -325,17 +339,26 @@ impl ChainCheck {
         Ok(())
     }
 
+    /// The number of the newest entry so far; 0 before the first.
+    #[must_use]
+    pub const fn seq(&self) -> i64 {
+        self.head.seq
+    }
+
     /// Compares the end with the head that the store keeps; answers how many entries there are.
     ///
     /// # Errors
-    /// [`ChainBreak::Truncated`].
+    /// [`ChainBreak::Truncated`], [`ChainBreak::OtherHead`].
     pub fn finish(self, kept: &ChainHead) -> Result<i64, ChainBreak> {
+        let found = self.head.seq;
         if self.head == *kept {
-            Ok(kept.seq)
+            Ok(found)
+        } else if found == kept.seq {
+            Err(ChainBreak::OtherHead { seq: found })
         } else {
             Err(ChainBreak::Truncated {
                 expected: kept.seq,
-                found: self.head.seq,
+                found,
             })
         }
     }

@@ -159,26 +159,30 @@ impl<C: R2D2Connection + 'static> Database<C> {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
     {
-        let permit =
-            tokio::time::timeout(self.acquire_timeout, self.permits.clone().acquire_owned());
-        let permit = match permit.await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(closed)) => return Err(StoreError::Backend(closed.into()).into()),
-            Err(_elapsed) => {
-                return Err(StoreError::Unavailable("every connection is in use".into()).into());
-            }
-        };
         let this = self.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let mut checked = this.checkout()?;
-            match job(&mut checked.connection) {
-                Ok(value) => Ok(value),
-                Err(failure) => {
-                    let lost = this.lost(&mut checked, &failure);
-                    Err(meaning(failure, lost))
+        // A task of its own: a permit that was given to a future which its caller has stopped
+        // polling would be kept from everybody else.
+        let done = tokio::spawn(async move {
+            let permits = Arc::clone(&this.permits).acquire_owned();
+            let permit = match tokio::time::timeout(this.acquire_timeout, permits).await {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(closed)) => return Err(StoreError::Backend(closed.into()).into()),
+                Err(_elapsed) => {
+                    let busy = StoreError::Unavailable("every connection is in use".into());
+                    return Err(busy.into());
                 }
-            }
+            };
+            let blocking = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                let mut checked = this.checkout()?;
+                job(&mut checked.connection).map_err(|failure| {
+                    let lost = this.lost(&mut checked, &failure);
+                    meaning(failure, lost)
+                })
+            });
+            blocking
+                .await
+                .unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into()).into()))
         });
         match done.await {
             Ok(result) => result,

@@ -310,6 +310,11 @@ impl Required {
         self.value(name, value.filter(|text| !text.is_empty()))
     }
 
+    /// A list, which must name something.
+    pub(crate) fn list<T>(&mut self, name: &'static str, value: Option<Vec<T>>) -> Vec<T> {
+        self.value(name, value.filter(|list| !list.is_empty()))
+    }
+
     /// Any other value.
     pub(crate) fn value<T: Default>(&mut self, name: &'static str, value: Option<T>) -> T {
         if value.is_none() {
@@ -462,8 +467,11 @@ mod tests {
         required.text("c", Some(" ".into()));
         required.value::<Vec<String>>("d", None);
         required.value::<Vec<String>>("e", Some(Vec::new()));
+        required.list::<String>("f", None);
+        required.list::<String>("g", Some(Vec::new()));
+        required.list("h", Some(vec![""]));
         match required.check() {
-            Err(Error::MissingFields(fields)) => assert_eq!(fields, ["a", "b", "d"]),
+            Err(Error::MissingFields(fields)) => assert_eq!(fields, ["a", "b", "d", "f", "g"]),
             other => panic!("{other:?}"),
         }
         assert!(Required::default().check().is_ok());

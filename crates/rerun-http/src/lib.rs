@@ -29,6 +29,8 @@ mod testing;
 mod wire;
 pub mod worker;
 
+pub use routes::{ENDPOINTS, Endpoint};
+
 /// Bounds of what a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

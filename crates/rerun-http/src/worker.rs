@@ -134,7 +134,7 @@ impl Worker {
         let mut failed = 0;
         while !shutdown.is_requested() {
             let asked = Instant::now();
-            match self.generation.lease(self.options.batch).await {
+            match self.lease_batch().await {
                 Ok(LeasedTasks { tasks, .. }) if tasks.is_empty() => {
                     failed = 0;
                     tokio::select! {
@@ -157,6 +157,14 @@ impl Worker {
             }
         }
         VecDeque::new()
+    }
+
+    /// As a task of its own: this stream stands still while results are stored, and a request that
+    /// stood still with it could keep from them the store's lock that it had been given.
+    async fn lease_batch(&self) -> Result<LeasedTasks, StoreError> {
+        let (generation, batch) = (self.generation.clone(), self.options.batch);
+        let leased = tokio::spawn(async move { generation.lease(batch).await }).await;
+        leased.unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into())))
     }
 
     /// `None` when `shutdown` was requested before the generator answered.
@@ -388,8 +396,8 @@ mod tests {
     use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
     use rerun_core::message::Content;
     use rerun_core::ports::{
-        MockBackoff, MockClock, MockGenerationQueue, MockIdGenerator, MockIdempotencyStore,
-        SettleRun,
+        GenerationQueue, MockBackoff, MockClock, MockGenerationQueue, MockIdGenerator,
+        MockIdempotencyStore, SettleRun,
     };
     use rerun_core::segment::{Attributes, SegmentBy};
     use rerun_core::usecases::Stamps;
@@ -542,6 +550,15 @@ mod tests {
         generator: Arc<dyn MessageGenerator>,
         concurrency: usize,
     ) -> (Worker, Arc<Notify>) {
+        let queue = Arc::new(queue(world, Instant::now()));
+        worker_over(queue, generator, concurrency)
+    }
+
+    fn worker_over(
+        queue: Arc<dyn GenerationQueue>,
+        generator: Arc<dyn MessageGenerator>,
+        concurrency: usize,
+    ) -> (Worker, Arc<Notify>) {
         let mut clock = MockClock::new();
         clock.expect_now().returning(|| Timestamp::UNIX_EPOCH);
         let mut ids = MockIdGenerator::new();
@@ -555,7 +572,7 @@ mod tests {
             .returning(|failed| Duration::from_secs(failed.into()));
         let backoff: Arc<dyn Backoff> = Arc::new(backoff);
         let generation = Generation::new(
-            Arc::new(queue(world, Instant::now())),
+            queue,
             Arc::clone(&backoff),
             Stamps {
                 clock: Arc::new(clock),
@@ -832,6 +849,71 @@ mod tests {
             .collect();
         errors.sort_unstable();
         assert_eq!(errors, ["busy", "the generator panicked"]);
+    }
+
+    /// A store that does one thing at a time, for those who ask in their order.
+    struct TakingTurns {
+        turns: tokio::sync::Mutex<()>,
+        queue: MockGenerationQueue,
+    }
+
+    #[async_trait]
+    impl GenerationQueue for TakingTurns {
+        async fn lease(
+            &self,
+            lease: LeaseId,
+            limit: u32,
+            now: Timestamp,
+            until: Timestamp,
+        ) -> Result<Vec<GenerationTask>, StoreError> {
+            let _turn = self.turns.lock().await;
+            self.queue.lease(lease, limit, now, until).await
+        }
+
+        async fn renew(
+            &self,
+            lease: LeaseId,
+            now: Timestamp,
+            until: Timestamp,
+        ) -> Result<u64, StoreError> {
+            let _turn = self.turns.lock().await;
+            self.queue.renew(lease, now, until).await
+        }
+
+        async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {
+            let _turn = self.turns.lock().await;
+            self.queue.release(lease, now).await
+        }
+
+        async fn settle(&self, settle: SettleRun) -> Result<Settled, StoreError> {
+            let _turn = self.turns.lock().await;
+            self.queue.settle(settle).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_leasing_was_given_is_not_kept_from_results() {
+        let world = World::of(vec![Ok(tasks(0..1))]);
+        let store = Arc::new(TakingTurns {
+            turns: tokio::sync::Mutex::new(()),
+            queue: queue(&world, Instant::now()),
+        });
+        let generator = Arc::new(Slow {
+            takes: Duration::from_secs(1),
+            ..Slow::default()
+        });
+        let (worker, _) = worker_over(store.clone(), generator, 2);
+        let others = async {
+            sleep(Duration::from_millis(400)).await;
+            // Meanwhile the worker asks for tasks, then it has a result to store.
+            let _turn = store.turns.lock().await;
+            sleep(Duration::from_secs(2)).await;
+        };
+        let ended = tokio::time::timeout(Duration::from_mins(1), async {
+            tokio::join!(run_for(&worker, Duration::from_secs(5)), others)
+        });
+        assert!(ended.await.is_ok(), "it waits for itself");
+        assert_eq!(world.messages(), [0]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ use rerun_core::ports::{HealthCheck, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
 
 pub use rerun_diesel::pool::Options;
 pub use rerun_diesel::{MigrateError, MigrationStatus};
@@ -100,15 +100,6 @@ impl SqliteStore {
         })
     }
 
-    /// Waits for this process's turn to write. Who comes first is first: SQLite's own lock is
-    /// asked for again and again by those who wait, and may miss one of them for seconds.
-    async fn turn(&self) -> Result<OwnedMutexGuard<()>, StoreError> {
-        let turn = Arc::clone(&self.turns).lock_owned();
-        tokio::time::timeout(self.patience, turn)
-            .await
-            .map_err(|_elapsed| StoreError::Unavailable("too many are writing".into()))
-    }
-
     /// Runs a reading job. All of its statements see the database at one moment.
     async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
     where
@@ -124,13 +115,26 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
-        let turn = self.turn().await?;
-        self.writer
-            .run(move |conn| {
-                let _turn = turn;
-                conn.immediate_transaction(job)
-            })
-            .await
+        let (turns, patience) = (Arc::clone(&self.turns), self.patience);
+        // In a task of its own, as the pool's permits are, and for the same reason. Who comes
+        // first is first: SQLite's own lock is asked for again and again by those who wait, and
+        // may miss one of them for seconds.
+        let writer = self.writer.clone();
+        let done = tokio::spawn(async move {
+            let turn = tokio::time::timeout(patience, turns.lock_owned())
+                .await
+                .map_err(|_elapsed| StoreError::Unavailable("too many are writing".into()))?;
+            writer
+                .run(move |conn| {
+                    let _turn = turn;
+                    conn.immediate_transaction(job)
+                })
+                .await
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(panicked) => Err(StoreError::Backend(panicked.into())),
+        }
     }
 
     /// Runs an import. `stage` takes in the rows, on a connection of its own and outside of any

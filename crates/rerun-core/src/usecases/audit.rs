@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Listed, PageQuery, listed};
-use crate::audit::{AuditEntry, Caller, ChainBreak, ChainCheck};
+use crate::audit::{AuditEntry, Caller, ChainBreak, ChainCheck, ChainHead};
 use crate::error::{Error, StoreError};
 use crate::ids::AccountId;
 use crate::page::CursorScope;
@@ -62,25 +62,35 @@ impl AuditLog {
     /// # Errors
     /// [`StoreError`].
     pub async fn verify(&self, account: AccountId) -> Result<Result<i64, ChainBreak>, StoreError> {
-        // The head is read first: entries that are written meanwhile come after it.
-        let head = self.store.audit_head(account).await?;
         let mut check = ChainCheck::default();
-        let mut after = 0;
+        let mut head = ChainHead::EMPTY;
         loop {
-            let entries = self.store.audit_chain(account, after, CHAIN_PAGE).await?;
-            let Some(last) = entries.last().map(|entry| entry.seq) else {
-                break;
-            };
-            for entry in entries.iter().filter(|entry| entry.seq <= head.seq) {
+            let entries = self
+                .store
+                .audit_chain(account, check.seq(), CHAIN_PAGE)
+                .await?;
+            for entry in &entries {
                 if let Err(broken) = check.next(entry) {
                     return Ok(Err(broken));
                 }
             }
-            if last >= head.seq {
-                break;
+            if entries.is_empty() && check.seq() < head.seq {
+                return Ok(check.finish(&head));
             }
-            after = last;
+            // It is written with the entries, so that one that is read after them reaches them,
+            // and those that are written meanwhile are in the next part.
+            head = self.store.audit_head(account).await?;
+            if head.seq < check.seq() {
+                let surplus = self.store.audit_chain(account, head.seq, 1).await?;
+                let broken = surplus.first().map(|entry| ChainBreak::Surplus {
+                    seq: entry.seq,
+                    id: entry.id,
+                });
+                return Ok(broken.map_or_else(|| check.finish(&head), Err));
+            }
+            if head.seq == check.seq() {
+                return Ok(check.finish(&head));
+            }
         }
-        Ok(check.finish(&head))
     }
 }

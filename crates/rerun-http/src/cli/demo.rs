@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rerun_core::generation::GenerationPolicy;
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::{Clock, IdGenerator};
+use rerun_core::usecases::Settings;
 use serde_json::json;
 
 use super::serve::Server;
@@ -13,7 +14,7 @@ use super::{Failure, logging, say, token};
 use crate::Limits;
 use crate::auth::{Identity, TokenRules};
 use crate::config::{
-    Database, DatabaseUrl, Generating, GeneratorKind, JwtAlgorithm, Layers, Log, Serve, Tokens,
+    Database, DatabaseUrl, Generating, Generator, JwtAlgorithm, Layers, Log, Serve, Tokens,
 };
 use crate::demo::{Client, Told, tell};
 use crate::system::{SystemClock, UuidV7, random_secret};
@@ -94,9 +95,10 @@ fn config(bind: SocketAddr, folder: &Path) -> Serve {
         },
         api_code: random_secret(),
         limits: Limits::default(),
-        max_segments: rerun_core::usecases::Settings::default().max_segments,
+        max_segments: Settings::default().max_segments,
+        four_eyes: Settings::default().four_eyes,
         generating: Generating {
-            generator: GeneratorKind::Template,
+            generator: Generator::Template,
             workers: 4,
             policy: GenerationPolicy::default(),
         },

@@ -1,6 +1,8 @@
 //! The command line.
 
+mod audit;
 mod background;
+mod campaign;
 mod demo;
 mod logging;
 mod migrate;
@@ -16,8 +18,12 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, value_parser};
+use rerun_core::usecases::Settings;
 
-use crate::config::{ALL, CONFIG_VARIABLE, Care, Command, ConfigError, Declared, Given, Layers};
+use crate::config::{
+    self, ALL, CONFIG_VARIABLE, Care, Command, ConfigError, Database, Declared, Given, Layers,
+};
+use crate::store::{self, OpenStore, Surroundings};
 
 /// The exit code for a wrong command line or wrong settings, which no retry will cure.
 const WRONG_USAGE: u8 = 2;
@@ -28,7 +34,7 @@ enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Store(#[from] crate::store::OpenError),
+    Store(#[from] store::OpenError),
     #[error("cannot listen on {address}: {source}")]
     Bind {
         address: std::net::SocketAddr,
@@ -38,6 +44,18 @@ enum Failure {
     Token(#[from] token::TokenError),
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
+    #[error(transparent)]
+    Generator(#[from] crate::generator::openai::SetupError),
+    #[error("{}", crate::worker::error_chain(.0))]
+    Domain(#[from] rerun_core::error::Error),
+    #[error(
+        "the database has not every migration of this version; `rerun-http migrate` applies them"
+    )]
+    Schema,
+    #[error("{path} cannot be read: {source}")]
+    File { path: String, source: io::Error },
+    #[error("{broken} of {all} audit logs {} not whole", if *.broken == 1 { "is" } else { "are" })]
+    AuditLogs { broken: usize, all: usize },
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0} ended by itself")]
@@ -52,6 +70,11 @@ impl Failure {
             | Self::Bind { .. }
             | Self::Token(_)
             | Self::Demo(_)
+            | Self::Generator(_)
+            | Self::Domain(_)
+            | Self::Schema
+            | Self::File { .. }
+            | Self::AuditLogs { .. }
             | Self::Io(_)
             | Self::Ended(_) => ExitCode::FAILURE,
         }
@@ -66,15 +89,8 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
         Ok(matches) => matches,
         Err(error) => return refuse(&error, arguments, environment),
     };
-    let Some((name, matches)) = matches.subcommand() else {
+    let Some((command, matches)) = named(&matches) else {
         return ExitCode::from(WRONG_USAGE);
-    };
-    let command = match name {
-        "serve" => Command::Serve,
-        "worker" => Command::Worker,
-        "demo" => Command::Demo,
-        "migrate" => Command::Migrate,
-        _ => Command::Token,
     };
     let given = Given {
         flags: flags(command, matches),
@@ -90,6 +106,8 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
             Command::Demo => demo::run(&layers, matches),
             Command::Migrate => migrate::run(&layers, matches),
             Command::Token => token::run(&layers, matches),
+            Command::AuditVerify => audit::run(&layers, matches),
+            Command::CampaignImport => campaign::run(&layers, matches),
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,6 +116,21 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
             failure.exit_code()
         }
     }
+}
+
+/// The command that was named, with its own arguments.
+fn named(matches: &ArgMatches) -> Option<(Command, &ArgMatches)> {
+    let (name, inner) = matches.subcommand()?;
+    Some(match name {
+        "serve" => (Command::Serve, inner),
+        "worker" => (Command::Worker, inner),
+        "demo" => (Command::Demo, inner),
+        "migrate" => (Command::Migrate, inner),
+        "token" => (Command::Token, inner),
+        // Either has one command under it.
+        "audit" => (Command::AuditVerify, inner.subcommand()?.1),
+        _ => (Command::CampaignImport, inner.subcommand()?.1),
+    })
 }
 
 /// Answers a command line that names no command to run: help, the version, or a mistake.
@@ -118,7 +151,7 @@ fn refuse(
         environment,
         config: None,
     });
-    if wanted || format == crate::config::LogFormat::Text {
+    if wanted || format == config::LogFormat::Text {
         // Nobody is left to tell when this fails.
         let _unwritten = error.print();
     } else {
@@ -145,6 +178,20 @@ fn format_flag(arguments: &[OsString]) -> Option<String> {
 fn say(text: &str) {
     let mut out = io::stdout().lock();
     let _unread = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Opens the database for a command that comes and goes, which leaves the schema alone.
+fn open_migrated(layers: &Layers, settings: Settings) -> Result<OpenStore, Failure> {
+    let url = config::database_url(layers)?;
+    if store::migrations(&url)?.iter().any(|known| !known.applied) {
+        return Err(Failure::Schema);
+    }
+    let database = Database { url, pool_size: 2 };
+    Ok(OpenStore::open(
+        &database,
+        &Surroundings::default(),
+        settings,
+    )?)
 }
 
 fn command() -> clap::Command {
@@ -183,6 +230,32 @@ fn command() -> clap::Command {
             ),
             Command::Token,
         ))
+        .subcommand(
+            family("audit", "Checks the audit log").subcommand(with_settings(
+                audit::arguments(clap::Command::new("verify").about(
+                    "Checks that every account's audit log is as it was written: nothing changed, \
+                 added, removed or moved. Exits with 1 when one is not",
+                )),
+                Command::AuditVerify,
+            )),
+        )
+        .subcommand(
+            family("campaign", "Brings in campaigns from elsewhere").subcommand(with_settings(
+                campaign::arguments(clap::Command::new("import").about(
+                    "Brings in a campaign with its published messages: they become those of run 1",
+                )),
+                Command::CampaignImport,
+            )),
+        )
+}
+
+/// A command that only has others under it.
+fn family(name: &'static str, about: &'static str) -> clap::Command {
+    clap::Command::new(name)
+        .about(about)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
 }
 
 fn with_settings(command: clap::Command, of: Command) -> clap::Command {
@@ -192,26 +265,32 @@ fn with_settings(command: clap::Command, of: Command) -> clap::Command {
         .value_parser(value_parser!(PathBuf))
         .help(format!("TOML file with settings [env: {CONFIG_VARIABLE}]"));
     let mut command = command.arg(config.help_heading("Settings"));
+    let secret = |setting: &Declared| setting.care == Care::Secret && setting.used_by.contains(&of);
+    let names = ALL.iter().filter(|setting| secret(setting));
+    let width = names.map(|setting| setting.variable().len()).max();
+    let width = width.unwrap_or_default() + 2;
     let mut secrets = String::new();
     for setting in ALL {
         if setting.is_flag_of(of) {
             command = command.arg(flag(setting));
-        } else if setting.care == Care::Secret && setting.used_by.contains(&of) {
+        } else if secret(setting) {
             command = command.arg(secret_file_flag(setting));
             let (variable, help) = (setting.variable(), setting.sentence());
-            secrets = format!("{secrets}\n  {variable:<20}{help}");
+            secrets = format!("{secrets}\n  {variable:<width$}{help}");
         }
     }
     let order = "Flags win over the environment, that over the TOML file, that over defaults.\n\
                  In the file a setting has its flag's name with _ instead of -.";
-    if secrets.is_empty() {
-        command.after_help(order)
-    } else {
-        command.after_help(format!(
-            "Secrets, required, from the environment, the TOML file or a file of their own:\
-             {secrets}\n\n{order}"
-        ))
-    }
+    let own = command.get_after_help().map(ToString::to_string);
+    let secrets = (!secrets.is_empty()).then(|| {
+        format!("Secrets, from the environment, the TOML file or a file of their own:{secrets}")
+    });
+    let parts: Vec<String> = own
+        .into_iter()
+        .chain(secrets)
+        .chain([order.to_owned()])
+        .collect();
+    command.after_help(parts.join("\n\n"))
 }
 
 fn flag(setting: &Declared) -> Arg {
@@ -266,12 +345,38 @@ mod tests {
     }
 
     #[test]
+    fn every_command_is_named() {
+        let found = |line: &str| {
+            let matches = command().try_get_matches_from(line.split(' ')).unwrap();
+            named(&matches).unwrap().0
+        };
+        assert_eq!(found("x serve"), Command::Serve);
+        assert_eq!(found("x worker"), Command::Worker);
+        assert_eq!(found("x demo --exit"), Command::Demo);
+        assert_eq!(found("x migrate --status"), Command::Migrate);
+        assert_eq!(found("x token"), Command::Token);
+        assert_eq!(found("x audit verify"), Command::AuditVerify);
+        let id = "0193ed20-7b3c-7000-8000-00000000000a";
+        let import = format!(
+            "x campaign import --account {id} --user {id} --customer-group {id} --name n \
+             --segment-by f --subject-template s --body-template b FILE"
+        );
+        assert_eq!(found(&import), Command::CampaignImport);
+        for incomplete in ["x audit", "x campaign", "x campaign import FILE"] {
+            let refused = command().try_get_matches_from(incomplete.split(' '));
+            assert!(refused.is_err(), "{incomplete}");
+        }
+    }
+
+    #[test]
     fn help_documents_every_setting_of_the_command() {
         for of in [
             Command::Serve,
             Command::Worker,
             Command::Migrate,
             Command::Token,
+            Command::AuditVerify,
+            Command::CampaignImport,
         ] {
             let mut whole = with_settings(clap::Command::new("x"), of);
             let help = whole.render_help().to_string();

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
+use rerun_core::ports::MessageGenerator;
 use rerun_core::usecases::Settings;
 use tokio::sync::Notify;
 
 use super::background::Background;
 use super::{Failure, logging};
-use crate::config::{Generating, GeneratorKind, Layers, Log, Worker as Config};
-use crate::generator::TemplateGenerator;
+use crate::config::{Generating, Generator, Layers, Log, Worker as Config};
+use crate::generator::{OpenAiGenerator, TemplateGenerator};
 use crate::store::{OpenStore, Surroundings};
 use crate::system::Termination;
 use crate::worker::{Housekeeping, Worker, WorkerOptions};
@@ -23,12 +24,12 @@ pub(super) fn background(
     around: &Surroundings,
     generating: &Generating,
     wake: &Arc<Notify>,
-) -> std::io::Result<Background> {
-    let worker = (generating.workers > 0).then(|| {
-        let (generator, batch) = match generating.generator {
-            GeneratorKind::Template => (Arc::new(TemplateGenerator::default()), INSTANT_BATCH),
-        };
-        Worker::new(
+) -> Result<Background, Failure> {
+    let worker = if generating.workers == 0 {
+        None
+    } else {
+        let (generator, batch) = generator(generating, around)?;
+        Some(Worker::new(
             store.engine.generation.clone(),
             generator,
             Arc::clone(&around.backoff),
@@ -38,10 +39,27 @@ pub(super) fn background(
                 batch,
                 idle: IDLE,
             },
-        )
-    });
+        ))
+    };
     let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&around.clock));
-    Background::start(worker, housekeeping)
+    Ok(Background::start(worker, housekeeping)?)
+}
+
+/// The generator, with the most messages that are to be leased for it at once.
+fn generator(
+    generating: &Generating,
+    around: &Surroundings,
+) -> Result<(Arc<dyn MessageGenerator>, u32), Failure> {
+    Ok(match &generating.generator {
+        Generator::Template => (Arc::new(TemplateGenerator::default()), INSTANT_BATCH),
+        Generator::OpenAi(settings) => {
+            let clock = Arc::clone(&around.clock);
+            let generator = OpenAiGenerator::new(settings.clone(), clock)?;
+            // Other workers are to find something to do, and a crash is to leave little behind.
+            let batch = u32::try_from(generating.workers).unwrap_or(u32::MAX);
+            (Arc::new(generator), batch)
+        }
+    })
 }
 
 pub(super) fn run(layers: &Layers) -> Result<(), Failure> {

@@ -440,7 +440,7 @@ mod tests {
         let said = refused(given(&[], &[("RERUN_BINDD", "x")]));
         assert_eq!(said, "RERUN_BINDD is no setting; did you mean RERUN_BIND?");
         for unknown in [
-            "RERUN_OPENAI_MODEL",
+            "RERUN_OPENAI_MODEL_FILE",
             "RERUN_rate_limit",
             "RERUN_",
             "RERUN_BIND_FILE",

@@ -16,6 +16,7 @@ pub use table::{
 
 use crate::Limits;
 use crate::auth::TokenRules;
+use crate::generator::OpenAiSettings;
 
 /// The database and how it is used.
 #[derive(Clone)]
@@ -99,11 +100,45 @@ impl Tokens {
     }
 }
 
+/// What makes messages, with what it needs.
+#[derive(Debug, Clone)]
+pub enum Generator {
+    /// [`crate::generator::TemplateGenerator`].
+    Template,
+    /// [`crate::generator::OpenAiGenerator`].
+    OpenAi(OpenAiSettings),
+}
+
+impl Generator {
+    /// The settings without a default that the chosen generator needs.
+    fn required(layers: &Layers) -> Result<&'static [&'static Declared], ConfigError> {
+        Ok(match layers.value(&table::GENERATOR)? {
+            GeneratorKind::Template => &[],
+            GeneratorKind::OpenAi => &[
+                &table::OPENAI_BASE_URL.declared,
+                &table::OPENAI_MODEL.declared,
+            ],
+        })
+    }
+
+    fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(match layers.value(&table::GENERATOR)? {
+            GeneratorKind::Template => Self::Template,
+            GeneratorKind::OpenAi => Self::OpenAi(OpenAiSettings {
+                base_url: layers.value(&table::OPENAI_BASE_URL)?,
+                api_key: layers.given(&table::OPENAI_API_KEY)?,
+                model: layers.value(&table::OPENAI_MODEL)?,
+                timeout: seconds(layers.value(&table::OPENAI_TIMEOUT_SECONDS)?),
+            }),
+        })
+    }
+}
+
 /// How messages are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Generating {
     /// By what.
-    pub generator: GeneratorKind,
+    pub generator: Generator,
     /// Generator calls at once.
     pub workers: usize,
     /// Attempts and leases.
@@ -113,7 +148,7 @@ pub struct Generating {
 impl Generating {
     fn read(layers: &Layers) -> Result<Self, ConfigError> {
         Ok(Self {
-            generator: layers.value(&table::GENERATOR)?,
+            generator: Generator::read(layers)?,
             workers: usize::try_from(layers.value(&table::WORKERS)?).unwrap_or(usize::MAX),
             policy: GenerationPolicy {
                 max_attempts: layers.value(&table::GENERATION_MAX_ATTEMPTS)?,
@@ -140,6 +175,8 @@ pub struct Serve {
     pub limits: Limits,
     /// The most segments that a run may have.
     pub max_segments: u32,
+    /// Whether the user who edited a message is kept from approving it.
+    pub four_eyes: bool,
     /// The worker inside.
     pub generating: Generating,
     /// How long requests in flight may take at the end.
@@ -152,7 +189,8 @@ impl Serve {
     /// # Errors
     /// [`ConfigError`].
     pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
-        layers.require(&[&table::JWT_SECRET.declared, &table::API_CODE.declared])?;
+        let secrets = [&table::JWT_SECRET.declared, &table::API_CODE.declared];
+        layers.require(&[&secrets, Generator::required(layers)?].concat())?;
         Ok(Self {
             bind: layers.value(&table::BIND)?,
             database: Database::read(layers)?,
@@ -164,6 +202,7 @@ impl Serve {
                 max_import_bytes: layers.value(&table::MAX_IMPORT_BYTES)?,
             },
             max_segments: layers.value(&table::MAX_SEGMENTS)?,
+            four_eyes: layers.value(&table::REVIEW_FOUR_EYES)?,
             generating: Generating::read(layers)?,
             grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
         })
@@ -174,8 +213,8 @@ impl Serve {
     pub fn engine(&self) -> usecases::Settings {
         usecases::Settings {
             max_segments: self.max_segments,
+            four_eyes: self.four_eyes,
             generation: self.generating.policy,
-            ..usecases::Settings::default()
         }
     }
 }
@@ -197,6 +236,7 @@ impl Worker {
     /// # Errors
     /// [`ConfigError`]; also for a worker that would make nothing.
     pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        layers.require(Generator::required(layers)?)?;
         let generating = Generating::read(layers)?;
         if generating.workers == 0 {
             return Err(ConfigError::new(
@@ -211,12 +251,20 @@ impl Worker {
     }
 }
 
-/// What `migrate` needs.
+/// What `migrate` needs, and other commands that come and go.
 ///
 /// # Errors
 /// [`ConfigError`].
 pub fn database_url(layers: &Layers) -> Result<DatabaseUrl, ConfigError> {
     layers.value(&table::DATABASE_URL)
+}
+
+/// The most segments that a run may have, for what brings in a run.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn max_segments(layers: &Layers) -> Result<u32, ConfigError> {
+    layers.value(&table::MAX_SEGMENTS)
 }
 
 fn seconds(seconds: u32) -> Duration {
@@ -225,6 +273,8 @@ fn seconds(seconds: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     fn layers(command: Command, environment: &[(&str, &str)]) -> Layers {
@@ -277,12 +327,14 @@ mod tests {
                 ("RERUN_JWT_ISSUER", "issuer"),
                 ("RERUN_JWT_LEEWAY_SECONDS", "5"),
                 ("RERUN_WORKERS", "0"),
+                ("RERUN_REVIEW_FOUR_EYES", "true"),
                 ("RERUN_SHUTDOWN_GRACE_SECONDS", "1"),
             ],
         );
         let serve = Serve::read(&layers).unwrap();
         let engine = serve.engine();
         assert_eq!(engine.max_segments, 7);
+        assert!(engine.four_eyes);
         assert_eq!(engine.generation.max_attempts, 3);
         assert_eq!(engine.generation.lease, Duration::from_secs(9));
         assert_eq!(serve.tokens.rules.issuer.as_deref(), Some("issuer"));
@@ -291,6 +343,57 @@ mod tests {
             (serve.generating.workers, serve.grace),
             (0, Duration::from_secs(1))
         );
+    }
+
+    #[test]
+    fn a_language_model_needs_its_settings() {
+        let wanted = [("RERUN_GENERATOR", "openai")];
+        let missing = [
+            "RERUN_OPENAI_BASE_URL is not set",
+            "RERUN_OPENAI_MODEL is not set",
+            "--openai-model",
+            "required by the generator `openai`",
+        ];
+        let worker = Worker::read(&layers(Command::Worker, &wanted)).map(drop);
+        let serve = Serve::read(&layers(Command::Serve, &wanted)).map(drop);
+        for said in [worker.unwrap_err(), serve.clone().unwrap_err()] {
+            let said = said.to_string();
+            for part in missing {
+                assert!(said.contains(part), "{said}");
+            }
+            assert!(!said.contains("API_KEY"), "{said}");
+        }
+        let said = serve.unwrap_err().to_string();
+        assert!(
+            said.contains("RERUN_API_CODE is not set"),
+            "all at once: {said}"
+        );
+    }
+
+    #[test]
+    fn a_language_model_is_configured() {
+        let mut environment = vec![
+            ("RERUN_GENERATOR", "openai"),
+            ("RERUN_OPENAI_BASE_URL", "https://host/v1"),
+            ("RERUN_OPENAI_MODEL", "small"),
+        ];
+        let read = |environment: &[(&str, &str)]| {
+            let worker = Worker::read(&layers(Command::Worker, environment)).unwrap();
+            match worker.generating.generator {
+                Generator::OpenAi(settings) => settings,
+                Generator::Template => panic!("another generator"),
+            }
+        };
+        let settings = read(&environment);
+        assert_eq!(settings.base_url.as_str(), "https://host/v1");
+        assert_eq!(settings.model, "small");
+        assert_eq!(settings.timeout, Duration::from_mins(1));
+        assert!(settings.api_key.is_none());
+        environment.push(("RERUN_OPENAI_API_KEY", "sk-hunter2"));
+        environment.push(("RERUN_OPENAI_TIMEOUT_SECONDS", "5"));
+        let settings = read(&environment);
+        assert_eq!(settings.api_key.unwrap().expose_secret(), "sk-hunter2");
+        assert_eq!(settings.timeout, Duration::from_secs(5));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use reqwest::Url;
+use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +24,10 @@ pub enum Command {
     Migrate,
     /// A token for development.
     Token,
+    /// The check of the audit logs.
+    AuditVerify,
+    /// A published campaign from elsewhere.
+    CampaignImport,
 }
 
 /// How carefully a setting's value is treated.
@@ -127,7 +133,7 @@ macro_rules! settings {
     };
 }
 
-use Command::{Demo, Migrate, Serve, Token, Worker};
+use Command::{AuditVerify, CampaignImport, Demo, Migrate, Serve, Token, Worker};
 
 settings! {
     /// Address and port to listen on; port 0 takes a free one.
@@ -139,7 +145,7 @@ settings! {
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
     DATABASE_URL: DatabaseUrl {
         name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
-        used_by: &[Serve, Worker, Migrate], care: Unrepeated,
+        used_by: &[Serve, Worker, Migrate, AuditVerify, CampaignImport], care: Unrepeated,
         parse: DatabaseUrl::parse,
     }
     /// Database connections of this process.
@@ -157,7 +163,7 @@ settings! {
         name: "jwt_algorithm", value: "NAME", default: Some("HS256"),
         used_by: &[Serve, Token], care: Shown, parse: JwtAlgorithm::parse,
     }
-    /// Secret that tokens are signed with, at least 32 bytes.
+    /// Secret that tokens are signed with, at least 32 bytes; required.
     JWT_SECRET: SecretString {
         name: "jwt_secret", value: "SECRET", default: None,
         used_by: &[Serve, Token], care: Secret, parse: jwt_secret,
@@ -177,7 +183,7 @@ settings! {
         name: "jwt_leeway_seconds", value: "SECONDS", default: Some("0"),
         used_by: &[Serve], care: Shown, parse: |text| whole(text, 0, 3_600),
     }
-    /// Code that callers show in `x-auth-context`.
+    /// Code that callers show in `x-auth-context`; required.
     API_CODE: SecretString {
         name: "api_code", value: "SECRET", default: None,
         used_by: &[Serve], care: Secret,
@@ -188,10 +194,32 @@ settings! {
         name: "workers", value: "NUMBER", default: Some("4"),
         used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 0, 10_000),
     }
-    /// What makes messages: `template` fills the campaign's template.
+    /// What makes messages: `template` fills the campaign's template, `openai` has a language
+    /// model write them.
     GENERATOR: GeneratorKind {
         name: "generator", value: "NAME", default: Some("template"),
         used_by: &[Serve, Worker], care: Shown, parse: GeneratorKind::parse,
+    }
+    /// Base URL of the language model's chat endpoint, such as `https://api.openai.com/v1`;
+    /// required by the generator `openai`.
+    OPENAI_BASE_URL: Url {
+        name: "openai_base_url", value: "URL", default: None,
+        used_by: &[Serve, Worker], care: Unrepeated, parse: base_url,
+    }
+    /// Key of the language model's endpoint, if it wants one.
+    OPENAI_API_KEY: SecretString {
+        name: "openai_api_key", value: "SECRET", default: None,
+        used_by: &[Serve, Worker], care: Secret, parse: bearer_key,
+    }
+    /// Name of the language model; required by the generator `openai`.
+    OPENAI_MODEL: String {
+        name: "openai_model", value: "NAME", default: None,
+        used_by: &[Serve, Worker], care: Shown, parse: text,
+    }
+    /// The longest wait for an answer of the language model.
+    OPENAI_TIMEOUT_SECONDS: u32 {
+        name: "openai_timeout_seconds", value: "SECONDS", default: Some("60"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// Attempts to make a message before it is given up.
     GENERATION_MAX_ATTEMPTS: u32 {
@@ -216,7 +244,12 @@ settings! {
     /// Most segments that a run may have.
     MAX_SEGMENTS: u32 {
         name: "max_segments", value: "NUMBER", default: Some("100000"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 10_000_000),
+        used_by: &[Serve, CampaignImport], care: Shown, parse: |text| whole(text, 1, 10_000_000),
+    }
+    /// Whether the user who edited a message is kept from approving it.
+    REVIEW_FOUR_EYES: bool {
+        name: "review_four_eyes", value: "BOOL", default: Some("false"),
+        used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// How long requests in flight may take after the process was told to end.
     SHUTDOWN_GRACE_SECONDS: u32 {
@@ -226,12 +259,14 @@ settings! {
     /// What is logged: a level, or a filter such as `info,rerun_http=debug`.
     LOG: LogFilter {
         name: "log", value: "FILTER", default: Some("info"),
-        used_by: &[Serve, Worker, Demo, Migrate], care: Shown, parse: LogFilter::parse,
+        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport], care: Shown,
+        parse: LogFilter::parse,
     }
     /// How it is logged: `text`, or `json` for one JSON object a line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
-        used_by: &[Serve, Worker, Demo, Migrate], care: Shown, parse: LogFormat::parse,
+        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport], care: Shown,
+        parse: LogFormat::parse,
     }
 }
 
@@ -264,6 +299,26 @@ fn jwt_secret(text: &str) -> Result<SecretString, String> {
     }
     let (least, bytes) = (StaticKey::MIN_SECRET_BYTES, text.len());
     Err(format!("have at least {least} bytes; this one has {bytes}"))
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    let allowed = "start with https:// or http://, name a host, and hold no password: keys have a \
+                   setting of their own";
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "https" | "http")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+    });
+    url.ok_or_else(|| allowed.to_owned())
+}
+
+fn bearer_key(key: &str) -> Result<SecretString, String> {
+    let is_one_word = !key.is_empty() && !key.contains(char::is_whitespace);
+    if is_one_word && HeaderValue::from_str(key).is_ok() {
+        return Ok(SecretString::from(key));
+    }
+    Err("be one word that can be sent as a header".to_owned())
 }
 
 /// Where the database is.
@@ -311,13 +366,16 @@ impl JwtAlgorithm {
 pub enum GeneratorKind {
     /// [`crate::generator::TemplateGenerator`].
     Template,
+    /// [`crate::generator::OpenAiGenerator`].
+    OpenAi,
 }
 
 impl GeneratorKind {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "template" => Ok(Self::Template),
-            _ => Err("be template".to_owned()),
+            "openai" => Ok(Self::OpenAi),
+            _ => Err("be template or openai".to_owned()),
         }
     }
 }
@@ -371,6 +429,8 @@ mod tests {
             assert!(!ALL[..index].iter().any(|other| other.name == setting.name));
             // These would be mistaken for the file of a secret, or for what tests use.
             assert!(!setting.name.ends_with("_file") && !setting.name.starts_with("test_"));
+            // The doc comments are the help, each line of them with its space.
+            assert!(!setting.sentence().contains('\n') && !setting.sentence().contains("  "));
         }
     }
 
@@ -397,6 +457,10 @@ mod tests {
         assert_eq!(
             MAX_SEGMENTS.declared.default,
             Some(core.max_segments.to_string().as_str())
+        );
+        assert_eq!(
+            REVIEW_FOUR_EYES.declared.default,
+            Some(core.four_eyes.to_string().as_str())
         );
         let attempts = core.generation.max_attempts.to_string();
         assert_eq!(
@@ -439,12 +503,31 @@ mod tests {
             (&JWT_LEEWAY_SECONDS.declared, &["", "-1", "3601"]),
             (&API_CODE.declared, &["", "  "]),
             (&WORKERS.declared, &["", "-1", "10001", "many"]),
-            (&GENERATOR.declared, &["", "openai", "Template"]),
+            (&GENERATOR.declared, &["", "OpenAI", "Template"]),
+            (
+                &OPENAI_BASE_URL.declared,
+                &[
+                    "",
+                    "api.openai.com/v1",
+                    "ftp://host",
+                    "https://",
+                    "https://user@host",
+                    "https://:word@host/v1",
+                    "https://host/v1#part",
+                ],
+            ),
+            (
+                &OPENAI_API_KEY.declared,
+                &["", " ", "two words", "line\n", "a\u{7f}"],
+            ),
+            (&OPENAI_MODEL.declared, &["", " "]),
+            (&OPENAI_TIMEOUT_SECONDS.declared, &["", "0", "3601", "1.5"]),
             (&GENERATION_MAX_ATTEMPTS.declared, &["", "0", "101"]),
             (&GENERATION_LEASE_SECONDS.declared, &["", "0", "86401"]),
             (&MAX_BODY_BYTES.declared, &["", "0", "2MiB", "1073741825"]),
             (&MAX_IMPORT_BYTES.declared, &["", "0", "1099511627777"]),
             (&MAX_SEGMENTS.declared, &["", "0", "10000001"]),
+            (&REVIEW_FOUR_EYES.declared, &["", "on", "True"]),
             (&SHUTDOWN_GRACE_SECONDS.declared, &["", "-1", "3601"]),
             (&LOG.declared, &["a=b=c", "rerun_http=loud"]),
             (&LOG_FORMAT.declared, &["", "JSON", "xml"]),

@@ -22,51 +22,65 @@ use crate::error::Refusal;
 use crate::extract::{Integer, State};
 use crate::wire::Answer;
 
-/// Mounts every endpoint.
-pub(crate) fn configure(config: &mut ServiceConfig) {
-    config
-        .service(post("/v1/campaign/rerun/history", rerun::history::handle))
-        .service(post("/v1/campaign/rerun/messages", rerun::messages::handle))
-        .service(post("/v1/campaign/rerun/initiate", rerun::initiate::handle))
-        .service(post("/v1/campaign/rerun/preview", rerun::preview::handle))
-        .service(post("/v1/campaign/rerun/archive", rerun::archive::handle))
-        .service(post("/v1/campaign/rerun/cancel", rerun::cancel::handle))
-        .service(post("/v1/campaign/rerun/retry", rerun::retry::handle))
-        .service(post("/v1/campaign/rerun/diff", rerun::diff::handle))
-        .service(post("/v1/campaign/create", campaign::create::handle))
-        .service(post("/v1/campaign/list", campaign::list::handle))
-        .service(post("/v1/campaign/get", campaign::get::handle))
-        .service(post("/v1/campaign/launch", campaign::launch::handle))
-        .service(post("/v1/campaign/publish", campaign::publish::handle))
-        .service(post(
-            "/v1/campaign/messages/review",
-            messages::review::handle,
-        ))
-        .service(post("/v1/campaign/messages/edit", messages::edit::handle))
-        .service(post(
-            "/v1/campaign/messages/regenerate",
-            messages::regenerate::handle,
-        ))
-        .service(post(
-            "/v1/campaign/messages/export",
-            messages::export::handle,
-        ))
-        .service(post(
-            "/v1/customer-group/create",
-            customer_group::create::handle,
-        ))
-        .service(post(
-            "/v1/customer-group/import",
-            customer_group::import::handle,
-        ))
-        .service(post(
-            "/v1/customer-group/list",
-            customer_group::list::handle,
-        ))
-        .service(post("/v1/customer-group/get", customer_group::get::handle))
-        .service(post("/v1/audit/list", audit::list::handle))
-        .service(get("/health/live", health::live::handle))
-        .service(get("/health/ready", health::ready::handle));
+/// An endpoint of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The method that it is called with. `GET` stands for `HEAD`, too.
+    pub method: &'static str,
+    /// Its path.
+    pub path: &'static str,
+}
+
+impl Endpoint {
+    const fn post(path: &'static str) -> Self {
+        let method = "POST";
+        Self { method, path }
+    }
+
+    const fn get(path: &'static str) -> Self {
+        let method = "GET";
+        Self { method, path }
+    }
+}
+
+/// One table for the routes and for whoever must know all of them.
+macro_rules! endpoints {
+    ($($method:ident $path:literal => $handler:path;)+) => {
+        /// Every endpoint that there is.
+        pub const ENDPOINTS: &[Endpoint] = &[$(Endpoint::$method($path)),+];
+
+        /// Mounts every endpoint.
+        pub(crate) fn configure(config: &mut ServiceConfig) {
+            config$(.service($method($path, $handler)))+;
+        }
+    };
+}
+
+endpoints! {
+    post "/v1/campaign/rerun/history" => rerun::history::handle;
+    post "/v1/campaign/rerun/messages" => rerun::messages::handle;
+    post "/v1/campaign/rerun/initiate" => rerun::initiate::handle;
+    post "/v1/campaign/rerun/preview" => rerun::preview::handle;
+    post "/v1/campaign/rerun/archive" => rerun::archive::handle;
+    post "/v1/campaign/rerun/cancel" => rerun::cancel::handle;
+    post "/v1/campaign/rerun/retry" => rerun::retry::handle;
+    post "/v1/campaign/rerun/diff" => rerun::diff::handle;
+    post "/v1/campaign/create" => campaign::create::handle;
+    post "/v1/campaign/list" => campaign::list::handle;
+    post "/v1/campaign/get" => campaign::get::handle;
+    post "/v1/campaign/launch" => campaign::launch::handle;
+    post "/v1/campaign/publish" => campaign::publish::handle;
+    post "/v1/campaign/messages/review" => messages::review::handle;
+    post "/v1/campaign/messages/edit" => messages::edit::handle;
+    post "/v1/campaign/messages/regenerate" => messages::regenerate::handle;
+    post "/v1/campaign/messages/export" => messages::export::handle;
+    post "/v1/customer-group/create" => customer_group::create::handle;
+    post "/v1/customer-group/import" => customer_group::import::handle;
+    post "/v1/customer-group/list" => customer_group::list::handle;
+    post "/v1/customer-group/get" => customer_group::get::handle;
+    post "/v1/audit/list" => audit::list::handle;
+    get "/health/live" => health::live::handle;
+    get "/health/ready" => health::ready::handle;
 }
 
 fn post<H, A>(path: &str, handler: H) -> Resource

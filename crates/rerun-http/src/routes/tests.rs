@@ -78,6 +78,13 @@ const ENDPOINTS: [(&str, &[&str]); 22] = [
 
 const IMPORT: &str = "/v1/customer-group/import";
 
+#[test]
+fn the_table_is_complete() {
+    let posts = super::ENDPOINTS.iter().filter(|e| e.method == "POST");
+    let known: Vec<&str> = posts.map(|endpoint| endpoint.path).collect();
+    assert_eq!(known, ENDPOINTS.map(|(path, _)| path));
+}
+
 fn json_endpoints() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     ENDPOINTS.into_iter().filter(|(path, _)| *path != IMPORT)
 }
@@ -152,6 +159,16 @@ async fn missing_fields_are_all_named() {
             "/v1/campaign/messages/review",
             json!({ "decision": "reject", "all": false, "reason": "" }),
             json!(["campaign_id", "message_ids", "reason"]),
+        ),
+        (
+            "/v1/campaign/messages/review",
+            json!({ "campaign_id": "x", "decision": "approve", "message_ids": [] }),
+            json!(["message_ids"]),
+        ),
+        (
+            "/v1/campaign/messages/regenerate",
+            json!({ "campaign_id": "x", "message_ids": [] }),
+            json!(["message_ids"]),
         ),
     ] {
         let answer = Mocks::default().post(path, &body).await;

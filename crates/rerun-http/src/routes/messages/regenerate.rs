@@ -16,7 +16,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let JsonCall { caller, body } = call;
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
-    let ids = required.value("message_ids", body.message_ids);
+    let ids = required.list("message_ids", body.message_ids);
     required.check()?;
     let ids: Vec<_> = ids.iter().map(|id| MessageId::parse(id)).collect();
     let changed = state

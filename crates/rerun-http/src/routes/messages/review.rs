@@ -35,7 +35,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let named = if all {
         body.message_ids
     } else {
-        Some(required.value("message_ids", body.message_ids))
+        Some(required.list("message_ids", body.message_ids))
     };
     let decision = match decision.as_str() {
         "approve" => Some(Decision::Approve),

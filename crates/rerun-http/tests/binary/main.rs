@@ -5,6 +5,10 @@
     reason = "the lint's exemption for tests misses their helpers"
 )]
 
+mod audit;
+mod database;
+mod import;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -15,7 +19,7 @@ const SECRET: &str = "a secret of more than thirty-two bytes";
 const API_CODE: &str = "an API code";
 
 /// The command in a folder of its own, without settings of the test's surroundings.
-fn rerun(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn rerun(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rerun-http"));
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("RERUN_") {
@@ -36,16 +40,16 @@ fn with_secrets(mut command: Command) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
 /// A server or worker that is killed when the test ends without ending it.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     log: BufReader<ChildStderr>,
     lines: Vec<Value>,
@@ -120,7 +124,7 @@ impl Drop for Running {
 }
 
 /// A server over a file in `folder`, and where it listens.
-fn serve(folder: &Path, arguments: &[&str]) -> (Running, String) {
+pub(crate) fn serve(folder: &Path, arguments: &[&str]) -> (Running, String) {
     let arguments: Vec<&str> = ["serve", "--bind", "127.0.0.1:0"]
         .iter()
         .chain(arguments)
@@ -133,14 +137,14 @@ fn serve(folder: &Path, arguments: &[&str]) -> (Running, String) {
 }
 
 /// Calls endpoints with a token that the command itself made.
-struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     token: String,
 }
 
 impl Client {
-    fn new(folder: &Path, address: &str) -> Self {
+    pub(crate) fn new(folder: &Path, address: &str) -> Self {
         let output = with_secrets(rerun(folder, &["token", "--ttl", "60"]))
             .output()
             .unwrap();
@@ -170,10 +174,22 @@ impl Client {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    async fn post(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         let (status, answer) = self.send(path, "application/json", body.to_string()).await;
         assert_eq!(status, 200, "{path}: {answer}");
         answer
+    }
+
+    /// A customer group with these customers; answers its id.
+    pub(crate) async fn group(&self, name: &str, csv: &str) -> String {
+        let group = self
+            .post("customer-group/create", json!({ "name": name }))
+            .await;
+        let id = group["id"].as_str().unwrap().to_owned();
+        let import = format!("customer-group/import?customer_group_id={id}");
+        let (status, answer) = self.send(&import, "text/csv", csv.to_owned()).await;
+        assert_eq!(status, 200, "{answer}");
+        id
     }
 }
 
@@ -280,6 +296,27 @@ fn wrong_settings_stop_the_start_with_code_2() {
             None,
             "absent.toml cannot be read",
         ),
+        (
+            vec!["worker", "--generator", "openai"],
+            None,
+            "RERUN_OPENAI_BASE_URL is not set",
+        ),
+        (
+            vec![
+                "worker",
+                "--generator=openai",
+                "--openai-base-url=https://key:word@host",
+            ],
+            None,
+            "keys have a setting of their own",
+        ),
+        (
+            vec!["worker", "--openai-api-key", "x"],
+            None,
+            "unexpected argument '--openai-api-key'",
+        ),
+        (vec!["audit"], None, "Usage"),
+        (vec!["campaign", "import"], None, "--customer-group"),
         (
             vec!["serve", "--jwt-algorithm", "RS256"],
             None,
@@ -407,17 +444,8 @@ async fn a_server_without_workers_leaves_generation_to_a_worker() {
         (404, &json!("campaign_not_found"))
     );
 
-    let group = client
-        .post("customer-group/create", json!({ "name": "g" }))
-        .await["id"]
-        .clone();
-    let import = format!(
-        "customer-group/import?customer_group_id={}",
-        group.as_str().unwrap()
-    );
-    let csv = "customer_ref,first name\n1,Zoé\n2,\n3,Bo\n".to_owned();
-    let (status, answer) = client.send(&import, "text/csv", csv).await;
-    assert_eq!(status, 200, "{answer}");
+    let csv = "customer_ref,first name\n1,Zoé\n2,\n3,Bo\n";
+    let group = client.group("g", csv).await;
     let campaign = json!({
         "name": "c",
         "customer_group_id": group,
@@ -480,6 +508,53 @@ async fn a_template_that_names_no_field_is_refused_with_its_place() {
         "{message}"
     );
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn who_edited_a_message_may_approve_it_unless_four_eyes_are_wanted() {
+    for (arguments, allowed) in [
+        (vec![], true),
+        (vec!["--review-four-eyes", "false"], true),
+        (vec!["--review-four-eyes", "true"], false),
+    ] {
+        let folder = folder();
+        let (mut server, address) = serve(
+            folder.path(),
+            &[&["--log", "rerun_http=debug"], arguments.as_slice()].concat(),
+        );
+        let client = Client::new(folder.path(), &address);
+        let group = client.group("g", "customer_ref,country\n1,DE\n").await;
+        let campaign = json!({
+            "name": "c",
+            "customer_group_id": group,
+            "segment_by": ["country"],
+            "template": { "subject": "s", "body": "b" },
+        });
+        let id = client.post("campaign/create", campaign).await["id"].clone();
+        let this = json!({ "campaign_id": id });
+        client.post("campaign/launch", this.clone()).await;
+        server.says("stored results");
+        let messages = client.post("campaign/rerun/messages", this).await;
+        let message = &messages["messages"][0]["id"];
+        let content = json!({ "subject": "By", "body": "hand" });
+        let edit = json!({ "campaign_id": id, "message_id": message, "content": content });
+        client.post("campaign/messages/edit", edit).await;
+        let approve = json!({
+            "campaign_id": id, "message_ids": [message], "decision": "approve",
+        });
+        let (status, answer) = client
+            .send(
+                "campaign/messages/review",
+                "application/json",
+                approve.to_string(),
+            )
+            .await;
+        assert_eq!(status, if allowed { 200 } else { 409 }, "{answer}");
+        let said = answer["message"].as_str().unwrap_or_default();
+        assert_eq!(said.contains("another person must"), !allowed, "{answer}");
+        assert_eq!(server.terminate(), Some(0));
+    }
 }
 
 #[test]

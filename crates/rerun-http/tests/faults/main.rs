@@ -1,0 +1,42 @@
+//! The binary under faults: killed, told to end, and with its database gone for a while.
+//!
+//! Every test runs real processes against a stub of a language model that knows every call that
+//! was made to it. `RERUN_TEST_KILLS` says how often the kill test kills the server on each store
+//! (4), `RERUN_TEST_SEED` repeats a run's choices; both are told at the start of a test.
+
+#![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint's exemption for tests misses their helpers"
+)]
+
+mod api;
+mod kill;
+mod outage;
+mod process;
+mod share;
+mod story;
+mod stub;
+mod terminate;
+mod wait;
+mod world;
+mod writers;
+
+/// A line for whoever runs the tests: the harness shows it when a test fails, or on request.
+#[expect(clippy::print_stderr, reason = "figures of the run")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A number from the environment.
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap())
+}
+
+/// What decides about the moments of faults.
+fn chance() -> fastrand::Rng {
+    let seed = number("RERUN_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
+    tell(&format!("RERUN_TEST_SEED={seed}"));
+    fastrand::Rng::with_seed(seed)
+}

@@ -1,0 +1,107 @@
+//! Processes of the binary.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::tell;
+use crate::wait::until;
+
+/// How much of a log a failed test shows, in lines.
+const LOG_SHOWN: usize = 40;
+
+/// The binary, without settings of the test's surroundings.
+pub(crate) fn rerun(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rerun-http"));
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy().to_uppercase();
+        // A proxy has no way to the stub.
+        if name.starts_with("RERUN_") || name.ends_with("_PROXY") {
+            command.env_remove(variable);
+        }
+    }
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}
+
+/// A process that is killed when the test ends without ending it.
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    pub(crate) fn start(name: &str, mut command: Command) -> Self {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stderr, log) = (child.stderr.take().unwrap(), Arc::default());
+        let lines: Arc<Mutex<Vec<String>>> = Arc::clone(&log);
+        // It ends with the process.
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        Self {
+            name: name.to_owned(),
+            child,
+            log,
+        }
+    }
+
+    /// Waits for a line of the log; answers what follows `what`.
+    pub(crate) async fn says(&mut self, what: &str) -> String {
+        until(what, async || {
+            let lines = self.log.lock().unwrap();
+            let said = lines.iter().find_map(|line| line.split_once(what));
+            if let Some((_, rest)) = said {
+                return Some(rest.to_owned());
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended before it said {what}: {ended:?}");
+            None
+        })
+        .await
+    }
+
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGKILL; the process is gone afterwards.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; answers the exit code.
+    pub(crate) async fn terminate(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let status = until("the end of a process", async || {
+            self.child.try_wait().unwrap()
+        })
+        .await;
+        status.code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already when the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let lines = self.log.lock().unwrap();
+            let shown = lines.len().saturating_sub(LOG_SHOWN);
+            tell(&format!("{}:\n{}", self.name, lines[shown..].join("\n")));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What processes share: a database and a language model.
+
+use std::process::Command;
+use std::time::Duration;
+
+use rerun_contract::Fixture;
+use rerun_contract::fixture::ACCOUNT;
+use rerun_core::ports;
+use rerun_pg::PgStore;
+use rerun_sqlite::SqliteStore;
+use rerun_testkit::TestDatabase;
+use tempfile::TempDir;
+
+use crate::process::{Process, rerun};
+use crate::stub::Stub;
+
+pub(crate) const API_CODE: &str = "an API code";
+const SECRET: &str = "a secret of more than thirty-two bytes";
+
+/// Generator calls that a process makes at once.
+pub(crate) const CONCURRENCY: usize = 8;
+
+/// Where the rows are.
+pub(crate) enum Store {
+    /// A file in the world's folder.
+    Sqlite,
+    /// A database of this test.
+    Postgres(TestDatabase),
+    /// A database of a server that the test itself starts and stops.
+    Elsewhere(String),
+}
+
+impl Store {
+    /// An empty database: the server of the test brings the schema.
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres(TestDatabase::create("empty", |_| Ok(())).unwrap())
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) stub: Stub,
+    store: Store,
+    lease_seconds: u32,
+    folder: TempDir,
+}
+
+/// A server that listens.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+}
+
+impl World {
+    pub(crate) fn new(store: Store, latency: Duration, lease_seconds: u32) -> Self {
+        Self {
+            stub: Stub::start(latency),
+            store,
+            lease_seconds,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn url(&self) -> String {
+        match &self.store {
+            Store::Sqlite => format!("sqlite://{}", self.folder.path().join("rerun.db").display()),
+            Store::Postgres(database) => database.url().to_owned(),
+            Store::Elsewhere(url) => url.clone(),
+        }
+    }
+
+    fn command(&self, name: &str, arguments: &[&str], workers: usize) -> Command {
+        let mut command = rerun(self.folder.path(), arguments);
+        command
+            .env("RERUN_DATABASE_URL", self.url())
+            .env("RERUN_WORKERS", workers.to_string())
+            .env("RERUN_GENERATOR", "openai")
+            .env("RERUN_OPENAI_BASE_URL", self.stub.base_url(name))
+            .env("RERUN_OPENAI_MODEL", "stub")
+            .env(
+                "RERUN_GENERATION_LEASE_SECONDS",
+                self.lease_seconds.to_string(),
+            );
+        command
+    }
+
+    /// A server on its way.
+    pub(crate) fn start_server(&self, workers: usize) -> Process {
+        let mut command = self.command("server", &["serve", "--bind", "127.0.0.1:0"], workers);
+        command
+            .env("RERUN_JWT_SECRET", SECRET)
+            .env("RERUN_API_CODE", API_CODE);
+        Process::start("server", command)
+    }
+
+    pub(crate) async fn serve(&self, workers: usize) -> Server {
+        let mut process = self.start_server(workers);
+        let address = process.says("listening on http://").await;
+        Server { process, address }
+    }
+
+    pub(crate) async fn worker(&self, name: &str) -> Process {
+        let command = self.command(name, &["worker"], CONCURRENCY);
+        let mut process = Process::start(name, command);
+        process.says("generating").await;
+        process
+    }
+
+    /// A token of the account that [`World::check`] looks at.
+    pub(crate) fn token(&self) -> String {
+        let account = ACCOUNT.to_string();
+        let mut command = rerun(self.folder.path(), &["token", "--account", &account]);
+        let output = command.env("RERUN_JWT_SECRET", SECRET).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Panics when an invariant does not hold in the database or the audit log is not whole.
+    pub(crate) async fn check(&self) {
+        let url = self.url();
+        match &self.store {
+            Store::Sqlite => {
+                let options = rerun_sqlite::Options::default();
+                check(SqliteStore::connect(&url, &options).unwrap()).await;
+            }
+            Store::Postgres(_) | Store::Elsewhere(_) => {
+                let options = rerun_pg::Options::default();
+                check(PgStore::connect(&url, &options).unwrap()).await;
+            }
+        }
+    }
+}
+
+async fn check(store: impl ports::Store + 'static) {
+    let fixture = Fixture::new(store);
+    fixture.check().await;
+    let entries = fixture.engine.audit.verify(ACCOUNT).await.unwrap().unwrap();
+    assert!(entries > 0, "the audit log is empty");
+}

@@ -14,7 +14,8 @@ use crate::message::ReusedFrom;
 use crate::page::{CursorScope, Limit, Page};
 use crate::plan::{PlannedSegment, ReuseFrom, RunPlan};
 use crate::ports::{
-    CampaignContext, CancelRun, CandidateQuery, IdempotencyStore, RerunStore, StartRun, WantedGroup,
+    CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, IdempotencyStore, RerunStore,
+    StartRun, WantedGroup,
 };
 use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::Segment;
@@ -211,7 +212,7 @@ impl Reruns {
         caller: &Caller,
         action: AuditAction,
         planned: Planned,
-        key: Option<&crate::ports::IdempotencyKey>,
+        key: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<(StartRun, RunStarted), Error> {
         let Planned {
@@ -302,34 +303,7 @@ impl Reruns {
     ) -> Result<Answered<RunStarted>, Error> {
         let body = (request.campaign, request.new_group, request.reuse_from);
         let key = idempotency::key("rerun.initiate", idempotency_key, &body)?;
-        let mut decisions = 0;
-        loop {
-            let now = self.stamps.clock.now();
-            if let Some(kept) =
-                idempotency::kept(&self.responses, caller, key.as_ref(), now).await?
-            {
-                return Ok(kept);
-            }
-            let attempt = async {
-                let planned = self.plan(caller, request).await?;
-                self.start(
-                    caller,
-                    AuditAction::RerunInitiated,
-                    planned,
-                    key.as_ref(),
-                    now,
-                )
-            };
-            match self.commit(attempt.await, &mut decisions).await {
-                Ok(Some(started)) => return Ok(Answered::now(started)),
-                Ok(None) => {}
-                // The request that got there first may have been this one's twin.
-                Err(refusal) => {
-                    let kept = idempotency::kept(&self.responses, caller, key.as_ref(), now);
-                    return kept.await?.ok_or(refusal);
-                }
-            }
-        }
+        self.begin(caller, Wish::Rerun(request), key.as_ref()).await
     }
 
     /// Starts the first run of a draft, with every message to be generated.
@@ -345,51 +319,55 @@ impl Reruns {
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
         let key = idempotency::key("campaign.launch", idempotency_key, &campaign)?;
+        self.begin(caller, Wish::Launch(campaign), key.as_ref())
+            .await
+    }
+
+    /// Plans on fresh state until the plan holds, and has it made true.
+    async fn begin(
+        &self,
+        caller: &Caller,
+        wish: Wish,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Answered<RunStarted>, Error> {
         let mut decisions = 0;
         loop {
             let now = self.stamps.clock.now();
-            if let Some(kept) =
-                idempotency::kept(&self.responses, caller, key.as_ref(), now).await?
-            {
+            if let Some(kept) = idempotency::kept(&self.responses, caller, key, now).await? {
                 return Ok(kept);
             }
-            let attempt = async {
-                let planned = self.plan_launch(caller, campaign).await?;
-                self.start(
-                    caller,
-                    AuditAction::CampaignLaunched,
-                    planned,
-                    key.as_ref(),
-                    now,
-                )
-            };
-            match self.commit(attempt.await, &mut decisions).await {
-                Ok(Some(started)) => return Ok(Answered::now(started)),
-                Ok(None) => {}
+            match self.attempt(caller, wish, key, now).await {
+                Ok(started) => return Ok(Answered::now(started)),
+                Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
                 // The request that got there first may have been this one's twin.
                 Err(refusal) => {
-                    let kept = idempotency::kept(&self.responses, caller, key.as_ref(), now);
-                    return kept.await?.ok_or(refusal);
+                    let kept = idempotency::kept(&self.responses, caller, key, now).await?;
+                    return kept.ok_or(refusal);
                 }
             }
         }
     }
 
-    /// `None` to decide again.
-    async fn commit(
+    async fn attempt(
         &self,
-        attempt: Result<(StartRun, RunStarted), Error>,
-        decisions: &mut u32,
-    ) -> Result<Option<RunStarted>, Error> {
-        let committed = match attempt {
-            Ok((start, started)) => self.store.start_run(start).await.map(|()| started),
-            Err(Error::Store(error)) => Err(error),
-            Err(refusal) => return Err(refusal),
+        caller: &Caller,
+        wish: Wish,
+        key: Option<&IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<RunStarted, Error> {
+        let (planned, action) = match wish {
+            Wish::Rerun(request) => (
+                self.plan(caller, request).await?,
+                AuditAction::RerunInitiated,
+            ),
+            Wish::Launch(campaign) => (
+                self.plan_launch(caller, campaign).await?,
+                AuditAction::CampaignLaunched,
+            ),
         };
-        match committed {
-            Ok(started) => Ok(Some(started)),
-            Err(error) => decide_again(error, decisions).map(|()| None),
-        }
+        let (start, started) = self.start(caller, action, planned, key, now)?;
+        self.store.start_run(start).await?;
+        Ok(started)
     }
 
     /// What [`Reruns::initiate`] would do now, with the same refusals. It changes nothing.
@@ -563,6 +541,13 @@ impl Reruns {
             }
         }
     }
+}
+
+/// A run to begin.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Launch(CampaignId),
+    Rerun(RerunRequest),
 }
 
 struct Planned {

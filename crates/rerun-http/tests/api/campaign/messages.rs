@@ -1,0 +1,454 @@
+//! `/v1/campaign/messages/*`: review, edit, regenerate, export.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Api, SUMMER, Server, assert_shape, attribute, ids, on_both_stores, segment_of,
+};
+
+on_both_stores!(
+    a_named_message_is_reviewed_once,
+    a_review_of_nothing_changes_nothing,
+    reviews_are_all_or_none,
+    reviews_at_once_review_each_message_once,
+    a_request_names_a_bounded_number_of_messages,
+    ready_messages_are_reviewed_while_others_generate,
+    approvals_are_kept_and_carried_along,
+    an_edit_of_a_reused_message_makes_it_its_own,
+    content_has_bounds,
+    messages_of_past_runs_are_read_only,
+    an_export_says_what_the_messages_say,
+    an_export_of_odd_values_is_still_csv,
+);
+
+fn approve(campaign: &str, ids: &[&str]) -> Value {
+    json!({ "campaign_id": campaign, "decision": "approve", "message_ids": ids })
+}
+
+async fn a_named_message_is_reviewed_once(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    let messages = ids(&api.messages(&campaign).await);
+    let upper = messages[0].to_uppercase();
+    let body = approve(&campaign, &[&messages[0], &upper, &messages[0]]);
+    let reviewed = api.ok("campaign/messages/review", body).await;
+    assert_eq!(
+        reviewed,
+        json!({
+            "campaign_id": campaign, "run_number": 1, "campaign_status": "Ready for review",
+            "reviewed_messages": 1,
+        }),
+    );
+    let reviewed = api.approve_all(&campaign).await;
+    assert_eq!(
+        (&reviewed["reviewed_messages"], &reviewed["campaign_status"]),
+        (&json!(2), &json!("Ready to publish"))
+    );
+}
+
+async fn a_review_of_nothing_changes_nothing(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    api.approve_all(&campaign).await;
+    api.unchanged(async || {
+        for decision in ["approve", "reject"] {
+            let all = json!({ "campaign_id": campaign, "decision": decision, "all": true, "reason": "r" });
+            let reviewed = api.ok("campaign/messages/review", all).await;
+            assert_eq!((&reviewed["reviewed_messages"], &reviewed["campaign_status"]), (&json!(0), &json!("Ready to publish")));
+        }
+    })
+    .await;
+}
+
+async fn reviews_are_all_or_none(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    let messages = ids(&api.messages(&campaign).await);
+    api.ok(
+        "campaign/messages/review",
+        approve(&campaign, &[&messages[1]]),
+    )
+    .await;
+    api.unchanged(async || {
+        let body = approve(&campaign, &[&messages[0], &messages[1]]);
+        api.post("campaign/messages/review", body)
+            .await
+            .conflicts("cannot approve a message that is `Approved`");
+    })
+    .await;
+    // A rejection takes both.
+    let reject = json!({ "campaign_id": campaign, "decision": "reject", "reason": " no \n",
+        "message_ids": [messages[0], messages[1]] });
+    assert_eq!(
+        api.ok("campaign/messages/review", reject).await["reviewed_messages"],
+        2
+    );
+    let rejected = api.messages(&campaign).await;
+    assert_eq!(
+        rejected
+            .iter()
+            .filter(|m| m["rejection_reason"] == "no")
+            .count(),
+        2
+    );
+    // All that wait are approved; what was rejected does not wait.
+    assert_eq!(api.approve_all(&campaign).await["reviewed_messages"], 1);
+    assert_eq!(api.campaign(&campaign).await["status"], "Ready for review");
+    let both = json!({ "campaign_id": campaign, "message_ids": [messages[0], messages[1]] });
+    assert_eq!(
+        api.ok("campaign/messages/regenerate", both).await["queued_messages"],
+        2
+    );
+    assert_eq!(server.generate(&api, &campaign).await, "Ready for review");
+    api.approve_all(&campaign).await;
+    api.publish(&campaign).await;
+}
+
+async fn reviews_at_once_review_each_message_once(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    let reviews = futures_util::future::join_all((0..8).map(|_| api.approve_all(&campaign))).await;
+    let counts: Vec<u64> = reviews
+        .iter()
+        .map(|review| review["reviewed_messages"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts.iter().sum::<u64>(), 3, "{counts:?}");
+    let entries = api.audit().await;
+    let logged = entries
+        .iter()
+        .filter(|entry| entry["action"] == "messages.approved");
+    assert_eq!(
+        logged.count(),
+        counts.iter().filter(|count| **count > 0).count()
+    );
+    assert_eq!(api.campaign(&campaign).await["status"], "Ready to publish");
+}
+
+async fn a_request_names_a_bounded_number_of_messages(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    let message = ids(&api.messages(&campaign).await)[0].clone();
+    let many: Vec<&str> = std::iter::repeat_n(&*message, 10_001).collect();
+    api.unchanged(async || {
+        for path in ["review", "regenerate"] {
+            let answer = api
+                .post(
+                    &format!("campaign/messages/{path}"),
+                    approve(&campaign, &many),
+                )
+                .await;
+            answer.is_invalid("10000");
+        }
+    })
+    .await;
+    let most = approve(&campaign, &many[1..]);
+    assert_eq!(
+        api.ok("campaign/messages/review", most).await["reviewed_messages"],
+        1
+    );
+}
+
+async fn ready_messages_are_reviewed_while_others_generate(server: &Server) {
+    let api = server.account();
+    let campaign = server.published(&api).await;
+    let summer = api.group("Summer", SUMMER).await;
+    api.initiate(&campaign, &summer).await.ok();
+    let reused = api.message(&campaign, "DE/gold").await["id"].clone();
+    let new = api.message(&campaign, "ES/gold").await["id"].clone();
+    let body = |id: &Value| json!({ "campaign_id": campaign, "decision": "reject", "reason": "r", "message_ids": [id] });
+    let reviewed = api.ok("campaign/messages/review", body(&reused)).await;
+    assert_eq!(reviewed["campaign_status"], "Processing");
+    api.post("campaign/messages/review", body(&new))
+        .await
+        .conflicts("cannot reject a message that is `Generating`");
+    assert_eq!(server.generate(&api, &campaign).await, "Ready for review");
+    assert_eq!(
+        api.message(&campaign, "DE/gold").await["review_status"],
+        "Rejected"
+    );
+}
+
+/// Who passed which stage, and where the content was first generated.
+async fn approvals_are_kept_and_carried_along(server: &Server) {
+    let api = server.account();
+    let reviewer = api.colleague();
+    let campaign = server.generated(&api).await;
+    reviewer.approve_all(&campaign).await;
+    api.publish(&campaign).await;
+    let provenance = api.message(&campaign, "DE/gold").await["provenance"].clone();
+    assert_shape(
+        &provenance,
+        &json!({
+            "run_number": 1,
+            "approvals": [{
+                "stage": "=Review", "user_id": format!("={}", reviewer.user),
+                "approved_at": "time",
+            }],
+        }),
+    );
+    for _ in 0..2 {
+        server.rerun(&api, &campaign, SUMMER).await;
+        assert_eq!(
+            api.message(&campaign, "DE/gold").await["provenance"],
+            provenance
+        );
+    }
+    assert_eq!(
+        api.message(&campaign, "ES/gold").await["provenance"]["run_number"],
+        2
+    );
+}
+
+async fn an_edit_of_a_reused_message_makes_it_its_own(server: &Server) {
+    let api = server.account();
+    let campaign = server.published(&api).await;
+    let summer = api.group("Summer", SUMMER).await;
+    api.initiate(&campaign, &summer).await.ok();
+    server.generate(&api, &campaign).await;
+    let before = api.messages_of(&campaign, 1).await;
+    let message = api.message(&campaign, "DE/gold").await;
+    assert_eq!(message["source"], "reused");
+    let content = json!({ "subject": "Neu \u{1f600}", "body": "\"a\",\r\n=1+1\n\u{feff}\u{7f}" });
+    let body = json!({ "campaign_id": campaign, "message_id": message["id"], "content": content });
+    let edited = api.ok("campaign/messages/edit", body).await;
+    assert_eq!(
+        (&edited["source"], &edited["reused_from"]),
+        (&json!("edited"), &Value::Null)
+    );
+    assert_eq!(edited["content"], content);
+    assert_eq!(edited, api.message(&campaign, "DE/gold").await);
+    // The message whose content it had says what it said.
+    assert_eq!(api.messages_of(&campaign, 1).await, before);
+    let counts = &api.runs(&campaign).await[0]["messages"];
+    assert_eq!(
+        counts,
+        &json!({
+            "total": 4, "reused": 1, "generated": 2, "edited": 1, "generating": 0, "failed": 0,
+            "pending": 3, "approved": 1, "rejected": 0, "published": 0, "archived": 0,
+        }),
+    );
+    // A regenerated one comes from a generator again.
+    let body = json!({ "campaign_id": campaign, "message_ids": [message["id"]] });
+    api.ok("campaign/messages/regenerate", body).await;
+    server.generate(&api, &campaign).await;
+    assert_eq!(
+        api.message(&campaign, "DE/gold").await["source"],
+        "generated"
+    );
+}
+
+async fn content_has_bounds(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    let message = ids(&api.messages(&campaign).await)[0].clone();
+    let edit = |subject: &str, body: &str| {
+        json!({ "campaign_id": campaign, "message_id": message,
+                "content": { "subject": subject, "body": body } })
+    };
+    api.unchanged(async || {
+        for (subject, body, said) in [
+            ("a\0", "b", "NUL"),
+            ("a", "b\0", "NUL"),
+            (" ", "b", "blank"),
+            ("a", "\n", "blank"),
+            (&*"s".repeat(1_001), "b", "1000"),
+            ("a", &*"b".repeat(200_001), "200000"),
+        ] {
+            api.post("campaign/messages/edit", edit(subject, body))
+                .await
+                .is_invalid(said);
+        }
+    })
+    .await;
+    let (subject, body) = ("\u{fc}".repeat(1_000), "\u{fc}".repeat(200_000));
+    let edited = api
+        .ok("campaign/messages/edit", edit(&subject, &body))
+        .await;
+    assert_eq!(edited["content"]["body"], body);
+}
+
+async fn messages_of_past_runs_are_read_only(server: &Server) {
+    let api = server.account();
+    let campaign = server.published(&api).await;
+    let old = ids(&api.messages(&campaign).await)[0].clone();
+    let summer = api.group("Summer", SUMMER).await;
+    api.initiate(&campaign, &summer).await.ok();
+    let refused = async |campaign: &str| {
+        api.unchanged(async || {
+            for (action, path, more) in [
+                (
+                    "approve",
+                    "review",
+                    json!({ "decision": "approve", "message_ids": [old] }),
+                ),
+                (
+                    "reject",
+                    "review",
+                    json!({ "decision": "reject", "reason": "r", "message_ids": [old] }),
+                ),
+                (
+                    "edit",
+                    "edit",
+                    json!({ "message_id": old, "content": { "subject": "s", "body": "b" } }),
+                ),
+                ("regenerate", "regenerate", json!({ "message_ids": [old] })),
+            ] {
+                let mut body = more;
+                body["campaign_id"] = json!(campaign);
+                let answer = api.post(&format!("campaign/messages/{path}"), body).await;
+                answer.conflicts(&format!(
+                    "cannot {action} a message of a past run: it is archived"
+                ));
+            }
+        })
+        .await;
+    };
+    refused(&campaign).await;
+    server.finish(&api, &campaign).await;
+    refused(&campaign).await;
+}
+
+async fn export_is_whole(api: &Api, campaign: &str, run: u32) {
+    let messages = api.messages_of(campaign, run).await;
+    let lines = api.export(campaign, run, "jsonl").await;
+    assert_eq!(lines.content_type, "application/x-ndjson");
+    let name = format!("attachment; filename=\"campaign-{campaign}-run-{run}.jsonl\"");
+    assert_eq!(lines.disposition, name);
+    assert!(lines.text.ends_with('\n'));
+    let items: Vec<Value> = lines
+        .text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(items, messages);
+
+    let csv = api.export(campaign, run, "csv").await;
+    assert_eq!(csv.content_type, "text/csv; charset=utf-8");
+    assert_eq!(csv.disposition, name.replace(".jsonl", ".csv"));
+    let mut reader = csv::Reader::from_reader(csv.text.as_bytes());
+    let columns = reader.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), messages.len());
+    for (row, message) in rows.iter().zip(&messages) {
+        let value = |column: &str| {
+            let at = columns.iter().position(|known| known == column);
+            row.get(at.unwrap_or_else(|| panic!("{column} of {columns:?}")))
+                .unwrap()
+        };
+        let text = |value: &Value| match value.as_str() {
+            Some(text) => text.to_owned(),
+            None if value.is_null() => String::new(),
+            None => value.to_string(),
+        };
+        for (column, expected) in [
+            ("message_id", &message["id"]),
+            ("run_number", &message["run_number"]),
+            ("segment_key", &message["segment"]["key"]),
+            ("customer_count", &message["segment"]["customer_count"]),
+            ("subject", &message["content"]["subject"]),
+            ("body", &message["content"]["body"]),
+            ("review_status", &message["review_status"]),
+            ("approval_stage", &message["approval_stage"]),
+            ("source", &message["source"]),
+            (
+                "reused_from_message_id",
+                &message["reused_from"]["message_id"],
+            ),
+            (
+                "reused_from_run_number",
+                &message["reused_from"]["run_number"],
+            ),
+            ("archived", &message["archived"]),
+            ("archived_at", &message["archived_at"]),
+            ("rejection_reason", &message["rejection_reason"]),
+            ("error", &message["error"]),
+            ("created_at", &message["created_at"]),
+            ("updated_at", &message["updated_at"]),
+        ] {
+            assert_eq!(value(column), text(expected), "{column}");
+        }
+        assert_eq!(value("country"), attribute(message, "country"));
+        assert_eq!(value("tier"), attribute(message, "tier"));
+    }
+}
+
+async fn an_export_says_what_the_messages_say(server: &Server) {
+    let api = server.account();
+    let campaign = server.published(&api).await;
+    let summer = api.group("Summer", SUMMER).await;
+    api.initiate(&campaign, &summer).await.ok();
+    // One run is archived, the other has messages without content.
+    export_is_whole(&api, &campaign, 1).await;
+    export_is_whole(&api, &campaign, 2).await;
+    server.fail_for(&["ES"]);
+    server.generate(&api, &campaign).await;
+    export_is_whole(&api, &campaign, 2).await;
+}
+
+async fn an_export_of_odd_values_is_still_csv(server: &Server) {
+    let api = server.account();
+    // Fields that are named like columns of the export, and values that need quotes.
+    let csv = "customer_ref,subject,body\n1,\"a,\"\"b\"\"\nc\",=1+1\n2,,\"\u{e9}\u{1f600}\"\n";
+    let group = api.group("Odd", csv).await;
+    let campaign = json!({
+        "name": "Odd", "customer_group_id": group, "segment_by": ["subject", "body"],
+        "template": { "subject": "{{ subject }}!", "body": "\"{{ body }}\"\r\n{{ subject }}" },
+    });
+    let campaign = api.ok("campaign/create", campaign).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    server.generate(&api, &campaign).await;
+    let exported = api.export(&campaign, 1, "csv").await.text;
+    let mut reader = csv::Reader::from_reader(exported.as_bytes());
+    let columns: Vec<String> = reader
+        .headers()
+        .unwrap()
+        .iter()
+        .map(ToOwned::to_owned)
+        .collect();
+    assert_eq!(
+        columns[3..8],
+        [
+            "segment.subject",
+            "segment.body",
+            "customer_count",
+            "subject",
+            "body"
+        ]
+    );
+    let mut rows: Vec<Vec<String>> = reader
+        .records()
+        .map(|row| {
+            row.unwrap()
+                .iter()
+                .skip(3)
+                .take(5)
+                .map(ToOwned::to_owned)
+                .collect()
+        })
+        .collect();
+    rows.sort();
+    assert_eq!(
+        rows,
+        [
+            ["", "\u{e9}\u{1f600}", "1", "!", "\"\u{e9}\u{1f600}\"\r\n"],
+            [
+                "a,\"b\"\nc",
+                "=1+1",
+                "1",
+                "a,\"b\"\nc!",
+                "\"=1+1\"\r\na,\"b\"\nc"
+            ],
+        ],
+    );
+    let segments: Vec<String> = api
+        .messages(&campaign)
+        .await
+        .iter()
+        .map(segment_of)
+        .collect();
+    assert_eq!(segments, ["/", "/"]);
+}

@@ -1,0 +1,18 @@
+//! Every endpoint over HTTP: a real server on a real port, over a real database of either kind.
+//!
+//! The modules follow the paths. Each case runs once for each store, as a test of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint's exemption for tests misses their helpers"
+)]
+
+mod audit;
+mod campaign;
+mod customer_group;
+mod errors;
+mod headers;
+mod health;
+mod isolation;
+mod paging;
+mod support;

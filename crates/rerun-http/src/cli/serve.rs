@@ -67,6 +67,8 @@ impl Server {
         });
         let server = HttpServer::new(move || App::new().configure(crate::configure(state.clone())))
             .disable_signals()
+            // An answer that goes out in two parts must not wait for the first to be confirmed.
+            .tcp_nodelay(true)
             .shutdown_timeout(config.grace.as_secs())
             .bind(config.bind)
             .map_err(|source| Failure::Bind {

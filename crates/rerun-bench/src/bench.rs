@@ -1,0 +1,250 @@
+//! One run of the benchmark.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::api::{Account, Api};
+use crate::cpu::{self, Meter};
+use crate::database::Database;
+use crate::figures::{Figures, Row, Turn};
+use crate::floor::Floor;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::plot::{self, Panel};
+use crate::server::{Launcher, Server};
+use crate::{Failure, Outcome, compare, growth, progress, report, say, works};
+
+/// What a run found, as it is written to a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    pub(crate) machine: Machine,
+    pub(crate) rows: Vec<Row>,
+    #[serde(default)]
+    pub(crate) growth: Vec<Panel>,
+}
+
+/// A server, its database, and what was measured so far.
+pub(crate) struct Bench<'a> {
+    pub(crate) options: &'a Options,
+    server: Server,
+    pub(crate) launcher: Launcher,
+    database: Database,
+    rows: Vec<Row>,
+    accounts: u128,
+}
+
+/// The turns of the server, and those of bare SQL.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    pub(crate) server: Vec<Turn>,
+    pub(crate) floor: Vec<Turn>,
+}
+
+/// Runs what the options say.
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    if options.list {
+        for work in works::WORKS {
+            say(&format!("{:<26}{}", work.name, work.about))?;
+        }
+        return Ok(());
+    }
+    if !works::WORKS.iter().any(|work| options.wants(work.name)) {
+        return Err(Failure::from(
+            "--only names nothing that can be measured: see --list",
+        ));
+    }
+    // Read before hours are spent on what it is to be compared with.
+    let earlier = options
+        .compare
+        .as_ref()
+        .map(|path| -> Outcome<Results> { Ok(serde_json::from_slice(&fs::read(path)?)?) })
+        .transpose()?;
+    let mut bench = Bench::start(options)?;
+    let mut results = Results {
+        machine: Machine::this(bench.database.description.clone()),
+        rows: Vec::new(),
+        growth: Vec::new(),
+    };
+    say(&results.machine.sentence())?;
+    if let Some(path) = &options.growth {
+        results.growth = growth::measure(&mut bench)?;
+        fs::write(path, plot::svg(&results.growth))?;
+        say(&report::growth(&results.growth))?;
+    } else {
+        works::run(&mut bench)?;
+        results.rows = std::mem::take(&mut bench.rows);
+        say(&report::table(&results.rows))?;
+    }
+    if let Some(path) = &options.json {
+        serde_json::to_writer_pretty(BufWriter::new(File::create(path)?), &results)?;
+    }
+    if let Some(earlier) = earlier {
+        say(&compare::table(&earlier, &results))?;
+    }
+    Ok(())
+}
+
+impl<'a> Bench<'a> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "accounts on a database that earlier runs used must be new"
+    )]
+    fn start(options: &'a Options) -> Outcome<Self> {
+        let database = Database::open(options)?;
+        if options.statements
+            && let Some(floor) = &database.floor
+        {
+            floor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")?;
+        }
+        let launcher = Launcher::new(database.url.clone(), options.server.clone())?;
+        let server = launcher.start(&[])?;
+        Ok(Self {
+            options,
+            server,
+            launcher,
+            database,
+            rows: Vec::new(),
+            accounts: Uuid::new_v4().as_u128(),
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    pub(crate) fn server_id(&self) -> u32 {
+        self.server.id()
+    }
+
+    pub(crate) fn api(&self) -> Outcome<Api> {
+        Api::open(self.address())
+    }
+
+    /// A new account.
+    pub(crate) fn account(&mut self) -> Outcome<Account> {
+        self.accounts = self.accounts.wrapping_add(1);
+        Account::new(Uuid::from_u128(self.accounts))
+    }
+
+    pub(crate) fn accounts(&mut self, count: u32) -> Outcome<Vec<Account>> {
+        (0..count).map(|_| self.account()).collect()
+    }
+
+    pub(crate) fn floor(&self) -> Option<&Floor> {
+        self.database.floor.as_ref()
+    }
+
+    pub(crate) fn meter(&self) -> Meter {
+        Meter {
+            server: self.server.id(),
+            postmaster: self.database.postmaster,
+        }
+    }
+
+    pub(crate) fn settle(&self) -> Outcome<()> {
+        self.database.settle()
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.options.wants(name)
+    }
+
+    /// Ends the server and starts another one with some more settings.
+    pub(crate) fn restart(&mut self, settings: &[(&str, &str)]) -> Outcome<()> {
+        // The old one ends when it is replaced; that two serve for a moment hurts nobody.
+        self.server = self.launcher.start(settings)?;
+        Ok(())
+    }
+
+    /// Lets server and bare SQL take turns, so that what else the machine does meets both. The
+    /// first turn of each is left out where `warm` says so.
+    pub(crate) fn turns(
+        &self,
+        rounds: u32,
+        warm: bool,
+        mut server: impl FnMut(&Self) -> Outcome<Turn>,
+        mut floor: impl FnMut(&Self, &Floor) -> Outcome<Turn>,
+    ) -> Outcome<Turns> {
+        let mut turns = Turns::default();
+        let left_out = u32::from(warm);
+        cpu::forget_peak(self.server_id());
+        for round in 0..rounds + left_out {
+            let first = server(self)?;
+            let second = self.floor().map(|sql| floor(self, sql)).transpose()?;
+            if round >= left_out {
+                turns.server.push(first);
+                turns.floor.extend(second);
+            } else {
+                self.forget_statements()?;
+            }
+        }
+        Ok(turns)
+    }
+
+    /// Makes a row of the table of turns, in which each operation is worth `weight`.
+    pub(crate) fn record(&mut self, name: &str, turns: &Turns, weight: u32) {
+        let figures = |turns: &[Turn]| (!turns.is_empty()).then(|| Figures::of(turns, weight));
+        let row = Row {
+            name: name.to_owned(),
+            work: works::about(name),
+            server: figures(&turns.server),
+            floor: figures(&turns.floor),
+            memory_mb: cpu::memory_peak(self.server_id()),
+            note: None,
+        };
+        self.add(row);
+    }
+
+    pub(crate) fn add(&mut self, row: Row) {
+        progress(&report::line(&row));
+        if let Err(failure) = self.show_statements() {
+            progress(&format!("(no statements: {failure})"));
+        }
+        self.rows.push(row);
+    }
+
+    fn forget_statements(&self) -> Outcome<()> {
+        match self.floor() {
+            Some(floor) if self.options.statements => {
+                floor.execute("SELECT pg_stat_statements_reset()")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn show_statements(&self) -> Outcome<()> {
+        let Some(floor) = self.floor().filter(|_| self.options.statements) else {
+            return Ok(());
+        };
+        let rows = floor.texts(
+            "SELECT calls, round(total_exec_time::numeric, 1), \
+               round(mean_exec_time::numeric, 3), round(rows::numeric / calls, 1), \
+               left(regexp_replace(query, '\\s+', ' ', 'g'), 150) \
+             FROM pg_stat_statements WHERE query NOT LIKE '%/* floor */%' AND calls > 0 \
+             ORDER BY total_exec_time DESC LIMIT 12",
+        )?;
+        progress("     calls    total ms    mean ms   rows each  statement");
+        for row in rows {
+            if let [calls, total, mean, each, text] = row.as_slice() {
+                progress(&format!(
+                    "{calls:>10}{total:>12}{mean:>11}{each:>12}  {text}"
+                ));
+            }
+        }
+        self.forget_statements()
+    }
+
+    /// Puts the rows into the order of what `place` answers.
+    pub(crate) fn sort(&mut self, place: impl Fn(&Row) -> Option<usize>) {
+        self.rows.sort_by_key(place);
+    }
+
+    pub(crate) fn turn_length(&self) -> Duration {
+        self.options.turn()
+    }
+}

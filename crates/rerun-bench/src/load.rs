@@ -1,0 +1,120 @@
+//! Load: a number of connections that each wait for an answer before they ask again.
+
+use std::net::SocketAddr;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::figures::Timed;
+use crate::http::Connection;
+use crate::pgwire::Repeater;
+use crate::{Failure, Outcome};
+
+/// Open connections. They are opened anew for each turn: the server closes those that were idle
+/// for a while, as they are in the other side's turn.
+pub(crate) struct Load<C> {
+    connections: Vec<C>,
+}
+
+impl Load<Connection> {
+    pub(crate) fn open(address: SocketAddr, connections: usize) -> Outcome<Self> {
+        let open = |_| Connection::open(address);
+        Ok(Self {
+            connections: (0..connections).map(open).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Every connection sends the same request over and over.
+    pub(crate) fn repeat(&mut self, request: &[u8], duration: Duration) -> Outcome<Timed> {
+        self.run(|_, connection, latencies| {
+            over_and_over(duration, latencies, || connection.call(request).map(drop))
+        })
+    }
+
+    /// Every request is sent once, by one of the connections.
+    pub(crate) fn each(&mut self, requests: &[Vec<u8>]) -> Outcome<Timed> {
+        let count = self.connections.len();
+        self.run(|index, connection, latencies| {
+            for request in requests.iter().skip(index).step_by(count) {
+                let start = Instant::now();
+                connection.call(request)?;
+                latencies.push(start.elapsed());
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Load<Repeater> {
+    pub(crate) fn of(connections: Vec<Repeater>) -> Self {
+        Self { connections }
+    }
+
+    /// Every connection repeats its statement, which answers `rows` rows.
+    pub(crate) fn repeat(&mut self, rows: usize, duration: Duration) -> Outcome<Timed> {
+        self.run(|_, connection, latencies| {
+            over_and_over(duration, latencies, || {
+                let answered = connection.rows()?;
+                if answered == rows {
+                    Ok(())
+                } else {
+                    Err(format!("the floor answered {answered} rows in place of {rows}").into())
+                }
+            })
+        })
+    }
+}
+
+fn over_and_over(
+    duration: Duration,
+    latencies: &mut Vec<Duration>,
+    mut job: impl FnMut() -> Outcome<()>,
+) -> Outcome<()> {
+    let end = Instant::now() + duration;
+    loop {
+        let start = Instant::now();
+        if start >= end {
+            return Ok(());
+        }
+        job()?;
+        latencies.push(start.elapsed());
+    }
+}
+
+impl<C: Send> Load<C> {
+    fn run(
+        &mut self,
+        job: impl Fn(usize, &mut C, &mut Vec<Duration>) -> Outcome<()> + Sync,
+    ) -> Outcome<Timed> {
+        let ready = Barrier::new(self.connections.len() + 1);
+        thread::scope(|scope| {
+            let (job, ready) = (&job, &ready);
+            let threads: Vec<_> = self
+                .connections
+                .iter_mut()
+                .enumerate()
+                .map(|(index, connection)| {
+                    scope.spawn(move || {
+                        let mut latencies = Vec::with_capacity(1 << 14);
+                        ready.wait();
+                        job(index, connection, &mut latencies)?;
+                        Ok::<_, Failure>(latencies)
+                    })
+                })
+                .collect();
+            ready.wait();
+            let start = Instant::now();
+            let mut latencies = Vec::new();
+            for thread in threads {
+                let done = thread
+                    .join()
+                    .map_err(|_panic| Failure::from("a connection's thread panicked"))?;
+                latencies.extend(done?);
+            }
+            Ok(Timed {
+                latencies,
+                wall: start.elapsed(),
+            })
+        })
+    }
+}

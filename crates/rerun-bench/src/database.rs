@@ -3,7 +3,7 @@
 use rerun_testkit::{ClusterOptions, PgCluster};
 use tempfile::TempDir;
 
-use crate::floor::{Floor, Planned};
+use crate::floor::Floor;
 use crate::options::Options;
 use crate::{Outcome, cpu, progress};
 
@@ -68,7 +68,7 @@ impl Database {
             fact.cloned().unwrap_or_default()
         };
         // Only one of its children is there while this one asks, and that one is asking.
-        let sessions = floor.sessions(1, &["SELECT pg_backend_pid()"], Planned::Once)?;
+        let sessions = floor.sessions(1, &["SELECT pg_backend_pid()"])?;
         let backend = floor.with(async {
             let session = sessions.first();
             match session {

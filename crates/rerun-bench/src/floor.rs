@@ -16,26 +16,14 @@ use crate::load::Load;
 use crate::pgwire::Repeater;
 use crate::{Failure, Outcome};
 
-/// When a statement is planned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Planned {
-    /// Once: for statements about a few rows, which take less time than their planning.
-    Once,
-    /// For each execution, with its values at hand: for statements about many rows, whose best
-    /// plan depends on how many.
-    Anew,
-}
+/// What connections begin with. Left to itself the database plans some statements anew for each
+/// execution, which costs more than to execute them.
+pub(crate) const PREPARATION: &str = "SET jit = off; SET plan_cache_mode = force_generic_plan";
 
-impl Planned {
-    /// What a connection begins with. Left to itself the database plans some statements anew that
-    /// gain nothing by it, and others only for their first five executions.
-    pub(crate) const fn preparation(self) -> &'static str {
-        match self {
-            Self::Once => "SET jit = off; SET plan_cache_mode = force_generic_plan",
-            Self::Anew => "SET jit = off; SET plan_cache_mode = force_custom_plan",
-        }
-    }
-}
+/// The same for statements about many rows, whose best plan depends on how many. They are prepared
+/// anew for each turn, and planned with their values at hand the first time that they are executed.
+/// (To demand it by a setting would plan the checks of foreign keys anew as well, for each row.)
+const PREPARATION_FOR_MANY: &str = "SET jit = off";
 
 /// The values of a statement.
 pub(crate) type Values = Vec<Box<dyn ToSql + Sync + Send>>;
@@ -52,8 +40,8 @@ pub(crate) const HISTORY: &str = "\
       AND r.number < $3 ORDER BY r.number DESC LIMIT $4";
 
 /// A page of the current run's messages: `$1` account, `$2` campaign, `$3` segments after this
-/// number, `$4` rows. A planner that does not know the limit would hash whole tables: lateral
-/// joins of single rows keep it from that.
+/// number, `$4` rows. The lateral joins of single rows keep a planner that does not know the limit
+/// from hashing whole tables.
 pub(crate) const MESSAGES: &str = "\
     SELECT m.id, m.run_number, s.key, s.attributes, m.customer_count, t.subject, t.body, \
       m.review_status, m.approval_stage, m.source, m.reused_from_message_id, \
@@ -161,14 +149,17 @@ pub(crate) const PREVIEW: &str = "\
       (SELECT * FROM planned ORDER BY key LIMIT $6) page";
 
 /// Takes every due message of a run under a lease: `$1` account, `$2` campaign, `$3` lease.
-/// Answers their ids with their segments.
+/// Answers their ids with their segments. The lateral joins keep a planner that has not heard of a
+/// new campaign's many segments from reading all of them for each message.
 pub(crate) const LEASE: &str = "\
     WITH taken AS (UPDATE generation_tasks \
       SET lease_id = $3, due_at = now() + interval '30 seconds' \
       WHERE account_id = $1 AND campaign_id = $2 AND due_at <= now() RETURNING message_id) \
     SELECT m.id, s.attributes FROM taken \
-    JOIN messages m ON m.account_id = $1 AND m.id = taken.message_id \
-    JOIN segments s ON s.account_id = $1 AND s.campaign_id = $2 AND s.no = m.segment_no";
+    JOIN LATERAL (SELECT id, segment_no FROM messages \
+      WHERE account_id = $1 AND id = taken.message_id LIMIT 1) m ON true \
+    JOIN LATERAL (SELECT attributes FROM segments \
+      WHERE account_id = $1 AND campaign_id = $2 AND no = m.segment_no LIMIT 1) s ON true";
 
 /// Stores what was generated: `$1` account, `$2` campaign, `$3` run, `$4` lease, `$5` ids of
 /// messages, `$6` of contents, `$7` subjects, `$8` bodies.
@@ -200,6 +191,7 @@ pub(crate) struct Floor {
 /// A connection with the statements of some work.
 pub(crate) struct Session {
     pub(crate) client: Client,
+    texts: Vec<String>,
     statements: Vec<Statement>,
 }
 
@@ -216,27 +208,50 @@ impl Floor {
         })
     }
 
-    pub(crate) fn sessions(
+    /// Connections for statements about a few rows.
+    pub(crate) fn sessions(&self, count: usize, statements: &[&str]) -> Outcome<Vec<Session>> {
+        self.sessions_with(count, statements, PREPARATION)
+    }
+
+    /// Connections for statements about many rows, see [`Floor::prepare_anew`].
+    pub(crate) fn sessions_for_many(
         &self,
         count: usize,
         statements: &[&str],
-        planned: Planned,
+    ) -> Outcome<Vec<Session>> {
+        self.sessions_with(count, statements, PREPARATION_FOR_MANY)
+    }
+
+    fn sessions_with(
+        &self,
+        count: usize,
+        statements: &[&str],
+        preparation: &str,
     ) -> Outcome<Vec<Session>> {
         self.runtime.block_on(async {
             let mut sessions = Vec::with_capacity(count);
             for _ in 0..count {
                 let client = self.client().await?;
-                client.batch_execute(planned.preparation()).await?;
-                let mut prepared = Vec::new();
-                for statement in statements {
-                    prepared.push(client.prepare(&marked(statement)).await?);
-                }
-                sessions.push(Session {
+                client.batch_execute(preparation).await?;
+                let mut session = Session {
                     client,
-                    statements: prepared,
-                });
+                    texts: statements.iter().map(|text| marked(text)).collect(),
+                    statements: Vec::new(),
+                };
+                session.prepare().await?;
+                sessions.push(session);
             }
             Ok(sessions)
+        })
+    }
+
+    /// Makes the next execution of each statement one that is planned with its values at hand.
+    pub(crate) fn prepare_anew(&self, sessions: &mut [Session]) -> Outcome<()> {
+        self.runtime.block_on(async {
+            for session in sessions {
+                session.prepare().await?;
+            }
+            Ok(())
         })
     }
 
@@ -319,6 +334,14 @@ fn marked(statement: &str) -> String {
 }
 
 impl Session {
+    async fn prepare(&mut self) -> Outcome<()> {
+        self.statements.clear();
+        for text in &self.texts {
+            self.statements.push(self.client.prepare(text).await?);
+        }
+        Ok(())
+    }
+
     fn statement(&self, index: usize) -> Outcome<&Statement> {
         self.statements
             .get(index)

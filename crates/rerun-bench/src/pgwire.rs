@@ -14,7 +14,7 @@ use postgres_protocol::message::frontend;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use crate::floor::Planned;
+use crate::floor::PREPARATION;
 use crate::{Failure, Outcome};
 
 trait Stream: Read + Write + Send {}
@@ -37,7 +37,7 @@ impl Repeater {
         };
         repeater.log_in(config)?;
         let mut out = BytesMut::new();
-        frontend::query(Planned::Once.preparation(), &mut out)?;
+        frontend::query(PREPARATION, &mut out)?;
         repeater.send(&out)?;
         repeater.answer()?;
         out.clear();

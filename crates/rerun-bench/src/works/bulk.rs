@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::api::{self, Account};
 use crate::bench::Bench;
 use crate::figures::{Timed, Turn};
-use crate::floor::{self, Floor, Planned, Session};
+use crate::floor::{self, Floor, Session};
 use crate::http::Connection;
 use crate::seed::{self, Audience, Subject};
 use crate::{Failure, Outcome, progress};
@@ -29,7 +29,7 @@ fn first(sessions: &[Session]) -> Outcome<&Session> {
 fn sessions(bench: &Bench<'_>, statements: &[&str]) -> Outcome<Vec<Session>> {
     let sessions = bench
         .floor()
-        .map(|floor| floor.sessions(1, statements, Planned::Anew));
+        .map(|floor| floor.sessions_for_many(1, statements));
     Ok(sessions.transpose()?.unwrap_or_default())
 }
 
@@ -153,9 +153,11 @@ pub(super) fn generate(bench: &mut Bench<'_>) -> Outcome<()> {
     turns.floor.clear();
     if bench.floor().is_some() {
         bench.restart(&[("RERUN_WORKERS", "0")])?;
-        let sessions = sessions(bench, &[floor::LEASE, floor::STORE])?;
-        let by_sql =
-            |bench: &Bench<'_>, sql: &Floor| by_sql(bench, sql, first(&sessions)?, &account, group);
+        let mut sessions = sessions(bench, &[floor::LEASE, floor::STORE])?;
+        let by_sql = |bench: &Bench<'_>, sql: &Floor| {
+            sql.prepare_anew(&mut sessions)?;
+            by_sql(bench, sql, first(&sessions)?, &account, group)
+        };
         turns.floor = bench.turns(rounds, true, |_| Ok(nothing()), by_sql)?.floor;
         bench.restart(&[])?;
     }

@@ -10,7 +10,7 @@ use super::reads::{Page, measure};
 use crate::api::{self, Account, Api};
 use crate::bench::{Bench, Turns};
 use crate::figures::Turn;
-use crate::floor::{self, Call, Floor, Planned, Session};
+use crate::floor::{self, Call, Floor, Session};
 use crate::load::Load;
 use crate::seed::{self, Audience, FIELDS, FIELDS_JSON, Subject};
 use crate::{Outcome, progress};
@@ -96,10 +96,14 @@ impl ByTurns {
         rounds: u32,
     ) -> Outcome<Turns> {
         let few = self.floor.iter().all(|subject| subject.segments <= FEW);
-        let planned = if few { Planned::Once } else { Planned::Anew };
-        let sessions = bench
+        let connect = if few {
+            Floor::sessions
+        } else {
+            Floor::sessions_for_many
+        };
+        let mut sessions = bench
             .floor()
-            .map(|floor| floor.sessions(connections, &STATEMENTS, planned))
+            .map(|floor| connect(floor, connections, &STATEMENTS))
             .transpose()?
             .unwrap_or_default();
         let (server, floor) = (&mut self.server, &mut self.floor);
@@ -107,7 +111,12 @@ impl ByTurns {
             rounds,
             true,
             |bench| by_server(bench, server, how, connections),
-            |bench, sql| by_floor(bench, sql, &sessions, floor, how),
+            |bench, sql| {
+                if !few {
+                    sql.prepare_anew(&mut sessions)?;
+                }
+                by_floor(bench, sql, &sessions, floor, how)
+            },
         )
     }
 }

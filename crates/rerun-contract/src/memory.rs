@@ -758,7 +758,8 @@ impl HistoryStore for MemoryStore {
             let ledger = account.campaigns.get(&campaign)?;
             let runs = ledger.runs.values().rev().cloned();
             Some(History {
-                campaign: ledger.campaign.clone(),
+                status: ledger.campaign.status,
+                current_run: ledger.campaign.current_run,
                 runs: page(runs, &request, |run| run.number, |one, other| one < other),
             })
         }))
@@ -804,9 +805,10 @@ impl HistoryStore for MemoryStore {
                 .into_iter()
                 .map(|row| row.message(ledger.run_of(row)?))
                 .collect::<Result<_, StoreError>>()?;
-            let campaign = ledger.campaign.clone();
+            let approval_stages = ledger.campaign.approval_stages.clone();
             Ok(Some(MessageList {
-                campaign,
+                current_run: ledger.campaign.current_run,
+                approval_stages,
                 run_exists,
                 messages: Page { items, next },
             }))

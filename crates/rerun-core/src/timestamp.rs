@@ -23,7 +23,7 @@ pub fn truncate(at: Timestamp) -> Timestamp {
 /// # Errors
 /// What the serializer answers.
 pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&at.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    serializer.serialize_str(&format(*at))
 }
 
 /// Reads one.

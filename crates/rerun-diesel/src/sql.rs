@@ -52,6 +52,14 @@ impl<'a, DB: Backend> Sql<'a, DB> {
         self
     }
 
+    /// Says what types the columns of its answer have, for rows that are read by position.
+    pub const fn columns<ST>(self) -> Typed<'a, DB, ST> {
+        Typed {
+            statement: self,
+            columns: PhantomData,
+        }
+    }
+
     /// Gives the next `?` its value.
     pub fn bind<ST, T>(mut self, value: T) -> Self
     where
@@ -104,3 +112,27 @@ impl<DB: Backend> Query for Sql<'_, DB> {
 }
 
 impl<DB: Backend, Conn> diesel::RunQueryDsl<Conn> for Sql<'_, DB> {}
+
+/// A [statement](sql) whose answer has columns of known types.
+#[must_use = "a statement does nothing until it is loaded"]
+pub struct Typed<'a, DB: Backend, ST> {
+    statement: Sql<'a, DB>,
+    columns: PhantomData<fn() -> ST>,
+}
+
+impl<DB: Backend, ST> QueryFragment<DB> for Typed<'_, DB, ST> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.statement.walk_ast(out)
+    }
+}
+
+impl<DB: Backend, ST> QueryId for Typed<'_, DB, ST> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB: Backend, ST> Query for Typed<'_, DB, ST> {
+    type SqlType = ST;
+}
+
+impl<DB: Backend, ST, Conn> diesel::RunQueryDsl<Conn> for Typed<'_, DB, ST> {}

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
 use rerun_core::Timestamp;
-use rerun_core::campaign::{Campaign, CampaignStatus};
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus};
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
 use rerun_core::message::{Content, Message, Provenance, ReusedFrom, ReviewStatus, Source};
@@ -166,13 +166,13 @@ pub(crate) struct RunItem<'a> {
 }
 
 impl<'a> RunItem<'a> {
-    pub(crate) fn new(campaign: &Campaign, run: &'a Run) -> Self {
+    pub(crate) fn new(current_run: Option<RunNumber>, run: &'a Run) -> Self {
         let counts = &run.counts;
         Self {
             run_number: run.number,
             job_uid: run.job_uid,
             status: run.status,
-            is_current: campaign.current_run == Some(run.number),
+            is_current: current_run == Some(run.number),
             synthesised: run.synthesised,
             customer_group: (&run.group).into(),
             customer_count: run.customer_count,
@@ -224,22 +224,19 @@ pub(crate) struct MessageItem<'a> {
 }
 
 /// The name of the stage that a message waits for.
-pub(crate) fn approval_stage<'a>(campaign: &'a Campaign, message: &Message) -> Option<&'a str> {
-    message
-        .state
-        .stage()
-        .and_then(|stage| campaign.approval_stages.name(stage))
+pub(crate) fn approval_stage<'a>(stages: &'a ApprovalStages, message: &Message) -> Option<&'a str> {
+    message.state.stage().and_then(|stage| stages.name(stage))
 }
 
 impl<'a> MessageItem<'a> {
-    pub(crate) fn new(campaign: &'a Campaign, message: &'a Message) -> Self {
+    pub(crate) fn new(stages: &'a ApprovalStages, message: &'a Message) -> Self {
         Self {
             id: message.id,
             run_number: message.run_number,
             segment: &message.segment,
             content: message.content.as_ref(),
             review_status: message.state.status(),
-            approval_stage: approval_stage(campaign, message),
+            approval_stage: approval_stage(stages, message),
             source: message.source,
             reused_from: message.reused_from,
             provenance: message.provenance.as_ref(),

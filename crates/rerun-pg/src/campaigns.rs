@@ -13,7 +13,7 @@ use rerun_core::ports::{CampaignStore, ImportFailure, ImportedMessage, ImportedM
 use rerun_core::run::{Run, SegmentCounts};
 use rerun_diesel::campaign_columns;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{CampaignRow, json_list};
+use rerun_diesel::row::{CampaignColumns, CampaignRow, json_list};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
@@ -77,6 +77,7 @@ impl CampaignStore for PgStore {
                 ))
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(id.as_uuid())
+                .columns::<CampaignColumns>()
                 .load::<CampaignRow>(conn)?
                 .pop();
                 Ok(row.map(Campaign::try_from).transpose()?)
@@ -118,6 +119,7 @@ impl CampaignStore for PgStore {
                 }
                 let campaigns = query
                     .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                    .columns::<CampaignColumns>()
                     .load::<CampaignRow>(conn)?
                     .into_iter()
                     .map(Campaign::try_from)

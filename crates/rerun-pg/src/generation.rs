@@ -150,12 +150,12 @@ fn take(
              ORDER BY due_at, message_id LIMIT ? FOR UPDATE SKIP LOCKED)) \
            RETURNING t.account_id, t.campaign_id, t.run_number, t.message_id, t.failed_attempts) \
          SELECT taken.*, s.attributes FROM taken \
-         JOIN messages m ON m.account_id = taken.account_id AND m.id = taken.message_id \
-         JOIN segments s ON s.account_id = m.account_id AND s.campaign_id = m.campaign_id \
-           AND s.no = m.segment_no \
+         JOIN LATERAL (SELECT segment_no FROM messages m WHERE m.account_id = taken.account_id \
+           AND m.id = taken.message_id LIMIT 1) m ON true \
+         JOIN LATERAL (SELECT attributes FROM segments s WHERE s.account_id = taken.account_id \
+           AND s.campaign_id = taken.campaign_id AND s.no = m.segment_no LIMIT 1) s ON true \
          ORDER BY taken.message_id",
     )
-    .planned_anew()
     .bind::<Id, _>(lease.as_uuid())
     .bind::<Time, _>(until)
     .bind::<Time, _>(now)
@@ -388,14 +388,14 @@ fn store_generated(
          taken AS (DELETE FROM generation_tasks t USING results r \
            WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at >= ? \
              AND t.campaign_id = ? AND t.run_number = ? \
-           RETURNING r.id, r.content_id, r.subject, r.body), \
+           RETURNING r.id, r.content_id, r.subject, r.body, \
+             (SELECT source FROM messages WHERE account_id = ? AND id = r.id) AS source), \
          stored AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
            SELECT ?, content_id, ?, subject, body, ? FROM taken), \
          moved AS (UPDATE messages m SET content_id = taken.content_id, source = 'generated', \
              reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
              edited_by = NULL, review_status = ?, approval_stage = ?, updated_at = ? \
-           FROM taken JOIN messages old ON old.account_id = ? AND old.id = taken.id \
-           WHERE m.account_id = ? AND m.id = taken.id RETURNING old.source) \
+           FROM taken WHERE m.account_id = ? AND m.id = taken.id RETURNING taken.source) \
          SELECT source, count(*) AS messages FROM moved GROUP BY source",
     )
     .planned_anew()
@@ -409,12 +409,12 @@ fn store_generated(
     .bind::<Id, _>(settle.campaign_id.as_uuid())
     .bind::<Integer, _>(settle.run_number.get())
     .bind::<Id, _>(account)
+    .bind::<Id, _>(account)
     .bind::<Integer, _>(settle.run_number.get())
     .bind::<Time, _>(now)
     .bind::<Text, _>(to.status().as_str())
     .bind::<Nullable<diesel::sql_types::SmallInt>, _>(to.stage().map(i16::from))
     .bind::<Time, _>(now)
-    .bind::<Id, _>(account)
     .bind::<Id, _>(account)
     .load::<SourceRow>(conn)?;
     by_source(counted)

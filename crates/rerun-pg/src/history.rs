@@ -1,7 +1,7 @@
 use async_trait::async_trait;
+use diesel::prelude::Queryable;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
-use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Message;
@@ -12,10 +12,10 @@ use rerun_core::ports::{
 use rerun_core::run::Run;
 use rerun_core::segment::{Attributes, Segment};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{self, CampaignRow, MessageRow, RunRow};
-use rerun_diesel::sql::{Sql, sql};
+use rerun_diesel::row::{self, MessageColumns, MessageRow, RunColumns, RunRow};
+use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
-use rerun_diesel::{campaign_columns, message_columns, run_columns};
+use rerun_diesel::{message_columns, run_columns};
 use uuid::Uuid;
 
 use crate::PgStore;
@@ -38,9 +38,7 @@ impl HistoryStore for PgStore {
         self.db
             .run(move |conn| {
                 let rows = sql(concat!(
-                    "SELECT ",
-                    campaign_columns!(),
-                    ", ",
+                    "SELECT c.status, c.current_run_number, ",
                     run_columns!(),
                     " FROM campaigns c LEFT JOIN LATERAL ( \
                        SELECT * FROM runs WHERE runs.account_id = c.account_id \
@@ -52,18 +50,22 @@ impl HistoryStore for PgStore {
                 .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(campaign.as_uuid())
-                .load::<(CampaignRow, Option<RunRow>)>(conn)?;
-                let mut campaign = None;
-                let mut runs = Vec::with_capacity(rows.len());
-                for (row, run) in rows {
-                    campaign.get_or_insert(row);
-                    runs.extend(run.map(Run::try_from).transpose()?);
-                }
-                let Some(campaign) = campaign else {
+                .columns::<(Text, Nullable<Integer>, Nullable<RunColumns>)>()
+                .load::<(String, Option<i32>, Option<RunRow>)>(conn)?;
+                let Some((status, current_run, _)) = rows.first() else {
                     return Ok(None);
                 };
+                let (status, current_run) = (
+                    row::text("campaigns", "status", status)?,
+                    row::some_run(*current_run)?,
+                );
+                let runs = rows
+                    .into_iter()
+                    .filter_map(|(_, _, run)| run.map(Run::try_from))
+                    .collect::<Result<_, _>>()?;
                 Ok(Some(History {
-                    campaign: campaign.try_into()?,
+                    status,
+                    current_run,
                     runs: Page::from_surplus(runs, page.limit, |run| run.number),
                 }))
             })
@@ -79,35 +81,32 @@ impl HistoryStore for PgStore {
     ) -> Result<Option<MessageList>, StoreError> {
         self.db
             .run(move |conn| {
-                let asked = match selection {
-                    MessageSelection::Run(run) => Some(run),
-                    MessageSelection::CurrentRun | MessageSelection::EveryRun => None,
+                let rows = match selection {
+                    MessageSelection::EveryRun => every_run(conn, account, campaign, &page)?,
+                    MessageSelection::Run(run) => {
+                        one_run(conn, account, campaign, Some(run), &page)?
+                    }
+                    // A later page goes on in the run that the first page showed.
+                    MessageSelection::CurrentRun => {
+                        let begun = page.after.map(|after| after.run_number);
+                        one_run(conn, account, campaign, begun, &page)?
+                    }
                 };
-                let Some((row, run_exists)) = campaign_and_run(conn, account, campaign, asked)?
-                else {
+                let Some(Listed(current_run, stages, found_run, _)) = rows.first() else {
                     return Ok(None);
                 };
-                let found = Campaign::try_from(row)?;
-                let run = match selection {
-                    MessageSelection::Run(run) => Some(run),
-                    // A later page goes on in the run that the first page showed.
-                    MessageSelection::CurrentRun => page
-                        .after
-                        .map(|after| after.run_number)
-                        .or(found.current_run),
-                    MessageSelection::EveryRun => None,
-                };
-                let rows = match (selection, run) {
-                    (MessageSelection::EveryRun, _) => every_run(conn, account, campaign, &page)?,
-                    (_, Some(run)) if run_exists => one_run(conn, account, campaign, run, &page)?,
-                    _ => Vec::new(),
-                };
+                let (current_run, approval_stages, run_exists) = (
+                    row::some_run(*current_run)?,
+                    row::approval_stages(stages)?,
+                    found_run.is_some() || !matches!(selection, MessageSelection::Run(_)),
+                );
                 let messages = rows
                     .into_iter()
-                    .map(Message::try_from)
-                    .collect::<Result<Vec<_>, _>>()?;
+                    .filter_map(|Listed(.., message)| message.map(Message::try_from))
+                    .collect::<Result<_, _>>()?;
                 Ok(Some(MessageList {
-                    campaign: found,
+                    current_run,
+                    approval_stages,
                     run_exists,
                     messages: Page::from_surplus(messages, page.limit, |message| MessageKey {
                         run_number: message.run_number,
@@ -135,6 +134,7 @@ impl HistoryStore for PgStore {
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())
                     .bind::<Id, _>(message.as_uuid())
+                    .columns::<MessageColumns>()
                     .load::<MessageRow>(conn)?
                     .pop();
                 Ok(row.map(Message::try_from).transpose()?)
@@ -187,79 +187,77 @@ impl HistoryStore for PgStore {
     }
 }
 
-#[derive(QueryableByName)]
-struct RunExists {
-    #[diesel(sql_type = Nullable<Integer>)]
-    asked_run: Option<i32>,
-}
+/// A row of a list of messages: the campaign's current run and approval stages, the run that was
+/// asked for, and a message. A list without messages has one row all the same, unless there is no
+/// such campaign.
+#[derive(Queryable)]
+struct Listed(Option<i32>, String, Option<i32>, Option<MessageRow>);
 
-/// The campaign, and whether it has the run that was asked for (true when none was).
-fn campaign_and_run(
-    conn: &mut PgConnection,
-    account: AccountId,
-    campaign: CampaignId,
-    asked: Option<RunNumber>,
-) -> Result<Option<(CampaignRow, bool)>, Failure> {
-    let found = sql(concat!(
-        "SELECT ",
-        campaign_columns!(),
-        ", r.number AS asked_run FROM campaigns c LEFT JOIN runs r \
-           ON r.account_id = c.account_id AND r.campaign_id = c.id AND r.number = ? \
-         WHERE c.account_id = ? AND c.id = ?"
-    ))
-    .bind::<Nullable<Integer>, _>(asked.map(RunNumber::get))
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(campaign.as_uuid())
-    .load::<(CampaignRow, RunExists)>(conn)?
-    .pop();
-    Ok(found.map(|(campaign, run)| (campaign, asked.is_none() || run.asked_run.is_some())))
-}
+type ListedColumns = (
+    Nullable<Integer>,
+    Text,
+    Nullable<Integer>,
+    Nullable<MessageColumns>,
+);
 
-fn load(
-    query: Sql<'_, diesel::pg::Pg>,
-    conn: &mut PgConnection,
-) -> Result<Vec<MessageRow>, Failure> {
-    Ok(query.load::<MessageRow>(conn)?)
-}
+/// Looks up what a message `m` of a campaign `c` points at, row by row: a planner that does not
+/// know how many rows a page has would read whole tables.
+const PARTS: &str = " \
+    LEFT JOIN LATERAL (SELECT key, attributes FROM segments \
+      WHERE account_id = c.account_id AND campaign_id = c.id AND no = m.segment_no LIMIT 1) s ON true \
+    LEFT JOIN LATERAL (SELECT subject, body, run_number FROM contents \
+      WHERE account_id = c.account_id AND id = m.content_id LIMIT 1) t ON true \
+    WHERE c.account_id = ? AND c.id = ? ";
 
+/// A page of the messages of a run, or of the current run.
 fn one_run(
     conn: &mut PgConnection,
     account: AccountId,
     campaign: CampaignId,
-    run: RunNumber,
+    run: Option<RunNumber>,
     page: &PageRequest<MessageKey>,
-) -> Result<Vec<MessageRow>, Failure> {
+) -> Result<Vec<Listed>, Failure> {
     let text = format!(
-        "SELECT {} FROM (SELECT * FROM messages WHERE account_id = ? AND campaign_id = ? \
-           AND run_number = ? AND segment_no > ? ORDER BY segment_no LIMIT ?) m {JOINS} \
-         ORDER BY m.segment_no",
+        "SELECT c.current_run_number, c.approval_stages, r.number, {} FROM campaigns c \
+         LEFT JOIN runs r ON r.account_id = c.account_id AND r.campaign_id = c.id \
+           AND r.number = COALESCE(?, c.current_run_number) \
+         LEFT JOIN LATERAL (SELECT * FROM messages WHERE account_id = c.account_id \
+           AND campaign_id = c.id AND run_number = r.number AND segment_no > ? \
+           ORDER BY segment_no LIMIT ?) m ON true {PARTS} ORDER BY m.segment_no",
         message_columns!()
     );
-    let query = sql(&text)
+    let rows = sql(&text)
+        .bind::<Nullable<Integer>, _>(run.map(RunNumber::get))
+        .bind::<Integer, _>(page.after.map_or(0, |after| after.segment_no))
+        .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(campaign.as_uuid())
-        .bind::<Integer, _>(run.get())
-        .bind::<Integer, _>(page.after.map_or(0, |after| after.segment_no))
-        .bind::<BigInt, _>(i64::from(page.limit.get()) + 1);
-    load(query, conn)
+        .columns::<ListedColumns>()
+        .load::<Listed>(conn)?;
+    Ok(rows)
 }
 
+/// A page of the messages of every run.
 fn every_run(
     conn: &mut PgConnection,
     account: AccountId,
     campaign: CampaignId,
     page: &PageRequest<MessageKey>,
-) -> Result<Vec<MessageRow>, Failure> {
+) -> Result<Vec<Listed>, Failure> {
     // The rest of the run that the page before ended in, then the older runs: each half is one
     // range of the index, which a single comparison over both columns would not be.
     let text = format!(
-        "SELECT {} FROM ( \
-           (SELECT * FROM messages WHERE account_id = ? AND campaign_id = ? AND run_number = ? \
-              AND segment_no > ? ORDER BY segment_no LIMIT ?) \
+        "SELECT c.current_run_number, c.approval_stages, r.number, {} FROM campaigns c \
+         LEFT JOIN LATERAL ( \
+           (SELECT * FROM messages WHERE account_id = c.account_id AND campaign_id = c.id \
+              AND run_number = ? AND segment_no > ? ORDER BY segment_no LIMIT ?) \
            UNION ALL \
-           (SELECT * FROM messages WHERE account_id = ? AND campaign_id = ? AND run_number < ? \
-            ORDER BY run_number DESC, segment_no LIMIT ?) \
-           LIMIT ?) m {JOINS} \
+           (SELECT * FROM messages WHERE account_id = c.account_id AND campaign_id = c.id \
+              AND run_number < ? ORDER BY run_number DESC, segment_no LIMIT ?) \
+           LIMIT ?) m ON true \
+         LEFT JOIN LATERAL (SELECT number, archived_at FROM runs \
+           WHERE account_id = c.account_id AND campaign_id = c.id AND number = m.run_number \
+           LIMIT 1) r ON true {PARTS} \
          ORDER BY m.run_number DESC, m.segment_no",
         message_columns!()
     );
@@ -267,18 +265,18 @@ fn every_run(
     let (run, segment) = page.after.map_or((i64::MAX, 0), |after| {
         (i64::from(after.run_number.get()), after.segment_no)
     });
-    let query = sql(&text)
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(campaign.as_uuid())
+    let rows = sql(&text)
         .bind::<BigInt, _>(run)
         .bind::<Integer, _>(segment)
         .bind::<BigInt, _>(limit)
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(campaign.as_uuid())
         .bind::<BigInt, _>(run)
         .bind::<BigInt, _>(limit)
-        .bind::<BigInt, _>(limit);
-    load(query, conn)
+        .bind::<BigInt, _>(limit)
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid())
+        .columns::<ListedColumns>()
+        .load::<Listed>(conn)?;
+    Ok(rows)
 }
 
 #[derive(QueryableByName)]

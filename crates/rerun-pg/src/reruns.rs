@@ -17,7 +17,9 @@ use rerun_core::ports::{
 use rerun_core::run::Run;
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{self, CampaignRow, GroupRow, RunRow};
+use rerun_diesel::row::{
+    self, CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow,
+};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use rerun_diesel::{campaign_columns, group_columns, run_columns};
@@ -62,6 +64,7 @@ impl RerunStore for PgStore {
                 let row = query
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())
+                    .columns::<(CampaignColumns, Nullable<RunColumns>, Nullable<GroupColumns>)>()
                     .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
                     .pop();
                 let Some((campaign, run, group)) = row else { return Ok(None) };

@@ -12,7 +12,7 @@ use rerun_core::message::Content;
 use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotentResponse};
 use rerun_core::run::{MessageCounts, Run};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{CampaignRow, RunRow, chain_hash};
+use rerun_diesel::row::{CampaignColumns, CampaignRow, RunColumns, RunRow, chain_hash};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use rerun_diesel::{campaign_columns, run_columns};
@@ -51,6 +51,7 @@ pub(crate) fn lock_campaign(
     ))
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
+    .columns::<CampaignColumns>()
     .load::<CampaignRow>(conn)?
     .pop();
     let Some(row) = row else { return Ok(None) };
@@ -63,6 +64,7 @@ pub(crate) fn lock_campaign(
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
     .bind::<Integer, _>(run.get())
+    .columns::<RunColumns>()
     .load::<RunRow>(conn)?
     .pop();
     Ok(Some((row.try_into()?, run.map(Run::try_from).transpose()?)))
@@ -88,6 +90,7 @@ pub(crate) fn lock_current(conn: &mut PgConnection, seen: &Campaign) -> Result<R
     ))
     .bind::<Id, _>(seen.account_id.as_uuid())
     .bind::<Id, _>(seen.id.as_uuid())
+    .columns::<RunColumns>()
     .load::<RunRow>(conn)?
     .pop();
     match run {

@@ -8,6 +8,7 @@
 mod common;
 
 use diesel::connection::SimpleConnection;
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::{Connection, PgConnection};
 
 /// Two accounts with a group, a campaign, a run, a segment, a content and a message each.
@@ -52,14 +53,28 @@ fn story(account: char) -> String {
     )
 }
 
+fn refusal(conn: &mut PgConnection, statement: &str) -> Error {
+    conn.transaction(|conn| {
+        conn.batch_execute(statement)?;
+        conn.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")
+    })
+    .expect_err(statement)
+}
+
 fn refused(conn: &mut PgConnection, statement: &str, by: &str) {
-    let error = conn
-        .transaction(|conn| {
-            conn.batch_execute(statement)?;
-            conn.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")
-        })
-        .expect_err(statement);
+    let error = refusal(conn, statement);
     assert!(error.to_string().contains(by), "{statement}: {error}");
+}
+
+fn refused_reference(conn: &mut PgConnection, statement: &str) {
+    let error = refusal(conn, statement);
+    assert!(
+        matches!(
+            error,
+            Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)
+        ),
+        "{statement}: {error}"
+    );
 }
 
 #[test]
@@ -81,6 +96,8 @@ fn no_row_can_reference_another_accounts() {
              WHERE account_id = {own}"
         ),
         format!("INSERT INTO segments VALUES ({own}, {campaign}, 2, sha256('y'), '{{}}')"),
+        format!("UPDATE customers SET group_id = {group} WHERE account_id = {own}"),
+        format!("UPDATE segments SET campaign_id = {campaign} WHERE account_id = {own}"),
         format!("UPDATE messages SET campaign_id = {campaign} WHERE account_id = {own}"),
         format!("UPDATE messages SET content_id = {content} WHERE account_id = {own}"),
         format!(
@@ -93,8 +110,128 @@ fn no_row_can_reference_another_accounts() {
              NULL, NULL, NULL, '{{}}', now(), sha256('x'))"
         ),
     ] {
-        refused(&mut conn, &statement, "violates foreign key constraint");
+        refused_reference(&mut conn, &statement);
     }
+}
+
+/// A message of run 2 of the account `a`, which reuses that of run 1, with some of its columns
+/// changed.
+fn reusing(changes: &str) -> String {
+    let own = id('a', 0);
+    format!(
+        "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('number', 2, \
+           'archived_at', now(), 'job_uid', gen_random_uuid()))).* FROM runs r \
+           WHERE account_id = {own}; \
+         INSERT INTO segments VALUES ({own}, {campaign}, 2, sha256('y'), '{{}}'); \
+         INSERT INTO contents VALUES ({own}, {own}, 1, 's', 'other', NULL, now()); \
+         INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object( \
+           'id', gen_random_uuid(), 'run_number', 2, 'source', 'reused', \
+           'reused_from_message_id', m.id, 'reused_from_run_number', 1) || {changes})).* \
+           FROM messages m WHERE account_id = {own}",
+        campaign = id('a', 2),
+    )
+}
+
+#[test]
+fn a_message_refers_to_what_is_there() {
+    let database = common::database();
+    let mut conn = PgConnection::establish(database.url()).unwrap();
+    two_accounts(&mut conn);
+    let [own, content, message] = [0, 3, 4].map(|what| id('b', what));
+    for changes in [
+        "'{\"run_number\": 3}'".to_owned(),
+        "'{\"segment_no\": 2}'".to_owned(),
+        "'{\"reused_from_run_number\": 2}'".to_owned(),
+        format!("jsonb_build_object('content_id', {})", id('a', 0)),
+        format!("jsonb_build_object('content_id', {content})"),
+        format!("jsonb_build_object('reused_from_message_id', {message})"),
+        format!("jsonb_build_object('account_id', {own})"),
+    ] {
+        refused_reference(&mut conn, &reusing(&changes));
+        let new = "|| '{\"source\": \"generated\", \"reused_from_message_id\": null, \
+                   \"reused_from_run_number\": null}'";
+        // What a new message says is its own, and its segment need only be there.
+        if changes.contains("run_number\": 3") || changes.contains(&content) {
+            refused_reference(&mut conn, &reusing(&format!("{changes} {new}")));
+        }
+    }
+    let missing = "'{\"source\": \"generated\", \"reused_from_message_id\": null, \
+                   \"reused_from_run_number\": null, \"segment_no\": 3}'";
+    refused_reference(&mut conn, &reusing(missing));
+    conn.batch_execute(&reusing("'{}'")).unwrap();
+    // It may come to say something else, and then reuses nothing.
+    let own = id('a', 0);
+    refused_reference(
+        &mut conn,
+        &format!("UPDATE messages SET content_id = {own} WHERE run_number = 2"),
+    );
+    conn.batch_execute(&format!(
+        "UPDATE messages SET content_id = {own}, source = 'edited', reused_from_run_number = NULL, \
+         reused_from_message_id = NULL WHERE run_number = 2"
+    ))
+    .unwrap();
+}
+
+#[test]
+fn rows_go_after_those_that_refer_to_them() {
+    let database = common::database();
+    let mut conn = PgConnection::establish(database.url()).unwrap();
+    two_accounts(&mut conn);
+    conn.batch_execute(
+        "INSERT INTO generation_tasks \
+         SELECT account_id, id, campaign_id, 1, 0, now() FROM messages",
+    )
+    .unwrap();
+    let kept = "INSERT INTO group_segments \
+                SELECT account_id, id, sha256('x'), '{}', 1 FROM segmentations";
+    conn.batch_execute(kept).unwrap();
+    let order = [
+        "generation_tasks",
+        "messages",
+        "contents",
+        "segments",
+        "UPDATE campaigns SET status = 'Draft', current_run_number = NULL",
+        "runs",
+        "campaigns",
+        "segmentations",
+        "customers",
+        "customer_groups",
+    ];
+    let own = id('a', 0);
+    for (index, step) in order.iter().enumerate() {
+        let statement = |step: &str| match step.split_once(' ') {
+            None => format!("DELETE FROM {step} WHERE account_id = {own}"),
+            Some(_) => format!("{step} WHERE account_id = {own}"),
+        };
+        if matches!(
+            *step,
+            "generation_tasks" | "messages" | "segments" | "runs" | "customers"
+        ) {
+            let referred_to = match *step {
+                "generation_tasks" => "messages",
+                "messages" => "contents",
+                "segments" | "runs" => "campaigns",
+                _ => "customer_groups",
+            };
+            refused_reference(&mut conn, &statement(referred_to));
+        }
+        conn.batch_execute(&statement(step))
+            .unwrap_or_else(|error| panic!("step {index}, {step}: {error}"));
+    }
+    let left = diesel::RunQueryDsl::get_result::<Count>(
+        diesel::sql_query(format!(
+            "SELECT count(*) AS rows FROM group_segments WHERE account_id = {own}"
+        )),
+        &mut conn,
+    )
+    .unwrap();
+    assert_eq!(left.rows, 0, "kept counts go with their segmentation");
+}
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    rows: i64,
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rerun_core::ids::AccountId;
 use rerun_core::page::{AuditKey, Page, PageRequest};
 use rerun_core::ports::{AuditFilter, AuditStore};
 use rerun_diesel::audit_columns;
-use rerun_diesel::row::AuditRow;
+use rerun_diesel::row::{AuditColumns, AuditRow};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
 use uuid::Uuid;
@@ -65,6 +65,7 @@ impl AuditStore for SqliteStore {
             let entries = query
                 .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| after.0))
                 .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                .columns::<AuditColumns>()
                 .load::<AuditRow>(conn)?
                 .into_iter()
                 .map(AuditEntry::try_from)
@@ -90,6 +91,7 @@ impl AuditStore for SqliteStore {
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<BigInt, _>(after)
                     .bind::<BigInt, _>(i64::from(limit))
+                    .columns::<AuditColumns>()
                     .load::<AuditRow>(conn)?;
                 Ok(rows
                     .into_iter()

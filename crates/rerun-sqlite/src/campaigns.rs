@@ -11,7 +11,7 @@ use rerun_core::ports::{CampaignStore, ImportFailure, ImportedMessage, ImportedM
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_diesel::campaign_columns;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::CampaignRow;
+use rerun_diesel::row::{CampaignColumns, CampaignRow};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
@@ -185,6 +185,7 @@ impl CampaignStore for SqliteStore {
                 }
                 let campaigns = query
                     .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                    .columns::<CampaignColumns>()
                     .load::<CampaignRow>(conn)?
                     .into_iter()
                     .map(Campaign::try_from)
@@ -228,6 +229,7 @@ pub(crate) fn find(
     ))
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
+    .columns::<CampaignColumns>()
     .load::<CampaignRow>(conn)?
     .pop();
     Ok(row.map(Campaign::try_from).transpose()?)

@@ -9,7 +9,7 @@ use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{CustomerGroupStore, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
-use rerun_diesel::row::GroupRow;
+use rerun_diesel::row::{GroupColumns, GroupRow};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
@@ -210,6 +210,7 @@ impl CustomerGroupStore for SqliteStore {
                 ))
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(id.as_uuid())
+                .columns::<GroupColumns>()
                 .load::<GroupRow>(conn)?
                 .pop();
                 Ok(row.map(CustomerGroup::from))
@@ -242,6 +243,7 @@ impl CustomerGroupStore for SqliteStore {
                 }
                 let groups = query
                     .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                    .columns::<GroupColumns>()
                     .load::<GroupRow>(conn)?
                     .into_iter()
                     .map(CustomerGroup::from)

@@ -11,7 +11,7 @@ use rerun_core::ports::{
 use rerun_core::run::Run;
 use rerun_core::segment::{Attributes, Segment};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{MessageRow, RunRow, segment_key};
+use rerun_diesel::row::{MessageColumns, MessageRow, RunColumns, RunRow, segment_key};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
 use rerun_diesel::{message_columns, run_columns};
@@ -64,6 +64,7 @@ impl Messages {
         .bind::<Integer, _>(run.get())
         .bind::<Integer, _>(after)
         .bind::<BigInt, _>(limit)
+        .columns::<MessageColumns>()
         .load::<MessageRow>(conn)?;
         Ok(rows
             .into_iter()
@@ -89,6 +90,7 @@ impl Messages {
         .bind::<Id, _>(self.campaign.as_uuid())
         .bind::<BigInt, _>(run)
         .bind::<BigInt, _>(limit)
+        .columns::<MessageColumns>()
         .load::<MessageRow>(conn)?;
         Ok(rows
             .into_iter()
@@ -295,12 +297,14 @@ impl HistoryStore for SqliteStore {
             .bind::<Id, _>(campaign.as_uuid())
             .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| after.get().into()))
             .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+            .columns::<RunColumns>()
             .load::<RunRow>(conn)?
             .into_iter()
             .map(Run::try_from)
             .collect::<Result<Vec<_>, _>>()?;
             Ok(Some(History {
-                campaign: found,
+                status: found.status,
+                current_run: found.current_run,
                 runs: Page::from_surplus(runs, page.limit, |run| run.number),
             }))
         })
@@ -339,7 +343,8 @@ impl HistoryStore for SqliteStore {
                 }
             };
             Ok(Some(MessageList {
-                campaign: found,
+                current_run: found.current_run,
+                approval_stages: found.approval_stages,
                 run_exists: exists,
                 messages: Page::from_surplus(messages, page.limit, |message| MessageKey {
                     run_number: message.run_number,
@@ -367,6 +372,7 @@ impl HistoryStore for SqliteStore {
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(message.as_uuid())
                 .bind::<Id, _>(campaign.as_uuid())
+                .columns::<MessageColumns>()
                 .load::<MessageRow>(conn)?
                 .pop();
                 Ok(row.map(Message::try_from).transpose()?)

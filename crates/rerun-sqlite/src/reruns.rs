@@ -16,7 +16,10 @@ use rerun_core::ports::{
 use rerun_core::run::Run;
 use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{CampaignRow, GroupRow, RunRow, run_number, segment_key};
+use rerun_diesel::row::{
+    CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow, run_number,
+    segment_key,
+};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use rerun_diesel::{campaign_columns, group_columns, run_columns};
@@ -509,6 +512,11 @@ impl RerunStore for SqliteStore {
                 let row = query
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())
+                    .columns::<(
+                        CampaignColumns,
+                        Nullable<RunColumns>,
+                        Nullable<GroupColumns>,
+                    )>()
                     .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
                     .pop();
                 let Some((campaign, run, group)) = row else {

@@ -12,7 +12,7 @@ use rerun_core::message::Content;
 use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotentResponse};
 use rerun_core::run::{MessageCounts, Run};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{RunRow, chain_hash, json_list};
+use rerun_diesel::row::{RunColumns, RunRow, chain_hash, json_list};
 use rerun_diesel::run_columns;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -52,6 +52,7 @@ pub(crate) fn unmoved(conn: &mut SqliteConnection, seen: &Campaign) -> Result<Ru
     .bind::<Id, _>(seen.account_id.as_uuid())
     .bind::<Id, _>(seen.id.as_uuid())
     .bind::<BigInt, _>(seen.version)
+    .columns::<RunColumns>()
     .load::<RunRow>(conn)?
     .pop();
     match run {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rerun_core::campaign::CampaignStatus;
 use rerun_core::ids::{CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message};
 use rerun_core::page::MessageKey;
@@ -69,7 +70,11 @@ pub async fn runs_are_paged_newest_first<S: Store + 'static>(f: &Fixture<S>) {
                 .await
                 .unwrap()
                 .unwrap();
-            assert_eq!(history.campaign.id, campaign);
+            let of_campaign = (history.status, history.current_run);
+            assert_eq!(
+                of_campaign,
+                (CampaignStatus::Published, Some(run_number(7)))
+            );
             history.runs
         })
         .await;
@@ -89,7 +94,7 @@ pub async fn runs_are_paged_newest_first<S: Store + 'static>(f: &Fixture<S>) {
         .await;
     let rest = rest.unwrap().unwrap();
     assert_eq!(
-        rest.campaign.current_run,
+        rest.current_run,
         Some(run_number(8)),
         "the campaign as it is now"
     );
@@ -114,9 +119,18 @@ pub async fn a_draft_has_no_runs<S: Store + 'static>(f: &Fixture<S>) {
         .unwrap()
         .unwrap();
     assert_eq!((history.runs.items, history.runs.next), (vec![], None));
+    assert_eq!(
+        (history.status, history.current_run),
+        (CampaignStatus::Draft, None)
+    );
     for which in [MessageSelection::CurrentRun, MessageSelection::EveryRun] {
         let found = list(f, campaign, which, 10, None).await;
         assert!(found.run_exists && found.messages.items.is_empty());
+        assert_eq!(found.current_run, None);
+        assert_eq!(
+            found.approval_stages.names(),
+            f.campaign(campaign).await.approval_stages.names()
+        );
     }
     let found = list(
         f,
@@ -499,7 +513,7 @@ pub async fn cursors_belong_to_their_list<S: Store + 'static>(f: &Fixture<S>) {
         cursor: None,
     };
     let which = MessageSelection::CurrentRun;
-    let (_, first) = f
+    let first = f
         .engine
         .history
         .messages(&caller(), campaign, which, &query)
@@ -507,14 +521,16 @@ pub async fn cursors_belong_to_their_list<S: Store + 'static>(f: &Fixture<S>) {
         .unwrap();
     let query = PageQuery {
         limit: Some(5),
-        cursor: first.next_cursor,
+        cursor: first.messages.next_cursor,
     };
-    let (_, rest) = f
+    let rest = f
         .engine
         .history
         .messages(&caller(), campaign, which, &query)
         .await
         .unwrap();
+    assert_eq!(rest.current_run, Some(run_number(1)));
+    let rest = rest.messages;
     assert_eq!((rest.items.len(), rest.next_cursor), (2, None));
     let every = MessageSelection::EveryRun;
     let foreign = f

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::Timestamp;
 use crate::audit::{AuditAction, AuditDraft, AuditEntry, ChainHead};
-use crate::campaign::{Campaign, CampaignStatus, wire_enum};
+use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, wire_enum};
 use crate::change::MessageChange;
 use crate::error::{Invalid, StoreError};
 use crate::generation::{GenerationTask, Settled, TaskResult};
@@ -166,8 +166,10 @@ pub enum MessageSelection {
 /// A page of a campaign's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// The campaign.
-    pub campaign: Campaign,
+    /// The campaign's status.
+    pub status: CampaignStatus,
+    /// The campaign's current run.
+    pub current_run: Option<RunNumber>,
     /// Its runs, newest first.
     pub runs: Page<Run, RunNumber>,
 }
@@ -175,8 +177,10 @@ pub struct History {
 /// A page of a campaign's messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageList {
-    /// The campaign.
-    pub campaign: Campaign,
+    /// The campaign's current run.
+    pub current_run: Option<RunNumber>,
+    /// The campaign's stages, which the messages' states count.
+    pub approval_stages: ApprovalStages,
     /// Whether the run that was asked for exists; true when none was.
     pub run_exists: bool,
     /// The messages: within a run in the order of their segments' numbers.

@@ -2,13 +2,35 @@ use std::sync::Arc;
 
 use super::{Listed, PageQuery, listed};
 use crate::audit::Caller;
-use crate::campaign::Campaign;
+use crate::campaign::{ApprovalStages, CampaignStatus};
 use crate::error::Error;
 use crate::ids::{CampaignId, MessageId, RunNumber};
 use crate::message::Message;
 use crate::page::CursorScope;
 use crate::ports::{DiffCounts, DiffItem, HistoryStore, MessageSelection};
 use crate::run::Run;
+
+/// The runs of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunList {
+    /// The campaign's status.
+    pub campaign_status: CampaignStatus,
+    /// The campaign's current run.
+    pub current_run: Option<RunNumber>,
+    /// Its runs, newest first.
+    pub runs: Listed<Run>,
+}
+
+/// Messages of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CampaignMessages {
+    /// The campaign's current run.
+    pub current_run: Option<RunNumber>,
+    /// The campaign's stages, which the messages' states count.
+    pub approval_stages: ApprovalStages,
+    /// The messages, newest run first, in one order within a run.
+    pub messages: Listed<Message>,
+}
 
 /// What campaigns have been through.
 #[derive(Clone)]
@@ -33,7 +55,7 @@ impl Histories {
         caller: &Caller,
         campaign: CampaignId,
         page: &PageQuery,
-    ) -> Result<(Campaign, Listed<Run>), Error> {
+    ) -> Result<RunList, Error> {
         let narrowed_by = campaign.to_string();
         let scope = CursorScope {
             list: "runs",
@@ -45,7 +67,11 @@ impl Histories {
             .history(caller.account_id, campaign, page.resolve(scope)?)
             .await?;
         let history = found.ok_or(Error::CampaignNotFound)?;
-        Ok((history.campaign, listed(history.runs, scope)?))
+        Ok(RunList {
+            campaign_status: history.status,
+            current_run: history.current_run,
+            runs: listed(history.runs, scope)?,
+        })
     }
 
     /// The campaign's messages: of the current run, of one run, or of every run, newest run
@@ -60,7 +86,7 @@ impl Histories {
         campaign: CampaignId,
         selection: MessageSelection,
         page: &PageQuery,
-    ) -> Result<(Campaign, Listed<Message>), Error> {
+    ) -> Result<CampaignMessages, Error> {
         let narrowed_by = format!("{campaign} {selection:?}");
         let scope = CursorScope {
             list: "messages",
@@ -76,7 +102,11 @@ impl Histories {
         if !list.run_exists {
             return Err(Error::RunNotFound);
         }
-        Ok((list.campaign, listed(list.messages, scope)?))
+        Ok(CampaignMessages {
+            current_run: list.current_run,
+            approval_stages: list.approval_stages,
+            messages: listed(list.messages, scope)?,
+        })
     }
 
     /// One message.

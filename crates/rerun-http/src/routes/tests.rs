@@ -457,7 +457,8 @@ async fn history_shows_runs() {
             next: Some(RunNumber::FIRST),
         };
         Ok(Some(History {
-            campaign: campaign(CampaignStatus::Published),
+            status: CampaignStatus::Published,
+            current_run: Some(RunNumber::FIRST),
             runs,
         }))
     });
@@ -494,6 +495,16 @@ fn message_json() -> Value {
     })
 }
 
+fn message_list(messages: Page<Message, MessageKey>) -> MessageList {
+    let campaign = campaign(CampaignStatus::Published);
+    MessageList {
+        current_run: campaign.current_run,
+        approval_stages: campaign.approval_stages,
+        run_exists: true,
+        messages,
+    }
+}
+
 #[actix_web::test]
 async fn messages_are_selected_and_shown() {
     use MessageSelection::{CurrentRun, EveryRun, Run};
@@ -515,14 +526,10 @@ async fn messages_are_selected_and_shown() {
             .expect_messages()
             .returning(move |_, _, selection, _| {
                 assert_eq!(selection, selected);
-                Ok(Some(MessageList {
-                    campaign: campaign(CampaignStatus::ReadyForReview),
-                    run_exists: true,
-                    messages: Page {
-                        items: vec![message(MessageState::PendingReview { stage: 1 })],
-                        next: None,
-                    },
-                }))
+                Ok(Some(message_list(Page {
+                    items: vec![message(MessageState::PendingReview { stage: 1 })],
+                    next: None,
+                })))
             });
         let mut body = body;
         body["campaign_id"] = json!(ID);
@@ -541,14 +548,11 @@ async fn messages_are_selected_and_shown() {
 async fn a_list_goes_on_with_the_run_that_it_began_with() {
     let mut mocks = Mocks::default();
     mocks.history.expect_messages().returning(|_, _, _, _| {
-        let mut now_second = campaign(CampaignStatus::Published);
-        now_second.current_run = RunNumber::new(2);
         let items = vec![message(MessageState::Published)];
         let messages = Page { items, next: None };
         Ok(Some(MessageList {
-            campaign: now_second,
-            run_exists: true,
-            messages,
+            current_run: RunNumber::new(2),
+            ..message_list(messages)
         }))
     });
     let answer = mocks
@@ -578,12 +582,7 @@ async fn a_reused_message_tells_where_it_comes_from() {
             items: vec![reused],
             next: None,
         };
-        let campaign = campaign(CampaignStatus::Published);
-        Ok(Some(MessageList {
-            campaign,
-            run_exists: true,
-            messages,
-        }))
+        Ok(Some(message_list(messages)))
     });
     let answer = mocks
         .post("/v1/campaign/rerun/messages", &json!({ "campaign_id": ID }))
@@ -615,11 +614,9 @@ async fn a_run_that_is_not_there_is_missed() {
             items: Vec::new(),
             next: None,
         };
-        let campaign = campaign(CampaignStatus::Published);
         Ok(Some(MessageList {
-            campaign,
             run_exists: false,
-            messages,
+            ..message_list(messages)
         }))
     });
     let body = json!({ "campaign_id": ID, "run_number": 9, "format": "csv" });
@@ -1228,12 +1225,7 @@ fn two_pages(broken: bool) -> Mocks {
                 items: vec![message],
                 next,
             };
-            let campaign = campaign(CampaignStatus::ReadyForReview);
-            Ok(Some(MessageList {
-                campaign,
-                run_exists: true,
-                messages,
-            }))
+            Ok(Some(message_list(messages)))
         });
     mocks
 }

@@ -46,5 +46,5 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
             content,
         )
         .await?;
-    json(&MessageItem::new(&campaign, &message))
+    json(&MessageItem::new(&campaign.approval_stages, &message))
 }

@@ -4,13 +4,13 @@ use actix_web::web::Bytes;
 use actix_web::{HttpResponse, http::header};
 use futures_util::stream;
 use rerun_core::audit::Caller;
-use rerun_core::campaign::Campaign;
+use rerun_core::campaign::ApprovalStages;
 use rerun_core::error::Invalid;
 use rerun_core::ids::{CampaignId, RunNumber};
 use rerun_core::message::Message;
 use rerun_core::ports::MessageSelection;
 use rerun_core::timestamp;
-use rerun_core::usecases::{Listed, PageQuery};
+use rerun_core::usecases::{CampaignMessages, PageQuery};
 use serde::Deserialize;
 use tracing::{Instrument, Span};
 
@@ -40,10 +40,12 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let format: Format = one_of("format", &format)?;
     let campaign = campaign_id(&campaign);
     let run = run_number(&state, &caller, campaign, number).await?;
+    let found = state.engine.campaigns.get(&caller, campaign).await?;
     let export = Export {
         state,
         caller,
         campaign,
+        fields: found.segment_by.fields().to_vec(),
         run,
         format,
         span: Span::current(),
@@ -108,11 +110,9 @@ impl FromStr for Format {
     }
 }
 
-type Messages = (Campaign, Listed<Message>);
-
 /// What is still to be sent.
 enum Rest {
-    First(Box<Messages>),
+    First(Box<CampaignMessages>),
     After(String),
     Nothing,
 }
@@ -121,13 +121,15 @@ struct Export {
     state: State,
     caller: Caller,
     campaign: CampaignId,
+    /// The fields that the campaign's segments are made of.
+    fields: Vec<String>,
     run: RunNumber,
     format: Format,
     span: Span,
 }
 
 impl Export {
-    async fn page(&self, cursor: Option<String>) -> Result<Messages, ApiError> {
+    async fn page(&self, cursor: Option<String>) -> Result<CampaignMessages, ApiError> {
         let page = PageQuery {
             limit: Some(PAGE),
             cursor,
@@ -147,20 +149,21 @@ impl Export {
             Rest::After(cursor) => (self.page(Some(cursor)).await?, false),
             Rest::Nothing => return Ok(None),
         };
-        let (campaign, messages) = page;
+        let stages = &page.approval_stages;
+        let messages = &page.messages.items;
         let chunk = match self.format {
-            Format::Csv => csv(&campaign, &messages.items, first)?,
-            Format::JsonLines => json_lines(&campaign, &messages.items)?,
+            Format::Csv => csv(&self.fields, stages, messages, first)?,
+            Format::JsonLines => json_lines(stages, messages)?,
         };
-        let rest = messages.next_cursor.map_or(Rest::Nothing, Rest::After);
+        let rest = page.messages.next_cursor.map_or(Rest::Nothing, Rest::After);
         Ok(Some((chunk.into(), rest)))
     }
 }
 
-fn json_lines(campaign: &Campaign, messages: &[Message]) -> Result<Vec<u8>, ApiError> {
+fn json_lines(stages: &ApprovalStages, messages: &[Message]) -> Result<Vec<u8>, ApiError> {
     let mut lines = Vec::new();
     for message in messages {
-        let item = MessageItem::new(campaign, message);
+        let item = MessageItem::new(stages, message);
         serde_json::to_writer(&mut lines, &item).map_err(ApiError::internal)?;
         lines.push(b'\n');
     }
@@ -188,9 +191,13 @@ const COLUMNS_AFTER: [&str; 14] = [
 ];
 
 /// Rows of values exactly as they are: also one that a spreadsheet would take for a formula.
-fn csv(campaign: &Campaign, messages: &[Message], header: bool) -> Result<Vec<u8>, ApiError> {
+fn csv(
+    fields: &[String],
+    stages: &ApprovalStages,
+    messages: &[Message],
+    header: bool,
+) -> Result<Vec<u8>, ApiError> {
     let mut rows = csv::Writer::from_writer(Vec::new());
-    let fields = campaign.segment_by.fields();
     if header {
         let taken = |field: &str| COLUMNS_BEFORE.contains(&field) || COLUMNS_AFTER.contains(&field);
         let fields = fields.iter().map(|field| {
@@ -233,7 +240,7 @@ fn csv(campaign: &Campaign, messages: &[Message], header: bool) -> Result<Vec<u8
             subject,
             body,
             message.state.status().to_string(),
-            approval_stage(campaign, message)
+            approval_stage(stages, message)
                 .unwrap_or_default()
                 .to_owned(),
             message.source.to_string(),

@@ -29,20 +29,18 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let campaign = required.text("campaign_id", body.campaign_id);
     required.check()?;
     let page = page(body.limit, body.cursor);
-    let (campaign, runs) = state
-        .engine
-        .history
-        .runs(&caller, campaign_id(&campaign), &page)
-        .await?;
+    let id = campaign_id(&campaign);
+    let list = state.engine.history.runs(&caller, id, &page).await?;
     json(&Response {
-        campaign_id: campaign.id,
-        campaign_status: campaign.status,
-        current_run_number: campaign.current_run,
-        runs: runs
+        campaign_id: id,
+        campaign_status: list.campaign_status,
+        current_run_number: list.current_run,
+        runs: list
+            .runs
             .items
             .iter()
-            .map(|run| RunItem::new(&campaign, run))
+            .map(|run| RunItem::new(list.current_run, run))
             .collect(),
-        next_cursor: runs.next_cursor.as_deref(),
+        next_cursor: list.runs.next_cursor.as_deref(),
     })
 }

@@ -36,28 +36,30 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         None => MessageSelection::CurrentRun,
     };
     let page = page(body.limit, body.cursor);
-    let (campaign, messages) = state
+    let list = state
         .engine
         .history
         .messages(&caller, campaign, selection, &page)
         .await?;
     json(&Response {
-        campaign_id: campaign.id,
+        campaign_id: campaign,
         run_number: match selection {
             MessageSelection::Run(number) => Some(number),
             MessageSelection::EveryRun => None,
             // A list that began before a rerun goes on with the run that it began with.
-            MessageSelection::CurrentRun => messages
+            MessageSelection::CurrentRun => list
+                .messages
                 .items
                 .first()
                 .map(|message| message.run_number)
-                .or(campaign.current_run),
+                .or(list.current_run),
         },
-        messages: messages
+        messages: list
+            .messages
             .items
             .iter()
-            .map(|item| MessageItem::new(&campaign, item))
+            .map(|item| MessageItem::new(&list.approval_stages, item))
             .collect(),
-        next_cursor: messages.next_cursor.as_deref(),
+        next_cursor: list.messages.next_cursor.as_deref(),
     })
 }

@@ -768,8 +768,8 @@ impl World {
     async fn run(&self) -> (CampaignStatus, Run) {
         let (who, page) = (caller(), PageQuery::default());
         let runs = self.engine.history.runs(&who, self.campaign, &page);
-        let (campaign, runs) = runs.await.unwrap();
-        (campaign.status, runs.items[0].clone())
+        let list = runs.await.unwrap();
+        (list.campaign_status, list.runs.items[0].clone())
     }
 
     /// Country, status, subject and error of each message, by country.
@@ -778,7 +778,7 @@ impl World {
         let selection = MessageSelection::CurrentRun;
         let history = &self.engine.history;
         let listed = history.messages(&who, self.campaign, selection, &page);
-        let messages = listed.await.unwrap().1.items.into_iter();
+        let messages = listed.await.unwrap().messages.items.into_iter();
         let mut messages: Vec<_> = messages
             .map(|message| {
                 let country = message.segment.attributes.to_map().unwrap();

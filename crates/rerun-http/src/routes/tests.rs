@@ -7,7 +7,9 @@ use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::StoreError;
 use rerun_core::group::Imported;
 use rerun_core::ids::{AuditEntryId, MessageId, RunNumber};
-use rerun_core::message::{Approvals, MessageState, Provenance, ReusedFrom, ReviewStatus, Source};
+use rerun_core::message::{
+    Approvals, Message, MessageState, Provenance, ReusedFrom, ReviewStatus, Source,
+};
 use rerun_core::page::{AuditKey, MessageKey, Page};
 use rerun_core::plan::SegmentCandidate;
 use rerun_core::ports::{

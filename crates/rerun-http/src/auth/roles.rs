@@ -8,8 +8,8 @@ use crate::routes::ENDPOINTS;
 /// restricted. A role is compared exactly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoleRules {
-    /// By the endpoints' paths.
-    roles: BTreeMap<&'static str, Vec<String>>,
+    /// The roles, by the endpoints' paths.
+    by_path: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl RoleRules {
@@ -19,40 +19,43 @@ impl RoleRules {
     /// # Errors
     /// What is wrong, to follow the word "must".
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut rules = Self::default();
+        let mut by_path = BTreeMap::new();
         for rule in text
             .split(';')
             .map(str::trim)
             .filter(|rule| !rule.is_empty())
         {
-            let (action, roles) = rule.split_once('=').ok_or_else(|| {
-                format!("hold rules such as `initiate=ADMIN,EDITOR`, with `;` between them, and `{rule}` is none")
+            let (action, names) = rule.split_once('=').ok_or_else(|| {
+                format!(
+                    "hold rules such as `initiate=ADMIN,EDITOR`, with `;` between them, and \
+                     `{rule}` is none"
+                )
             })?;
             let action = action.trim();
-            let roles: Vec<String> = roles
+            let names: Vec<String> = names
                 .split(',')
-                .map(|role| role.trim().to_owned())
+                .map(|name| name.trim().to_owned())
                 .collect();
-            if roles.iter().any(String::is_empty) {
+            if names.iter().any(String::is_empty) {
                 return Err(format!("name roles for `{action}`, with `,` between them"));
             }
             let path = path_of(action).ok_or_else(|| no_action(action))?;
-            if rules.roles.insert(path, roles).is_some() {
+            if by_path.insert(path, names).is_some() {
                 return Err(format!("have one rule for `{action}`"));
             }
         }
-        if rules.roles.is_empty() {
+        if by_path.is_empty() {
             return Err("hold at least one rule, such as `initiate=ADMIN,EDITOR`".to_owned());
         }
-        Ok(rules)
+        Ok(Self { by_path })
     }
 
     /// Whether the role may call the endpoint with this path. With rules, nobody may call what is
     /// no endpoint.
     pub(crate) fn admit(&self, path: Option<&str>, role: &str) -> bool {
-        self.roles.is_empty()
+        self.by_path.is_empty()
             || path.is_some_and(|path| {
-                self.roles
+                self.by_path
                     .get(path)
                     .is_none_or(|roles| roles.iter().any(|admitted| admitted == role))
             })
@@ -60,7 +63,7 @@ impl RoleRules {
 
     /// Whether there are rules at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.roles.is_empty()
+        self.by_path.is_empty()
     }
 }
 

@@ -142,7 +142,8 @@ fn guard(config: &Config, around: &Surroundings) -> Result<Guard, ConfigError> {
             place,
         } => {
             let keys = KeyFile::open(path, *format, *algorithm).map_err(|error| {
-                ConfigError::new(format!("{place} is {path:?}, of no use as keys: {error}"))
+                let path = path.display();
+                ConfigError::new(format!("{place} is \"{path}\", of no use as keys: {error}"))
             })?;
             ((*algorithm).into(), Arc::new(keys))
         }

@@ -375,9 +375,9 @@ fn file(path: &Path) -> Layer {
 
 /// Writes the table of role rules as the text that the other layers give. What would read
 /// otherwise as text is refused.
-fn role_rules(rules: &toml::Table) -> Result<String, String> {
+fn role_rules(table: &toml::Table) -> Result<String, String> {
     let mut text = String::new();
-    for (action, roles) in rules {
+    for (action, roles) in table {
         let roles: Option<Vec<&str>> = roles
             .as_array()
             .and_then(|roles| roles.iter().map(toml::Value::as_str).collect());

@@ -469,8 +469,9 @@ mod tests {
 
     #[test]
     fn keys_come_from_one_source_that_fits_the_algorithm() {
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
         let previous = ("RERUN_JWT_SECRET_PREVIOUS", SECRET.1);
-        let cases: [(&[(&str, &str)], &[&str]); 8] = [
+        let cases: [Case; 8] = [
             (
                 &[SECRET, PEM],
                 &[

@@ -25,6 +25,11 @@ impl ConfigError {
         Self(vec![mistake.into()])
     }
 
+    /// Several errors in one; none is none.
+    pub(super) fn all(errors: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        Self::check(errors.into_iter().flat_map(|error| error.0).collect())
+    }
+
     /// As many mistakes as there are; none is none.
     pub(super) fn check(mistakes: Vec<String>) -> Result<(), Self> {
         if mistakes.is_empty() {

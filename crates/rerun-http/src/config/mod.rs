@@ -95,15 +95,6 @@ pub enum Keys {
 }
 
 impl Keys {
-    /// The settings without a default that the algorithm needs, as far as it is not left open
-    /// which.
-    fn required(layers: &Layers) -> Result<&'static [&'static Declared], ConfigError> {
-        Ok(match layers.value(&table::JWT_ALGORITHM)? {
-            JwtAlgorithm::Hs256 => &[&table::JWT_SECRET.declared],
-            JwtAlgorithm::Asymmetric(_) => &[],
-        })
-    }
-
     fn read(layers: &Layers) -> Result<Self, ConfigError> {
         const SECRETS: &[&Declared] = &[
             &table::JWT_SECRET.declared,
@@ -175,7 +166,7 @@ fn unused(layers: &Layers, settings: &[&Declared], algorithm: &str) -> Result<()
         given
             .map(|place| {
                 format!(
-                    "{place} is given, but {variable} is {algorithm}: set one of the two otherwise"
+                    "{place} is given, but {variable} is {algorithm}: leave the one out, or change the other"
                 )
             })
             .collect(),
@@ -332,14 +323,15 @@ impl Serve {
     /// # Errors
     /// [`ConfigError`].
     pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let tokens = Tokens::read(layers);
         let code: &[&Declared] = &[&table::API_CODE.declared];
-        let required = [Keys::required(layers)?, code, Generator::required(layers)?];
-        layers.require(&required.concat())?;
+        let required = layers.require(&[code, Generator::required(layers)?].concat());
+        ConfigError::all(tokens.clone().err().into_iter().chain(required.err()))?;
         Ok(Self {
             bind: layers.value(&table::BIND)?,
             database: Database::read(layers)?,
             auto_migrate: layers.value(&table::AUTO_MIGRATE)?,
-            tokens: Tokens::read(layers)?,
+            tokens: tokens?,
             api_code: layers.value(&table::API_CODE)?,
             api_code_previous: layers.given(&table::API_CODE_PREVIOUS)?,
             roles: layers.given(&table::ROLES)?.unwrap_or_default(),
@@ -480,7 +472,7 @@ mod tests {
                 ],
             ),
             (&[SECRET, JWKS], &["RERUN_JWT_JWKS_FILE is given"]),
-            (&[PEM], &["RERUN_JWT_SECRET is not set"]),
+            (&[PEM], &["RERUN_JWT_PUBLIC_KEY_FILE is given"]),
             (&[previous], &["RERUN_JWT_SECRET is not set"]),
             (
                 &[RS256],

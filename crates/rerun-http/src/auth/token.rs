@@ -137,6 +137,7 @@ impl TokenVerifier {
             return Err(Untrusted("the token demands extensions that are not known"));
         }
         let mut why = Untrusted("no key for the token");
+        // `Object`, since a struct alone could also be read from an array.
         for key in &*self.keys.keys(header.kid.as_deref()) {
             match jsonwebtoken::decode::<Object<Claims>>(token, key, &self.validation) {
                 Ok(trusted) => return self.judge(trusted.claims.0),

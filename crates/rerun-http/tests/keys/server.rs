@@ -188,7 +188,8 @@ pub(crate) enum Answer {
     Unauthorized,
     /// 415: all that comes before the content type is right.
     MediaType,
-    /// Refused as no HTTP, before anybody looked at headers.
+    /// Refused as no HTTP, before anybody looked at headers; the connection may be cut before the
+    /// answer is through.
     NoHttp,
     /// Anything else.
     Other(String),
@@ -206,6 +207,7 @@ impl Answer {
             ("403", Some("unauthorized"), Some("Unauthorized")) => Self::Unauthorized,
             ("415", Some("unsupported_media_type"), Some(_)) => Self::MediaType,
             ("400" | "431", None, None) if body.is_null() => Self::NoHttp,
+            _ if bytes.is_empty() => Self::NoHttp,
             _ => Self::Other(text.into_owned()),
         }
     }

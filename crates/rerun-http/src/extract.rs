@@ -30,7 +30,7 @@ fn state(request: &HttpRequest) -> Result<&State, ApiError> {
 
 /// Lets a request in by its headers alone.
 fn admit(request: &HttpRequest, expected: MediaType) -> Result<Caller, ApiError> {
-    let admitted = state(request)?.guard.admit(request.headers(), expected)?;
+    let admitted = state(request)?.guard.admit(request, expected)?;
     let Admitted {
         account_id,
         user_id,

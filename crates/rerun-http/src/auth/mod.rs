@@ -1,18 +1,25 @@
 //! Who may call: the header checks that come before anything of a body is read.
 
+mod keys;
+mod roles;
 mod token;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::BitOr;
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use rerun_core::ids::{AccountId, UserId};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
-pub use token::{Identity, KeySource, StaticKey, TokenRules, TokenVerifier, Untrusted};
+pub use keys::{Asymmetric, KeyFile, KeyFileError, KeyFormat, KeySource, StaticKey, UnfitKeys};
+pub use roles::RoleRules;
+pub use token::{Identity, TokenRules, TokenVerifier, Untrusted};
 
 use crate::error::Refusal;
 
@@ -83,12 +90,39 @@ pub(crate) struct Admitted {
 #[derive(Clone)]
 pub struct Guard {
     tokens: Arc<TokenVerifier>,
-    api_code: SecretString,
+    api_codes: ApiCodes,
+    roles: Arc<RoleRules>,
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
+/// The codes that callers may show, of which nothing is told by how long a comparison takes, the
+/// length included: what is compared are their hashes.
+#[derive(Clone)]
+struct ApiCodes(Vec<Digest>);
+
+impl ApiCodes {
+    fn add(&mut self, code: &SecretString) -> Result<(), WeakSetting> {
+        let code = code.expose_secret();
+        if code.is_empty() {
+            return Err(WeakSetting::EmptyApiCode);
+        }
+        self.0.push(digest(&SHA256, code.as_bytes()));
+        Ok(())
+    }
+
+    fn contain(&self, code: &str) -> bool {
+        let shown = digest(&SHA256, code.as_bytes());
+        let same = |known: &Digest| known.as_ref().ct_eq(shown.as_ref());
+        self.0
+            .iter()
+            .map(same)
+            .fold(Choice::from(0), BitOr::bitor)
+            .into()
     }
 }
 
@@ -100,29 +134,62 @@ struct AuthContext {
 }
 
 impl Guard {
-    /// Admits calls that have a token which `tokens` trusts, and `api_code`.
+    /// Admits calls that have a token which `tokens` trusts, and `api_code`, whatever role the
+    /// token names.
     ///
     /// # Errors
     /// [`WeakSetting::EmptyApiCode`].
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a secret that is handed over is gone when it is not needed any more"
+    )]
     pub fn new(tokens: TokenVerifier, api_code: SecretString) -> Result<Self, WeakSetting> {
-        if api_code.expose_secret().is_empty() {
-            return Err(WeakSetting::EmptyApiCode);
-        }
+        let mut api_codes = ApiCodes(Vec::new());
+        api_codes.add(&api_code)?;
         Ok(Self {
             tokens: Arc::new(tokens),
-            api_code,
+            api_codes,
+            roles: Arc::default(),
         })
+    }
+
+    /// Admits calls with this code, too: while callers change from one to the other, both are
+    /// right.
+    ///
+    /// # Errors
+    /// [`WeakSetting::EmptyApiCode`].
+    pub fn or_api_code(mut self, api_code: &SecretString) -> Result<Self, WeakSetting> {
+        self.api_codes.add(api_code)?;
+        Ok(self)
+    }
+
+    /// Leaves actions to the roles that these rules name.
+    #[must_use]
+    pub fn with_roles(self, roles: RoleRules) -> Self {
+        Self {
+            roles: Arc::new(roles),
+            ..self
+        }
     }
 
     /// Checks in the order that the published API fixes; the first refusal wins.
     pub(crate) fn admit(
         &self,
-        headers: &HeaderMap,
+        request: &HttpRequest,
         expected: MediaType,
     ) -> Result<Admitted, Refusal> {
+        let headers = request.headers();
         let identity = self.token(headers).map_err(Refusal::Auth)?;
         self.api_access(headers).map_err(Refusal::Unauthorized)?;
         let ip = client_ip(headers).map_err(Refusal::Unauthorized)?;
+        // The pattern is what the path was understood as, however it was written.
+        if !self.roles.is_empty()
+            && !self
+                .roles
+                .admit(request.match_pattern().as_deref(), &identity.role_code)
+        {
+            return Err(Refusal::Unauthorized("the role may not do this"));
+        }
         let content_type = single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if !content_type.is_some_and(|value| expected.is_named_by(value)) {
             return Err(Refusal::UnsupportedMediaType {
@@ -164,9 +231,8 @@ impl Guard {
         let context: AuthContext = context
             .and_then(|()| serde_json::from_slice(value.as_bytes()).ok())
             .ok_or("`x-auth-context` is not an object with `api_access` and `api_code`")?;
-        let expected = self.api_code.expose_secret().as_bytes();
-        let same: bool = context.api_code.as_bytes().ct_eq(expected).into();
-        if context.api_access && same {
+        let right = self.api_codes.contain(&context.api_code);
+        if context.api_access && right {
             Ok(())
         } else {
             Err("API access or code is refused")

@@ -133,6 +133,12 @@ async fn claims_decide() {
             AUTH,
         ),
         ("nbf is text", with(&[("nbf", json!("soon"))]), AUTH),
+        ("nbf is null", with(&[("nbf", Value::Null)]), AUTH),
+        (
+            "an array",
+            json!([USER, ACCOUNT, "ADMIN", NOW_SECONDS + 60, NOW_SECONDS, "us"]),
+            AUTH,
+        ),
         (
             "some audience",
             with(&[("aud", json!("elsewhere"))]),
@@ -174,6 +180,7 @@ async fn issuer_audience_and_leeway_are_checked_when_configured() {
         ),
         ("other issuer", of(&[("iss", json!("them"))]), AUTH),
         ("issuer null", of(&[("iss", Value::Null)]), AUTH),
+        ("issuer in a list", of(&[("iss", json!(["us"]))]), AUTH),
         ("issuer a number", of(&[("iss", json!(1))]), AUTH),
         ("other audience", of(&[("aud", json!("x"))]), AUTH),
         ("other audiences", of(&[("aud", json!(["x"]))]), AUTH),
@@ -524,7 +531,12 @@ fn weak_settings_are_refused_and_secrets_stay_secret() {
     let refused = StaticKey::secret(&short).unwrap_err();
     assert_eq!(refused, WeakSetting::ShortSecret { bytes: 31 });
     assert!(refused.to_string().contains("at least 32"));
+    let long = SecretString::from("x".repeat(32));
+    let second = StaticKey::secrets([&long, &short]).unwrap_err();
+    assert_eq!(second, WeakSetting::ShortSecret { bytes: 31 });
     let state = Mocks::default().state();
+    let no_code = state.guard.clone().or_api_code(&SecretString::from(""));
+    assert_eq!(no_code.map(drop), Err(WeakSetting::EmptyApiCode));
     let shown = format!("{:?} {:?} {:?}", state.guard, state.guard.tokens, **state);
     assert!(
         !shown.contains(API_CODE) && !shown.contains(SECRET),

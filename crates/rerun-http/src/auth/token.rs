@@ -2,13 +2,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation};
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::Clock;
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
-use super::WeakSetting;
+use super::KeySource;
+use crate::extract::Object;
 
 /// Why a token is not trusted: for the log, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,50 +28,6 @@ pub struct Identity {
     pub role_code: String,
 }
 
-/// Where the keys come from that signatures are checked with.
-///
-/// An implementation may change its keys while the server runs. Which algorithm a key is for is
-/// the verifier's to say.
-pub trait KeySource: Send + Sync {
-    /// The key that a token names by its `kid`, or the only key for a token that names none.
-    fn key(&self, kid: Option<&str>) -> Option<Arc<DecodingKey>>;
-}
-
-/// One key, whatever `kid` a token names.
-#[derive(Clone)]
-pub struct StaticKey(Arc<DecodingKey>);
-
-impl StaticKey {
-    /// The shortest secret, in bytes: the length of the signature that it makes.
-    pub const MIN_SECRET_BYTES: usize = 32;
-
-    /// The shared secret of HS256.
-    ///
-    /// # Errors
-    /// [`WeakSetting::ShortSecret`].
-    pub fn secret(secret: &SecretString) -> Result<Self, WeakSetting> {
-        let secret = secret.expose_secret().as_bytes();
-        if secret.len() < Self::MIN_SECRET_BYTES {
-            return Err(WeakSetting::ShortSecret {
-                bytes: secret.len(),
-            });
-        }
-        Ok(Self(Arc::new(DecodingKey::from_secret(secret))))
-    }
-}
-
-impl fmt::Debug for StaticKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StaticKey")
-    }
-}
-
-impl KeySource for StaticKey {
-    fn key(&self, _: Option<&str>) -> Option<Arc<DecodingKey>> {
-        Some(Arc::clone(&self.0))
-    }
-}
-
 /// What a token must say besides whom it names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenRules {
@@ -85,6 +43,7 @@ pub struct TokenRules {
 pub struct TokenVerifier {
     keys: Arc<dyn KeySource>,
     validation: Validation,
+    issuer: Option<String>,
     leeway_millis: i64,
     clock: Arc<dyn Clock>,
 }
@@ -103,7 +62,14 @@ struct Claims {
     account_id: String,
     role_code: String,
     exp: NumericDate,
+    #[serde(default, deserialize_with = "given")]
     nbf: Option<NumericDate>,
+    iss: Option<Value>,
+}
+
+/// A claim that may be absent, but is not `null`.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(claim: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(claim).map(Some)
 }
 
 /// Milliseconds since 1970, from the seconds of a claim, which may have a fraction. What lies
@@ -139,18 +105,13 @@ impl TokenVerifier {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let mut validation = Validation::new(algorithm);
-        let mut required = Vec::new();
-        if let Some(issuer) = rules.issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
         // Left on, a token for some audience would be refused where none is configured.
         validation.validate_aud = rules.audience.is_some();
+        validation.required_spec_claims.clear();
         if let Some(audience) = rules.audience {
             validation.set_audience(&[audience]);
-            required.push("aud");
+            validation.set_required_spec_claims(&["aud"]);
         }
-        validation.set_required_spec_claims(&required);
         // The library reads the system's clock and takes a token in the second in which it
         // expires; times are checked here against the clock port.
         validation.validate_exp = false;
@@ -159,6 +120,7 @@ impl TokenVerifier {
         Self {
             keys,
             validation,
+            issuer: rules.issuer,
             leeway_millis,
             clock,
         }
@@ -169,19 +131,34 @@ impl TokenVerifier {
     /// # Errors
     /// [`Untrusted`].
     pub fn verify(&self, token: &str) -> Result<Identity, Untrusted> {
-        let distrust = |why| move |_: jsonwebtoken::errors::Error| Untrusted(why);
-        let header =
-            jsonwebtoken::decode_header(token).map_err(distrust("the token is malformed"))?;
+        let malformed = |_: jsonwebtoken::errors::Error| Untrusted("the token is malformed");
+        let header = jsonwebtoken::decode_header(token).map_err(malformed)?;
         if header.crit.is_some() {
             return Err(Untrusted("the token demands extensions that are not known"));
         }
-        let key = self
-            .keys
-            .key(header.kid.as_deref())
-            .ok_or(Untrusted("no key for the token"))?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &self.validation)
-            .map_err(distrust("the token's signature or claims are refused"))?
-            .claims;
+        let mut why = Untrusted("no key for the token");
+        // `Object`, since a struct alone could also be read from an array.
+        for key in &*self.keys.keys(header.kid.as_deref()) {
+            match jsonwebtoken::decode::<Object<Claims>>(token, key, &self.validation) {
+                Ok(trusted) => return self.judge(trusted.claims.0),
+                // Another key may have made it.
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {
+                    why = Untrusted("the token is not signed with a known key");
+                }
+                Err(_) => return Err(Untrusted("the token's algorithm or claims are refused")),
+            }
+        }
+        Err(why)
+    }
+
+    /// Judges the claims of a token that was signed with a known key.
+    fn judge(&self, claims: Claims) -> Result<Identity, Untrusted> {
+        // The library would take a list of issuers, too.
+        if let Some(issuer) = &self.issuer
+            && claims.iss.as_ref().and_then(Value::as_str) != Some(issuer)
+        {
+            return Err(Untrusted("the token is another issuer's"));
+        }
         let now = self.clock.now().timestamp_millis();
         if claims.exp.0.saturating_add(self.leeway_millis) <= now {
             return Err(Untrusted("the token has expired"));

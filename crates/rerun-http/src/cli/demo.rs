@@ -12,9 +12,9 @@ use serde_json::json;
 use super::serve::Server;
 use super::{Failure, logging, say, token};
 use crate::Limits;
-use crate::auth::{Identity, TokenRules};
+use crate::auth::{Identity, RoleRules, TokenRules};
 use crate::config::{
-    Database, DatabaseUrl, Generating, Generator, JwtAlgorithm, Layers, Log, Serve, Tokens,
+    Database, DatabaseUrl, Generating, Generator, Keys, Layers, Log, Serve, Signing, Tokens,
 };
 use crate::demo::{Client, Told, tell};
 use crate::system::{SystemClock, UuidV7, random_secret};
@@ -48,7 +48,11 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
         .copied()
         .unwrap_or(free);
     let folder = tempfile::Builder::new().prefix("rerun-demo-").tempdir()?;
-    let config = config(bind, folder.path());
+    let signing = Signing {
+        secret: random_secret(),
+        rules: TokenRules::default(),
+    };
+    let config = config(bind, folder.path(), &signing);
     actix_web::rt::System::new().block_on(async {
         let server = Server::start(&config)?;
         let identity = Identity {
@@ -56,7 +60,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
             user_id: UserId::new(UuidV7.next()),
             role_code: "ADMIN".to_owned(),
         };
-        let token = token::signed(&config.tokens, &identity, SystemClock.now(), TTL)?;
+        let token = token::signed(&signing, &identity, SystemClock.now(), TTL)?;
         let client = Client::new(server.address(), &token, &config.api_code)?;
         say(&format!(
             "A server at http://{}, on a throw-away SQLite file. All that follows are requests to it.",
@@ -79,7 +83,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
 
 /// A server as `serve` runs it with its defaults, but on a throw-away file and with secrets that
 /// nobody else has.
-fn config(bind: SocketAddr, folder: &Path) -> Serve {
+fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
     let url = format!("sqlite://{}", folder.join("rerun.db").display());
     Serve {
         bind,
@@ -89,11 +93,15 @@ fn config(bind: SocketAddr, folder: &Path) -> Serve {
         },
         auto_migrate: true,
         tokens: Tokens {
-            algorithm: JwtAlgorithm::Hs256,
-            secret: random_secret(),
-            rules: TokenRules::default(),
+            keys: Keys::Secrets {
+                current: signing.secret.clone(),
+                previous: None,
+            },
+            rules: signing.rules.clone(),
         },
         api_code: random_secret(),
+        api_code_previous: None,
+        roles: RoleRules::default(),
         limits: Limits::default(),
         max_segments: Settings::default().max_segments,
         four_eyes: Settings::default().four_eyes,

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::background::Background;
 use super::{Failure, logging, worker};
-use crate::auth::{Guard, StaticKey, TokenVerifier};
-use crate::config::{ConfigError, JwtAlgorithm, Layers, Log, Serve as Config};
+use crate::auth::{Guard, KeyFile, KeySource, StaticKey, TokenVerifier, WeakSetting};
+use crate::config::{ConfigError, Keys, Layers, Log, Serve as Config};
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
 use crate::{AppState, Readiness};
@@ -42,12 +42,14 @@ pub(super) struct Server {
 impl Server {
     /// Starts it, to be called on an actix system.
     pub(super) fn start(config: &Config) -> Result<Self, Failure> {
+        let around = Surroundings::default();
+        // Before anything of the database changes.
+        let guard = guard(config, &around)?;
         if config.auto_migrate {
             for name in store::migrate(&config.database.url)? {
                 tracing::info!(name, "applied a migration");
             }
         }
-        let around = Surroundings::default();
         let store = OpenStore::open(&config.database, &around, config.engine())?;
         // Before anybody can learn that the server is there and want it to end.
         let termination = Termination::listen()?;
@@ -56,7 +58,7 @@ impl Server {
         let state = Data::new(AppState {
             engine: store.engine.clone(),
             health: Arc::clone(&store.health),
-            guard: guard(config, &around)?,
+            guard,
             ids: Arc::clone(&around.ids),
             limits: config.limits,
             wake: {
@@ -126,15 +128,31 @@ impl Server {
 }
 
 fn guard(config: &Config, around: &Surroundings) -> Result<Guard, ConfigError> {
-    let weak = |weak: crate::auth::WeakSetting| ConfigError::new(weak.to_string());
-    let tokens = &config.tokens;
-    let (algorithm, keys) = match tokens.algorithm {
-        JwtAlgorithm::Hs256 => (
-            Algorithm::HS256,
-            StaticKey::secret(&tokens.secret).map_err(weak)?,
-        ),
+    let weak = |weak: WeakSetting| ConfigError::new(weak.to_string());
+    let (algorithm, keys): (_, Arc<dyn KeySource>) = match &config.tokens.keys {
+        Keys::Secrets { current, previous } => {
+            let secrets = [Some(current), previous.as_ref()].into_iter().flatten();
+            let keys = StaticKey::secrets(secrets).map_err(weak)?;
+            (Algorithm::HS256, Arc::new(keys))
+        }
+        Keys::File {
+            algorithm,
+            format,
+            path,
+            place,
+        } => {
+            let keys = KeyFile::open(path, *format, *algorithm).map_err(|error| {
+                let path = path.display();
+                ConfigError::new(format!("{place} is \"{path}\", of no use as keys: {error}"))
+            })?;
+            ((*algorithm).into(), Arc::new(keys))
+        }
     };
     let clock = Arc::clone(&around.clock);
-    let verifier = TokenVerifier::new(Arc::new(keys), algorithm, tokens.rules.clone(), clock);
-    Guard::new(verifier, config.api_code.clone()).map_err(weak)
+    let tokens = TokenVerifier::new(keys, algorithm, config.tokens.rules.clone(), clock);
+    let mut guard = Guard::new(tokens, config.api_code.clone()).map_err(weak)?;
+    if let Some(previous) = &config.api_code_previous {
+        guard = guard.or_api_code(previous).map_err(weak)?;
+    }
+    Ok(guard.with_roles(config.roles.clone()))
 }

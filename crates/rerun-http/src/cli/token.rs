@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Failure, say};
 use crate::auth::Identity;
-use crate::config::{JwtAlgorithm, Layers, Tokens};
+use crate::config::{Layers, Signing};
 use crate::system::SystemClock;
 
 const ACCOUNT: &str = "00000000-0000-4000-8000-000000000001";
@@ -55,7 +55,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
 }
 
 pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> {
-    let tokens = Tokens::read(layers)?;
+    let signing = Signing::read(layers)?;
     let nobody = uuid::Uuid::nil();
     let identity = Identity {
         account_id: matches
@@ -72,7 +72,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
             .unwrap_or_default(),
     };
     let ttl = matches.get_one("ttl").copied().unwrap_or(0);
-    say(&signed(&tokens, &identity, SystemClock.now(), ttl)?);
+    say(&signed(&signing, &identity, SystemClock.now(), ttl)?);
     Ok(())
 }
 
@@ -91,7 +91,7 @@ struct Claims<'a> {
 
 /// A token that a server with the same settings trusts, from `now` on for `ttl` seconds.
 pub(super) fn signed(
-    tokens: &Tokens,
+    signing: &Signing,
     identity: &Identity,
     now: Timestamp,
     ttl: i64,
@@ -103,15 +103,12 @@ pub(super) fn signed(
         role_code: &identity.role_code,
         iat,
         exp: iat.saturating_add(ttl),
-        iss: tokens.rules.issuer.as_deref(),
-        aud: tokens.rules.audience.as_deref(),
+        iss: signing.rules.issuer.as_deref(),
+        aud: signing.rules.audience.as_deref(),
     };
-    let algorithm = match tokens.algorithm {
-        JwtAlgorithm::Hs256 => Algorithm::HS256,
-    };
-    let key = EncodingKey::from_secret(tokens.secret.expose_secret().as_bytes());
+    let key = EncodingKey::from_secret(signing.secret.expose_secret().as_bytes());
     Ok(jsonwebtoken::encode(
-        &Header::new(algorithm),
+        &Header::new(Algorithm::HS256),
         &claims,
         &key,
     )?)
@@ -132,8 +129,7 @@ mod tests {
             ..TokenRules::default()
         };
         let secret = crate::system::random_secret();
-        let tokens = Tokens {
-            algorithm: JwtAlgorithm::Hs256,
+        let signing = Signing {
             secret: secret.clone(),
             rules: rules.clone(),
         };
@@ -149,9 +145,9 @@ mod tests {
             Arc::new(SystemClock),
         );
         let now = SystemClock.now();
-        let token = signed(&tokens, &identity, now, 60).unwrap();
+        let token = signed(&signing, &identity, now, 60).unwrap();
         assert_eq!(verifier.verify(&token).unwrap(), identity);
-        let token = signed(&tokens, &identity, now, -1).unwrap();
+        let token = signed(&signing, &identity, now, -1).unwrap();
         assert!(verifier.verify(&token).is_err());
     }
 }

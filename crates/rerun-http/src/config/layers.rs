@@ -24,6 +24,20 @@ impl ConfigError {
     pub fn new(mistake: impl Into<String>) -> Self {
         Self(vec![mistake.into()])
     }
+
+    /// Several errors in one; none is none.
+    pub(super) fn all(errors: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        Self::check(errors.into_iter().flat_map(|error| error.0).collect())
+    }
+
+    /// As many mistakes as there are; none is none.
+    pub(super) fn check(mistakes: Vec<String>) -> Result<(), Self> {
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(mistakes))
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -158,6 +172,11 @@ impl Layers {
             .transpose()
     }
 
+    /// Where the value was given, if one was, as messages name it.
+    pub(super) fn place(&self, setting: &Declared) -> Option<&str> {
+        self.values.get(setting.name).map(|raw| raw.place.as_str())
+    }
+
     /// The value that was given, else the default.
     ///
     /// # Errors
@@ -187,12 +206,7 @@ impl Layers {
         let absent = settings
             .iter()
             .filter(|setting| !self.values.contains_key(setting.name));
-        let mistakes: Vec<String> = absent.map(|setting| missing(setting)).collect();
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError(mistakes))
-        }
+        ConfigError::check(absent.map(|setting| missing(setting)).collect())
     }
 }
 
@@ -342,6 +356,15 @@ fn file(path: &Path) -> Layer {
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Float(number) => number.to_string(),
             toml::Value::Boolean(truth) => truth.to_string(),
+            toml::Value::Table(rules) if name == table::ROLES.declared.name => {
+                match role_rules(&rules) {
+                    Ok(text) => text,
+                    Err(mistake) => {
+                        layer.mistakes.push(format!("{place}: {mistake}"));
+                        continue;
+                    }
+                }
+            }
             other @ (toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_)) => {
                 let kind = other.type_str();
                 layer.mistakes.push(format!(
@@ -353,6 +376,32 @@ fn file(path: &Path) -> Layer {
         layer.values.insert(name, Raw { text, place });
     }
     layer
+}
+
+/// Writes the table of role rules as the text that the other layers give. What would read
+/// otherwise as text is refused.
+fn role_rules(table: &toml::Table) -> Result<String, String> {
+    let mut text = String::new();
+    for (action, roles) in table {
+        let roles: Option<Vec<&str>> = roles
+            .as_array()
+            .and_then(|roles| roles.iter().map(toml::Value::as_str).collect());
+        let roles = roles.ok_or_else(|| format!("`{action}` must be a list of texts"))?;
+        if let Some(role) = roles
+            .iter()
+            .find(|role| role.trim() != **role || role.contains([',', ';']))
+        {
+            return Err(format!(
+                "`{action}` names the role {role:?}, but roles have no `,` or `;` and no blanks \
+                 around them"
+            ));
+        }
+        if action.contains(['=', ';']) {
+            return Err(format!("{action:?} is no action"));
+        }
+        text = format!("{text}{action}={};", roles.join(","));
+    }
+    Ok(text)
 }
 
 /// The parser's own message shows the line, which may hold a secret.
@@ -378,7 +427,7 @@ mod tests {
 
     use super::*;
     use crate::config::table::{
-        API_CODE, BIND, DATABASE_URL, JWT_ISSUER, JWT_SECRET, MAX_SEGMENTS, WORKERS,
+        API_CODE, BIND, DATABASE_URL, JWT_ISSUER, JWT_SECRET, MAX_SEGMENTS, ROLES, WORKERS,
     };
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -453,14 +502,14 @@ mod tests {
         let said = refused(given(&[], &[("RERUN_bind", "127.0.0.1:1")]));
         assert_eq!(said, "RERUN_bind is no setting; did you mean RERUN_BIND?");
 
-        let file = temporary("worker = 1\n[roles]\nx = 1\n");
+        let file = temporary("worker = 1\n[tables]\nx = 1\n");
         let path = file.path().to_str().unwrap();
         let said = refused(given(&[], &[("RERUN_CONFIG", path)]));
         assert!(said.contains("2 settings are wrong"), "{said}");
         assert!(said.contains(&format!(
             "`worker` in {path} is no setting; did you mean workers?"
         )));
-        assert!(said.contains("`roles`"), "{said}");
+        assert!(said.contains("`tables`"), "{said}");
     }
 
     #[test]
@@ -607,6 +656,60 @@ mod tests {
         assert!(Layers::read(Command::Serve, given(&[], &environment)).is_err());
         let layers = Layers::read(Command::Worker, given(&[], &environment)).unwrap();
         assert!(layers.value(&DATABASE_URL).is_ok());
+    }
+
+    #[test]
+    fn roles_are_a_table_or_a_text() {
+        let toml =
+            temporary("[roles]\ninitiate = [\"ADMIN\", \"EDITOR\"]\npublish = [\"ADMIN\"]\n");
+        let config = ("RERUN_CONFIG", toml.path().to_str().unwrap());
+        let read = |given: Given| Layers::read(Command::Serve, given).unwrap().given(&ROLES);
+        let of_file = read(given(&[], &[config])).unwrap();
+        assert!(of_file.is_some());
+        let text = "publish=ADMIN; initiate=ADMIN,EDITOR";
+        for same in [
+            given(&[], &[("RERUN_ROLES", text)]),
+            given(&[("roles", text)], &[]),
+            // The text takes the place of the whole table.
+            given(&[("roles", text)], &[("RERUN_ROLES", "cancel=X"), config]),
+        ] {
+            assert_eq!(read(same).unwrap(), of_file);
+        }
+        assert_eq!(read(Given::default()), Ok(None));
+    }
+
+    #[test]
+    fn bad_roles_stop_the_start() {
+        let said = refused(given(&[], &[("RERUN_ROLES", "initate=ADMIN")]));
+        assert!(
+            said.starts_with("RERUN_ROLES is \"initate=ADMIN\", but must "),
+            "{said}"
+        );
+        assert!(
+            said.contains("`initate` is none; there are archive, "),
+            "{said}"
+        );
+        for (toml, expected) in [
+            ("initate = [\"ADMIN\"]", "`initate` is none"),
+            ("initiate = \"ADMIN\"", "`initiate` must be a list of texts"),
+            ("initiate = [1]", "`initiate` must be a list of texts"),
+            ("initiate = []", "name roles for `initiate`"),
+            ("initiate = [\"\"]", "name roles for `initiate`"),
+            ("initiate = [\"A,B\"]", "names the role \"A,B\""),
+            ("initiate = [\"A;cancel=B\"]", "names the role"),
+            ("initiate = [\" A\"]", "no blanks"),
+            ("\"cancel=A;initiate\" = [\"B\"]", "is no action"),
+            ("", "at least one rule"),
+        ] {
+            let file = temporary(&format!("[roles]\n{toml}\n"));
+            let path = file.path().to_str().unwrap();
+            let said = refused(given(&[], &[("RERUN_CONFIG", path)]));
+            assert!(
+                said.contains(&format!("`roles` in {path}")),
+                "{toml}: {said}"
+            );
+            assert!(said.contains(expected), "{toml}: {said}");
+        }
     }
 
     #[test]

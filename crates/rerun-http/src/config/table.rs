@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -9,7 +10,7 @@ use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
-use crate::auth::StaticKey;
+use crate::auth::{Asymmetric, RoleRules, StaticKey};
 
 /// A command that takes settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,15 +159,32 @@ settings! {
         name: "auto_migrate", value: "BOOL", default: Some("true"),
         used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
     }
-    /// Algorithm that tokens are signed with.
+    /// Algorithm that tokens are signed with: HS256, RS256, ES256 or EdDSA.
     JWT_ALGORITHM: JwtAlgorithm {
         name: "jwt_algorithm", value: "NAME", default: Some("HS256"),
         used_by: &[Serve, Token], care: Shown, parse: JwtAlgorithm::parse,
     }
-    /// Secret that tokens are signed with, at least 32 bytes; required.
+    /// Secret that tokens are signed with, at least 32 bytes; required by HS256.
     JWT_SECRET: SecretString {
         name: "jwt_secret", value: "SECRET", default: None,
         used_by: &[Serve, Token], care: Secret, parse: jwt_secret,
+    }
+    /// Another secret that tokens may be signed with, while the one replaces the other.
+    JWT_SECRET_PREVIOUS: SecretString {
+        name: "jwt_secret_previous", value: "SECRET", default: None,
+        used_by: &[Serve], care: Secret, parse: jwt_secret,
+    }
+    /// PEM file with the public key, or several, of RS256, ES256 or EdDSA; read again when it
+    /// changes.
+    JWT_PUBLIC_KEY_FILE: PathBuf {
+        name: "jwt_public_key_file", value: "FILE", default: None,
+        used_by: &[Serve], care: Shown, parse: |path| text(path).map(PathBuf::from),
+    }
+    /// JWKS file with public keys of RS256, ES256 or EdDSA, picked by `kid`; read again when it
+    /// changes.
+    JWT_JWKS_FILE: PathBuf {
+        name: "jwt_jwks_file", value: "FILE", default: None,
+        used_by: &[Serve], care: Shown, parse: |path| text(path).map(PathBuf::from),
     }
     /// The `iss` that a token must have; any when not given.
     JWT_ISSUER: String {
@@ -188,6 +206,18 @@ settings! {
         name: "api_code", value: "SECRET", default: None,
         used_by: &[Serve], care: Secret,
         parse: |code| text(code).map(SecretString::from),
+    }
+    /// Another code that callers may show, while the one replaces the other.
+    API_CODE_PREVIOUS: SecretString {
+        name: "api_code_previous", value: "SECRET", default: None,
+        used_by: &[Serve], care: Secret,
+        parse: |code| text(code).map(SecretString::from),
+    }
+    /// Actions that are left to some roles, such as `initiate=ADMIN,EDITOR; publish=ADMIN`; the
+    /// table `[roles]` in the TOML file. Every role may do what no rule names.
+    ROLES: RoleRules {
+        name: "roles", value: "RULES", default: None,
+        used_by: &[Serve], care: Shown, parse: RoleRules::parse,
     }
     /// Generator calls at once in this process; 0 for none.
     WORKERS: u32 {
@@ -347,16 +377,18 @@ impl DatabaseUrl {
 pub enum JwtAlgorithm {
     /// With a shared secret.
     Hs256,
+    /// With a private key, and checked with the public one.
+    Asymmetric(Asymmetric),
 }
 
 impl JwtAlgorithm {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "HS256" => Ok(Self::Hs256),
-            "RS256" | "ES256" | "EdDSA" => {
-                Err("be HS256: others are not supported by this version".to_owned())
-            }
-            _ => Err("be HS256".to_owned()),
+            "RS256" => Ok(Self::Asymmetric(Asymmetric::Rs256)),
+            "ES256" => Ok(Self::Asymmetric(Asymmetric::Es256)),
+            "EdDSA" => Ok(Self::Asymmetric(Asymmetric::EdDsa)),
+            _ => Err("be HS256, RS256, ES256 or EdDSA".to_owned()),
         }
     }
 }
@@ -428,7 +460,9 @@ mod tests {
             );
             assert!(!ALL[..index].iter().any(|other| other.name == setting.name));
             // These would be mistaken for the file of a secret, or for what tests use.
-            assert!(!setting.name.ends_with("_file") && !setting.name.starts_with("test_"));
+            let of_file = setting.name.strip_suffix("_file");
+            assert!(!ALL.iter().any(|other| Some(other.name) == of_file));
+            assert!(!setting.name.starts_with("test_"));
             // The doc comments are the help, each line of them with its space.
             assert!(!setting.sentence().contains('\n') && !setting.sentence().contains("  "));
         }
@@ -492,16 +526,26 @@ mod tests {
             (&AUTO_MIGRATE.declared, &["", "yes", "1", "TRUE"]),
             (
                 &JWT_ALGORITHM.declared,
-                &["", "none", "RS256", "ES256", "EdDSA", "hs256"],
+                &[
+                    "", "none", "HS384", "RS512", "PS256", "ES384", "eddsa", "hs256",
+                ],
             ),
             (
                 &JWT_SECRET.declared,
                 &["", "short", "1234567890123456789012345678901"],
             ),
+            (&JWT_SECRET_PREVIOUS.declared, &["", "short"]),
+            (&JWT_PUBLIC_KEY_FILE.declared, &["", " "]),
+            (&JWT_JWKS_FILE.declared, &["", " "]),
             (&JWT_ISSUER.declared, &["", " "]),
             (&JWT_AUDIENCE.declared, &["", " "]),
             (&JWT_LEEWAY_SECONDS.declared, &["", "-1", "3601"]),
             (&API_CODE.declared, &["", "  "]),
+            (&API_CODE_PREVIOUS.declared, &["", "  "]),
+            (
+                &ROLES.declared,
+                &["", "ADMIN", "initiate", "initiate=", "begin=ADMIN"],
+            ),
             (&WORKERS.declared, &["", "-1", "10001", "many"]),
             (&GENERATOR.declared, &["", "OpenAI", "Template"]),
             (
@@ -539,12 +583,5 @@ mod tests {
                 assert!(!allowed.is_empty(), "{}: {text:?}", setting.name);
             }
         }
-        assert!(
-            JWT_ALGORITHM
-                .declared
-                .check("RS256")
-                .unwrap_err()
-                .contains("this version")
-        );
     }
 }

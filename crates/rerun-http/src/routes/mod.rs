@@ -41,6 +41,16 @@ impl Endpoint {
         let method = "GET";
         Self { method, path }
     }
+
+    /// The name that role rules have for it: its path without `/v1/`, `campaign/` and `rerun/`,
+    /// with `_` for what else separates words. `None` for an endpoint that is open to all.
+    #[must_use]
+    pub fn action(&self) -> Option<String> {
+        let path = self.path.strip_prefix("/v1/")?;
+        let path = path.strip_prefix("campaign/").unwrap_or(path);
+        let path = path.strip_prefix("rerun/").unwrap_or(path);
+        Some(path.replace(['/', '-'], "_"))
+    }
 }
 
 /// One table for the routes and for whoever must know all of them.

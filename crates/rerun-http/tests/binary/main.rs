@@ -320,7 +320,7 @@ fn wrong_settings_stop_the_start_with_code_2() {
         (
             vec!["serve", "--jwt-algorithm", "RS256"],
             None,
-            "not supported by this version",
+            "RERUN_JWT_PUBLIC_KEY_FILE or RERUN_JWT_JWKS_FILE",
         ),
         (vec![], None, "Usage"),
     ] {

@@ -119,3 +119,8 @@ pub fn configure(state: web::Data<AppState>) -> impl FnOnce(&mut ServiceConfig) 
             .default_service(web::to(routes::path_not_found).wrap(from_fn(request_id::observe)));
     }
 }
+
+/// The programs of the page about embedding are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Embedding;

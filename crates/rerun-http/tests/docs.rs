@@ -25,8 +25,8 @@ const README_ADDRESS: &str = "127.0.0.1:8080";
 const WRITE: &str = "RERUN_TEST_WRITE_DOCS";
 
 const KINDS: &[&str] = &[
-    "console", "http", "ini", "json", "mermaid", "python", "rust", "sh", "sql", "text", "toml", "ts",
-    "yaml",
+    "console", "http", "ini", "json", "mermaid", "python", "rust", "sh", "sql", "text", "toml",
+    "ts", "yaml",
 ];
 
 /// Pages that are linked already and not there yet.
@@ -99,7 +99,10 @@ fn script(page: &str, block: &Block) -> Option<String> {
 
 fn scripts(page: &str) -> Vec<String> {
     let blocks = blocks(page);
-    blocks.iter().filter_map(|block| script(page, block)).collect()
+    blocks
+        .iter()
+        .filter_map(|block| script(page, block))
+        .collect()
 }
 
 /// Follows a page to its end, in an empty folder; answers what it printed.
@@ -161,14 +164,22 @@ fn assert_says(page: &str, said: &str, parts: &[&str]) {
 #[test]
 fn the_readme_can_be_followed() {
     let said = follow("README.md", &[]);
-    let parts = ["\"matched\": 1", "\"new\": 1", "\"reused\": 1", "\"run_number\": 2"];
+    let parts = [
+        "\"matched\": 1",
+        "\"new\": 1",
+        "\"reused\": 1",
+        "\"run_number\": 2",
+    ];
     assert_says("README.md", &said, &parts);
 }
 
 #[test]
 fn the_guide_can_be_followed() {
     let said = follow("docs/guide.md", &[]);
-    let parts = ["whole   ", "2 published messages for 1190 customers, as run 1"];
+    let parts = [
+        "whole   ",
+        "2 published messages for 1190 customers, as run 1",
+    ];
     assert_says("docs/guide.md", &said, &parts);
 }
 
@@ -182,7 +193,11 @@ fn the_api_reference_can_be_followed() {
 #[test]
 fn the_clients_can_be_followed() {
     let said = follow("docs/clients.md", &[]);
-    let parts = ["run 2: 1 reused, 1 new", "409 invalid_transition", "Published"];
+    let parts = [
+        "run 2: 1 reused, 1 new",
+        "409 invalid_transition",
+        "run 2: Published",
+    ];
     assert_says("docs/clients.md", &said, &parts);
 }
 
@@ -196,13 +211,27 @@ fn the_operators_page_can_be_followed() {
     let to = TestDatabase::create("rerun_docs_empty", |_| Ok(())).unwrap();
     let environment = [("POSTGRES_URL", from.url()), ("RESTORED_URL", to.url())];
     let said = follow("docs/operating.md", &environment);
-    assert_says("docs/operating.md", &said, &["\"status\":\"ready\"", "whole"]);
+    assert_says(
+        "docs/operating.md",
+        &said,
+        &[
+            "\nok\n",
+            "\"Ready for review\"",
+            "whole   1 entries",
+            " On PostgreSQL\n(1 row)",
+        ],
+    );
 }
 
 /// Pages that no test above names.
 #[test]
 fn other_pages_can_be_followed() {
-    let named = ["docs/guide.md", "docs/api.md", "docs/clients.md", "docs/operating.md"];
+    let named = [
+        "docs/guide.md",
+        "docs/api.md",
+        "docs/clients.md",
+        "docs/operating.md",
+    ];
     let mut others = pages("docs");
     others.retain(|page| !named.contains(&page.as_str()));
     assert!(others.len() > 1, "{others:?}");
@@ -259,8 +288,41 @@ fn anchor(line: &str) -> String {
         return String::new();
     };
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-');
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-');
     kept.collect::<String>().replace(' ', "-")
+}
+
+/// A defence that is renamed or removed is looked for here.
+#[test]
+fn tests_that_the_security_page_names_exist() {
+    let name = regex::Regex::new("`([a-z]+(?:_[a-z]+){2,})`").unwrap();
+    let mut sources = String::new();
+    let mut folders = vec![root().join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension() == Some("rs".as_ref()) {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let text = read("docs/security.md");
+    let mut checked = 0;
+    for line in text.lines().filter(|line| line.starts_with("| **")) {
+        for found in name.captures_iter(line) {
+            let name = &found[1];
+            let is_there = ["(", "<"]
+                .iter()
+                .any(|after| sources.contains(&format!("fn {name}{after}")));
+            assert!(is_there, "there is no test {name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 30, "{checked}");
 }
 
 fn row(setting: &Declared) -> String {
@@ -301,7 +363,10 @@ fn the_operators_page_lists_every_setting() {
 fn the_readme_names_a_handful_of_settings() {
     let variable = regex::Regex::new("RERUN_[A-Z_]+").unwrap();
     let text = read("README.md");
-    let names: BTreeSet<&str> = variable.find_iter(&text).map(|found| found.as_str()).collect();
+    let names: BTreeSet<&str> = variable
+        .find_iter(&text)
+        .map(|found| found.as_str())
+        .collect();
     assert!(names.len() <= 6, "{names:?}");
     let is_known = |name: &str| {
         name.starts_with("RERUN_TEST_") || ALL.iter().any(|setting| setting.variable() == name)

@@ -330,7 +330,7 @@ fn row(setting: &Declared) -> String {
         .default
         .map_or_else(String::new, |default| format!("`{default}`"));
     let secret = if setting.care == Care::Secret {
-        "; a secret"
+        "; can be a file"
     } else {
         ""
     };

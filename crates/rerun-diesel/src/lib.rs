@@ -1,6 +1,4 @@
-//! What the two diesel stores share, so that they differ in their SQL alone: column types, row
-//! structs and how they become domain values, prepared statements from SQL text, the bounded
-//! connection pool, and what a database's errors mean.
+#![doc = include_str!("../README.md")]
 
 pub mod error;
 pub mod pool;

@@ -1,10 +1,5 @@
 //! Column types that both databases have under one name.
 
-use chrono::{DateTime, Utc};
-use diesel::deserialize::{self, FromSql};
-use diesel::serialize::{self, IsNull, Output, ToSql};
-use uuid::Uuid;
-
 /// A UUID: `uuid` on PostgreSQL, a blob of 16 bytes on SQLite.
 #[derive(
     Debug, Clone, Copy, Default, diesel::sql_types::SqlType, diesel::query_builder::QueryId,
@@ -31,11 +26,14 @@ pub struct Time;
 mod postgres {
     use std::io::Write;
 
+    use chrono::{DateTime, Utc};
+    use diesel::deserialize::{self, FromSql};
     use diesel::pg::{Pg, PgValue};
+    use diesel::serialize::{self, IsNull, Output, ToSql};
     use diesel::sql_types::Timestamptz;
+    use uuid::Uuid;
 
-    use super::{DateTime, FromSql, Id, IsNull, Output, Time, ToSql, Utc, Uuid};
-    use super::{deserialize, serialize};
+    use super::{Id, Time};
 
     impl ToSql<Id, Pg> for Uuid {
         fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
@@ -65,12 +63,15 @@ mod postgres {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
+    use chrono::{DateTime, Utc};
     use diesel::backend::Backend;
+    use diesel::deserialize::{self, FromSql};
+    use diesel::serialize::{self, IsNull, Output, ToSql};
     use diesel::sql_types::{BigInt, Binary};
     use diesel::sqlite::Sqlite;
+    use uuid::Uuid;
 
-    use super::{DateTime, FromSql, Id, IsNull, Output, Time, ToSql, Utc, Uuid};
-    use super::{deserialize, serialize};
+    use super::{Id, Time};
 
     impl ToSql<Id, Sqlite> for Uuid {
         fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {

@@ -1,7 +1,4 @@
-//! HTTP server of the campaign rerun engine: the wire format over the use cases of `rerun-core`.
-//!
-//! [`configure`] mounts every endpoint on an actix application. It takes ports only, so that the
-//! binary, tests and embedders build the same application over whatever store they have.
+#![doc = include_str!("../README.md")]
 
 use std::fmt;
 use std::sync::Arc;
@@ -122,3 +119,8 @@ pub fn configure(state: web::Data<AppState>) -> impl FnOnce(&mut ServiceConfig) 
             .default_service(web::to(routes::path_not_found).wrap(from_fn(request_id::observe)));
     }
 }
+
+/// The programs of the page about embedding are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Embedding;

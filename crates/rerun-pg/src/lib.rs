@@ -1,8 +1,4 @@
-//! The ports of `rerun-core` on PostgreSQL, by diesel.
-//!
-//! Segments are counted, and approved content is reused, inside the database. Each write is one
-//! transaction that first locks the campaign's row and compares its version, so that decisions
-//! made on older state are refused as conflicts.
+#![doc = include_str!("../README.md")]
 
 mod audit;
 mod campaigns;

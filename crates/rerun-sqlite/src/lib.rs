@@ -1,10 +1,4 @@
-//! The ports of `rerun-core` on an embedded SQLite database, by diesel. SQLite is compiled in.
-//!
-//! The database is one file in WAL mode: readers see the last commit and wait for nobody. Writes
-//! take turns, each in a transaction that holds SQLite's write lock from its start, so that what
-//! it reads is what it changes. Other processes may use the file at the same time; they wait for
-//! the lock as long as [`Options::acquire_timeout`]. A commit is on disk before it is answered
-//! (`synchronous = FULL`).
+#![doc = include_str!("../README.md")]
 
 mod audit;
 mod campaigns;

@@ -4,6 +4,7 @@ mod audit;
 mod background;
 mod campaign;
 mod demo;
+mod health;
 mod logging;
 mod migrate;
 mod serve;
@@ -56,6 +57,8 @@ enum Failure {
     File { path: String, source: io::Error },
     #[error("{broken} of {all} audit logs {} not whole", if *.broken == 1 { "is" } else { "are" })]
     AuditLogs { broken: usize, all: usize },
+    #[error(transparent)]
+    NotReady(#[from] health::NotReady),
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0} ended by itself")]
@@ -75,6 +78,7 @@ impl Failure {
             | Self::Schema
             | Self::File { .. }
             | Self::AuditLogs { .. }
+            | Self::NotReady(_)
             | Self::Io(_)
             | Self::Ended(_) => ExitCode::FAILURE,
         }
@@ -108,6 +112,7 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
             Command::Token => token::run(&layers, matches),
             Command::AuditVerify => audit::run(&layers, matches),
             Command::CampaignImport => campaign::run(&layers, matches),
+            Command::Health => health::run(&layers),
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -127,6 +132,7 @@ fn named(matches: &ArgMatches) -> Option<(Command, &ArgMatches)> {
         "demo" => (Command::Demo, inner),
         "migrate" => (Command::Migrate, inner),
         "token" => (Command::Token, inner),
+        "health" => (Command::Health, inner),
         // Either has one command under it.
         "audit" => (Command::AuditVerify, inner.subcommand()?.1),
         _ => (Command::CampaignImport, inner.subcommand()?.1),
@@ -229,6 +235,12 @@ fn command() -> clap::Command {
                 ),
             ),
             Command::Token,
+        ))
+        .subcommand(with_settings(
+            clap::Command::new("health").about(
+                "Asks the server of this machine whether it is ready. Exits with 1 when it is not",
+            ),
+            Command::Health,
         ))
         .subcommand(
             family("audit", "Checks the audit log").subcommand(with_settings(
@@ -355,6 +367,7 @@ mod tests {
         assert_eq!(found("x demo --exit"), Command::Demo);
         assert_eq!(found("x migrate --status"), Command::Migrate);
         assert_eq!(found("x token"), Command::Token);
+        assert_eq!(found("x health"), Command::Health);
         assert_eq!(found("x audit verify"), Command::AuditVerify);
         let id = "0193ed20-7b3c-7000-8000-00000000000a";
         let import = format!(
@@ -377,6 +390,7 @@ mod tests {
             Command::Token,
             Command::AuditVerify,
             Command::CampaignImport,
+            Command::Health,
         ] {
             let mut whole = with_settings(clap::Command::new("x"), of);
             let help = whole.render_help().to_string();

@@ -397,6 +397,14 @@ pub fn database_url(layers: &Layers) -> Result<DatabaseUrl, ConfigError> {
     layers.value(&table::DATABASE_URL)
 }
 
+/// Where the server listens, for who asks it.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn server_address(layers: &Layers) -> Result<std::net::SocketAddr, ConfigError> {
+    layers.value(&table::BIND)
+}
+
 /// The most segments that a run may have, for what brings in a run.
 ///
 /// # Errors

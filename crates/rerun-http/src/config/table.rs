@@ -29,6 +29,8 @@ pub enum Command {
     AuditVerify,
     /// A published campaign from elsewhere.
     CampaignImport,
+    /// Whether the server is ready.
+    Health,
 }
 
 /// How carefully a setting's value is treated.
@@ -134,13 +136,13 @@ macro_rules! settings {
     };
 }
 
-use Command::{AuditVerify, CampaignImport, Demo, Migrate, Serve, Token, Worker};
+use Command::{AuditVerify, CampaignImport, Demo, Health, Migrate, Serve, Token, Worker};
 
 settings! {
     /// Address and port to listen on; port 0 takes a free one.
     BIND: SocketAddr {
         name: "bind", value: "ADDRESS", default: Some("127.0.0.1:8080"),
-        used_by: &[Serve], care: Shown,
+        used_by: &[Serve, Health], care: Shown,
         parse: |text| parsed(text, "be an IP address and a port, such as 127.0.0.1:8080"),
     }
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.

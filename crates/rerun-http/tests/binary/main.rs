@@ -575,6 +575,32 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
+fn health_tells_whether_the_server_is_ready() {
+    let folder = folder();
+    let health = |bind: &str| {
+        rerun(folder.path(), &["health", "--bind", bind])
+            .output()
+            .unwrap()
+    };
+    let (server, address) = serve(folder.path(), &["--workers", "0"]);
+    let ready = health(&address);
+    assert!(ready.status.success(), "{ready:?}");
+    assert_eq!(text(&ready.stdout), "{\"status\":\"ready\"}\n");
+    drop(server);
+    let silent = health(&address);
+    assert_eq!(silent.status.code(), Some(1), "{silent:?}");
+    assert!(text(&silent.stderr).contains("is not answered"));
+
+    let without_schema = self::folder();
+    let arguments = ["--workers", "0", "--auto-migrate", "false"];
+    let (_server, address) = serve(without_schema.path(), &arguments);
+    let unready = health(&address);
+    assert_eq!(unready.status.code(), Some(1), "{unready:?}");
+    assert!(text(&unready.stderr).contains("answers 503"));
+    assert_eq!(text(&unready.stdout), "");
+}
+
+#[test]
 fn secrets_are_never_in_the_log() {
     let folder = folder();
     let url = "postgres://user:hunter2@127.0.0.1:1/db";

@@ -122,3 +122,46 @@ codes! {
         "The database cannot be reached, the request took too long, or the server is shutting down",
         "Wait as long as `retry-after` says, then send the same request, with an `idempotency-key` where the endpoint takes one";
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::Code;
+
+    /// What `docs/errors.md` has to say of every code.
+    fn reference() -> String {
+        let mut text = String::new();
+        for code in Code::ALL {
+            let (status, name, message) = (code.status(), code.as_str(), code.message());
+            let (when, remedy) = (code.when(), code.remedy());
+            let varies = if code.is_fixed() {
+                ""
+            } else {
+                " (for example)"
+            };
+            write!(
+                text,
+                "\n### {status} `{name}`\n\n> {message}{varies}\n\n**When.** {when}.\n\n**What to do.** {remedy}.\n"
+            )
+            .unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn the_error_reference_tells_of_every_code() {
+        let written = include_str!("../../../../docs/errors.md");
+        let (_, sections) = written.split_once("\n## The codes\n").unwrap();
+        let expected = reference();
+        assert!(
+            sections == expected,
+            "after `## The codes` docs/errors.md should say:\n{expected}"
+        );
+    }
+
+    #[test]
+    fn codes_are_in_the_order_of_their_statuses() {
+        assert!(Code::ALL.is_sorted_by_key(|code| code.status()));
+    }
+}

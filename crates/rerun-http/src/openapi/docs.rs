@@ -68,7 +68,7 @@ impl Tag {
     }
 }
 
-type Schemas = Vec<(String, RefOr<Schema>)>;
+type Schemas = Vec<schema::Named>;
 
 /// What an endpoint says about itself.
 pub(crate) struct Docs {
@@ -261,8 +261,7 @@ impl Docs {
     }
 
     fn reference<T: ToSchema>(&mut self) -> RefOr<Schema> {
-        self.schemas.push((T::name().into_owned(), T::schema()));
-        T::schemas(&mut self.schemas);
+        self.schemas.extend(schema::with_references::<T>());
         schema::reference::<T>()
     }
 
@@ -450,8 +449,16 @@ fn refusal(status: u16, codes: &[Code]) -> Response {
         if *code == Code::MissingRequiredFields {
             value["fields"] = json!(["campaign_id"]);
         }
-        let example = ExampleBuilder::new().summary(code.when());
-        (code.as_str(), example.value(Some(value)).build())
+        let varies = if code.is_fixed() {
+            ""
+        } else {
+            " The message varies."
+        };
+        let example = ExampleBuilder::new()
+            .summary(code.when())
+            .description(format!("{}.{varies}", code.remedy()))
+            .value(Some(value));
+        (code.as_str(), example.build())
     });
     let content: Content = ContentBuilder::new()
         .schema(Some(schema::reference::<schema::Error>()))

@@ -35,9 +35,9 @@ pub fn openapi() -> &'static str {
 fn document() -> OpenApi {
     let mut paths = PathsBuilder::new();
     let mut components = ComponentsBuilder::new()
-        .schema_from::<schema::Error>()
         .security_scheme(docs::TOKEN, token())
         .security_scheme(docs::API_CONTEXT, api_context());
+    components = components.schemas_from_iter(schema::with_references::<schema::Error>());
     for (endpoint, docs) in routes::documented() {
         let (operation, schemas) = docs.operation(endpoint.path);
         components = components.schemas_from_iter(schemas);

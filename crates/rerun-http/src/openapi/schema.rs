@@ -21,16 +21,22 @@ use uuid::Uuid;
 
 use super::codes::Code;
 
-/// Text that is not blank and has no NUL character.
-pub(crate) const TEXT: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
-/// Text without a NUL character.
-pub(crate) const ANY_TEXT: &str = r"^[^\u0000]*$";
 /// A request's id.
 pub(super) const REQUEST_ID: &str = "^[A-Za-z0-9._-]{1,128}$";
 
 /// A reference to the schema of a type.
 pub(crate) fn reference<T: ToSchema>() -> RefOr<Schema> {
     Ref::from_schema_name(T::name()).into()
+}
+
+/// A named schema.
+pub(super) type Named = (String, RefOr<Schema>);
+
+/// The schema of a type, and of every type that it refers to.
+pub(super) fn with_references<T: ToSchema>() -> Vec<Named> {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    schemas
 }
 
 /// The id of something.
@@ -130,6 +136,24 @@ pub(crate) struct Segment {
     #[schema(minimum = 0)]
     customer_count: i64,
 }
+
+/// The name of a profile field, but for `customer_ref`. White space around it goes.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 255,
+    pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
+)]
+pub(crate) struct FieldName(String);
+
+/// The name of an approval stage. White space around it goes.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 100,
+    pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
+)]
+pub(crate) struct StageName(String);
 
 /// How the segments of a run's group split.
 #[derive(ToSchema)]

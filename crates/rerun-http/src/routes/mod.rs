@@ -58,11 +58,12 @@ macro_rules! endpoints {
 
         /// Every endpoint with what it says about itself.
         pub(crate) fn documented() -> impl Iterator<Item = (&'static Endpoint, Docs)> {
-            ENDPOINTS.iter().zip([$(endpoints!(@docs [] $($name)+)),+])
+            const DOCS: [fn() -> Docs; ENDPOINTS.len()] = [$(endpoints!(@docs [] $($name)+)),+];
+            ENDPOINTS.iter().zip(DOCS).map(|(endpoint, docs)| (endpoint, docs()))
         }
     };
     // Beside each `handle` there is a `docs`.
-    (@docs [$($module:ident)+] handle) => { $($module::)+ docs() };
+    (@docs [$($module:ident)+] handle) => { $($module::)+ docs };
     (@docs [$($module:ident)*] $next:ident $($name:ident)+) => {
         endpoints!(@docs [$($module)* $next] $($name)+)
     };

@@ -6,7 +6,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Object, Required, State};
-use crate::openapi::{Code, Docs, Tag, examples};
+use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::wire::{self, Answer, CampaignItem};
 
 #[derive(Deserialize, ToSchema)]
@@ -19,7 +19,7 @@ pub(crate) struct Request {
     #[schema(value_type = Uuid, required)]
     customer_group_id: Option<String>,
     /// The profile fields that make segments: 1 to 8 different names, `customer_ref` not among them.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 8, required)]
+    #[schema(value_type = Vec<schema::FieldName>, min_items = 1, max_items = 8, required)]
     segment_by: Option<Vec<String>>,
     #[schema(value_type = RequestTemplate, required)]
     template: Option<Object<RequestTemplate>>,
@@ -27,7 +27,7 @@ pub(crate) struct Request {
     #[schema(max_length = 20_000, pattern = "^[^\\u0000]*$")]
     brief: Option<String>,
     /// The stages that a message passes, in order: 1 to 16 different names of at most 100 characters. By default `["Review"]`.
-    #[schema(min_items = 1, max_items = 16)]
+    #[schema(value_type = Option<Vec<schema::StageName>>, min_items = 1, max_items = 16)]
     approval_stages: Option<Vec<String>>,
 }
 

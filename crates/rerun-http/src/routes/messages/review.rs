@@ -25,8 +25,8 @@ pub(crate) struct Request {
     message_ids: Option<Vec<String>>,
     /// Every message that is `Pending review`, instead of `message_ids`.
     all: Option<bool>,
-    /// Why; required for a rejection, of no account for an approval.
-    #[schema(max_length = 2_000, pattern = "^[^\\u0000]*$")]
+    /// Why; required for a rejection: 1 to 2,000 characters that are not all white space, without
+    /// NUL. With an approval it is not read.
     reason: Option<String>,
 }
 

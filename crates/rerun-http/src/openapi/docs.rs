@@ -402,6 +402,8 @@ fn client_ip() -> ParameterBuilder {
         .example(Some("203.0.113.7".into()))
 }
 
+// The optional headers have no example: Swagger UI would send it with every call, and the second
+// call with one key is not what somebody who tries the API expects.
 fn idempotency_key() -> ParameterBuilder {
     let key = ObjectBuilder::new()
         .schema_type(Type::String)
@@ -417,7 +419,6 @@ fn idempotency_key() -> ParameterBuilder {
              nothing. Refusals are not remembered.",
         ))
         .schema(Some(key))
-        .example(Some("3f6c0a52-launch-spring-sale".into()))
 }
 
 fn request_id() -> ParameterBuilder {
@@ -430,7 +431,6 @@ fn request_id() -> ParameterBuilder {
              is not used, and one is made up.",
         ))
         .schema(Some(Object::with_type(Type::String)))
-        .example(Some(examples::REQUEST.into()))
 }
 
 /// The answer of all errors that have one status.
@@ -455,7 +455,7 @@ fn refusal(status: u16, codes: &[Code]) -> Response {
             " The message varies."
         };
         let example = ExampleBuilder::new()
-            .summary(code.when())
+            .summary(code.as_str())
             .description(format!("{}.{varies}", code.remedy()))
             .value(Some(value));
         (code.as_str(), example.build())

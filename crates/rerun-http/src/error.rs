@@ -305,6 +305,7 @@ mod tests {
     use rerun_core::ids::RunNumber;
 
     use super::*;
+    use crate::openapi::Code;
 
     fn unavailable() -> StoreError {
         StoreError::Unavailable("no route to db.internal".into())
@@ -459,8 +460,9 @@ mod tests {
                 "Method not allowed",
             ),
         ];
-        for (error, status, code, message) in cases {
-            let problem = Problem::of(&error);
+        for (error, status, code, message) in &cases {
+            let (status, code, message) = (*status, *code, *message);
+            let problem = Problem::of(error);
             assert_eq!(
                 (problem.status.as_u16(), problem.code, &*problem.message),
                 (status, code, message),
@@ -469,6 +471,21 @@ mod tests {
             let retry = problem.response("id").headers().contains_key("retry-after");
             assert_eq!(retry, status == 503, "{code}");
         }
+        // What refuses too many requests is not told by this table.
+        for known in Code::ALL.iter().filter(|code| **code != Code::RateLimited) {
+            let mut rows = cases
+                .iter()
+                .filter(|(_, _, code, _)| *code == known.as_str());
+            assert!(rows.clone().count() > 0, "{known:?}");
+            assert!(rows.all(|(_, status, _, message)| {
+                *status == known.status() && (!known.is_fixed() || *message == known.message())
+            }));
+        }
+        assert!(
+            cases
+                .iter()
+                .all(|(_, _, code, _)| { Code::ALL.iter().any(|known| known.as_str() == *code) })
+        );
     }
 
     #[test]

@@ -288,6 +288,10 @@ impl<'de> Deserialize<'de> for Integer {
                     Ok(Integer(i64::MAX))
                 } else if value <= -TWO_POW_63 {
                     Ok(Integer(i64::MIN))
+                } else if value.fract() == 0.0 {
+                    // To JSON Schema `5.0` is an integer, and some clients write it so.
+                    let whole = format!("{value:.0}").parse();
+                    whole.map(Integer).map_err(E::custom)
                 } else {
                     Err(E::invalid_type(de::Unexpected::Float(value), &self))
                 }
@@ -449,6 +453,10 @@ mod tests {
         for (text, value) in [
             ("0", 0),
             ("-1", -1),
+            ("5.0", 5),
+            ("-0.0", 0),
+            ("1e3", 1_000),
+            ("9007199254740993.0", 9_007_199_254_740_992),
             ("9223372036854775807", i64::MAX),
             ("18446744073709551615", i64::MAX),
             ("100000000000000000000", i64::MAX),

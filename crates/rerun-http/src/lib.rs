@@ -17,6 +17,7 @@ pub mod demo;
 mod error;
 mod extract;
 pub mod generator;
+mod openapi;
 mod request_id;
 mod routes;
 pub mod store;
@@ -26,6 +27,7 @@ mod testing;
 mod wire;
 pub mod worker;
 
+pub use openapi::openapi;
 pub use routes::{ENDPOINTS, Endpoint};
 
 /// Bounds of what a client may send.

@@ -12,8 +12,10 @@ use rerun_core::segment::Segment;
 use rerun_core::timestamp;
 use rerun_core::usecases::{Answered, MessagesChanged, RunStarted};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::openapi::schema;
 
 /// What a handler answers.
 pub(crate) type Answer = Result<HttpResponse, ApiError>;
@@ -42,9 +44,13 @@ where
 }
 
 /// A customer group as it was when a run was made for it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CustomerGroupRef)]
 pub(crate) struct GroupRef<'a> {
+    /// The group.
+    #[schema(value_type = Uuid)]
     id: CustomerGroupId,
+    /// Its name then.
     name: &'a str,
 }
 
@@ -58,14 +64,24 @@ impl<'a> From<&'a RunGroup> for GroupRef<'a> {
 }
 
 /// A customer group.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CustomerGroup)]
 pub(crate) struct GroupItem<'a> {
+    /// Its id.
+    #[schema(value_type = Uuid)]
     id: CustomerGroupId,
+    /// Its name.
     name: &'a str,
+    /// How many customers it has.
+    #[schema(minimum = 0)]
     customer_count: i64,
+    /// When it was made.
     #[serde(with = "timestamp")]
+    #[schema(value_type = schema::Timestamp)]
     created_at: Timestamp,
+    /// When its customers last changed.
     #[serde(with = "timestamp")]
+    #[schema(value_type = schema::Timestamp)]
     updated_at: Timestamp,
 }
 
@@ -81,28 +97,51 @@ impl<'a> From<&'a CustomerGroup> for GroupItem<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// The texts that messages are made from.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Template)]
 struct TemplateItem<'a> {
+    /// Subject line.
     subject: &'a str,
+    /// Body.
     body: &'a str,
 }
 
 /// A campaign.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Campaign)]
 pub(crate) struct CampaignItem<'a> {
+    /// Its id.
+    #[schema(value_type = Uuid)]
     id: CampaignId,
+    /// Its name.
     name: &'a str,
+    #[schema(value_type = schema::CampaignStatus)]
     status: CampaignStatus,
+    /// The group of the current run, or of the next launch.
+    #[schema(value_type = Uuid)]
     customer_group_id: CustomerGroupId,
+    /// The profile fields that make segments, in order.
     segment_by: &'a [String],
     template: TemplateItem<'a>,
+    /// Text for a language model.
+    #[schema(required)]
     brief: Option<&'a str>,
+    /// The stages that a message passes, in order.
     approval_stages: &'a [String],
+    /// The run that is current; `null` for a draft.
+    #[schema(value_type = Option<schema::RunNumber>, required)]
     current_run_number: Option<RunNumber>,
+    /// Who made it.
+    #[schema(value_type = Uuid)]
     created_by: UserId,
+    /// When it was made.
     #[serde(with = "timestamp")]
+    #[schema(value_type = schema::Timestamp)]
     created_at: Timestamp,
+    /// When it last changed.
     #[serde(with = "timestamp")]
+    #[schema(value_type = schema::Timestamp)]
     updated_at: Timestamp,
 }
 
@@ -128,40 +167,75 @@ impl<'a> From<&'a Campaign> for CampaignItem<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// How many messages of a run have which source, and which review status.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MessageCounts)]
 struct MessageNumbers {
+    /// All messages.
     total: u32,
+    /// Messages whose content is reused.
     reused: u32,
+    /// Messages whose content is or will be generated.
     generated: u32,
+    /// Messages whose content a person wrote.
     edited: u32,
+    /// `Generating`.
     generating: u32,
+    /// `Generation failed`.
     failed: u32,
+    /// `Pending review`.
     pending: u32,
+    /// `Approved`.
     approved: u32,
+    /// `Rejected`.
     rejected: u32,
+    /// `Published`.
     published: u32,
+    /// All messages of a run that is not current, else none.
     archived: u32,
 }
 
 /// An entry of a campaign's history.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Run)]
 pub(crate) struct RunItem<'a> {
+    #[schema(value_type = schema::RunNumber)]
     run_number: RunNumber,
+    /// Its job; `null` when synthesised.
+    #[schema(value_type = Option<Uuid>, required)]
     job_uid: Option<JobId>,
+    #[schema(value_type = schema::RunStatus)]
     status: RunStatus,
+    /// Whether it is the current run.
     is_current: bool,
+    /// Whether there is no record of it, only its messages, which were brought in from elsewhere.
     synthesised: bool,
     customer_group: GroupRef<'a>,
+    /// How many customers its segments have.
+    #[schema(minimum = 0)]
     customer_count: i64,
+    #[schema(value_type = schema::SegmentCounts)]
     segments: SegmentCounts,
     messages: MessageNumbers,
+    /// The campaign's status once generation was done.
+    #[schema(value_type = schema::CampaignStatus)]
     resulting_status: CampaignStatus,
+    /// Who started it.
+    #[schema(value_type = Option<Uuid>, required)]
     initiated_by: Option<UserId>,
+    /// How many messages failed, and why the last did.
+    #[schema(required)]
     error: Option<&'a str>,
+    /// Why it was cancelled, if somebody said.
+    #[schema(required)]
     cancel_reason: Option<&'a str>,
+    /// When it was started.
     #[serde(with = "timestamp")]
+    #[schema(value_type = schema::Timestamp)]
     started_at: Timestamp,
+    /// When it was `Completed`, `Failed` or `Cancelled`.
     #[serde(serialize_with = "timestamp::option::serialize")]
+    #[schema(value_type = Option<schema::Timestamp>, required)]
     completed_at: Option<Timestamp>,
 }
 
@@ -201,25 +275,51 @@ impl<'a> RunItem<'a> {
 }
 
 /// A message.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
 pub(crate) struct MessageItem<'a> {
+    /// Its id.
+    #[schema(value_type = Uuid)]
     id: MessageId,
+    #[schema(value_type = schema::RunNumber)]
     run_number: RunNumber,
+    #[schema(value_type = schema::Segment)]
     segment: &'a Segment,
+    /// What it says; `null` until it is generated.
+    #[schema(value_type = Option<schema::Content>, required)]
     content: Option<&'a Content>,
+    #[schema(value_type = schema::ReviewStatus)]
     review_status: ReviewStatus,
+    /// The stage that it waits for; `null` when it waits for none.
+    #[schema(required)]
     approval_stage: Option<&'a str>,
+    #[schema(value_type = schema::Source)]
     source: Source,
+    /// The message whose content it reuses.
+    #[schema(value_type = Option<schema::ReusedFrom>, required)]
     reused_from: Option<ReusedFrom>,
+    /// Where its content was made and who approved it.
+    #[schema(value_type = Option<schema::Provenance>, required)]
     provenance: Option<&'a Provenance>,
+    /// Whether its run is no longer current.
     archived: bool,
+    /// Since when.
     #[serde(serialize_with = "timestamp::option::serialize")]
+    #[schema(value_type = Option<schema::Timestamp>, required)]
     archived_at: Option<Timestamp>,
+    /// Why it was rejected, while it is.
+    #[schema(required)]
     rejection_reason: Option<&'a str>,
+    /// Why it could not be generated.
+    #[schema(required)]
     error: Option<&'a str>,
+    /// When it was made.
     #[serde(with = "timestamp")]
+    #[schema(value_type = schema::Timestamp)]
     created_at: Timestamp,
+    /// When it last changed.
     #[serde(with = "timestamp")]
+    #[schema(value_type = schema::Timestamp)]
     updated_at: Timestamp,
 }
 
@@ -251,21 +351,39 @@ impl<'a> MessageItem<'a> {
 }
 
 /// A run that was started, by a launch or a rerun.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RunStarted)]
 pub(crate) struct RunStartedItem<'a> {
+    /// The campaign.
+    #[schema(value_type = Uuid)]
     campaign_id: CampaignId,
+    #[schema(value_type = schema::RunNumber)]
     run_number: RunNumber,
+    /// The job of the run.
+    #[schema(value_type = Uuid)]
     job_uid: JobId,
+    #[schema(value_type = schema::RunStatus)]
     run_status: RunStatus,
+    #[schema(value_type = schema::CampaignStatus)]
     campaign_status: CampaignStatus,
+    /// The campaign's status once generation is done.
+    #[schema(value_type = schema::CampaignStatus)]
     resulting_status: CampaignStatus,
     customer_group: GroupRef<'a>,
+    /// How many customers the segments have.
+    #[schema(minimum = 0)]
     customer_count: i64,
+    #[schema(value_type = schema::SegmentCounts)]
     segments: SegmentCounts,
+    /// How many messages of the run before were archived.
     archived_messages: u32,
+    /// When it was started.
     #[serde(with = "timestamp")]
+    #[schema(value_type = schema::Timestamp)]
     started_at: Timestamp,
+    /// When it was completed: at once, if nothing is new.
     #[serde(serialize_with = "timestamp::option::serialize")]
+    #[schema(value_type = Option<schema::Timestamp>, required)]
     completed_at: Option<Timestamp>,
 }
 
@@ -289,11 +407,17 @@ impl<'a> From<&'a RunStarted> for RunStartedItem<'a> {
 }
 
 /// Messages that were queued for generation.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = QueuedMessages)]
 pub(crate) struct QueuedItem {
+    /// The campaign.
+    #[schema(value_type = Uuid)]
     campaign_id: CampaignId,
+    #[schema(value_type = schema::RunNumber)]
     run_number: RunNumber,
+    #[schema(value_type = schema::CampaignStatus)]
     campaign_status: CampaignStatus,
+    /// How many messages are generated anew.
     queued_messages: u32,
 }
 

@@ -5,6 +5,7 @@ mod campaign;
 mod customer_group;
 mod health;
 mod messages;
+mod openapi;
 mod rerun;
 
 use std::future::Future;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 use crate::error::Refusal;
 use crate::extract::{Integer, State};
+use crate::openapi::Docs;
 use crate::wire::Answer;
 
 /// An endpoint of the API.
@@ -55,14 +57,25 @@ impl Endpoint {
 
 /// One table for the routes and for whoever must know all of them.
 macro_rules! endpoints {
-    ($($method:ident $path:literal => $handler:path;)+) => {
+    ($($method:ident $path:literal => $($name:ident)::+;)+) => {
         /// Every endpoint that there is.
         pub const ENDPOINTS: &[Endpoint] = &[$(Endpoint::$method($path)),+];
 
         /// Mounts every endpoint.
         pub(crate) fn configure(config: &mut ServiceConfig) {
-            config$(.service($method($path, $handler)))+;
+            config$(.service($method($path, $($name)::+)))+;
         }
+
+        /// Every endpoint with what it says about itself.
+        pub(crate) fn documented() -> impl Iterator<Item = (&'static Endpoint, Docs)> {
+            const DOCS: [fn() -> Docs; ENDPOINTS.len()] = [$(endpoints!(@docs [] $($name)+)),+];
+            ENDPOINTS.iter().zip(DOCS).map(|(endpoint, docs)| (endpoint, docs()))
+        }
+    };
+    // Beside each `handle` there is a `docs`.
+    (@docs [$($module:ident)+] handle) => { $($module::)+ docs };
+    (@docs [$($module:ident)*] $next:ident $($name:ident)+) => {
+        endpoints!(@docs [$($module)* $next] $($name)+)
     };
 }
 
@@ -91,6 +104,10 @@ endpoints! {
     post "/v1/audit/list" => audit::list::handle;
     get "/health/live" => health::live::handle;
     get "/health/ready" => health::ready::handle;
+    get "/openapi.json" => openapi::document::handle;
+    get "/docs" => openapi::page::handle;
+    get "/docs/" => openapi::slash::handle;
+    get "/docs/{file}" => openapi::file::handle;
 }
 
 fn post<H, A>(path: &str, handler: H) -> Resource

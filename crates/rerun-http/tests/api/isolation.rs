@@ -16,9 +16,7 @@ on_both_stores!(
 );
 
 /// Endpoints that take no id.
-const WITHOUT_IDS: [&str; 5] = [
-    "/health/live",
-    "/health/ready",
+const WITHOUT_IDS: [&str; 3] = [
     "/v1/campaign/list",
     "/v1/customer-group/create",
     "/v1/customer-group/list",
@@ -172,6 +170,8 @@ async fn every_endpoint_keeps_accounts_apart(server: &Server) {
         .await;
     let known: BTreeSet<String> = rerun_http::ENDPOINTS
         .iter()
+        // The others know of no account.
+        .filter(|endpoint| endpoint.path.starts_with("/v1/"))
         .map(|endpoint| endpoint.path.to_owned())
         .collect();
     assert_eq!(called, known, "an endpoint is not in this test");

@@ -14,5 +14,6 @@ mod errors;
 mod headers;
 mod health;
 mod isolation;
+mod openapi;
 mod paging;
 mod support;

@@ -2,24 +2,68 @@ use rerun_core::campaign::Template;
 use rerun_core::ids::CustomerGroupId;
 use rerun_core::usecases::NewCampaign;
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Object, Required, State};
-use crate::wire::{Answer, CampaignItem, json};
+use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::wire::{self, Answer, CampaignItem};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CampaignCreateRequest)]
 pub(crate) struct Request {
+    /// Its name. White space around it goes.
+    #[schema(value_type = String, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     name: Option<String>,
+    /// The customer group.
+    #[schema(value_type = Uuid, required)]
     customer_group_id: Option<String>,
+    /// The profile fields that make segments: 1 to 8 different names, `customer_ref` not among them.
+    #[schema(value_type = Vec<schema::FieldName>, min_items = 1, max_items = 8, required)]
     segment_by: Option<Vec<String>>,
+    #[schema(value_type = RequestTemplate, required)]
     template: Option<Object<RequestTemplate>>,
+    /// What a language model should write.
+    #[schema(max_length = 20_000, pattern = "^[^\\u0000]*$")]
     brief: Option<String>,
+    /// The stages that a message passes, in order: 1 to 16 different names of at most 100 characters. By default `["Review"]`.
+    #[schema(value_type = Option<Vec<schema::StageName>>, min_items = 1, max_items = 16)]
     approval_stages: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewTemplate)]
 struct RequestTemplate {
+    /// Subject line.
+    #[schema(value_type = String, min_length = 1, max_length = 1_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     subject: Option<String>,
+    /// Body.
+    #[schema(value_type = String, min_length = 1, max_length = 200_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     body: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Campaigns,
+        "Make a campaign",
+        "A draft. `{{ field }}` in the template stands for the segment's value of a field of \
+         `segment_by`; any other name is refused. The group may still be empty.",
+        json!({
+            "name": "Spring sale",
+            "customer_group_id": examples::OLD_GROUP,
+            "segment_by": ["country", "tier"],
+            "template": { "subject": "Hello {{ country }}", "body": "Spring is here." },
+            "approval_stages": ["Review"],
+        }),
+    )
+    .answers::<CampaignItem<'_>>({
+        let mut draft = examples::campaign();
+        draft["status"] = json!("Draft");
+        draft["current_run_number"] = json!(null);
+        draft["updated_at"] = draft["created_at"].clone();
+        draft
+    })
+    .refuses(&[Code::CustomerGroupNotFound])
 }
 
 /// `POST /v1/campaign/create`
@@ -49,5 +93,5 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         approval_stages: body.approval_stages,
     };
     let campaign = state.engine.campaigns.create(&caller, new).await?;
-    json(&CampaignItem::from(&campaign))
+    wire::json(&CampaignItem::from(&campaign))
 }

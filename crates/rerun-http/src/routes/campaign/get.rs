@@ -1,12 +1,28 @@
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required, State};
+use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::campaign_id;
 use crate::wire::{Answer, CampaignItem, json};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CampaignGetRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Campaigns,
+        "Get a campaign",
+        "With the status that follows from the messages of its current run.",
+        examples::campaign_id(),
+    )
+    .answers::<CampaignItem<'_>>(examples::campaign())
+    .refuses(&[Code::CampaignNotFound])
 }
 
 /// `POST /v1/campaign/get`

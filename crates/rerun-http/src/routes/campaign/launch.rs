@@ -1,12 +1,34 @@
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required, State};
+use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::campaign_id;
 use crate::wire::{Answer, RunStartedItem, answered};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CampaignLaunchRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Campaigns,
+        "Start the first run of a draft",
+        "Every segment of the campaign's group gets a message, which is generated.",
+        examples::campaign_id(),
+    )
+    .keyed()
+    .answers::<RunStartedItem<'_>>(examples::launched())
+    .refuses(&[
+        Code::CampaignNotFound,
+        Code::InvalidTransition,
+        Code::EmptyCustomerGroup,
+        Code::TooManySegments,
+    ])
 }
 
 /// `POST /v1/campaign/launch`

@@ -1,11 +1,32 @@
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required, State};
-use crate::wire::{Answer, GroupItem, json};
+use crate::openapi::{Docs, Tag, examples};
+use crate::wire::{self, Answer, GroupItem};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CustomerGroupCreateRequest)]
 pub(crate) struct Request {
+    /// Its name. White space around it goes.
+    #[schema(value_type = String, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     name: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::CustomerGroups,
+        "Make a customer group",
+        "Without customers; an import brings them.",
+        json!({ "name": "Spring 2026" }),
+    )
+    .answers::<GroupItem<'_>>({
+        let mut made = examples::group();
+        made["customer_count"] = json!(0);
+        made["updated_at"] = made["created_at"].clone();
+        made
+    })
 }
 
 /// `POST /v1/customer-group/create`
@@ -15,5 +36,5 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let name = required.text("name", body.name);
     required.check()?;
     let group = state.engine.groups.create(&caller, &name).await?;
-    json(&GroupItem::from(&group))
+    wire::json(&GroupItem::from(&group))
 }

@@ -1,12 +1,29 @@
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required, State};
+use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::customer_group_id;
-use crate::wire::{Answer, GroupItem, json};
+use crate::wire::{self, Answer, GroupItem};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CustomerGroupGetRequest)]
 pub(crate) struct Request {
+    /// The customer group.
+    #[schema(value_type = Uuid, required)]
     customer_group_id: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::CustomerGroups,
+        "Get a customer group",
+        "With the number of its customers.",
+        json!({ "customer_group_id": examples::GROUP }),
+    )
+    .answers::<GroupItem<'_>>(examples::group())
+    .refuses(&[Code::CustomerGroupNotFound])
 }
 
 /// `POST /v1/customer-group/get`
@@ -20,5 +37,5 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .groups
         .get(&caller, customer_group_id(&group))
         .await?;
-    json(&GroupItem::from(&group))
+    wire::json(&GroupItem::from(&group))
 }

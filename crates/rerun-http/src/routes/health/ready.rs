@@ -1,12 +1,28 @@
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::error::{ApiError, Refusal};
 use crate::extract::State;
-use crate::wire::{Answer, json};
+use crate::openapi::{Code, Docs};
+use crate::wire::{self, Answer};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReadyResponse)]
 struct Response {
+    /// Always the same.
+    #[schema(pattern = "^ready$")]
     status: &'static str,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::open(
+        "Whether requests would be answered",
+        "For readiness probes: 503 while the database cannot be reached, or the server is \
+         shutting down.",
+    )
+    .answers::<Response>(json!({ "status": "ready" }))
+    .refuses(&[Code::Unavailable])
 }
 
 /// `GET /health/ready`: requests would be answered.
@@ -15,5 +31,5 @@ pub(crate) async fn handle(state: State) -> Answer {
         return Err(Refusal::ShuttingDown.into());
     }
     state.health.check().await.map_err(ApiError::Unhealthy)?;
-    json(&Response { status: "ready" })
+    wire::json(&Response { status: "ready" })
 }

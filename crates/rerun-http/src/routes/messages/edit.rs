@@ -1,22 +1,65 @@
 use rerun_core::ids::MessageId;
 use rerun_core::message::Content;
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Object, Required, State};
+use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::campaign_id;
-use crate::wire::{Answer, MessageItem, json};
+use crate::wire::{self, Answer, MessageItem};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MessagesEditRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+    /// A message of the current run.
+    #[schema(value_type = Uuid, required)]
     message_id: Option<String>,
+    #[schema(value_type = RequestContent, required)]
     content: Option<Object<RequestContent>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewContent)]
 struct RequestContent {
+    /// Subject line.
+    #[schema(value_type = String, min_length = 1, max_length = 1_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     subject: Option<String>,
+    /// Body.
+    #[schema(value_type = String, min_length = 1, max_length = 200_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     body: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Messages,
+        "Edit a message",
+        "It waits for review again, from the first stage.",
+        json!({
+            "campaign_id": examples::CAMPAIGN,
+            "message_id": examples::MESSAGE,
+            "content": { "subject": "Hallo", "body": "Der Frühling ist da." },
+        }),
+    )
+    .answers::<MessageItem<'_>>({
+        let mut edited = examples::message();
+        edited["content"] = json!({ "subject": "Hallo", "body": "Der Frühling ist da." });
+        edited["review_status"] = json!("Pending review");
+        edited["approval_stage"] = json!("Review");
+        edited["source"] = json!("edited");
+        edited["reused_from"] = json!(null);
+        edited["provenance"] = json!({ "run_number": 2, "approvals": [] });
+        edited["updated_at"] = json!("2026-11-23T09:12:40.250Z");
+        edited
+    })
+    .refuses(&[
+        Code::CampaignNotFound,
+        Code::MessageNotFound,
+        Code::InvalidTransition,
+    ])
 }
 
 /// `POST /v1/campaign/messages/edit`
@@ -46,5 +89,5 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
             content,
         )
         .await?;
-    json(&MessageItem::new(&campaign.approval_stages, &message))
+    wire::json(&MessageItem::new(&campaign.approval_stages, &message))
 }

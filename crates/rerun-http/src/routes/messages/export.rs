@@ -12,21 +12,72 @@ use rerun_core::ports::MessageSelection;
 use rerun_core::timestamp;
 use rerun_core::usecases::{CampaignMessages, PageQuery};
 use serde::Deserialize;
+use serde_json::json;
 use tracing::{Instrument, Span};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::{ApiError, chain};
 use crate::extract::{Integer, JsonCall, Required, State};
+use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::{campaign_id, one_of, run_number};
 use crate::wire::{Answer, MessageItem, approval_stage};
 
 /// How many messages are in memory at once.
 const PAGE: i64 = 500;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MessagesExportRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+    /// A run of the campaign.
+    #[schema(value_type = schema::RunNumber, required)]
     run_number: Option<Integer>,
+    /// The form of the file.
+    #[schema(value_type = schema::ExportFormat, required)]
     format: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Messages,
+        "Export the messages of a run",
+        "A file, streamed: as CSV one row for each message, with a column for each field of \
+         `segment_by`; as JSON lines one `Message` in each line. Values are written as they \
+         are: a spreadsheet may take one that begins with `=`, `+`, `-` or `@` for a formula.",
+        json!({ "campaign_id": examples::CAMPAIGN, "run_number": 2, "format": "csv" }),
+    )
+    .answers_text(
+        "text/csv",
+        Object::with_type(Type::String),
+        &format!(
+            "message_id,run_number,segment_key,country,tier,customer_count,subject,body,\
+             review_status,approval_stage,source,reused_from_message_id,reused_from_run_number,\
+             archived,archived_at,rejection_reason,error,created_at,updated_at\n\
+             {},2,{},DE,,913,Hello DE,Spring is here.,Approved,,reused,{},1,false,,,,{at},{at}\n",
+            examples::MESSAGE,
+            examples::SEGMENT_KEY,
+            examples::REUSED_MESSAGE,
+            at = examples::STARTED,
+        ),
+    )
+    .answers_text(
+        "application/x-ndjson",
+        Object::with_type(Type::String),
+        &format!("{}\n", examples::message()),
+    )
+    .mentions::<MessageItem<'_>>()
+    .header(
+        "content-disposition",
+        "Names the file.",
+        &format!(
+            "attachment; filename=\"campaign-{}-run-2.csv\"",
+            examples::CAMPAIGN
+        ),
+    )
+    .refuses(&[Code::CampaignNotFound, Code::RunNotFound])
 }
 
 /// `POST /v1/campaign/messages/export`

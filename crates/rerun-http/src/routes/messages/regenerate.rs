@@ -1,14 +1,37 @@
 use rerun_core::ids::MessageId;
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required, State};
+use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::campaign_id;
-use crate::wire::{Answer, QueuedItem, json};
+use crate::wire::{self, Answer, QueuedItem};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MessagesRegenerateRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+    /// Messages of the current run; one that is named twice counts once.
+    #[schema(value_type = Vec<Uuid>, min_items = 1, max_items = 10_000, required)]
     message_ids: Option<Vec<String>>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Messages,
+        "Generate messages anew",
+        "Of the current run; all that are named, or none.",
+        json!({ "campaign_id": examples::CAMPAIGN, "message_ids": [examples::MESSAGE] }),
+    )
+    .answers::<QueuedItem>(examples::queued())
+    .refuses(&[
+        Code::CampaignNotFound,
+        Code::MessageNotFound,
+        Code::InvalidTransition,
+    ])
 }
 
 /// `POST /v1/campaign/messages/regenerate`
@@ -27,5 +50,5 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     if changed.messages > 0 {
         (state.wake)();
     }
-    json(&QueuedItem::from(&changed))
+    wire::json(&QueuedItem::from(&changed))
 }

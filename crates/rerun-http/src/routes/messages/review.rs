@@ -3,26 +3,65 @@ use rerun_core::error::Invalid;
 use rerun_core::ids::{CampaignId, MessageId, RunNumber};
 use rerun_core::usecases::{Decision, ReviewedMessages};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required, State};
+use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::campaign_id;
-use crate::wire::{Answer, json};
+use crate::wire::{self, Answer};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MessagesReviewRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+    /// What is decided.
+    #[schema(value_type = schema::Decision, required)]
     decision: Option<String>,
+    /// Messages of the current run; one that is named twice counts once. Either these or `all`.
+    #[schema(value_type = Option<Vec<Uuid>>, min_items = 1, max_items = 10_000)]
     message_ids: Option<Vec<String>>,
+    /// Every message that is `Pending review`, instead of `message_ids`.
     all: Option<bool>,
+    /// Why; required for a rejection: 1 to 2,000 characters that are not all white space, without
+    /// NUL. With an approval it is not read.
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MessagesReviewResponse)]
 struct Response {
+    /// The campaign.
+    #[schema(value_type = Uuid)]
     campaign_id: CampaignId,
+    #[schema(value_type = schema::RunNumber)]
     run_number: RunNumber,
+    #[schema(value_type = schema::CampaignStatus)]
     campaign_status: CampaignStatus,
+    /// How many messages were reviewed.
     reviewed_messages: u32,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Messages,
+        "Approve or reject messages",
+        "Of the current run; all that are named, or none. An approval passes one stage.",
+        json!({ "campaign_id": examples::CAMPAIGN, "decision": "approve", "all": true }),
+    )
+    .answers::<Response>(json!({
+        "campaign_id": examples::CAMPAIGN,
+        "run_number": 2,
+        "campaign_status": "Ready to publish",
+        "reviewed_messages": 2,
+    }))
+    .refuses(&[
+        Code::CampaignNotFound,
+        Code::MessageNotFound,
+        Code::InvalidTransition,
+    ])
 }
 
 /// `POST /v1/campaign/messages/review`
@@ -60,7 +99,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .reviews
         .review(&caller, campaign, &decision, &messages)
         .await?;
-    json(&Response {
+    wire::json(&Response {
         campaign_id: changed.campaign_id,
         run_number: changed.run_number,
         campaign_status: changed.campaign_status,

@@ -1,14 +1,50 @@
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::rerun_request;
 use crate::extract::{KeyedCall, State};
+use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::wire::{Answer, RunStartedItem, answered};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RerunInitiateRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+    /// The group to take the campaign to.
+    #[schema(value_type = Uuid, required)]
     new_customer_group_id: Option<String>,
+    /// By default the current run.
+    #[schema(value_type = Option<schema::ReuseFrom>)]
     reuse_from: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Reruns,
+        "Take a published campaign to a new customer group",
+        "In one atomic step: segments of the new group that have a published message reuse it, \
+         the others are queued for generation, and the messages of the run before are archived. \
+         With new segments the campaign is `Processing`, then `Ready for review`; without, it is \
+         `Ready to publish` at once. Of any number of initiates at the same time one succeeds.",
+        json!({
+            "campaign_id": examples::CAMPAIGN,
+            "new_customer_group_id": examples::GROUP,
+            "reuse_from": "current_run",
+        }),
+    )
+    .keyed()
+    .answers::<RunStartedItem<'_>>(examples::started())
+    .refuses(&[
+        Code::CampaignNotFound,
+        Code::CustomerGroupNotFound,
+        Code::CampaignNotPublished,
+        Code::MessagesNotPublished,
+        Code::EmptyCustomerGroup,
+        Code::TooManySegments,
+    ])
 }
 
 /// `POST /v1/campaign/rerun/initiate`

@@ -4,37 +4,100 @@ use rerun_core::message::ReusedFrom;
 use rerun_core::run::SegmentCounts;
 use rerun_core::segment::Segment;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::rerun_request;
 use crate::extract::{Integer, JsonCall, State};
+use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::page;
-use crate::wire::{Answer, GroupRef, json};
+use crate::wire::{self, Answer, GroupRef};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RerunPreviewRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+    /// The group to take the campaign to.
+    #[schema(value_type = Uuid, required)]
     new_customer_group_id: Option<String>,
+    /// By default the current run.
+    #[schema(value_type = Option<schema::ReuseFrom>)]
     reuse_from: Option<String>,
+    /// The most items to answer.
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RerunPreviewItem)]
 struct Item<'a> {
+    #[schema(value_type = schema::Segment)]
     segment: &'a Segment,
+    #[schema(value_type = schema::Outcome)]
     outcome: &'static str,
+    /// The message that it would reuse.
+    #[schema(value_type = Option<schema::ReusedFrom>, required)]
     reuses: Option<ReusedFrom>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RerunPreviewResponse)]
 struct Response<'a> {
+    /// The campaign.
+    #[schema(value_type = Uuid)]
     campaign_id: CampaignId,
     customer_group: GroupRef<'a>,
+    /// How many customers the segments have.
+    #[schema(minimum = 0)]
     customer_count: i64,
+    #[schema(value_type = schema::SegmentCounts)]
     segments: SegmentCounts,
+    /// The status that the campaign would have once generation was done.
+    #[schema(value_type = schema::CampaignStatus)]
     resulting_status: CampaignStatus,
+    /// One for each segment.
     items: Vec<Item<'a>>,
+    /// `cursor` for the next page; `null` at the end.
+    #[schema(required)]
     next_cursor: Option<&'a str>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Reruns,
+        "See what a rerun would do",
+        "As initiate, with the same refusals; it changes nothing.",
+        json!({
+            "campaign_id": examples::CAMPAIGN,
+            "new_customer_group_id": examples::GROUP,
+            "limit": 100,
+        }),
+    )
+    .answers::<Response<'_>>(json!({
+        "campaign_id": examples::CAMPAIGN,
+        "customer_group": { "id": examples::GROUP, "name": "Spring 2026" },
+        "customer_count": 120_000,
+        "segments": { "total": 42, "matched": 40, "new": 2 },
+        "resulting_status": "Ready for review",
+        "items": [{
+            "segment": examples::segment(),
+            "outcome": "matched",
+            "reuses": { "message_id": examples::REUSED_MESSAGE, "run_number": 1 },
+        }],
+        "next_cursor": null,
+    }))
+    .refuses(&[
+        Code::CampaignNotFound,
+        Code::CustomerGroupNotFound,
+        Code::CampaignNotPublished,
+        Code::MessagesNotPublished,
+        Code::EmptyCustomerGroup,
+        Code::TooManySegments,
+    ])
 }
 
 /// `POST /v1/campaign/rerun/preview`
@@ -56,7 +119,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         },
         reuses: item.reuses,
     });
-    json(&Response {
+    wire::json(&Response {
         campaign_id: request.campaign,
         customer_group: (&preview.group).into(),
         customer_count: preview.customer_count,

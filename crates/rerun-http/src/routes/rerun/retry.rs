@@ -1,12 +1,29 @@
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required, State};
+use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::campaign_id;
 use crate::wire::{Answer, QueuedItem, answered};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RerunRetryRequest)]
 pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Reruns,
+        "Generate failed messages again",
+        "Queues the messages of the current run that could not be generated, and no others.",
+        examples::campaign_id(),
+    )
+    .keyed()
+    .answers::<QueuedItem>(examples::queued())
+    .refuses(&[Code::CampaignNotFound, Code::InvalidTransition])
 }
 
 /// `POST /v1/campaign/rerun/retry`

@@ -6,6 +6,7 @@ use rerun_core::ports::{Clock, IdGenerator};
 use rerun_http::system::{SystemClock, UuidV7};
 use serde_json::{Value, json};
 
+use super::openapi::DOCUMENT;
 use super::refusal::Refusal;
 use super::server::{API_CODE, SECRET};
 
@@ -100,6 +101,7 @@ impl Api {
         )
     }
 
+    /// Sends, and checks the answer against the OpenAPI document.
     pub(crate) async fn send(
         &self,
         method: reqwest::Method,
@@ -108,17 +110,21 @@ impl Api {
         body: impl Into<reqwest::Body>,
     ) -> Answer {
         let url = format!("http://{}{path}", self.address);
-        let mut request = self.http.request(method, url).body(body);
+        let body = body.into();
+        let sent = body.as_bytes().unwrap_or_default().to_vec();
+        let mut request = self.http.request(method.clone(), url).body(body);
         for (name, value) in &headers.0 {
             request = request.header(name, value);
         }
         let response = request.send().await.unwrap();
-        Answer {
+        let answer = Answer {
             path: path.to_owned(),
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             text: response.text().await.unwrap(),
-        }
+        };
+        DOCUMENT.holds(&method, &sent, &answer);
+        answer
     }
 
     /// Posts to `/v1/…`.

@@ -2,6 +2,7 @@
 
 mod api;
 mod database;
+pub(crate) mod openapi;
 mod raw;
 pub(crate) mod refusal;
 mod server;

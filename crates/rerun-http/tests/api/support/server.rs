@@ -175,6 +175,7 @@ impl Server {
             wake,
             http: reqwest::Client::builder()
                 .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
                 .tls_danger_accept_invalid_certs(true)
                 .build()
                 .unwrap(),

@@ -1,0 +1,167 @@
+/// What an error code means to a client.
+macro_rules! codes {
+    ($($code:ident => $status:literal, $text:literal, $message:literal, $fixed:ident,
+        $when:literal, $remedy:literal;)+) => {
+        /// Every code that an error can have.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Code {
+            $(#[doc = $when] $code,)+
+        }
+
+        impl Code {
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$code),+];
+
+            /// The code on the wire.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$code => $text,)+ }
+            }
+
+            /// The status that it always comes with.
+            pub(crate) const fn status(self) -> u16 {
+                match self { $(Self::$code => $status,)+ }
+            }
+
+            /// Its message, or one that it may have.
+            pub(crate) const fn message(self) -> &'static str {
+                match self { $(Self::$code => $message,)+ }
+            }
+
+            /// Whether its message is always the same.
+            pub(crate) const fn is_fixed(self) -> bool {
+                match self { $(Self::$code => codes!(@$fixed),)+ }
+            }
+
+            /// When it is answered.
+            pub(crate) const fn when(self) -> &'static str {
+                match self { $(Self::$code => $when,)+ }
+            }
+
+            /// What the caller should do.
+            pub(crate) const fn remedy(self) -> &'static str {
+                match self { $(Self::$code => $remedy,)+ }
+            }
+        }
+    };
+    (@fixed) => { true };
+    (@varies) => { false };
+}
+
+codes! {
+    InvalidRequest => 400, "invalid_request", "`limit` must be from 1 to 10000, not 0", varies,
+        "Malformed JSON, a value of the wrong type or out of range, text with a NUL character, a damaged cursor, an unknown filter value, a bad `idempotency-key`, a bad row of an import",
+        "Mend the request. The message says what is wrong and where";
+    CampaignNotPublished => 400, "campaign_not_published",
+        "Only Published campaigns can be rerun", fixed,
+        "A rerun of a campaign that is not `Published`; also for all but one of several that are initiated at the same time",
+        "Read the campaign's status. Publish it first, or see whether somebody else has just begun the rerun";
+    MessagesNotPublished => 400, "messages_not_published",
+        "All campaign messages must be published before initiating a rerun", fixed,
+        "A rerun while messages of the current run are not published",
+        "Approve and publish them, then initiate again";
+    CurrentRunArchive => 400, "current_run_archive",
+        "The current run cannot be archived", fixed,
+        "Archiving the run that is current",
+        "Name a past run. A rerun archives the current one by itself";
+    EmptyCustomerGroup => 400, "empty_customer_group",
+        "The customer group has no customers", fixed,
+        "A launch, a rerun or a preview for a group without customers",
+        "Import customers into the group";
+    TooManySegments => 400, "too_many_segments",
+        "the customer group has more than 100000 segments by these fields", varies,
+        "The group falls into more segments than `RERUN_MAX_SEGMENTS`",
+        "Segment by fields with fewer values, or have the limit raised";
+    MissingRequiredFields => 401, "missing_required_fields", "Missing required fields", fixed,
+        "Required fields of the body, or of the query, are absent, `null` or empty; `fields` names them all",
+        "Send these fields";
+    AuthError => 403, "auth_error", "auth error", fixed,
+        "`authorization` is not `Bearer` with a token that is well-formed, rightly signed, in force, and has every claim",
+        "Get a new token. If that is refused too, the server's log says why under the request id";
+    Unauthorized => 403, "unauthorized", "Unauthorized", fixed,
+        "`x-auth-context` or `x-ip` is absent, given twice or not right, or the role may not do this",
+        "Check the API code, the two headers, and the role in the token";
+    CampaignNotFound => 404, "campaign_not_found", "Campaign not found", fixed,
+        "`campaign_id` is malformed, unknown, or of another account: three cases, one answer",
+        "Check the id, and that the token is of the campaign's account";
+    CustomerGroupNotFound => 404, "customer_group_not_found", "Customer group not found", fixed,
+        "Likewise for a customer group",
+        "Check the id, and that the token is of the group's account";
+    RunNotFound => 404, "run_not_found", "Run not found", fixed,
+        "The campaign has no run with this number",
+        "Take a number from the campaign's history";
+    MessageNotFound => 404, "message_not_found", "Message not found", fixed,
+        "The campaign has no message with this id; nothing was changed, of the other messages named either",
+        "Take ids from the list of messages";
+    NotFound => 404, "not_found", "Not found", fixed,
+        "No endpoint has this path",
+        "Check the path; there is no slash at its end";
+    MethodNotAllowed => 405, "method_not_allowed", "Method not allowed", fixed,
+        "The path has other methods; the header `allow` names them",
+        "Use one of these";
+    InvalidTransition => 409, "invalid_transition",
+        "cannot cancel a campaign that is `Published`", varies,
+        "The status of the campaign or of a message does not allow the action; the message names both",
+        "Read the status again and decide anew";
+    PayloadTooLarge => 413, "payload_too_large", "the body may have at most 2097152 bytes", varies,
+        "A JSON body over `RERUN_MAX_BODY_BYTES`, an import over `RERUN_MAX_IMPORT_BYTES`",
+        "Send less: name fewer messages, or split the file into several imports";
+    UnsupportedMediaType => 415, "unsupported_media_type",
+        "the content type must be `application/json`", varies,
+        "`content-type` is absent or another than the endpoint takes",
+        "Send the type that the message names";
+    IdempotencyKeyReused => 422, "idempotency_key_reused",
+        "The idempotency key was used for another request", fixed,
+        "The `idempotency-key` came to the same endpoint with another body within 24 hours",
+        "Make a new key for each new request; keep a key only to repeat the same one";
+    RateLimited => 429, "rate_limited", "Too many requests", varies,
+        "More requests than the caller may make; `retry-after` says for how many seconds",
+        "Wait as long as `retry-after` says, then send the same request";
+    InternalError => 500, "internal_error", "Internal server error", fixed,
+        "The database or the processing failed. Nothing was changed",
+        "Try once more; then tell the operator the `request_id`, under which the log has the cause";
+    Unavailable => 503, "unavailable", "The service is not available now, try again", fixed,
+        "The database cannot be reached, the request took too long, or the server is shutting down",
+        "Wait as long as `retry-after` says, then send the same request, with an `idempotency-key` where the endpoint takes one";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::Code;
+
+    /// What `docs/errors.md` has to say of every code.
+    fn reference() -> String {
+        let mut text = String::new();
+        for code in Code::ALL {
+            let (status, name, message) = (code.status(), code.as_str(), code.message());
+            let (when, remedy) = (code.when(), code.remedy());
+            let varies = if code.is_fixed() {
+                ""
+            } else {
+                " (for example)"
+            };
+            write!(
+                text,
+                "\n### {status} `{name}`\n\n> {message}{varies}\n\n**When.** {when}.\n\n**What to do.** {remedy}.\n"
+            )
+            .unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn the_error_reference_tells_of_every_code() {
+        let written = include_str!("../../../../docs/errors.md");
+        let (_, sections) = written.split_once("\n## The codes\n").unwrap();
+        let expected = reference();
+        assert!(
+            sections == expected,
+            "after `## The codes` docs/errors.md should say:\n{expected}"
+        );
+    }
+
+    #[test]
+    fn codes_are_in_the_order_of_their_statuses() {
+        assert!(Code::ALL.is_sorted_by_key(|code| code.status()));
+    }
+}

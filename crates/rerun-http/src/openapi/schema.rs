@@ -1,0 +1,253 @@
+//! The schemas of types that know nothing of OpenAPI: those of the core, and what stands for
+//! them on the wire.
+
+#![expect(
+    dead_code,
+    reason = "these types only describe: no value of them is ever made"
+)]
+
+use std::collections::BTreeMap;
+
+use rerun_core::audit::AuditAction as Action;
+use rerun_core::campaign::CampaignStatus as Status;
+use rerun_core::message::{ReviewStatus as Review, Source as MessageSource};
+use rerun_core::plan::ReuseFrom as Reuse;
+use rerun_core::ports::DiffChange as Change;
+use rerun_core::run::RunStatus as Running;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Ref, Schema, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, RefOr};
+use utoipa::{PartialSchema, ToSchema};
+use uuid::Uuid;
+
+use super::codes::Code;
+
+/// A request's id.
+pub(super) const REQUEST_ID: &str = "^[A-Za-z0-9._-]{1,128}$";
+
+/// A reference to the schema of a type.
+pub(crate) fn reference<T: ToSchema>() -> RefOr<Schema> {
+    Ref::from_schema_name(T::name()).into()
+}
+
+/// A named schema.
+pub(super) type Named = (String, RefOr<Schema>);
+
+/// The schema of a type, and of every type that it refers to.
+pub(super) fn with_references<T: ToSchema>() -> Vec<Named> {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    schemas
+}
+
+/// The id of something.
+pub(crate) fn id() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+        .build()
+}
+
+macro_rules! texts {
+    ($($name:ident, $values:expr, $description:literal;)+) => {$(
+        #[doc = $description]
+        pub(crate) enum $name {}
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .description(Some($description))
+                    .enum_values(Some($values))
+                    .into()
+            }
+        }
+
+        impl ToSchema for $name {}
+    )+};
+}
+
+texts! {
+    CampaignStatus, Status::ALL.iter().map(|value| value.as_str()),
+        "Where a campaign stands.";
+    RunStatus, Running::ALL.iter().map(|value| value.as_str()),
+        "Where the generation of a run stands.";
+    ReviewStatus, Review::ALL.iter().map(|value| value.as_str()),
+        "Where a message stands.";
+    Source, MessageSource::ALL.iter().map(|value| value.as_str()),
+        "Where a message's content comes from.";
+    ReuseFrom, Reuse::ALL.iter().map(|value| value.as_str()),
+        "Where a rerun looks for messages to reuse: among those that are published in the current run, or in any run of the campaign, of which the newest wins.";
+    DiffChange, Change::ALL.iter().map(|value| value.as_str()),
+        "How a segment differs between two runs: `kept_changed` has another content.";
+    Decision, ["approve", "reject"],
+        "What a reviewer decides.";
+    ExportFormat, ["csv", "jsonl"],
+        "The form of an exported file.";
+    AuditAction, Action::ALL.iter().map(|value| value.as_str()),
+        "What an audit entry records.";
+    ErrorCode, Code::ALL.iter().map(|value| value.as_str()),
+        "What went wrong, for programs.";
+}
+
+/// A point in time: RFC 3339, UTC, with milliseconds.
+pub(crate) enum Timestamp {}
+
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .pattern(Some(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"))
+            .description(Some("A point in time: RFC 3339, UTC, with milliseconds."))
+            .into()
+    }
+}
+
+impl ToSchema for Timestamp {}
+
+/// The number of a run within its campaign, from 1.
+pub(crate) enum RunNumber {}
+
+impl PartialSchema for RunNumber {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+            .minimum(Some(1))
+            .maximum(Some(i32::MAX))
+            .description(Some(
+                "The number of a run within its campaign, from 1. Never used again.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for RunNumber {}
+
+/// One distinct combination of the values of the campaign's `segment_by` in a group.
+#[derive(ToSchema)]
+pub(crate) struct Segment {
+    /// Names the segment: equal exactly when field names and values are equal.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    key: String,
+    /// The values by field name; `null` for none.
+    attributes: BTreeMap<String, Option<String>>,
+    /// How many customers it has.
+    #[schema(minimum = 0)]
+    customer_count: i64,
+}
+
+/// The name of a profile field, but for `customer_ref`. White space around it goes.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 255,
+    pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
+)]
+pub(crate) struct FieldName(String);
+
+/// The name of an approval stage. White space around it goes.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 100,
+    pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
+)]
+pub(crate) struct StageName(String);
+
+/// How the segments of a run's group split.
+#[derive(ToSchema)]
+pub(crate) struct SegmentCounts {
+    /// All segments: `matched + new`.
+    total: u32,
+    /// Segments that reuse an approved message.
+    matched: u32,
+    /// Segments that need a new message.
+    new: u32,
+}
+
+/// What a message says.
+#[derive(ToSchema)]
+pub(crate) struct Content {
+    /// Subject line.
+    #[schema(min_length = 1, max_length = 1_000)]
+    subject: String,
+    /// Body.
+    #[schema(min_length = 1, max_length = 200_000)]
+    body: String,
+}
+
+/// The message whose content is reused.
+#[derive(ToSchema)]
+pub(crate) struct ReusedFrom {
+    /// Its id.
+    message_id: Uuid,
+    /// The run that it belongs to.
+    #[schema(value_type = RunNumber)]
+    run_number: (),
+}
+
+/// Somebody's approval.
+#[derive(ToSchema)]
+pub(crate) struct Approval {
+    /// The approval stage that the message passed.
+    stage: String,
+    /// Who approved it.
+    user_id: Uuid,
+    /// When.
+    #[schema(value_type = Timestamp)]
+    approved_at: (),
+}
+
+/// Where the content of a message was made and approved.
+#[derive(ToSchema)]
+pub(crate) struct Provenance {
+    /// The run that it was made in.
+    #[schema(value_type = RunNumber)]
+    run_number: (),
+    /// Its approvals, in order.
+    approvals: Vec<Approval>,
+}
+
+/// How many segments differ in which way.
+#[derive(ToSchema)]
+pub(crate) struct DiffCounts {
+    /// Segments that only the second run has.
+    #[schema(minimum = 0)]
+    added: i64,
+    /// Segments that only the first run has.
+    #[schema(minimum = 0)]
+    removed: i64,
+    /// Segments of both with the same content.
+    #[schema(minimum = 0)]
+    kept_same: i64,
+    /// Segments of both with another content.
+    #[schema(minimum = 0)]
+    kept_changed: i64,
+}
+
+/// Whether a segment has a message to reuse.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Matched,
+    New,
+}
+
+/// Why a request is not answered as it wished.
+#[derive(ToSchema)]
+pub(crate) struct Error {
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    #[schema(value_type = ErrorCode)]
+    code: (),
+    /// What went wrong, for people.
+    message: String,
+    /// The id of the request, which the log has, too.
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,128}$")]
+    request_id: String,
+    /// The fields that are missing: with `missing_required_fields` alone.
+    #[schema(required = false, nullable = false)]
+    fields: Option<Vec<String>>,
+}

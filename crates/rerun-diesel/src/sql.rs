@@ -11,6 +11,9 @@ use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::{HasSqlType, Untyped};
 
+/// Comparing so many rows with each other costs less than planning a statement.
+const FEW_ROWS: usize = 100;
+
 /// A statement with a `?` for each of its values, on every database.
 #[must_use = "a statement does nothing until it is loaded or executed"]
 pub struct Sql<'a, DB: Backend> {
@@ -44,12 +47,18 @@ pub const fn sql<DB: Backend>(text: &str) -> Sql<'_, DB> {
 }
 
 impl<'a, DB: Backend> Sql<'a, DB> {
-    /// Has the statement planned anew for each call, with its values at hand. For statements over
+    /// Has the statement planned anew for each call, with its values at hand, when it is about
     /// many rows: PostgreSQL keeps a plan that it made when a table was empty until it has new
-    /// statistics, and such a plan may compare each row with each other.
-    pub const fn planned_anew(mut self) -> Self {
-        self.cached = false;
+    /// statistics, and such a plan may compare each row with each other. For few rows a planning
+    /// takes longer than the statement, however it is planned.
+    pub const fn planned_for(mut self, rows: usize) -> Self {
+        self.cached = rows <= FEW_ROWS;
         self
+    }
+
+    /// The same for a statement about a number of rows that is not known.
+    pub const fn planned_anew(self) -> Self {
+        self.planned_for(usize::MAX)
     }
 
     /// Says what types the columns of its answer have, for rows that are read by position.

@@ -98,7 +98,8 @@ impl RerunStore for PgStore {
                 };
                 // The two sides are matched here: rows that were kept a moment ago have no
                 // statistics yet, and a join planned without them compares each with each.
-                let reusable = reusable(conn, &query)?;
+                // The current run has about as many messages as the group has segments, most of the time.
+                let reusable = reusable(conn, &query, segments.len())?;
                 let candidate = |(key, customer_count)| SegmentCandidate {
                     key,
                     customer_count,
@@ -190,6 +191,7 @@ struct ReusableRow {
 fn reusable(
     conn: &mut PgConnection,
     query: &CandidateQuery,
+    messages: usize,
 ) -> Result<HashMap<SegmentKey, ReuseCandidate>, Failure> {
     let Some((campaign, run, from)) = query.reuse else {
         return Ok(HashMap::new());
@@ -207,11 +209,11 @@ fn reusable(
            SELECT {newest} account_id, campaign_id, segment_no, id, run_number FROM messages \
            WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status = 'Published' \
            {order}) m \
-         JOIN segments s ON s.account_id = m.account_id AND s.campaign_id = m.campaign_id \
-           AND s.no = m.segment_no"
+         JOIN LATERAL (SELECT key FROM segments s WHERE s.account_id = m.account_id \
+           AND s.campaign_id = m.campaign_id AND s.no = m.segment_no LIMIT 1) s ON true"
     );
     let mut statement = sql(&text)
-        .planned_anew()
+        .planned_for(messages)
         .bind::<Id, _>(query.account_id.as_uuid())
         .bind::<Id, _>(campaign.as_uuid());
     if from == ReuseFrom::CurrentRun {
@@ -320,7 +322,7 @@ fn number_segments(
         .collect();
     let known: HashMap<Vec<u8>, i32> = sql("SELECT key, no FROM segments \
          WHERE account_id = ? AND campaign_id = ? AND key = ANY(?)")
-    .planned_anew()
+    .planned_for(segments.len())
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Array<Binary>, _>(keys.as_slice())
@@ -351,7 +353,7 @@ fn number_segments(
              JOIN group_segments gs ON gs.account_id = sg.account_id \
                AND gs.segmentation_id = sg.id AND gs.key = p.key",
         )
-        .planned_anew()
+        .planned_for(planned)
         .bind::<Id, _>(campaign.id.as_uuid())
         .bind::<Array<Binary>, _>(added_keys)
         .bind::<Array<Integer>, _>(added_numbers)
@@ -395,7 +397,7 @@ fn add_new_messages(
            RETURNING account_id, id, campaign_id, run_number, created_at) \
          INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
          SELECT account_id, id, campaign_id, run_number, created_at FROM added")
-    .planned_anew()
+    .planned_for(new.len())
     .bind::<Id, _>(account)
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Integer, _>(run)
@@ -425,10 +427,10 @@ fn add_matched_messages(
          SELECT m.account_id, p.id, m.campaign_id, ?, m.segment_no, p.customer_count, \
            m.content_id, 'Approved', 'reused', m.id, m.run_number, m.approvals, m.edited_by, ?, ? \
          FROM unnest(?::uuid[], ?::uuid[], ?::bigint[]) AS p(id, reused, customer_count) \
-         JOIN messages m ON m.account_id = ? AND m.id = p.reused \
-           AND m.review_status = 'Published'",
+         JOIN LATERAL (SELECT * FROM messages WHERE account_id = ? AND id = p.reused \
+           AND review_status = 'Published' LIMIT 1) m ON true",
     )
-    .planned_anew()
+    .planned_for(matched.len())
     .bind::<Integer, _>(start.run.number.get())
     .bind::<Time, _>(now)
     .bind::<Time, _>(now)

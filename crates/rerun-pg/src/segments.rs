@@ -69,15 +69,15 @@ pub(crate) fn kept(
          FROM customer_groups g \
          JOIN segmentations sg ON sg.account_id = g.account_id AND sg.group_id = g.id \
            AND sg.group_version = g.version AND sg.fields = ? \
-         LEFT JOIN group_segments gs ON gs.account_id = sg.account_id \
-           AND gs.segmentation_id = sg.id \
-         WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key LIMIT ?",
+         LEFT JOIN LATERAL (SELECT key, customer_count FROM group_segments \
+           WHERE account_id = sg.account_id AND segmentation_id = sg.id \
+           ORDER BY key LIMIT ?) gs ON true \
+         WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key",
     )
-    .planned_anew()
     .bind::<Text, _>(wanted.segment_by.canonical())
+    .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
     .bind::<Id, _>(wanted.account.as_uuid())
     .bind::<Id, _>(wanted.group.as_uuid())
-    .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
     .load::<CountRow>(conn)?;
     let Some(group_version) = rows.first().map(|row| row.group_version) else {
         return Ok(None);

@@ -118,7 +118,7 @@ impl<R: BufRead> Iterator for Rows<R> {
     }
 }
 
-enum Stop {
+pub(crate) enum Stop {
     Refused(Invalid),
     Failed(io::Error),
 }
@@ -129,10 +129,10 @@ impl From<io::Error> for Stop {
     }
 }
 
-struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// The line that it starts on, from 1.
-    line: u64,
-    values: Vec<&'a str>,
+    pub(crate) line: u64,
+    pub(crate) values: Vec<&'a str>,
 }
 
 /// The records of a CSV file with the lines that they start on. Blank lines and a byte order
@@ -141,7 +141,7 @@ struct Record<'a> {
 /// The parser of `csv-core` is driven by hand: the reader of `csv` takes a quote that is never
 /// closed for the end of a record, counts the blank lines before a record as part of it, and
 /// has no bound for the length of one.
-struct Csv<R> {
+pub(crate) struct Csv<R> {
     input: R,
     parser: csv_core::Reader,
     /// Whether nothing has been read yet, so that a byte order mark may come.
@@ -157,7 +157,7 @@ fn line_feeds(bytes: &[u8]) -> u64 {
 }
 
 impl<R: BufRead> Csv<R> {
-    fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self {
             input,
             parser: csv_core::Reader::new(),
@@ -191,7 +191,7 @@ impl<R: BufRead> Csv<R> {
         }
     }
 
-    fn record(&mut self) -> Result<Option<Record<'_>>, Stop> {
+    pub(crate) fn record(&mut self) -> Result<Option<Record<'_>>, Stop> {
         if !self.skip_blank_lines()? {
             return Ok(None);
         }

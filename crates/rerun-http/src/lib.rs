@@ -19,6 +19,9 @@ mod csv_import;
 pub mod demo;
 mod error;
 mod extract;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generator;
 mod request_id;
 mod routes;

@@ -66,6 +66,11 @@ async fn claims_decide() {
             with(&[("sub", json!("x")), ("iat", json!(9))]),
             PASSED,
         ),
+        (
+            "an array of them all",
+            json!([USER, ACCOUNT, "ADMIN", NOW_SECONDS + 60, null]),
+            AUTH,
+        ),
         ("no user", without("user_id"), AUTH),
         ("no account", without("account_id"), AUTH),
         ("no role", without("role_code"), AUTH),

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 
 use super::WeakSetting;
+use crate::extract::Object;
 
 /// Why a token is not trusted: for the log, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -179,7 +180,7 @@ impl TokenVerifier {
             .keys
             .key(header.kid.as_deref())
             .ok_or(Untrusted("no key for the token"))?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &self.validation)
+        let Object(claims) = jsonwebtoken::decode::<Object<Claims>>(token, &key, &self.validation)
             .map_err(distrust("the token's signature or claims are refused"))?
             .claims;
         let now = self.clock.now().timestamp_millis();

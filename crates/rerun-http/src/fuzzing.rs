@@ -50,8 +50,11 @@ pub fn admit(guard: &Guard, headers: &HeaderMap, csv: bool) -> Result<Entrant, &
 /// The records of a CSV file, each with the line that it starts on, up to the end or the first
 /// that is refused; then why it is.
 pub fn records(input: impl BufRead) -> (Vec<(u64, Vec<String>)>, Option<String>) {
-    let mut csv = Csv::new(input);
     let mut records = Vec::new();
+    let mut csv = match Csv::new(input) {
+        Ok(csv) => csv,
+        Err(error) => return (records, Some(error.to_string())),
+    };
     loop {
         match csv.record() {
             Ok(Some(record)) => {
@@ -69,9 +72,7 @@ pub fn records(input: impl BufRead) -> (Vec<(u64, Vec<String>)>, Option<String>)
 ///
 /// # Errors
 /// Why header or row is refused, as the client is told.
-pub fn import(
-    file: impl Read + Send + 'static,
-) -> Result<(Vec<String>, Vec<CustomerRow>), String> {
+pub fn import(file: impl Read + Send + 'static) -> Result<(Vec<String>, Vec<CustomerRow>), String> {
     let told = |error| Problem::of(&error).message.into_owned();
     let Import { fields, rows, .. } = csv_import::open(file).map_err(told)?;
     let rows: Result<_, _> = rows.collect();

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -6,13 +6,15 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
+use rerun_contract::fixture::ACCOUNT;
 use rerun_core::Timestamp;
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::Clock;
 use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
 use rerun_http::fuzzing::{Entrant, admit};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
@@ -31,7 +33,7 @@ impl Clock for Noon {
     }
 }
 
-static GUARD: LazyLock<Guard> = LazyLock::new(|| {
+pub(crate) static GUARD: LazyLock<Guard> = LazyLock::new(|| {
     let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
     let rules = TokenRules::default();
     let tokens = TokenVerifier::new(Arc::new(key), Algorithm::HS256, rules, Arc::new(Noon));
@@ -66,7 +68,7 @@ fn authorization(value: &[u8]) -> Vec<u8> {
 
 fn good() -> [(&'static str, HeaderValue); 4] {
     let claims = format!(
-        r#"{{"user_id":"0193ed20-7b3c-7000-8000-00000000000b","account_id":"0193ed20-7b3c-7000-8000-00000000000a","role_code":"ADMIN","exp":{}}}"#,
+        r#"{{"user_id":"0193ed20-7b3c-7000-8000-00000000000b","account_id":"{ACCOUNT}","role_code":"ADMIN","exp":{}}}"#,
         NOW_SECONDS + 60
     );
     let token = signed(br#"{"alg":"HS256","typ":"JWT"}"#, claims.as_bytes());
@@ -80,7 +82,8 @@ fn good() -> [(&'static str, HeaderValue); 4] {
     .map(|(name, value)| (name, HeaderValue::try_from(value).unwrap()))
 }
 
-static GOOD: LazyLock<[(&'static str, HeaderValue); 4]> = LazyLock::new(good);
+/// Headers with which an account of the fixture is let in.
+pub(crate) static GOOD: LazyLock<[(&'static str, HeaderValue); 4]> = LazyLock::new(good);
 
 /// The headers of a request from lines of name, colon and value.
 fn headers(data: &[u8]) -> HeaderMap {
@@ -115,16 +118,61 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     }
 }
 
-/// The fields of a JSON object, unread. `None` when a name is there twice.
-fn object(json: &[u8]) -> Option<BTreeMap<String, Box<RawValue>>> {
-    serde_json::from_slice(json).ok()
+/// The fields of a JSON object, unread.
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(FieldsVisitor)
+    }
 }
 
-fn field<T: for<'a> Deserialize<'a>>(
-    object: &BTreeMap<String, Box<RawValue>>,
-    name: &str,
-) -> Option<T> {
-    serde_json::from_str(object.get(name)?.get()).ok()
+impl Fields {
+    fn read(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    fn values(&self, name: &str) -> Vec<&RawValue> {
+        let named = self.0.iter().filter(|(known, _)| known == name);
+        named.map(|(_, value)| &**value).collect()
+    }
+
+    /// The value of a field that is there once.
+    fn get<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        match self.values(name).as_slice() {
+            [value] => serde_json::from_str(value.get()).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether a field is not there, or null.
+    fn lacks(&self, name: &str) -> bool {
+        self.values(name).iter().all(|value| value.get() == "null")
+    }
+
+    fn are_all_among(&self, names: &[&str]) -> bool {
+        self.0
+            .iter()
+            .all(|(name, _)| names.contains(&name.as_str()))
+    }
 }
 
 /// Whom a token names by the rules of the published API, read another way than the guard does.
@@ -141,36 +189,34 @@ fn named(value: &[u8]) -> Option<(AccountId, UserId, String)> {
     if *sealed != signature(&format!("{header}.{claims}")) {
         return None;
     }
-    let decode = |part| object(&BASE64_URL_SAFE_NO_PAD.decode(part).ok()?);
+    let decode = |part| Fields::read(&BASE64_URL_SAFE_NO_PAD.decode(part).ok()?);
     let (header, claims) = (decode(header)?, decode(claims)?);
-    if field::<String>(&header, "alg")? != "HS256" {
+    if header.get::<String>("alg")? != "HS256" {
         return None;
     }
-    if header.get("crit").is_some_and(|crit| crit.get() != "null") {
+    if !header.lacks("crit") {
         return None;
     }
     let now: f64 = NOW_SECONDS.to_string().parse().unwrap();
-    if field::<f64>(&claims, "exp")? <= now {
+    if claims.get::<f64>("exp")? <= now {
         return None;
     }
-    if claims.get("nbf").is_some_and(|nbf| nbf.get() != "null")
-        && field::<f64>(&claims, "nbf")? >= now + 0.001
-    {
+    if !claims.lacks("nbf") && claims.get::<f64>("nbf")? >= now + 0.001 {
         return None;
     }
-    let role: String = field(&claims, "role_code")?;
+    let role: String = claims.get("role_code")?;
     if role.is_empty() || role.contains('\0') {
         return None;
     }
-    let account = AccountId::parse(&field::<String>(&claims, "account_id")?)?;
-    let user = UserId::parse(&field::<String>(&claims, "user_id")?)?;
+    let account = AccountId::parse(&claims.get::<String>("account_id")?)?;
+    let user = UserId::parse(&claims.get::<String>("user_id")?)?;
     Some((account, user, role))
 }
 
 fn api_access(value: &[u8]) -> bool {
-    object(value).is_some_and(|context| {
-        field::<bool>(&context, "api_access") == Some(true)
-            && field::<String>(&context, "api_code").as_deref() == Some(API_CODE)
+    Fields::read(value).is_some_and(|context| {
+        context.get("api_access") == Some(true)
+            && context.get("api_code") == Some(API_CODE.to_owned())
     })
 }
 
@@ -271,14 +317,13 @@ fn plain_header(token: &[u8]) -> bool {
     let parts: Vec<_> = token.split(|byte| *byte == b'.').collect();
     let decode = |part: &[u8]| {
         let part = part.rsplit(|byte| *byte == b' ').next()?;
-        object(&BASE64_URL_SAFE_NO_PAD.decode(part).ok()?)
+        Fields::read(&BASE64_URL_SAFE_NO_PAD.decode(part).ok()?)
     };
     let [header, claims, _] = parts.as_slice() else {
         return false;
     };
-    decode(header).is_some_and(|header| header.keys().all(|name| name == "alg"))
+    decode(header).is_some_and(|header| header.are_all_among(&["alg"]))
         && decode(claims).is_some_and(|claims| {
-            let needed = ["user_id", "account_id", "role_code", "exp"];
-            claims.keys().all(|name| needed.contains(&name.as_str()))
+            claims.are_all_among(&["user_id", "account_id", "role_code", "exp"])
         })
 }

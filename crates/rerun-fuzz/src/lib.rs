@@ -14,20 +14,23 @@
 mod csv;
 mod cursors;
 mod guard;
+mod requests;
 mod segments;
 
 pub use self::csv::csv;
 pub use cursors::cursors;
 pub use guard::guard;
+pub use requests::requests;
 pub use segments::segments;
 
 /// A target: its name, which is the name of its folder in `seeds/`, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("csv", csv),
     ("cursors", cursors),
     ("guard", guard),
+    ("requests", requests),
     ("segments", segments),
 ];

@@ -18,6 +18,7 @@ fn listed(data: &[u8]) -> Listed {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let fields = data.split(|byte| *byte == BETWEEN_FIELDS);
     fields
+        .take(MOST_FIELDS)
         .map(|field| {
             let mut halves = field.splitn(2, |byte| *byte == BEFORE_VALUE);
             (
@@ -27,6 +28,9 @@ fn listed(data: &[u8]) -> Listed {
         })
         .collect()
 }
+
+/// Fields after these are left out: a segmentation has fewer.
+const MOST_FIELDS: usize = 12;
 
 /// What is compared of a text, said with the definition of NFC alone.
 fn compared(text: &str) -> Option<String> {

@@ -1,8 +1,10 @@
 //! The targets on random inputs that are mostly nearly right.
 
+use std::collections::HashSet;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 
 /// Some of these parts, one after another.
 fn joined(parts: &'static [&'static [u8]], most: usize) -> impl Strategy<Value = Vec<u8>> + Clone {
@@ -68,9 +70,9 @@ fn file() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn json(fields: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
-    let whole = Just(fields.to_vec()).prop_shuffle();
-    let some = (whole, 0..=fields.len()).prop_map(|(fields, most)| fields[..most].join(&b','));
-    some.prop_map(|fields| [b"{".as_slice(), &fields, b"}"].concat())
+    let some = subsequence(fields, 0..=fields.len()).prop_shuffle();
+    some.prop_map(|fields| fields.join(&b','))
+        .prop_map(|fields| [b"{".as_slice(), &fields, b"}"].concat())
 }
 
 /// What the fuzzer's input says to be right.
@@ -208,6 +210,96 @@ fn cursors() -> impl Strategy<Value = Vec<u8>> {
             .concat()
         },
     )
+}
+
+/// How a campaign is brought to where it can be rerun.
+const BEGINNING: &str = include_str!("../seeds/requests/story");
+
+const FIELDS: &[&[u8]] = &[
+    br#""campaign_id":"$4""#,
+    br#""campaign_id":"$1""#,
+    br#""campaign_id":"x""#,
+    br#""new_customer_group_id":"$1""#,
+    br#""customer_group_id":"$1""#,
+    br#""customer_group_id":null"#,
+    br#""name":"n""#,
+    br#""name":" ""#,
+    br#""segment_by":["country"]"#,
+    br#""segment_by":["country","country"]"#,
+    br#""template":{"subject":"{{country}}","body":"b"}"#,
+    br#""template":{"subject":"{{","body":"{% x %}"}"#,
+    br#""approval_stages":["a","b"]"#,
+    br#""approval_stages":[]"#,
+    br#""decision":"approve""#,
+    br#""decision":"reject""#,
+    br#""reason":"r""#,
+    br#""all":true"#,
+    br#""message_ids":["$8"]"#,
+    br#""message_ids":["$8","$9","$9"]"#,
+    br#""message_id":"$8""#,
+    br#""content":{"subject":"s","body":"b"}"#,
+    br#""run_number":1"#,
+    br#""run_number":2"#,
+    br#""run_number":-1"#,
+    br#""from_run":1"#,
+    br#""to_run":2"#,
+    br#""format":"jsonl""#,
+    br#""format":"csv""#,
+    br#""include_archived":true"#,
+    br#""reuse_from":"any_run""#,
+    br#""status":"Published""#,
+    br#""action":"rerun.initiated""#,
+    br#""limit":1"#,
+    br#""limit":10001"#,
+    br#""cursor":"00""#,
+];
+
+/// An object of some of the fields, each with one of its values.
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let some = subsequence(FIELDS, FIELDS.len() / 2..=FIELDS.len()).prop_shuffle();
+    some.prop_map(|mut fields| {
+        let name = |field: &[u8]| field.split(|byte| *byte == b':').next().map(<[u8]>::to_vec);
+        let mut known = HashSet::new();
+        fields.retain(|field| known.insert(name(field)));
+        [b"{".as_slice(), &fields.join(&b','), b"}"].concat()
+    })
+}
+
+/// A part of the story, then requests of which many make some sense.
+fn story() -> impl Strategy<Value = Vec<u8>> {
+    let paths: Vec<_> = rerun_http::ENDPOINTS
+        .iter()
+        .filter_map(|endpoint| endpoint.path.strip_prefix("/v1/"))
+        .collect();
+    let call =
+        (select(paths), body()).prop_map(|(path, body)| [path.as_bytes(), b" ", &body].concat());
+    let import = select(vec![
+        "customer-group/import $1 customer_ref,country|d,IT|",
+        "customer-group/import $1 customer_ref|a|a|",
+        "generate",
+        "fail",
+    ]);
+    let line = prop_oneof![
+        4 => call,
+        1 => import.prop_map(|line| line.as_bytes().to_vec()),
+    ];
+    (0..12_usize, vec(line, 0..5)).prop_map(|(told, lines)| {
+        let beginning = BEGINNING
+            .lines()
+            .take(told)
+            .map(|line| line.as_bytes().to_vec());
+        let lines: Vec<_> = beginning.chain(lines).collect();
+        lines.join(&b'\n')
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_request_makes_the_server_fail(data in story()) {
+        rerun_fuzz::requests(&data);
+    }
 }
 
 proptest! {

@@ -461,7 +461,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_no_fault_of_the_rows() {
         struct Broken(bool);
-        impl io::Read for Broken {
+        impl Read for Broken {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 if std::mem::replace(&mut self.0, true) {
                     return Err(io::Error::other("disk"));

@@ -390,6 +390,11 @@ async fn the_api_must_be_allowed_and_the_code_be_right() {
         let request = request(PATH).insert_header(("x-auth-context", value));
         check(what, Mocks::default(), request, expected).await;
     }
+    let mut unread = auth_context().into_bytes();
+    unread.splice(1..1, *b"\"x\":\"\xff\",");
+    let unread = HeaderValue::from_bytes(&unread).unwrap();
+    let request = request(PATH).insert_header(("x-auth-context", unread));
+    check("no UTF-8", Mocks::default(), request, UNAUTHORIZED).await;
 }
 
 #[actix_web::test]

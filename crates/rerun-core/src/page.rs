@@ -123,8 +123,11 @@ pub struct CursorScope<'a> {
     pub narrowed_by: &'a str,
 }
 
+/// So many that damage is never taken for a good cursor by chance.
+const SEAL_BYTES: usize = 8;
+
 impl CursorScope<'_> {
-    fn seal(&self, key: &[u8]) -> [u8; 4] {
+    fn seal(&self, key: &[u8]) -> [u8; SEAL_BYTES] {
         let mut hash = Sha256::new_with_prefix("rerun.cursor.1");
         for part in [
             self.list.as_bytes(),
@@ -135,8 +138,9 @@ impl CursorScope<'_> {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
-        let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
-        [a, b, c, d]
+        let hash: [u8; 32] = hash.finalize().into();
+        let (seal, _) = hash.split_first_chunk().unwrap_or((&[0; SEAL_BYTES], &[]));
+        *seal
     }
 
     /// The opaque text for a key.
@@ -154,8 +158,12 @@ impl CursorScope<'_> {
     /// # Errors
     /// [`Invalid`] for any other text: a damaged cursor, or one of another list.
     pub fn decode<K: DeserializeOwned>(&self, cursor: &str) -> Result<K, Invalid> {
-        let bytes = hex::decode(cursor).unwrap_or_default();
-        match bytes.split_at_checked(4) {
+        // Capitals stand for the same digits, but no cursor is given out with them.
+        let bytes = hex::decode(cursor)
+            .ok()
+            .filter(|bytes| hex::encode(bytes) == cursor)
+            .unwrap_or_default();
+        match bytes.split_at_checked(SEAL_BYTES) {
             Some((seal, key)) if seal == self.seal(key) => serde_json::from_slice(key).ok(),
             _ => None,
         }
@@ -192,6 +200,8 @@ mod tests {
             let damaged = String::from_utf8(damaged).unwrap();
             assert!(scope("one").decode::<MessageKey>(&damaged).is_err(), "{at}");
         }
+        let capitals = cursor.to_uppercase();
+        assert!(scope("one").decode::<MessageKey>(&capitals).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! with the longest row, which has a bound, and not with the file.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, Write};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Seek, Write};
 use std::sync::{Arc, OnceLock};
 
 use csv_core::ReadRecordResult;
@@ -62,8 +62,9 @@ pub(crate) struct Import {
 }
 
 /// Reads the header row. It blocks.
-pub(crate) fn open<R: io::Read + Send + 'static>(file: R) -> Result<Import, ApiError> {
-    let mut csv = Csv::new(BufReader::with_capacity(BLOCK_BYTES, file));
+pub(crate) fn open<R: Read + Send + 'static>(file: R) -> Result<Import, ApiError> {
+    let file = BufReader::with_capacity(BLOCK_BYTES, file);
+    let mut csv = Csv::new(file).map_err(ApiError::internal)?;
     let header = match csv.record() {
         Ok(Some(record)) => ImportHeader::new(record.values),
         Ok(None) => ImportHeader::new([]),
@@ -118,7 +119,7 @@ impl<R: BufRead> Iterator for Rows<R> {
     }
 }
 
-enum Stop {
+pub(crate) enum Stop {
     Refused(Invalid),
     Failed(io::Error),
 }
@@ -129,51 +130,57 @@ impl From<io::Error> for Stop {
     }
 }
 
-struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// The line that it starts on, from 1.
-    line: u64,
-    values: Vec<&'a str>,
+    pub(crate) line: u64,
+    pub(crate) values: Vec<&'a str>,
 }
 
-/// The records of a CSV file with the lines that they start on. Blank lines and a byte order
-/// mark are skipped.
+/// The records of a CSV file with the lines that they start on. A byte order mark at the start
+/// of the file is skipped, and so are blank lines.
 ///
 /// The parser of `csv-core` is driven by hand: the reader of `csv` takes a quote that is never
 /// closed for the end of a record, counts the blank lines before a record as part of it, and
 /// has no bound for the length of one.
-struct Csv<R> {
-    input: R,
+pub(crate) struct Csv<R> {
+    input: Chain<Cursor<Vec<u8>>, R>,
     parser: csv_core::Reader,
-    /// Whether nothing has been read yet, so that a byte order mark may come.
-    at_start: bool,
     /// The line of the next byte.
     line: u64,
     values: Vec<u8>,
     ends: Vec<usize>,
 }
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 fn line_feeds(bytes: &[u8]) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
 impl<R: BufRead> Csv<R> {
-    fn new(input: R) -> Self {
-        Self {
-            input,
-            parser: csv_core::Reader::new(),
-            at_start: true,
-            line: 1,
-            values: vec![0; 1 << 10],
-            ends: vec![0; 1 << 6],
+    pub(crate) fn new(mut input: R) -> io::Result<Self> {
+        // However short the pieces are that the file is read in, the mark is seen whole.
+        let mut start = Vec::new();
+        input.by_ref().take(3).read_to_end(&mut start)?;
+        if start == BYTE_ORDER_MARK {
+            start.clear();
         }
+        let (mut values, mut ends) = (vec![0; 1 << 10], vec![0; 1 << 6]);
+        // The parser takes a mark off the first piece that it gets, wherever in the file that is:
+        // after a blank line of its own it does not.
+        let mut parser = csv_core::Reader::new();
+        parser.read_record(b"\n", &mut values, &mut ends);
+        Ok(Self {
+            input: Cursor::new(start).chain(input),
+            parser,
+            line: 1,
+            values,
+            ends,
+        })
     }
 
     /// Skips what is left of line ends; answers whether anything comes after.
     fn skip_blank_lines(&mut self) -> io::Result<bool> {
-        if std::mem::take(&mut self.at_start) && self.input.fill_buf()?.starts_with(b"\xef\xbb\xbf")
-        {
-            self.input.consume(3);
-        }
         loop {
             let input = self.input.fill_buf()?;
             let Some(blank) = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else {
@@ -191,7 +198,7 @@ impl<R: BufRead> Csv<R> {
         }
     }
 
-    fn record(&mut self) -> Result<Option<Record<'_>>, Stop> {
+    pub(crate) fn record(&mut self) -> Result<Option<Record<'_>>, Stop> {
         if !self.skip_blank_lines()? {
             return Ok(None);
         }
@@ -404,8 +411,8 @@ mod tests {
     #[test]
     fn every_split_of_the_input_reads_the_same() {
         let file = b"\xef\xbb\xbfcustomer_ref,a\r\n\r\nx,\"1\r\n\"\"2\"\"\"\r\n\n\xc3\xa9,y\r\nz";
-        for size in 3..=file.len() {
-            let mut csv = Csv::new(BufReader::with_capacity(size, &file[..]));
+        for size in 1..=file.len() {
+            let mut csv = Csv::new(BufReader::with_capacity(size, &file[..])).unwrap();
             let mut seen = Vec::new();
             while let Ok(Some(record)) = csv.record() {
                 seen.push((record.line, record.values.join("|")));
@@ -425,6 +432,21 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_skipped_at_the_start_of_the_file_alone() {
+        for file in [
+            &b"\n\xef\xbb\xbfcustomer_ref\nx\n"[..],
+            b"\xef\xbb\xbf\xef\xbb\xbfcustomer_ref\nx\n",
+        ] {
+            let error = import(file).unwrap_err();
+            assert!(error.contains("no column `customer_ref`"), "{error}");
+        }
+        assert_eq!(
+            rows(b"\xef\xbb\xbf\ncustomer_ref\n\xef\xbb\xbfx\n"),
+            ["\u{feff}x:"]
+        );
+    }
+
+    #[test]
     fn rows_have_bounds() {
         let long = [b"customer_ref,a\nx,\"".as_slice(), &vec![b'y'; 3 << 20]].concat();
         let error = import(long.leak()).unwrap_err();
@@ -439,7 +461,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_no_fault_of_the_rows() {
         struct Broken(bool);
-        impl io::Read for Broken {
+        impl Read for Broken {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 if std::mem::replace(&mut self.0, true) {
                     return Err(io::Error::other("disk"));

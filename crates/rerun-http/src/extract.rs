@@ -214,7 +214,10 @@ impl Body {
 
 /// Reads a JSON object; the error says where it is not what it should be.
 pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // Read from bytes, fields that are ignored could hold what is no UTF-8.
+    let text =
+        str::from_utf8(bytes).map_err(|error| format!("the body is malformed JSON: {error}"))?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let body: Object<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
@@ -442,7 +445,11 @@ mod tests {
             let error = refused(json);
             assert!(error.contains(said), "{json} said {error}");
         }
-        assert!(from_json::<Example>(b"{\"text\":\"\xff\"}").is_err());
+        for field in ["text", "unknown"] {
+            let body = [b"{\"", field.as_bytes(), b"\":\"\xff\"}"].concat();
+            let error = from_json::<Example>(&body).unwrap_err();
+            assert!(error.contains("malformed JSON: invalid utf-8"), "{error}");
+        }
         let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(from_json::<Example>(deep.as_bytes()).is_ok());
         assert!(refused(&deep[..100_000]).contains("malformed JSON"));

@@ -16,6 +16,9 @@ mod csv_import;
 pub mod demo;
 mod error;
 mod extract;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generator;
 mod openapi;
 mod request_id;

@@ -22,6 +22,7 @@ pub use roles::RoleRules;
 pub use token::{Identity, TokenRules, TokenVerifier, Untrusted};
 
 use crate::error::Refusal;
+use crate::extract::Object;
 
 /// A setting of the guard that would let the wrong people in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -222,15 +223,12 @@ impl Guard {
     fn api_access(&self, headers: &HeaderMap) -> Result<(), &'static str> {
         let name = HeaderName::from_static("x-auth-context");
         let value = single(headers, &name).ok_or("no single `x-auth-context`")?;
-        // A struct could also be read from an array; the header is an object.
-        let context = value
-            .as_bytes()
-            .trim_ascii_start()
-            .starts_with(b"{")
-            .then_some(());
-        let context: AuthContext = context
-            .and_then(|()| serde_json::from_slice(value.as_bytes()).ok())
-            .ok_or("`x-auth-context` is not an object with `api_access` and `api_code`")?;
+        // Read from bytes, fields that do not matter could hold what is no UTF-8.
+        let context = str::from_utf8(value.as_bytes())
+            .ok()
+            .and_then(|text| serde_json::from_str(text).ok());
+        let Object(context): Object<AuthContext> =
+            context.ok_or("`x-auth-context` is not an object with `api_access` and `api_code`")?;
         let right = self.api_codes.contain(&context.api_code);
         if context.api_access && right {
             Ok(())

@@ -66,6 +66,11 @@ async fn claims_decide() {
             with(&[("sub", json!("x")), ("iat", json!(9))]),
             PASSED,
         ),
+        (
+            "an array of them all",
+            json!([USER, ACCOUNT, "ADMIN", NOW_SECONDS + 60, null]),
+            AUTH,
+        ),
         ("no user", without("user_id"), AUTH),
         ("no account", without("account_id"), AUTH),
         ("no role", without("role_code"), AUTH),
@@ -392,6 +397,11 @@ async fn the_api_must_be_allowed_and_the_code_be_right() {
         let request = request(PATH).insert_header(("x-auth-context", value));
         check(what, Mocks::default(), request, expected).await;
     }
+    let mut unread = auth_context().into_bytes();
+    unread.splice(1..1, *b"\"x\":\"\xff\",");
+    let unread = HeaderValue::from_bytes(&unread).unwrap();
+    let request = request(PATH).insert_header(("x-auth-context", unread));
+    check("no UTF-8", Mocks::default(), request, UNAUTHORIZED).await;
 }
 
 #[actix_web::test]

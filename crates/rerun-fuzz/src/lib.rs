@@ -1,0 +1,36 @@
+//! Fuzz targets: each takes bytes, whatever they are, and panics when a promise is broken.
+//!
+//! `scripts/fuzz` drives them with libFuzzer, guided by coverage; the tests of this crate drive
+//! them with the inputs in `seeds/` and with random ones. What each target promises, and how its
+//! input is written, is told in `docs/fuzzing.md`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "this is test code in the form of a library: a broken promise is a panic"
+)]
+
+mod csv;
+mod cursors;
+mod guard;
+mod requests;
+mod segments;
+
+pub use self::csv::csv;
+pub use cursors::cursors;
+pub use guard::guard;
+pub use requests::requests;
+pub use segments::segments;
+
+/// A target: its name, which is the name of its folder in `seeds/`, and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 5] = [
+    ("csv", csv),
+    ("cursors", cursors),
+    ("guard", guard),
+    ("requests", requests),
+    ("segments", segments),
+];

@@ -2,6 +2,7 @@
 //! structs and how they become domain values, prepared statements from SQL text, the bounded
 //! connection pool, and what a database's errors mean.
 
+pub mod deadline;
 pub mod error;
 pub mod pool;
 pub mod row;

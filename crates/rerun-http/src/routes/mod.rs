@@ -10,16 +10,20 @@ mod rerun;
 use std::future::Future;
 use std::str::FromStr;
 
+use actix_web::body::BoxBody;
+use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, Resource};
+use actix_web::{FromRequest, Handler};
 use rerun_core::audit::Caller;
 use rerun_core::error::{Error, Invalid};
 use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber};
 use rerun_core::usecases::PageQuery;
 use uuid::Uuid;
 
-use crate::error::Refusal;
+use crate::error::{ApiError, Refusal};
 use crate::extract::{Integer, State};
+use crate::store::{Deadline, Passed};
 use crate::wire::Answer;
 
 /// An endpoint of the API.
@@ -83,7 +87,32 @@ endpoints! {
     get "/health/ready" => health::ready::handle;
 }
 
-fn post<H, A>(path: &str, handler: H) -> Resource
+/// The one endpoint that takes in files.
+const IMPORT: &str = "/v1/customer-group/import";
+
+/// Ends a request that takes too long. One whose write is under way is waited for, so that an
+/// error always means that nothing was written.
+async fn within_limits(
+    state: State,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let limit = if request.path() == IMPORT {
+        state.limits.import_timeout
+    } else {
+        state.limits.request_timeout
+    };
+    let http = request.request().clone();
+    match Deadline::run(limit, next.call(request)).await {
+        Ok(done) => done,
+        Err(Passed) => {
+            let error = ApiError::from(Refusal::TimedOut { limit });
+            Ok(ServiceResponse::from_err(error, http))
+        }
+    }
+}
+
+fn post<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + use<H, A>
 where
     H: Handler<A, Output = Answer>,
     A: FromRequest + 'static,
@@ -91,9 +120,10 @@ where
     web::resource(path)
         .route(web::post().to(handler))
         .default_service(web::to(|| other_method("POST")))
+        .wrap(from_fn(within_limits))
 }
 
-fn get<H, A>(path: &str, handler: H) -> Resource
+fn get<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + use<H, A>
 where
     H: Handler<A, Output = Answer>,
     A: FromRequest + 'static,
@@ -102,6 +132,7 @@ where
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
         .default_service(web::to(|| other_method("GET, HEAD")))
+        .wrap(from_fn(within_limits))
 }
 
 fn other_method(allow: &'static str) -> impl Future<Output = Answer> {

@@ -254,8 +254,22 @@ pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
         connection
             .run_pending_migrations(MIGRATIONS)
             .map_err(MigrateError::Failed)?;
+        // SQLite grants the lock for writing on what cannot be written, and only then refuses.
+        connection
+            .batch_execute("DELETE FROM __diesel_schema_migrations WHERE false")
+            .map_err(|error| MigrateError::Failed(error.into()))?;
         Ok(pending)
     })
+    .map_err(|error| read_only(url, error))
+}
+
+/// SQLite's own message does not say which database.
+fn read_only(url: &str, error: MigrateError) -> MigrateError {
+    let text = error.to_string();
+    match file(url) {
+        Ok(file) if text.contains("readonly database") => MigrateError::ReadOnly(file),
+        _ => error,
+    }
 }
 
 /// Takes back the newest migration, and its data with it; answers its name. It blocks.

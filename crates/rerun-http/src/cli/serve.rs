@@ -138,7 +138,7 @@ impl Server {
                 Ok(())
             }
             // The end of the process breaks off whatever is left.
-            signal = self.termination.signal() => Err(Failure::BrokenOff(signal)),
+            signal = self.termination.repeated() => Err(Failure::BrokenOff(signal)),
         }
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
                 tracing::info!("ended");
                 Ok(())
             }
-            signal = termination.signal() => Err(Failure::BrokenOff(signal)),
+            signal = termination.repeated() => Err(Failure::BrokenOff(signal)),
         }
     });
     runtime.shutdown_background();

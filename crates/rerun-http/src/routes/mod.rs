@@ -103,13 +103,12 @@ async fn within_limits(
         state.limits.request_timeout
     };
     let http = request.request().clone();
-    match Deadline::run(limit, next.call(request)).await {
-        Ok(done) => done,
-        Err(Passed) => {
+    Deadline::run(limit, next.call(request))
+        .await
+        .unwrap_or_else(|Passed| {
             let error = ApiError::from(Refusal::TimedOut { limit });
             Ok(ServiceResponse::from_err(error, http))
-        }
-    }
+        })
 }
 
 fn post<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + use<H, A>

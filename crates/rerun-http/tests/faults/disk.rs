@@ -139,6 +139,13 @@ fn mode(path: &std::path::Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
+/// Removes what a reader leaves behind with the mode of the file.
+fn remove_the_log(folder: &std::path::Path) {
+    for rest in ["rerun.db-wal", "rerun.db-shm"] {
+        let _gone = fs::remove_file(folder.join(rest));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_file_is_named_at_the_start_and_can_still_be_read() {
     let world = World::with(Store::Sqlite, &[]);
@@ -157,14 +164,14 @@ async fn a_read_only_file_is_named_at_the_start_and_can_still_be_read() {
     for (file_mode, folder_mode) in [(0o444, 0o755), (0o444, 0o555), (0o644, 0o555)] {
         mode(&file, file_mode);
         mode(&folder, folder_mode);
-        let output = unprivileged(&world, &[]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
+        let (code, said) = start(&[]).refused().await;
+        assert_eq!(code, Some(1), "{said}");
+        mode(&folder, 0o755);
+        remove_the_log(&folder);
         let name = file.display().to_string();
         assert!(said.contains("read-only") && said.contains(&name), "{said}");
     }
 
-    mode(&folder, 0o755);
     mode(&file, 0o444);
     let server = Server::of(start(&read_only)).await;
     api.moved_to(&server);
@@ -174,10 +181,7 @@ async fn a_read_only_file_is_named_at_the_start_and_can_still_be_read() {
     assert_eq!(server.process.terminate().await, Some(0));
 
     mode(&file, 0o644);
-    for rest in ["rerun.db-wal", "rerun.db-shm"] {
-        // A reader leaves them behind with the mode of the file.
-        let _gone = fs::remove_file(folder.join(rest));
-    }
+    remove_the_log(&folder);
     let server = Server::of(start(&[])).await;
     api.moved_to(&server);
     assert!(matches!(

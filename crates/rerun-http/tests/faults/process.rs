@@ -72,6 +72,18 @@ impl Process {
         .await
     }
 
+    /// Waits for an end by itself; answers the exit code and the last line of the log.
+    pub(crate) async fn refused(mut self) -> (Option<i32>, String) {
+        let code = until("the end of a process", async || {
+            self.child.try_wait().unwrap()
+        })
+        .await;
+        let last = until("its last words", async || {
+            self.log.lock().unwrap().last().cloned()
+        });
+        (code.code(), last.await)
+    }
+
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -54,11 +54,11 @@ async fn write(mut file: File, mut block: Vec<u8>) -> Result<(File, Vec<u8>), Ap
 /// A disk without room, or that cannot be written, passes or is mended; nothing is lost by it.
 fn spool_failed(error: io::Error) -> ApiError {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match error.kind() {
-        StorageFull | QuotaExceeded | FileTooLarge | ReadOnlyFilesystem => {
-            Error::Store(StoreError::Unavailable(error.into())).into()
-        }
-        _ => ApiError::internal(error),
+    let passing = [StorageFull, QuotaExceeded, FileTooLarge, ReadOnlyFilesystem];
+    if passing.contains(&error.kind()) {
+        Error::Store(StoreError::Unavailable(error.into())).into()
+    } else {
+        ApiError::internal(error)
     }
 }
 

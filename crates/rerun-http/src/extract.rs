@@ -357,12 +357,14 @@ impl Required {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use actix_web::error::PayloadError;
     use futures_util::stream;
 
     use super::*;
-    use crate::Limits;
     use crate::testing::{Mocks, request};
+    use crate::{Limits, RateLimit};
 
     const PATH: &str = "/v1/customer-group/create";
 
@@ -569,6 +571,26 @@ mod tests {
                 assert_eq!((status, &*code), expected);
             }
         }
+    }
+
+    #[actix_web::test]
+    async fn only_requests_that_are_let_in_count_for_the_limit() {
+        let rate_limit = RateLimit::per_second(NonZeroU32::MIN);
+        let mocks = || Mocks {
+            rate_limit: rate_limit.clone(),
+            ..Mocks::default()
+        };
+        let stranger = || request(PATH).insert_header(("x-auth-context", "x"));
+        for _ in 0..3 {
+            assert_eq!(mocks().call(stranger()).await.status, 403);
+        }
+        let first = mocks().call(request(PATH).set_payload("{}")).await;
+        assert_eq!(first.error().1, "missing_required_fields");
+        let second = mocks().call(request(PATH).set_payload("{}")).await;
+        let (status, code, _) = second.error();
+        assert_eq!((status, &*code), (429, "rate_limited"));
+        assert_eq!(second.header("retry-after"), Some("1"));
+        assert_eq!(mocks().call(stranger()).await.status, 403);
     }
 
     #[actix_web::test]

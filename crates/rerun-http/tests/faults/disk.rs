@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, prlimit};
 use serde_json::{Value, json};
 
@@ -82,8 +84,8 @@ async fn a_full_disk_is_told_damages_nothing_and_passes() {
     assert!(refused.is_unavailable(), "{refused:?}");
     tell(&format!("full after {made} groups"));
     // An import, whose file does not even get onto the disk.
-    let rows: String = (0..200_000).map(|n| format!("c-{n},value {n}\n")).collect();
-    let csv = format!("customer_ref,field\n{rows}");
+    let rows: Vec<String> = (0..200_000).map(|n| format!("c-{n},value {n}")).collect();
+    let csv = format!("customer_ref,field\n{}\n", rows.join("\n"));
     let path = format!("customer-group/import?customer_group_id={group}");
     let import = api.send(&path, "text/csv", csv.clone()).await;
     assert!(import.is_unavailable(), "{import:?}");
@@ -160,6 +162,12 @@ async fn a_read_only_file_is_named_at_the_start_and_can_still_be_read() {
         Reply::Answer { status: 200, .. }
     ));
     assert_eq!(server.process.terminate().await, Some(0));
+
+    // Everything into the one file: closing the last connection removes the others.
+    let mut connection = SqliteConnection::establish(&file.display().to_string()).unwrap();
+    let all = "PRAGMA wal_checkpoint(TRUNCATE)";
+    connection.batch_execute(all).unwrap();
+    drop(connection);
 
     for (file_mode, folder_mode) in [(0o444, 0o755), (0o444, 0o555), (0o644, 0o555)] {
         mode(&file, file_mode);

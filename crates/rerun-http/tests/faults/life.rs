@@ -14,17 +14,17 @@ use crate::world::{Server, Store, World};
 use crate::writers::Writers;
 
 /// Somebody who keeps everybody else from writing, until [`Blockade::end`].
-struct Blockade(PgConnection);
+pub(crate) struct Blockade(PgConnection);
 
 impl Blockade {
-    fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         let mut connection = PgConnection::establish(&world.url()).unwrap();
         let begin = "BEGIN; LOCK TABLE customer_groups IN SHARE ROW EXCLUSIVE MODE";
         connection.batch_execute(begin).unwrap();
         Self(connection)
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         self.0.batch_execute("ROLLBACK").unwrap();
     }
 }
@@ -109,7 +109,7 @@ async fn a_server_that_ends_under_load_loses_no_acknowledged_write_on_postgres()
 }
 
 /// A write that the server has and that waits for a lock.
-async fn in_flight(api: &Api, url: &str) -> tokio::task::JoinHandle<Reply> {
+pub(crate) async fn in_flight(api: &Api, url: &str) -> tokio::task::JoinHandle<Reply> {
     let api = api.clone();
     let request = tokio::spawn(async move {
         let body = json!({ "name": "in flight" }).to_string();

@@ -49,6 +49,7 @@ impl Database {
         let cluster = PgCluster::start_with(ClusterOptions {
             durable: !options.forgetful,
             settings,
+            ..ClusterOptions::default()
         })?;
         Floor::new(&cluster.socket_url("postgres"))?.execute(&format!("CREATE DATABASE {NAME}"))?;
         let durable = if options.forgetful {

@@ -62,9 +62,9 @@ fn query_error(error: DieselError, lost: bool) -> StoreError {
 
 /// Whether the database is out of service for now. The texts are of conditions that pass, or that an operator mends without losing anything, for which diesel has
 /// no kind: SQLite's lock, full disk, read-only file and failing disk; PostgreSQL's shutdown,
-/// start-up, deadlock, full disk and connection limit.
+/// start-up, timeouts, deadlock, full disk and connection limit.
 fn is_out_of_service(error: &DieselError) -> bool {
-    const CONDITIONS: [&str; 14] = [
+    const CONDITIONS: [&str; 15] = [
         "database is locked",
         "database table is locked",
         "database or disk is full",
@@ -73,6 +73,7 @@ fn is_out_of_service(error: &DieselError) -> bool {
         "unable to open database file",
         "terminating connection",
         "the database system is",
+        "canceling statement due to",
         "deadlock detected",
         "could not extend file",
         "No space left on device",

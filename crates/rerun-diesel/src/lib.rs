@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod deadline;
 pub mod error;
 pub mod pool;
 pub mod row;
@@ -24,6 +25,9 @@ pub enum MigrateError {
     /// The database has a migration that this version does not know: it belongs to a newer one.
     #[error("the database has migration {0}, which this version does not know: it is newer")]
     Newer(String),
+    /// The database can be read, but not written.
+    #[error("the database {0} is read-only for this process: neither it nor its folder may be")]
+    ReadOnly(String),
     /// A migration failed.
     #[error("a migration failed: {0}")]
     Failed(rerun_core::error::Cause),

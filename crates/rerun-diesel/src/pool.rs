@@ -14,6 +14,7 @@ use rerun_core::error::StoreError;
 use rerun_core::ports::ImportFailure;
 use tokio::sync::Semaphore;
 
+use crate::deadline::Deadline;
 use crate::error::Failure;
 
 /// How a store uses its database.
@@ -23,6 +24,9 @@ pub struct Options {
     pub pool_size: u32,
     /// The longest wait for a connection before the store answers that it is unavailable.
     pub acquire_timeout: Duration,
+    /// How long the server may work on one statement, imports apart; `None` for as long as it
+    /// takes. SQLite has no server and no such limit.
+    pub statement_timeout: Option<Duration>,
 }
 
 impl Default for Options {
@@ -30,6 +34,7 @@ impl Default for Options {
         Self {
             pool_size: 8,
             acquire_timeout: Duration::from_secs(5),
+            statement_timeout: None,
         }
     }
 }
@@ -160,6 +165,7 @@ impl<C: R2D2Connection + 'static> Database<C> {
         F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
     {
         let this = self.clone();
+        let deadline = Deadline::current();
         // A task of its own: a permit that was given to a future which its caller has stopped
         // polling would be kept from everybody else.
         let done = tokio::spawn(async move {
@@ -175,6 +181,9 @@ impl<C: R2D2Connection + 'static> Database<C> {
             let blocking = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 let mut checked = this.checkout()?;
+                let _begun = deadline
+                    .begin()
+                    .map_err(|passed| StoreError::Unavailable(passed.into()))?;
                 job(&mut checked.connection).map_err(|failure| {
                     let lost = this.lost(&mut checked, &failure);
                     meaning(failure, lost)

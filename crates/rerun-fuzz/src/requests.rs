@@ -14,7 +14,7 @@ use rerun_core::ports::{Backoff, Clock, IdGenerator, MessageGenerator, TemplateC
 use rerun_core::usecases::{Engine, Settings};
 use rerun_http::generator::TemplateGenerator;
 use rerun_http::store::Surroundings;
-use rerun_http::{AppState, Limits, Readiness};
+use rerun_http::{AppState, Limits, RateLimit, Readiness};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -51,7 +51,9 @@ impl World {
             limits: Limits {
                 max_body_bytes: MAX_BODY_BYTES,
                 max_import_bytes: MAX_BODY_BYTES,
+                ..Limits::default()
             },
+            rate_limit: RateLimit::OFF,
             wake: Arc::new(|| ()),
             readiness: Readiness::default(),
         });

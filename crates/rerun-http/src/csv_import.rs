@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Seek, Write};
 use std::sync::{Arc, OnceLock};
 
 use csv_core::ReadRecordResult;
-use rerun_core::error::Invalid;
+use rerun_core::error::{Error, Invalid, StoreError};
 use rerun_core::group::{CustomerRow, CustomerRows, ImportHeader};
 use tokio::task::spawn_blocking;
 
@@ -26,7 +26,7 @@ pub(crate) async fn spool(mut body: Body) -> Result<File, ApiError> {
     let mut file = spawn_blocking(tempfile::tempfile)
         .await
         .map_err(ApiError::internal)?
-        .map_err(ApiError::internal)?;
+        .map_err(spool_failed)?;
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     while let Some(piece) = body.next().await? {
         block.extend_from_slice(&piece);
@@ -48,7 +48,18 @@ async fn write(mut file: File, mut block: Vec<u8>) -> Result<(File, Vec<u8>), Ap
     written
         .await
         .map_err(ApiError::internal)?
-        .map_err(ApiError::internal)
+        .map_err(spool_failed)
+}
+
+/// A disk without room, or that cannot be written, passes or is mended; nothing is lost by it.
+fn spool_failed(error: io::Error) -> ApiError {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let passing = [StorageFull, QuotaExceeded, FileTooLarge, ReadOnlyFilesystem];
+    if passing.contains(&error.kind()) {
+        Error::Store(StoreError::Unavailable(error.into())).into()
+    } else {
+        ApiError::internal(error)
+    }
 }
 
 /// An import whose header row has been read.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
@@ -37,6 +38,12 @@ pub(crate) enum Refusal {
     /// The server has begun to shut down.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The account has sent too many requests.
+    #[error("the account has sent too many requests")]
+    RateLimited { retry_after: Duration },
+    /// The request has taken too long.
+    #[error("the request took longer than {} s", .limit.as_secs())]
+    TimedOut { limit: Duration },
 }
 
 /// Why a request is not answered as it wished.
@@ -67,7 +74,7 @@ impl ApiError {
 }
 
 /// Seconds after which a client may try again when the database was not available.
-const RETRY_AFTER_SECONDS: u8 = 1;
+const RETRY_AFTER_SECONDS: u64 = 1;
 /// The longest message, in characters: it may quote what the client sent.
 const MAX_MESSAGE_LENGTH: usize = 500;
 
@@ -79,6 +86,8 @@ pub(crate) struct Problem {
     pub(crate) message: Cow<'static, str>,
     pub(crate) fields: Vec<&'static str>,
     pub(crate) allow: Option<&'static str>,
+    /// Seconds after which the request may be tried again.
+    pub(crate) retry_after: Option<u64>,
     /// What the log gets to know besides.
     pub(crate) log: Log,
 }
@@ -109,6 +118,7 @@ impl Problem {
             message,
             fields: Vec::new(),
             allow: None,
+            retry_after: None,
             log: Log::Code,
         }
     }
@@ -127,6 +137,7 @@ impl Problem {
         let message = "The service is not available now, try again";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         Self {
+            retry_after: Some(RETRY_AFTER_SECONDS),
             log: Log::Unavailable(chain(error)),
             ..problem
         }
@@ -242,7 +253,15 @@ impl Problem {
                     ..problem
                 }
             }
-            Refusal::ShuttingDown => Self::unavailable(refusal),
+            Refusal::ShuttingDown | Refusal::TimedOut { .. } => Self::unavailable(refusal),
+            Refusal::RateLimited { retry_after } => {
+                let message = "Too many requests, try again later";
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
+                Self {
+                    retry_after: Some(whole_seconds(*retry_after)),
+                    ..problem
+                }
+            }
         }
     }
 
@@ -261,8 +280,8 @@ impl Problem {
         if let Some(allow) = self.allow {
             response.insert_header(("allow", allow));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header(("retry-after", RETRY_AFTER_SECONDS.to_string()));
+        if let Some(seconds) = self.retry_after {
+            response.insert_header(("retry-after", seconds.to_string()));
         }
         response.json(Body {
             status: self.status.as_u16(),
@@ -272,6 +291,12 @@ impl Problem {
             fields: &self.fields,
         })
     }
+}
+
+/// Seconds that are enough, and at least one.
+fn whole_seconds(wait: Duration) -> u64 {
+    let started = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(started).max(1)
 }
 
 /// An error with all its causes, in one line.
@@ -319,7 +344,7 @@ mod tests {
             action: Action::Cancel,
         };
         let busy = "The service is not available now, try again";
-        let cases: [(ApiError, u16, &str, &str); 26] = [
+        let cases: [(ApiError, u16, &str, &str); 28] = [
             (
                 Refusal::Auth(Untrusted("x")).into(),
                 403,
@@ -452,6 +477,24 @@ mod tests {
             ),
             (ApiError::Unhealthy(unavailable()), 503, "unavailable", busy),
             (Refusal::ShuttingDown.into(), 503, "unavailable", busy),
+            (
+                Refusal::TimedOut {
+                    limit: Duration::from_secs(3),
+                }
+                .into(),
+                503,
+                "unavailable",
+                busy,
+            ),
+            (
+                Refusal::RateLimited {
+                    retry_after: Duration::ZERO,
+                }
+                .into(),
+                429,
+                "rate_limited",
+                "Too many requests, try again later",
+            ),
             (Refusal::PathNotFound.into(), 404, "not_found", "Not found"),
             (
                 Refusal::MethodNotAllowed { allow: "POST" }.into(),
@@ -469,10 +512,9 @@ mod tests {
             );
             assert_eq!(error.status_code(), problem.status);
             let retry = problem.response("id").headers().contains_key("retry-after");
-            assert_eq!(retry, status == 503, "{code}");
+            assert_eq!(retry, matches!(status, 429 | 503), "{code}");
         }
-        // What refuses too many requests is not told by this table.
-        for known in Code::ALL.iter().filter(|code| **code != Code::RateLimited) {
+        for known in Code::ALL {
             let mut rows = cases
                 .iter()
                 .filter(|(_, _, code, _)| *code == known.as_str());
@@ -486,6 +528,13 @@ mod tests {
                 .iter()
                 .all(|(_, _, code, _)| { Code::ALL.iter().any(|known| known.as_str() == *code) })
         );
+    }
+
+    #[test]
+    fn a_client_waits_whole_seconds_that_are_enough() {
+        for (wait, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (59_500, 60)] {
+            assert_eq!(whole_seconds(Duration::from_millis(wait)), seconds);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderName};
@@ -38,6 +39,10 @@ fn admit(request: &HttpRequest, expected: MediaType) -> Result<Caller, ApiError>
         ip,
     } = admitted;
     note_account(account_id);
+    state(request)?
+        .rate_limit
+        .check(account_id)
+        .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
     let request_id = request
         .extensions()
         .get::<RequestId>()
@@ -142,10 +147,15 @@ impl FromRequest for CsvCall {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let call = admit(request, MediaType::Csv).and_then(|caller| {
-            let limit = state(request)?.limits.max_import_bytes;
+            let limits = state(request)?.limits;
             Ok(Self {
                 caller,
-                body: Body::limited(request, payload, limit),
+                body: Body::limited(
+                    request,
+                    payload,
+                    limits.max_import_bytes,
+                    limits.body_timeout,
+                ),
             })
         });
         ready(call)
@@ -158,18 +168,21 @@ pub(crate) struct Body {
     limit: u64,
     announced: Option<u64>,
     read: u64,
+    pause: Duration,
 }
 
 impl Body {
     fn of(request: &HttpRequest, payload: &mut Payload) -> Result<Self, ApiError> {
+        let limits = state(request)?.limits;
         Ok(Self::limited(
             request,
             payload,
-            state(request)?.limits.max_body_bytes,
+            limits.max_body_bytes,
+            limits.body_timeout,
         ))
     }
 
-    fn limited(request: &HttpRequest, payload: &mut Payload, limit: u64) -> Self {
+    fn limited(request: &HttpRequest, payload: &mut Payload, limit: u64, pause: Duration) -> Self {
         let announced = request.headers().get(CONTENT_LENGTH);
         let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
         Self {
@@ -177,6 +190,7 @@ impl Body {
             limit,
             announced,
             read: 0,
+            pause,
         }
     }
 
@@ -189,7 +203,14 @@ impl Body {
         {
             return Err(too_large.into());
         }
-        let Some(piece) = self.payload.next().await else {
+        let piece = tokio::time::timeout(self.pause, self.payload.next());
+        let piece = piece.await.map_err(|_elapsed| {
+            let pause = self.pause.as_secs_f64();
+            Refusal::Malformed(format!(
+                "the body could not be read: nothing came for {pause} s"
+            ))
+        })?;
+        let Some(piece) = piece else {
             return Ok(None);
         };
         let piece = piece.map_err(|error| {
@@ -343,12 +364,14 @@ impl Required {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use actix_web::error::PayloadError;
     use futures_util::stream;
 
     use super::*;
-    use crate::Limits;
     use crate::testing::{Mocks, request};
+    use crate::{Limits, RateLimit};
 
     const PATH: &str = "/v1/customer-group/create";
 
@@ -563,6 +586,26 @@ mod tests {
                 assert_eq!((status, &*code), expected);
             }
         }
+    }
+
+    #[actix_web::test]
+    async fn only_requests_that_are_let_in_count_for_the_limit() {
+        let rate_limit = RateLimit::per_second(NonZeroU32::MIN);
+        let mocks = || Mocks {
+            rate_limit: rate_limit.clone(),
+            ..Mocks::default()
+        };
+        let stranger = || request(PATH).insert_header(("x-auth-context", "x"));
+        for _ in 0..3 {
+            assert_eq!(mocks().call(stranger()).await.status, 403);
+        }
+        let first = mocks().call(request(PATH).set_payload("{}")).await;
+        assert_eq!(first.error().1, "missing_required_fields");
+        let second = mocks().call(request(PATH).set_payload("{}")).await;
+        let (status, code, _) = second.error();
+        assert_eq!((status, &*code), (429, "rate_limited"));
+        assert_eq!(second.header("retry-after"), Some("1"));
+        assert_eq!(mocks().call(stranger()).await.status, 403);
     }
 
     #[actix_web::test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
@@ -21,6 +22,7 @@ mod extract;
 pub mod fuzzing;
 pub mod generator;
 mod openapi;
+mod rate_limit;
 mod request_id;
 mod routes;
 pub mod store;
@@ -31,6 +33,7 @@ mod wire;
 pub mod worker;
 
 pub use openapi::openapi;
+pub use rate_limit::RateLimit;
 pub use routes::{ENDPOINTS, Endpoint};
 
 /// Bounds of what a client may send.
@@ -40,14 +43,23 @@ pub struct Limits {
     pub max_body_bytes: u64,
     /// The largest body of an import, in bytes.
     pub max_import_bytes: u64,
+    /// How long a request may take, imports apart, up to the first byte of its answer.
+    pub request_timeout: Duration,
+    /// How long an import may take.
+    pub import_timeout: Duration,
+    /// The longest pause between two pieces of a body.
+    pub body_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// 2 MiB and 1 GiB.
+    /// 2 MiB and 1 GiB; half a minute, an hour, and 20 seconds.
     fn default() -> Self {
         Self {
             max_body_bytes: 2 << 20,
             max_import_bytes: 1 << 30,
+            request_timeout: Duration::from_secs(30),
+            import_timeout: Duration::from_hours(1),
+            body_timeout: Duration::from_secs(20),
         }
     }
 }
@@ -93,6 +105,8 @@ pub struct AppState {
     pub ids: Arc<dyn IdGenerator>,
     /// Bounds of request bodies.
     pub limits: Limits,
+    /// How many requests an account may send.
+    pub rate_limit: RateLimit,
     /// Wakes the worker.
     pub wake: Wake,
     /// Whether the server takes requests.
@@ -103,6 +117,7 @@ impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppState")
             .field("limits", &self.limits)
+            .field("rate_limit", &self.rate_limit)
             .field("readiness", &self.readiness)
             .finish_non_exhaustive()
     }

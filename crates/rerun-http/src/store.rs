@@ -7,6 +7,7 @@ use rerun_core::ports::{
 };
 use rerun_core::usecases::{Engine, Settings};
 use rerun_pg::PgStore;
+pub use rerun_pg::{Deadline, Passed};
 use rerun_sqlite::SqliteStore;
 
 use crate::config::{Database, DatabaseUrl};
@@ -84,7 +85,8 @@ impl OpenStore {
             DatabaseUrl::Postgres(url) => {
                 let options = rerun_pg::Options {
                     pool_size: database.pool_size,
-                    ..Default::default()
+                    acquire_timeout: database.acquire_timeout,
+                    statement_timeout: database.statement_timeout,
                 };
                 let store = PgStore::connect(url, &options).map_err(|e| failed(&e, url))?;
                 Ok(Self::over(store, around, settings))
@@ -92,7 +94,8 @@ impl OpenStore {
             DatabaseUrl::Sqlite(url) => {
                 let options = rerun_sqlite::Options {
                     pool_size: database.pool_size,
-                    ..Default::default()
+                    acquire_timeout: database.acquire_timeout,
+                    statement_timeout: database.statement_timeout,
                 };
                 let store = SqliteStore::connect(url, &options).map_err(|e| failed(&e, url))?;
                 Ok(Self::over(store, around, settings))

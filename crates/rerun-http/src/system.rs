@@ -112,6 +112,8 @@ impl Shutdown {
     }
 }
 
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
+
 /// Listens for the operating system's wish that the process ends: `SIGTERM` or `SIGINT`, where
 /// there are signals, else Ctrl-C.
 #[derive(Debug)]
@@ -152,6 +154,19 @@ impl Termination {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// Waits for a signal that repeats an earlier one, which came when this is called; answers
+    /// its name. One that comes within a second is the same one: `timeout`, for one, signals the
+    /// process, and then its group.
+    pub async fn repeated(&mut self) -> &'static str {
+        let ignored = tokio::time::Instant::now() + SAME_SIGNAL;
+        loop {
+            let signal = self.signal().await;
+            if tokio::time::Instant::now() >= ignored {
+                return signal;
+            }
         }
     }
 

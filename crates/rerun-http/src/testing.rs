@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
-use crate::{AppState, Limits, Readiness};
+use crate::{AppState, Limits, RateLimit, Readiness};
 
 pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
 pub(crate) const API_CODE: &str = "the-api-code";
@@ -65,6 +65,7 @@ pub(crate) struct Mocks {
     pub(crate) health: MockHealthCheck,
     pub(crate) templates: MockTemplateChecker,
     pub(crate) limits: Limits,
+    pub(crate) rate_limit: RateLimit,
     pub(crate) rules: TokenRules,
     pub(crate) readiness: Readiness,
     /// How often the worker was woken.
@@ -125,6 +126,7 @@ impl Mocks {
             guard: Guard::new(tokens, SecretString::from(API_CODE)).unwrap(),
             ids,
             limits: self.limits,
+            rate_limit: self.rate_limit,
             wake: Arc::new(move || {
                 woken.fetch_add(1, Ordering::Relaxed);
             }),

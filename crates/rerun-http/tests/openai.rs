@@ -694,10 +694,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("rerun.db").display());
         rerun_sqlite::migrate(&url).unwrap();
-        let database = Database {
-            url: DatabaseUrl::Sqlite(url),
-            pool_size: 2,
-        };
+        let database = Database::new(DatabaseUrl::Sqlite(url), 2);
         let around = Surroundings {
             backoff: Arc::new(NoWait),
             ..Surroundings::default()

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use async_trait::async_trait;
+use diesel::connection::SimpleConnection;
 use diesel::pg::CopyFormat;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel::{ExecuteCopyFromDsl, PgConnection, QueryableByName, RunQueryDsl};
@@ -151,6 +152,8 @@ fn import(
     rows: CustomerRows,
     audit: AuditDraft,
 ) -> Result<Imported, Failure> {
+    // A file takes as long as it takes, and so does the wait for the file before it.
+    conn.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")?;
     // One import of a group at a time: two would wait for each other's rows, in either order.
     sql("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))")
         .bind::<Text, _>(format!("import {account} {id}"))

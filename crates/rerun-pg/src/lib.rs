@@ -2,6 +2,7 @@
 
 mod audit;
 mod campaigns;
+mod connection;
 mod generation;
 mod groups;
 mod history;
@@ -10,6 +11,8 @@ mod reruns;
 mod reviews;
 mod segments;
 mod write;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::connection::SimpleConnection;
@@ -21,6 +24,7 @@ use rerun_core::error::StoreError;
 use rerun_core::ports::HealthCheck;
 use rerun_diesel::pool::Database;
 
+pub use rerun_diesel::deadline::{Deadline, Passed};
 pub use rerun_diesel::pool::Options;
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
@@ -46,12 +50,30 @@ impl PgStore {
     /// # Errors
     /// [`ConnectError`] when none could be made within the acquire timeout.
     pub fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
-        let db = Database::open(url, options, |connection: &mut PgConnection| {
-            // Compiling a query costs more than any of these queries takes.
-            connection.batch_execute("SET jit = off; SET TIME ZONE 'UTC'")
+        let setup = setup(options.statement_timeout);
+        let url = connection::patient(url, options.acquire_timeout);
+        let db = Database::open(&url, options, move |connection: &mut PgConnection| {
+            connection.batch_execute(&setup)
         })?;
         Ok(Self { db })
     }
+}
+
+/// What each connection starts with.
+fn setup(statement_timeout: Option<Duration>) -> String {
+    // Compiling a query costs more than any of these queries takes.
+    let common = "SET jit = off; SET TIME ZONE 'UTC'";
+    let Some(timeout) = statement_timeout else {
+        return common.to_owned();
+    };
+    // Who waits for a lock does no work, and gives the connection back earlier than who works.
+    // The third is for a process that stands still in the middle of a transaction: others wait
+    // for its locks.
+    let (statement, lock) = (timeout.as_millis(), (timeout / 2).as_millis());
+    format!(
+        "{common}; SET statement_timeout = {statement}; SET lock_timeout = {lock}; \
+         SET idle_in_transaction_session_timeout = {statement}"
+    )
 }
 
 #[async_trait]
@@ -120,16 +142,19 @@ pub fn revert(url: &str) -> Result<String, MigrateError> {
 /// [`MigrateError`].
 pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
     let mut connection = PgConnection::establish(url)?;
-    refuse_newer(&mut connection)?;
-    let pending = pending(&mut connection)?;
-    let status = |name: String| MigrationStatus {
-        applied: !pending.contains(&name),
-        name,
-    };
-    Ok(known()?
-        .iter()
-        .map(|m| status(m.name().to_string()))
-        .collect())
+    // Looking makes diesel's table where it is not there yet, which two must not do at once.
+    locked(&mut connection, |connection| {
+        refuse_newer(connection)?;
+        let pending = pending(connection)?;
+        let status = |name: String| MigrationStatus {
+            applied: !pending.contains(&name),
+            name,
+        };
+        Ok(known()?
+            .iter()
+            .map(|m| status(m.name().to_string()))
+            .collect())
+    })
 }
 
 /// The names of the migrations that the database does not have yet.

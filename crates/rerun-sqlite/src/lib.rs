@@ -24,6 +24,7 @@ use diesel::{Connection, ConnectionError, ConnectionResult, RunQueryDsl, SqliteC
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use rerun_core::error::StoreError;
 use rerun_core::ports::{HealthCheck, ImportFailure};
+use rerun_diesel::deadline::Deadline;
 use rerun_diesel::error::Failure;
 use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
@@ -114,7 +115,7 @@ impl SqliteStore {
         // first is first: SQLite's own lock is asked for again and again by those who wait, and
         // may miss one of them for seconds.
         let writer = self.writer.clone();
-        let done = tokio::spawn(async move {
+        let done = tokio::spawn(Deadline::current().scope(async move {
             let turn = tokio::time::timeout(patience, turns.lock_owned())
                 .await
                 .map_err(|_elapsed| StoreError::Unavailable("too many are writing".into()))?;
@@ -124,7 +125,7 @@ impl SqliteStore {
                     conn.immediate_transaction(job)
                 })
                 .await
-        });
+        }));
         match done.await {
             Ok(result) => result,
             Err(panicked) => Err(StoreError::Backend(panicked.into())),
@@ -247,8 +248,22 @@ pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
         connection
             .run_pending_migrations(MIGRATIONS)
             .map_err(MigrateError::Failed)?;
+        // SQLite grants the lock for writing on what cannot be written, and only then refuses.
+        connection
+            .batch_execute("DELETE FROM __diesel_schema_migrations WHERE false")
+            .map_err(|error| MigrateError::Failed(error.into()))?;
         Ok(pending)
     })
+    .map_err(|error| read_only(url, error))
+}
+
+/// SQLite's own message does not say which database.
+fn read_only(url: &str, error: MigrateError) -> MigrateError {
+    let text = error.to_string();
+    match file(url) {
+        Ok(file) if text.contains("readonly database") => MigrateError::ReadOnly(file),
+        _ => error,
+    }
 }
 
 /// Takes back the newest migration, and its data with it; answers its name. It blocks.
@@ -271,16 +286,20 @@ pub fn revert(url: &str) -> Result<String, MigrateError> {
 /// # Errors
 /// [`MigrateError`].
 pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
-    locked(url, |connection| {
-        refuse_newer(connection)?;
-        let pending = pending(connection)?;
+    // Nothing is written to a database that has been migrated: it may be read-only.
+    let mut connection = open(&file(url)?, MIGRATION_TIMEOUT)?;
+    let listed = connection.transaction(|connection| {
+        refuse_newer(connection).map_err(Stopped::Because)?;
+        let pending = pending(connection).map_err(Stopped::Because)?;
         let status = |name: String| MigrationStatus {
             applied: !pending.contains(&name),
             name,
         };
-        let names = known()?.into_iter().map(|m| m.name().to_string());
+        let known = known().map_err(Stopped::Because)?;
+        let names = known.into_iter().map(|m| m.name().to_string());
         Ok(names.map(status).collect())
-    })
+    });
+    listed.map_err(Stopped::reason)
 }
 
 /// The names of the migrations that the database does not have yet.
@@ -297,6 +316,15 @@ enum Stopped {
     Query(diesel::result::Error),
 }
 
+impl Stopped {
+    fn reason(self) -> MigrateError {
+        match self {
+            Self::Because(error) => error,
+            Self::Query(error) => MigrateError::Failed(error.into()),
+        }
+    }
+}
+
 impl From<diesel::result::Error> for Stopped {
     fn from(error: diesel::result::Error) -> Self {
         Self::Query(error)
@@ -310,10 +338,7 @@ fn locked<T>(
     let mut connection = open(&file(url)?, MIGRATION_TIMEOUT)?;
     connection
         .immediate_transaction(|connection| work(connection).map_err(Stopped::Because))
-        .map_err(|stopped| match stopped {
-            Stopped::Because(error) => error,
-            Stopped::Query(error) => MigrateError::Failed(error.into()),
-        })
+        .map_err(Stopped::reason)
 }
 
 fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), MigrateError> {

@@ -1,8 +1,9 @@
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -45,6 +46,21 @@ const FORGETFUL: [(&str, &str); 4] = [
     ("autovacuum", "off"),
 ];
 
+/// What a server shows who connects by TLS.
+#[derive(Clone)]
+pub struct TlsFiles {
+    /// Its certificate, in PEM.
+    pub certificate: String,
+    /// The certificate's private key, in PEM.
+    pub key: String,
+}
+
+impl fmt::Debug for TlsFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsFiles").finish_non_exhaustive()
+    }
+}
+
 /// How a [`PgCluster`] is set up.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterOptions {
@@ -53,6 +69,8 @@ pub struct ClusterOptions {
     /// much faster, and what was committed last may be gone after
     /// [`PgCluster::stop_immediately`].
     pub durable: bool,
+    /// The server takes TLS connections, too.
+    pub tls: Option<TlsFiles>,
     /// Server settings (`shared_buffers`, …) that take precedence over the harness's.
     pub settings: Vec<(String, String)>,
 }
@@ -110,6 +128,9 @@ impl PgCluster {
             watchdog,
         };
         cluster.initialise(&programs.join("initdb"))?;
+        if let Some(files) = cluster.options.tls.take() {
+            cluster.enable_tls(&files)?;
+        }
         let mut attempt = 1;
         loop {
             cluster.port = free_port()?;
@@ -226,6 +247,26 @@ impl PgCluster {
             status: output.status,
             output: output_text,
         })
+    }
+
+    fn enable_tls(&mut self, files: &TlsFiles) -> Result<(), HarnessError> {
+        let mut settings = vec![("ssl".to_owned(), "on".to_owned())];
+        for (setting, name, text) in [
+            ("ssl_cert_file", "server.crt", &files.certificate),
+            ("ssl_key_file", "server.key", &files.key),
+        ] {
+            let path = self.folder.path().join(name);
+            fs::write(&path, text).map_err(HarnessError::io("write a certificate"))?;
+            // The server refuses a key that others can read.
+            fs::set_permissions(&path, Permissions::from_mode(0o600))
+                .map_err(HarnessError::io("protect a key"))?;
+            if let Some(user) = &self.user {
+                user.own(&path)?;
+            }
+            settings.push((setting.to_owned(), path.display().to_string()));
+        }
+        self.options.settings.extend(settings);
+        Ok(())
     }
 
     fn server_command(&self, log: File) -> Command {

@@ -31,7 +31,7 @@ mod error;
 mod url;
 mod watchdog;
 
-pub use cluster::{ClusterOptions, PgCluster};
+pub use cluster::{ClusterOptions, PgCluster, TlsFiles};
 pub use database::{SERVER_VARIABLE, TestDatabase};
 pub use error::{BoxError, HarnessError};
 

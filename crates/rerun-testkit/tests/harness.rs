@@ -185,6 +185,7 @@ fn a_durable_server_keeps_what_was_committed_when_it_stops_at_once() {
     let mut cluster = PgCluster::start_with(ClusterOptions {
         durable: true,
         settings: vec![("application_name".into(), "set".into())],
+        ..ClusterOptions::default()
     })
     .unwrap();
     let url = cluster.url("postgres");

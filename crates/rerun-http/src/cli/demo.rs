@@ -11,13 +11,14 @@ use serde_json::json;
 
 use super::serve::Server;
 use super::{Failure, logging, say, token};
-use crate::Limits;
 use crate::auth::{Identity, RoleRules, TokenRules};
 use crate::config::{
-    Database, DatabaseUrl, Generating, Generator, Keys, Layers, Log, Serve, Signing, Tokens,
+    Connections, Database, DatabaseUrl, Generating, Generator, Keys, Layers, Log, Serve, Signing,
+    Tokens,
 };
 use crate::demo::{Client, Told, tell};
 use crate::system::{SystemClock, UuidV7, random_secret};
+use crate::{Limits, RateLimit};
 
 /// How long the token of the demo is good for, in seconds: a day.
 const TTL: i64 = 24 * 60 * 60;
@@ -74,8 +75,9 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
             }
             told => {
                 drop(client);
-                server.stop().await;
-                Ok(told.map(drop)?)
+                let stopped = server.stop(Duration::ZERO).await;
+                told?;
+                stopped
             }
         }
     })
@@ -87,10 +89,7 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
     let url = format!("sqlite://{}", folder.join("rerun.db").display());
     Serve {
         bind,
-        database: Database {
-            url: DatabaseUrl::Sqlite(url),
-            pool_size: 4,
-        },
+        database: Database::new(DatabaseUrl::Sqlite(url), 4),
         auto_migrate: true,
         tokens: Tokens {
             keys: Keys::Secrets {
@@ -103,6 +102,8 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
         api_code_previous: None,
         roles: RoleRules::default(),
         limits: Limits::default(),
+        rate_limit: RateLimit::OFF,
+        connections: Connections::default(),
         max_segments: Settings::default().max_segments,
         four_eyes: Settings::default().four_eyes,
         generating: Generating {
@@ -110,6 +111,7 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
             workers: 4,
             policy: GenerationPolicy::default(),
         },
+        drain: Duration::ZERO,
         grace: Duration::from_secs(5),
     }
 }

@@ -22,7 +22,8 @@ use clap::{Arg, ArgMatches, value_parser};
 use rerun_core::usecases::Settings;
 
 use crate::config::{
-    self, ALL, CONFIG_VARIABLE, Care, Command, ConfigError, Database, Declared, Given, Layers,
+    self, ALL, CONFIG_VARIABLE, Care, Command, ConfigError, Database, DatabaseUrl, Declared, Given,
+    Layers,
 };
 use crate::store::{self, OpenStore, Surroundings};
 
@@ -63,6 +64,8 @@ enum Failure {
     Io(#[from] io::Error),
     #[error("{0} ended by itself")]
     Ended(&'static str),
+    #[error("broken off by a second signal, {0}, before everything was finished")]
+    BrokenOff(&'static str),
 }
 
 impl Failure {
@@ -80,7 +83,8 @@ impl Failure {
             | Self::AuditLogs { .. }
             | Self::NotReady(_)
             | Self::Io(_)
-            | Self::Ended(_) => ExitCode::FAILURE,
+            | Self::Ended(_)
+            | Self::BrokenOff(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -186,13 +190,20 @@ fn say(text: &str) {
     let _unread = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// Refuses a schema that lacks a migration of this version, or has one that it does not know.
+fn refuse_pending(url: &DatabaseUrl) -> Result<(), Failure> {
+    if store::migrations(url)?.iter().all(|known| known.applied) {
+        Ok(())
+    } else {
+        Err(Failure::Schema)
+    }
+}
+
 /// Opens the database for a command that comes and goes, which leaves the schema alone.
 fn open_migrated(layers: &Layers, settings: Settings) -> Result<OpenStore, Failure> {
     let url = config::database_url(layers)?;
-    if store::migrations(&url)?.iter().any(|known| !known.applied) {
-        return Err(Failure::Schema);
-    }
-    let database = Database { url, pool_size: 2 };
+    refuse_pending(&url)?;
+    let database = Database::new(url, 2);
     Ok(OpenStore::open(
         &database,
         &Surroundings::default(),

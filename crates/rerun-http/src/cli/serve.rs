@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::background::Background;
-use super::{Failure, logging, worker};
+use super::{Failure, logging, refuse_pending, worker};
 use crate::auth::{Guard, KeyFile, KeySource, StaticKey, TokenVerifier, WeakSetting};
 use crate::config::{ConfigError, Keys, Layers, Log, Serve as Config};
 use crate::store::{self, OpenStore, Surroundings};
@@ -36,6 +37,7 @@ pub(super) struct Server {
     background: Background,
     readiness: Readiness,
     termination: Termination,
+    drain: Duration,
     grace: Duration,
 }
 
@@ -49,6 +51,8 @@ impl Server {
             for name in store::migrate(&config.database.url)? {
                 tracing::info!(name, "applied a migration");
             }
+        } else {
+            refuse_pending(&config.database.url)?;
         }
         let store = OpenStore::open(&config.database, &around, config.engine())?;
         // Before anybody can learn that the server is there and want it to end.
@@ -61,16 +65,23 @@ impl Server {
             guard,
             ids: Arc::clone(&around.ids),
             limits: config.limits,
+            rate_limit: config.rate_limit.clone(),
             wake: {
                 let wake = Arc::clone(&wake);
                 Arc::new(move || wake.notify_one())
             },
             readiness: readiness.clone(),
         });
+        let connections = config.connections;
+        let (threads, most) = divided(connections.most);
         let server = HttpServer::new(move || App::new().configure(crate::configure(state.clone())))
             .disable_signals()
             // An answer that goes out in two parts must not wait for the first to be confirmed.
             .tcp_nodelay(true)
+            .workers(threads)
+            .max_connections(most)
+            .client_request_timeout(connections.header_timeout)
+            .keep_alive(connections.keep_alive)
             .shutdown_timeout(config.grace.as_secs())
             .bind(config.bind)
             .map_err(|source| Failure::Bind {
@@ -89,6 +100,7 @@ impl Server {
             background,
             readiness,
             termination,
+            drain: config.drain,
             grace: config.grace,
         })
     }
@@ -103,28 +115,42 @@ impl Server {
         tokio::select! {
             signal = self.termination.signal() => {
                 tracing::info!(signal, "ending");
-                self.stop().await;
-                Ok(())
+                // Whoever presses Ctrl-C is at a terminal, and no load balancer is in between.
+                let drain = if signal == "SIGTERM" { self.drain } else { Duration::ZERO };
+                self.stop(drain).await
             }
             _ = &mut self.running => Err(Failure::Ended("the server")),
             () = self.background.ended() => Err(Failure::Ended("the worker")),
         }
     }
 
-    /// Ends: takes no more connections, finishes requests in flight, gives leases back. A signal
-    /// ends the wait for that.
-    pub(super) async fn stop(mut self) {
+    /// Ends: says that it is not ready, goes on for as long as `drain` says, takes no more
+    /// connections, finishes requests in flight, gives leases back. A signal ends the wait for
+    /// that.
+    pub(super) async fn stop(mut self, drain: Duration) -> Result<(), Failure> {
         self.readiness.set(false);
         self.background.request_end();
         let end = async {
+            tokio::time::sleep(drain).await;
             tokio::join!(self.handle.stop(true), self.background.finish(self.grace));
         };
         tokio::select! {
-            () = end => tracing::info!("ended"),
+            () = end => {
+                tracing::info!("ended");
+                Ok(())
+            }
             // The end of the process breaks off whatever is left.
-            signal = self.termination.signal() => tracing::warn!(signal, "ending at once"),
+            signal = self.termination.repeated() => Err(Failure::BrokenOff(signal)),
         }
     }
+}
+
+/// The threads that serve, and how many connections each may have.
+fn divided(connections: u32) -> (usize, usize) {
+    let connections = usize::try_from(connections).unwrap_or(usize::MAX);
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads.min(connections);
+    (threads, connections.div_ceil(threads))
 }
 
 fn guard(config: &Config, around: &Surroundings) -> Result<Guard, ConfigError> {

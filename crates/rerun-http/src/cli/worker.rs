@@ -5,7 +5,7 @@ use rerun_core::usecases::Settings;
 use tokio::sync::Notify;
 
 use super::background::Background;
-use super::{Failure, logging};
+use super::{Failure, logging, refuse_pending};
 use crate::config::{Generating, Generator, Layers, Log, Worker as Config};
 use crate::generator::{OpenAiGenerator, TemplateGenerator};
 use crate::store::{OpenStore, Surroundings};
@@ -66,6 +66,7 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let config = Config::read(layers)?;
     let log = Log::read(layers)?;
     logging::start(&log, log.filter());
+    refuse_pending(&config.database.url)?;
     let around = Surroundings::default();
     let settings = Settings {
         generation: config.generating.policy,
@@ -85,10 +86,12 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
             () = background.ended() => return Err(Failure::Ended("the worker")),
         }
         tokio::select! {
-            () = background.finish(config.grace) => tracing::info!("ended"),
-            signal = termination.signal() => tracing::warn!(signal, "ending at once"),
+            () = background.finish(config.grace) => {
+                tracing::info!("ended");
+                Ok(())
+            }
+            signal = termination.repeated() => Err(Failure::BrokenOff(signal)),
         }
-        Ok(())
     });
     runtime.shutdown_background();
     done

@@ -15,9 +15,9 @@ pub use table::{
     ALL, Care, Command, DatabaseUrl, Declared, GeneratorKind, JwtAlgorithm, LogFilter, LogFormat,
 };
 
-use crate::Limits;
 use crate::auth::{Asymmetric, KeyFormat, RoleRules, TokenRules};
 use crate::generator::OpenAiSettings;
+use crate::{Limits, RateLimit};
 
 /// The database and how it is used.
 #[derive(Clone)]
@@ -26,13 +26,32 @@ pub struct Database {
     pub url: DatabaseUrl,
     /// Connections of this process.
     pub pool_size: u32,
+    /// The longest wait for one of them.
+    pub acquire_timeout: Duration,
+    /// How long PostgreSQL may work on one statement; `None` for as long as it takes.
+    pub statement_timeout: Option<Duration>,
 }
 
 impl Database {
+    /// With so many connections, and without a limit for statements.
+    #[must_use]
+    pub fn new(url: DatabaseUrl, pool_size: u32) -> Self {
+        Self {
+            url,
+            pool_size,
+            acquire_timeout: rerun_pg::Options::default().acquire_timeout,
+            statement_timeout: None,
+        }
+    }
+
     fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let acquire_timeout = layers.value(&table::DATABASE_ACQUIRE_TIMEOUT_SECONDS)?;
+        let statement_timeout = layers.value(&table::STATEMENT_TIMEOUT_SECONDS)?;
         Ok(Self {
             url: layers.value(&table::DATABASE_URL)?,
             pool_size: layers.value(&table::DATABASE_POOL_SIZE)?,
+            acquire_timeout: seconds(acquire_timeout),
+            statement_timeout: Some(seconds(statement_timeout)),
         })
     }
 }
@@ -288,6 +307,38 @@ impl Generating {
     }
 }
 
+/// How connections of clients are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// How many there may be at once.
+    pub most: u32,
+    /// How long the headers of a request may take to arrive.
+    pub header_timeout: Duration,
+    /// How long one is kept open between two requests.
+    pub keep_alive: Duration,
+}
+
+impl Connections {
+    fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            most: layers.value(&table::MAX_CONNECTIONS)?,
+            header_timeout: seconds(layers.value(&table::HEADER_TIMEOUT_SECONDS)?),
+            keep_alive: seconds(layers.value(&table::KEEP_ALIVE_SECONDS)?),
+        })
+    }
+}
+
+impl Default for Connections {
+    /// 10,000; 10 s and 75 s.
+    fn default() -> Self {
+        Self {
+            most: 10_000,
+            header_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+        }
+    }
+}
+
 /// What `serve` needs.
 #[derive(Clone)]
 pub struct Serve {
@@ -307,12 +358,18 @@ pub struct Serve {
     pub roles: RoleRules,
     /// Bounds of requests.
     pub limits: Limits,
+    /// Requests a second of each account.
+    pub rate_limit: RateLimit,
+    /// Connections of clients.
+    pub connections: Connections,
     /// The most segments that a run may have.
     pub max_segments: u32,
     /// Whether the user who edited a message is kept from approving it.
     pub four_eyes: bool,
     /// The worker inside.
     pub generating: Generating,
+    /// How long it goes on, not ready, when it is told to end.
+    pub drain: Duration,
     /// How long requests in flight may take at the end.
     pub grace: Duration,
 }
@@ -338,10 +395,18 @@ impl Serve {
             limits: Limits {
                 max_body_bytes: layers.value(&table::MAX_BODY_BYTES)?,
                 max_import_bytes: layers.value(&table::MAX_IMPORT_BYTES)?,
+                request_timeout: seconds(layers.value(&table::REQUEST_TIMEOUT_SECONDS)?),
+                import_timeout: seconds(layers.value(&table::IMPORT_TIMEOUT_SECONDS)?),
+                body_timeout: seconds(layers.value(&table::BODY_TIMEOUT_SECONDS)?),
             },
+            rate_limit: layers
+                .given(&table::RATE_LIMIT_PER_SECOND)?
+                .map_or(RateLimit::OFF, RateLimit::per_second),
+            connections: Connections::read(layers)?,
             max_segments: layers.value(&table::MAX_SEGMENTS)?,
             four_eyes: layers.value(&table::REVIEW_FOUR_EYES)?,
             generating: Generating::read(layers)?,
+            drain: seconds(layers.value(&table::SHUTDOWN_DRAIN_SECONDS)?),
             grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
         })
     }
@@ -456,6 +521,8 @@ mod tests {
         assert_eq!(serve.roles, RoleRules::default());
         assert!(serve.api_code_previous.is_none());
         assert_eq!(serve.limits, Limits::default());
+        assert_eq!(serve.connections, Connections::default());
+        assert_eq!(format!("{:?}", serve.rate_limit), "RateLimit(None)");
         assert!(
             matches!(serve.database.url, DatabaseUrl::Sqlite(url) if url == "sqlite://rerun.db")
         );
@@ -592,6 +659,16 @@ mod tests {
                 ("RERUN_WORKERS", "0"),
                 ("RERUN_REVIEW_FOUR_EYES", "true"),
                 ("RERUN_SHUTDOWN_GRACE_SECONDS", "1"),
+                ("RERUN_SHUTDOWN_DRAIN_SECONDS", "2"),
+                ("RERUN_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "11"),
+                ("RERUN_STATEMENT_TIMEOUT_SECONDS", "12"),
+                ("RERUN_RATE_LIMIT_PER_SECOND", "13"),
+                ("RERUN_REQUEST_TIMEOUT_SECONDS", "14"),
+                ("RERUN_IMPORT_TIMEOUT_SECONDS", "15"),
+                ("RERUN_BODY_TIMEOUT_SECONDS", "16"),
+                ("RERUN_HEADER_TIMEOUT_SECONDS", "17"),
+                ("RERUN_KEEP_ALIVE_SECONDS", "18"),
+                ("RERUN_MAX_CONNECTIONS", "19"),
             ],
         );
         let serve = Serve::read(&layers).unwrap();
@@ -611,6 +688,28 @@ mod tests {
         assert_eq!(
             (serve.generating.workers, serve.grace),
             (0, Duration::from_secs(1))
+        );
+        assert_eq!(serve.drain, Duration::from_secs(2));
+        assert_eq!(serve.database.acquire_timeout, Duration::from_secs(11));
+        let statements = serve.database.statement_timeout;
+        assert_eq!(statements, Some(Duration::from_secs(12)));
+        assert_eq!(format!("{:?}", serve.rate_limit), "RateLimit(Some(13))");
+        assert_eq!(
+            serve.limits,
+            Limits {
+                request_timeout: Duration::from_secs(14),
+                import_timeout: Duration::from_secs(15),
+                body_timeout: Duration::from_secs(16),
+                ..Limits::default()
+            }
+        );
+        assert_eq!(
+            serve.connections,
+            Connections {
+                header_timeout: Duration::from_secs(17),
+                keep_alive: Duration::from_secs(18),
+                most: 19,
+            }
         );
     }
 

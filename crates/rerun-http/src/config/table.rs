@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -156,6 +157,16 @@ settings! {
         name: "database_pool_size", value: "NUMBER", default: Some("8"),
         used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 1_000),
     }
+    /// The longest wait for a database connection before a request is answered with 503.
+    DATABASE_ACQUIRE_TIMEOUT_SECONDS: u32 {
+        name: "database_acquire_timeout_seconds", value: "SECONDS", default: Some("5"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 600),
+    }
+    /// How long PostgreSQL may work on one statement; imports may take longer.
+    STATEMENT_TIMEOUT_SECONDS: u32 {
+        name: "statement_timeout_seconds", value: "SECONDS", default: Some("20"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 3_600),
+    }
     /// Whether to apply pending schema migrations at the start.
     AUTO_MIGRATE: bool {
         name: "auto_migrate", value: "BOOL", default: Some("true"),
@@ -273,6 +284,42 @@ settings! {
         name: "max_import_bytes", value: "BYTES", default: Some("1073741824"),
         used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
+    /// Requests a second that each account may send to this process; no limit when not given.
+    RATE_LIMIT_PER_SECOND: NonZeroU32 {
+        name: "rate_limit_per_second", value: "NUMBER", default: None,
+        used_by: &[Serve], care: Shown,
+        parse: |text| whole(text, NonZeroU32::MIN, NonZeroU32::MIN.saturating_add(999_999)),
+    }
+    /// How long a request may take, imports apart, up to the first byte of its answer.
+    REQUEST_TIMEOUT_SECONDS: u32 {
+        name: "request_timeout_seconds", value: "SECONDS", default: Some("30"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+    }
+    /// How long an import may take.
+    IMPORT_TIMEOUT_SECONDS: u32 {
+        name: "import_timeout_seconds", value: "SECONDS", default: Some("3600"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 86_400),
+    }
+    /// The longest pause between two pieces of a body.
+    BODY_TIMEOUT_SECONDS: u32 {
+        name: "body_timeout_seconds", value: "SECONDS", default: Some("20"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+    }
+    /// How long a client may take to send the headers of a request.
+    HEADER_TIMEOUT_SECONDS: u32 {
+        name: "header_timeout_seconds", value: "SECONDS", default: Some("10"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+    }
+    /// How long a connection is kept open between two requests.
+    KEEP_ALIVE_SECONDS: u32 {
+        name: "keep_alive_seconds", value: "SECONDS", default: Some("75"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+    }
+    /// Most connections of clients at once; more wait until one is closed.
+    MAX_CONNECTIONS: u32 {
+        name: "max_connections", value: "NUMBER", default: Some("10000"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1_000_000),
+    }
     /// Most segments that a run may have.
     MAX_SEGMENTS: u32 {
         name: "max_segments", value: "NUMBER", default: Some("100000"),
@@ -282,6 +329,12 @@ settings! {
     REVIEW_FOUR_EYES: bool {
         name: "review_four_eyes", value: "BOOL", default: Some("false"),
         used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
+    }
+    /// How long the server goes on after SIGTERM with `/health/ready` false, for load balancers
+    /// to see it; Ctrl-C does not wait.
+    SHUTDOWN_DRAIN_SECONDS: u32 {
+        name: "shutdown_drain_seconds", value: "SECONDS", default: Some("3"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 0, 3_600),
     }
     /// How long requests in flight may take after the process was told to end.
     SHUTDOWN_GRACE_SECONDS: u32 {
@@ -489,6 +542,18 @@ mod tests {
             Ok(limits.max_import_bytes)
         );
         assert_eq!(MAX_IMPORT_BYTES.declared.default, Some("1073741824"));
+        for (timeout, default) in [
+            (limits.request_timeout, &REQUEST_TIMEOUT_SECONDS),
+            (limits.import_timeout, &IMPORT_TIMEOUT_SECONDS),
+            (limits.body_timeout, &BODY_TIMEOUT_SECONDS),
+            (
+                rerun_pg::Options::default().acquire_timeout,
+                &DATABASE_ACQUIRE_TIMEOUT_SECONDS,
+            ),
+        ] {
+            let seconds = timeout.as_secs().to_string();
+            assert_eq!(default.declared.default, Some(seconds.as_str()));
+        }
         let core = rerun_core::usecases::Settings::default();
         assert_eq!(
             MAX_SEGMENTS.declared.default,
@@ -525,6 +590,25 @@ mod tests {
                 &DATABASE_POOL_SIZE.declared,
                 &["", "0", "-1", "x", "1.5", "1001"],
             ),
+            (
+                &DATABASE_ACQUIRE_TIMEOUT_SECONDS.declared,
+                &["", "0", "-1", "601", "5s"],
+            ),
+            (
+                &STATEMENT_TIMEOUT_SECONDS.declared,
+                &["", "0", "-1", "3601", "1.5"],
+            ),
+            (
+                &RATE_LIMIT_PER_SECOND.declared,
+                &["", "0", "-1", "1000001", "1/s"],
+            ),
+            (&REQUEST_TIMEOUT_SECONDS.declared, &["", "0", "3601", "x"]),
+            (&IMPORT_TIMEOUT_SECONDS.declared, &["", "0", "86401", "x"]),
+            (&BODY_TIMEOUT_SECONDS.declared, &["", "0", "3601", "x"]),
+            (&HEADER_TIMEOUT_SECONDS.declared, &["", "0", "3601", "x"]),
+            (&KEEP_ALIVE_SECONDS.declared, &["", "0", "3601", "x"]),
+            (&MAX_CONNECTIONS.declared, &["", "0", "1000001", "x"]),
+            (&SHUTDOWN_DRAIN_SECONDS.declared, &["", "-1", "3601", "x"]),
             (&AUTO_MIGRATE.declared, &["", "yes", "1", "TRUE"]),
             (
                 &JWT_ALGORITHM.declared,

@@ -11,17 +11,21 @@ mod rerun;
 use std::future::Future;
 use std::str::FromStr;
 
+use actix_web::body::BoxBody;
+use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, Resource};
+use actix_web::{FromRequest, Handler};
 use rerun_core::audit::Caller;
 use rerun_core::error::{Error, Invalid};
 use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber};
 use rerun_core::usecases::PageQuery;
 use uuid::Uuid;
 
-use crate::error::Refusal;
+use crate::error::{ApiError, Refusal};
 use crate::extract::{Integer, State};
 use crate::openapi::Docs;
+use crate::store::{Deadline, Passed};
 use crate::wire::Answer;
 
 /// An endpoint of the API.
@@ -110,7 +114,31 @@ endpoints! {
     get "/docs/{file}" => openapi::file::handle;
 }
 
-fn post<H, A>(path: &str, handler: H) -> Resource
+/// The one endpoint that takes in files.
+const IMPORT: &str = "/v1/customer-group/import";
+
+/// Ends a request that takes too long. One whose write is under way is waited for, so that an
+/// error always means that nothing was written.
+async fn within_limits(
+    state: State,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let limit = if request.match_pattern().as_deref() == Some(IMPORT) {
+        state.limits.import_timeout
+    } else {
+        state.limits.request_timeout
+    };
+    let http = request.request().clone();
+    Deadline::run(limit, next.call(request))
+        .await
+        .unwrap_or_else(|Passed| {
+            let error = ApiError::from(Refusal::TimedOut { limit });
+            Ok(ServiceResponse::from_err(error, http))
+        })
+}
+
+fn post<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + use<H, A>
 where
     H: Handler<A, Output = Answer>,
     A: FromRequest + 'static,
@@ -118,9 +146,10 @@ where
     web::resource(path)
         .route(web::post().to(handler))
         .default_service(web::to(|| other_method("POST")))
+        .wrap(from_fn(within_limits))
 }
 
-fn get<H, A>(path: &str, handler: H) -> Resource
+fn get<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + use<H, A>
 where
     H: Handler<A, Output = Answer>,
     A: FromRequest + 'static,
@@ -129,6 +158,7 @@ where
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
         .default_service(web::to(|| other_method("GET, HEAD")))
+        .wrap(from_fn(within_limits))
 }
 
 fn other_method(allow: &'static str) -> impl Future<Output = Answer> {

@@ -608,9 +608,19 @@ async fn a_reused_message_tells_where_it_comes_from() {
     assert_eq!(item["approval_stage"], Value::Null);
 }
 
+/// Ports that have the campaign.
+fn with_campaign() -> Mocks {
+    let mut mocks = Mocks::default();
+    mocks
+        .campaigns
+        .expect_find_campaign()
+        .returning(|_, _| Ok(Some(campaign(CampaignStatus::Published))));
+    mocks
+}
+
 #[actix_web::test]
 async fn a_run_that_is_not_there_is_missed() {
-    let mut mocks = Mocks::default();
+    let mut mocks = with_campaign();
     mocks.history.expect_messages().returning(|_, _, _, _| {
         let messages = Page {
             items: Vec::new(),
@@ -1200,7 +1210,7 @@ async fn an_import_is_refused_for_the_first_thing_wrong() {
 
 /// A store with two pages of one message each, of which reading the second may fail.
 fn two_pages(broken: bool) -> Mocks {
-    let mut mocks = Mocks::default();
+    let mut mocks = with_campaign();
     mocks
         .history
         .expect_messages()

@@ -55,7 +55,7 @@ impl Database {
             Self::Sqlite { .. } => DatabaseUrl::Sqlite(self.url()),
             Self::Postgres(_) => DatabaseUrl::Postgres(self.url()),
         };
-        let database = config::Database { url, pool_size: 2 };
+        let database = config::Database::new(url, 2);
         OpenStore::open(&database, &Surroundings::default(), Settings::default()).unwrap()
     }
 

@@ -8,6 +8,7 @@
 mod audit;
 mod database;
 mod import;
+mod schema;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

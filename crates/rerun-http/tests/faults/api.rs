@@ -77,6 +77,10 @@ impl Api {
         self.address.write().unwrap().clone_from(&server.address);
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address.read().unwrap())
     }

@@ -2,7 +2,8 @@
 //!
 //! Every test runs real processes against a stub of a language model that knows every call that
 //! was made to it. `RERUN_TEST_KILLS` says how often the kill test kills the server on each store
-//! (4), `RERUN_TEST_SEED` repeats a run's choices; both are told at the start of a test.
+//! (4), `RERUN_TEST_OUTAGE_SECONDS` how long PostgreSQL is gone at least (2), `RERUN_TEST_SEED`
+//! repeats a run's choices; the last is told at the start of a test.
 
 #![cfg(unix)]
 #![expect(
@@ -11,7 +12,10 @@
 )]
 
 mod api;
+mod disk;
 mod kill;
+mod life;
+mod limits;
 mod outage;
 mod process;
 mod share;

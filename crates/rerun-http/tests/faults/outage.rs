@@ -7,15 +7,23 @@ use serde_json::json;
 
 use crate::api::{Api, Reply};
 use crate::story::{GROUPS, Story};
-use crate::tell;
 use crate::wait::until;
 use crate::world::{CONCURRENCY, Store, World};
 use crate::writers::Writers;
+use crate::{number, tell};
 
 const LATENCY: Duration = Duration::from_millis(20);
 /// Longer than an outage here.
 const LEASE_SECONDS: u32 = 60;
 const OUTAGES: usize = 2;
+/// Longer than two requests take without a database: each waits for a permit to use a connection
+/// and then for the connection, 5 s at most.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How long an outage lasts at least.
+fn outage() -> Duration {
+    Duration::from_secs(number("RERUN_TEST_OUTAGE_SECONDS").unwrap_or(2))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_of_postgres_costs_no_acknowledged_write_and_no_restart() {
@@ -37,6 +45,7 @@ async fn a_crash_of_postgres_costs_no_acknowledged_write_and_no_restart() {
         let calls = world.stub.calls().len() + 20;
         world.stub.until("calls", |now| now.len() >= calls).await;
         let refused = writers.so_far().refused;
+        let stopped = Instant::now();
         cluster.stop_immediately().unwrap();
         until("a server that says it is not ready", async || {
             api.ready().await.is_unavailable().then_some(())
@@ -49,6 +58,19 @@ async fn a_crash_of_postgres_costs_no_acknowledged_write_and_no_restart() {
             (writers.so_far().refused > refused).then_some(())
         })
         .await;
+
+        // For as long as it lasts everybody is told so, and soon.
+        while stopped.elapsed() < outage() {
+            let asked = Instant::now();
+            let body = json!({}).to_string();
+            let [list, ready] = [
+                api.send("campaign/list", "application/json", body).await,
+                api.ready().await,
+            ];
+            assert!(list.is_unavailable(), "{list:?}");
+            assert!(ready.is_unavailable(), "{ready:?}");
+            assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
+        }
 
         let start = Instant::now();
         cluster.start_again().unwrap();

@@ -72,6 +72,18 @@ impl Process {
         .await
     }
 
+    /// Waits for an end by itself; answers the exit code and the last line of the log.
+    pub(crate) async fn refused(mut self) -> (Option<i32>, String) {
+        let code = until("the end of a process", async || {
+            self.child.try_wait().unwrap()
+        })
+        .await;
+        let last = until("its last words", async || {
+            self.log.lock().unwrap().last().cloned()
+        });
+        (code.code(), last.await)
+    }
+
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -82,9 +94,23 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// SIGTERM, without waiting.
+    pub(crate) fn tell_to_end(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
     /// SIGTERM; answers the exit code.
-    pub(crate) async fn terminate(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    pub(crate) async fn terminate(self) -> Option<i32> {
+        self.tell_to_end();
+        self.ended().await
+    }
+
+    /// Waits for the end; answers the exit code.
+    pub(crate) async fn ended(mut self) -> Option<i32> {
         let status = until("the end of a process", async || {
             self.child.try_wait().unwrap()
         })

@@ -1,5 +1,6 @@
 //! What processes share: a database and a language model.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub(crate) stub: Stub,
     store: Store,
     lease_seconds: u32,
+    settings: Vec<(&'static str, &'static str)>,
     folder: TempDir,
 }
 
@@ -50,19 +52,40 @@ pub(crate) struct Server {
     pub(crate) address: String,
 }
 
+impl Server {
+    /// Waits until it listens.
+    pub(crate) async fn of(mut process: Process) -> Self {
+        let address = process.says("listening on http://").await;
+        Self { process, address }
+    }
+}
+
 impl World {
     pub(crate) fn new(store: Store, latency: Duration, lease_seconds: u32) -> Self {
         Self {
             stub: Stub::start(latency),
             store,
             lease_seconds,
+            settings: vec![("RERUN_SHUTDOWN_DRAIN_SECONDS", "0")],
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn url(&self) -> String {
+    /// A world without generation whose servers have these settings.
+    pub(crate) fn with(store: Store, settings: &[(&'static str, &'static str)]) -> Self {
+        let mut world = Self::new(store, Duration::ZERO, 60);
+        world.settings.extend(settings);
+        world
+    }
+
+    /// The file of [`Store::Sqlite`].
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("rerun.db")
+    }
+
+    pub(crate) fn url(&self) -> String {
         match &self.store {
-            Store::Sqlite => format!("sqlite://{}", self.folder.path().join("rerun.db").display()),
+            Store::Sqlite => format!("sqlite://{}", self.file().display()),
             Store::Postgres(database) => database.url().to_owned(),
             Store::Elsewhere(url) => url.clone(),
         }
@@ -83,19 +106,23 @@ impl World {
         command
     }
 
-    /// A server on its way.
-    pub(crate) fn start_server(&self, workers: usize) -> Process {
+    /// What starts a server.
+    pub(crate) fn server_command(&self, workers: usize) -> Command {
         let mut command = self.command("server", &["serve", "--bind", "127.0.0.1:0"], workers);
         command
             .env("RERUN_JWT_SECRET", SECRET)
-            .env("RERUN_API_CODE", API_CODE);
-        Process::start("server", command)
+            .env("RERUN_API_CODE", API_CODE)
+            .envs(self.settings.iter().copied());
+        command
+    }
+
+    /// A server on its way.
+    pub(crate) fn start_server(&self, workers: usize) -> Process {
+        Process::start("server", self.server_command(workers))
     }
 
     pub(crate) async fn serve(&self, workers: usize) -> Server {
-        let mut process = self.start_server(workers);
-        let address = process.says("listening on http://").await;
-        Server { process, address }
+        Server::of(self.start_server(workers)).await
     }
 
     pub(crate) async fn worker(&self, name: &str) -> Process {

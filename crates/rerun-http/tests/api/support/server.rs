@@ -18,7 +18,7 @@ use rerun_http::generator::TemplateGenerator;
 use rerun_http::store::{OpenStore, Surroundings};
 use rerun_http::system::{Shutdown, SystemClock};
 use rerun_http::worker::{Worker, WorkerOptions};
-use rerun_http::{AppState, Limits, Readiness, config};
+use rerun_http::{AppState, Limits, RateLimit, Readiness, config};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -130,10 +130,7 @@ impl Server {
             },
             ..Settings::default()
         };
-        let wanted = config::Database {
-            url: database.url(),
-            pool_size: 8,
-        };
+        let wanted = config::Database::new(database.url(), 8);
         let open = OpenStore::open(&wanted, &around, settings).unwrap();
         let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
         let rules = TokenRules::default();
@@ -149,6 +146,7 @@ impl Server {
                 max_import_bytes: MAX_IMPORT_BYTES,
                 ..Limits::default()
             },
+            rate_limit: RateLimit::OFF,
             wake: {
                 let wake = Arc::clone(&wake);
                 Arc::new(move || wake.notify_one())

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
@@ -16,7 +17,7 @@ use rerun_core::run::Run;
 use rerun_core::segment::Attributes;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
-use rerun_diesel::sql::sql;
+use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
@@ -363,6 +364,30 @@ fn by_source(counted: Vec<SourceRow>) -> Result<Vec<(Source, u32)>, Failure> {
     counted.into_iter().map(source).collect()
 }
 
+/// Of `results`, those whose task the lease still holds, with their messages; their tasks go. Task
+/// and message are looked up by their whole keys, row by row: a planner that has not heard of a
+/// new run's many tasks would go through all of a lease's for each result. The campaign's lock,
+/// which is held, keeps the messages where they are.
+const TAKEN: &str = "taken AS MATERIALIZED (SELECT r.*, t.task, m.message, m.source FROM results r \
+       CROSS JOIN LATERAL (SELECT ctid AS task, * FROM generation_tasks \
+         WHERE account_id = ? AND message_id = r.id LIMIT 1 FOR UPDATE) t \
+       CROSS JOIN LATERAL (SELECT ctid AS message, source FROM messages \
+         WHERE account_id = ? AND id = r.id LIMIT 1) m \
+       WHERE t.lease_id = ? AND t.due_at >= ? AND t.campaign_id = ? AND t.run_number = ?), \
+     gone AS (DELETE FROM generation_tasks \
+       WHERE ctid = ANY(ARRAY(SELECT task FROM taken)))";
+
+/// Gives [`TAKEN`] its values.
+fn taken<'a>(query: Sql<'a, Pg>, settle: &SettleRun) -> Sql<'a, Pg> {
+    query
+        .bind::<Id, _>(settle.account_id.as_uuid())
+        .bind::<Id, _>(settle.account_id.as_uuid())
+        .bind::<Id, _>(settle.lease.as_uuid())
+        .bind::<Time, _>(settle.now)
+        .bind::<Id, _>(settle.campaign_id.as_uuid())
+        .bind::<Integer, _>(settle.run_number.get())
+}
+
 fn store_generated(
     conn: &mut PgConnection,
     settle: &SettleRun,
@@ -382,41 +407,31 @@ fn store_generated(
         return Ok(Vec::new());
     }
     let (account, now) = (settle.account_id.as_uuid(), settle.now);
-    let counted = sql(
-        "WITH results AS (SELECT * FROM unnest(?::uuid[], ?::uuid[], ?::text[], \
-           ?::text[]) AS r(id, content_id, subject, body)), \
-         taken AS (DELETE FROM generation_tasks t USING results r \
-           WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at >= ? \
-             AND t.campaign_id = ? AND t.run_number = ? \
-           RETURNING r.id, r.content_id, r.subject, r.body, \
-             (SELECT source FROM messages WHERE account_id = ? AND id = r.id) AS source), \
+    let text = format!(
+        "WITH results AS (SELECT DISTINCT ON (r.id) r.* FROM unnest(?::uuid[], ?::uuid[], ?::text[], ?::text[]) \
+           AS r(id, content_id, subject, body)), {TAKEN}, \
          stored AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
            SELECT ?, content_id, ?, subject, body, ? FROM taken), \
          moved AS (UPDATE messages m SET content_id = taken.content_id, source = 'generated', \
              reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
              edited_by = NULL, review_status = ?, approval_stage = ?, updated_at = ? \
-           FROM taken WHERE m.account_id = ? AND m.id = taken.id RETURNING taken.source) \
-         SELECT source, count(*) AS messages FROM moved GROUP BY source",
-    )
-    .planned_anew()
-    .bind::<Array<Id>, _>(ids)
-    .bind::<Array<Id>, _>(contents)
-    .bind::<Array<Text>, _>(subjects)
-    .bind::<Array<Text>, _>(bodies)
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(settle.lease.as_uuid())
-    .bind::<Time, _>(now)
-    .bind::<Id, _>(settle.campaign_id.as_uuid())
-    .bind::<Integer, _>(settle.run_number.get())
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(account)
-    .bind::<Integer, _>(settle.run_number.get())
-    .bind::<Time, _>(now)
-    .bind::<Text, _>(to.status().as_str())
-    .bind::<Nullable<diesel::sql_types::SmallInt>, _>(to.stage().map(i16::from))
-    .bind::<Time, _>(now)
-    .bind::<Id, _>(account)
-    .load::<SourceRow>(conn)?;
+           FROM taken WHERE m.ctid = taken.message) \
+         SELECT source, count(*) AS messages FROM taken GROUP BY source"
+    );
+    let query = sql(&text)
+        .planned_for(ids.len())
+        .bind::<Array<Id>, _>(ids)
+        .bind::<Array<Id>, _>(contents)
+        .bind::<Array<Text>, _>(subjects)
+        .bind::<Array<Text>, _>(bodies);
+    let counted = taken(query, settle)
+        .bind::<Id, _>(account)
+        .bind::<Integer, _>(settle.run_number.get())
+        .bind::<Time, _>(now)
+        .bind::<Text, _>(to.status().as_str())
+        .bind::<Nullable<diesel::sql_types::SmallInt>, _>(to.stage().map(i16::from))
+        .bind::<Time, _>(now)
+        .load::<SourceRow>(conn)?;
     by_source(counted)
 }
 
@@ -433,27 +448,19 @@ fn store_failed(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let (account, now) = (settle.account_id.as_uuid(), settle.now);
-    let counted = sql("WITH results AS ( \
-           SELECT * FROM unnest(?::uuid[], ?::text[]) AS r(id, error)), \
-         taken AS (DELETE FROM generation_tasks t USING results r \
-           WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at >= ? \
-             AND t.campaign_id = ? AND t.run_number = ? \
-           RETURNING r.id, r.error), \
+    let text = format!(
+        "WITH results AS (SELECT DISTINCT ON (r.id) r.* FROM unnest(?::uuid[], ?::text[]) AS r(id, error)), {TAKEN}, \
          moved AS (UPDATE messages m SET error = taken.error, review_status = ?, updated_at = ? \
-           FROM taken WHERE m.account_id = ? AND m.id = taken.id RETURNING m.source) \
-         SELECT source, count(*) AS messages FROM moved GROUP BY source")
-    .planned_anew()
-    .bind::<Array<Id>, _>(ids)
-    .bind::<Array<Text>, _>(errors)
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(settle.lease.as_uuid())
-    .bind::<Time, _>(now)
-    .bind::<Id, _>(settle.campaign_id.as_uuid())
-    .bind::<Integer, _>(settle.run_number.get())
-    .bind::<Text, _>(to.status().as_str())
-    .bind::<Time, _>(now)
-    .bind::<Id, _>(account)
-    .load::<SourceRow>(conn)?;
+           FROM taken WHERE m.ctid = taken.message) \
+         SELECT source, count(*) AS messages FROM taken GROUP BY source"
+    );
+    let query = sql(&text)
+        .planned_for(ids.len())
+        .bind::<Array<Id>, _>(ids)
+        .bind::<Array<Text>, _>(errors);
+    let counted = taken(query, settle)
+        .bind::<Text, _>(to.status().as_str())
+        .bind::<Time, _>(settle.now)
+        .load::<SourceRow>(conn)?;
     by_source(counted)
 }

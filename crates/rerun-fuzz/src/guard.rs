@@ -231,7 +231,12 @@ fn ip(value: &[u8]) -> Option<IpAddr> {
 fn media_type(value: &[u8], csv: bool) -> bool {
     let value = String::from_utf8_lossy(value).to_ascii_lowercase();
     let (name, parameters) = value.split_once(';').unwrap_or((&value, ""));
-    let another_charset = parameters.contains("charset") && !parameters.contains("utf-8");
+    let other_than_utf_8 = |parameter: &str| {
+        let value = parameter.trim().strip_prefix("charset");
+        let value = value.and_then(|rest| rest.trim().strip_prefix('='));
+        value.is_some_and(|value| value.trim().trim_matches('"') != "utf-8")
+    };
+    let another_charset = parameters.split(';').any(other_than_utf_8);
     if csv {
         name.trim() == "text/csv" && !another_charset
     } else {

@@ -65,7 +65,13 @@ const CONTEXT: &[&[u8]] = &[
 
 /// A file, often with a good header.
 fn file() -> impl Strategy<Value = Vec<u8>> {
-    let header = select(vec!["", "customer_ref,a\n", "\u{feff}a,customer_ref\r\n"]);
+    let header = select(vec![
+        "",
+        "customer_ref,a\n",
+        "\u{feff}a,customer_ref\r\n",
+        "\u{feff}\u{feff}customer_ref\n",
+        "\n\u{feff}customer_ref\n",
+    ]);
     (header, joined(CSV, 24)).prop_map(|(header, rest)| [header.as_bytes(), &rest].concat())
 }
 

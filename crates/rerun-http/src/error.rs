@@ -90,10 +90,8 @@ pub(crate) enum Log {
     Code,
     /// With the reason, which the client is not told.
     Reason(&'static str),
-    /// With all its causes, as a fault of the surroundings.
-    Unavailable(String),
-    /// With all its causes, as a fault of the server.
-    Internal(String),
+    /// With all its causes, as a fault of the server or of its surroundings.
+    Cause(String),
 }
 
 impl Problem {
@@ -118,7 +116,7 @@ impl Problem {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let problem = Self::new(status, "internal_error", "Internal server error");
         Self {
-            log: Log::Internal(chain(error)),
+            log: Log::Cause(chain(error)),
             ..problem
         }
     }
@@ -127,7 +125,7 @@ impl Problem {
         let message = "The service is not available now, try again";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         Self {
-            log: Log::Unavailable(chain(error)),
+            log: Log::Cause(chain(error)),
             ..problem
         }
     }
@@ -148,7 +146,8 @@ impl Problem {
         }
     }
 
-    fn of_use_case(error: &Error) -> Self {
+    /// What the client is told of a use case's error.
+    pub(crate) fn of_use_case(error: &Error) -> Self {
         let bad = |code, message: &'static str| Self::new(StatusCode::BAD_REQUEST, code, message);
         let missing = |code, message: &'static str| Self::new(StatusCode::NOT_FOUND, code, message);
         match error {
@@ -242,7 +241,11 @@ impl Problem {
                     ..problem
                 }
             }
-            Refusal::ShuttingDown => Self::unavailable(refusal),
+            // Nothing is wrong.
+            Refusal::ShuttingDown => Self {
+                log: Log::Code,
+                ..Self::unavailable(refusal)
+            },
         }
     }
 
@@ -476,11 +479,11 @@ mod tests {
         let logged = |error: &ApiError| Problem::of(error).log;
         let error = Error::Store(unavailable()).into();
         let cause = "the database is unavailable: no route to db.internal";
-        assert_eq!(logged(&error), Log::Unavailable(cause.into()));
+        assert_eq!(logged(&error), Log::Cause(cause.into()));
         let error = ApiError::internal("disk full");
         assert_eq!(
             logged(&error),
-            Log::Internal("the database failed: disk full".into())
+            Log::Cause("the database failed: disk full".into())
         );
         let error = Refusal::Auth(Untrusted("expired")).into();
         assert_eq!(logged(&error), Log::Reason("expired"));

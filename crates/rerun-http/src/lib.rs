@@ -20,12 +20,18 @@ pub mod demo;
 mod error;
 mod extract;
 pub mod generator;
+pub mod metrics;
 mod request_id;
 mod routes;
 pub mod store;
 pub mod system;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "otlp")]
+mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_traces.rs"]
+mod traces;
 mod wire;
 pub mod worker;
 
@@ -95,6 +101,8 @@ pub struct AppState {
     pub wake: Wake,
     /// Whether the server takes requests.
     pub readiness: Readiness,
+    /// What is counted.
+    pub metrics: metrics::Metrics,
 }
 
 impl fmt::Debug for AppState {

@@ -5,6 +5,7 @@ mod campaign;
 mod customer_group;
 mod health;
 mod messages;
+mod metrics;
 mod rerun;
 
 use std::future::Future;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 use crate::error::Refusal;
 use crate::extract::{Integer, State};
+use crate::request_id::{note_campaign, note_run};
 use crate::wire::Answer;
 
 /// An endpoint of the API.
@@ -81,6 +83,7 @@ endpoints! {
     post "/v1/audit/list" => audit::list::handle;
     get "/health/live" => health::live::handle;
     get "/health/ready" => health::ready::handle;
+    get "/metrics" => metrics::handle;
 }
 
 fn post<H, A>(path: &str, handler: H) -> Resource
@@ -119,7 +122,11 @@ pub(crate) async fn path_not_found() -> Answer {
 const NOBODY: Uuid = Uuid::max();
 
 fn campaign_id(text: &str) -> CampaignId {
-    CampaignId::parse(text).unwrap_or(CampaignId::new(NOBODY))
+    let id = CampaignId::parse(text);
+    if let Some(id) = id {
+        note_campaign(id);
+    }
+    id.unwrap_or(CampaignId::new(NOBODY))
 }
 
 fn customer_group_id(text: &str) -> CustomerGroupId {
@@ -135,6 +142,7 @@ async fn run_number(
     number: Integer,
 ) -> Result<RunNumber, Error> {
     if let Some(number) = RunNumber::new(number.0) {
+        note_run(number);
         return Ok(number);
     }
     state.engine.campaigns.get(caller, campaign).await?;

@@ -1,6 +1,7 @@
 use serde::Deserialize;
 
 use crate::extract::{KeyedCall, Required, State};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, RunStartedItem, answered};
 
@@ -21,6 +22,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         .reruns
         .launch(&caller, campaign, key.as_deref())
         .await?;
+    note_run(started.outcome.run_number);
     if !started.replayed {
         (state.wake)();
     }

@@ -3,6 +3,7 @@ use rerun_core::ids::{CampaignId, RunNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::extract::{KeyedCall, Required, State};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, answered};
 
@@ -31,6 +32,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         .reviews
         .publish(&caller, campaign, key.as_deref())
         .await?;
+    note_run(published.outcome.run_number);
     answered(&published, |changed| Response {
         campaign_id: changed.campaign_id,
         run_number: changed.run_number,

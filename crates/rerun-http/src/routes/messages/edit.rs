@@ -3,6 +3,7 @@ use rerun_core::message::Content;
 use serde::Deserialize;
 
 use crate::extract::{JsonCall, Object, Required, State};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, MessageItem, json};
 
@@ -46,5 +47,6 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
             content,
         )
         .await?;
+    note_run(message.run_number);
     json(&MessageItem::new(&campaign, &message))
 }

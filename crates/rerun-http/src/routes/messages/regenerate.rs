@@ -2,6 +2,7 @@ use rerun_core::ids::MessageId;
 use serde::Deserialize;
 
 use crate::extract::{JsonCall, Required, State};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, QueuedItem, json};
 
@@ -24,6 +25,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .reviews
         .regenerate(&caller, campaign_id(&campaign), &ids)
         .await?;
+    note_run(changed.run_number);
     if changed.messages > 0 {
         (state.wake)();
     }

@@ -5,6 +5,7 @@ use rerun_core::usecases::{Decision, ReviewedMessages};
 use serde::{Deserialize, Serialize};
 
 use crate::extract::{JsonCall, Required, State};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, json};
 
@@ -60,6 +61,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .reviews
         .review(&caller, campaign, &decision, &messages)
         .await?;
+    note_run(changed.run_number);
     json(&Response {
         campaign_id: changed.campaign_id,
         run_number: changed.run_number,

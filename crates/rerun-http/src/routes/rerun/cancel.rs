@@ -3,6 +3,7 @@ use rerun_core::ids::{CampaignId, RunNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::extract::{JsonCall, Required, State};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, json};
 
@@ -32,6 +33,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .reruns
         .cancel(&caller, campaign_id(&campaign), reason)
         .await?;
+    note_run(cancelled.run_number);
     json(&Response {
         campaign_id: cancelled.campaign_id,
         run_number: cancelled.run_number,

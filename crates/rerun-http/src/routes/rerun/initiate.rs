@@ -1,7 +1,9 @@
 use serde::Deserialize;
 
 use super::rerun_request;
+use crate::error::Problem;
 use crate::extract::{KeyedCall, State};
+use crate::request_id::note_run;
 use crate::wire::{Answer, RunStartedItem, answered};
 
 #[derive(Deserialize)]
@@ -23,7 +25,17 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         .engine
         .reruns
         .initiate(&caller, request, key.as_deref())
-        .await?;
+        .await
+        .inspect_err(|error| {
+            let code = Problem::of_use_case(error).code;
+            state.metrics.rerun_came_to(code);
+        })?;
+    note_run(started.outcome.run_number);
+    if started.replayed {
+        state.metrics.rerun_came_to("replayed");
+    } else {
+        state.metrics.rerun_initiated(started.outcome.segments);
+    }
     if !started.replayed && started.outcome.segments.new > 0 {
         (state.wake)();
     }

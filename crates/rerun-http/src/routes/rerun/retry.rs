@@ -1,6 +1,7 @@
 use serde::Deserialize;
 
 use crate::extract::{KeyedCall, Required, State};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, QueuedItem, answered};
 
@@ -21,6 +22,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         .reviews
         .retry(&caller, campaign, key.as_deref())
         .await?;
+    note_run(queued.outcome.run_number);
     if !queued.replayed {
         (state.wake)();
     }

@@ -179,7 +179,7 @@ fn log(route: &str, status: StatusCode, took: Duration, notes: Notes, problem: O
                 latency_ms = millis(took),
                 account_id = notes.account.map(field::display),
                 campaign_id = notes.campaign.map(field::display),
-                run_number = notes.run.map(field::display),
+                run_number = notes.run.map(RunNumber::get),
                 code = problem.map(|problem| problem.code),
                 reason,
                 cause,

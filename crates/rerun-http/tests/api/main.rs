@@ -14,5 +14,6 @@ mod errors;
 mod headers;
 mod health;
 mod isolation;
+mod metrics;
 mod paging;
 mod support;

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Client, Running, folder, rerun, serve_with, with_secrets};
 
@@ -93,6 +93,21 @@ fn spans(batches: &[Batch]) -> Vec<&Span> {
     scopes.flat_map(|scope| &scope.spans).collect()
 }
 
+/// A campaign with one message to generate; answers its id.
+async fn launched(client: &Client) -> Value {
+    let group = client.group("g", "customer_ref,country\n1,DE\n").await;
+    let campaign = json!({
+        "name": "c",
+        "customer_group_id": group,
+        "segment_by": ["country"],
+        "template": { "subject": "s", "body": "b" },
+    });
+    let campaign = client.post("campaign/create", campaign).await["id"].clone();
+    let this = json!({ "campaign_id": campaign });
+    client.post("campaign/launch", this).await;
+    campaign
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_request_is_traced_as_part_of_its_callers_trace() {
@@ -111,17 +126,8 @@ async fn a_request_is_traced_as_part_of_its_callers_trace() {
     assert_eq!(list.send().await.unwrap().status(), 200);
     let ready = format!("http://{address}/health/ready");
     assert_eq!(reqwest::get(ready).await.unwrap().status(), 200);
-    let csv = "customer_ref,country\n1,DE\n";
-    let group = client.group("g", csv).await;
-    let campaign = json!({
-        "name": "c",
-        "customer_group_id": group,
-        "segment_by": ["country"],
-        "template": { "subject": "s", "body": "b" },
-    });
-    let campaign = client.post("campaign/create", campaign).await["id"].clone();
+    let campaign = launched(&client).await;
     let this = json!({ "campaign_id": campaign });
-    client.post("campaign/launch", this.clone()).await;
     while client.post("campaign/get", this.clone()).await["status"] == "Processing" {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -226,15 +232,22 @@ fn a_collector_must_be_named_by_a_url() {
 }
 
 #[cfg(unix)]
-#[test]
-fn a_worker_sends_traces_too() {
+#[tokio::test]
+async fn a_worker_sends_traces_too() {
     let folder = folder();
-    let (collector, _batches) = collector();
-    let (server, _) = serve_with(folder.path(), &[]);
-    let mut worker = rerun(folder.path(), &["worker"]);
+    let (collector, batches) = collector();
+    let (server, address) = serve_with(folder.path(), &[("RERUN_WORKERS", "0")]);
+    let client = Client::new(folder.path(), &address);
+    let campaign = launched(&client).await;
+    let mut worker = rerun(folder.path(), &["worker", "--log", "rerun_http=debug"]);
     worker.env("RERUN_OTLP_ENDPOINT", format!("http://{collector}"));
     let mut worker = Running::start(worker);
-    worker.says("generating");
+    worker.says("stored results");
     assert_eq!(worker.terminate(), Some(0));
-    assert_eq!(server.terminate(), Some(0));
+    drop(server);
+    let batches: Vec<Batch> = batches.try_iter().collect();
+    let spans = spans(&batches);
+    let generate = spans.iter().find(|span| span.name == "generate").unwrap();
+    let about = attribute(&generate.attributes, "campaign_id");
+    assert_eq!(about.as_deref(), campaign.as_str());
 }

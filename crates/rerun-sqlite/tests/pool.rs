@@ -1,10 +1,5 @@
 //! What a pool of connections tells of its use.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot be set up has failed"
-)]
-
 use std::sync::mpsc;
 use std::time::Duration;
 

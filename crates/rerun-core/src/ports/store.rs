@@ -636,7 +636,8 @@ impl Backlog {
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait QueueGauge: Send + Sync {
-    /// What waits at `now`. It is asked every few seconds, and reads no more than an index.
+    /// What waits at `now`. It is asked every few seconds at most, without locks, and never reads
+    /// a message.
     ///
     /// # Errors
     /// [`StoreError`].

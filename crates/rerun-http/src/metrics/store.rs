@@ -15,11 +15,18 @@ use tokio::time::{Instant, timeout};
 
 use crate::store::{PoolUsage, Pools, Waits};
 
-/// How long an answer of the store is good for, however often somebody asks.
+/// How long an answer of the store is good for at least, however often somebody asks.
 const FRESH: Duration = Duration::from_secs(5);
+
+/// How many times as long as it took to give is it good for: a long queue takes a while to count,
+/// and no more than a hundredth of a connection is spent on that.
+const FRESH_FOR_ITS_TIME: u32 = 100;
 
 /// How long somebody who asks waits for the store.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the store says, and when it did.
+type Answer = (Result<Backlog, StoreError>, Instant);
 
 /// A store under watch.
 pub(super) struct Watched {
@@ -36,7 +43,7 @@ struct Reading {
     answer: Option<Backlog>,
     /// A question that the store has not answered yet. There is no second one beside it: a store
     /// that hangs would soon have no connection left for anybody.
-    asked: Option<JoinHandle<Result<Backlog, StoreError>>>,
+    asked: Option<(Instant, JoinHandle<Answer>)>,
 }
 
 impl Watched {
@@ -59,27 +66,26 @@ impl Watched {
         if reading.until.is_some_and(|until| Instant::now() < until) {
             return reading.answer;
         }
-        let asked = reading.asked.get_or_insert_with(|| {
+        let (since, asked) = reading.asked.get_or_insert_with(|| {
             let (queue, now) = (Arc::clone(&self.queue), self.clock.now());
-            tokio::spawn(async move { queue.backlog(now).await })
+            let asked = tokio::spawn(async move { (queue.backlog(now).await, Instant::now()) });
+            (Instant::now(), asked)
         });
-        let answer = match timeout(PATIENCE, asked).await {
+        let (since, answer) = (*since, timeout(PATIENCE, asked).await);
+        let mut fresh = FRESH;
+        reading.answer = match answer {
             Ok(answer) => {
                 reading.asked = None;
-                match answer.unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into()))) {
-                    Ok(backlog) => Some(backlog),
-                    Err(error) => {
-                        let error = crate::worker::error_chain(&error);
-                        tracing::warn!(error, "the generation queue could not be counted");
-                        None
-                    }
-                }
+                let (answer, at) = answer.unwrap_or_else(|panicked| {
+                    (Err(StoreError::Backend(panicked.into())), Instant::now())
+                });
+                fresh = fresh.max((at - since) * FRESH_FOR_ITS_TIME);
+                answer.inspect_err(tell).ok()
             }
             Err(_elapsed) => None,
         };
-        reading.answer = answer;
-        reading.until = Some(Instant::now() + FRESH);
-        answer
+        reading.until = Some(Instant::now() + fresh);
+        reading.answer
     }
 
     pub(super) async fn families(&self) -> Vec<MetricFamily> {
@@ -96,6 +102,11 @@ impl Watched {
         }
         families
     }
+}
+
+fn tell(error: &StoreError) {
+    let error = crate::worker::error_chain(error);
+    tracing::warn!(error, "the generation queue could not be counted");
 }
 
 fn queue(backlog: Backlog, now: Timestamp) -> [MetricFamily; 2] {
@@ -289,6 +300,21 @@ mod tests {
         }
         assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
         tokio::time::advance(FRESH).await;
+        watched.families().await;
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_takes_long_to_count_is_counted_less_often() {
+        let (watched, slow) = watched(Slow {
+            takes: Duration::from_millis(200),
+            ..Slow::default()
+        });
+        watched.families().await;
+        tokio::time::advance(Duration::from_millis(19_900)).await;
+        watched.families().await;
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
+        tokio::time::advance(Duration::from_millis(200)).await;
         watched.families().await;
         assert_eq!(slow.asked.load(Ordering::SeqCst), 2);
     }

@@ -132,6 +132,8 @@ macro_rules! store_contract {
                 results_for_the_wrong_run_are_dropped,
                 an_old_lease_does_not_fill_a_regenerated_message,
                 an_empty_queue_leases_nothing,
+                the_backlog_counts_what_waits,
+                the_backlog_tells_since_when_something_is_due,
             }
             idempotency {
                 a_response_is_kept_with_its_change,

@@ -22,11 +22,12 @@ use rerun_core::message::{
 use rerun_core::page::{AuditKey, CreatedKey, MessageKey, Page, PageRequest};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    AuditFilter, AuditStore, CampaignContext, CampaignStore, CancelRun, CandidateQuery,
+    AuditFilter, AuditStore, Backlog, CampaignContext, CampaignStore, CancelRun, CandidateQuery,
     ChangeOutcome, CustomerGroupStore, Diff, DiffChange, DiffCounts, DiffItem, GenerationQueue,
     HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyStore, IdempotentResponse,
     ImportFailure, ImportedMessage, ImportedMessages, KeptResponse, MessageList, MessageRef,
-    MessageSelection, RerunStore, ReviewStore, SegmentCandidates, SettleRun, StartRun, WantedGroup,
+    MessageSelection, QueueGauge, RerunStore, ReviewStore, SegmentCandidates, SettleRun, StartRun,
+    WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
@@ -256,6 +257,11 @@ impl Waiting {
 
     fn is_due(&self, now: Timestamp) -> bool {
         self.due_at <= now && self.lease.is_none_or(|(_, until)| until < now)
+    }
+
+    /// A message is due anew from the end of a lease that was not kept.
+    fn due_since(&self) -> Timestamp {
+        self.lease.map_or(self.due_at, |(_, until)| until)
     }
 }
 
@@ -1366,6 +1372,25 @@ impl AuditStore for MemoryStore {
             .iter()
             .filter(|(_, account)| account.head != ChainHead::EMPTY);
         Ok(with_chain.map(|(id, _)| *id).collect())
+    }
+}
+
+#[async_trait]
+impl QueueGauge for MemoryStore {
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError> {
+        let state = self.lock();
+        let ledgers = state
+            .values()
+            .flat_map(|account| account.campaigns.values());
+        let rows = ledgers.flat_map(|ledger| ledger.rows.values());
+        let waiting: Vec<&Waiting> = rows.filter_map(|row| row.waiting.as_ref()).collect();
+        let due = waiting.iter().filter(|waiting| waiting.is_due(now));
+        Ok(Backlog {
+            messages: u64::try_from(waiting.len())
+                .unwrap_or(u64::MAX)
+                .min(Backlog::MOST_COUNTED.into()),
+            due_since: due.map(|waiting| waiting.due_since()).min(),
+        })
     }
 }
 

@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::r2d2::{ConnectionManager, R2D2Connection};
 use r2d2::ManageConnection;
 use rerun_core::error::StoreError;
 use rerun_core::ports::ImportFailure;
 use tokio::sync::Semaphore;
+use tracing::{Instrument, Span};
 
 use crate::deadline::Deadline;
 use crate::error::Failure;
@@ -36,6 +37,83 @@ impl Default for Options {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: None,
         }
+    }
+}
+
+/// How a pool is used, for whoever watches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// The most connections that it may have.
+    pub size: u32,
+    /// Connections that a job uses now.
+    pub in_use: u32,
+    /// Connections that are open and wait for a job.
+    pub idle: u32,
+    /// Jobs that wait for a connection now.
+    pub waiting: u64,
+    /// Jobs that waited too long and were given up.
+    pub timeouts: u64,
+    /// How long jobs waited, from the beginning.
+    pub waits: Waits,
+}
+
+/// How many jobs waited how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waits {
+    /// For each of [`Waits::BOUNDS`] the jobs that waited no longer, but longer than the bound
+    /// before; then those that waited longer than every bound.
+    pub jobs: [u64; Waits::BOUNDS.len() + 1],
+    /// The sum of all waits, in microseconds.
+    pub total_micros: u64,
+}
+
+impl Waits {
+    /// Upper bounds of the groups that waits are counted in. Most jobs find a free connection.
+    pub const BOUNDS: [Duration; 6] = [
+        Duration::from_micros(100),
+        Duration::from_millis(1),
+        Duration::from_millis(10),
+        Duration::from_millis(100),
+        Duration::from_secs(1),
+        Duration::from_secs(5),
+    ];
+}
+
+/// Counts waits, shared by the clones of a database.
+#[derive(Debug, Default)]
+struct Meter {
+    waiting: AtomicU64,
+    timeouts: AtomicU64,
+    jobs: [AtomicU64; Waits::BOUNDS.len() + 1],
+    total_micros: AtomicU64,
+}
+
+/// A job's wait for its connection, which ends when this is dropped.
+#[derive(Debug)]
+pub struct Wait {
+    meter: Arc<Meter>,
+    since: Instant,
+    /// The job's span, wait included.
+    span: Span,
+}
+
+impl Wait {
+    /// Notes that the job was given up.
+    pub fn timed_out(self) {
+        self.meter.timeouts.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let waited = self.since.elapsed();
+        let group = Waits::BOUNDS.partition_point(|bound| *bound < waited);
+        if let Some(jobs) = self.meter.jobs.get(group) {
+            jobs.fetch_add(1, Ordering::Relaxed);
+        }
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.meter.total_micros.fetch_add(micros, Ordering::Relaxed);
+        self.meter.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -86,6 +164,7 @@ pub struct Database<C: R2D2Connection + 'static> {
     permits: Arc<Semaphore>,
     acquire_timeout: Duration,
     outages: Arc<AtomicU64>,
+    meter: Arc<Meter>,
 }
 
 impl<C: R2D2Connection + 'static> Clone for Database<C> {
@@ -95,6 +174,7 @@ impl<C: R2D2Connection + 'static> Clone for Database<C> {
             permits: Arc::clone(&self.permits),
             acquire_timeout: self.acquire_timeout,
             outages: Arc::clone(&self.outages),
+            meter: Arc::clone(&self.meter),
         }
     }
 }
@@ -131,7 +211,38 @@ impl<C: R2D2Connection + 'static> Database<C> {
             permits: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1))),
             acquire_timeout: options.acquire_timeout,
             outages,
+            meter: Arc::default(),
         })
+    }
+
+    /// How the connections are used at this moment, and how long jobs have waited for them.
+    #[must_use]
+    pub fn usage(&self) -> PoolUsage {
+        let state = self.pool.state();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PoolUsage {
+            size: self.pool.max_size(),
+            in_use: state.connections.saturating_sub(state.idle_connections),
+            idle: state.idle_connections,
+            waiting: count(&self.meter.waiting),
+            timeouts: count(&self.meter.timeouts),
+            waits: Waits {
+                jobs: std::array::from_fn(|group| self.meter.jobs.get(group).map_or(0, count)),
+                total_micros: count(&self.meter.total_micros),
+            },
+        }
+    }
+
+    /// Begins the wait of a job, for a job that waits for something else before its connection.
+    #[must_use = "the wait ends when it is dropped"]
+    pub fn wait(&self) -> Wait {
+        self.meter.waiting.fetch_add(1, Ordering::Relaxed);
+        Wait {
+            meter: Arc::clone(&self.meter),
+            since: Instant::now(),
+            // At the default filter nobody asks for it, and it costs as little as the question.
+            span: tracing::debug_span!("database"),
+        }
     }
 
     /// Runs `job` with a connection, on a thread that may block.
@@ -143,7 +254,19 @@ impl<C: R2D2Connection + 'static> Database<C> {
         T: Send + 'static,
         F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
     {
-        self.run_as(job, Failure::into_store).await
+        self.run_as(self.wait(), job, Failure::into_store).await
+    }
+
+    /// Runs a job that has been waiting already.
+    ///
+    /// # Errors
+    /// What the job's failure means; [`StoreError::Unavailable`] when there is no connection.
+    pub async fn run_after<T, F>(&self, wait: Wait, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
+    {
+        self.run_as(wait, job, Failure::into_store).await
     }
 
     /// The same for an import.
@@ -155,10 +278,15 @@ impl<C: R2D2Connection + 'static> Database<C> {
         T: Send + 'static,
         F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
     {
-        self.run_as(job, Failure::into_import).await
+        self.run_as(self.wait(), job, Failure::into_import).await
     }
 
-    async fn run_as<T, E, F>(&self, job: F, meaning: fn(Failure, bool) -> E) -> Result<T, E>
+    async fn run_as<T, E, F>(
+        &self,
+        wait: Wait,
+        job: F,
+        meaning: fn(Failure, bool) -> E,
+    ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -166,14 +294,16 @@ impl<C: R2D2Connection + 'static> Database<C> {
     {
         let this = self.clone();
         let deadline = Deadline::current();
+        let span = wait.span.clone();
         // A task of its own: a permit that was given to a future which its caller has stopped
         // polling would be kept from everybody else.
-        let done = tokio::spawn(async move {
+        let work = async move {
             let permits = Arc::clone(&this.permits).acquire_owned();
             let permit = match tokio::time::timeout(this.acquire_timeout, permits).await {
                 Ok(Ok(permit)) => permit,
                 Ok(Err(closed)) => return Err(StoreError::Backend(closed.into()).into()),
                 Err(_elapsed) => {
+                    wait.timed_out();
                     let busy = StoreError::Unavailable("every connection is in use".into());
                     return Err(busy.into());
                 }
@@ -184,6 +314,7 @@ impl<C: R2D2Connection + 'static> Database<C> {
                 let _begun = deadline
                     .begin()
                     .map_err(|passed| StoreError::Unavailable(passed.into()))?;
+                drop(wait);
                 job(&mut checked.connection).map_err(|failure| {
                     let lost = this.lost(&mut checked, &failure);
                     meaning(failure, lost)
@@ -192,8 +323,8 @@ impl<C: R2D2Connection + 'static> Database<C> {
             blocking
                 .await
                 .unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into()).into()))
-        });
-        match done.await {
+        };
+        match tokio::spawn(work.instrument(span)).await {
             Ok(result) => result,
             Err(panicked) => Err(StoreError::Backend(panicked.into()).into()),
         }

@@ -99,10 +99,8 @@ pub(crate) enum Log {
     Code,
     /// With the reason, which the client is not told.
     Reason(&'static str),
-    /// With all its causes, as a fault of the surroundings.
-    Unavailable(String),
-    /// With all its causes, as a fault of the server.
-    Internal(String),
+    /// With all its causes, as a fault of the server or of its surroundings.
+    Cause(String),
 }
 
 impl Problem {
@@ -128,7 +126,7 @@ impl Problem {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let problem = Self::new(status, "internal_error", "Internal server error");
         Self {
-            log: Log::Internal(chain(error)),
+            log: Log::Cause(chain(error)),
             ..problem
         }
     }
@@ -138,7 +136,7 @@ impl Problem {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         Self {
             retry_after: Some(RETRY_AFTER_SECONDS),
-            log: Log::Unavailable(chain(error)),
+            log: Log::Cause(chain(error)),
             ..problem
         }
     }
@@ -159,7 +157,8 @@ impl Problem {
         }
     }
 
-    fn of_use_case(error: &Error) -> Self {
+    /// What the client is told of a use case's error.
+    pub(crate) fn of_use_case(error: &Error) -> Self {
         let bad = |code, message: &'static str| Self::new(StatusCode::BAD_REQUEST, code, message);
         let missing = |code, message: &'static str| Self::new(StatusCode::NOT_FOUND, code, message);
         match error {
@@ -253,7 +252,12 @@ impl Problem {
                     ..problem
                 }
             }
-            Refusal::ShuttingDown | Refusal::TimedOut { .. } => Self::unavailable(refusal),
+            // Nothing is wrong.
+            Refusal::ShuttingDown => Self {
+                log: Log::Code,
+                ..Self::unavailable(refusal)
+            },
+            Refusal::TimedOut { .. } => Self::unavailable(refusal),
             Refusal::RateLimited { retry_after } => {
                 let message = "Too many requests, try again later";
                 let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
@@ -542,11 +546,11 @@ mod tests {
         let logged = |error: &ApiError| Problem::of(error).log;
         let error = Error::Store(unavailable()).into();
         let cause = "the database is unavailable: no route to db.internal";
-        assert_eq!(logged(&error), Log::Unavailable(cause.into()));
+        assert_eq!(logged(&error), Log::Cause(cause.into()));
         let error = ApiError::internal("disk full");
         assert_eq!(
             logged(&error),
-            Log::Internal("the database failed: disk full".into())
+            Log::Cause("the database failed: disk full".into())
         );
         let error = Refusal::Auth(Untrusted("expired")).into();
         assert_eq!(logged(&error), Log::Reason("expired"));

@@ -21,6 +21,7 @@ mod extract;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod generator;
+pub mod metrics;
 mod openapi;
 mod rate_limit;
 mod request_id;
@@ -29,6 +30,11 @@ pub mod store;
 pub mod system;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "otlp")]
+mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_traces.rs"]
+mod traces;
 mod wire;
 pub mod worker;
 
@@ -111,6 +117,8 @@ pub struct AppState {
     pub wake: Wake,
     /// Whether the server takes requests.
     pub readiness: Readiness,
+    /// What is counted.
+    pub metrics: metrics::Metrics,
 }
 
 impl fmt::Debug for AppState {

@@ -1,17 +1,24 @@
-//! What surrounds every request: its id, its span in the log, and the form of its errors.
+//! What surrounds every request: its id, its span, its line in the log, its numbers, and the form
+//! of its errors.
 
-use std::time::Instant;
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
+use rerun_core::ids::{AccountId, CampaignId, RunNumber};
 use tracing::{Instrument, Span, field};
 
-use crate::AppState;
 use crate::error::{ApiError, Log, Problem};
+use crate::metrics::NO_ROUTE;
+use crate::routes::ENDPOINTS;
+use crate::{AppState, traces};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_LENGTH: usize = 128;
@@ -33,40 +40,95 @@ fn given(headers: &HeaderMap) -> Option<String> {
         .then(|| value.to_owned())
 }
 
-/// Gives the request its id and span, and every error its form.
+/// What a request turned out to be about.
+#[derive(Debug, Clone, Copy, Default)]
+struct Notes {
+    account: Option<AccountId>,
+    campaign: Option<CampaignId>,
+    run: Option<RunNumber>,
+}
+
+tokio::task_local! {
+    /// Of the request that is being answered. Cheaper than fields of the span, which would be
+    /// written out each time that one is added.
+    static NOTES: Cell<Notes>;
+}
+
+fn note(change: impl FnOnce(&mut Notes)) {
+    // Without a request around it there is no line in the log either.
+    let _alone = NOTES.try_with(|cell| {
+        let mut notes = cell.get();
+        change(&mut notes);
+        cell.set(notes);
+    });
+}
+
+/// Notes whose the current request is.
+pub(crate) fn note_account(account: AccountId) {
+    note(|notes| notes.account = Some(account));
+}
+
+/// Notes which campaign the current request names.
+pub(crate) fn note_campaign(campaign: CampaignId) {
+    note(|notes| notes.campaign = Some(campaign));
+}
+
+/// Notes which run the current request is about.
+pub(crate) fn note_run(run: RunNumber) {
+    note(|notes| notes.run = Some(run));
+}
+
+/// The pattern that the request's path matches: a path itself could hold anything.
+fn route(request: &ServiceRequest) -> Cow<'static, str> {
+    let path = request.path();
+    if let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.path == path) {
+        return Cow::Borrowed(endpoint.path);
+    }
+    let pattern = request.match_pattern().filter(|route| !route.is_empty());
+    pattern.map_or(Cow::Borrowed(NO_ROUTE), Cow::Owned)
+}
+
+/// Probes and scrapes come every few seconds.
+fn is_operational(route: &str) -> bool {
+    route.starts_with("/health/") || route == "/metrics"
+}
+
+/// At the level of errors, so that whatever is logged within has the request's id.
+fn span(request: &ServiceRequest, id: &str, route: &str) -> Span {
+    let method = field::display(request.method());
+    if is_operational(route) {
+        tracing::error_span!("probe", request_id = id, %method, route)
+    } else if traces::are_on() {
+        tracing::error_span!("request", request_id = id, %method, route, otel.kind = "server")
+    } else {
+        tracing::error_span!("request", request_id = id, %method, route)
+    }
+}
+
+/// Gives the request its id and span, every error its form, and tells log, metrics and traces.
 pub(crate) async fn observe(
     state: web::Data<AppState>,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
+    let _in_flight = state.metrics.request();
     let id = given(request.headers()).unwrap_or_else(|| state.ids.next().to_string());
-    // The path itself could hold anything; the pattern that it matches is ours.
-    let route = request.match_pattern().filter(|route| !route.is_empty());
-    // Probes come every few seconds.
-    let operational = route
-        .as_deref()
-        .is_some_and(|route| route.starts_with("/health/"));
-    let span = tracing::info_span!(
-        "request",
-        request_id = %id,
-        method = %request.method(),
-        route = route.as_deref().unwrap_or("none"),
-        account = field::Empty,
-    );
+    let (method, route) = (request.method().clone(), route(&request));
+    let span = span(&request, &id, &route);
+    traces::take_over(&span, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let answer = async {
-        let response = formed(next.call(request).await?, &id);
-        let status = response.status().as_u16();
-        let latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if operational {
-            tracing::debug!(status, latency_ms, "answered");
-        } else {
-            tracing::info!(status, latency_ms, "answered");
-        }
+        let (response, problem) = formed(next.call(request).await?, &id);
+        let (status, took) = (response.status(), started.elapsed());
+        let notes = NOTES.get().get();
+        state.metrics.answered(&route, &method, status, took);
+        log(&route, status, took, notes, problem.as_ref());
+        traces::complete(&span, method.as_str(), &route, status, || notes.texts());
         Ok::<_, actix_web::Error>(response)
     };
-    let mut response = answer.instrument(span).await?;
+    let answer = NOTES.scope(Cell::default(), answer);
+    let mut response = answer.instrument(span.clone()).await?;
     // Both kinds of id are of characters that a header may have.
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
@@ -79,34 +141,70 @@ pub(crate) async fn observe(
     Ok(response)
 }
 
+impl Notes {
+    /// For traces.
+    fn texts(self) -> impl Iterator<Item = (&'static str, String)> {
+        let account = self.account.map(|id| ("account_id", id.to_string()));
+        let campaign = self.campaign.map(|id| ("campaign_id", id.to_string()));
+        let run = self.run.map(|number| ("run_number", number.to_string()));
+        [account, campaign, run].into_iter().flatten()
+    }
+}
+
 /// The response, or the error that it stands for in the form that all errors have.
-fn formed(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<BoxBody> {
+fn formed(
+    response: ServiceResponse<BoxBody>,
+    id: &str,
+) -> (ServiceResponse<BoxBody>, Option<Problem>) {
     let Some(error) = response.response().error() else {
-        return response;
+        return (response, None);
     };
     let problem = error
         .as_error::<ApiError>()
         .map_or_else(|| Problem::internal(error), Problem::of);
-    logged(&problem);
     let (request, _) = response.into_parts();
-    ServiceResponse::new(request, problem.response(id))
+    (
+        ServiceResponse::new(request, problem.response(id)),
+        Some(problem),
+    )
 }
 
-/// Says in the log what went wrong: the client's errors by their code, which says nothing of
-/// what was sent; the server's with every cause.
-fn logged(problem: &Problem) {
-    let code = problem.code;
-    match &problem.log {
-        Log::Code => tracing::debug!(code, "refused"),
-        Log::Reason(reason) => tracing::info!(code, reason, "refused"),
-        Log::Unavailable(cause) => tracing::warn!(code, cause, "failed"),
-        Log::Internal(cause) => tracing::error!(code, cause, "failed"),
+/// The request's one line. Of what went wrong it says the client's errors by their code, which
+/// says nothing of what was sent; the server's with every cause.
+fn log(route: &str, status: StatusCode, took: Duration, notes: Notes, problem: Option<&Problem>) {
+    let (mut reason, mut cause) = (None, None);
+    match problem.map(|problem| &problem.log) {
+        Some(Log::Reason(text)) => reason = Some(*text),
+        Some(Log::Cause(text)) => cause = Some(text.as_str()),
+        Some(Log::Code) | None => {}
+    }
+    macro_rules! answered {
+        ($level:ident) => {
+            tracing::$level!(
+                status = status.as_u16(),
+                latency_ms = millis(took),
+                account_id = notes.account.map(field::display),
+                campaign_id = notes.campaign.map(field::display),
+                run_number = notes.run.map(RunNumber::get),
+                code = problem.map(|problem| problem.code),
+                reason,
+                cause,
+                "answered"
+            )
+        };
+    }
+    if cause.is_some() {
+        answered!(error);
+    } else if is_operational(route) {
+        answered!(debug);
+    } else {
+        answered!(info);
     }
 }
 
-/// Notes in the span of the current request whose it is.
-pub(crate) fn note_account(account: rerun_core::ids::AccountId) {
-    Span::current().record("account", field::display(account));
+/// In milliseconds, to the microsecond.
+fn millis(took: Duration) -> f64 {
+    f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rerun_core::ports::{
-    Backoff, Clock, HealthCheck, IdGenerator, IdempotencyStore, Store, TemplateChecker,
+    Backoff, Clock, HealthCheck, IdGenerator, IdempotencyStore, QueueGauge, Store, TemplateChecker,
 };
 use rerun_core::usecases::{Engine, Settings};
 use rerun_pg::PgStore;
@@ -13,6 +13,8 @@ use rerun_sqlite::SqliteStore;
 use crate::config::{Database, DatabaseUrl};
 use crate::generator::TemplateGenerator;
 use crate::system::{ExponentialBackoff, SystemClock, UuidV7};
+
+pub use rerun_pg::{PoolUsage, Waits};
 
 /// Why the store could not be opened, or its schema not be read or changed. The text holds no
 /// password.
@@ -45,6 +47,24 @@ impl Default for Surroundings {
     }
 }
 
+/// A store that tells how its connections are used.
+pub trait Pools: Send + Sync {
+    /// The usage of each of its pools, by what they are for.
+    fn pools(&self) -> Vec<(&'static str, PoolUsage)>;
+}
+
+impl Pools for PgStore {
+    fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
+        Self::pools(self)
+    }
+}
+
+impl Pools for SqliteStore {
+    fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
+        Self::pools(self)
+    }
+}
+
 /// An open store, as what the rest of the process asks of it.
 #[derive(Clone)]
 pub struct OpenStore {
@@ -54,10 +74,18 @@ pub struct OpenStore {
     pub health: Arc<dyn HealthCheck>,
     /// Its kept responses.
     pub responses: Arc<dyn IdempotencyStore>,
+    /// How much waits to be generated.
+    pub queue: Arc<dyn QueueGauge>,
+    /// How its connections are used.
+    pub pools: Arc<dyn Pools>,
 }
 
 impl OpenStore {
-    fn over<S: Store + 'static>(store: S, around: &Surroundings, settings: Settings) -> Self {
+    fn over<S: Store + Pools + 'static>(
+        store: S,
+        around: &Surroundings,
+        settings: Settings,
+    ) -> Self {
         let store = Arc::new(store);
         let Surroundings {
             clock,
@@ -68,7 +96,9 @@ impl OpenStore {
         Self {
             engine: Engine::new(&store, clock, ids, templates, backoff, settings),
             health: store.clone(),
-            responses: store,
+            responses: store.clone(),
+            queue: store.clone(),
+            pools: store,
         }
     }
 

@@ -33,6 +33,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
+use crate::metrics::Metrics;
 use crate::{AppState, Limits, RateLimit, Readiness};
 
 pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
@@ -131,6 +132,7 @@ impl Mocks {
                 woken.fetch_add(1, Ordering::Relaxed);
             }),
             readiness: self.readiness,
+            metrics: Metrics::default(),
         })
     }
 

@@ -14,13 +14,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use rerun_core::error::StoreError;
-use rerun_core::generation::{GenerationError, GenerationTask, TaskResult};
+use rerun_core::generation::{GenerationError, GenerationTask, Settled, TaskResult};
 use rerun_core::ids::LeaseId;
 use rerun_core::ports::{Backoff, Clock, IDEMPOTENCY_WINDOW, IdempotencyStore, MessageGenerator};
 use rerun_core::usecases::{Generation, LeasedTasks};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
+use tracing::Instrument;
 
+use crate::metrics::Metrics;
 use crate::system::Shutdown;
 
 /// The most results that are stored at once.
@@ -49,6 +51,7 @@ pub struct Worker {
     pause: Arc<dyn Backoff>,
     wake: Arc<Notify>,
     options: WorkerOptions,
+    metrics: Metrics,
 }
 
 impl Worker {
@@ -68,7 +71,14 @@ impl Worker {
             pause,
             wake,
             options,
+            metrics: Metrics::default(),
         }
+    }
+
+    /// Counts what it does there.
+    #[must_use]
+    pub fn counted_in(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Works until `shutdown` is requested. Then generator calls are dropped, finished results
@@ -174,12 +184,22 @@ impl Worker {
         task: GenerationTask,
         shutdown: &Shutdown,
     ) -> Option<(LeaseId, TaskResult)> {
+        let span = tracing::debug_span!(
+            "generate",
+            campaign_id = %task.campaign_id,
+            run_number = %task.run_number,
+            message_id = %task.message_id,
+        );
+        let (begun, in_flight) = (Instant::now(), self.metrics.call());
         let call = AssertUnwindSafe(self.generator.generate(&task)).catch_unwind();
         let attempt = tokio::select! {
             biased;
-            attempt = call => attempt,
+            attempt = call.instrument(span) => attempt,
             () = shutdown.requested() => return None,
         };
+        drop(in_flight);
+        let well = matches!(attempt, Ok(Ok(_)));
+        self.metrics.called(well, begun.elapsed());
         let attempt = attempt.unwrap_or_else(|panic| {
             tracing::error!(panic = panic_text(panic.as_ref()), "the generator panicked");
             Err(GenerationError::new("the generator panicked"))
@@ -212,8 +232,11 @@ impl Worker {
             loop {
                 // What was stored before a failure has left the lease, so that offering
                 // everything again stores nothing twice.
-                let error = match self.generation.settle(lease, results.clone()).await {
+                let span = tracing::debug_span!("settle", messages);
+                let settle = self.generation.settle(lease, results.clone());
+                let error = match settle.instrument(span).await {
                     Ok(settled) => {
+                        self.metrics.settled(messages, settled);
                         tracing::debug!(%lease, messages, ?settled, "stored results");
                         break;
                     }
@@ -223,6 +246,7 @@ impl Worker {
                 warn("results could not be stored", &error);
                 let ending = shutdown.is_requested() && failed >= LAST_SETTLE_ATTEMPTS;
                 if ending || !leases.hold(lease) {
+                    self.metrics.settled(messages, Settled::default());
                     tracing::warn!(%lease, messages, "results are lost: they will be made again");
                     break;
                 }

@@ -7,6 +7,7 @@ mod generation;
 mod groups;
 mod history;
 mod idempotency;
+mod queue;
 mod reruns;
 mod reviews;
 mod segments;
@@ -25,7 +26,7 @@ use rerun_core::ports::HealthCheck;
 use rerun_diesel::pool::Database;
 
 pub use rerun_diesel::deadline::{Deadline, Passed};
-pub use rerun_diesel::pool::Options;
+pub use rerun_diesel::pool::{Options, PoolUsage, Waits};
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -56,6 +57,12 @@ impl PgStore {
             connection.batch_execute(&setup)
         })?;
         Ok(Self { db })
+    }
+
+    /// How the connections are used, by what they are for.
+    #[must_use]
+    pub fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
+        vec![("all", self.db.usage())]
     }
 }
 

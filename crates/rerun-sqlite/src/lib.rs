@@ -7,6 +7,7 @@ mod generation;
 mod groups;
 mod history;
 mod idempotency;
+mod queue;
 mod reruns;
 mod reviews;
 mod write;
@@ -30,7 +31,7 @@ use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
 use tokio::sync::Mutex;
 
-pub use rerun_diesel::pool::Options;
+pub use rerun_diesel::pool::{Options, PoolUsage, Waits};
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
 use crate::write::Value;
@@ -95,6 +96,16 @@ impl SqliteStore {
         })
     }
 
+    /// How the connections are used, by what they are for.
+    #[must_use]
+    pub fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
+        vec![
+            ("read", self.readers.usage()),
+            ("write", self.writer.usage()),
+            ("import", self.importers.usage()),
+        ]
+    }
+
     /// Runs a reading job. All of its statements see the database at one moment.
     async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
     where
@@ -115,12 +126,14 @@ impl SqliteStore {
         // first is first: SQLite's own lock is asked for again and again by those who wait, and
         // may miss one of them for seconds.
         let writer = self.writer.clone();
+        let waiting = writer.wait();
         let done = tokio::spawn(Deadline::current().scope(async move {
-            let turn = tokio::time::timeout(patience, turns.lock_owned())
-                .await
-                .map_err(|_elapsed| StoreError::Unavailable("too many are writing".into()))?;
+            let Ok(turn) = tokio::time::timeout(patience, turns.lock_owned()).await else {
+                waiting.timed_out();
+                return Err(StoreError::Unavailable("too many are writing".into()));
+            };
             writer
-                .run(move |conn| {
+                .run_after(waiting, move |conn| {
                     let _turn = turn;
                     conn.immediate_transaction(job)
                 })

@@ -7,7 +7,7 @@ use rerun_core::campaign::CampaignStatus;
 use rerun_core::generation::{GenerationError, Settled, TaskOutcome, TaskResult};
 use rerun_core::ids::{AuditEntryId, CampaignId, ContentId, LeaseId, MessageId};
 use rerun_core::message::{MessageState, Source};
-use rerun_core::ports::{IdGenerator, SettleRun, Store};
+use rerun_core::ports::{Backlog, IdGenerator, SettleRun, Store};
 use rerun_core::run::RunStatus;
 use rerun_core::usecases::LeasedTasks;
 
@@ -24,6 +24,30 @@ async fn launched<S: Store + 'static>(f: &Fixture<S>, segments: usize) -> Campai
     let campaign = f.draft(group).await;
     f.launch(campaign).await;
     campaign
+}
+
+/// A campaign of another account, with one message.
+async fn launched_by_a_stranger<S: Store + 'static>(f: &Fixture<S>) -> CampaignId {
+    let foreign = stranger();
+    let group = f
+        .engine
+        .groups
+        .create(&foreign, "Customers")
+        .await
+        .unwrap()
+        .id;
+    f.try_import(
+        &foreign,
+        group,
+        &["customer_ref", "country"],
+        &[&["C-1", "DE"]],
+    )
+    .await
+    .unwrap();
+    let new = new_campaign(group, &["country"]);
+    let other = f.engine.campaigns.create(&foreign, new).await.unwrap().id;
+    f.engine.reruns.launch(&foreign, other, None).await.unwrap();
+    other
 }
 
 fn ids(leased: &LeasedTasks) -> BTreeSet<MessageId> {
@@ -616,24 +640,7 @@ pub async fn the_longest_due_comes_first<S: Store + 'static>(f: &Fixture<S>) {
 pub async fn one_lease_serves_several_accounts<S: Store + 'static>(f: &Fixture<S>) {
     let own = launched(f, 2).await;
     let foreign = stranger();
-    let group = f
-        .engine
-        .groups
-        .create(&foreign, "Customers")
-        .await
-        .unwrap()
-        .id;
-    f.try_import(
-        &foreign,
-        group,
-        &["customer_ref", "country"],
-        &[&["C-1", "DE"]],
-    )
-    .await
-    .unwrap();
-    let new = new_campaign(group, &["country"]);
-    let other = f.engine.campaigns.create(&foreign, new).await.unwrap().id;
-    f.engine.reruns.launch(&foreign, other, None).await.unwrap();
+    let other = launched_by_a_stranger(f).await;
     let leased = f.lease(10).await;
     assert_eq!(leased.tasks.len(), 3);
     assert_eq!(
@@ -741,4 +748,53 @@ pub async fn an_empty_queue_leases_nothing<S: Store + 'static>(f: &Fixture<S>) {
         RunStatus::Queued,
         "nobody has begun"
     );
+}
+
+async fn backlog<S: Store + 'static>(f: &Fixture<S>) -> Backlog {
+    f.store.backlog(f.now()).await.expect("a backlog")
+}
+
+/// The backlog is every message that is to be generated, of whatever account, leased or not.
+pub async fn the_backlog_counts_what_waits<S: Store + 'static>(f: &Fixture<S>) {
+    assert_eq!(backlog(f).await, Backlog::default());
+    let campaign = launched(f, 3).await;
+    launched_by_a_stranger(f).await;
+    assert_eq!(backlog(f).await.messages, 4);
+    let leased = f.lease(2).await;
+    assert_eq!(backlog(f).await.messages, 4, "a leased message waits, too");
+    f.settle(&leased, |task| Ok(generated(task))).await;
+    assert_eq!(backlog(f).await.messages, 2);
+    f.cancel(campaign).await;
+    f.generate().await;
+    assert_eq!(backlog(f).await, Backlog::default());
+}
+
+/// The backlog is as old as what has been due the longest, which a leased message is not.
+pub async fn the_backlog_tells_since_when_something_is_due<S: Store + 'static>(f: &Fixture<S>) {
+    launched(f, 2).await;
+    let first = f.now();
+    f.seconds_later(10);
+    assert_eq!(backlog(f).await.due_since, Some(first));
+    let one = f.lease(1).await;
+    assert_eq!(backlog(f).await.due_since, Some(first), "the other is due");
+    let other = f.lease(1).await;
+    assert_eq!(backlog(f).await.due_since, None, "both are leased");
+    f.settle(&other, |_| Err(GenerationError::new("again")))
+        .await;
+    f.seconds_later(1);
+    // The fixture's backoff waits as many seconds as attempts have failed.
+    assert_eq!(backlog(f).await.due_since, Some(f.now()));
+    let again = f.now();
+    f.seconds_later(5);
+    assert_eq!(backlog(f).await.due_since, Some(again));
+    let released = f.engine.generation.release(one.lease).await;
+    assert_eq!(released.expect("a release"), 1);
+    assert_eq!(backlog(f).await.due_since, Some(again));
+    let both = f.lease(2).await;
+    assert_eq!(both.tasks.len(), 2);
+    let ends = f.now() + f.engine.generation.policy().lease;
+    f.clock.set(ends);
+    assert_eq!(backlog(f).await.due_since, None, "a lease lives to its end");
+    f.clock.advance(Duration::from_millis(1));
+    assert_eq!(backlog(f).await.due_since, Some(ends));
 }

@@ -620,6 +620,34 @@ pub trait GenerationQueue: Send + Sync {
     async fn settle(&self, settle: SettleRun) -> Result<Settled, StoreError>;
 }
 
+/// How much waits to be generated, in all accounts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Messages in the queue, those that are leased or wait for another attempt too. Stores stop
+    /// counting at [`Backlog::MOST_COUNTED`].
+    pub messages: u64,
+    /// Since when that message is due which has been due the longest; `None` when none is due.
+    pub due_since: Option<Timestamp>,
+}
+
+impl Backlog {
+    /// The largest number of messages that is told: counting more would cost more than knowing
+    /// it is worth.
+    pub const MOST_COUNTED: u32 = 1_000_000;
+}
+
+/// Tells an operator whether workers keep up.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait QueueGauge: Send + Sync {
+    /// What waits at `now`. It is asked every few seconds at most, without locks, and never reads
+    /// a message.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError>;
+}
+
 /// Which entries of the audit log to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AuditFilter {
@@ -689,6 +717,7 @@ pub trait Store:
     + ReviewStore
     + IdempotencyStore
     + GenerationQueue
+    + QueueGauge
     + AuditStore
     + HealthCheck
 {
@@ -702,6 +731,7 @@ impl<S> Store for S where
         + ReviewStore
         + IdempotencyStore
         + GenerationQueue
+        + QueueGauge
         + AuditStore
         + HealthCheck
 {

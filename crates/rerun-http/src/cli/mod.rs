@@ -48,6 +48,8 @@ enum Failure {
     Demo(#[from] crate::demo::DemoError),
     #[error(transparent)]
     Generator(#[from] crate::generator::openai::SetupError),
+    #[error(transparent)]
+    Traces(#[from] crate::traces::SetupError),
     #[error("{}", crate::worker::error_chain(.0))]
     Domain(#[from] rerun_core::error::Error),
     #[error(
@@ -77,6 +79,7 @@ impl Failure {
             | Self::Token(_)
             | Self::Demo(_)
             | Self::Generator(_)
+            | Self::Traces(_)
             | Self::Domain(_)
             | Self::Schema
             | Self::File { .. }

@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use super::background::Background;
 use super::{Failure, logging, refuse_pending, worker};
 use crate::auth::{Guard, KeyFile, KeySource, StaticKey, TokenVerifier, WeakSetting};
-use crate::config::{ConfigError, Keys, Layers, Log, Serve as Config};
+use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
+use crate::metrics::Metrics;
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
 use crate::{AppState, Readiness};
@@ -21,7 +22,7 @@ use crate::{AppState, Readiness};
 pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let config = Config::read(layers)?;
     let log = Log::read(layers)?;
-    logging::start(&log, log.filter());
+    let _traces = logging::start_traced(&log, Otlp::read(layers)?.as_ref())?;
     actix_web::rt::System::new().block_on(async {
         let server = Server::start(&config)?;
         tracing::info!("listening on http://{}", server.address());
@@ -59,6 +60,8 @@ impl Server {
         let termination = Termination::listen()?;
         let wake = Arc::new(Notify::new());
         let readiness = Readiness::default();
+        let metrics = Metrics::default();
+        metrics.watch(&store, Arc::clone(&around.clock));
         let state = Data::new(AppState {
             engine: store.engine.clone(),
             health: Arc::clone(&store.health),
@@ -71,6 +74,7 @@ impl Server {
                 Arc::new(move || wake.notify_one())
             },
             readiness: readiness.clone(),
+            metrics: metrics.clone(),
         });
         let connections = config.connections;
         let (threads, most) = divided(connections.most);
@@ -89,7 +93,7 @@ impl Server {
                 source,
             })?;
         let address = server.addrs().first().copied().unwrap_or(config.bind);
-        let background = worker::background(&store, &around, &config.generating, &wake)?;
+        let background = worker::background(&store, &around, &config.generating, &wake, metrics)?;
         let server = server.run();
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);

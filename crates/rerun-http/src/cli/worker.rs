@@ -6,8 +6,9 @@ use tokio::sync::Notify;
 
 use super::background::Background;
 use super::{Failure, logging, refuse_pending};
-use crate::config::{Generating, Generator, Layers, Log, Worker as Config};
+use crate::config::{Generating, Generator, Layers, Log, Otlp, Worker as Config};
 use crate::generator::{OpenAiGenerator, TemplateGenerator};
+use crate::metrics::Metrics;
 use crate::store::{OpenStore, Surroundings};
 use crate::system::Termination;
 use crate::worker::{Housekeeping, Worker, WorkerOptions};
@@ -24,12 +25,13 @@ pub(super) fn background(
     around: &Surroundings,
     generating: &Generating,
     wake: &Arc<Notify>,
+    metrics: Metrics,
 ) -> Result<Background, Failure> {
     let worker = if generating.workers == 0 {
         None
     } else {
         let (generator, batch) = generator(generating, around)?;
-        Some(Worker::new(
+        let worker = Worker::new(
             store.engine.generation.clone(),
             generator,
             Arc::clone(&around.backoff),
@@ -39,7 +41,8 @@ pub(super) fn background(
                 batch,
                 idle: IDLE,
             },
-        ))
+        );
+        Some(worker.counted_in(metrics))
     };
     let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&around.clock));
     Ok(Background::start(worker, housekeeping)?)
@@ -65,7 +68,7 @@ fn generator(
 pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let config = Config::read(layers)?;
     let log = Log::read(layers)?;
-    logging::start(&log, log.filter());
+    let _traces = logging::start_traced(&log, Otlp::read(layers)?.as_ref())?;
     refuse_pending(&config.database.url)?;
     let around = Surroundings::default();
     let settings = Settings {
@@ -79,7 +82,13 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let done = runtime.block_on(async {
         let mut termination = Termination::listen()?;
         let wake = Arc::new(Notify::new());
-        let mut background = background(&store, &around, &config.generating, &wake)?;
+        let mut background = background(
+            &store,
+            &around,
+            &config.generating,
+            &wake,
+            Metrics::default(),
+        )?;
         tracing::info!(workers = config.generating.workers, "generating");
         tokio::select! {
             signal = termination.signal() => tracing::info!(signal, "ending"),

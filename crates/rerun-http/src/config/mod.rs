@@ -192,6 +192,39 @@ fn unused(layers: &Layers, settings: &[&Declared], algorithm: &str) -> Result<()
     )
 }
 
+/// Where traces go, and which.
+#[derive(Debug, Clone)]
+pub struct Otlp {
+    /// Base URL of the collector.
+    pub endpoint: reqwest::Url,
+    /// What this process is called there.
+    pub service_name: String,
+    /// The share of traces to send, 0 to 1.
+    pub sample_ratio: f64,
+}
+
+impl Otlp {
+    /// Reads it; `None` when no traces are to be sent.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; also where this program was built without it.
+    pub fn read(layers: &Layers) -> Result<Option<Self>, ConfigError> {
+        let Some(endpoint) = layers.given(&table::OTLP_ENDPOINT)? else {
+            return Ok(None);
+        };
+        if !cfg!(feature = "otlp") {
+            return Err(ConfigError::new(
+                "RERUN_OTLP_ENDPOINT is set, but this program was built without the feature `otlp`",
+            ));
+        }
+        Ok(Some(Self {
+            endpoint,
+            service_name: layers.value(&table::OTLP_SERVICE_NAME)?,
+            sample_ratio: layers.value(&table::OTLP_SAMPLE_RATIO)?,
+        }))
+    }
+}
+
 /// Which tokens to trust.
 #[derive(Debug, Clone)]
 pub struct Tokens {
@@ -762,6 +795,29 @@ mod tests {
         let settings = read(&environment);
         assert_eq!(settings.api_key.unwrap().expose_secret(), "sk-hunter2");
         assert_eq!(settings.timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    #[cfg(feature = "otlp")]
+    fn traces_are_sent_where_a_collector_is_named() {
+        let mut environment = vec![("RERUN_OTLP_SERVICE_NAME", "campaigns")];
+        let read = |environment: &[(&str, &str)]| {
+            Otlp::read(&layers(Command::Worker, environment)).unwrap()
+        };
+        assert!(read(&environment).is_none());
+        environment.push(("RERUN_OTLP_ENDPOINT", "http://localhost:4318"));
+        let otlp = read(&environment).unwrap();
+        assert_eq!(otlp.endpoint.as_str(), "http://localhost:4318/");
+        assert_eq!(otlp.service_name, "campaigns");
+        assert!((otlp.sample_ratio - 1.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    #[cfg(not(feature = "otlp"))]
+    fn traces_that_cannot_be_sent_are_refused() {
+        let environment = [("RERUN_OTLP_ENDPOINT", "http://localhost:4318")];
+        let said = Otlp::read(&layers(Command::Worker, &environment)).unwrap_err();
+        assert!(said.to_string().contains("RERUN_OTLP_ENDPOINT"), "{said}");
     }
 
     #[test]

@@ -347,6 +347,22 @@ settings! {
         used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport], care: Shown,
         parse: LogFilter::parse,
     }
+    /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as
+    /// `http://localhost:4318`; no traces are sent when not given.
+    OTLP_ENDPOINT: Url {
+        name: "otlp_endpoint", value: "URL", default: None,
+        used_by: &[Serve, Worker], care: Unrepeated, parse: base_url,
+    }
+    /// What this process is called in its traces.
+    OTLP_SERVICE_NAME: String {
+        name: "otlp_service_name", value: "NAME", default: Some("rerun"),
+        used_by: &[Serve, Worker], care: Shown, parse: text,
+    }
+    /// Share of the traces to send, from 0 to 1, where no caller has decided that.
+    OTLP_SAMPLE_RATIO: f64 {
+        name: "otlp_sample_ratio", value: "NUMBER", default: Some("1"),
+        used_by: &[Serve, Worker], care: Shown, parse: share,
+    }
     /// How it is logged: `text`, or `json` for one JSON object a line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
@@ -367,6 +383,12 @@ fn whole<T: FromStr + PartialOrd + Display + Copy>(
     let number = text.parse().ok();
     let number = number.filter(|number| *number >= least && *number <= most);
     number.ok_or_else(|| format!("be a whole number from {least} to {most}"))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    let share = share.filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "be a number from 0 to 1".to_owned())
 }
 
 fn text(text: &str) -> Result<String, String> {
@@ -660,6 +682,15 @@ mod tests {
             (&REVIEW_FOUR_EYES.declared, &["", "on", "True"]),
             (&SHUTDOWN_GRACE_SECONDS.declared, &["", "-1", "3601"]),
             (&LOG.declared, &["a=b=c", "rerun_http=loud"]),
+            (
+                &OTLP_ENDPOINT.declared,
+                &["", "localhost:4318", "grpc://host", "http://u:p@host"],
+            ),
+            (&OTLP_SERVICE_NAME.declared, &["", " "]),
+            (
+                &OTLP_SAMPLE_RATIO.declared,
+                &["", "1.1", "-0.1", "NaN", "half"],
+            ),
             (&LOG_FORMAT.declared, &["", "JSON", "xml"]),
         ];
         assert_eq!(bad.len(), ALL.len());

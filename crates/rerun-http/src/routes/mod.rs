@@ -5,6 +5,7 @@ mod campaign;
 mod customer_group;
 mod health;
 mod messages;
+mod metrics;
 mod openapi;
 mod rerun;
 
@@ -25,6 +26,7 @@ use uuid::Uuid;
 use crate::error::{ApiError, Refusal};
 use crate::extract::{Integer, State};
 use crate::openapi::Docs;
+use crate::request_id::{note_campaign, note_run};
 use crate::store::{Deadline, Passed};
 use crate::wire::Answer;
 
@@ -112,6 +114,7 @@ endpoints! {
     get "/docs" => openapi::page::handle;
     get "/docs/" => openapi::slash::handle;
     get "/docs/{file}" => openapi::file::handle;
+    get "/metrics" => metrics::handle;
 }
 
 /// The one endpoint that takes in files.
@@ -176,7 +179,11 @@ pub(crate) async fn path_not_found() -> Answer {
 const NOBODY: Uuid = Uuid::max();
 
 fn campaign_id(text: &str) -> CampaignId {
-    CampaignId::parse(text).unwrap_or(CampaignId::new(NOBODY))
+    let id = CampaignId::parse(text);
+    if let Some(id) = id {
+        note_campaign(id);
+    }
+    id.unwrap_or(CampaignId::new(NOBODY))
 }
 
 fn customer_group_id(text: &str) -> CustomerGroupId {
@@ -192,6 +199,7 @@ async fn run_number(
     number: Integer,
 ) -> Result<RunNumber, Error> {
     if let Some(number) = RunNumber::new(number.0) {
+        note_run(number);
         return Ok(number);
     }
     state.engine.campaigns.get(caller, campaign).await?;

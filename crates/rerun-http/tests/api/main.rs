@@ -14,6 +14,7 @@ mod errors;
 mod headers;
 mod health;
 mod isolation;
+mod metrics;
 mod openapi;
 mod paging;
 mod support;

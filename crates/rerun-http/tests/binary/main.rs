@@ -8,7 +8,10 @@
 mod audit;
 mod database;
 mod import;
+mod logs;
 mod schema;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -131,7 +134,18 @@ pub(crate) fn serve(folder: &Path, arguments: &[&str]) -> (Running, String) {
         .chain(arguments)
         .copied()
         .collect();
-    let mut server = Running::start(with_secrets(rerun(folder, &arguments)));
+    listening(with_secrets(rerun(folder, &arguments)))
+}
+
+/// The same, with settings from the environment.
+pub(crate) fn serve_with(folder: &Path, settings: &[(&str, &str)]) -> (Running, String) {
+    let mut command = with_secrets(rerun(folder, &["serve", "--bind", "127.0.0.1:0"]));
+    command.envs(settings.iter().copied());
+    listening(command)
+}
+
+fn listening(command: Command) -> (Running, String) {
+    let mut server = Running::start(command);
     let said = server.says("listening on http://");
     let address = said.split("http://").nth(1).unwrap().to_owned();
     (server, address)
@@ -159,19 +173,20 @@ impl Client {
         }
     }
 
-    async fn send(&self, path: &str, media_type: &str, body: String) -> (u16, Value) {
+    /// A request without a body yet.
+    pub(crate) fn request(&self, path: &str, media_type: &str) -> reqwest::RequestBuilder {
         let context = json!({ "api_access": true, "api_code": API_CODE }).to_string();
-        let response = self
-            .http
+        self.http
             .post(format!("{}/{path}", self.base))
             .bearer_auth(&self.token)
             .header("x-auth-context", context)
             .header("x-ip", "192.0.2.1")
             .header("content-type", media_type)
-            .body(body)
-            .send()
-            .await
-            .unwrap();
+    }
+
+    async fn send(&self, path: &str, media_type: &str, body: String) -> (u16, Value) {
+        let request = self.request(path, media_type).body(body);
+        let response = request.send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
     }
 

@@ -3,6 +3,7 @@ use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, RunStartedItem, answered};
 
@@ -43,6 +44,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         .reruns
         .launch(&caller, campaign, key.as_deref())
         .await?;
+    note_run(started.outcome.run_number);
     if !started.replayed {
         (state.wake)();
     }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, answered};
 
@@ -60,6 +61,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         .reviews
         .publish(&caller, campaign, key.as_deref())
         .await?;
+    note_run(published.outcome.run_number);
     answered(&published, |changed| Response {
         campaign_id: changed.campaign_id,
         run_number: changed.run_number,

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Object, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{self, Answer, MessageItem};
 
@@ -89,5 +90,6 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
             content,
         )
         .await?;
+    note_run(message.run_number);
     wire::json(&MessageItem::new(&campaign.approval_stages, &message))
 }

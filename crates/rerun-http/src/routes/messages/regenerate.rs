@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{self, Answer, QueuedItem};
 
@@ -47,6 +48,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .reviews
         .regenerate(&caller, campaign_id(&campaign), &ids)
         .await?;
+    note_run(changed.run_number);
     if changed.messages > 0 {
         (state.wake)();
     }

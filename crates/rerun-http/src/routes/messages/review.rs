@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{self, Answer};
 
@@ -99,6 +100,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .reviews
         .review(&caller, campaign, &decision, &messages)
         .await?;
+    note_run(changed.run_number);
     wire::json(&Response {
         campaign_id: changed.campaign_id,
         run_number: changed.run_number,

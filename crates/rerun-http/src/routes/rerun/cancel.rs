@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{self, Answer};
 
@@ -69,6 +70,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .reruns
         .cancel(&caller, campaign_id(&campaign), reason)
         .await?;
+    note_run(cancelled.run_number);
     wire::json(&Response {
         campaign_id: cancelled.campaign_id,
         run_number: cancelled.run_number,

@@ -3,8 +3,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::rerun_request;
+use crate::error::Problem;
 use crate::extract::{KeyedCall, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::request_id::note_run;
 use crate::wire::{Answer, RunStartedItem, answered};
 
 #[derive(Deserialize, ToSchema)]
@@ -59,7 +61,17 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         .engine
         .reruns
         .initiate(&caller, request, key.as_deref())
-        .await?;
+        .await
+        .inspect_err(|error| {
+            let code = Problem::of_use_case(error).code;
+            state.metrics.rerun_came_to(code);
+        })?;
+    note_run(started.outcome.run_number);
+    if started.replayed {
+        state.metrics.rerun_came_to("replayed");
+    } else {
+        state.metrics.rerun_initiated(started.outcome.segments);
+    }
     if !started.replayed && started.outcome.segments.new > 0 {
         (state.wake)();
     }

@@ -3,6 +3,7 @@ use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples};
+use crate::request_id::note_run;
 use crate::routes::campaign_id;
 use crate::wire::{Answer, QueuedItem, answered};
 
@@ -38,6 +39,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         .reviews
         .retry(&caller, campaign, key.as_deref())
         .await?;
+    note_run(queued.outcome.run_number);
     if !queued.replayed {
         (state.wake)();
     }

@@ -2,6 +2,7 @@
 
 mod api;
 mod database;
+mod exposition;
 pub(crate) mod openapi;
 mod raw;
 pub(crate) mod refusal;
@@ -11,6 +12,7 @@ mod story;
 
 pub(crate) use api::{Answer, Api, Headers, IP, token};
 pub(crate) use database::Store;
+pub(crate) use exposition::Exposition;
 pub(crate) use raw::Raw;
 pub(crate) use server::{MAX_IMPORT_BYTES, MAX_SEGMENTS, SECRET, Server, settled};
 pub(crate) use shape::assert_shape;

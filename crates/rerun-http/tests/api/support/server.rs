@@ -15,6 +15,7 @@ use rerun_core::ports::{Backoff, Clock, MessageGenerator};
 use rerun_core::usecases::{Engine, Settings};
 use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
 use rerun_http::generator::TemplateGenerator;
+use rerun_http::metrics::Metrics;
 use rerun_http::store::{OpenStore, Surroundings};
 use rerun_http::system::{Shutdown, SystemClock};
 use rerun_http::worker::{Worker, WorkerOptions};
@@ -94,6 +95,7 @@ pub(crate) struct Server {
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) readiness: Readiness,
+    metrics: Metrics,
     store: Store,
     generator: Arc<Unreliable>,
     wake: Arc<Notify>,
@@ -137,6 +139,8 @@ impl Server {
         let tokens = TokenVerifier::new(Arc::new(key), Algorithm::HS256, rules, clock.clone());
         let wake = Arc::new(Notify::new());
         let readiness = Readiness::default();
+        let metrics = Metrics::default();
+        metrics.watch(&open, clock.clone());
         let state = Data::new(AppState {
             engine: open.engine.clone(),
             health: open.health,
@@ -152,6 +156,7 @@ impl Server {
                 Arc::new(move || wake.notify_one())
             },
             readiness: readiness.clone(),
+            metrics: metrics.clone(),
         });
         let server =
             HttpServer::new(move || App::new().configure(rerun_http::configure(state.clone())))
@@ -168,6 +173,7 @@ impl Server {
             engine: open.engine,
             clock,
             readiness,
+            metrics,
             store,
             generator: Arc::default(),
             wake,
@@ -208,6 +214,7 @@ impl Server {
                 idle,
             },
         )
+        .counted_in(self.metrics.clone())
     }
 
     /// Has the worker make the campaign's messages; answers the campaign's status then.

@@ -1,0 +1,341 @@
+//! What the process tells Prometheus: counted as it happens, or read when somebody asks.
+//!
+//! Each label has few values, whatever clients send: paths are told by the pattern that they
+//! match, methods and error codes by what the program knows, accounts and ids not at all.
+
+mod store;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+use rerun_core::generation::Settled;
+use rerun_core::ports::Clock;
+use rerun_core::run::SegmentCounts;
+
+use crate::store::OpenStore;
+use store::Watched;
+
+/// What the route of a request is called that matches no endpoint.
+pub(crate) const NO_ROUTE: &str = "none";
+
+/// Of answers: from the quickest read to the largest import that a client waits for.
+const REQUEST_SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Of generator calls: a template takes microseconds, a language model seconds.
+const CALL_SECONDS: &[f64] = &[
+    0.0001, 0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// Every metric of the process. Clones share them.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    requests_in_flight: IntGauge,
+    reruns: IntCounterVec,
+    segments: IntCounterVec,
+    results: IntCounterVec,
+    call_seconds: HistogramVec,
+    calls_in_flight: IntGauge,
+    watched: OnceLock<Watched>,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    /// All at zero, and without a store.
+    fn default() -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "names and labels are literals, which the tests of this module register"
+        )]
+        let families = Families::new().expect("names and labels that Prometheus takes");
+        Self(Arc::new(families))
+    }
+}
+
+impl Families {
+    fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let add = |metric: Box<dyn prometheus::core::Collector>| registry.register(metric);
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            add(Box::new(counter.clone()))?;
+            prometheus::Result::Ok(counter)
+        };
+        let seconds = |name: &str, help: &str, labels: &[&str], bounds: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+            let histogram = HistogramVec::new(options, labels)?;
+            add(Box::new(histogram.clone()))?;
+            prometheus::Result::Ok(histogram)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            add(Box::new(gauge.clone()))?;
+            prometheus::Result::Ok(gauge)
+        };
+        let families = Self {
+            requests: counter(
+                "rerun_http_requests_total",
+                "Requests that were answered.",
+                &["route", "method", "status"],
+            )?,
+            request_seconds: seconds(
+                "rerun_http_request_duration_seconds",
+                "Time from a request's head to the head of its answer.",
+                &["route", "method"],
+                REQUEST_SECONDS,
+            )?,
+            requests_in_flight: gauge(
+                "rerun_http_requests_in_flight",
+                "Requests that are being answered.",
+            )?,
+            reruns: counter(
+                "rerun_reruns_total",
+                "Calls for a rerun that came to a decision: initiated, replayed, or the code of \
+                 the refusal.",
+                &["result"],
+            )?,
+            segments: counter(
+                "rerun_rerun_segments_total",
+                "Segments of the reruns that were initiated: matched ones reuse a message, new \
+                 ones need one.",
+                &["outcome"],
+            )?,
+            results: counter(
+                "rerun_generation_results_total",
+                "What became of generator calls: stored, failed_attempt (to be tried again), \
+                 given_up, or lease_lost (the result came too late).",
+                &["outcome"],
+            )?,
+            call_seconds: seconds(
+                "rerun_generation_call_duration_seconds",
+                "Time that generator calls took.",
+                &["result"],
+                CALL_SECONDS,
+            )?,
+            calls_in_flight: gauge(
+                "rerun_generation_calls_in_flight",
+                "Generator calls that run now.",
+            )?,
+            watched: OnceLock::new(),
+            registry: registry.clone(),
+        };
+        let build = Opts::new("rerun_build_info", "The version that runs; always 1.")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let build = IntGauge::with_opts(build)?;
+        build.set(1);
+        add(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        add(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        // A rate has no first value to grow from unless the counter is there at zero.
+        for outcome in ["stored", "failed_attempt", "given_up", "lease_lost"] {
+            families.results.with_label_values(&[outcome]);
+        }
+        for result in ["ok", "error"] {
+            families.call_seconds.with_label_values(&[result]);
+        }
+        for outcome in ["matched", "new"] {
+            families.segments.with_label_values(&[outcome]);
+        }
+        families.reruns.with_label_values(&["initiated"]);
+        Ok(families)
+    }
+}
+
+/// Methods by their own name as far as HTTP defines them: a client may send any word.
+fn method_label(method: &Method) -> &str {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::DELETE
+        | Method::PATCH
+        | Method::OPTIONS => method.as_str(),
+        _ => "other",
+    }
+}
+
+/// Something that goes on while this lives.
+pub(crate) struct InFlight(IntGauge);
+
+impl InFlight {
+    fn begin(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// Tells from now on what waits in this store, and how its connections are used. The first
+    /// store that is given stays.
+    pub fn watch(&self, store: &OpenStore, clock: Arc<dyn Clock>) {
+        let watched = Watched::new(Arc::clone(&store.pools), Arc::clone(&store.queue), clock);
+        let _others = self.0.watched.set(watched);
+    }
+
+    /// A request has come in.
+    pub(crate) fn request(&self) -> InFlight {
+        InFlight::begin(&self.0.requests_in_flight)
+    }
+
+    /// A request was answered. `route` is a pattern of this program, never a path.
+    pub(crate) fn answered(
+        &self,
+        route: &str,
+        method: &Method,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        let method = method_label(method);
+        self.0
+            .requests
+            .with_label_values(&[route, method, status.as_str()])
+            .inc();
+        self.0
+            .request_seconds
+            .with_label_values(&[route, method])
+            .observe(took.as_secs_f64());
+    }
+
+    /// A rerun was initiated.
+    pub(crate) fn rerun_initiated(&self, segments: SegmentCounts) {
+        self.rerun_came_to("initiated");
+        for (outcome, number) in [("matched", segments.matched), ("new", segments.new)] {
+            self.0
+                .segments
+                .with_label_values(&[outcome])
+                .inc_by(number.into());
+        }
+    }
+
+    /// A call for a rerun got the answer of an earlier one, or was refused with this code.
+    pub(crate) fn rerun_came_to(&self, result: &'static str) {
+        self.0.reruns.with_label_values(&[result]).inc();
+    }
+
+    /// A generator is called.
+    pub(crate) fn call(&self) -> InFlight {
+        InFlight::begin(&self.0.calls_in_flight)
+    }
+
+    /// A generator has answered.
+    pub(crate) fn called(&self, well: bool, took: Duration) {
+        let result = if well { "ok" } else { "error" };
+        self.0
+            .call_seconds
+            .with_label_values(&[result])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Of `results` under one lease these were stored. Those that count nowhere came too late.
+    pub(crate) fn settled(&self, results: usize, settled: Settled) {
+        let Settled {
+            generated,
+            retried,
+            failed,
+        } = settled;
+        let stored = u64::from(generated) + u64::from(retried) + u64::from(failed);
+        let lost = u64::try_from(results)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(stored);
+        for (outcome, number) in [
+            ("stored", generated.into()),
+            ("failed_attempt", retried.into()),
+            ("given_up", failed.into()),
+            ("lease_lost", lost),
+        ] {
+            self.0.results.with_label_values(&[outcome]).inc_by(number);
+        }
+    }
+
+    /// All of it in Prometheus' text format. What the store does not tell in time is left out.
+    pub(crate) async fn text(&self) -> prometheus::Result<String> {
+        let mut families = match self.0.watched.get() {
+            Some(watched) => watched.families().await,
+            None => Vec::new(),
+        };
+        families.extend(self.0.registry.gather());
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        TextEncoder::new().encode_to_string(&families)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sample(metrics: &Metrics, start: &str) -> Option<String> {
+        let text = metrics.text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(start));
+        line.map(|value| value.trim().to_owned())
+    }
+
+    #[tokio::test]
+    async fn results_that_were_not_stored_came_too_late() {
+        let metrics = Metrics::default();
+        let settled = Settled {
+            generated: 4,
+            retried: 3,
+            failed: 2,
+        };
+        metrics.settled(10, settled);
+        metrics.settled(1, Settled::default());
+        for (outcome, number) in [
+            ("stored", "4"),
+            ("failed_attempt", "3"),
+            ("given_up", "2"),
+            ("lease_lost", "2"),
+        ] {
+            let start = format!("rerun_generation_results_total{{outcome=\"{outcome}\"}}");
+            assert_eq!(sample(&metrics, &start).await.as_deref(), Some(number));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_is_counted_until_it_is_dropped() {
+        let metrics = Metrics::default();
+        let (request, call) = (metrics.request(), metrics.call());
+        let _other = metrics.request();
+        let requests = "rerun_http_requests_in_flight ";
+        let calls = "rerun_generation_calls_in_flight ";
+        assert_eq!(sample(&metrics, requests).await.as_deref(), Some("2"));
+        assert_eq!(sample(&metrics, calls).await.as_deref(), Some("1"));
+        drop((request, call));
+        assert_eq!(sample(&metrics, requests).await.as_deref(), Some("1"));
+        assert_eq!(sample(&metrics, calls).await.as_deref(), Some("0"));
+    }
+
+    #[tokio::test]
+    async fn invented_methods_are_one_label() {
+        let metrics = Metrics::default();
+        for word in ["BREW", "PROPFIND", "get"] {
+            let method = Method::from_bytes(word.as_bytes()).unwrap();
+            metrics.answered(NO_ROUTE, &method, StatusCode::NOT_FOUND, Duration::ZERO);
+        }
+        let start = "rerun_http_requests_total{method=\"other\",route=\"none\",status=\"404\"}";
+        assert_eq!(sample(&metrics, start).await.as_deref(), Some("3"));
+    }
+}

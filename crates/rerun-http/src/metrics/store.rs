@@ -1,0 +1,352 @@
+//! What the store tells when somebody asks: its queue and its connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
+use rerun_core::Timestamp;
+use rerun_core::error::StoreError;
+use rerun_core::ports::{Backlog, Clock, QueueGauge};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::store::{PoolUsage, Pools, Waits};
+
+/// How long an answer of the store is good for at least, however often somebody asks.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How many times as long as it took to give is it good for: a long queue takes a while to count,
+/// and no more than a hundredth of a connection is spent on that.
+const FRESH_FOR_ITS_TIME: u32 = 100;
+
+/// How long somebody who asks waits for the store.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the store says, and when it did.
+type Answer = (Result<Backlog, StoreError>, Instant);
+
+/// A store under watch.
+pub(super) struct Watched {
+    pools: Arc<dyn Pools>,
+    queue: Arc<dyn QueueGauge>,
+    clock: Arc<dyn Clock>,
+    reading: Mutex<Reading>,
+}
+
+#[derive(Default)]
+struct Reading {
+    /// Until when the answer is good.
+    until: Option<Instant>,
+    answer: Option<Backlog>,
+    /// A question that the store has not answered yet. There is no second one beside it: a store
+    /// that hangs would soon have no connection left for anybody.
+    asked: Option<(Instant, JoinHandle<Answer>)>,
+}
+
+impl Watched {
+    pub(super) fn new(
+        pools: Arc<dyn Pools>,
+        queue: Arc<dyn QueueGauge>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            pools,
+            queue,
+            clock,
+            reading: Mutex::default(),
+        }
+    }
+
+    /// What waits; `None` when the store did not say in time.
+    async fn backlog(&self) -> Option<Backlog> {
+        let mut reading = self.reading.lock().await;
+        if reading.until.is_some_and(|until| Instant::now() < until) {
+            return reading.answer;
+        }
+        let (since, asked) = reading.asked.get_or_insert_with(|| {
+            let (queue, now) = (Arc::clone(&self.queue), self.clock.now());
+            let asked = tokio::spawn(async move { (queue.backlog(now).await, Instant::now()) });
+            (Instant::now(), asked)
+        });
+        let (since, answer) = (*since, timeout(PATIENCE, asked).await);
+        let mut fresh = FRESH;
+        reading.answer = match answer {
+            Ok(answer) => {
+                reading.asked = None;
+                let (answer, at) = answer.unwrap_or_else(|panicked| {
+                    (Err(StoreError::Backend(panicked.into())), Instant::now())
+                });
+                fresh = fresh.max((at - since) * FRESH_FOR_ITS_TIME);
+                answer.inspect_err(tell).ok()
+            }
+            Err(_elapsed) => None,
+        };
+        reading.until = Some(Instant::now() + fresh);
+        reading.answer
+    }
+
+    pub(super) async fn families(&self) -> Vec<MetricFamily> {
+        let backlog = self.backlog().await;
+        let mut families = pools(&self.pools.pools());
+        families.push(family(
+            "rerun_database_up",
+            "Whether the database answered when it was asked last.",
+            MetricType::GAUGE,
+            vec![gauge(&[], if backlog.is_some() { 1.0 } else { 0.0 })],
+        ));
+        if let Some(backlog) = backlog {
+            families.extend(queue(backlog, self.clock.now()));
+        }
+        families
+    }
+}
+
+fn tell(error: &StoreError) {
+    let error = crate::worker::error_chain(error);
+    tracing::warn!(error, "the generation queue could not be counted");
+}
+
+fn queue(backlog: Backlog, now: Timestamp) -> [MetricFamily; 2] {
+    let age = backlog
+        .due_since
+        .and_then(|since| (now - since).to_std().ok());
+    [
+        family(
+            "rerun_generation_queue_messages",
+            "Messages that are to be generated, leased ones too, up to a million.",
+            MetricType::GAUGE,
+            vec![gauge(&[], float(backlog.messages))],
+        ),
+        family(
+            "rerun_generation_queue_oldest_due_seconds",
+            "How long that message has been due which has been due the longest; 0 when none is.",
+            MetricType::GAUGE,
+            vec![gauge(&[], age.unwrap_or_default().as_secs_f64())],
+        ),
+    ]
+}
+
+fn pools(pools: &[(&'static str, PoolUsage)]) -> Vec<MetricFamily> {
+    let each = |metric: &dyn Fn(&'static str, &PoolUsage) -> Vec<Metric>| {
+        pools
+            .iter()
+            .flat_map(|(pool, usage)| metric(pool, usage))
+            .collect::<Vec<_>>()
+    };
+    vec![
+        family(
+            "rerun_database_connections",
+            "Open connections, by whether a job uses them.",
+            MetricType::GAUGE,
+            each(&|pool, usage| {
+                let state = |name, number: u32| {
+                    gauge(&[("pool", pool), ("state", name)], f64::from(number))
+                };
+                vec![state("idle", usage.idle), state("in_use", usage.in_use)]
+            }),
+        ),
+        family(
+            "rerun_database_connections_max",
+            "The most connections that there may be.",
+            MetricType::GAUGE,
+            each(&|pool, usage| vec![gauge(&[("pool", pool)], f64::from(usage.size))]),
+        ),
+        family(
+            "rerun_database_jobs_waiting",
+            "Jobs that wait for a connection.",
+            MetricType::GAUGE,
+            each(&|pool, usage| vec![gauge(&[("pool", pool)], float(usage.waiting))]),
+        ),
+        family(
+            "rerun_database_wait_seconds",
+            "Time that jobs waited for a connection.",
+            MetricType::HISTOGRAM,
+            each(&|pool, usage| vec![histogram(&[("pool", pool)], &usage.waits)]),
+        ),
+        family(
+            "rerun_database_wait_timeouts_total",
+            "Jobs that were given up because no connection came free in time.",
+            MetricType::COUNTER,
+            each(&|pool, usage| {
+                let mut counter = Counter::default();
+                counter.set_value(float(usage.timeouts));
+                let mut metric = labelled(&[("pool", pool)]);
+                metric.set_counter(counter);
+                vec![metric]
+            }),
+        ),
+    ]
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let pair = |(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    Metric::from_label(labels.iter().map(pair).collect())
+}
+
+fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut metric = labelled(labels);
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn histogram(labels: &[(&str, &str)], waits: &Waits) -> Metric {
+    let mut so_far = 0;
+    let buckets = Waits::BOUNDS.iter().zip(waits.jobs).map(|(bound, jobs)| {
+        so_far += jobs;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound.as_secs_f64());
+        bucket.set_cumulative_count(so_far);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(waits.jobs.iter().sum());
+    histogram.set_sample_sum(Duration::from_micros(waits.total_micros).as_secs_f64());
+    let mut metric = labelled(labels);
+    metric.set_histogram(histogram);
+    metric
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "every number of Prometheus is a float"
+)]
+const fn float(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use rerun_core::ports::MockClock;
+
+    use super::*;
+
+    struct NoPools;
+
+    impl Pools for NoPools {
+        fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
+            Vec::new()
+        }
+    }
+
+    /// Answers after some time, or not at all.
+    #[derive(Default)]
+    struct Slow {
+        takes: Duration,
+        fails: bool,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl QueueGauge for Slow {
+        async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(self.takes).await;
+            if self.fails {
+                return Err(StoreError::Unavailable("away".into()));
+            }
+            Ok(Backlog {
+                messages: 7,
+                due_since: Some(now - Duration::from_secs(3)),
+            })
+        }
+    }
+
+    fn watched(slow: Slow) -> (Watched, Arc<Slow>) {
+        let slow = Arc::new(slow);
+        let mut clock = MockClock::new();
+        clock.expect_now().returning(|| Timestamp::UNIX_EPOCH);
+        let watched = Watched::new(Arc::new(NoPools), slow.clone(), Arc::new(clock));
+        (watched, slow)
+    }
+
+    fn value(families: &[MetricFamily], name: &str) -> Option<f64> {
+        let family = families.iter().find(|family| family.name() == name)?;
+        Some(family.get_metric()[0].get_gauge().get_value())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_is_counted_once_in_a_while() {
+        let (watched, slow) = watched(Slow::default());
+        for _ in 0..10 {
+            let families = watched.families().await;
+            assert_eq!(value(&families, "rerun_database_up"), Some(1.0));
+            let depth = value(&families, "rerun_generation_queue_messages");
+            let age = value(&families, "rerun_generation_queue_oldest_due_seconds");
+            assert_eq!((depth, age), (Some(7.0), Some(3.0)));
+        }
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
+        tokio::time::advance(FRESH).await;
+        watched.families().await;
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_takes_long_to_count_is_counted_less_often() {
+        let (watched, slow) = watched(Slow {
+            takes: Duration::from_millis(200),
+            ..Slow::default()
+        });
+        watched.families().await;
+        tokio::time::advance(Duration::from_millis(19_900)).await;
+        watched.families().await;
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
+        tokio::time::advance(Duration::from_millis(200)).await;
+        watched.families().await;
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_fails_is_down_and_its_queue_unknown() {
+        let (watched, _) = watched(Slow {
+            fails: true,
+            ..Slow::default()
+        });
+        let families = watched.families().await;
+        assert_eq!(value(&families, "rerun_database_up"), Some(0.0));
+        assert_eq!(value(&families, "rerun_generation_queue_messages"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_is_asked_one_question_and_holds_nobody_up() {
+        let (watched, slow) = watched(Slow {
+            takes: Duration::from_mins(1),
+            ..Slow::default()
+        });
+        let begun = Instant::now();
+        let families = watched.families().await;
+        assert_eq!(value(&families, "rerun_database_up"), Some(0.0));
+        assert_eq!(begun.elapsed(), PATIENCE);
+        watched.families().await;
+        assert_eq!(begun.elapsed(), PATIENCE, "the next does not wait at all");
+        tokio::time::advance(FRESH).await;
+        watched.families().await;
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
+        tokio::time::advance(Duration::from_mins(1)).await;
+        let families = watched.families().await;
+        assert_eq!(value(&families, "rerun_database_up"), Some(1.0));
+    }
+}

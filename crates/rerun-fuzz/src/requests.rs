@@ -13,6 +13,7 @@ use rerun_core::generation::GenerationError;
 use rerun_core::ports::{Backoff, Clock, IdGenerator, MessageGenerator, TemplateChecker};
 use rerun_core::usecases::{Engine, Settings};
 use rerun_http::generator::TemplateGenerator;
+use rerun_http::metrics::Metrics;
 use rerun_http::store::Surroundings;
 use rerun_http::{AppState, Limits, RateLimit, Readiness};
 use serde_json::Value;
@@ -54,6 +55,7 @@ impl World {
                 ..Limits::default()
             },
             rate_limit: RateLimit::OFF,
+            metrics: Metrics::default(),
             wake: Arc::new(|| ()),
             readiness: Readiness::default(),
         });

@@ -598,6 +598,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_setting_refuses_what_it_does_not_take() {
         let bad: &[(&Declared, &[&str])] = &[
             (

@@ -170,7 +170,12 @@ fn import(
          (ordinal bigint, customer_ref text COLLATE \"C\", profile jsonb) ON COMMIT DROP")
     .execute(conn)?;
     copy_in(conn, fields, rows)?;
-    let merged = merge(conn, account, id, fields)?;
+    // Nobody else adds customers while the lock above is held.
+    let merged = if total == 0 {
+        add(conn, account, id)?
+    } else {
+        merge(conn, account, id, fields)?
+    };
     let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
     let imported = Imported {
         imported: count(merged.imported),
@@ -272,6 +277,31 @@ fn write_line(
     Ok(())
 }
 
+/// Of the copied rows with one reference the last.
+const LATEST: &str = "SELECT DISTINCT ON (customer_ref) customer_ref, profile FROM import_rows \
+                      ORDER BY customer_ref, ordinal DESC";
+
+/// Takes the copied rows into the group, which has no customers.
+fn add(
+    conn: &mut PgConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+) -> Result<MergedRow, Failure> {
+    let added = sql(&format!(
+        "INSERT INTO customers (account_id, group_id, customer_ref, profile) \
+         SELECT ?, ?, customer_ref, profile FROM ({LATEST}) latest"
+    ))
+    .planned_anew()
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .execute(conn)?;
+    let imported = i64::try_from(added).map_err(|error| StoreError::Backend(error.into()))?;
+    Ok(MergedRow {
+        imported,
+        updated: 0,
+    })
+}
+
 /// Takes the copied rows into the group. The given fields replace a customer's, so those
 /// without a value go; other fields stay.
 fn merge(
@@ -280,9 +310,8 @@ fn merge(
     id: CustomerGroupId,
     fields: &[String],
 ) -> Result<MergedRow, Failure> {
-    let merged = sql("WITH latest AS ( \
-           SELECT DISTINCT ON (customer_ref) customer_ref, profile FROM import_rows \
-           ORDER BY customer_ref, ordinal DESC), \
+    let merged = sql(&format!(
+        "WITH latest AS ({LATEST}), \
          merged AS ( \
            INSERT INTO customers AS c (account_id, group_id, customer_ref, profile) \
            SELECT ?, ?, customer_ref, profile FROM latest \
@@ -291,7 +320,8 @@ fn merge(
              WHERE c.profile IS DISTINCT FROM (c.profile - ?::text[]) || excluded.profile \
            RETURNING xmax = 0 AS is_new) \
          SELECT count(*) FILTER (WHERE is_new) AS imported, \
-           count(*) FILTER (WHERE NOT is_new) AS updated FROM merged")
+           count(*) FILTER (WHERE NOT is_new) AS updated FROM merged"
+    ))
     .planned_anew()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())

@@ -17,6 +17,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use serde_json::{Value, json};
 
 const SECRET: &str = "a secret of more than thirty-two bytes";
@@ -607,9 +609,13 @@ fn health_tells_whether_the_server_is_ready() {
     assert_eq!(silent.status.code(), Some(1), "{silent:?}");
     assert!(text(&silent.stderr).contains("is not answered"));
 
-    let without_schema = self::folder();
-    let arguments = ["--workers", "0", "--auto-migrate", "false"];
-    let (_server, address) = serve(without_schema.path(), &arguments);
+    let folder = self::folder();
+    let (_server, address) = serve(folder.path(), &["--workers", "0"]);
+    let file = folder.path().join("rerun.db");
+    SqliteConnection::establish(file.to_str().unwrap())
+        .unwrap()
+        .batch_execute("DELETE FROM __diesel_schema_migrations")
+        .unwrap();
     let unready = health(&address);
     assert_eq!(unready.status.code(), Some(1), "{unready:?}");
     assert!(text(&unready.stderr).contains("answers 503"));

@@ -69,7 +69,13 @@ impl Seen {
         let kind = node["Node Type"].as_str().unwrap();
         let number = |name: &str| node[name].as_f64().unwrap_or_default();
         let (rows, loops) = (number("Actual Rows"), number("Actual Loops"));
-        let blocks = number("Shared Hit Blocks") + number("Shared Read Blocks");
+        let touched = |node: &Value| {
+            let blocks = |name: &str| node[name].as_f64().unwrap_or_default();
+            blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")
+        };
+        let children = || node["Plans"].as_array().into_iter().flatten();
+        // Those of a node include its children's.
+        let blocks = touched(node) - children().map(touched).sum::<f64>();
         let table = node["Relation Name"].as_str();
         let index = node["Index Name"].as_str().unwrap_or_default();
         let of = table.unwrap_or_default();
@@ -96,13 +102,13 @@ impl Seen {
             let read = self.read.entry(table.to_owned()).or_default();
             read.rows += rows * loops;
             read.looks = read.looks.max(loops);
-            // Three levels of an index and the row, for each look; who reads through the rest of
-            // an index to find few rows reads more.
-            if blocks > 4.0f64.mul_add(loops, 2.0 * rows * loops) + 4.0 {
+            // Three levels of an index and the row, for each; who reads through the rest of an
+            // index to find few rows reads more.
+            if blocks > 4.0f64.mul_add(loops.max(rows * loops), 4.0) {
                 self.faults.push(format!("{blocks} blocks of {table}"));
             }
         }
-        for child in node["Plans"].as_array().into_iter().flatten() {
+        for child in children() {
             self.walk(child, depth + 1);
         }
     }

@@ -197,7 +197,42 @@ impl Counted<'_> {
 
 /// Use case; statements; plannings for a run of 10 segments and for one of 500. The statements are
 /// the same for both.
-const EXPECTED: &[(&str, u32, u32, u32)] = &[];
+const EXPECTED: &[(&str, u32, u32, u32)] = &[
+    ("group: create", 5, 0, 0),
+    ("group: import", 12, 2, 2),
+    ("campaign: create", 6, 0, 0),
+    ("launch, segments not counted yet", 19, 2, 5),
+    ("lease", 3, 0, 0),
+    ("settle", 9, 2, 2),
+    ("lease, nothing due", 1, 0, 0),
+    ("edit", 12, 1, 1),
+    ("review one", 10, 1, 1),
+    ("review all", 9, 1, 1),
+    ("publish", 9, 1, 1),
+    ("launch", 12, 0, 3),
+    ("cancel", 10, 0, 0),
+    ("preview", 4, 1, 2),
+    ("initiate, all matched", 12, 0, 2),
+    ("cancel of a rerun", 11, 0, 0),
+    ("initiate, all matched, with a key", 14, 0, 2),
+    ("initiate, a key's second time", 1, 0, 0),
+    ("archive", 5, 0, 0),
+    ("preview, segments not counted yet", 11, 3, 4),
+    ("initiate, all new", 14, 0, 4),
+    ("history", 1, 0, 0),
+    ("messages of the current run", 1, 0, 0),
+    ("messages of a run", 1, 0, 0),
+    ("messages of every run", 1, 0, 0),
+    ("diff", 3, 2, 2),
+    ("campaigns", 1, 0, 0),
+    ("campaign", 1, 0, 0),
+    ("groups", 1, 0, 0),
+    ("audit log", 1, 0, 0),
+    ("audit log of a campaign", 2, 0, 0),
+    ("audit head", 1, 0, 0),
+    ("forget responses", 1, 0, 0),
+    ("health", 1, 1, 1),
+];
 
 #[test]
 fn use_cases_go_to_the_server_as_often_as_is_known() {

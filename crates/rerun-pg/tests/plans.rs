@@ -1,5 +1,5 @@
 //! How PostgreSQL comes to the rows of each list, as `EXPLAIN (ANALYZE, BUFFERS)` tells: the
-//! statements are those that the store sends, and the extension auto_explain writes down how each
+//! statements are those that the store sends, and the extension `auto_explain` writes down how each
 //! went.
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@ mod logged;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
@@ -79,11 +80,13 @@ impl Seen {
         let table = node["Relation Name"].as_str();
         let index = node["Index Name"].as_str().unwrap_or_default();
         let of = table.unwrap_or_default();
-        self.outline += &format!(
-            "{:indent$}{kind} {of} {index}: {rows} rows, {loops} loops, {blocks} blocks\n",
+        writeln!(
+            self.outline,
+            "{:indent$}{kind} {of} {index}: {rows} rows, {loops} loops, {blocks} blocks",
             "",
             indent = 2 * depth
-        );
+        )
+        .unwrap();
         if kind == "Seq Scan" {
             self.faults.push(format!("all of {of} is read"));
         }

@@ -30,7 +30,11 @@ struct Trips {
 struct Counted<'a> {
     server: &'a LoggedServer,
     f: &'a Fixture<PgStore>,
-    counted: Vec<(&'static str, Trips)>,
+    trips: Vec<(&'static str, Trips)>,
+}
+
+fn borrowed(countries: &[String]) -> Vec<&str> {
+    countries.iter().map(String::as_str).collect()
 }
 
 impl Counted<'_> {
@@ -49,7 +53,7 @@ impl Counted<'_> {
                 other => panic!("{name}: {other} in {entry}"),
             }
         }
-        self.counted.push((name, trips));
+        self.trips.push((name, trips));
         answer
     }
 
@@ -59,9 +63,6 @@ impl Counted<'_> {
         let countries =
             |name: &str| -> Vec<String> { (0..size).map(|n| format!("{name}{n}")).collect() };
         let (old, new) = (countries("a"), countries("b"));
-        fn borrowed(countries: &[String]) -> Vec<&str> {
-            countries.iter().map(String::as_str).collect()
-        }
         let group = self.of("group: create", f.empty_group("g")).await;
         let rows = borrowed(&old);
         self.of("group: import", f.import_countries(group, &rows))
@@ -247,10 +248,10 @@ fn use_cases_go_to_the_server_as_often_as_is_known() {
         let mut counted = Counted {
             server: &server,
             f: &fixture,
-            counted: Vec::new(),
+            trips: Vec::new(),
         };
         runtime.block_on(counted.story(size));
-        counted.counted
+        counted.trips
     };
     // A connection prepares what it keeps prepared when it first needs it.
     count(10);

@@ -1,6 +1,7 @@
 //! How SQLite comes to the rows of each list: `EXPLAIN QUERY PLAN` of the statements that the
 //! store sends.
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "the lint's exemption for tests misses their helpers"
 )]
@@ -30,6 +31,7 @@ use rerun_sqlite::{Options, SqliteStore};
 /// What the store's connections have sent.
 static SENT: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+#[expect(clippy::unnecessary_wraps, reason = "as diesel wants it")]
 fn listening() -> Option<Box<dyn Instrumentation>> {
     let listen = |event: InstrumentationEvent<'_>| {
         if let InstrumentationEvent::StartQuery { query, .. } = event {
@@ -121,7 +123,7 @@ async fn all(
     };
     for after in [None, Some(key)] {
         for status in [None, Some(CampaignStatus::Published)] {
-            let campaigns = store.list_campaigns(ACCOUNT, status, page_of(2, after.clone()));
+            let campaigns = store.list_campaigns(ACCOUNT, status, page_of(2, after));
             lists
                 .check(&format!("campaigns, {status:?}"), &[], campaigns)
                 .await;

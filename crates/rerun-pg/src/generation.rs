@@ -195,10 +195,9 @@ fn with_briefs(
         .collect();
     let (accounts, ids): (Vec<Uuid>, Vec<Uuid>) = campaigns.into_iter().unzip();
     let briefs = sql(
-        "SELECT c.account_id, c.id, c.segment_by, c.template_subject, \
-           c.template_body, c.brief \
-         FROM unnest(?::uuid[], ?::uuid[]) AS w(account_id, id) \
-         JOIN campaigns c ON c.account_id = w.account_id AND c.id = w.id",
+        "SELECT c.* FROM unnest(?::uuid[], ?::uuid[]) AS w(account_id, id) \
+         JOIN LATERAL (SELECT account_id, id, segment_by, template_subject, template_body, brief \
+           FROM campaigns WHERE account_id = w.account_id AND id = w.id LIMIT 1) c ON true",
     )
     .bind::<Array<Id>, _>(accounts)
     .bind::<Array<Id>, _>(ids)

@@ -152,10 +152,12 @@ impl HistoryStore for PgStore {
     ) -> Result<Option<Diff>, StoreError> {
         self.db
             .run(move |conn| {
-                let runs = sql("SELECT count(r.number) AS value FROM campaigns c \
-                     LEFT JOIN runs r ON r.account_id = c.account_id AND r.campaign_id = c.id \
-                       AND r.number IN (?, ?) \
-                     WHERE c.account_id = ? AND c.id = ? GROUP BY c.id")
+                // Two look-ups: a planner that is given both numbers at once may read every run.
+                let runs = sql("SELECT (SELECT count(*) FROM runs \
+                       WHERE account_id = c.account_id AND campaign_id = c.id AND number = ?) \
+                     + (SELECT count(*) FROM runs \
+                       WHERE account_id = c.account_id AND campaign_id = c.id AND number = ?) \
+                     AS value FROM campaigns c WHERE c.account_id = ? AND c.id = ?")
                 .bind::<Integer, _>(from.get())
                 .bind::<Integer, _>(to.get())
                 .bind::<Id, _>(account.as_uuid())
@@ -163,7 +165,7 @@ impl HistoryStore for PgStore {
                 .load::<Value>(conn)?
                 .pop();
                 let Some(runs) = runs else { return Ok(None) };
-                let runs_exist = runs.value == if from == to { 1 } else { 2 };
+                let runs_exist = runs.value == 2;
                 if !runs_exist {
                     return Ok(Some(Diff {
                         runs_exist,
@@ -219,8 +221,9 @@ fn one_run(
 ) -> Result<Vec<Listed>, Failure> {
     let text = format!(
         "SELECT c.current_run_number, c.approval_stages, r.number, {} FROM campaigns c \
-         LEFT JOIN runs r ON r.account_id = c.account_id AND r.campaign_id = c.id \
-           AND r.number = COALESCE(?, c.current_run_number) \
+         LEFT JOIN LATERAL (SELECT number, archived_at FROM runs \
+           WHERE account_id = c.account_id AND campaign_id = c.id \
+             AND number = COALESCE(?, c.current_run_number) LIMIT 1) r ON true \
          LEFT JOIN LATERAL (SELECT * FROM messages WHERE account_id = c.account_id \
            AND campaign_id = c.id AND run_number = r.number AND segment_no > ? \
            ORDER BY segment_no LIMIT ?) m ON true {PARTS} ORDER BY m.segment_no",
@@ -383,7 +386,7 @@ fn diff_items(
     // The first rows of the joined runs are among the first rows of each.
     let limit = i64::from(page.limit.get()) + 1;
     let after = page.after.unwrap_or(0);
-    let rows = sql("SELECT segment_no, s.key, s.attributes, \
+    let rows = sql("SELECT d.*, s.key, s.attributes FROM (SELECT segment_no, \
            COALESCE(o.customer_count, f.customer_count) AS customer_count, f.id AS from_id, \
            o.id AS to_id, f.content_id IS NOT DISTINCT FROM o.content_id AS same \
          FROM (SELECT segment_no, id, content_id, customer_count FROM messages \
@@ -392,8 +395,9 @@ fn diff_items(
          FULL JOIN (SELECT segment_no, id, content_id, customer_count FROM messages \
                WHERE account_id = ? AND campaign_id = ? AND run_number = ? AND segment_no > ? \
                ORDER BY segment_no LIMIT ?) o USING (segment_no) \
-         JOIN segments s ON s.account_id = ? AND s.campaign_id = ? AND s.no = segment_no \
-         ORDER BY segment_no LIMIT ?")
+         ORDER BY segment_no LIMIT ?) d \
+         JOIN LATERAL (SELECT key, attributes FROM segments WHERE account_id = ? \
+           AND campaign_id = ? AND no = d.segment_no LIMIT 1) s ON true ORDER BY d.segment_no")
     .planned_anew()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
@@ -405,9 +409,9 @@ fn diff_items(
     .bind::<Integer, _>(to.get())
     .bind::<Integer, _>(after)
     .bind::<BigInt, _>(limit)
+    .bind::<BigInt, _>(limit)
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
-    .bind::<BigInt, _>(limit)
     .load::<DiffRow>(conn)?;
     Ok(rows
         .into_iter()

@@ -127,8 +127,10 @@ pub(crate) fn kept_attributes(
         "SELECT gs.key, gs.attributes, gs.customer_count FROM customer_groups g \
          JOIN segmentations sg ON sg.account_id = g.account_id AND sg.group_id = g.id \
            AND sg.group_version = g.version AND sg.fields = ? \
-         LEFT JOIN group_segments gs ON gs.account_id = sg.account_id \
-           AND gs.segmentation_id = sg.id AND gs.key = ANY(?) \
+         LEFT JOIN LATERAL (SELECT named.* FROM (SELECT DISTINCT unnest(?::bytea[]) AS key) k \
+           CROSS JOIN LATERAL (SELECT key, attributes, customer_count FROM group_segments \
+             WHERE account_id = sg.account_id AND segmentation_id = sg.id AND key = k.key \
+             LIMIT 1) named) gs ON true \
          WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key",
     )
     .planned_anew()

@@ -210,6 +210,16 @@ impl PgCluster {
         self.wait_until_ready()
     }
 
+    /// What the server logs, opened at its start; it can be read on while the server adds to it.
+    /// What a statement has logged is there when its answer is.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened.
+    pub fn log(&self) -> Result<File, HarnessError> {
+        File::open(self.log_file()).map_err(HarnessError::io("open the server's log"))
+    }
+
     fn initialise(&mut self, initdb: &Path) -> Result<(), HarnessError> {
         let password_file = self.folder.path().join("password");
         fs::write(&password_file, &self.password).map_err(HarnessError::io("write a password"))?;

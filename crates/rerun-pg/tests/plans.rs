@@ -1,0 +1,451 @@
+//! How PostgreSQL comes to the rows of each list, as `EXPLAIN (ANALYZE, BUFFERS)` tells: the
+//! statements are those that the store sends, and the extension `auto_explain` writes down how each
+//! went.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint's exemption for tests misses their helpers"
+)]
+
+mod logged;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+use logged::LoggedServer;
+use rerun_contract::fixture::{ACCOUNT, page_of, run_number};
+use rerun_core::Timestamp;
+use rerun_core::audit::AuditAction;
+use rerun_core::campaign::CampaignStatus;
+use rerun_core::ids::{CampaignId, CustomerGroupId, LeaseId};
+use rerun_core::page::{CreatedKey, MessageKey, Page};
+use rerun_core::ports::{
+    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, GenerationQueue,
+    HistoryStore, MessageSelection, RerunStore,
+};
+use rerun_core::segment::SegmentBy;
+use rerun_pg::PgStore;
+use serde_json::Value;
+use uuid::Uuid;
+
+const LIMIT: u16 = 10;
+/// What a list may read to fill a page and know whether there is a next.
+const PAGE: u32 = 11;
+/// How many messages a run of the campaign has.
+const RUN: u32 = 300;
+/// PostgreSQL may keep a plan from the sixth call on.
+const CALLS: usize = 8;
+
+const CAMPAIGN: CampaignId = CampaignId::new(id(2, 1));
+const GROUP: CustomerGroupId = CustomerGroupId::new(id(1, 1));
+
+/// As the seed makes ids, for a kind and a number below ten.
+const fn id(kind: u128, n: u128) -> Uuid {
+    Uuid::from_u128((0xcccc_cccc_0000_4000_8000_0000_0000_0000 | (kind << 48)) + n)
+}
+
+/// Per table, the most rows that a statement may read of it.
+type Bounds = &'static [(&'static str, u32)];
+
+/// What a statement read of one table.
+#[derive(Default)]
+struct Read {
+    rows: f64,
+    looks: f64,
+}
+
+/// How a statement went.
+#[derive(Default)]
+struct Seen {
+    read: BTreeMap<String, Read>,
+    faults: Vec<String>,
+    /// The plan in lines, for a message.
+    outline: String,
+}
+
+impl Seen {
+    fn walk(&mut self, node: &Value, depth: usize) {
+        let kind = node["Node Type"].as_str().unwrap();
+        let number = |name: &str| node[name].as_f64().unwrap_or_default();
+        let (rows, loops) = (number("Actual Rows"), number("Actual Loops"));
+        let touched = |node: &Value| {
+            let blocks = |name: &str| node[name].as_f64().unwrap_or_default();
+            blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")
+        };
+        let children = || node["Plans"].as_array().into_iter().flatten();
+        // Those of a node include its children's.
+        let blocks = touched(node) - children().map(touched).sum::<f64>();
+        let table = node["Relation Name"].as_str();
+        let index = node["Index Name"].as_str().unwrap_or_default();
+        let of = table.unwrap_or_default();
+        writeln!(
+            self.outline,
+            "{:indent$}{kind} {of} {index}: {rows} rows, {loops} loops, {blocks} blocks",
+            "",
+            indent = 2 * depth
+        )
+        .unwrap();
+        if kind == "Seq Scan" {
+            self.faults.push(format!("all of {of} is read"));
+        }
+        for (name, removed) in node.as_object().unwrap() {
+            if name.starts_with("Rows Removed") && removed.as_f64() != Some(0.0) {
+                self.faults.push(format!("{name} in {of}: {removed}"));
+            }
+        }
+        // The plan shows a mean of all loops, which hides a few removed rows.
+        if loops > 1.0 && (node.get("Filter").is_some() || node.get("Join Filter").is_some()) {
+            self.faults.push(format!("rows of {of} are read in vain"));
+        }
+        if kind.ends_with("Scan")
+            && let Some(table) = table
+        {
+            let read = self.read.entry(table.to_owned()).or_default();
+            read.rows += rows * loops;
+            read.looks = read.looks.max(loops);
+            // Three levels of an index and the row, for each; who reads through the rest of an
+            // index to find few rows reads more.
+            if blocks > 4.0f64.mul_add(loops.max(rows * loops), 4.0) {
+                self.faults.push(format!("{blocks} blocks of {table}"));
+            }
+        }
+        for child in children() {
+            self.walk(child, depth + 1);
+        }
+    }
+
+    fn compare(&mut self, bounds: Bounds) {
+        for (table, read) in &self.read {
+            let bound = bounds.iter().find(|(name, _)| name == table);
+            let most = bound.map_or(0.0, |(_, most)| f64::from(*most));
+            let Read { rows, looks } = read;
+            if *rows > most || *looks > most {
+                self.faults.push(format!(
+                    "{rows} rows of {table} in {looks} looks, where {most} do"
+                ));
+            }
+        }
+        for (table, _) in bounds {
+            if !self.read.contains_key(*table) {
+                self.faults.push(format!("nothing is read of {table}"));
+            }
+        }
+    }
+}
+
+struct Lists<'a> {
+    server: &'a LoggedServer,
+    state: String,
+    faults: &'a RefCell<Vec<String>>,
+}
+
+impl Lists<'_> {
+    /// Reads a list some times, and looks at how each statement went.
+    async fn check(&self, list: &str, statements: &[Bounds], read: impl AsyncFn()) {
+        for call in 1..=CALLS {
+            self.server.new_entries();
+            read().await;
+            let plans: Vec<Value> = self
+                .server
+                .new_entries()
+                .iter()
+                .map(|entry| {
+                    let (_, plan) = entry.split_once("plan:\n").unwrap();
+                    serde_json::from_str(plan).unwrap()
+                })
+                .collect();
+            let list = format!("{list}, {}, call {call}", self.state);
+            assert_eq!(plans.len(), statements.len(), "{list}: {plans:#?}");
+            for (plan, bounds) in plans.iter().zip(statements) {
+                let mut seen = Seen::default();
+                seen.walk(&plan["Plan"], 1);
+                seen.compare(bounds);
+                if !seen.faults.is_empty() {
+                    let (faults, outline) = (seen.faults.join("; "), seen.outline);
+                    let fault = format!("{list}: {faults}\n{outline}");
+                    self.faults.borrow_mut().push(fault);
+                }
+            }
+        }
+    }
+}
+
+fn full<T, K>(page: &Page<T, K>) {
+    assert_eq!(page.items.len(), usize::from(LIMIT));
+    assert!(page.next.is_some());
+}
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A place in the middle of a list of what was made one after another.
+fn middle(kind: u128) -> CreatedKey {
+    CreatedKey {
+        created_at: time("2026-01-01T00:03:20Z"),
+        id: id(kind, 0x200),
+    }
+}
+
+async fn history(lists: &Lists<'_>, store: &PgStore) {
+    let bounds: Bounds = &[("campaigns", 1), ("runs", PAGE)];
+    for (name, after) in [("first page", None), ("deep page", Some(run_number(60)))] {
+        lists
+            .check(&format!("history, {name}"), &[bounds], async || {
+                let page = page_of(LIMIT.into(), after);
+                let history = store.history(ACCOUNT, CAMPAIGN, page).await.unwrap();
+                full(&history.unwrap().runs);
+            })
+            .await;
+    }
+}
+
+async fn messages(lists: &Lists<'_>, store: &PgStore) {
+    use MessageSelection::{CurrentRun, EveryRun, Run};
+    let bounds: Bounds = &[
+        ("campaigns", 1),
+        ("runs", 1),
+        ("messages", PAGE),
+        ("segments", PAGE),
+        ("contents", PAGE),
+    ];
+    let of_every_run: Bounds = &[
+        ("campaigns", 1),
+        ("runs", PAGE),
+        ("messages", PAGE),
+        ("segments", PAGE),
+        ("contents", PAGE),
+    ];
+    let after = |run, segment_no| {
+        Some(MessageKey {
+            run_number: run_number(run),
+            segment_no,
+        })
+    };
+    for (name, selection, after, bounds) in [
+        ("current run, first page", CurrentRun, None, bounds),
+        (
+            "current run, deep page",
+            CurrentRun,
+            after(200, 150),
+            bounds,
+        ),
+        ("one run, first page", Run(run_number(195)), None, bounds),
+        (
+            "one run, deep page",
+            Run(run_number(195)),
+            after(195, 150),
+            bounds,
+        ),
+        ("every run, first page", EveryRun, None, of_every_run),
+        (
+            "every run, deep page",
+            EveryRun,
+            after(195, 150),
+            of_every_run,
+        ),
+        (
+            "every run, from one run to the next",
+            EveryRun,
+            after(195, 295),
+            of_every_run,
+        ),
+    ] {
+        lists
+            .check(&format!("messages, {name}"), &[bounds], async || {
+                let page = page_of(LIMIT.into(), after);
+                let list = store.messages(ACCOUNT, CAMPAIGN, selection, page).await;
+                full(&list.unwrap().unwrap().messages);
+            })
+            .await;
+    }
+}
+
+async fn campaigns_and_groups(lists: &Lists<'_>, store: &PgStore) {
+    for (name, kind_after) in [("first page", None), ("deep page", Some(()))] {
+        for status in [
+            None,
+            Some(CampaignStatus::Published),
+            Some(CampaignStatus::Draft),
+        ] {
+            let bounds: Bounds = &[("campaigns", PAGE)];
+            let list = format!("campaigns, {status:?}, {name}");
+            lists
+                .check(&list, &[bounds], async || {
+                    let page = page_of(LIMIT.into(), kind_after.map(|()| middle(2)));
+                    let campaigns = store.list_campaigns(ACCOUNT, status, page).await;
+                    full(&campaigns.unwrap());
+                })
+                .await;
+        }
+        let bounds: Bounds = &[("customer_groups", PAGE)];
+        lists
+            .check(&format!("groups, {name}"), &[bounds], async || {
+                let page = page_of(LIMIT.into(), kind_after.map(|()| middle(1)));
+                full(&store.list_groups(ACCOUNT, page).await.unwrap());
+            })
+            .await;
+    }
+}
+
+async fn audit(lists: &Lists<'_>, store: &PgStore) {
+    let entries: Bounds = &[("audit_entries", PAGE)];
+    let campaign: Bounds = &[("campaigns", 1)];
+    for campaign_id in [None, Some(CAMPAIGN)] {
+        for action in [None, Some(AuditAction::CampaignLaunched)] {
+            for after in [None, Some(2_000)] {
+                let filter = AuditFilter {
+                    campaign_id,
+                    action,
+                };
+                let statements = match campaign_id {
+                    Some(_) => &[campaign, entries][..],
+                    None => &[entries],
+                };
+                let list = format!("audit, {filter:?} after {after:?}");
+                lists
+                    .check(&list, statements, async || {
+                        let page = page_of(LIMIT.into(), after.map(rerun_core::page::AuditKey));
+                        let found = store.list_audit(ACCOUNT, filter, page).await.unwrap();
+                        full(&found.unwrap());
+                    })
+                    .await;
+            }
+        }
+    }
+    lists
+        .check("audit chain", &[&[("audit_entries", 10)]], async || {
+            let entries = store.audit_chain(ACCOUNT, 2_000, LIMIT).await.unwrap();
+            assert_eq!(entries.len(), usize::from(LIMIT));
+        })
+        .await;
+}
+
+/// A comparison counts both runs whole; its items are a list.
+async fn diff(lists: &Lists<'_>, store: &PgStore) {
+    for (name, after) in [("first page", None), ("deep page", Some(150))] {
+        let statements: [Bounds; 3] = [
+            &[("campaigns", 1), ("runs", 2)],
+            &[("messages", 2 * RUN)],
+            &[("messages", 2 * PAGE), ("segments", PAGE)],
+        ];
+        lists
+            .check(&format!("diff, {name}"), &statements, async || {
+                let page = page_of(LIMIT.into(), after);
+                let (from, to) = (run_number(199), run_number(200));
+                let diff = store.diff(ACCOUNT, CAMPAIGN, from, to, page).await.unwrap();
+                let diff = diff.unwrap();
+                assert_eq!(diff.counts.kept_changed, i64::from(RUN));
+                full(&diff.items);
+            })
+            .await;
+    }
+}
+
+async fn kept_counts(lists: &Lists<'_>, store: &PgStore) {
+    let kept: Bounds = &[
+        ("customer_groups", 1),
+        ("segmentations", 1),
+        ("group_segments", PAGE),
+    ];
+    let segment_by = SegmentBy::new(&["country"]).unwrap();
+    let query = CandidateQuery {
+        account_id: ACCOUNT,
+        group_id: GROUP,
+        segment_by: segment_by.clone(),
+        reuse: None,
+        limit: LIMIT.into(),
+    };
+    lists
+        .check("kept counts", &[kept], async || {
+            let counts = store.segment_candidates(query.clone()).await.unwrap();
+            assert_eq!(counts.segments.len(), usize::from(LIMIT) + 1);
+        })
+        .await;
+    let counts = store.segment_candidates(query.clone()).await.unwrap();
+    let keys: Vec<_> = counts.segments.iter().map(|segment| segment.key).collect();
+    lists
+        .check("kept attributes of a page", &[kept], async || {
+            let keys = keys.clone();
+            let segments = store.segments(ACCOUNT, GROUP, &segment_by, keys).await;
+            assert_eq!(segments.unwrap().len(), usize::from(LIMIT) + 1);
+        })
+        .await;
+}
+
+/// A lease reads each task once to find it, and once to take it.
+async fn lease(lists: &Lists<'_>, store: &PgStore) {
+    let statements: [Bounds; 3] = [
+        &[
+            ("generation_tasks", 2 * 10),
+            ("messages", 10),
+            ("segments", 10),
+        ],
+        &[("runs", 1)],
+        &[("campaigns", 1)],
+    ];
+    let (now, until) = (time("2026-03-01T00:00:00Z"), time("2026-03-01T00:05:00Z"));
+    lists
+        .check("lease", &statements, async || {
+            let lease = LeaseId::new(Uuid::from_u128(1));
+            let tasks = store.lease(lease, LIMIT.into(), now, until).await.unwrap();
+            assert_eq!(tasks.len(), usize::from(LIMIT));
+        })
+        .await;
+}
+
+#[test]
+fn lists_read_their_page_and_one_row_more() {
+    let server = LoggedServer::start(&[
+        ("session_preload_libraries", "auto_explain"),
+        ("auto_explain.log_min_duration", "0"),
+        ("auto_explain.log_analyze", "on"),
+        ("auto_explain.log_buffers", "on"),
+        ("auto_explain.log_format", "json"),
+    ]);
+    let mut admin = PgConnection::establish(&server.url()).unwrap();
+    admin
+        .batch_execute("SET auto_explain.log_min_duration = -1")
+        .unwrap();
+    admin.batch_execute(include_str!("seed.sql")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let faults = RefCell::default();
+    for statistics in ["without statistics", "with statistics"] {
+        for (plans, settings) in [
+            ("plans as they come", ""),
+            (
+                "kept plans",
+                "&options=-c%20plan_cache_mode%3Dforce_generic_plan",
+            ),
+        ] {
+            let store = server.store(settings);
+            let lists = Lists {
+                server: &server,
+                state: format!("{statistics}, {plans}"),
+                faults: &faults,
+            };
+            runtime.block_on(async {
+                history(&lists, &store).await;
+                messages(&lists, &store).await;
+                campaigns_and_groups(&lists, &store).await;
+                audit(&lists, &store).await;
+                kept_counts(&lists, &store).await;
+                lease(&lists, &store).await;
+                // Its statements are planned anew for each call, whatever plans are kept.
+                if settings.is_empty() {
+                    diff(&lists, &store).await;
+                }
+            });
+        }
+        admin.batch_execute("ANALYZE").unwrap();
+    }
+    let faults = faults.into_inner();
+    assert!(
+        faults.is_empty(),
+        "{} faults:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
+}

@@ -1,0 +1,89 @@
+-- Two accounts with the same ids in both, so that a statement that forgets the account reads twice
+-- as much. Campaign 1 has 200 runs, of which the last ten have 300 messages each; of the others,
+-- every second is published with 5 messages, and from 300 on with 40 that are to be generated.
+CREATE FUNCTION pg_temp.account(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE n WHEN 1 THEN 'aaaaaaaa-0000-4000-8000-000000000001'::uuid
+        ELSE 'bbbbbbbb-0000-4000-8000-000000000002'::uuid END $$;
+CREATE FUNCTION pg_temp.id(kind int, n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT ('cccccccc-0000-4000-8' || lpad(kind::text, 3, '0') || '-' || lpad(n::text, 12, '0'))::uuid $$;
+
+CREATE TEMPORARY VIEW accounts AS SELECT n AS nth, pg_temp.account(n) AS account FROM generate_series(1, 2) n;
+CREATE TEMPORARY VIEW published AS
+    SELECT account, nth, n, n > 300 AS waiting FROM accounts, generate_series(3, 400, 2) n;
+
+BEGIN;
+INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
+    SELECT account, pg_temp.id(1, n), 'g', '2026-01-01'::timestamptz + n * interval '1 s', now()
+    FROM accounts, generate_series(1, 400) n;
+-- The tables that are read from their start to the end while they have few pages have more.
+INSERT INTO segmentations SELECT account, pg_temp.id(1, n), pg_temp.id(1, n), '["country"]', 1
+    FROM accounts, generate_series(1, 50) n;
+INSERT INTO segmentations SELECT account, gen_random_uuid(), pg_temp.id(1, n), '["f' || f || '"]', 1
+    FROM accounts, generate_series(1, 400) n, generate_series(1, 5) f;
+INSERT INTO group_segments
+    SELECT account, pg_temp.id(1, n), sha256(s::text::bytea), '{"country":"' || s || '"}', 1
+    FROM accounts, generate_series(1, 50) n, generate_series(1, CASE n WHEN 1 THEN 2000 ELSE 20 END) s;
+INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, approval_stages,
+        template_subject, template_body, status, current_run_number, last_run_number, version,
+        created_by, created_at, updated_at)
+    SELECT account, pg_temp.id(2, n), 'c', pg_temp.id(1, n), '["country"]', '["Approval"]', 's', 'b',
+        CASE WHEN n % 2 = 0 THEN 'Draft' WHEN n > 300 THEN 'Processing' ELSE 'Published' END,
+        CASE WHEN n % 2 = 0 THEN NULL WHEN n = 1 THEN 200 ELSE 1 END,
+        CASE WHEN n % 2 = 0 THEN NULL WHEN n = 1 THEN 200 ELSE 1 END,
+        1, account, '2026-01-01'::timestamptz + n * interval '1 s', now()
+    FROM accounts, generate_series(1, 400) n;
+
+INSERT INTO runs (account_id, campaign_id, number, job_uid, status, group_id, group_name,
+        customer_count, segments_total, segments_matched, segments_new, reused, generated, edited,
+        generating, failed, pending, approved, rejected, published, resulting_status,
+        previous_run_number, started_at, completed_at, archived_at)
+    SELECT account, pg_temp.id(2, 1), n, gen_random_uuid(), 'Completed', pg_temp.id(1, 1), 'g', 300,
+        300, 0, 300, 0, 300, 0, 0, 0, 0, 0, 0, 300, 'Ready for review', nullif(n - 1, 0),
+        '2026-02-01', '2026-02-01', CASE WHEN n < 200 THEN '2026-02-02'::timestamptz END
+    FROM accounts, generate_series(1, 200) n;
+INSERT INTO runs (account_id, campaign_id, number, job_uid, status, group_id, group_name,
+        customer_count, segments_total, segments_matched, segments_new, reused, generated, edited,
+        generating, failed, pending, approved, rejected, published, resulting_status, started_at,
+        completed_at)
+    SELECT account, pg_temp.id(2, n), 1, gen_random_uuid(),
+        CASE WHEN waiting THEN 'Queued' ELSE 'Completed' END, pg_temp.id(1, n), 'g', m, m, 0, m, 0, m, 0,
+        CASE WHEN waiting THEN m ELSE 0 END, 0, 0, 0, 0, CASE WHEN waiting THEN 0 ELSE m END,
+        'Ready for review', '2026-02-01', CASE WHEN NOT waiting THEN '2026-02-01'::timestamptz END
+    FROM published, LATERAL (SELECT CASE WHEN waiting THEN 40 ELSE 5 END) AS of_run(m);
+INSERT INTO segments
+    SELECT account, pg_temp.id(2, 1), s, sha256(s::text::bytea), '{"country":"' || s || '"}'
+    FROM accounts, generate_series(1, 300) s;
+INSERT INTO segments
+    SELECT account, pg_temp.id(2, n), s, sha256(s::text::bytea), '{"country":"' || s || '"}'
+    FROM published, generate_series(1, CASE WHEN waiting THEN 40 ELSE 5 END) s;
+INSERT INTO contents
+    SELECT account, pg_temp.id(r, s), r, 's', 'b', NULL, now()
+    FROM accounts, generate_series(191, 200) r, generate_series(1, 300) s;
+INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, customer_count,
+        content_id, review_status, source, created_at, updated_at)
+    SELECT account, pg_temp.id(r, s), pg_temp.id(2, 1), r, s, 1, pg_temp.id(r, s), 'Published',
+        'generated', now(), now()
+    FROM accounts, generate_series(191, 200) r, generate_series(1, 300) s;
+INSERT INTO contents
+    SELECT account, pg_temp.id(500 + s, n), 1, 's', 'b', NULL, now()
+    FROM published, generate_series(1, 5) s WHERE NOT waiting;
+INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, customer_count,
+        content_id, review_status, source, created_at, updated_at)
+    SELECT account, pg_temp.id(500 + s, n), pg_temp.id(2, n), 1, s, 1,
+        CASE WHEN NOT waiting THEN pg_temp.id(500 + s, n) END,
+        CASE WHEN waiting THEN 'Generating' ELSE 'Published' END, 'generated', now(), now()
+    FROM published, generate_series(1, CASE WHEN waiting THEN 40 ELSE 5 END) s;
+-- The first ten tasks of each campaign after those of another, so that a lease of ten is of one
+-- campaign; the others are not due yet, and half of them are held.
+INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at, lease_id)
+    SELECT account, pg_temp.id(500 + s, n), pg_temp.id(2, n), 1,
+        CASE WHEN s > 10 THEN '2026-03-02'::timestamptz ELSE '2026-02-01' END
+            + (nth * 1000000 + n * 1000 + s) * interval '1 ms',
+        CASE WHEN s > 25 THEN account END
+    FROM published, generate_series(1, 40) s WHERE waiting;
+INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, details, created_at, hash)
+    SELECT account, n, gen_random_uuid(),
+        (ARRAY['campaign.created', 'campaign.launched', 'campaign.published'])[1 + n % 3],
+        pg_temp.id(2, CASE WHEN n % 20 = 0 THEN 1 ELSE 1 + n % 400 END), '{}', now(), sha256('x')
+    FROM accounts, generate_series(1, 4000) n;
+COMMIT;

@@ -1,0 +1,219 @@
+//! How SQLite comes to the rows of each list: `EXPLAIN QUERY PLAN` of the statements that the
+//! store sends.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the lint's exemption for tests misses their helpers"
+)]
+
+mod common;
+
+use std::mem::take;
+use std::sync::Mutex;
+
+use diesel::connection::{
+    Instrumentation, InstrumentationEvent, SimpleConnection, set_default_instrumentation,
+};
+use diesel::sql_types::Text;
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
+use rerun_contract::fixture::{ACCOUNT, Fixture, page_of, run_number};
+use rerun_core::audit::AuditAction;
+use rerun_core::campaign::CampaignStatus;
+use rerun_core::ids::{CampaignId, CustomerGroupId};
+use rerun_core::page::{AuditKey, CreatedKey, MessageKey};
+use rerun_core::ports::{
+    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, HistoryStore,
+    MessageSelection, RerunStore,
+};
+use rerun_core::segment::SegmentBy;
+use rerun_sqlite::{Options, SqliteStore};
+
+/// What the store's connections have sent.
+static SENT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+#[expect(clippy::unnecessary_wraps, reason = "as diesel wants it")]
+fn listening() -> Option<Box<dyn Instrumentation>> {
+    let listen = |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            SENT.lock().unwrap().push(query.to_string());
+        }
+    };
+    Some(Box::new(listen))
+}
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+struct Lists {
+    admin: SqliteConnection,
+    state: &'static str,
+    faults: Vec<String>,
+}
+
+impl Lists {
+    /// Looks at the plans of what `read` sends. `allowed` are steps that would be faults.
+    async fn check(&mut self, list: &str, allowed: &[&str], read: impl Future) {
+        SENT.lock().unwrap().clear();
+        read.await;
+        let sent = take(&mut *SENT.lock().unwrap());
+        let mut statements = 0;
+        for statement in sent {
+            let (text, _) = statement
+                .rsplit_once(" -- binds:")
+                .unwrap_or((&statement, ""));
+            let first = text.split_whitespace().next().unwrap_or_default();
+            if matches!(first, "BEGIN" | "COMMIT") {
+                continue;
+            }
+            statements += 1;
+            let steps: Vec<String> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}"))
+                .load::<Step>(&mut self.admin)
+                .unwrap()
+                .into_iter()
+                .map(|step| step.detail)
+                .collect();
+            let fault = |step: &&String| {
+                let whole = step.starts_with("SCAN ") && **step != "SCAN CONSTANT ROW";
+                (whole || step.starts_with("USE TEMP B-TREE")) && !allowed.contains(&step.as_str())
+            };
+            if let Some(fault) = steps.iter().find(fault) {
+                let steps = steps.join("\n  ");
+                let state = self.state;
+                self.faults
+                    .push(format!("{list}, {state}: {fault}\n{text}\n  {steps}"));
+            }
+        }
+        assert!(statements > 0, "{list} sends nothing");
+    }
+}
+
+async fn all(
+    lists: &mut Lists,
+    f: &Fixture<SqliteStore>,
+    campaign: CampaignId,
+    group: CustomerGroupId,
+) {
+    let store = &f.store;
+    for after in [None, Some(run_number(3))] {
+        let history = store.history(ACCOUNT, campaign, page_of(2, after));
+        lists.check("history", &[], history).await;
+    }
+    let key = MessageKey {
+        run_number: run_number(2),
+        segment_no: 2,
+    };
+    for after in [None, Some(key)] {
+        for selection in [
+            MessageSelection::CurrentRun,
+            MessageSelection::Run(run_number(2)),
+            MessageSelection::EveryRun,
+        ] {
+            let messages = store.messages(ACCOUNT, campaign, selection, page_of(2, after));
+            lists
+                .check(&format!("messages, {selection:?}"), &[], messages)
+                .await;
+        }
+    }
+    let key = CreatedKey {
+        created_at: f.now(),
+        id: campaign.as_uuid(),
+    };
+    for after in [None, Some(key)] {
+        for status in [None, Some(CampaignStatus::Published)] {
+            let campaigns = store.list_campaigns(ACCOUNT, status, page_of(2, after));
+            lists
+                .check(&format!("campaigns, {status:?}"), &[], campaigns)
+                .await;
+        }
+        let groups = store.list_groups(ACCOUNT, page_of(2, after));
+        lists.check("groups", &[], groups).await;
+    }
+    for campaign_id in [None, Some(campaign)] {
+        for action in [None, Some(AuditAction::CampaignLaunched)] {
+            for after in [None, Some(AuditKey(5))] {
+                let filter = AuditFilter {
+                    campaign_id,
+                    action,
+                };
+                let entries = store.list_audit(ACCOUNT, filter, page_of(2, after));
+                lists
+                    .check(&format!("audit, {filter:?}"), &[], entries)
+                    .await;
+            }
+        }
+    }
+    lists
+        .check("audit chain", &[], store.audit_chain(ACCOUNT, 1, 2))
+        .await;
+    for after in [None, Some(2)] {
+        let page = page_of(2, after);
+        let diff = store.diff(ACCOUNT, campaign, run_number(1), run_number(2), page);
+        // The numbers of one page, as the merged indexes give them out.
+        lists.check("diff", &["SCAN page"], diff).await;
+    }
+    let segment_by = SegmentBy::new(&["country"]).unwrap();
+    let query = CandidateQuery {
+        account_id: ACCOUNT,
+        group_id: group,
+        segment_by: segment_by.clone(),
+        reuse: None,
+        limit: 10,
+    };
+    let counts = store.segment_candidates(query.clone()).await.unwrap();
+    let keys = counts.segments.iter().map(|segment| segment.key).collect();
+    lists
+        .check("kept counts", &[], store.segment_candidates(query))
+        .await;
+    let named = store.segments(ACCOUNT, group, &segment_by, keys);
+    // The keys that are asked for.
+    let keys = "SCAN json_each VIRTUAL TABLE INDEX 1:";
+    lists.check("kept attributes", &[keys], named).await;
+    // Names that no run before has, so that there is something to generate.
+    let countries = ["x", "y", "z"].map(|name| format!("{name} {}", lists.state));
+    let countries = countries.each_ref().map(String::as_str);
+    f.rerun(campaign, f.group(&countries).await).await;
+    let leasing = async {
+        let leased = f.lease(2).await;
+        assert_eq!(leased.tasks.len(), 2);
+        f.engine.generation.release(leased.lease).await.unwrap();
+    };
+    lists.check("lease", &[], leasing).await;
+    f.finish(campaign).await;
+}
+
+#[test]
+fn lists_read_their_page_in_the_order_of_an_index() {
+    let (url, _folder) = common::database();
+    let file = url.strip_prefix("sqlite://").unwrap();
+    let admin = SqliteConnection::establish(file).unwrap();
+    set_default_instrumentation(listening).unwrap();
+    let f = Fixture::new(SqliteStore::connect(&url, &Options::default()).unwrap());
+    let mut lists = Lists {
+        admin,
+        state: "without statistics",
+        faults: Vec::new(),
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let countries = ["a", "b", "c", "d", "e", "f"];
+        let campaign = f.published(&countries).await;
+        let group = f.group(&countries).await;
+        for _ in 0..3 {
+            f.rerun(campaign, group).await;
+            f.publish(campaign).await;
+        }
+        all(&mut lists, &f, campaign, group).await;
+        lists.admin.batch_execute("ANALYZE").unwrap();
+        lists.state = "with statistics";
+        all(&mut lists, &f, campaign, group).await;
+    });
+    let faults = lists.faults;
+    assert!(
+        faults.is_empty(),
+        "{} faults:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
+}

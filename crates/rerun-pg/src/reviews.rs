@@ -158,7 +158,9 @@ impl TryFrom<ShiftRow> for Shift {
     }
 }
 
-/// The one statement that moves every message, whatever its state was, and counts what it moved.
+/// The one statement that moves every message, whatever its state was, and counts what it moved. It
+/// finds them again by their places, which the campaign's lock keeps: a planner that expects a
+/// single message would go through all of the account's for each one by its key.
 fn move_statement(change: &MessageChange) -> String {
     let selected = match &change.selection {
         Selection::Ids(_) => "AND m.id = ANY(?)",
@@ -193,14 +195,14 @@ fn move_statement(change: &MessageChange) -> String {
     format!(
         "WITH moves AS (SELECT * FROM unnest(?::text[], ?::smallint[], ?::text[], ?::smallint[], \
            ?::text[]) AS v(from_status, from_stage, to_status, to_stage, approval)), \
-         target AS (SELECT m.id, m.source AS from_source, v.* FROM messages m JOIN moves v \
+         target AS (SELECT m.ctid AS place, m.source AS from_source, v.* FROM messages m JOIN moves v \
              ON m.review_status = v.from_status \
              AND m.approval_stage IS NOT DISTINCT FROM v.from_stage \
            WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {selected}), \
          moved AS (UPDATE messages m SET review_status = t.to_status, \
              approval_stage = t.to_stage, approvals = {approvals}, rejection_reason = ?, \
              error = NULL, updated_at = ? {edit} \
-           FROM target t WHERE m.account_id = ? AND m.id = t.id \
+           FROM target t WHERE m.ctid = t.place \
            RETURNING m.account_id, m.id, m.campaign_id, m.run_number, m.updated_at, \
              t.from_status, t.from_source, t.to_status, m.source AS to_source) {queue} \
          SELECT from_status, from_source, to_status, to_source, count(*) AS messages FROM moved \
@@ -267,7 +269,7 @@ fn move_messages(
             .bind::<Id, _>(content_id.as_uuid())
             .bind::<Id, _>(change.user_id.as_uuid());
     }
-    let shifts = query.bind::<Id, _>(account).load::<ShiftRow>(conn)?;
+    let shifts = query.load::<ShiftRow>(conn)?;
     Ok(shifts
         .into_iter()
         .map(Shift::try_from)

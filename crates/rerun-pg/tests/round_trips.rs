@@ -204,7 +204,7 @@ const EXPECTED: &[(&str, u32, u32, u32)] = &[
     ("campaign: create", 6, 0, 0),
     ("launch, segments not counted yet", 19, 2, 5),
     ("lease", 3, 0, 0),
-    ("settle", 9, 2, 2),
+    ("settle", 9, 1, 2),
     ("lease, nothing due", 1, 0, 0),
     ("edit", 12, 1, 1),
     ("review one", 10, 1, 1),

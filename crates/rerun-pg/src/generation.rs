@@ -366,15 +366,16 @@ fn by_source(counted: Vec<SourceRow>) -> Result<Vec<(Source, u32)>, Failure> {
 /// Of `results`, those whose task the lease still holds, with their messages; their tasks go. Task
 /// and message are looked up by their whole keys, row by row: a planner that has not heard of a
 /// new run's many tasks would go through all of a lease's for each result. The campaign's lock,
-/// which is held, keeps the messages where they are.
-const TAKEN: &str = "taken AS MATERIALIZED (SELECT r.*, t.task, m.message, m.source FROM results r \
-       CROSS JOIN LATERAL (SELECT ctid AS task, * FROM generation_tasks \
+/// which is held, keeps the messages where they are; a task may move meanwhile, when its lease is
+/// renewed, so it goes by its key.
+const TAKEN: &str = "taken AS MATERIALIZED (SELECT r.*, m.message, m.source FROM results r \
+       CROSS JOIN LATERAL (SELECT lease_id, due_at, campaign_id, run_number FROM generation_tasks \
          WHERE account_id = ? AND message_id = r.id LIMIT 1 FOR UPDATE) t \
        CROSS JOIN LATERAL (SELECT ctid AS message, source FROM messages \
          WHERE account_id = ? AND id = r.id LIMIT 1) m \
        WHERE t.lease_id = ? AND t.due_at >= ? AND t.campaign_id = ? AND t.run_number = ?), \
-     gone AS (DELETE FROM generation_tasks \
-       WHERE ctid = ANY(ARRAY(SELECT task FROM taken)))";
+     gone AS (DELETE FROM generation_tasks WHERE account_id = ? \
+       AND message_id = ANY(ARRAY(SELECT id FROM taken)))";
 
 /// Gives [`TAKEN`] its values.
 fn taken<'a>(query: Sql<'a, Pg>, settle: &SettleRun) -> Sql<'a, Pg> {
@@ -385,6 +386,7 @@ fn taken<'a>(query: Sql<'a, Pg>, settle: &SettleRun) -> Sql<'a, Pg> {
         .bind::<Time, _>(settle.now)
         .bind::<Id, _>(settle.campaign_id.as_uuid())
         .bind::<Integer, _>(settle.run_number.get())
+        .bind::<Id, _>(settle.account_id.as_uuid())
 }
 
 fn store_generated(

@@ -98,7 +98,8 @@ impl RerunStore for PgStore {
                 };
                 // The two sides are matched here: rows that were kept a moment ago have no
                 // statistics yet, and a join planned without them compares each with each.
-                // The current run has about as many messages as the group has segments, most of the time.
+                // The current run has about as many messages as the group has segments, most
+                // of the time.
                 let reusable = reusable(conn, &query, segments.len())?;
                 let candidate = |(key, customer_count)| SegmentCandidate {
                     key,

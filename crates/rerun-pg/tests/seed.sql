@@ -85,5 +85,5 @@ INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, details, cr
     SELECT account, n, gen_random_uuid(),
         (ARRAY['campaign.created', 'campaign.launched', 'campaign.published'])[1 + n % 3],
         pg_temp.id(2, CASE WHEN n % 20 = 0 THEN 1 ELSE 1 + n % 400 END), '{}', now(), sha256('x')
-    FROM accounts, generate_series(1, 4000) n;
+    FROM accounts, generate_series(1, 40000) n;
 COMMIT;

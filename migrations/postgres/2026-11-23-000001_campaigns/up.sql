@@ -417,3 +417,15 @@ CREATE TABLE audit_heads (
     seq bigint NOT NULL,
     hash bytea NOT NULL CHECK (octet_length(hash) = 32)
 );
+
+-- Statistics are of a moment, and tell the planner that an account which came after it has no rows:
+-- every index that leads with the account then looks as good as the right one, and a big first run
+-- is searched whole for each of its messages. Without statistics of the account, one that is new
+-- and one that is known get the same plan. The same holds for a campaign in the audit log.
+ALTER TABLE campaigns ALTER COLUMN account_id SET STATISTICS 0;
+ALTER TABLE runs ALTER COLUMN account_id SET STATISTICS 0;
+ALTER TABLE segments ALTER COLUMN account_id SET STATISTICS 0;
+ALTER TABLE messages ALTER COLUMN account_id SET STATISTICS 0;
+ALTER TABLE generation_tasks ALTER COLUMN account_id SET STATISTICS 0;
+ALTER TABLE audit_entries ALTER COLUMN account_id SET STATISTICS 0,
+    ALTER COLUMN campaign_id SET STATISTICS 0;

@@ -411,8 +411,11 @@ async fn settle(lists: &Lists<'_>, store: &PgStore) {
             campaign_id: task.campaign_id,
             run_number: task.run_number,
             message_id: task.message_id,
-            content_id: ContentId::new(Uuid::new_v4()),
-            outcome: TaskOutcome::Generated(Content { subject: "s".into(), body: "b".into() }),
+            content_id: ContentId::new(task.message_id.as_uuid()),
+            outcome: TaskOutcome::Generated(Content {
+                subject: "s".into(),
+                body: "b".into(),
+            }),
         };
         lists.server.new_entries();
         let settled = store
@@ -422,7 +425,7 @@ async fn settle(lists: &Lists<'_>, store: &PgStore) {
                 run_number: run.run_number,
                 lease,
                 results: tasks.iter().map(result).collect(),
-                audit_id: AuditEntryId::new(Uuid::new_v4()),
+                audit_id: AuditEntryId::new(Uuid::from_u128(3)),
                 now,
             })
             .await

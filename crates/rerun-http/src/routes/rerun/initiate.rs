@@ -2,10 +2,10 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::rerun_request;
+use super::{REFUSALS, rerun_request};
 use crate::error::Problem;
 use crate::extract::{KeyedCall, State};
-use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::openapi::{Docs, Tag, examples, schema};
 use crate::request_id::note_run;
 use crate::wire::{Answer, RunStartedItem, answered};
 
@@ -39,14 +39,7 @@ pub(crate) fn docs() -> Docs {
     )
     .keyed()
     .answers::<RunStartedItem<'_>>(examples::started())
-    .refuses(&[
-        Code::CampaignNotFound,
-        Code::CustomerGroupNotFound,
-        Code::CampaignNotPublished,
-        Code::MessagesNotPublished,
-        Code::EmptyCustomerGroup,
-        Code::TooManySegments,
-    ])
+    .refuses(&REFUSALS)
 }
 
 /// `POST /v1/campaign/rerun/initiate`

@@ -14,6 +14,17 @@ use rerun_core::usecases::RerunRequest;
 
 use super::{campaign_id, one_of};
 use crate::extract::Required;
+use crate::openapi::Code;
+
+/// What refuses a rerun, and so its preview.
+const REFUSALS: [Code; 6] = [
+    Code::CampaignNotFound,
+    Code::CustomerGroupNotFound,
+    Code::CampaignNotPublished,
+    Code::MessagesNotPublished,
+    Code::EmptyCustomerGroup,
+    Code::TooManySegments,
+];
 
 /// What initiate and preview are asked for.
 fn rerun_request(

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::rerun_request;
+use super::{REFUSALS, rerun_request};
 use crate::extract::{Integer, JsonCall, State};
-use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::openapi::{Docs, Tag, examples, schema};
 use crate::routes::page;
 use crate::wire::{self, Answer, GroupRef};
 
@@ -90,14 +90,7 @@ pub(crate) fn docs() -> Docs {
         }],
         "next_cursor": null,
     }))
-    .refuses(&[
-        Code::CampaignNotFound,
-        Code::CustomerGroupNotFound,
-        Code::CampaignNotPublished,
-        Code::MessagesNotPublished,
-        Code::EmptyCustomerGroup,
-        Code::TooManySegments,
-    ])
+    .refuses(&REFUSALS)
 }
 
 /// `POST /v1/campaign/rerun/preview`

@@ -117,7 +117,11 @@ fn unprivileged(world: &World, settings: &[(&str, &str)]) -> Command {
     // The folder that cargo builds in may be out of reach for others.
     let program = folder.join("program");
     if !program.exists() {
-        fs::copy(plain.get_program(), &program).unwrap();
+        // By another process: a child that a test beside this one starts would inherit the open
+        // file, and a program that is open for writing cannot be started.
+        let mut copy = Command::new("cp");
+        let copied = copy.arg(plain.get_program()).arg(&program).status();
+        assert!(copied.unwrap().success());
     }
     let mut command = Command::new(&program);
     command.args(plain.get_args()).current_dir(&folder);

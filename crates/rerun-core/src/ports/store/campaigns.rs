@@ -1,0 +1,78 @@
+//! Campaigns.
+
+use async_trait::async_trait;
+
+use super::groups::ImportFailure;
+use crate::audit::AuditDraft;
+use crate::campaign::{Campaign, CampaignStatus};
+use crate::error::{Invalid, StoreError};
+use crate::ids::{AccountId, CampaignId, MessageId};
+use crate::message::Content;
+use crate::page::{CreatedKey, Page, PageRequest};
+use crate::run::Run;
+use crate::segment::Segment;
+
+/// A message of a campaign that is brought in from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportedMessage {
+    /// Its new id.
+    pub id: MessageId,
+    /// Its segment.
+    pub segment: Segment,
+    /// Its published content.
+    pub content: Content,
+}
+
+/// Messages that are brought in, pulled one by one from a thread that may block.
+pub type ImportedMessages = Box<dyn Iterator<Item = Result<ImportedMessage, Invalid>> + Send>;
+
+/// Keeps campaigns.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait CampaignStore: Send + Sync {
+    /// Adds a draft, with its audit entry.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn create_campaign(
+        &self,
+        campaign: &Campaign,
+        audit: AuditDraft,
+    ) -> Result<(), StoreError>;
+
+    /// The campaign, or `None` when the account has no such campaign.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find_campaign(
+        &self,
+        account: AccountId,
+        id: CampaignId,
+    ) -> Result<Option<Campaign>, StoreError>;
+
+    /// The account's campaigns, newest first; with `status`, those that have it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list_campaigns(
+        &self,
+        account: AccountId,
+        status: Option<CampaignStatus>,
+        page: PageRequest<CreatedKey>,
+    ) -> Result<Page<Campaign, CreatedKey>, StoreError>;
+
+    /// Adds a published campaign with the messages of its run 1, all published and of source
+    /// `generated`, in one transaction. `run` is the synthesised entry without its numbers: the
+    /// store fills in customers, segments and counts from the messages and answers the run as
+    /// it stored it. Two messages for one segment are refused.
+    ///
+    /// # Errors
+    /// [`ImportFailure`].
+    async fn import_campaign(
+        &self,
+        campaign: &Campaign,
+        run: Run,
+        messages: ImportedMessages,
+        audit: AuditDraft,
+    ) -> Result<Run, ImportFailure>;
+}

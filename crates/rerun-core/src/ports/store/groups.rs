@@ -1,0 +1,76 @@
+//! Customer groups and their customers.
+
+use async_trait::async_trait;
+
+use crate::audit::AuditDraft;
+use crate::error::{Invalid, StoreError};
+use crate::group::{CustomerGroup, CustomerRows, Imported};
+use crate::ids::{AccountId, CustomerGroupId};
+use crate::page::{CreatedKey, Page, PageRequest};
+
+/// Why an import of rows was refused or failed. Either way nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportFailure {
+    /// A row broke a rule.
+    #[error(transparent)]
+    Rejected(#[from] Invalid),
+    /// The account has no such customer group.
+    #[error("customer group not found")]
+    GroupNotFound,
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Keeps customer groups and their customers.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait CustomerGroupStore: Send + Sync {
+    /// Adds a group that has no customers yet, with its audit entry.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn create_group(
+        &self,
+        group: &CustomerGroup,
+        audit: AuditDraft,
+    ) -> Result<(), StoreError>;
+
+    /// The group, or `None` when the account has no such group.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find_group(
+        &self,
+        account: AccountId,
+        id: CustomerGroupId,
+    ) -> Result<Option<CustomerGroup>, StoreError>;
+
+    /// The account's groups, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list_groups(
+        &self,
+        account: AccountId,
+        page: PageRequest<CreatedKey>,
+    ) -> Result<Page<CustomerGroup, CreatedKey>, StoreError>;
+
+    /// Takes every row into the group in one transaction. Rows are pulled one by one, so that
+    /// memory does not grow with their number. A customer that the group has is updated: the
+    /// given `fields` replace its values (`None` removes one), other fields stay; of several
+    /// rows with one reference the last wins. Counts of segments kept for the group are dropped
+    /// when a customer came or changed. The audit entry is completed with the answer's numbers
+    /// by [`Imported::audited`]; an import that changes nothing has none.
+    ///
+    /// # Errors
+    /// [`ImportFailure`]; the first refused row ends the import.
+    async fn import_customers(
+        &self,
+        account: AccountId,
+        id: CustomerGroupId,
+        fields: Vec<String>,
+        rows: CustomerRows,
+        audit: AuditDraft,
+    ) -> Result<Imported, ImportFailure>;
+}

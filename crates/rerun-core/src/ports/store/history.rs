@@ -1,0 +1,152 @@
+//! What campaigns have been through.
+
+use async_trait::async_trait;
+
+use crate::campaign::{ApprovalStages, CampaignStatus, wire_enum};
+use crate::error::StoreError;
+use crate::ids::{AccountId, CampaignId, MessageId, RunNumber};
+use crate::message::Message;
+use crate::page::{MessageKey, Page, PageRequest};
+use crate::run::Run;
+use crate::segment::Segment;
+
+/// Which messages of a campaign to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageSelection {
+    /// Those of the current run; none when there is no current run.
+    CurrentRun,
+    /// Those of this run, whether it is current or not.
+    Run(RunNumber),
+    /// Those of every run, newest run first.
+    EveryRun,
+}
+
+/// A page of a campaign's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// The campaign's status.
+    pub status: CampaignStatus,
+    /// The campaign's current run.
+    pub current_run: Option<RunNumber>,
+    /// Its runs, newest first.
+    pub runs: Page<Run, RunNumber>,
+}
+
+/// A page of a campaign's messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageList {
+    /// The campaign's current run.
+    pub current_run: Option<RunNumber>,
+    /// The campaign's stages, which the messages' states count.
+    pub approval_stages: ApprovalStages,
+    /// Whether the run that was asked for exists; true when none was.
+    pub run_exists: bool,
+    /// The messages: within a run in the order of their segments' numbers.
+    pub messages: Page<Message, MessageKey>,
+}
+
+wire_enum! {
+    /// How a segment differs between two runs.
+    DiffChange {
+        /// Only the later run has it.
+        Added => "added",
+        /// Only the earlier run has it.
+        Removed => "removed",
+        /// Both have it, with the same content.
+        KeptSame => "kept_same",
+        /// Both have it, with different content.
+        KeptChanged => "kept_changed",
+    }
+}
+
+/// How many segments differ in which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct DiffCounts {
+    /// [`DiffChange::Added`].
+    pub added: i64,
+    /// [`DiffChange::Removed`].
+    pub removed: i64,
+    /// [`DiffChange::KeptSame`].
+    pub kept_same: i64,
+    /// [`DiffChange::KeptChanged`].
+    pub kept_changed: i64,
+}
+
+/// One segment in a comparison of two runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiffItem {
+    /// The store's number of the segment within the campaign; orders the items.
+    pub segment_no: i32,
+    /// The segment, with the customers of the later run, or of the earlier when it was removed.
+    pub segment: Segment,
+    /// How it differs.
+    pub change: DiffChange,
+    /// Its message in the earlier run.
+    pub from: Option<MessageId>,
+    /// Its message in the later run.
+    pub to: Option<MessageId>,
+}
+
+/// A page of a comparison of two runs. Content is compared by identity: a reused message has
+/// the same content, an edited or regenerated one has different content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// Whether both runs exist.
+    pub runs_exist: bool,
+    /// The numbers of the whole comparison.
+    pub counts: DiffCounts,
+    /// Its segments, by number.
+    pub items: Page<DiffItem, i32>,
+}
+
+/// Reads what campaigns have been through.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait HistoryStore: Send + Sync {
+    /// The campaign's runs, newest first; `None` when the account has no such campaign.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn history(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        page: PageRequest<RunNumber>,
+    ) -> Result<Option<History>, StoreError>;
+
+    /// The campaign's messages; `None` when the account has no such campaign.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        page: PageRequest<MessageKey>,
+    ) -> Result<Option<MessageList>, StoreError>;
+
+    /// One message; `None` when the campaign has no such message.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find_message(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        message: MessageId,
+    ) -> Result<Option<Message>, StoreError>;
+
+    /// Compares two runs segment by segment; `None` when the account has no such campaign.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn diff(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        from: RunNumber,
+        to: RunNumber,
+        page: PageRequest<i32>,
+    ) -> Result<Option<Diff>, StoreError>;
+}

@@ -1,0 +1,63 @@
+//! Ports that a store implements, one file for each subject.
+
+mod audit;
+mod campaigns;
+mod groups;
+mod history;
+mod idempotency;
+mod queue;
+mod reruns;
+mod review;
+
+use async_trait::async_trait;
+
+use crate::error::StoreError;
+
+pub use audit::*;
+pub use campaigns::*;
+pub use groups::*;
+pub use history::*;
+pub use idempotency::*;
+pub use queue::*;
+pub use reruns::*;
+pub use review::*;
+
+/// Says whether the store can be reached and has the schema that this version needs.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait HealthCheck: Send + Sync {
+    /// Asks the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// All that a whole store implements.
+pub trait Store:
+    CustomerGroupStore
+    + CampaignStore
+    + HistoryStore
+    + RerunStore
+    + ReviewStore
+    + IdempotencyStore
+    + GenerationQueue
+    + QueueGauge
+    + AuditStore
+    + HealthCheck
+{
+}
+
+impl<S> Store for S where
+    S: CustomerGroupStore
+        + CampaignStore
+        + HistoryStore
+        + RerunStore
+        + ReviewStore
+        + IdempotencyStore
+        + GenerationQueue
+        + QueueGauge
+        + AuditStore
+        + HealthCheck
+{
+}

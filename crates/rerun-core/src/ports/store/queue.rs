@@ -1,0 +1,104 @@
+//! The queue of messages to generate.
+
+use async_trait::async_trait;
+
+use crate::Timestamp;
+use crate::error::StoreError;
+use crate::generation::{GenerationTask, Settled, TaskResult};
+use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, RunNumber};
+
+/// Results of one lease for messages of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettleRun {
+    /// The account.
+    pub account_id: AccountId,
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// The run.
+    pub run_number: RunNumber,
+    /// The lease under which the messages were taken.
+    pub lease: LeaseId,
+    /// What became of each message. All are of the run above.
+    pub results: Vec<TaskResult>,
+    /// For the entry of the run's end.
+    pub audit_id: AuditEntryId,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Hands out the messages that are to be generated, of all accounts, and takes the results.
+///
+/// A message is due when its time has come and no live lease holds it. Leases keep workers out
+/// of each other's way; they never decide alone: a result counts only while its lease is alive
+/// and its message still waits, so that each message is stored once.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait GenerationQueue: Send + Sync {
+    /// Takes up to `limit` due messages under `lease` until `until`, the longest due first. Runs
+    /// that were `Queued` are `Processing` then.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn lease(
+        &self,
+        lease: LeaseId,
+        limit: u32,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<GenerationTask>, StoreError>;
+
+    /// Prolongs a lease that is still alive at `now`; answers how many messages it holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn renew(
+        &self,
+        lease: LeaseId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Gives back what a lease still holds, due at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Stores results in one transaction, together with what [`crate::change::generated`] says
+    /// of run and campaign. Results whose message the lease does not hold any more, or held only
+    /// until before `now`, are dropped. A message that is to be tried again leaves the lease and
+    /// is due at its time, with one more failed attempt. The campaign gets the next version when
+    /// its status changes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn settle(&self, settle: SettleRun) -> Result<Settled, StoreError>;
+}
+
+/// How much waits to be generated, in all accounts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Messages in the queue, those that are leased or wait for another attempt too. Stores stop
+    /// counting at [`Backlog::MOST_COUNTED`].
+    pub messages: u64,
+    /// Since when that message is due which has been due the longest; `None` when none is due.
+    pub due_since: Option<Timestamp>,
+}
+
+impl Backlog {
+    /// The largest number of messages that is told: counting more would cost more than knowing
+    /// it is worth.
+    pub const MOST_COUNTED: u32 = 1_000_000;
+}
+
+/// Tells an operator whether workers keep up.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait QueueGauge: Send + Sync {
+    /// What waits at `now`. It is asked every few seconds at most, without locks, and never reads
+    /// a message.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError>;
+}

@@ -1,0 +1,171 @@
+//! Runs that come and go.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+
+use super::idempotency::IdempotentResponse;
+use crate::Timestamp;
+use crate::audit::AuditDraft;
+use crate::campaign::{Campaign, CampaignStatus};
+use crate::error::StoreError;
+use crate::group::CustomerGroup;
+use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use crate::plan::{ReuseFrom, RunPlan, SegmentCandidate};
+use crate::run::Run;
+use crate::segment::{Segment, SegmentBy, SegmentKey};
+
+/// Which customer group a decision needs besides the campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WantedGroup {
+    /// None.
+    None,
+    /// The one that the campaign was made for.
+    OfCampaign,
+    /// This one.
+    Named(CustomerGroupId),
+}
+
+/// What a decision about a campaign rests on, read at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CampaignContext {
+    /// The campaign.
+    pub campaign: Campaign,
+    /// Its current run.
+    pub current_run: Option<Run>,
+    /// The wanted group; `None` when the account has no such group.
+    pub group: Option<CustomerGroup>,
+}
+
+/// Asks for the segments of a group, with what each could reuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CandidateQuery {
+    /// The account.
+    pub account_id: AccountId,
+    /// The group that falls into segments.
+    pub group_id: CustomerGroupId,
+    /// By which fields.
+    pub segment_by: SegmentBy,
+    /// The campaign and its current run, whose published messages may be reused, and whether
+    /// those of its other runs may be too. `None` for a launch, which reuses nothing.
+    pub reuse: Option<(CampaignId, RunNumber, ReuseFrom)>,
+    /// The most segments that are of interest: with more, `limit + 1` are answered.
+    pub limit: u32,
+}
+
+/// The segments of a group at one version of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentCandidates {
+    /// Grows with every import that changes the group's customers.
+    pub group_version: i64,
+    /// The segments, ordered by key. Each names the newest published message for its key in the
+    /// runs that may be reused from.
+    pub segments: Vec<SegmentCandidate>,
+}
+
+/// A run to start: the plan, made true in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartRun {
+    /// The campaign as the plan saw it. A store commits only while its version is the same.
+    pub campaign: Campaign,
+    /// The group's version that the plan's segments were counted at; likewise.
+    pub group_version: i64,
+    /// The plan.
+    pub plan: RunPlan,
+    /// The run as it is to be stored.
+    pub run: Run,
+    /// An id for the message of each of the plan's segments, in their order.
+    pub message_ids: Vec<MessageId>,
+    /// Where the initiating user called from.
+    pub initiated_ip: IpAddr,
+    /// The audit entry.
+    pub audit: AuditDraft,
+    /// The response to keep under an idempotency key.
+    pub response: Option<IdempotentResponse>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A run to take back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelRun {
+    /// The campaign as the decision saw it. A store commits only while its version is the same.
+    pub campaign: Campaign,
+    /// The run as it stays in the history.
+    pub run: Run,
+    /// The campaign's status afterwards, with the run's `previous_run` current again.
+    pub campaign_status: CampaignStatus,
+    /// The audit entry.
+    pub audit: AuditDraft,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Decides nothing, makes runs come and go.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait RerunStore: Send + Sync {
+    /// The campaign with its current run and the wanted group; `None` when the account has no
+    /// such campaign.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError>;
+
+    /// The group's segments. A store may keep the counts until the group changes.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Conflict`] when the group changed while they were counted.
+    async fn segment_candidates(
+        &self,
+        query: CandidateQuery,
+    ) -> Result<SegmentCandidates, StoreError>;
+
+    /// Some of the group's segments with their attributes, ordered by key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn segments(
+        &self,
+        account: AccountId,
+        group: CustomerGroupId,
+        segment_by: &SegmentBy,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Vec<Segment>, StoreError>;
+
+    /// Makes a plan true: the run and its messages are there, matched ones approved with the
+    /// content (and its approvals) that they reuse, new ones queued for generation; the previous
+    /// run is archived; the campaign has the run as its current one, the status that the run's
+    /// counts give, and the next version.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when campaign or group are not at their versions any more, or
+    /// the idempotency key was used meanwhile.
+    async fn start_run(&self, start: StartRun) -> Result<(), StoreError>;
+
+    /// Takes the current run back: it is archived as cancelled, nothing of it is generated any
+    /// more, and its `previous_run` is current and active again.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the campaign is not at its version any more.
+    async fn cancel_run(&self, cancel: CancelRun) -> Result<(), StoreError>;
+
+    /// Archives what is still active of a past run, with the audit entry when there was any;
+    /// answers how many messages that were. Where archiving is a fact of the run, as in this
+    /// project's stores, nothing of a past run is ever active.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the run is the current one.
+    async fn archive_run(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+        audit: AuditDraft,
+    ) -> Result<Option<u32>, StoreError>;
+}

@@ -1,0 +1,56 @@
+//! Review of messages.
+
+use async_trait::async_trait;
+
+use crate::campaign::CampaignStatus;
+use crate::change::MessageChange;
+use crate::error::StoreError;
+use crate::ids::{AccountId, CampaignId, MessageId, RunNumber, UserId};
+use crate::message::MessageState;
+
+/// What a review decision needs to know of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRef {
+    /// The message.
+    pub id: MessageId,
+    /// Its run.
+    pub run_number: RunNumber,
+    /// Where its review stands.
+    pub state: MessageState,
+    /// Who wrote its content, when a person did.
+    pub edited_by: Option<UserId>,
+}
+
+/// Moves messages through review.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait ReviewStore: Send + Sync {
+    /// Those of the named messages that the campaign has, in no particular order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn message_refs(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<MessageRef>, StoreError>;
+
+    /// Makes a change of messages true in one transaction, together with what
+    /// [`MessageChange::applied`] says of run and campaign; the campaign gets the next version.
+    /// Answers how many messages changed; with none, nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the campaign is not at its version any more, a named message
+    /// is in no state that the moves start from, or the idempotency key was used meanwhile.
+    async fn change_messages(&self, change: MessageChange) -> Result<ChangeOutcome, StoreError>;
+}
+
+/// What a change of messages came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeOutcome {
+    /// How many messages changed.
+    pub messages: u32,
+    /// The campaign's status afterwards.
+    pub campaign_status: CampaignStatus,
+}

@@ -81,7 +81,7 @@ impl SqliteStore {
         };
         let write_setup = format!(
             "{busy} PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; \
-             PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864;"
+             PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;"
         );
         let import_setup = format!("{write_setup} {} {}", groups::STAGING, campaigns::STAGING);
         let read_setup = format!("{busy} PRAGMA query_only = ON; PRAGMA cache_size = -8192;");

@@ -185,3 +185,24 @@ fn the_file_is_in_wal_mode() {
         .unwrap();
     assert_eq!(mode.journal_mode, "wal");
 }
+
+/// See docs/adr/0016.
+#[test]
+fn connections_of_the_bundled_library_share_no_locks() {
+    #[derive(diesel::QueryableByName)]
+    struct CompileOption {
+        #[diesel(sql_type = Text)]
+        compile_options: String,
+    }
+    let mut connection = SqliteConnection::establish(":memory:").unwrap();
+    let options: Vec<String> = diesel::sql_query("PRAGMA compile_options")
+        .load::<CompileOption>(&mut connection)
+        .unwrap()
+        .into_iter()
+        .map(|row| row.compile_options)
+        .collect();
+    let has = |option: &str| options.iter().any(|found| found == option);
+    assert!(has("THREADSAFE=2"), "{options:?}");
+    assert!(has("DEFAULT_MEMSTATUS=0"), "{options:?}");
+    assert!(!has("ENABLE_MEMORY_MANAGEMENT"), "{options:?}");
+}

@@ -84,7 +84,8 @@ pub(crate) const COUNT: &str = "\
 /// Starts a rerun whose segments all match, with kept counts: `$1` account, `$2` campaign, `$3`
 /// group, `$4` the fields as a JSON array, `$5` the current run's number, `$6` twenty hexadecimal
 /// digits that the ids of the messages begin with (in the order of time, as the server's do), `$7`
-/// the job. Answers the number of messages.
+/// the job. Answers the number of messages. The lateral joins keep a planner that takes the tables
+/// for small from comparing each segment with each.
 pub(crate) const INITIATE: &str = "\
     WITH campaign AS MATERIALIZED ( \
       SELECT c.segment_by, g.name AS group_name FROM campaigns c \
@@ -96,9 +97,10 @@ pub(crate) const INITIATE: &str = "\
         m.edited_by \
       FROM segmentations sg \
       JOIN group_segments gs ON gs.account_id = $1 AND gs.segmentation_id = sg.id \
-      JOIN segments s ON s.account_id = $1 AND s.campaign_id = $2 AND s.key = gs.key \
-      JOIN messages m ON m.account_id = $1 AND m.campaign_id = $2 AND m.run_number = $5 \
-        AND m.segment_no = s.no AND m.review_status = 'Published' \
+      JOIN LATERAL (SELECT no FROM segments WHERE account_id = $1 AND campaign_id = $2 \
+        AND key = gs.key LIMIT 1) s ON true \
+      JOIN LATERAL (SELECT * FROM messages WHERE account_id = $1 AND campaign_id = $2 \
+        AND run_number = $5 AND segment_no = s.no AND review_status = 'Published' LIMIT 1) m ON true \
       WHERE sg.account_id = $1 AND sg.group_id = $3 AND sg.fields = $4), \
     sums AS (SELECT count(*)::int AS segments, sum(customer_count)::bigint AS customers \
       FROM matched), \
@@ -140,9 +142,11 @@ pub(crate) const PREVIEW: &str = "\
       SELECT gs.key, gs.attributes, gs.customer_count, m.id, m.run_number \
       FROM segmentations sg \
       JOIN group_segments gs ON gs.account_id = $1 AND gs.segmentation_id = sg.id \
-      LEFT JOIN (segments s JOIN messages m ON m.account_id = $1 AND m.campaign_id = $2 \
-          AND m.run_number = $5 AND m.segment_no = s.no AND m.review_status = 'Published') \
-        ON s.account_id = $1 AND s.campaign_id = $2 AND s.key = gs.key \
+      LEFT JOIN LATERAL (SELECT no FROM segments WHERE account_id = $1 AND campaign_id = $2 \
+        AND key = gs.key LIMIT 1) s ON true \
+      LEFT JOIN LATERAL (SELECT id, run_number FROM messages WHERE account_id = $1 \
+        AND campaign_id = $2 AND run_number = $5 AND segment_no = s.no \
+        AND review_status = 'Published' LIMIT 1) m ON true \
       WHERE sg.account_id = $1 AND sg.group_id = $3 AND sg.fields = $4) \
     SELECT sums.*, page.* \
     FROM (SELECT count(*), count(id), sum(customer_count)::bigint FROM planned) sums, \
@@ -262,15 +266,18 @@ impl Floor {
         Ok(client)
     }
 
-    /// Connections that repeat a statement with these values.
+    /// Connections that repeat a statement with these values in turn, each beginning with others.
     pub(crate) fn repeaters(
         &self,
         count: usize,
         statement: &str,
-        values: &[String],
+        values: &[Vec<String>],
     ) -> Outcome<Load<Repeater>> {
         let statement = marked(statement);
-        let open = |_| Repeater::open(&self.config, &statement, values);
+        let open = |index: usize| {
+            let first = index * values.len() / count;
+            Repeater::open(&self.config, &statement, values, first)
+        };
         let connections: Outcome<Vec<Repeater>> = (0..count).map(open).collect();
         Ok(Load::of(connections?))
     }

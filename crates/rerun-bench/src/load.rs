@@ -24,10 +24,18 @@ impl Load<Connection> {
         })
     }
 
-    /// Every connection sends the same request over and over.
-    pub(crate) fn repeat(&mut self, request: &[u8], duration: Duration) -> Outcome<Timed> {
-        self.run(|_, connection, latencies| {
-            over_and_over(duration, latencies, || connection.call(request).map(drop))
+    /// Every connection sends the requests in turn, over and over, each beginning with another.
+    pub(crate) fn repeat(&mut self, requests: &[Vec<u8>], duration: Duration) -> Outcome<Timed> {
+        let count = self.connections.len();
+        self.run(|index, connection, latencies| {
+            let mut turn = requests
+                .iter()
+                .cycle()
+                .skip(index * requests.len() / count.max(1));
+            over_and_over(duration, latencies, || {
+                turn.next()
+                    .map_or(Ok(()), |request| connection.call(request).map(drop))
+            })
         })
     }
 
@@ -50,7 +58,7 @@ impl Load<Repeater> {
         Self { connections }
     }
 
-    /// Every connection repeats its statement, which answers `rows` rows.
+    /// Every connection repeats its statement with its values in turn; each answers `rows` rows.
     pub(crate) fn repeat(&mut self, rows: usize, duration: Duration) -> Outcome<Timed> {
         self.run(|_, connection, latencies| {
             over_and_over(duration, latencies, || {

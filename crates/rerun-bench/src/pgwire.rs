@@ -23,16 +23,25 @@ impl<S: Read + Write + Send> Stream for S {}
 
 pub(crate) struct Repeater {
     stream: BufReader<Box<dyn Stream>>,
-    request: BytesMut,
+    /// One for each of the values, and the place of the next.
+    requests: Vec<BytesMut>,
+    next: usize,
     body: Vec<u8>,
 }
 
 impl Repeater {
-    /// Connects and prepares a statement with the texts of its values.
-    pub(crate) fn open(config: &Config, statement: &str, values: &[String]) -> Outcome<Self> {
+    /// Connects and prepares a statement. It is executed with the texts of each of `values` in
+    /// turn, from `first` on.
+    pub(crate) fn open(
+        config: &Config,
+        statement: &str,
+        values: &[Vec<String>],
+        first: usize,
+    ) -> Outcome<Self> {
         let mut repeater = Self {
             stream: BufReader::with_capacity(64 << 10, connect(config)?),
-            request: BytesMut::new(),
+            requests: values.iter().map(execution).collect::<Outcome<_>>()?,
+            next: first,
             body: Vec::new(),
         };
         repeater.log_in(config)?;
@@ -45,30 +54,17 @@ impl Repeater {
         frontend::sync(&mut out);
         repeater.send(&out)?;
         repeater.answer()?;
-        frontend::bind(
-            "",
-            "repeated",
-            [0],
-            values,
-            |value, out| {
-                out.extend_from_slice(value.as_bytes());
-                Ok(IsNull::No)
-            },
-            [0],
-            &mut repeater.request,
-        )
-        .map_err(|_invalid| Failure::from("a value that cannot be bound"))?;
-        frontend::execute("", 0, &mut repeater.request)?;
-        frontend::sync(&mut repeater.request);
         Ok(repeater)
     }
 
     /// Executes the statement and answers the number of rows.
     pub(crate) fn rows(&mut self) -> Outcome<usize> {
-        let request = self.request.split();
-        let sent = self.send(&request);
-        self.request = request;
-        sent?;
+        let request = self
+            .requests
+            .get(self.next)
+            .ok_or_else(|| Failure::from("a statement without values"))?;
+        self.stream.get_mut().write_all(request)?;
+        self.next = (self.next + 1) % self.requests.len();
         self.answer()
     }
 
@@ -173,6 +169,27 @@ impl Repeater {
             self.send(&out)?;
         }
     }
+}
+
+/// The messages that execute the prepared statement with these values.
+fn execution(values: &Vec<String>) -> Outcome<BytesMut> {
+    let mut request = BytesMut::new();
+    frontend::bind(
+        "",
+        "repeated",
+        [0],
+        values,
+        |value, out| {
+            out.extend_from_slice(value.as_bytes());
+            Ok(IsNull::No)
+        },
+        [0],
+        &mut request,
+    )
+    .map_err(|_invalid| Failure::from("a value that cannot be bound"))?;
+    frontend::execute("", 0, &mut request)?;
+    frontend::sync(&mut request);
+    Ok(request)
 }
 
 fn connect(config: &Config) -> Outcome<Box<dyn Stream>> {

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::CONNECTIONS;
-use super::reads::{Page, measure};
+use super::reads::{Pages, measure, messages_page};
 use crate::api::{self, Account, Api};
 use crate::bench::{Bench, Turns};
 use crate::figures::Turn;
@@ -228,6 +228,37 @@ pub(super) fn one_account(bench: &mut Bench<'_>) -> Outcome<()> {
     Ok(())
 }
 
+/// What accounts do beside each other: a rerun of each, and pages of each in turn.
+pub(super) fn many_accounts(bench: &mut Bench<'_>) -> Outcome<()> {
+    let accounts = bench.options.size(1_000);
+    progress(&format!("1k-accounts: seeding {} accounts", 2 * accounts));
+    let mut campaigns = fleets(bench, accounts, 1)?;
+    if bench.wants("messages-1k-accounts") {
+        let mut api = bench.api()?;
+        let mut pages: Option<Pages<'_>> = None;
+        for subject in &campaigns.server {
+            let more = messages_page(&mut api, subject, 50, None)?;
+            match &mut pages {
+                None => pages = Some(more),
+                Some(pages) => {
+                    pages.requests.extend(more.requests);
+                    pages.values.extend(more.values);
+                }
+            }
+        }
+        if let Some(pages) = pages {
+            let turns = measure(bench, &pages, CONNECTIONS)?;
+            bench.record("messages-1k-accounts", &turns, 1);
+        }
+    }
+    if bench.wants("initiate-50-1k-accounts") {
+        let rounds = bench.options.rounds();
+        let turns = campaigns.measure(bench, Rerun::Kept, CONNECTIONS, rounds)?;
+        bench.record("initiate-50-1k-accounts", &turns, 1);
+    }
+    Ok(())
+}
+
 /// A campaign for each side, both on one group.
 pub(crate) fn pair(bench: &mut Bench<'_>, audience: Audience) -> Outcome<ByTurns> {
     let account = bench.account()?;
@@ -298,20 +329,20 @@ fn preview(bench: &mut Bench<'_>, subject: &Subject) -> Outcome<()> {
     let answer = subject.call(&mut api, "campaign/rerun/preview", &group)?;
     let rows = api::length(&answer, "items")?;
     let request = subject.request("campaign/rerun/preview", &group);
-    let page = Page {
-        request,
+    let pages = Pages {
+        requests: vec![request],
         sql: floor::PREVIEW,
-        values: vec![
+        values: vec![vec![
             subject.account.id.to_string(),
             subject.campaign.to_string(),
             subject.group.to_string(),
             FIELDS_JSON.to_owned(),
             subject.run.to_string(),
             rows.to_string(),
-        ],
+        ]],
         rows,
     };
-    let turns = measure(bench, &page, 1)?;
+    let turns = measure(bench, &pages, 1)?;
     bench.record("preview-10k-1m", &turns, 1);
     Ok(())
 }

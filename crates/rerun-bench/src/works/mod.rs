@@ -50,6 +50,11 @@ pub(crate) const WORKS: &[Work] = &[
     ),
     work("history-deep", "deep page of 50 of 10,000 runs", "3,000/s"),
     work(
+        "messages-1k-accounts",
+        "page of 50 messages of 1,000 accounts in turn",
+        "",
+    ),
+    work(
         "initiate-50-c1",
         "initiate, 50 segments, 1 connection",
         "2.2 ms",
@@ -62,6 +67,11 @@ pub(crate) const WORKS: &[Work] = &[
     work(
         "initiate-50-c16-account",
         "initiate, 50 segments, 16 connections, 1 account",
+        "",
+    ),
+    work(
+        "initiate-50-1k-accounts",
+        "initiate, 50 segments, 16 connections, 1,000 accounts",
         "",
     ),
     work(
@@ -144,6 +154,10 @@ const FAMILIES: &[Family] = &[
     (&["messages"], reads::messages),
     (&["initiate-50-c1", "initiate-50-c16"], initiate::small),
     (&["initiate-50-c16-account"], initiate::one_account),
+    (
+        &["messages-1k-accounts", "initiate-50-1k-accounts"],
+        initiate::many_accounts,
+    ),
     (&["initiate-1k-kept", "initiate-1k-first"], initiate::medium),
     (
         &["initiate-10k-kept", "initiate-10k-first"],

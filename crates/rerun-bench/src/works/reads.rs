@@ -13,16 +13,17 @@ use crate::{Failure, Outcome, progress};
 /// The most rows of a page, where the request says nothing else.
 const DEFAULT_LIMIT: i64 = 1_000;
 
-/// What the load repeats: a request, and bare SQL with the number of rows that it answers.
-pub(super) struct Page<'a> {
-    pub(super) request: Vec<u8>,
+/// What the load repeats: requests in turn, and bare SQL with the values of each in turn, and the
+/// number of rows that it answers.
+pub(super) struct Pages<'a> {
+    pub(super) requests: Vec<Vec<u8>>,
     pub(super) sql: &'a str,
-    pub(super) values: Vec<String>,
+    pub(super) values: Vec<Vec<String>>,
     pub(super) rows: usize,
 }
 
-/// Lets the server and bare SQL repeat a page in turn.
-pub(super) fn measure(bench: &Bench<'_>, page: &Page<'_>, connections: usize) -> Outcome<Turns> {
+/// Lets the server and bare SQL repeat pages in turn.
+pub(super) fn measure(bench: &Bench<'_>, pages: &Pages<'_>, connections: usize) -> Outcome<Turns> {
     bench.turns(
         bench.options.rounds(),
         true,
@@ -30,13 +31,13 @@ pub(super) fn measure(bench: &Bench<'_>, page: &Page<'_>, connections: usize) ->
             let mut load = Load::open(bench.address(), connections)?;
             bench
                 .meter()
-                .turn(|| load.repeat(&page.request, bench.turn_length()))
+                .turn(|| load.repeat(&pages.requests, bench.turn_length()))
         },
         |bench, floor| {
-            let mut load = floor.repeaters(connections, page.sql, &page.values)?;
+            let mut load = floor.repeaters(connections, pages.sql, &pages.values)?;
             bench
                 .meter()
-                .turn(|| load.repeat(page.rows, bench.turn_length()))
+                .turn(|| load.repeat(pages.rows, bench.turn_length()))
         },
     )
 }
@@ -101,13 +102,13 @@ pub(super) fn history(bench: &mut Bench<'_>) -> Outcome<()> {
     bench.settle()?;
     let answer = subject.call(&mut api, "campaign/rerun/history", &json!({}))?;
     expect(&answer, "runs", size(runs)?)?;
-    let page = Page {
-        request: subject.request("campaign/rerun/history", &json!({})),
+    let pages = Pages {
+        requests: vec![subject.request("campaign/rerun/history", &json!({}))],
         sql: floor::HISTORY,
-        values: values(&subject, i32::MAX, DEFAULT_LIMIT + 1),
+        values: vec![values(&subject, i32::MAX, DEFAULT_LIMIT + 1)],
         rows: size(runs)?,
     };
-    let turns = measure(bench, &page, CONNECTIONS)?;
+    let turns = measure(bench, &pages, CONNECTIONS)?;
     bench.record("history", &turns, 1);
     Ok(())
 }
@@ -129,13 +130,13 @@ pub(crate) fn history_turns(
     let answer = subject.call(&mut api, "campaign/rerun/history", &more)?;
     let left = size(u32::try_from(subject.run - newer)?)?;
     expect(&answer, "runs", left.min(50))?;
-    let page = Page {
-        request: subject.request("campaign/rerun/history", &more),
+    let pages = Pages {
+        requests: vec![subject.request("campaign/rerun/history", &more)],
         sql: floor::HISTORY,
-        values: values(subject, subject.run - newer + 1, 51),
+        values: vec![values(subject, subject.run - newer + 1, 51)],
         rows: left.min(51),
     };
-    measure(bench, &page, connections)
+    measure(bench, &pages, connections)
 }
 
 pub(super) fn history_deep(bench: &mut Bench<'_>) -> Outcome<()> {
@@ -158,22 +159,23 @@ fn published(bench: &mut Bench<'_>, segments: u32) -> Outcome<Subject> {
     Ok(subject)
 }
 
-fn messages_page<'a>(
+/// The page of a subject's messages after a place.
+pub(super) fn messages_page<'a>(
     api: &mut Api,
     subject: &Subject,
     limit: u32,
     after: Option<(i32, String)>,
-) -> Outcome<Page<'a>> {
+) -> Outcome<Pages<'a>> {
     let (after, cursor) = after.unzip();
     let more = json!({ "limit": limit, "cursor": cursor });
     let answer = subject.call(api, "campaign/rerun/messages", &more)?;
     let after = after.unwrap_or(0);
     let left = size(subject.segments)? - size(u32::try_from(after)?)?;
     expect(&answer, "messages", left.min(size(limit)?))?;
-    Ok(Page {
-        request: subject.request("campaign/rerun/messages", &more),
+    Ok(Pages {
+        requests: vec![subject.request("campaign/rerun/messages", &more)],
         sql: floor::MESSAGES,
-        values: values(subject, after, i64::from(limit) + 1),
+        values: vec![values(subject, after, i64::from(limit) + 1)],
         rows: left.min(size(limit)? + 1),
     })
 }
@@ -182,8 +184,8 @@ pub(super) fn messages(bench: &mut Bench<'_>) -> Outcome<()> {
     let segments = bench.options.size(1_000);
     progress(&format!("messages: seeding {segments} messages"));
     let subject = published(bench, segments)?;
-    let page = messages_page(&mut bench.api()?, &subject, 50, None)?;
-    let turns = measure(bench, &page, CONNECTIONS)?;
+    let pages = messages_page(&mut bench.api()?, &subject, 50, None)?;
+    let turns = measure(bench, &pages, CONNECTIONS)?;
     bench.record("messages", &turns, 1);
     Ok(())
 }
@@ -193,14 +195,14 @@ pub(super) fn messages_100k(bench: &mut Bench<'_>) -> Outcome<()> {
     progress(&format!("messages-100k: seeding {segments} messages"));
     let subject = published(bench, segments)?;
     if bench.wants("messages-100k-first") {
-        let page = messages_page(&mut bench.api()?, &subject, 100, None)?;
-        let turns = measure(bench, &page, CONNECTIONS)?;
+        let pages = messages_page(&mut bench.api()?, &subject, 100, None)?;
+        let turns = measure(bench, &pages, CONNECTIONS)?;
         bench.record("messages-100k-first", &turns, 1);
     }
     if bench.wants("messages-100k-deep") {
         let deep = cursor(&mut bench.api()?, &subject, segments / 10 * 9)?;
-        let page = messages_page(&mut bench.api()?, &subject, 100, Some(deep))?;
-        let turns = measure(bench, &page, CONNECTIONS)?;
+        let pages = messages_page(&mut bench.api()?, &subject, 100, Some(deep))?;
+        let turns = measure(bench, &pages, CONNECTIONS)?;
         bench.record("messages-100k-deep", &turns, 1);
     }
     if bench.wants("export-100k") {

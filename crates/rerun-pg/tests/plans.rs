@@ -552,3 +552,44 @@ fn lists_of_a_new_account_read_their_page_and_one_row_more() {
     quiet(&server).batch_execute(SEED).unwrap();
     none(&faults_of_all(&server, "with older statistics"));
 }
+
+/// Sorting a million customers to group them takes longer than all else that a rerun does. Here
+/// there are fewer of them, and less memory in proportion.
+#[test]
+fn a_first_count_hashes_the_customers_and_sorts_none() {
+    let (server, mut admin) = server();
+    admin.batch_execute(SEED).unwrap();
+    admin
+        .batch_execute(&format!(
+            "INSERT INTO customers (account_id, group_id, customer_ref, profile) \
+             SELECT '{ACCOUNT}', '{}', 'many-' || i, \
+               jsonb_build_object('country', 'c' || i % 10, 'email', i % 20000 || '@example.com') \
+             FROM generate_series(1, 200000) i; ANALYZE",
+            GROUP.as_uuid()
+        ))
+        .unwrap();
+    let store =
+        server.store("&options=-c%20work_mem%3D256kB%20-c%20min_parallel_table_scan_size%3D0");
+    server.new_entries();
+    let counts = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(store.segment_candidates(CandidateQuery {
+            account_id: ACCOUNT,
+            group_id: GROUP,
+            segment_by: SegmentBy::new(&["country", "email"]).unwrap(),
+            reuse: None,
+            limit: 100_000,
+        }))
+        .unwrap();
+    assert!(counts.segments.len() >= 20_000);
+    let plans = server.new_entries();
+    let counted: Vec<_> = plans
+        .iter()
+        .filter(|plan| plan.contains("FROM customers"))
+        .collect();
+    let [plan] = counted.as_slice() else {
+        panic!("{plans:#?}");
+    };
+    assert!(plan.contains(r#""Strategy": "Hashed""#), "{plan}");
+    assert!(!plan.contains(r#""Node Type": "Sort""#), "{plan}");
+}

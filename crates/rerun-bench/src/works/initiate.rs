@@ -235,21 +235,12 @@ pub(super) fn many_accounts(bench: &mut Bench<'_>) -> Outcome<()> {
     let mut campaigns = fleets(bench, accounts, 1)?;
     if bench.wants("messages-1k-accounts") {
         let mut api = bench.api()?;
-        let mut pages: Option<Pages<'_>> = None;
+        let mut pages = Pages::default();
         for subject in &campaigns.server {
-            let more = messages_page(&mut api, subject, 50, None)?;
-            match &mut pages {
-                None => pages = Some(more),
-                Some(pages) => {
-                    pages.requests.extend(more.requests);
-                    pages.values.extend(more.values);
-                }
-            }
+            pages.add(messages_page(&mut api, subject, 50, None)?);
         }
-        if let Some(pages) = pages {
-            let turns = measure(bench, &pages, CONNECTIONS)?;
-            bench.record("messages-1k-accounts", &turns, 1);
-        }
+        let turns = measure(bench, &pages, CONNECTIONS)?;
+        bench.record("messages-1k-accounts", &turns, 1);
     }
     if bench.wants("initiate-50-1k-accounts") {
         let rounds = bench.options.rounds();

@@ -15,11 +15,22 @@ const DEFAULT_LIMIT: i64 = 1_000;
 
 /// What the load repeats: requests in turn, and bare SQL with the values of each in turn, and the
 /// number of rows that it answers.
+#[derive(Default)]
 pub(super) struct Pages<'a> {
     pub(super) requests: Vec<Vec<u8>>,
     pub(super) sql: &'a str,
     pub(super) values: Vec<Vec<String>>,
     pub(super) rows: usize,
+}
+
+impl Pages<'_> {
+    /// Adds other pages of the same statement and the same number of rows.
+    pub(super) fn add(&mut self, more: Self) {
+        self.requests.extend(more.requests);
+        self.values.extend(more.values);
+        self.sql = more.sql;
+        self.rows = more.rows;
+    }
 }
 
 /// Lets the server and bare SQL repeat pages in turn.

@@ -50,6 +50,39 @@ pub fn name(field: &str, text: &str, max: usize) -> Result<String, Invalid> {
     Ok(name)
 }
 
+/// Whether a character can make text look like what it is not: it ends a line, moves a
+/// terminal's cursor, or turns the order of what follows around.
+#[must_use]
+pub fn is_control(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            // Ends of lines and paragraphs.
+            '\u{2028}' | '\u{2029}'
+            // Marks, embeddings, overrides and isolates of writing direction.
+            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Text from outside in a form that stays on one line and shows what it holds: each
+/// [control character](is_control) is written as Rust writes it, such as `\n` and `\u{1b}`. Use
+/// it wherever such text goes into a log, an error or a terminal.
+#[must_use]
+pub fn escape_controls(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_control(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -91,7 +124,34 @@ mod tests {
         assert_eq!(name("name", " ab ", 2).unwrap(), "ab");
     }
 
+    #[test]
+    fn what_could_pass_for_another_line_is_written_out() {
+        for (text, escaped) in [
+            ("plain, \u{e9} and \u{1f600}", "plain, \u{e9} and \u{1f600}"),
+            ("a\r\nb\tc", "a\\r\\nb\\tc"),
+            ("\u{1b}[2J\u{7f}\u{9b}\0", "\\u{1b}[2J\\u{7f}\\u{9b}\\u{0}"),
+            ("a\u{85}b\u{2028}c\u{2029}", "a\\u{85}b\\u{2028}c\\u{2029}"),
+            (
+                "\u{202e}txt\u{2066}\u{200f}",
+                "\\u{202e}txt\\u{2066}\\u{200f}",
+            ),
+            // What joins letters or emoji is part of ordinary words.
+            (
+                "\u{645}\u{6cc}\u{200c}\u{62e}",
+                "\u{645}\u{6cc}\u{200c}\u{62e}",
+            ),
+        ] {
+            assert_eq!(escape_controls(text), escaped);
+        }
+        assert!(matches!(escape_controls("plain"), Cow::Borrowed(_)));
+    }
+
     proptest! {
+        #[test]
+        fn nothing_escaped_has_a_control_character(text in any::<String>()) {
+            prop_assert!(!escape_controls(&text).contains(is_control));
+        }
+
         #[test]
         fn normalising_twice_changes_nothing(text in any::<String>()) {
             let once = normalise(&text).map(Cow::into_owned);

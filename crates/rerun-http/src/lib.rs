@@ -24,6 +24,7 @@ pub mod generator;
 pub mod metrics;
 mod openapi;
 mod rate_limit;
+mod redact;
 mod request_id;
 mod routes;
 pub mod store;
@@ -40,6 +41,7 @@ pub mod worker;
 
 pub use openapi::openapi;
 pub use rate_limit::RateLimit;
+pub use redact::Secrets;
 pub use routes::{ENDPOINTS, Endpoint};
 
 /// Bounds of what a client may send.

@@ -13,6 +13,9 @@ pub enum DemoError {
     /// The server did not answer, or not what was expected.
     #[error("the server did not answer as expected: {0}")]
     Request(#[from] reqwest::Error),
+    /// The demo's customers could not be written.
+    #[error("the demo's customers could not be written: {0}")]
+    Customers(#[from] csv::Error),
     /// The server refused.
     #[error("{path} was refused with {status}: {body}")]
     Refused {
@@ -109,7 +112,7 @@ impl Client {
     pub async fn post_csv<T: DeserializeOwned>(
         &self,
         path: &str,
-        csv: &'static [u8],
+        csv: Vec<u8>,
     ) -> Result<T, DemoError> {
         self.call(path, "text/csv", csv.into()).await
     }

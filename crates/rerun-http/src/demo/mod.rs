@@ -1,6 +1,7 @@
 //! The demo: the whole story of a campaign and its rerun, told by requests as a user makes them.
 
 mod client;
+mod customers;
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 pub use client::{Client, DemoError};
-
-/// The first audience: 3,010 customers.
-pub const CUSTOMERS_2025: &[u8] = include_bytes!("../../demo/customers-2025.csv");
-/// The same audience a year later.
-pub const CUSTOMERS_2026: &[u8] = include_bytes!("../../demo/customers-2026.csv");
 
 const SUBJECT: &str = "A summer offer for our {{ tier | default(\"valued\") }} customers in \
                        {{ country }}";
@@ -129,8 +125,9 @@ struct Content {
 /// [`DemoError`] for the first request that was refused or not answered.
 pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError> {
     let story = Story { client, say };
+    let [customers_2025, customers_2026] = customers::audiences()?;
     story.heading("2025: a campaign, every message generated and reviewed");
-    let first_group_id = story.import("Customers 2025", CUSTOMERS_2025).await?;
+    let first_group_id = story.import("Customers 2025", customers_2025).await?;
     let campaign: Id = client
         .post(
             "campaign/create",
@@ -153,7 +150,7 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
     story.finish_run(&this).await?;
 
     story.heading("2026: the audience has changed, so the campaign is rerun");
-    let second_group_id = story.import("Customers 2026", CUSTOMERS_2026).await?;
+    let second_group_id = story.import("Customers 2026", customers_2026).await?;
     let rerun = json!({ "campaign_id": campaign_id, "new_customer_group_id": second_group_id });
     let planned: Planned = client.post("campaign/rerun/preview", &rerun).await?;
     let Segments {
@@ -219,7 +216,7 @@ impl Story<'_> {
         (self.say)(&format!("  ✓ {text}"));
     }
 
-    async fn import(&self, name: &str, csv: &'static [u8]) -> Result<String, DemoError> {
+    async fn import(&self, name: &str, csv: Vec<u8>) -> Result<String, DemoError> {
         let group: Id = self
             .client
             .post("customer-group/create", &json!({ "name": name }))

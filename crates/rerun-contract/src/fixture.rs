@@ -14,7 +14,7 @@ use rerun_core::audit::{AuditEntry, Caller};
 use rerun_core::campaign::{Campaign, Template};
 use rerun_core::error::{Error, Invalid, StoreError};
 use rerun_core::generation::{GenerationError, GenerationTask};
-use rerun_core::group::{CustomerGroup, CustomerRows, ImportHeader, Imported};
+use rerun_core::group::{CustomerFile, CustomerGroup, ImportHeader, ImportMode, Imported};
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId};
 use rerun_core::message::{Content, Message};
 use rerun_core::page::{Limit, Page, PageRequest};
@@ -331,15 +331,19 @@ pub fn messages_from_elsewhere<S>(
     countries.iter().copied().map(message).collect()
 }
 
-/// The rows of an import, normalised as every import is.
+/// A file to merge into a group, normalised as every import is.
 #[must_use]
-pub fn customer_rows(columns: &[&str], rows: &[Row<'_>]) -> (Vec<String>, CustomerRows) {
+pub fn customer_file(columns: &[&str], rows: &[Row<'_>]) -> CustomerFile {
     let header = ImportHeader::new(columns.iter().copied()).unwrap();
     let rows: Vec<_> = rows
         .iter()
         .map(|row| header.row(2, row.iter().copied()))
         .collect();
-    (header.fields().to_vec(), Box::new(rows.into_iter()))
+    CustomerFile {
+        fields: header.fields().to_vec(),
+        mode: ImportMode::Merge,
+        rows: Box::new(rows.into_iter()),
+    }
 }
 
 impl<S: Store + 'static> Fixture<S> {
@@ -435,8 +439,25 @@ impl<S: Store + 'static> Fixture<S> {
         columns: &[&str],
         rows: &[Row<'_>],
     ) -> Result<Imported, Error> {
-        let (fields, rows) = customer_rows(columns, rows);
-        self.engine.groups.import(who, group, fields, rows).await
+        let file = customer_file(columns, rows);
+        self.engine.groups.import(who, group, file).await
+    }
+
+    /// Imports a table in place of what the group has.
+    ///
+    /// # Errors
+    /// What the use case answers.
+    pub async fn try_replace(
+        &self,
+        group: CustomerGroupId,
+        columns: &[&str],
+        rows: &[Row<'_>],
+    ) -> Result<Imported, Error> {
+        let file = CustomerFile {
+            mode: ImportMode::Replace,
+            ..customer_file(columns, rows)
+        };
+        self.engine.groups.import(&caller(), group, file).await
     }
 
     /// A draft that is segmented by `country`.

@@ -1,7 +1,7 @@
 //! A store in memory: every port, simply. It is what the suite itself is tested on, and what to
 //! read before writing a store of one's own. It is not fast, and it forgets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::change::{self, Applied, Effect, MessageChange, Move, Selection, Shift};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, TaskOutcome};
-use rerun_core::group::{CustomerGroup, CustomerRow, CustomerRows, Imported};
+use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, ImportMode, Imported};
 use rerun_core::ids::{
     AccountId, CampaignId, CustomerGroupId, LeaseId, MessageId, RunNumber, UserId,
 };
@@ -607,27 +607,39 @@ impl CustomerGroupStore for MemoryStore {
         &self,
         account: AccountId,
         id: CustomerGroupId,
-        fields: Vec<String>,
-        rows: CustomerRows,
+        file: CustomerFile,
         audit: AuditDraft,
     ) -> Result<Imported, ImportFailure> {
         if self.find_group(account, id).await?.is_none() {
             return Err(ImportFailure::GroupNotFound);
         }
         // The rows are pulled before the lock is taken, so that a slow file stops nobody.
+        let CustomerFile { fields, mode, rows } = file;
         let rows = rows.collect::<Result<Vec<CustomerRow>, Invalid>>()?;
+        let count = |items: usize| u64::try_from(items).map_err(|e| StoreError::Backend(e.into()));
+        let read = count(rows.len())?;
         self.write_account(account, |account| {
             let group = account
                 .groups
                 .get_mut(&id)
                 .ok_or(ImportFailure::GroupNotFound)?;
             let before = group.customers.clone();
+            let refs: BTreeSet<String> = rows.iter().map(|row| row.customer_ref.clone()).collect();
+            if mode == ImportMode::Replace {
+                group.customers.clear();
+            }
             for row in rows {
                 group.take(&fields, row);
             }
+            let gone = before
+                .keys()
+                .filter(|known| !group.customers.contains_key(*known));
             let mut done = Imported {
+                rows: read,
                 imported: 0,
                 updated: 0,
+                removed: count(gone.count())?,
+                duplicates: read - count(refs.len())?,
                 total: 0,
             };
             for (reference, customer) in &group.customers {
@@ -638,8 +650,10 @@ impl CustomerGroupStore for MemoryStore {
                     Some(_) => done.updated += 1,
                 }
             }
-            if done.imported + done.updated > 0 {
+            let fields = mode.fields_after(&group.about.fields, &fields, read);
+            if done.changed() || fields != group.about.fields {
                 group.version += 1;
+                group.about.fields = fields;
                 group.about.customer_count =
                     i64::try_from(done.total).map_err(|e| StoreError::Backend(e.into()))?;
                 group.about.updated_at = audit.created_at;

@@ -14,6 +14,7 @@ use rerun_core::Timestamp;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::{Error, Invalid};
 use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask, Settled};
+use rerun_core::group::{CustomerFile, ImportMode};
 use rerun_core::ids::{CampaignId, CustomerGroupId, LeaseId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message, MessageState, ReusedFrom, ReviewStatus, Source};
 use rerun_core::plan::ReuseFrom;
@@ -25,7 +26,7 @@ use rerun_core::usecases::{
 };
 
 use crate::fixture::{
-    ACCOUNT, CampaignSnapshot, Fixture, OTHER_ACCOUNT, Snapshot, caller, customer_rows, generated,
+    ACCOUNT, CampaignSnapshot, Fixture, OTHER_ACCOUNT, Snapshot, caller, customer_file, generated,
     messages_from_elsewhere, new_campaign, run_number, stranger,
 };
 use crate::invariants;
@@ -40,6 +41,8 @@ pub enum Command {
     Import {
         /// The group.
         group: u8,
+        /// What becomes of what the rows do not have.
+        mode: ImportMode,
         /// Customer, country and tier of each row.
         rows: Vec<(u8, u8, u8)>,
         /// Whether the last row breaks a rule.
@@ -166,8 +169,12 @@ fn command() -> impl Strategy<Value = Command> {
     let n = any::<u8>;
     prop_oneof![
         1 => Just(Command::CreateGroup),
-        4 => (n(), rows, proptest::bool::weighted(0.1))
-            .prop_map(|(group, rows, bad)| Command::Import { group, rows, bad }),
+        4 => (n(), any::<bool>(), rows, proptest::bool::weighted(0.1)).prop_map(
+            |(group, merge, rows, bad)| {
+                let mode = if merge { ImportMode::Merge } else { ImportMode::Replace };
+                Command::Import { group, mode, rows, bad }
+            },
+        ),
         1 => (n(), n(), any::<bool>()).prop_map(|(group, fields, two_stages)| {
             Command::CreateCampaign { group, fields, two_stages }
         }),
@@ -261,6 +268,7 @@ pub async fn run<S: Store + 'static>(f: &Fixture<S>, commands: &[Command]) {
         Command::CreateGroup,
         Command::Import {
             group: 0,
+            mode: ImportMode::Merge,
             rows: first,
             bad: false,
         },
@@ -438,7 +446,12 @@ impl<S: Store + 'static> Model<'_, S> {
         let what = format!("{command:?}");
         let written = match command {
             Command::CreateGroup => self.create_group(&what).await,
-            Command::Import { group, rows, bad } => self.import(&what, *group, rows, *bad).await,
+            Command::Import {
+                group,
+                mode,
+                rows,
+                bad,
+            } => self.import(&what, *group, *mode, rows, *bad).await,
             Command::CreateCampaign {
                 group,
                 fields,
@@ -537,13 +550,23 @@ impl<S: Store + 'static> Model<'_, S> {
         Written::OneEntry
     }
 
-    async fn import(&mut self, what: &str, group: u8, rows: &[(u8, u8, u8)], bad: bool) -> Written {
+    async fn import(
+        &mut self,
+        what: &str,
+        group: u8,
+        mode: ImportMode,
+        rows: &[(u8, u8, u8)],
+        bad: bool,
+    ) -> Written {
         let Some((group, known)) = nth(&self.groups, group) else {
             return Written::Nothing;
         };
         let id = known.id;
         let before = &self.groups[group].customers;
-        let mut after = before.clone();
+        let mut after = match mode {
+            ImportMode::Merge => before.clone(),
+            ImportMode::Replace => BTreeMap::new(),
+        };
         let mut table: Vec<[String; 3]> = Vec::new();
         for (customer, country, tier) in rows {
             let country = COUNTRIES[usize::from(*country) % COUNTRIES.len()];
@@ -570,19 +593,40 @@ impl<S: Store + 'static> Model<'_, S> {
             .map(|[a, b, c]| [a.as_str(), b.as_str(), c.as_str()])
             .collect();
         let table: Vec<&[&str]> = table.iter().map(<[&str; 3]>::as_slice).collect();
-        let (fields, rows) = customer_rows(&["customer_ref", "country", "tier"], &table);
+        let file = customer_file(&["customer_ref", "country", "tier"], &table);
         let refusal = bad.then(|| Err(Invalid::new("it is bad")));
-        let rows = Box::new(rows.chain(refusal));
-        let done = self.engine.groups.import(&caller(), id, fields, rows).await;
-        let Some(done) = written(what, !bad, done) else {
+        let file = CustomerFile {
+            rows: Box::new(file.rows.chain(refusal)),
+            mode,
+            ..file
+        };
+        let done = self.engine.groups.import(&caller(), id, file).await;
+        let emptying = mode == ImportMode::Replace && table.is_empty();
+        let Some(done) = written(what, !bad && !emptying, done) else {
             return Written::Nothing;
         };
-        let total = after.len();
-        let told = [done.imported, done.updated, done.total].map(usize::try_from);
+        let removed = before.keys().filter(|known| !after.contains_key(known));
+        let refs: BTreeSet<&str> = table.iter().map(|row| row[0]).collect();
+        let expected = [
+            table.len(),
+            new,
+            updated,
+            removed.count(),
+            table.len() - refs.len(),
+            after.len(),
+        ];
+        let told = [
+            done.rows,
+            done.imported,
+            done.updated,
+            done.removed,
+            done.duplicates,
+            done.total,
+        ];
         assert_eq!(
-            told,
-            [Ok(new), Ok(updated), Ok(total)],
-            "{what}: new, updated, total"
+            told.map(usize::try_from),
+            expected.map(Ok),
+            "{what}: rows, new, updated, removed, duplicates, total"
         );
         self.groups[group].customers = after;
         if changed {
@@ -1103,7 +1147,7 @@ impl<S: Store + 'static> Model<'_, S> {
             subject: "x".into(),
             body: "y".into(),
         };
-        let (fields, rows) = customer_rows(&["customer_ref", "country"], &[&["C-1", "XX"]]);
+        let file = customer_file(&["customer_ref", "country"], &[&["C-1", "XX"]]);
         let refusals = [
             reruns.initiate(who, request, None).await.map(|_| ()),
             reruns.launch(who, id, None).await.map(|_| ()),
@@ -1118,7 +1162,7 @@ impl<S: Store + 'static> Model<'_, S> {
             reviews.publish(who, id, None).await.map(|_| ()),
             self.engine
                 .groups
-                .import(who, group, fields, rows)
+                .import(who, group, file)
                 .await
                 .map(|_| ()),
             self.engine

@@ -277,6 +277,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             id: CustomerGroupId::new(ids.next()),
             name: name.into(),
             customer_count: i64::try_from(countries.len()).unwrap_or(i64::MAX),
+            fields: vec!["country".into()],
             created_at: now,
             updated_at: now,
         };

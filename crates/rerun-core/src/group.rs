@@ -1,7 +1,10 @@
 //! Customer groups and the import of customers.
 
+use std::collections::HashSet;
+
 use crate::Timestamp;
 use crate::audit::AuditDraft;
+use crate::campaign::wire_enum;
 use crate::error::Invalid;
 use crate::ids::{AccountId, CustomerGroupId};
 use crate::segment::{CUSTOMER_REF, SegmentBy};
@@ -18,6 +21,9 @@ pub struct CustomerGroup {
     pub name: String,
     /// How many customers it has.
     pub customer_count: i64,
+    /// The names of the profile fields that imports brought, in the order in which they came; at
+    /// most [`CustomerGroup::MAX_FIELDS`].
+    pub fields: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its customers last changed.
@@ -27,6 +33,39 @@ pub struct CustomerGroup {
 impl CustomerGroup {
     /// The longest name, in characters.
     pub const MAX_NAME_LENGTH: usize = 255;
+
+    /// The most field names that a group keeps.
+    pub const MAX_FIELDS: usize = 10_000;
+}
+
+wire_enum! {
+    /// What an import does with the customers and values that its file does not have.
+    ImportMode {
+        /// Keeps them.
+        Merge => "merge",
+        /// Removes them.
+        Replace => "replace",
+    }
+}
+
+impl ImportMode {
+    /// Returns the fields of a group that had `known`, after an import of `rows` rows with the
+    /// columns `of_file`. A merge adds the new names at the end. A file without rows brings no
+    /// fields.
+    #[must_use]
+    pub fn fields_after(self, known: &[String], of_file: &[String], rows: u64) -> Vec<String> {
+        if rows == 0 {
+            return known.to_vec();
+        }
+        let before = match self {
+            Self::Merge => known,
+            Self::Replace => &[],
+        };
+        let has: HashSet<&String> = before.iter().collect();
+        let new = of_file.iter().filter(|name| !has.contains(name));
+        let all = before.iter().chain(new).cloned();
+        all.take(CustomerGroup::MAX_FIELDS).collect()
+    }
 }
 
 /// The header row of an import: which column holds the customer's reference, and which profile
@@ -149,24 +188,87 @@ impl CustomerRow {
 /// The rows of an import, pulled one by one by the store from a thread that may block.
 pub type CustomerRows = Box<dyn Iterator<Item = Result<CustomerRow, Invalid>> + Send>;
 
+/// A file of customers: its columns, and its rows as an [`ImportHeader`] makes them.
+pub struct CustomerFile {
+    /// The names of its profile fields, in the order of the columns.
+    pub fields: Vec<String>,
+    /// What becomes of the customers and values that it does not have.
+    pub mode: ImportMode,
+    /// Its rows.
+    pub rows: CustomerRows,
+}
+
+impl CustomerFile {
+    /// Refuses the file when it replaces a group's customers and has no rows: nothing is emptied
+    /// by accident. The refusal comes in place of the first row.
+    #[must_use]
+    pub fn not_emptying(self) -> Self {
+        if self.mode == ImportMode::Merge {
+            return self;
+        }
+        let rows = AtLeastOne {
+            rows: self.rows,
+            asked: false,
+        };
+        Self {
+            rows: Box::new(rows),
+            ..self
+        }
+    }
+}
+
+struct AtLeastOne {
+    rows: CustomerRows,
+    asked: bool,
+}
+
+impl Iterator for AtLeastOne {
+    type Item = Result<CustomerRow, Invalid>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = !std::mem::replace(&mut self.asked, true);
+        let row = self.rows.next();
+        if first && row.is_none() {
+            let why = "the file has no rows; with `mode=replace` it would remove every customer";
+            return Some(Err(Invalid::new(why)));
+        }
+        row
+    }
+}
+
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Imported {
+    /// Rows read.
+    pub rows: u64,
     /// Customers that the group did not have.
     pub imported: u64,
     /// Customers that it had and whose values changed.
     pub updated: u64,
+    /// Customers that it had and no longer has.
+    pub removed: u64,
+    /// Rows whose reference came before in the file. Of the rows with one reference the last wins.
+    pub duplicates: u64,
     /// Customers that it has now.
     pub total: u64,
 }
 
 impl Imported {
+    /// Whether a customer came, changed or went.
+    #[must_use]
+    pub const fn changed(&self) -> bool {
+        self.imported > 0 || self.updated > 0 || self.removed > 0
+    }
+
     /// The audit entry of an import that did this.
     #[must_use]
     pub fn audited(&self, audit: AuditDraft) -> AuditDraft {
         audit
+            .with("rows", self.rows)
             .with("imported", self.imported)
             .with("updated", self.updated)
+            .with("removed", self.removed)
+            .with("duplicates", self.duplicates)
             .with("total", self.total)
     }
 }
@@ -204,6 +306,50 @@ mod tests {
         assert_eq!(
             header(&["a", "customer_ref", "b"]).unwrap().fields(),
             ["a", "b"]
+        );
+    }
+
+    #[test]
+    fn a_merge_adds_fields_at_the_end_and_a_replacement_has_those_of_the_file() {
+        let names = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        let after =
+            |mode: ImportMode, rows| mode.fields_after(&names("b a"), &names("c a d"), rows);
+        assert_eq!(after(ImportMode::Merge, 1), names("b a c d"));
+        assert_eq!(after(ImportMode::Replace, 1), names("c a d"));
+        assert_eq!(after(ImportMode::Merge, 0), names("b a"));
+        let many: Vec<String> = (0..=CustomerGroup::MAX_FIELDS)
+            .map(|n| n.to_string())
+            .collect();
+        let kept = ImportMode::Merge.fields_after(&names("b a"), &many, 1);
+        assert_eq!(kept.len(), CustomerGroup::MAX_FIELDS);
+        assert_eq!(kept[..3], names("b a 0"));
+    }
+
+    #[test]
+    fn a_file_without_rows_replaces_nothing() {
+        let file = |mode, rows: u64| {
+            let row = || {
+                Ok(CustomerRow {
+                    customer_ref: "a".into(),
+                    values: Vec::new(),
+                })
+            };
+            CustomerFile {
+                fields: Vec::new(),
+                mode,
+                rows: Box::new((0..rows).map(move |_| row())),
+            }
+        };
+        let pulled = |mode, rows| -> Result<usize, String> {
+            let rows: Result<Vec<_>, _> = file(mode, rows).not_emptying().rows.collect();
+            rows.map(|rows| rows.len()).map_err(|e| e.to_string())
+        };
+        assert_eq!(pulled(ImportMode::Merge, 0), Ok(0));
+        assert_eq!(pulled(ImportMode::Replace, 2), Ok(2));
+        assert!(
+            pulled(ImportMode::Replace, 0)
+                .unwrap_err()
+                .contains("no rows")
         );
     }
 

@@ -79,7 +79,8 @@ macro_rules! group_columns {
     () => {
         "g.account_id AS group_account_id, g.id AS group_id, g.name AS group_name, \
          g.customer_count AS group_customer_count, g.version AS group_version, \
-         g.created_at AS group_created_at, g.updated_at AS group_updated_at"
+         g.fields AS group_fields, g.created_at AS group_created_at, \
+         g.updated_at AS group_updated_at"
     };
 }
 
@@ -91,21 +92,25 @@ row! {
         group_name: String = Text,
         group_customer_count: i64 = BigInt,
         group_version: i64 = BigInt,
+        group_fields: String = Text,
         group_created_at: DateTime<Utc> = Time,
         group_updated_at: DateTime<Utc> = Time,
     }
 }
 
-impl From<GroupRow> for CustomerGroup {
-    fn from(row: GroupRow) -> Self {
-        Self {
+impl TryFrom<GroupRow> for CustomerGroup {
+    type Error = StoreError;
+
+    fn try_from(row: GroupRow) -> Result<Self, StoreError> {
+        Ok(Self {
             account_id: AccountId::new(row.group_account_id),
             id: CustomerGroupId::new(row.group_id),
             name: row.group_name,
             customer_count: row.group_customer_count,
+            fields: names("customer_groups", "fields", &row.group_fields)?,
             created_at: row.group_created_at,
             updated_at: row.group_updated_at,
-        }
+        })
     }
 }
 
@@ -169,6 +174,14 @@ pub fn some_run(number: Option<i32>) -> Result<Option<RunNumber>, StoreError> {
     number
         .map(|number| run_number("campaigns", number))
         .transpose()
+}
+
+/// A list of texts from what a row keeps.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for anything else.
+pub fn names(table: &str, column: &str, json: &str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(json).map_err(|_error| corrupt(table, column, json))
 }
 
 /// A list of texts as a row keeps it.

@@ -220,6 +220,7 @@ pub(crate) fn group() -> CustomerGroup {
         id: CustomerGroupId::parse(ID).unwrap(),
         name: "Spring".into(),
         customer_count: 3,
+        fields: vec!["country".into(), "tier".into()],
         created_at: now(),
         updated_at: now(),
     }

@@ -75,6 +75,9 @@ pub(crate) struct GroupItem<'a> {
     /// How many customers it has.
     #[schema(minimum = 0)]
     customer_count: i64,
+    /// The names of the profile fields that imports brought, in the order in which they came.
+    #[schema(max_items = 10_000)]
+    fields: &'a [String],
     /// When it was made.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
@@ -91,6 +94,7 @@ impl<'a> From<&'a CustomerGroup> for GroupItem<'a> {
             id: group.id,
             name: &group.name,
             customer_count: group.customer_count,
+            fields: &group.fields,
             created_at: group.created_at,
             updated_at: group.updated_at,
         }

@@ -19,7 +19,7 @@ use rerun_core::Timestamp;
 use rerun_core::audit::Caller;
 use rerun_core::campaign::{CampaignStatus, Template};
 use rerun_core::generation::{GenerationBrief, GenerationError, GenerationPolicy, GenerationTask};
-use rerun_core::group::ImportHeader;
+use rerun_core::group::{CustomerFile, ImportHeader, ImportMode};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber, UserId};
 use rerun_core::message::{Content, ReviewStatus};
 use rerun_core::ports::{Backoff, Clock, MessageGenerator, MessageSelection};
@@ -714,11 +714,12 @@ impl World {
             header.row(line, [line.to_string().as_str(), *country].into_iter())
         };
         let rows: Vec<_> = (2..).zip(countries).map(row).collect();
-        let fields = header.fields().to_vec();
-        let imported = engine
-            .groups
-            .import(&who, group.id, fields, Box::new(rows.into_iter()))
-            .await;
+        let file = CustomerFile {
+            fields: header.fields().to_vec(),
+            mode: ImportMode::Merge,
+            rows: Box::new(rows.into_iter()),
+        };
+        let imported = engine.groups.import(&who, group.id, file).await;
         imported.unwrap();
         let new = NewCampaign {
             name: "c".to_owned(),

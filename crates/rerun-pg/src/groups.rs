@@ -8,18 +8,20 @@ use diesel::sql_types::{Array, BigInt, Text};
 use diesel::{ExecuteCopyFromDsl, PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::audit::AuditDraft;
 use rerun_core::error::{Invalid, StoreError};
-use rerun_core::group::{CustomerGroup, CustomerRow, CustomerRows, Imported};
+use rerun_core::group::{
+    CustomerFile, CustomerGroup, CustomerRow, CustomerRows, ImportMode, Imported,
+};
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{CustomerGroupStore, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
-use rerun_diesel::row::{GroupColumns, GroupRow};
+use rerun_diesel::row::{GroupColumns, GroupRow, json_list, names};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
 use crate::PgStore;
-use crate::write::{Value, append_audit, transaction};
+use crate::write::{append_audit, transaction};
 
 diesel::table! {
     import_rows (ordinal) {
@@ -41,12 +43,14 @@ impl CustomerGroupStore for PgStore {
             .run(move |conn| {
                 transaction(conn, |conn| {
                     sql("INSERT INTO customer_groups \
-                           (account_id, id, name, customer_count, created_at, updated_at) \
-                         VALUES (?, ?, ?, ?, ?, ?)")
+                           (account_id, id, name, customer_count, fields, created_at, \
+                            updated_at) \
+                         VALUES (?, ?, ?, ?, ?, ?, ?)")
                     .bind::<Id, _>(group.account_id.as_uuid())
                     .bind::<Id, _>(group.id.as_uuid())
                     .bind::<Text, _>(group.name)
                     .bind::<BigInt, _>(group.customer_count)
+                    .bind::<Text, _>(json_list(&group.fields))
                     .bind::<Time, _>(group.created_at)
                     .bind::<Time, _>(group.updated_at)
                     .execute(conn)?;
@@ -73,7 +77,7 @@ impl CustomerGroupStore for PgStore {
                 .columns::<GroupColumns>()
                 .load::<GroupRow>(conn)?
                 .pop();
-                Ok(row.map(CustomerGroup::from))
+                Ok(row.map(CustomerGroup::try_from).transpose()?)
             })
             .await
     }
@@ -106,8 +110,8 @@ impl CustomerGroupStore for PgStore {
                     .columns::<GroupColumns>()
                     .load::<GroupRow>(conn)?
                     .into_iter()
-                    .map(CustomerGroup::from)
-                    .collect();
+                    .map(CustomerGroup::try_from)
+                    .collect::<Result<Vec<_>, _>>()?;
                 Ok(Page::from_surplus(
                     groups,
                     page.limit,
@@ -124,20 +128,29 @@ impl CustomerGroupStore for PgStore {
         &self,
         account: AccountId,
         id: CustomerGroupId,
-        fields: Vec<String>,
-        rows: CustomerRows,
+        file: CustomerFile,
         audit: AuditDraft,
     ) -> Result<Imported, ImportFailure> {
         self.db
             .run_import(move |conn| {
-                transaction(conn, |conn| import(conn, account, id, &fields, rows, audit))
+                transaction(conn, |conn| import(conn, account, id, file, audit))
             })
             .await
     }
 }
 
 #[derive(QueryableByName)]
+struct KnownRow {
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+    #[diesel(sql_type = Text)]
+    fields: String,
+}
+
+#[derive(QueryableByName)]
 struct MergedRow {
+    #[diesel(sql_type = BigInt)]
+    distinct_refs: i64,
     #[diesel(sql_type = BigInt)]
     imported: i64,
     #[diesel(sql_type = BigInt)]
@@ -148,46 +161,66 @@ fn import(
     conn: &mut PgConnection,
     account: AccountId,
     id: CustomerGroupId,
-    fields: &[String],
-    rows: CustomerRows,
+    file: CustomerFile,
     audit: AuditDraft,
 ) -> Result<Imported, Failure> {
+    let CustomerFile { fields, mode, rows } = file;
     // A file takes as long as it takes, and so does the wait for the file before it.
     conn.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")?;
     // One import of a group at a time: two would wait for each other's rows, in either order.
     sql("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))")
         .bind::<Text, _>(format!("import {account} {id}"))
         .execute(conn)?;
-    let total = sql("SELECT customer_count AS value FROM customer_groups \
-                     WHERE account_id = ? AND id = ?")
+    let KnownRow {
+        customer_count: before,
+        fields: known,
+    } = sql("SELECT customer_count, fields FROM customer_groups \
+             WHERE account_id = ? AND id = ?")
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
-    .load::<Value>(conn)?
+    .load::<KnownRow>(conn)?
     .pop()
-    .ok_or(Failure::GroupNotFound)?
-    .value;
+    .ok_or(Failure::GroupNotFound)?;
+    let known = names("customer_groups", "fields", &known)?;
     sql("CREATE TEMPORARY TABLE import_rows \
          (ordinal bigint, customer_ref text COLLATE \"C\", profile jsonb) ON COMMIT DROP")
     .execute(conn)?;
-    copy_in(conn, fields, rows)?;
+    let rows = copy_in(conn, &fields, rows)?;
     // Nobody else adds customers while the lock above is held.
-    let merged = if total == 0 {
+    let merged = if before == 0 {
         add(conn, account, id)?
     } else {
-        merge(conn, account, id, fields)?
+        match mode {
+            ImportMode::Merge => merge(conn, account, id, &fields)?,
+            ImportMode::Replace => overwrite(conn, account, id)?,
+        }
     };
+    // Of those that were there, the file has the ones that did not come new.
+    let removed = match mode {
+        ImportMode::Merge => 0,
+        ImportMode::Replace => before - (merged.distinct_refs - merged.imported),
+    };
+    if removed > 0 {
+        remove_others(conn, account, id)?;
+    }
+    let total = before + merged.imported - removed;
     let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
     let imported = Imported {
+        rows,
         imported: count(merged.imported),
         updated: count(merged.updated),
-        total: count(total + merged.imported),
+        removed: count(removed),
+        duplicates: rows.saturating_sub(count(merged.distinct_refs)),
+        total: count(total),
     };
-    if imported.imported + imported.updated > 0 {
+    let fields = mode.fields_after(&known, &fields, rows);
+    if imported.changed() || fields != known {
         sql(
-            "UPDATE customer_groups SET customer_count = customer_count + ?, \
+            "UPDATE customer_groups SET customer_count = ?, fields = ?, \
                version = version + 1, updated_at = ? WHERE account_id = ? AND id = ?",
         )
-        .bind::<BigInt, _>(merged.imported)
+        .bind::<BigInt, _>(total)
+        .bind::<Text, _>(json_list(&fields))
         .bind::<Time, _>(audit.created_at)
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(id.as_uuid())
@@ -201,8 +234,8 @@ fn import(
     Ok(imported)
 }
 
-/// Streams the rows into the temporary table.
-fn copy_in(conn: &mut PgConnection, fields: &[String], rows: CustomerRows) -> Result<(), Failure> {
+/// Streams the rows into the temporary table; answers how many there were.
+fn copy_in(conn: &mut PgConnection, fields: &[String], rows: CustomerRows) -> Result<u64, Failure> {
     let names: Vec<String> = fields
         .iter()
         .map(|name| serde_json::json!(name).to_string())
@@ -230,7 +263,7 @@ fn copy_in(conn: &mut PgConnection, fields: &[String], rows: CustomerRows) -> Re
         .execute(conn);
     match (refused.into_inner(), copied) {
         (Some(invalid), _) => Err(invalid.into()),
-        (None, copied) => copied.map(|_rows| ()),
+        (None, copied) => Ok(u64::try_from(copied?).unwrap_or_default()),
     }
 }
 
@@ -297,6 +330,7 @@ fn add(
     .execute(conn)?;
     let imported = i64::try_from(added).map_err(|error| StoreError::Backend(error.into()))?;
     Ok(MergedRow {
+        distinct_refs: imported,
         imported,
         updated: 0,
     })
@@ -319,7 +353,8 @@ fn merge(
              SET profile = (c.profile - ?::text[]) || excluded.profile \
              WHERE c.profile IS DISTINCT FROM (c.profile - ?::text[]) || excluded.profile \
            RETURNING xmax = 0 AS is_new) \
-         SELECT count(*) FILTER (WHERE is_new) AS imported, \
+         SELECT (SELECT count(*) FROM latest) AS distinct_refs, \
+           count(*) FILTER (WHERE is_new) AS imported, \
            count(*) FILTER (WHERE NOT is_new) AS updated FROM merged"
     ))
     .planned_anew()
@@ -329,4 +364,47 @@ fn merge(
     .bind::<Array<Text>, _>(fields)
     .get_result::<MergedRow>(conn)?;
     Ok(merged)
+}
+
+/// Takes the copied rows into the group. A customer keeps nothing that its row does not have.
+fn overwrite(
+    conn: &mut PgConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+) -> Result<MergedRow, Failure> {
+    let merged = sql(&format!(
+        "WITH latest AS ({LATEST}), \
+         merged AS ( \
+           INSERT INTO customers AS c (account_id, group_id, customer_ref, profile) \
+           SELECT ?, ?, customer_ref, profile FROM latest \
+           ON CONFLICT (account_id, group_id, customer_ref) DO UPDATE \
+             SET profile = excluded.profile \
+             WHERE c.profile IS DISTINCT FROM excluded.profile \
+           RETURNING xmax = 0 AS is_new) \
+         SELECT (SELECT count(*) FROM latest) AS distinct_refs, \
+           count(*) FILTER (WHERE is_new) AS imported, \
+           count(*) FILTER (WHERE NOT is_new) AS updated FROM merged"
+    ))
+    .planned_anew()
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .get_result::<MergedRow>(conn)?;
+    Ok(merged)
+}
+
+/// Removes the group's customers that no copied row is about.
+fn remove_others(
+    conn: &mut PgConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+) -> Result<(), Failure> {
+    sql(
+        "DELETE FROM customers c WHERE c.account_id = ? AND c.group_id = ? \
+           AND NOT EXISTS (SELECT FROM import_rows r WHERE r.customer_ref = c.customer_ref)",
+    )
+    .planned_anew()
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .execute(conn)?;
+    Ok(())
 }

@@ -71,7 +71,7 @@ impl RerunStore for PgStore {
                 Ok(Some(CampaignContext {
                     campaign: campaign.try_into()?,
                     current_run: run.map(Run::try_from).transpose()?,
-                    group: group.map(CustomerGroup::from),
+                    group: group.map(CustomerGroup::try_from).transpose()?,
                 }))
             })
             .await

@@ -9,7 +9,7 @@ mod common;
 
 use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::{Connection, PgConnection};
+use diesel::{Connection, PgConnection, RunQueryDsl};
 
 /// Two accounts with a group, a campaign, a run, a segment, a content and a message each.
 fn two_accounts(conn: &mut PgConnection) {
@@ -337,15 +337,65 @@ fn migrations_go_back_and_forth() {
             .all(|migration| migration.applied)
     );
     assert_eq!(rerun_pg::migrate(url).unwrap(), Vec::<String>::new());
-    let reverted = rerun_pg::revert(url).unwrap();
-    assert_eq!(reverted, "2026-11-23-000001_campaigns");
+    let names: Vec<String> = rerun_pg::migrations(url)
+        .unwrap()
+        .into_iter()
+        .map(|migration| migration.name)
+        .collect();
+    let mut reverted: Vec<String> = names
+        .iter()
+        .map(|_| rerun_pg::revert(url).unwrap())
+        .collect();
     assert!(
         rerun_pg::migrations(url)
             .unwrap()
             .iter()
-            .any(|migration| !migration.applied)
+            .all(|migration| !migration.applied)
     );
-    assert_eq!(rerun_pg::migrate(url).unwrap(), [reverted]);
+    reverted.reverse();
+    assert_eq!(reverted, names);
+    assert_eq!(rerun_pg::migrate(url).unwrap(), names);
+}
+
+#[derive(diesel::QueryableByName)]
+struct Fields {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    fields: String,
+}
+
+#[test]
+fn groups_that_exist_get_the_fields_of_their_customers() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-25-000002_group_fields" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts(&mut conn);
+    let (own, group) = (id('a', 0), id('a', 1));
+    conn.batch_execute(&format!(
+        r#"INSERT INTO customers (account_id, group_id, customer_ref, profile) VALUES
+             ({own}, {group}, 'c-2', '{{"tier": "x", "B": "x"}}'),
+             ({own}, {group}, 'c-3', '{{"a\"\u00e9": "x", "tier": "y"}}');
+           INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
+             VALUES ({own}, {own}, 'large', now(), now());
+           INSERT INTO customers (account_id, group_id, customer_ref, profile)
+             SELECT {own}, {own}, 'c-' || n, jsonb_build_object('f' || lpad(n::text, 5, '0'), 'x')
+             FROM generate_series(1, 10001) n"#
+    ))
+    .unwrap();
+    rerun_pg::migrate(url).unwrap();
+    let mut fields = |account: char, group: &str| -> Vec<String> {
+        let found = diesel::sql_query(format!(
+            "SELECT fields FROM customer_groups WHERE account_id = {} AND id = {group}",
+            id(account, 0)
+        ))
+        .get_result::<Fields>(&mut conn)
+        .unwrap();
+        serde_json::from_str(&found.fields).unwrap()
+    };
+    assert_eq!(fields('a', &group), ["B", "a\"\u{e9}", "tier"]);
+    assert_eq!(fields('b', &id('b', 1)), Vec::<String>::new());
+    let large = fields('a', &own);
+    assert_eq!((large.len(), large[9_999].as_str()), (10_000, "f10000"));
 }
 
 #[test]

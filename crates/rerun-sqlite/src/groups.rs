@@ -3,18 +3,20 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::AuditDraft;
 use rerun_core::error::StoreError;
-use rerun_core::group::{CustomerGroup, CustomerRow, CustomerRows, Imported};
+use rerun_core::group::{
+    CustomerFile, CustomerGroup, CustomerRow, CustomerRows, ImportMode, Imported,
+};
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{CustomerGroupStore, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
-use rerun_diesel::row::{GroupColumns, GroupRow};
+use rerun_diesel::row::{GroupColumns, GroupRow, json_list, names};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
 use crate::SqliteStore;
-use crate::write::append_audit;
+use crate::write::{Value, append_audit};
 
 /// Where the rows of an import wait until all of them have been read. `patch` is a JSON object
 /// of the row's values by field name, null for an empty one.
@@ -83,53 +85,94 @@ fn stage(
     conn: &mut SqliteConnection,
     fields: &[String],
     rows: CustomerRows,
-) -> Result<(), Failure> {
+) -> Result<u64, Failure> {
     sql("DELETE FROM temp.staged_customers").execute(conn)?;
     let mut batch = Batch::new(fields);
+    let mut read = 0;
     for row in rows {
         batch.push(&row?);
+        read += 1;
         if batch.text.len() >= BATCH_BYTES {
             batch.stage(conn)?;
         }
     }
-    batch.stage(conn)
+    batch.stage(conn)?;
+    Ok(read)
+}
+
+/// A file whose rows have been staged.
+struct Staged {
+    fields: Vec<String>,
+    mode: ImportMode,
+    rows: u64,
 }
 
 #[derive(QueryableByName)]
-struct SizeRow {
+struct KnownRow {
     #[diesel(sql_type = BigInt)]
     customer_count: i64,
+    #[diesel(sql_type = Text)]
+    fields: String,
 }
 
 fn merge(
     conn: &mut SqliteConnection,
     account: AccountId,
     group: CustomerGroupId,
+    staged: &Staged,
     audit: AuditDraft,
 ) -> Result<Imported, Failure> {
-    let size = sql("SELECT customer_count FROM customer_groups WHERE account_id = ? AND id = ?")
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(group.as_uuid())
-        .load::<SizeRow>(conn)?
-        .pop();
-    let Some(SizeRow {
+    let known =
+        sql("SELECT customer_count, fields FROM customer_groups WHERE account_id = ? AND id = ?")
+            .bind::<Id, _>(account.as_uuid())
+            .bind::<Id, _>(group.as_uuid())
+            .load::<KnownRow>(conn)?
+            .pop();
+    let Some(KnownRow {
         customer_count: before,
-    }) = size
+        fields: known,
+    }) = known
     else {
         return Err(Failure::GroupNotFound);
     };
+    let known = names("customer_groups", "fields", &known)?;
     // The plus has SQLite look up each staged customer in the group, not each of the group's among
     // the staged, of which there may be few. A stored profile is a text that json_patch has
     // written, so that equal values are equal texts.
-    let updated = if before == 0 {
-        0
-    } else {
-        sql(
+    let update = match staged.mode {
+        ImportMode::Merge => {
             "UPDATE customers SET profile = json_patch(customers.profile, s.patch) \
              FROM temp.staged_customers AS s \
              WHERE customers.account_id = ? AND customers.group_id = ? \
                AND customers.customer_ref = +s.customer_ref \
-               AND json_patch(customers.profile, s.patch) <> customers.profile",
+               AND json_patch(customers.profile, s.patch) <> customers.profile"
+        }
+        // The fields of a stored profile are in the order in which they came. Two profiles are
+        // equal when one changes nothing in the other and they have equally many fields.
+        ImportMode::Replace => {
+            "UPDATE customers SET profile = json_patch('{}', s.patch) \
+             FROM temp.staged_customers AS s \
+             WHERE customers.account_id = ? AND customers.group_id = ? \
+               AND customers.customer_ref = +s.customer_ref \
+               AND (json_patch(customers.profile, s.patch) <> customers.profile \
+                 OR (SELECT count(*) FROM json_each(customers.profile)) \
+                   <> (SELECT count(*) FROM json_each(json_patch('{}', s.patch))))"
+        }
+    };
+    let updated = if before == 0 {
+        0
+    } else {
+        sql(update)
+            .bind::<Id, _>(account.as_uuid())
+            .bind::<Id, _>(group.as_uuid())
+            .execute(conn)?
+    };
+    let removed = if before == 0 || staged.mode == ImportMode::Merge {
+        0
+    } else {
+        sql(
+            "DELETE FROM customers WHERE account_id = ? AND group_id = ? \
+               AND customer_ref NOT IN (SELECT customer_ref FROM temp.staged_customers)",
         )
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(group.as_uuid())
@@ -144,22 +187,35 @@ fn merge(
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(group.as_uuid())
     .execute(conn)?;
+    let distinct = sql("SELECT count(*) AS value FROM temp.staged_customers")
+        .get_result::<Value>(conn)?
+        .value;
     sql("DELETE FROM temp.staged_customers").execute(conn)?;
     let backend = |error: std::num::TryFromIntError| StoreError::Backend(error.into());
-    let total = before + i64::try_from(imported).map_err(backend)?;
+    let signed = |rows: usize| i64::try_from(rows).map_err(backend);
+    let total = before + signed(imported)? - signed(removed)?;
+    let distinct = u64::try_from(distinct).map_err(backend)?;
     let done = Imported {
+        rows: staged.rows,
         imported: u64::try_from(imported).map_err(backend)?,
         updated: u64::try_from(updated).map_err(backend)?,
+        removed: u64::try_from(removed).map_err(backend)?,
+        duplicates: staged.rows.saturating_sub(distinct),
         total: u64::try_from(total).map_err(backend)?,
     };
-    if imported + updated == 0 {
+    let fields = staged
+        .mode
+        .fields_after(&known, &staged.fields, staged.rows);
+    if !done.changed() && fields == known {
         return Ok(done);
     }
     sql(
-        "UPDATE customer_groups SET customer_count = ?, version = version + 1, updated_at = ? \
+        "UPDATE customer_groups SET customer_count = ?, fields = ?, version = version + 1, \
+           updated_at = ? \
          WHERE account_id = ? AND id = ?",
     )
     .bind::<BigInt, _>(total)
+    .bind::<Text, _>(json_list(&fields))
     .bind::<Time, _>(audit.created_at)
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(group.as_uuid())
@@ -181,13 +237,13 @@ impl CustomerGroupStore for SqliteStore {
     ) -> Result<(), StoreError> {
         let group = group.clone();
         self.write(move |conn| {
-            sql(
-                "INSERT INTO customer_groups (account_id, id, name, created_at, updated_at) \
-                 VALUES (?, ?, ?, ?, ?)",
-            )
+            sql("INSERT INTO customer_groups \
+                   (account_id, id, name, fields, created_at, updated_at) \
+                 VALUES (?, ?, ?, ?, ?, ?)")
             .bind::<Id, _>(group.account_id.as_uuid())
             .bind::<Id, _>(group.id.as_uuid())
             .bind::<Text, _>(group.name.as_str())
+            .bind::<Text, _>(json_list(&group.fields))
             .bind::<Time, _>(group.created_at)
             .bind::<Time, _>(group.updated_at)
             .execute(conn)?;
@@ -213,7 +269,7 @@ impl CustomerGroupStore for SqliteStore {
                 .columns::<GroupColumns>()
                 .load::<GroupRow>(conn)?
                 .pop();
-                Ok(row.map(CustomerGroup::from))
+                Ok(row.map(CustomerGroup::try_from).transpose()?)
             })
             .await
     }
@@ -246,8 +302,8 @@ impl CustomerGroupStore for SqliteStore {
                     .columns::<GroupColumns>()
                     .load::<GroupRow>(conn)?
                     .into_iter()
-                    .map(CustomerGroup::from)
-                    .collect();
+                    .map(CustomerGroup::try_from)
+                    .collect::<Result<Vec<_>, _>>()?;
                 Ok(Page::from_surplus(groups, page.limit, |group| CreatedKey {
                     created_at: group.created_at,
                     id: group.id.as_uuid(),
@@ -260,16 +316,19 @@ impl CustomerGroupStore for SqliteStore {
         &self,
         account: AccountId,
         id: CustomerGroupId,
-        fields: Vec<String>,
-        rows: CustomerRows,
+        file: CustomerFile,
         audit: AuditDraft,
     ) -> Result<Imported, ImportFailure> {
         if self.find_group(account, id).await?.is_none() {
             return Err(ImportFailure::GroupNotFound);
         }
         self.import(
-            move |conn| stage(conn, &fields, rows),
-            move |conn, ()| merge(conn, account, id, audit),
+            move |conn| {
+                let CustomerFile { fields, mode, rows } = file;
+                let rows = stage(conn, &fields, rows)?;
+                Ok(Staged { fields, mode, rows })
+            },
+            move |conn, staged| merge(conn, account, id, &staged, audit),
         )
         .await
     }

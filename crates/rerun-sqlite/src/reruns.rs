@@ -525,7 +525,7 @@ impl RerunStore for SqliteStore {
                 Ok(Some(CampaignContext {
                     campaign: Campaign::try_from(campaign)?,
                     current_run: run.map(Run::try_from).transpose()?,
-                    group: group.map(CustomerGroup::from),
+                    group: group.map(CustomerGroup::try_from).transpose()?,
                 }))
             })
             .await

@@ -15,7 +15,7 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use rerun_contract::fixture::{ACCOUNT, Fixture, caller};
 use rerun_core::audit::{AuditAction, AuditDraft};
 use rerun_core::error::{Error, StoreError};
-use rerun_core::group::{CustomerGroup, ImportHeader};
+use rerun_core::group::{CustomerFile, CustomerGroup, ImportHeader, ImportMode};
 use rerun_core::ids::{AuditEntryId, CustomerGroupId};
 use rerun_core::ports::{CustomerGroupStore, HealthCheck};
 use rerun_sqlite::{Options, SqliteStore};
@@ -104,6 +104,7 @@ async fn two_stores_share_a_file() {
                 id: CustomerGroupId::new(Uuid::from_u128(store << 64 | n)),
                 name: "g".into(),
                 customer_count: 0,
+                fields: Vec::new(),
                 created_at: f.now(),
                 updated_at: f.now(),
             };
@@ -149,11 +150,12 @@ async fn a_slow_import_stops_nobody() {
         row
     });
     let engine = f.engine.clone();
-    let fields = header.fields().to_vec();
-    let import = tokio::spawn(async move {
-        let rows = Box::new(rows);
-        engine.groups.import(&caller(), group, fields, rows).await
-    });
+    let file = CustomerFile {
+        fields: header.fields().to_vec(),
+        mode: ImportMode::Merge,
+        rows: Box::new(rows),
+    };
+    let import = tokio::spawn(async move { engine.groups.import(&caller(), group, file).await });
     begun.await.unwrap();
     f.engine
         .groups

@@ -235,10 +235,62 @@ fn migrations_go_back_and_forth() {
     let applied = rerun_sqlite::migrations(&url).unwrap();
     assert!(applied.iter().all(|migration| migration.applied));
     assert_eq!(rerun_sqlite::migrate(&url).unwrap(), Vec::<String>::new());
-    let reverted = rerun_sqlite::revert(&url).unwrap();
+    let names: Vec<String> = applied
+        .into_iter()
+        .map(|migration| migration.name)
+        .collect();
+    let mut reverted: Vec<String> = names
+        .iter()
+        .map(|_| rerun_sqlite::revert(&url).unwrap())
+        .collect();
     let applied = rerun_sqlite::migrations(&url).unwrap();
-    assert!(applied.iter().any(|migration| !migration.applied));
-    assert_eq!(rerun_sqlite::migrate(&url).unwrap(), [reverted]);
+    assert!(applied.iter().all(|migration| !migration.applied));
+    reverted.reverse();
+    assert_eq!(reverted, names);
+    assert_eq!(rerun_sqlite::migrate(&url).unwrap(), names);
+}
+
+#[derive(diesel::QueryableByName)]
+struct Fields {
+    #[diesel(sql_type = Text)]
+    fields: String,
+}
+
+#[test]
+fn groups_that_exist_get_the_fields_of_their_customers() {
+    let (url, _folder) = common::database();
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-25-000002_group_fields" {}
+    let mut conn = connection(&url);
+    two_accounts(&mut conn);
+    let (own, group) = (id('a', 0), id('a', 1));
+    conn.batch_execute(&format!(
+        r#"INSERT INTO customers (account_id, group_id, customer_ref, profile) VALUES
+             ({own}, {group}, 'c-2', '{{"tier":"x","B":"x"}}'),
+             ({own}, {group}, 'c-3', '{{"a\"\u00e9":"x","tier":"y"}}');
+           INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
+             VALUES ({own}, X'{0}', 'large', 1, 1);
+           INSERT INTO customers (account_id, group_id, customer_ref, profile)
+             SELECT {own}, X'{0}', 'c-' || value, json_object(printf('f%05d', value), 'x')
+             FROM (WITH RECURSIVE n(value) AS (
+               SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 10001)
+               SELECT value FROM n)"#,
+        "0".repeat(32)
+    ))
+    .unwrap();
+    rerun_sqlite::migrate(&url).unwrap();
+    let mut fields = |account: char, group: &str| -> Vec<String> {
+        let found = diesel::sql_query(format!(
+            "SELECT fields FROM customer_groups WHERE account_id = {} AND id = {group}",
+            id(account, 0)
+        ))
+        .get_result::<Fields>(&mut conn)
+        .unwrap();
+        serde_json::from_str(&found.fields).unwrap()
+    };
+    assert_eq!(fields('a', &group), ["B", "a\"\u{e9}", "tier"]);
+    assert_eq!(fields('b', &id('b', 1)), Vec::<String>::new());
+    let large = fields('a', &format!("X'{}'", "0".repeat(32)));
+    assert_eq!((large.len(), large[9_999].as_str()), (10_000, "f10000"));
 }
 
 #[test]

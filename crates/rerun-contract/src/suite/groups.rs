@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rerun_core::error::{Error, Invalid};
-use rerun_core::group::{CustomerRow, CustomerRows, Imported};
+use rerun_core::group::{CustomerFile, CustomerRow, CustomerRows, Imported};
 use rerun_core::ids::CustomerGroupId;
 use rerun_core::page::CreatedKey;
 use rerun_core::ports::Store;
 use uuid::Uuid;
 
 use crate::fixture::{
-    ACCOUNT, Fixture, Row, all_at_once, caller, customer_rows, every_page, page_of,
+    ACCOUNT, Fixture, Row, all_at_once, caller, customer_file, every_page, page_of,
 };
 
 type Values = BTreeMap<String, Option<String>>;
@@ -24,8 +24,27 @@ fn values(pairs: &[(&str, Option<&str>)]) -> Values {
         .collect()
 }
 
-fn done(imported: u64, updated: u64, total: u64) -> Imported {
-    Imported {
+/// What a merge came to, whatever rows it read.
+#[derive(Debug)]
+struct Merged {
+    imported: u64,
+    updated: u64,
+    total: u64,
+}
+
+impl PartialEq<Merged> for Imported {
+    fn eq(&self, other: &Merged) -> bool {
+        let Merged {
+            imported,
+            updated,
+            total,
+        } = *other;
+        self.removed == 0 && (self.imported, self.updated, self.total) == (imported, updated, total)
+    }
+}
+
+const fn done(imported: u64, updated: u64, total: u64) -> Merged {
+    Merged {
         imported,
         updated,
         total,
@@ -193,6 +212,203 @@ pub async fn an_import_counts_what_it_did<S: Store + 'static>(f: &Fixture<S>) {
         ]),
     );
     f.check().await;
+}
+
+/// Fields are kept in the order in which imports brought them.
+pub async fn a_group_keeps_the_names_of_its_fields<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let fields = async || {
+        let found = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
+        let listed = f.store.list_groups(ACCOUNT, page_of(9, None)).await;
+        assert_eq!(listed.unwrap().items, [found.clone()]);
+        found.fields
+    };
+    assert_eq!(fields().await, Vec::<String>::new());
+    f.import(group, &["tier", "customer_ref", "country"], &[])
+        .await;
+    assert_eq!(fields().await, Vec::<String>::new(), "nobody came");
+    f.import(
+        group,
+        &["tier", "customer_ref", "country"],
+        &[&["gold", "a", "DE"]],
+    )
+    .await;
+    assert_eq!(fields().await, ["tier", "country"]);
+    let before = f.entries(ACCOUNT).await.len();
+    f.seconds_later(5);
+    let columns = ["a \"b\"\\\u{1}", "customer_ref", "country", "Age"];
+    let unchanged = f.import(group, &columns, &[&["", "a", "DE", ""]]).await;
+    assert_eq!(unchanged, done(0, 0, 1));
+    assert_eq!(fields().await, ["tier", "country", "a \"b\"\\\u{1}", "Age"]);
+    assert_eq!(
+        f.entries(ACCOUNT).await.len(),
+        before + 1,
+        "a field that came is a change"
+    );
+    let found = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
+    assert_eq!(found.updated_at, f.now());
+    f.try_replace(
+        group,
+        &["customer_ref", "Age", "tier"],
+        &[&["a", "1", "gold"]],
+    )
+    .await
+    .unwrap();
+    assert_eq!(fields().await, ["Age", "tier"]);
+    f.check().await;
+}
+
+/// After a replacement the group has the file's customers with the file's values.
+pub async fn a_replacement_leaves_only_the_file<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let columns = ["customer_ref", "country", "tier"];
+    f.import(
+        group,
+        &columns,
+        &[
+            &["same", "DE", ""],
+            &["loses", "FR", "gold"],
+            &["changes", "IT", ""],
+            &["goes", "ES", ""],
+            &["goes too", "PT", "gold"],
+        ],
+    )
+    .await;
+    let other = f.group(&["DE"]).await;
+    f.segments(group, &["country", "tier"]).await;
+    f.seconds_later(5);
+    let replaced = f
+        .try_replace(
+            group,
+            &["country", "customer_ref"],
+            &[
+                &["PL", "comes"],
+                &["AT", "changes"],
+                &["FR", "loses"],
+                &["DE", "same"],
+            ],
+        )
+        .await
+        .unwrap();
+    let expected = Imported {
+        rows: 4,
+        imported: 1,
+        updated: 2,
+        removed: 2,
+        duplicates: 0,
+        total: 4,
+    };
+    assert_eq!(replaced, expected);
+    let found = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
+    assert_eq!((found.customer_count, found.updated_at), (4, f.now()));
+    assert_eq!(
+        f.segments(group, &["country", "tier"]).await,
+        ["PL", "AT", "FR", "DE"]
+            .map(|country| (values(&[("country", Some(country)), ("tier", None)]), 1))
+            .into(),
+    );
+    let entry = f.entries(ACCOUNT).await.pop().unwrap();
+    let details: serde_json::Value = serde_json::from_str(&entry.details).unwrap();
+    for (name, expected) in [
+        ("rows", 4),
+        ("imported", 1),
+        ("updated", 2),
+        ("removed", 2),
+        ("duplicates", 0),
+        ("total", 4),
+    ] {
+        assert_eq!(details[name], expected, "the audit entry's {name}");
+    }
+    assert_eq!(details["mode"], "replace");
+    assert_eq!(
+        f.segments(other, &["country"]).await,
+        [(values(&[("country", Some("DE"))]), 1)].into(),
+        "another group"
+    );
+    // All others go, and none comes.
+    let one: [Row<'_>; 1] = [&["DE", "same"]];
+    let replaced = f.try_replace(group, &["country", "customer_ref"], &one);
+    let replaced = replaced.await.unwrap();
+    assert_eq!(
+        (replaced.imported, replaced.updated, replaced.removed),
+        (0, 0, 3)
+    );
+    assert_eq!(replaced.total, 1);
+    f.check().await;
+}
+
+/// The same values are the same whatever the order in which fields came into the group.
+pub async fn a_replacement_compares_values_not_their_order<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    f.import(group, &["customer_ref", "b", "d"], &[&["x", "1", "2"]])
+        .await;
+    f.import(
+        group,
+        &["customer_ref", "c", "a"],
+        &[&["x", "3", ""], &["y", "", ""]],
+    )
+    .await;
+    f.seconds_later(5);
+    let columns = ["a", "b", "c", "customer_ref", "d"];
+    let rows: [Row<'_>; 2] = [&["", "", "", "y", ""], &["", "1", "3", "x", "2"]];
+    let replaced = f.try_replace(group, &columns, &rows).await.unwrap();
+    assert_eq!(
+        (replaced.imported, replaced.updated, replaced.removed),
+        (0, 0, 0)
+    );
+    let before = f.snapshot(ACCOUNT).await;
+    f.seconds_later(5);
+    f.try_replace(group, &columns, &rows).await.unwrap();
+    before.assert_same(&f.snapshot(ACCOUNT).await, "the same file again");
+    let fewer: [Row<'_>; 2] = [&["1", "y", ""], &["1", "x", "2"]];
+    let replaced = f
+        .try_replace(group, &["b", "customer_ref", "d"], &fewer)
+        .await
+        .unwrap();
+    assert_eq!((replaced.updated, replaced.removed), (2, 0));
+    f.check().await;
+}
+
+/// Nothing is emptied by accident.
+pub async fn a_replacement_without_rows_is_refused<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    for group in [group, f.empty_group("Empty").await] {
+        let before = f.snapshot(ACCOUNT).await;
+        let refused = f
+            .try_replace(group, &["customer_ref", "country"], &[])
+            .await;
+        let Err(Error::Invalid(invalid)) = refused else {
+            panic!("not refused: {refused:?}")
+        };
+        assert!(invalid.to_string().contains("no rows"), "{invalid}");
+        before.assert_same(&f.snapshot(ACCOUNT).await, "a refused import");
+    }
+}
+
+/// Every row is read, and each after a customer's first is a duplicate.
+pub async fn rows_of_one_customer_are_counted<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let columns = ["customer_ref", "country"];
+    let rows: [Row<'_>; 5] = [
+        &["a", "DE"],
+        &["b", "FR"],
+        &["a", "IT"],
+        &["a", "ES"],
+        &["b", "FR"],
+    ];
+    let told = |done: Imported| (done.rows, done.imported, done.updated, done.duplicates);
+    assert_eq!(told(f.import(group, &columns, &rows).await), (5, 2, 0, 3));
+    assert_eq!(told(f.import(group, &columns, &rows).await), (5, 0, 0, 3));
+    let replaced = f.try_replace(group, &columns, &rows[..3]).await.unwrap();
+    assert_eq!(told(replaced), (3, 0, 1, 1));
+    assert_eq!((replaced.removed, replaced.total), (0, 2));
+    assert_eq!(
+        f.segments(group, &["country"]).await,
+        BTreeMap::from([
+            (values(&[("country", Some("IT"))]), 1),
+            (values(&[("country", Some("FR"))]), 1),
+        ]),
+    );
 }
 
 /// An import that changes nothing leaves no trace.
@@ -418,7 +634,8 @@ pub async fn a_refused_row_changes_nothing<S: Store + 'static>(f: &Fixture<S>) {
             .collect();
         let rows: Vec<[&str; 2]> = rows.iter().map(|[a, b]| [a.as_str(), b.as_str()]).collect();
         let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
-        let (fields, rows) = customer_rows(&["customer_ref", "country"], &rows);
+        let CustomerFile { fields, mode, rows } =
+            customer_file(&["customer_ref", "country"], &rows);
         let pulled = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&pulled);
         let refused = std::iter::once_with(|| Err(Invalid::new("line 7: it is bad")));
@@ -427,7 +644,8 @@ pub async fn a_refused_row_changes_nothing<S: Store + 'static>(f: &Fixture<S>) {
             Box::new(rows.chain(refused).chain(never.take(3)).inspect(move |_| {
                 seen.fetch_add(1, Ordering::SeqCst);
             }));
-        let answer = f.engine.groups.import(&caller(), group, fields, rows).await;
+        let file = CustomerFile { fields, mode, rows };
+        let answer = f.engine.groups.import(&caller(), group, file).await;
         let Err(Error::Invalid(invalid)) = answer else {
             panic!("not refused: {answer:?}")
         };
@@ -505,8 +723,8 @@ pub async fn imports_at_once_all_count<S: Store + 'static>(f: &Fixture<S>) {
             }
             let rows: Vec<[&str; 2]> = rows.iter().map(|[a, b]| [a.as_str(), b.as_str()]).collect();
             let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
-            let (fields, rows) = customer_rows(&["customer_ref", "task"], &rows);
-            engine.groups.import(&caller(), group, fields, rows).await
+            let file = customer_file(&["customer_ref", "task"], &rows);
+            engine.groups.import(&caller(), group, file).await
         }
     })
     .await;

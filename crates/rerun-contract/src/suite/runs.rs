@@ -472,10 +472,10 @@ pub async fn imports_and_reruns_at_once_do_not_mix<S: Store + 'static>(f: &Fixtu
             let country = format!("country {task}");
             let rows = ["C-0", "C-1", "C-2"].map(|name| [name, country.as_str()]);
             let rows: Vec<&[&str]> = rows.iter().map(<[&str; 2]>::as_slice).collect();
-            let (fields, rows) = crate::fixture::customer_rows(&["customer_ref", "country"], &rows);
+            let file = crate::fixture::customer_file(&["customer_ref", "country"], &rows);
             engine
                 .groups
-                .import(&caller(), first, fields, rows)
+                .import(&caller(), first, file)
                 .await
                 .map(|_| ())
         }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Listed, PageQuery, Stamps, listed};
 use crate::audit::{AuditAction, Caller};
 use crate::error::Error;
-use crate::group::{CustomerGroup, CustomerRows, Imported};
+use crate::group::{CustomerFile, CustomerGroup, Imported};
 use crate::ids::CustomerGroupId;
 use crate::page::CursorScope;
 use crate::ports::{CustomerGroupStore, ImportFailure};
@@ -35,6 +35,7 @@ impl CustomerGroups {
             id: CustomerGroupId::new(self.stamps.ids.next()),
             name,
             customer_count: 0,
+            fields: Vec::new(),
             created_at: now,
             updated_at: now,
         };
@@ -77,26 +78,25 @@ impl CustomerGroups {
         listed(page, scope)
     }
 
-    /// Takes customers into a group, all or none. `fields` and `rows` as an
-    /// [`ImportHeader`](crate::group::ImportHeader) makes them.
+    /// Takes customers into a group, all or none.
     ///
     /// # Errors
-    /// [`Error::CustomerGroupNotFound`]; [`Error::Invalid`] for the first row that breaks a rule;
-    /// [`Error::Store`].
+    /// [`Error::CustomerGroupNotFound`]; [`Error::Invalid`] for the first row that breaks a rule,
+    /// and for a file without rows that would empty the group; [`Error::Store`].
     pub async fn import(
         &self,
         caller: &Caller,
         id: CustomerGroupId,
-        fields: Vec<String>,
-        rows: CustomerRows,
+        file: CustomerFile,
     ) -> Result<Imported, Error> {
         let now = self.stamps.clock.now();
         let audit = self
             .stamps
             .audit(caller, AuditAction::GroupImported, now)
-            .with("customer_group_id", id.to_string());
+            .with("customer_group_id", id.to_string())
+            .with("mode", file.mode.as_str());
         self.store
-            .import_customers(caller.account_id, id, fields, rows, audit)
+            .import_customers(caller.account_id, id, file.not_emptying(), audit)
             .await
             .map_err(|failure| import_error(failure, Error::CustomerGroupNotFound))
     }

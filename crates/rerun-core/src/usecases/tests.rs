@@ -595,6 +595,7 @@ fn context(status: CampaignStatus) -> CampaignContext {
         id: GROUP,
         name: "Spring".into(),
         customer_count: 2,
+        fields: vec!["country".into()],
         created_at: now(),
         updated_at: now(),
     };

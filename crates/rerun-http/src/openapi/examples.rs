@@ -33,6 +33,7 @@ pub(crate) fn group() -> Value {
         "id": GROUP,
         "name": "Spring 2026",
         "customer_count": 120_000,
+        "fields": ["country", "tier"],
         "created_at": "2026-11-22T14:30:00.000Z",
         "updated_at": "2026-11-22T14:31:27.458Z",
     })

@@ -5,7 +5,7 @@ use actix_web::test::TestRequest;
 use rerun_core::audit::{AuditAction, AuditDraft, Caller, ChainHead};
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::StoreError;
-use rerun_core::group::Imported;
+use rerun_core::group::{ImportMode, Imported};
 use rerun_core::ids::{AuditEntryId, MessageId, RunNumber};
 use rerun_core::message::{
     Approvals, Message, MessageState, Provenance, ReusedFrom, ReviewStatus, Source,
@@ -1045,7 +1045,7 @@ async fn campaigns_are_made_and_shown() {
 }
 
 fn group_json() -> Value {
-    json!({ "id": ID, "name": "Spring", "customer_count": 3, "created_at": AT, "updated_at": AT })
+    json!({ "id": ID, "name": "Spring", "customer_count": 3, "fields": ["country", "tier"], "created_at": AT, "updated_at": AT })
 }
 
 #[actix_web::test]
@@ -1057,8 +1057,8 @@ async fn customer_groups_are_made_and_shown() {
         .await
         .json();
     assert_eq!(
-        (&made["name"], &made["customer_count"]),
-        (&json!("Spring"), &json!(0))
+        (&made["name"], &made["customer_count"], &made["fields"]),
+        (&json!("Spring"), &json!(0), &json!([]))
     );
 
     let mut mocks = Mocks::default();
@@ -1102,28 +1102,37 @@ async fn an_import_gives_the_store_its_rows() {
     mocks
         .groups
         .expect_import_customers()
-        .returning(|owner, _, fields, rows, audit| {
+        .returning(|owner, _, file, audit| {
             assert_eq!(
                 (owner, audit.action),
                 (account(), AuditAction::GroupImported)
             );
-            assert_eq!(fields, ["country"]);
-            let rows: Vec<_> = rows.map(|row| row.unwrap()).collect();
+            assert_eq!(
+                (&*file.fields, file.mode),
+                (&["country".to_owned()][..], ImportMode::Replace)
+            );
+            let rows: Vec<_> = file.rows.map(|row| row.unwrap()).collect();
             assert_eq!(rows.len(), 2);
             assert_eq!(rows[1].values, [None]);
             Ok(Imported {
+                rows: 2,
                 imported: 1,
-                updated: 1,
+                updated: 0,
+                removed: 4,
+                duplicates: 1,
                 total: 5,
             })
         });
     let body = "customer_ref,country\na,DE\nb,\n";
     let answer = mocks
-        .call(csv(&format!("?customer_group_id={ID}")).set_payload(body))
+        .call(csv(&format!("?customer_group_id={ID}&mode=replace")).set_payload(body))
         .await;
     assert_eq!(
         answer.json(),
-        json!({ "imported": 1, "updated": 1, "total": 5 })
+        json!({
+            "rows": 2, "imported": 1, "updated": 0, "removed": 4, "duplicates": 1, "total": 5,
+            "fields": ["country"],
+        })
     );
 }
 
@@ -1137,14 +1146,18 @@ fn importing() -> Mocks {
     mocks
         .groups
         .expect_import_customers()
-        .returning(|_, _, _, rows, _| {
-            let rows = rows
+        .returning(|_, _, file, _| {
+            let rows = file
+                .rows
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(ImportFailure::Rejected)?;
             let total = u64::try_from(rows.len()).unwrap();
             Ok(Imported {
+                rows: total,
                 imported: total,
                 updated: 0,
+                removed: 0,
+                duplicates: 0,
                 total,
             })
         });
@@ -1172,6 +1185,13 @@ async fn an_import_is_refused_for_the_first_thing_wrong() {
             .0,
         400
     );
+    for mode in ["", "Merge", "append"] {
+        let refused = Mocks::default()
+            .call(csv(&format!("{query}&mode={mode}")).set_payload("x"))
+            .await;
+        assert_eq!(refused.error().0, 400, "{mode}");
+        assert!(refused.error().2.contains("`mode`"), "{mode}");
+    }
     let mut mocks = Mocks::default();
     mocks.groups.expect_find_group().returning(|_, _| Ok(None));
     let answer = mocks

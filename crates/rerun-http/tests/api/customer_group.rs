@@ -14,6 +14,7 @@ on_both_stores!(
     a_group_is_made_and_found,
     an_import_counts_what_it_did,
     an_import_merges_columns,
+    a_file_can_replace_what_the_group_has,
     files_are_read_however_they_are_written,
     values_are_compared_trimmed_and_composed,
     a_bad_file_leaves_the_group_as_it_was,
@@ -35,8 +36,8 @@ async fn a_group_is_made_and_found(server: &Server) {
     assert_shape(
         &made,
         &json!({
-            "id": "uuid", "name": "=Café", "customer_count": 0, "created_at": "time",
-            "updated_at": "time",
+            "id": "uuid", "name": "=Café", "customer_count": 0, "fields": [],
+            "created_at": "time", "updated_at": "time",
         }),
     );
     let get = async |id: &str| {
@@ -51,6 +52,7 @@ async fn a_group_is_made_and_found(server: &Server) {
         (&filled["customer_count"], &filled["created_at"]),
         (&json!(4), &made["created_at"])
     );
+    assert_eq!(filled["fields"], json!(["country", "tier"]));
     assert!(filled["updated_at"].as_str() >= made["updated_at"].as_str());
     // A name may be given twice.
     let second = api.empty_group("Café").await;
@@ -65,10 +67,13 @@ async fn an_import_counts_what_it_did(server: &Server) {
     let group = api.empty_group("g").await;
     let counts = async |csv: &str| {
         let body = api.import(&group, csv).await.ok();
-        assert_shape(
-            &body,
-            &json!({ "imported": "int", "updated": "int", "total": "int" }),
+        let lines = csv.lines().count() - 1;
+        assert_eq!(
+            (&body["rows"], &body["removed"]),
+            (&json!(lines), &json!(0))
         );
+        let columns: Vec<&str> = csv.lines().next().unwrap().split(',').skip(1).collect();
+        assert_eq!(body["fields"], json!(columns));
         ["imported", "updated", "total"].map(|name| body[name].as_u64().unwrap())
     };
     assert_eq!(counts(SPRING).await, [4, 0, 4]);
@@ -125,6 +130,60 @@ async fn an_import_merges_columns(server: &Server) {
         .await
         .ok();
     assert_eq!(segments(&api, &group).await, ["/ 1", "DE/ 1", "FR/ 1"]);
+}
+
+async fn a_file_can_replace_what_the_group_has(server: &Server) {
+    let api = server.account();
+    let group = api.group("g", SPRING).await;
+    let import = async |mode: &str, csv: &'static str| {
+        let headers = api.headers().with("content-type", "text/csv");
+        let path = format!("{IMPORT}{group}&mode={mode}");
+        api.send(Method::POST, &path, &headers, csv).await
+    };
+    api.unchanged(async || {
+        import("replace", "customer_ref,country\n")
+            .await
+            .is_invalid("no rows");
+        import("Replace", "customer_ref\na\n")
+            .await
+            .is_invalid("`mode`: `Replace` is none of: merge, replace");
+    })
+    .await;
+    let merged = import("merge", "customer_ref,note\na,x\na,y\n").await.ok();
+    assert_eq!(
+        merged,
+        json!({
+            "rows": 2, "imported": 0, "updated": 1, "removed": 0, "duplicates": 1, "total": 4,
+            "fields": ["note"],
+        })
+    );
+    let replaced = import("replace", "tier,customer_ref\ngold,new\n,a\n")
+        .await
+        .ok();
+    assert_eq!(
+        replaced,
+        json!({
+            "rows": 2, "imported": 1, "updated": 1, "removed": 3, "duplicates": 0, "total": 2,
+            "fields": ["tier"],
+        })
+    );
+    let found = api
+        .ok("customer-group/get", json!({ "customer_group_id": group }))
+        .await;
+    assert_eq!(
+        (&found["customer_count"], &found["fields"]),
+        (&json!(2), &json!(["tier"]))
+    );
+    let entries = api.ok("audit/list", json!({ "limit": 1 })).await;
+    let details = &entries["entries"][0]["details"];
+    for (name, value) in [
+        ("mode", json!("replace")),
+        ("rows", json!(2)),
+        ("removed", json!(3)),
+        ("duplicates", json!(0)),
+    ] {
+        assert_eq!(details[name], value, "{name}");
+    }
 }
 
 async fn files_are_read_however_they_are_written(server: &Server) {
@@ -294,7 +353,10 @@ async fn an_import_comes_in_chunks_of_any_size(server: &Server) {
             raw.chunk(piece);
         }
         raw.chunk(b"");
-        let counts = json!({ "imported": 2, "updated": 0, "total": 2 });
+        let counts = json!({
+            "rows": 2, "imported": 2, "updated": 0, "removed": 0, "duplicates": 0, "total": 2,
+            "fields": ["country", "tier"],
+        });
         assert_eq!(raw.answer(), (200, counts));
         assert_eq!(segments(&api, &group).await, ["D\"E/ 1", "FR/gold 1"]);
     }
@@ -329,7 +391,10 @@ async fn an_import_has_a_largest_size(server: &Server) {
     let done = api.import(&group, &file.as_bytes()[..largest]).await.ok();
     assert_eq!(
         done,
-        json!({ "imported": 5_000, "updated": 0, "total": 5_004 })
+        json!({
+            "rows": 5_000, "imported": 5_000, "updated": 0, "removed": 0, "duplicates": 0,
+            "total": 5_004, "fields": ["country"],
+        })
     );
 }
 

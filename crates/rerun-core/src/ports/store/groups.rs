@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::audit::AuditDraft;
 use crate::error::{Invalid, StoreError};
-use crate::group::{CustomerGroup, CustomerRows, Imported};
+use crate::group::{CustomerFile, CustomerGroup, Imported};
 use crate::ids::{AccountId, CustomerGroupId};
 use crate::page::{CreatedKey, Page, PageRequest};
 
@@ -56,12 +56,16 @@ pub trait CustomerGroupStore: Send + Sync {
         page: PageRequest<CreatedKey>,
     ) -> Result<Page<CustomerGroup, CreatedKey>, StoreError>;
 
-    /// Takes every row into the group in one transaction. Rows are pulled one by one, so that
-    /// memory does not grow with their number. A customer that the group has is updated: the
-    /// given `fields` replace its values (`None` removes one), other fields stay; of several
-    /// rows with one reference the last wins. Counts of segments kept for the group are dropped
-    /// when a customer came or changed. The audit entry is completed with the answer's numbers
-    /// by [`Imported::audited`]; an import that changes nothing has none.
+    /// Takes every row into the group, all or none: readers see the group as it was before or as
+    /// it is after. Rows are pulled one by one, so that memory does not grow with their number.
+    /// Of several rows with one reference the last wins. A customer that the group has is updated:
+    /// the file's fields replace its values (`None` removes one). In
+    /// [merge mode](crate::group::ImportMode::Merge) other fields and other customers stay; in
+    /// [replace mode](crate::group::ImportMode::Replace) they go. The group's fields become those of
+    /// [`ImportMode::fields_after`](crate::group::ImportMode::fields_after). Counts of segments
+    /// kept for the group are dropped when a customer came, changed or went. The audit entry is
+    /// completed with the answer's numbers by [`Imported::audited`]; an import that changes neither
+    /// customers nor fields has none.
     ///
     /// # Errors
     /// [`ImportFailure`]; the first refused row ends the import.
@@ -69,8 +73,7 @@ pub trait CustomerGroupStore: Send + Sync {
         &self,
         account: AccountId,
         id: CustomerGroupId,
-        fields: Vec<String>,
-        rows: CustomerRows,
+        file: CustomerFile,
         audit: AuditDraft,
     ) -> Result<Imported, ImportFailure>;
 }

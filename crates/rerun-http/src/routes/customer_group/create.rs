@@ -24,6 +24,7 @@ pub(crate) fn docs() -> Docs {
     .answers::<GroupItem<'_>>({
         let mut made = examples::group();
         made["customer_count"] = json!(0);
+        made["fields"] = json!([]);
         made["updated_at"] = made["created_at"].clone();
         made
     })

@@ -110,8 +110,8 @@ impl Launcher {
 fn announced(log: &str) -> Option<SocketAddr> {
     let (_, rest) = log.split_once(ANNOUNCED)?;
     // Without its end the line may still be being written.
-    let (address, _) = rest.split_once('\n')?;
-    address.trim().parse().ok()
+    let (rest, _) = rest.split_once('\n')?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 impl Server {

@@ -50,6 +50,28 @@ pub fn name(field: &str, text: &str, max: usize) -> Result<String, Invalid> {
     Ok(name)
 }
 
+/// What some programs write before a text, which is no part of it.
+pub const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The bytes of a text of UTF-8 without a byte order mark before it: editors and spreadsheets
+/// write one that nobody sees or means. Use it wherever a file is read as text.
+///
+/// # Errors
+/// [`Invalid`] naming the encoding when the text is in another one of Unicode.
+pub fn without_mark(bytes: &[u8]) -> Result<&[u8], Invalid> {
+    const UTF_8: &[u8] = b"\xef\xbb\xbf";
+    let encoding = match bytes {
+        // Before UTF-16, whose mark the first of these begins with.
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => "UTF-32",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16",
+        [first, 0, ..] | [0, first, ..] if *first != 0 => "UTF-16",
+        _ => return Ok(bytes.strip_prefix(UTF_8).unwrap_or(bytes)),
+    };
+    Err(Invalid::new(format!(
+        "it is in {encoding}, and must be in UTF-8"
+    )))
+}
+
 /// Whether a character can make text look like what it is not: it ends a line, moves a
 /// terminal's cursor, or turns the order of what follows around.
 #[must_use]
@@ -122,6 +144,28 @@ mod tests {
                 .contains("at most 2")
         );
         assert_eq!(name("name", " ab ", 2).unwrap(), "ab");
+    }
+
+    #[test]
+    fn a_mark_before_text_is_skipped_once_and_other_encodings_are_named() {
+        let marked = "\u{feff}text".as_bytes();
+        assert_eq!(without_mark(marked), Ok(&b"text"[..]));
+        let twice = ["\u{feff}".as_bytes(), marked].concat();
+        assert_eq!(without_mark(&twice), Ok(marked));
+        for text in ["", "t", "text", "\u{fffe}", "te\u{feff}xt"] {
+            assert_eq!(without_mark(text.as_bytes()), Ok(text.as_bytes()));
+        }
+        for (bytes, encoding) in [
+            (&b"\xff\xfet\0e\0"[..], "UTF-16"),
+            (b"\xfe\xff\0t\0e", "UTF-16"),
+            (b"t\0e\0", "UTF-16"),
+            (b"\0t\0e", "UTF-16"),
+            (b"\xff\xfe\0\0t\0\0\0", "UTF-32"),
+            (b"\0\0\xfe\xff\0\0\0t", "UTF-32"),
+        ] {
+            let said = without_mark(bytes).unwrap_err().to_string();
+            assert!(said.contains(encoding), "{said}");
+        }
     }
 
     #[test]

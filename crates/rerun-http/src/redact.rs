@@ -61,13 +61,11 @@ impl Secrets {
         // First hidden, then cut: half of a secret is found by nobody.
         let text = self.redact(text);
         let text = escape_controls(text.trim());
-        match text.char_indices().nth(max) {
-            None => text.into_owned(),
-            Some(_) => {
-                let kept = text.chars().take(max.saturating_sub(1));
-                kept.chain(['\u{2026}']).collect()
-            }
+        if text.chars().count() <= max {
+            return text.into_owned();
         }
+        let kept = text.chars().take(max.saturating_sub(1));
+        kept.chain(['\u{2026}']).collect()
     }
 }
 

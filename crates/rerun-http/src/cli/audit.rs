@@ -19,7 +19,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
 
 pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> {
     let log = Log::read(layers)?;
-    logging::start(&log, log.filter());
+    logging::start(&log, &log.filter());
     // An empty database would pass for one in which nothing has happened yet.
     let store = open_migrated(layers, Settings::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread()

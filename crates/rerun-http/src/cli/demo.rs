@@ -42,7 +42,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
 
 pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> {
     let log = Log::read(layers)?;
-    logging::start(&log, log.filter_or("warn"));
+    logging::start(&log, &log.filter_or("warn"));
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let bind = matches
         .get_one::<SocketAddr>("bind")

@@ -16,7 +16,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
 
 pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> {
     let log = Log::read(layers)?;
-    logging::start(&log, log.filter());
+    logging::start(&log, &log.filter());
     let url = config::database_url(layers)?;
     let only_list = matches.get_flag("status");
     let migrations = if only_list {

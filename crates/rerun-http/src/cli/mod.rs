@@ -21,6 +21,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, value_parser};
 use rerun_core::usecases::Settings;
 
+use crate::Secrets;
 use crate::config::{
     self, ALL, CONFIG_VARIABLE, Care, Command, ConfigError, Database, DatabaseUrl, Declared, Given,
     Layers,
@@ -109,7 +110,9 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
         config: matches.get_one::<PathBuf>("config").cloned(),
     };
     let format = Layers::log_format(&given);
-    let done = Layers::read(command, given)
+    let layers = Layers::read(command, given);
+    let secrets = layers.as_ref().map(Layers::secrets).unwrap_or_default();
+    let done = layers
         .map_err(Failure::from)
         .and_then(|layers| match command {
             Command::Serve => serve::run(&layers),
@@ -124,7 +127,7 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            logging::report(format, &failure.to_string());
+            logging::report(format, &secrets, &failure.to_string());
             failure.exit_code()
         }
     }
@@ -168,7 +171,7 @@ fn refuse(
         // Nobody is left to tell when this fails.
         let _unwritten = error.print();
     } else {
-        logging::report(format, error.to_string().trim());
+        logging::report(format, &Secrets::default(), error.to_string().trim());
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
 }

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +7,21 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use jsonwebtoken::Algorithm;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::background::Background;
 use super::{Failure, logging, refuse_pending, worker};
 use crate::auth::{Guard, KeyFile, KeySource, StaticKey, TokenVerifier, WeakSetting};
-use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
+use crate::config::{ConfigError, Generator, Keys, Layers, Log, Otlp, Serve as Config};
 use crate::metrics::Metrics;
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
 use crate::{AppState, Readiness};
+
+/// How many connections wait to be taken over, at most.
+const BACKLOG: i32 = 1024;
 
 pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let config = Config::read(layers)?;
@@ -25,7 +29,19 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let _traces = logging::start_traced(&log, Otlp::read(layers)?.as_ref())?;
     actix_web::rt::System::new().block_on(async {
         let server = Server::start(&config)?;
-        tracing::info!("listening on http://{}", server.address());
+        let (generator, model) = match &config.generating.generator {
+            Generator::Template => ("template", None),
+            Generator::OpenAi(settings) => ("openai", Some(settings.model.as_str())),
+        };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            database = %config.database.url.shown(),
+            generator,
+            model,
+            generator_calls = config.generating.workers,
+            "listening on http://{}",
+            server.address()
+        );
         server.until_ended().await
     })
 }
@@ -87,11 +103,7 @@ impl Server {
             .client_request_timeout(connections.header_timeout)
             .keep_alive(connections.keep_alive)
             .shutdown_timeout(config.grace.as_secs())
-            .bind(config.bind)
-            .map_err(|source| Failure::Bind {
-                address: config.bind,
-                source,
-            })?;
+            .listen(listener(config)?)?;
         let address = server.addrs().first().copied().unwrap_or(config.bind);
         let background = worker::background(&store, &around, &config.generating, &wake, metrics)?;
         let server = server.run();
@@ -147,6 +159,29 @@ impl Server {
             signal = self.termination.repeated() => Err(Failure::BrokenOff(signal)),
         }
     }
+}
+
+/// The socket that clients connect to.
+fn listener(config: &Config) -> Result<TcpListener, Failure> {
+    let address = config.bind;
+    let listening = || {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        // A server that starts again takes its port back at once.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        // The framework waits for ever for a client to take its answer. Every connection inherits
+        // this; the kernel then ends one that takes nothing, and what is held for it goes.
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(config.connections.write_timeout))?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    listening().map_err(|source| Failure::Bind { address, source })
 }
 
 /// The threads that serve, and how many connections each may have.

@@ -4,9 +4,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::table::{self, ALL, Care, Command, Declared, LogFormat, Setting};
+use rerun_core::text;
+use secrecy::SecretString;
+
+use super::table::{self, ALL, Care, Command, DatabaseUrl, Declared, LogFormat, Setting};
+use crate::Secrets;
 
 /// The setting that names the TOML file. It is none of the table, since it cannot be in the file.
 pub const CONFIG_VARIABLE: &str = "RERUN_CONFIG";
@@ -157,6 +162,20 @@ impl Layers {
             .unwrap_or(LogFormat::Text)
     }
 
+    /// The secrets among the values, which nothing may show.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        let secret = |setting: &&&Declared| setting.care == Care::Secret;
+        let given = ALL.iter().filter(secret).filter_map(|setting| {
+            let raw = self.values.get(setting.name)?;
+            Some(SecretString::from(raw.text.as_str()))
+        });
+        let url = self.values.get(table::DATABASE_URL.declared.name);
+        let password = url.and_then(|raw| DatabaseUrl::password(&raw.text));
+        let all: Vec<SecretString> = given.chain(password.map(SecretString::from)).collect();
+        Secrets::new(&all)
+    }
+
     /// The value that was given, if one was.
     ///
     /// # Errors
@@ -250,7 +269,7 @@ impl Layer {
             )),
             (None, Some(file)) => {
                 let Raw { text: path, place } = file;
-                let text = std::fs::read_to_string(path).map_err(|error| {
+                let text = read_text(Path::new(path)).map_err(|error| {
                     format!("{place} is {path:?}, which cannot be read: {error}")
                 })?;
                 // Editors and `echo` end a file with a line break that nobody means.
@@ -292,11 +311,21 @@ fn unknown(what: &str, name: &str) -> String {
     }
 }
 
+/// The text without a byte order mark before it, which `"$(cat FILE)"` passes on.
+fn unmarked(mut text: String) -> String {
+    if text.starts_with(text::BYTE_ORDER_MARK) {
+        text.remove(0);
+    }
+    text
+}
+
 fn environment(variables: Vec<(OsString, OsString)>) -> (Layer, Option<PathBuf>) {
     let mut layer = Layer::default();
     let mut config = None;
     for (variable, value) in variables {
         let variable = variable.to_string_lossy().into_owned();
+        // The first line of a file of variables may begin with a mark that its reader kept.
+        let variable = unmarked(variable);
         // A compose file or a unit passes on a variable that nobody has set as an empty one.
         if !variable.starts_with(PREFIX) || variable.starts_with(OF_TESTS) || value.is_empty() {
             continue;
@@ -315,7 +344,7 @@ fn environment(variables: Vec<(OsString, OsString)>) -> (Layer, Option<PathBuf>)
                 layer.values.insert(
                     name,
                     Raw {
-                        text,
+                        text: unmarked(text),
                         place: variable,
                     },
                 );
@@ -326,10 +355,19 @@ fn environment(variables: Vec<(OsString, OsString)>) -> (Layer, Option<PathBuf>)
     (layer, config)
 }
 
+/// The text in a file, without a byte order mark before it.
+fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = std::fs::read(path)?;
+    let bytes = text::without_mark(&bytes).map_err(io::Error::other)?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_repeats| io::Error::other("it is not UTF-8"))?;
+    Ok(text.to_owned())
+}
+
 fn file(path: &Path) -> Layer {
     let mut layer = Layer::default();
     let shown = path.display();
-    let text = match std::fs::read_to_string(path) {
+    let text = match read_text(path) {
         Ok(text) => text,
         Err(error) => {
             layer
@@ -600,6 +638,58 @@ mod tests {
         ];
         let layers = Layers::read(Command::Serve, given(&[], &environment)).unwrap();
         assert_eq!(layers.value(&API_CODE).unwrap().expose_secret(), "api");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_what_is_read() {
+        let secret = temporary(&format!("\u{feff}{SECRET}\n"));
+        let path = secret.path().to_str().unwrap();
+        let toml = temporary(&format!(
+            "\u{feff}jwt_secret_file = {path:?}\napi_code = \"code\"\n"
+        ));
+        let marked = (format!("\u{feff}{SECRET}"), "\u{feff}code");
+        for environment in [
+            vec![
+                ("\u{feff}RERUN_JWT_SECRET", marked.0.as_str()),
+                ("RERUN_API_CODE", marked.1),
+            ],
+            vec![("RERUN_CONFIG", toml.path().to_str().unwrap())],
+        ] {
+            let layers = Layers::read(Command::Serve, given(&[], &environment)).unwrap();
+            assert_eq!(layers.value(&JWT_SECRET).unwrap().expose_secret(), SECRET);
+            assert_eq!(layers.value(&API_CODE).unwrap().expose_secret(), "code");
+        }
+    }
+
+    #[test]
+    fn a_file_in_utf_16_is_refused_by_that_name() {
+        let mut file = NamedTempFile::new().unwrap();
+        let text = format!("\u{feff}{SECRET}");
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        file.write_all(&bytes).unwrap();
+        let path = file.path().to_str().unwrap();
+        for environment in [[("RERUN_JWT_SECRET_FILE", path)], [("RERUN_CONFIG", path)]] {
+            let said = refused(given(&[], &environment));
+            assert!(
+                said.contains("it is in UTF-16, and must be in UTF-8"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_that_is_secret_is_hidden_from_the_log() {
+        let environment = [
+            ("RERUN_JWT_SECRET", SECRET),
+            ("RERUN_API_CODE", "the API code"),
+            (
+                "RERUN_DATABASE_URL",
+                "postgres://user:hunter2hunter2@host/db",
+            ),
+        ];
+        let layers = Layers::read(Command::Serve, given(&[], &environment)).unwrap();
+        let said = format!("{SECRET}, the API code, hunter2hunter2, user, host");
+        assert_eq!(layers.secrets().redact(&said), "***, ***, ***, user, host");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use tokens::{Keys, Signing, Tokens};
 
 use crate::auth::RoleRules;
 use crate::generator::OpenAiSettings;
-use crate::{Limits, RateLimit};
+use crate::{Limits, RateLimit, Secrets};
 
 /// The database and how it is used.
 #[derive(Clone)]
@@ -58,12 +58,14 @@ impl Database {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Log {
     /// Which events; `None` when nobody said.
     pub filter: Option<LogFilter>,
     /// As what.
     pub format: LogFormat,
+    /// What no line may show.
+    pub secrets: Secrets,
 }
 
 impl Log {
@@ -75,18 +77,27 @@ impl Log {
         Ok(Self {
             filter: layers.given(&table::LOG)?,
             format: layers.value(&table::LOG_FORMAT)?,
+            secrets: layers.secrets(),
         })
     }
 
-    /// The filter; `default`, which must be well-formed, when nobody gave one.
+    /// The filter; `default`, which must be well-formed, when nobody gave one. At the level
+    /// `info` the web framework, which tells how it starts and ends, is at `warn` unless the
+    /// filter has a rule of its own for it.
     #[must_use]
-    pub fn filter_or<'a>(&'a self, default: &'a str) -> &'a str {
-        self.filter.as_ref().map_or(default, |filter| &filter.0)
+    pub fn filter_or(&self, default: &str) -> String {
+        let filter = self.filter.as_ref().map_or(default, |filter| &filter.0);
+        if LogFilter::is_info(filter) {
+            // Of two rules for the same target the later one counts.
+            format!("actix_server=warn,actix_http=warn,actix_web=warn,{filter}")
+        } else {
+            filter.to_owned()
+        }
     }
 
-    /// The filter that holds when nobody gave one.
+    /// The filter, with the default of most commands.
     #[must_use]
-    pub fn filter(&self) -> &str {
+    pub fn filter(&self) -> String {
         self.filter_or(table::LOG.declared.default.unwrap_or("info"))
     }
 }
@@ -191,6 +202,8 @@ pub struct Connections {
     pub header_timeout: Duration,
     /// How long one is kept open between two requests.
     pub keep_alive: Duration,
+    /// How long one may take no byte of its answer.
+    pub write_timeout: Duration,
 }
 
 impl Connections {
@@ -199,17 +212,19 @@ impl Connections {
             most: layers.value(&table::MAX_CONNECTIONS)?,
             header_timeout: seconds(layers.value(&table::HEADER_TIMEOUT_SECONDS)?),
             keep_alive: seconds(layers.value(&table::KEEP_ALIVE_SECONDS)?),
+            write_timeout: seconds(layers.value(&table::WRITE_TIMEOUT_SECONDS)?),
         })
     }
 }
 
 impl Default for Connections {
-    /// 10,000; 10 s and 75 s.
+    /// 10,000; 10 s, 75 s and 20 s.
     fn default() -> Self {
         Self {
             most: 10_000,
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(20),
         }
     }
 }
@@ -432,6 +447,7 @@ mod tests {
                 ("RERUN_HEADER_TIMEOUT_SECONDS", "17"),
                 ("RERUN_KEEP_ALIVE_SECONDS", "18"),
                 ("RERUN_MAX_CONNECTIONS", "19"),
+                ("RERUN_WRITE_TIMEOUT_SECONDS", "21"),
             ],
         );
         let serve = Serve::read(&layers).unwrap();
@@ -471,6 +487,7 @@ mod tests {
             Connections {
                 header_timeout: Duration::from_secs(17),
                 keep_alive: Duration::from_secs(18),
+                write_timeout: Duration::from_secs(21),
                 most: 19,
             }
         );
@@ -560,8 +577,13 @@ mod tests {
     #[test]
     fn the_log_filter_has_a_default_of_the_command() {
         let quiet = Log::read(&layers(Command::Demo, &[])).unwrap();
-        assert_eq!((quiet.filter(), quiet.filter_or("warn")), ("info", "warn"));
+        let quieter = "actix_server=warn,actix_http=warn,actix_web=warn,info";
+        assert_eq!(quiet.filter(), quieter);
+        assert_eq!(quiet.filter_or("warn"), "warn");
         let said = Log::read(&layers(Command::Demo, &[("RERUN_LOG", "debug")])).unwrap();
-        assert_eq!((said.filter(), said.filter_or("warn")), ("debug", "debug"));
+        assert_eq!(
+            (said.filter(), said.filter_or("warn")),
+            ("debug".into(), "debug".into())
+        );
     }
 }

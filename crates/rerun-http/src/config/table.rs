@@ -315,6 +315,11 @@ settings! {
         name: "keep_alive_seconds", value: "SECONDS", default: Some("75"),
         used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
     }
+    /// How long a connection may take no byte of its answer before it is closed (on Linux).
+    WRITE_TIMEOUT_SECONDS: u32 {
+        name: "write_timeout_seconds", value: "SECONDS", default: Some("20"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+    }
     /// Most connections of clients at once; more wait until one is closed.
     MAX_CONNECTIONS: u32 {
         name: "max_connections", value: "NUMBER", default: Some("10000"),
@@ -447,6 +452,43 @@ impl DatabaseUrl {
             _ => Err(allowed.to_owned()),
         }
     }
+
+    /// The password in the text of a URL.
+    pub(super) fn password(text: &str) -> Option<String> {
+        let (_, rest) = text.split_once("://")?;
+        let (user, _) = rest.rsplit_once('@')?;
+        let (_, password) = user.split_once(':')?;
+        (!password.is_empty()).then(|| password.to_owned())
+    }
+
+    /// Where it is, for people, without what may be secret: a file by its whole path, a server
+    /// by its name, port and database.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(url) => {
+                let path = url.trim_start_matches("sqlite://");
+                let whole = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+                format!("sqlite://{}", whole.display())
+            }
+            Self::Postgres(url) => {
+                // A password that is not written as it should be may stand anywhere.
+                let parts = Url::parse(url).ok().filter(|parts| {
+                    !parts.path().contains('@') && !parts.query().unwrap_or_default().contains('@')
+                });
+                let Some(parts) = parts else {
+                    return "postgres".to_owned();
+                };
+                let port = parts.port().map(|port| format!(":{port}"));
+                format!(
+                    "postgres://{}{}{}",
+                    parts.host_str().unwrap_or_default(),
+                    port.unwrap_or_default(),
+                    parts.path()
+                )
+            }
+        }
+    }
 }
 
 /// How tokens are signed.
@@ -494,12 +536,50 @@ impl GeneratorKind {
 pub struct LogFilter(pub(super) String);
 
 impl LogFilter {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
     fn parse(text: &str) -> Result<Self, String> {
+        let allowed = "be a level (error, warn, info, debug, trace, off) or a list of target=level";
+        if text.trim().is_empty() {
+            return Err(allowed.to_owned());
+        }
+        if let Some(word) = text.split(',').find(|part| Self::is_misspelt(part)) {
+            let word = word.trim().to_lowercase();
+            let near = Self::LEVELS
+                .into_iter()
+                .find(|level| word.starts_with(level) || level.starts_with(&word))
+                .or_else(|| {
+                    let distance = |level: &&str| strsim::damerau_levenshtein(level, &word);
+                    let nearest = Self::LEVELS.into_iter().min_by_key(distance);
+                    nearest.filter(|level| distance(level) <= 2)
+                });
+            return Err(match near {
+                Some(level) => format!("{allowed}; did you mean `{level}`?"),
+                None => allowed.to_owned(),
+            });
+        }
         if EnvFilter::builder().parse(text).is_ok() {
             return Ok(Self(text.to_owned()));
         }
-        let allowed = "be a level (error, warn, info, debug, trace, off) or a list of target=level";
         Err(allowed.to_owned())
+    }
+
+    /// Whether a part of a filter is one plain word that is no level. As a filter it stands for a
+    /// target of that name, of which there is none, so that nothing would be logged.
+    fn is_misspelt(part: &str) -> bool {
+        let word = part.trim();
+        let is_level = |word: &str| {
+            let level = |level: &&str| level.eq_ignore_ascii_case(word);
+            Self::LEVELS.iter().any(level) || matches!(word, "0" | "1" | "2" | "3" | "4" | "5")
+        };
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !word.is_empty() && word.bytes().all(is_word) && !is_level(word)
+    }
+
+    /// Whether everything is logged at the level `info` that has no rule of its own.
+    pub(super) fn is_info(text: &str) -> bool {
+        let level = |part: &str| part.trim().eq_ignore_ascii_case("info") || part.trim() == "3";
+        text.split(',').any(level)
     }
 }
 
@@ -551,6 +631,65 @@ mod tests {
             if let Some(default) = setting.default {
                 assert_eq!(setting.check(default), Ok(()), "{}", setting.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_with_the_level_that_is_meant() {
+        for (text, meant) in [
+            ("warning", "`warn`"),
+            ("Warning", "`warn`"),
+            ("err", "`error`"),
+            ("inof", "`info`"),
+            ("information", "`info`"),
+            ("info,tracing=debug,errors", "`error`"),
+        ] {
+            let said = LOG.declared.check(text).unwrap_err();
+            assert!(said.contains(&format!("did you mean {meant}?")), "{said}");
+        }
+        for text in ["verbose", "loud", "6", "rerun-http", "info,x"] {
+            let said = LOG.declared.check(text).unwrap_err();
+            assert!(!said.contains("did you mean"), "{said}");
+        }
+        for text in [
+            "warn",
+            "WARN",
+            "off",
+            "2",
+            "info,,rerun_http=debug,",
+            "rerun_http",
+            "rerun_http::worker,error",
+            "[request{request_id=mine}]=trace,warn",
+            "rerun_http[request]=debug",
+        ] {
+            assert_eq!(LOG.declared.check(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_database_is_shown_without_what_is_secret() {
+        let shown = |url: &str| DatabaseUrl::parse(url).unwrap().shown();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(
+            shown("sqlite://rerun.db"),
+            format!("sqlite://{}", here.join("rerun.db").display())
+        );
+        assert_eq!(shown("sqlite:///var/rerun.db"), "sqlite:///var/rerun.db");
+        assert_eq!(
+            shown("postgres://user:hunter2@db.internal:5433/rerun?sslpassword=hunter2"),
+            "postgres://db.internal:5433/rerun"
+        );
+        assert_eq!(shown("postgres:///rerun"), "postgres:///rerun");
+        // Passwords in which characters of URLs stand as they are.
+        for password in [
+            "hunter2/x",
+            "12/hunter2",
+            "12?hunter2",
+            "a@hunter2",
+            "12#hunter2",
+        ] {
+            let shown = shown(&format!("postgres://user:{password}@host/rerun"));
+            assert!(!shown.contains("hunter2"), "{shown}");
         }
     }
 
@@ -630,6 +769,7 @@ mod tests {
             (&BODY_TIMEOUT_SECONDS.declared, &["", "0", "3601", "x"]),
             (&HEADER_TIMEOUT_SECONDS.declared, &["", "0", "3601", "x"]),
             (&KEEP_ALIVE_SECONDS.declared, &["", "0", "3601", "x"]),
+            (&WRITE_TIMEOUT_SECONDS.declared, &["", "0", "3601", "x"]),
             (&MAX_CONNECTIONS.declared, &["", "0", "1000001", "x"]),
             (&SHUTDOWN_DRAIN_SECONDS.declared, &["", "-1", "3601", "x"]),
             (&AUTO_MIGRATE.declared, &["", "yes", "1", "TRUE"]),
@@ -682,7 +822,10 @@ mod tests {
             (&MAX_SEGMENTS.declared, &["", "0", "10000001"]),
             (&REVIEW_FOUR_EYES.declared, &["", "on", "True"]),
             (&SHUTDOWN_GRACE_SECONDS.declared, &["", "-1", "3601"]),
-            (&LOG.declared, &["a=b=c", "rerun_http=loud"]),
+            (
+                &LOG.declared,
+                &["", "warning", "info,warning", "a=b=c", "rerun_http=loud"],
+            ),
             (
                 &OTLP_ENDPOINT.declared,
                 &["", "localhost:4318", "grpc://host", "http://u:p@host"],

@@ -302,7 +302,7 @@ impl Docs {
 
     fn success(&mut self) -> Response {
         let description = match self.status {
-            308 => "It is elsewhere.",
+            302 | 308 => "It is elsewhere.",
             _ => "Done.",
         };
         let mut response = ResponseBuilder::new()

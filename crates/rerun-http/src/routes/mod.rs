@@ -110,6 +110,7 @@ endpoints! {
     post "/v1/audit/list" => audit::list::handle;
     get "/health/live" => health::live::handle;
     get "/health/ready" => health::ready::handle;
+    get "/" => openapi::root::handle;
     get "/openapi.json" => openapi::document::handle;
     get "/docs" => openapi::page::handle;
     get "/docs/" => openapi::slash::handle;

@@ -213,7 +213,11 @@ async fn every_documented_operation_is_there(server: &Server) {
     for (path, method, operation) in operations() {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
         let path = path.replace("{file}", "index.css");
-        let there = if path == "/docs/" { 308 } else { 200 };
+        let there = match path.as_str() {
+            "/" => 302,
+            "/docs/" => 308,
+            _ => 200,
+        };
         let answer = api.send(method, &path, &Headers(Vec::new()), "").await;
         let guarded = operation["security"].is_array();
         let expected = if guarded { 403 } else { there };
@@ -260,6 +264,9 @@ async fn the_page_is_served_with_all_its_files(server: &Server) {
     for other in ["/docs/index.html", "/docs/x", "/docs/..%2fCargo.toml"] {
         assert_eq!(api.get(other).await.status, 404, "{other}");
     }
+    let root = api.get("/").await;
+    assert_eq!((root.status, root.header("location")), (302, Some("docs")));
+    assert!(root.text.contains("/docs"), "{}", root.text);
     let slash = api.get("/docs/").await;
     assert_eq!(
         (slash.status, slash.header("location")),

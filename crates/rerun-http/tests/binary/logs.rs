@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::{API_CODE, Client, Running, SECRET, folder, rerun, serve_with, with_secrets};
+use super::{API_CODE, Client, Running, SECRET, folder, rerun, serve_with, text, with_secrets};
 
 /// A campaign that is launched; answers its id.
 async fn launched(client: &Client) -> Value {
@@ -159,7 +159,8 @@ async fn text_says_the_same() {
         }
     };
     let said = up_to("listening on http://");
-    let address = said.split("http://").nth(1).unwrap().trim();
+    let address = said.split("http://").nth(1).unwrap();
+    let address = address.split(' ').next().unwrap();
     let client = Client::new(folder.path(), address);
     let campaign = launched(&client).await;
     up_to("/v1/campaign/launch");
@@ -181,6 +182,78 @@ async fn text_says_the_same() {
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn one_line_says_what_was_started() {
+    let folder = folder();
+    let settings = [
+        ("RERUN_WORKERS", "3"),
+        ("RERUN_SHUTDOWN_DRAIN_SECONDS", "0"),
+    ];
+    let (server, _) = serve_with(folder.path(), &settings);
+    let line = server.lines.last().unwrap()["fields"].clone();
+    assert_eq!(line["version"], env!("CARGO_PKG_VERSION"));
+    let file = folder.path().canonicalize().unwrap().join("rerun.db");
+    let database = line["database"].as_str().unwrap();
+    let database = database.strip_prefix("sqlite://").unwrap();
+    assert_eq!(std::path::Path::new(database).canonicalize().unwrap(), file);
+    assert!(std::path::Path::new(database).is_absolute(), "{database}");
+    assert_eq!(line["generator"], "template");
+    assert_eq!(line["generator_calls"], 3);
+    for line in &server.lines {
+        let target = line["target"].as_str().unwrap();
+        assert!(!target.starts_with("actix"), "{line}");
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// The folder's name stands for all text of others: it is in the line of the start.
+#[cfg(unix)]
+#[test]
+fn no_text_forges_a_line() {
+    let folder = folder();
+    let name = "a\n2026-01-01T00:00:00Z  INFO forged: all is well\u{1b}[2J\u{202e}b";
+    let inner = folder.path().join(name);
+    std::fs::create_dir(&inner).unwrap();
+    let mut command = rerun(&inner, &["serve", "--bind", "127.0.0.1:0"]);
+    command.env("RERUN_API_CODE_FILE", inner.join("none"));
+    let output = command.output().unwrap();
+    let refused = text(&output.stderr);
+    assert!(!refused.contains(['\u{1b}', '\u{202e}']), "{refused:?}");
+
+    let command = rerun(&inner, &["serve", "--bind", "127.0.0.1:0"]);
+    let mut child = with_secrets(command)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("listening on") {
+        use std::io::BufRead;
+        said.clear();
+        assert_ne!(log.read_line(&mut said).unwrap(), 0);
+        assert!(
+            !said.starts_with("2026-01-01T00:00:00Z  INFO forged"),
+            "{said:?}"
+        );
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let shown = "a\\n2026-01-01T00:00:00Z  INFO forged: all is well\\u{1b}[2J\\u{202e}b/rerun.db";
+    assert!(said.contains(shown), "{said:?}");
+}
+
+#[test]
+fn a_filter_that_would_log_nothing_is_refused() {
+    let folder = folder();
+    let command = rerun(folder.path(), &["serve", "--log", "warning"]);
+    let output = with_secrets(command).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("--log is \"warning\""), "{said}");
+    assert!(said.contains("did you mean `warn`?"), "{said}");
 }
 
 impl Running {

@@ -55,7 +55,8 @@ pub(crate) struct Server {
 impl Server {
     /// Waits until it listens.
     pub(crate) async fn of(mut process: Process) -> Self {
-        let address = process.says("listening on http://").await;
+        let said = process.says("listening on http://").await;
+        let address = said.split(' ').next().unwrap_or_default().to_owned();
         Self { process, address }
     }
 }

@@ -467,6 +467,29 @@ fn what_is_no_set_of_public_keys_is_refused_without_its_text() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_file_of_keys() {
+    let es256 = signer("ES256");
+    let files = [
+        (KeyFormat::Pem, es256.pem()),
+        (KeyFormat::Jwks, jwks(&[&es256])),
+    ];
+    for (format, text) in files {
+        let folder = Folder::new();
+        folder.write(format!("\u{feff}{text}"));
+        let file = folder.open(format, Asymmetric::Es256).unwrap();
+        assert!(Verifier::new(file, Asymmetric::Es256).trusts(&es256, None));
+        let wide: Vec<u8> = format!("\u{feff}{text}")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(
+            refusal(wide, format, Asymmetric::Es256),
+            "it is in UTF-16, and must be in UTF-8"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_file_is_refused() {
     let folder = Folder::new();
     let open = |path: &Path| {

@@ -55,7 +55,8 @@ impl Server {
             let line = line.unwrap();
             log.push_str(&line);
             log.push('\n');
-            if let Some((_, address)) = line.split_once("listening on http://") {
+            if let Some((_, rest)) = line.split_once("listening on http://") {
+                let address = rest.split(' ').next().unwrap_or_default();
                 break address.trim().parse().unwrap();
             }
         };

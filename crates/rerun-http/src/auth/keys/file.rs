@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::DecodingKey;
+use rerun_core::error::Invalid;
+use rerun_core::text::without_mark;
 
 use super::set::{KeyFormat, KeySet, UnfitKeys};
 use super::{Asymmetric, KeySource};
@@ -24,6 +26,9 @@ pub enum KeyFileError {
     /// No set of keys is that long.
     #[error("it has more than {} bytes", KeyFile::MAX_BYTES)]
     TooLarge,
+    /// It is in another encoding than UTF-8.
+    #[error(transparent)]
+    Encoding(#[from] Invalid),
     /// Its text is not what it should be.
     #[error(transparent)]
     Unfit(#[from] UnfitKeys),
@@ -148,7 +153,7 @@ fn read(path: &Path) -> Result<Vec<u8>, KeyFileError> {
         .take(KeyFile::MAX_BYTES + 1)
         .read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|bytes| bytes <= KeyFile::MAX_BYTES) {
-        Ok(text)
+        Ok(without_mark(&text)?.to_vec())
     } else {
         Err(KeyFileError::TooLarge)
     }

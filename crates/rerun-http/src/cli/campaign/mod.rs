@@ -113,7 +113,7 @@ fn list(text: &str) -> Result<Vec<String>, String> {
 
 pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> {
     let log = Log::read(layers)?;
-    logging::start(&log, log.filter());
+    logging::start(&log, &log.filter());
     let max_segments = config::max_segments(layers)?;
     let (Some((caller, new)), Some(path)) = (given(matches), matches.get_one::<String>("file"))
     else {

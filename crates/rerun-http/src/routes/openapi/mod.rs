@@ -4,6 +4,7 @@
 pub(super) mod document;
 pub(super) mod file;
 pub(super) mod page;
+pub(super) mod root;
 pub(super) mod slash;
 
 use actix_web::HttpResponse;

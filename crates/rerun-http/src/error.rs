@@ -15,11 +15,19 @@ use crate::auth::Untrusted;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// There is no token that can be trusted.
-    #[error("auth error: {0}")]
-    Auth(Untrusted),
+    #[error("auth error: {untrusted}")]
+    Auth {
+        untrusted: Untrusted,
+        /// The security headers that are not there, if the token's is one of them.
+        absent: Vec<&'static str>,
+    },
     /// The API may not be used.
-    #[error("unauthorized: {0}")]
-    Unauthorized(&'static str),
+    #[error("unauthorized: {reason}")]
+    Unauthorized {
+        reason: &'static str,
+        /// The security headers that are not there, if the one that was checked is one of them.
+        absent: Vec<&'static str>,
+    },
     /// The `content-type` is another.
     #[error("the content type must be `{expected}`")]
     UnsupportedMediaType { expected: &'static str },
@@ -148,6 +156,13 @@ impl Problem {
         }
     }
 
+    fn naming(self, fields: &[&'static str]) -> Self {
+        Self {
+            fields: fields.to_vec(),
+            ..self
+        }
+    }
+
     /// What the client is told.
     pub(crate) fn of(error: &ApiError) -> Self {
         match error {
@@ -164,12 +179,8 @@ impl Problem {
         match error {
             Error::MissingFields(fields) => {
                 let message = "Missing required fields";
-                let problem =
-                    Self::new(StatusCode::UNAUTHORIZED, "missing_required_fields", message);
-                Self {
-                    fields: fields.clone(),
-                    ..problem
-                }
+                Self::new(StatusCode::UNAUTHORIZED, "missing_required_fields", message)
+                    .naming(fields)
             }
             Error::Invalid(invalid) => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -222,11 +233,16 @@ impl Problem {
 
     fn of_refusal(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Auth(Untrusted(reason)) => {
-                Self::new(StatusCode::FORBIDDEN, "auth_error", "auth error").because(reason)
-            }
-            Refusal::Unauthorized(reason) => {
-                Self::new(StatusCode::FORBIDDEN, "unauthorized", "Unauthorized").because(reason)
+            Refusal::Auth {
+                untrusted: Untrusted(reason),
+                absent,
+            } => Self::new(StatusCode::FORBIDDEN, "auth_error", "auth error")
+                .because(reason)
+                .naming(absent),
+            Refusal::Unauthorized { reason, absent } => {
+                Self::new(StatusCode::FORBIDDEN, "unauthorized", "Unauthorized")
+                    .because(reason)
+                    .naming(absent)
             }
             Refusal::UnsupportedMediaType { .. } => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -350,13 +366,21 @@ mod tests {
         let busy = "The service is not available now, try again";
         let cases: [(ApiError, u16, &str, &str); 28] = [
             (
-                Refusal::Auth(Untrusted("x")).into(),
+                Refusal::Auth {
+                    untrusted: Untrusted("x"),
+                    absent: Vec::new(),
+                }
+                .into(),
                 403,
                 "auth_error",
                 "auth error",
             ),
             (
-                Refusal::Unauthorized("x").into(),
+                Refusal::Unauthorized {
+                    reason: "x",
+                    absent: Vec::new(),
+                }
+                .into(),
                 403,
                 "unauthorized",
                 "Unauthorized",
@@ -552,7 +576,11 @@ mod tests {
             logged(&error),
             Log::Cause("the database failed: disk full".into())
         );
-        let error = Refusal::Auth(Untrusted("expired")).into();
+        let error = Refusal::Auth {
+            untrusted: Untrusted("expired"),
+            absent: Vec::new(),
+        }
+        .into();
         assert_eq!(logged(&error), Log::Reason("expired"));
         assert_eq!(logged(&Error::CampaignNotFound.into()), Log::Code);
     }

@@ -41,6 +41,9 @@ pub enum WeakSetting {
     EmptyApiCode,
 }
 
+const X_AUTH_CONTEXT: HeaderName = HeaderName::from_static("x-auth-context");
+const X_IP: HeaderName = HeaderName::from_static("x-ip");
+
 /// The media type that an endpoint takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MediaType {
@@ -180,16 +183,29 @@ impl Guard {
         expected: MediaType,
     ) -> Result<Admitted, Refusal> {
         let headers = request.headers();
-        let identity = self.token(headers).map_err(Refusal::Auth)?;
-        self.api_access(headers).map_err(Refusal::Unauthorized)?;
-        let ip = client_ip(headers).map_err(Refusal::Unauthorized)?;
+        let identity = self.token(headers).map_err(|untrusted| Refusal::Auth {
+            untrusted,
+            absent: absent(headers, &AUTHORIZATION),
+        })?;
+        self.api_access(headers)
+            .map_err(|reason| Refusal::Unauthorized {
+                reason,
+                absent: absent(headers, &X_AUTH_CONTEXT),
+            })?;
+        let ip = client_ip(headers).map_err(|reason| Refusal::Unauthorized {
+            reason,
+            absent: absent(headers, &X_IP),
+        })?;
         // The pattern is what the path was understood as, however it was written.
         if !self.roles.is_empty()
             && !self
                 .roles
                 .admit(request.match_pattern().as_deref(), &identity.role_code)
         {
-            return Err(Refusal::Unauthorized("the role may not do this"));
+            return Err(Refusal::Unauthorized {
+                reason: "the role may not do this",
+                absent: Vec::new(),
+            });
         }
         let content_type = single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if !content_type.is_some_and(|value| expected.is_named_by(value)) {
@@ -221,8 +237,7 @@ impl Guard {
     }
 
     fn api_access(&self, headers: &HeaderMap) -> Result<(), &'static str> {
-        let name = HeaderName::from_static("x-auth-context");
-        let value = single(headers, &name).ok_or("no single `x-auth-context`")?;
+        let value = single(headers, &X_AUTH_CONTEXT).ok_or("no single `x-auth-context`")?;
         // Read from bytes, fields that do not matter could hold what is no UTF-8.
         let context = str::from_utf8(value.as_bytes())
             .ok()
@@ -239,9 +254,27 @@ impl Guard {
 }
 
 fn client_ip(headers: &HeaderMap) -> Result<IpAddr, &'static str> {
-    let value = single(headers, &HeaderName::from_static("x-ip")).ok_or("no single `x-ip`")?;
+    let value = single(headers, &X_IP).ok_or("no single `x-ip`")?;
     let address = value.to_str().ok().and_then(|text| text.parse().ok());
     address.ok_or("`x-ip` is no IP address")
+}
+
+/// Returns the names of all security headers that a request lacks, if it lacks the one that was
+/// `checked`: one refusal then names everything that is to be added. A header that is there and
+/// wrong is never named.
+fn absent(headers: &HeaderMap, checked: &HeaderName) -> Vec<&'static str> {
+    if headers.contains_key(checked) {
+        return Vec::new();
+    }
+    let all = [
+        (&AUTHORIZATION, "authorization"),
+        (&X_AUTH_CONTEXT, "x-auth-context"),
+        (&X_IP, "x-ip"),
+    ];
+    all.into_iter()
+        .filter(|(name, _)| !headers.contains_key(*name))
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// The value of a header that stands there exactly once. With a repeated one, two parties on the

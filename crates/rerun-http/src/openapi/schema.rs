@@ -247,7 +247,8 @@ pub(crate) struct Error {
     /// The id of the request, which the log has, too.
     #[schema(pattern = "^[A-Za-z0-9._-]{1,128}$")]
     request_id: String,
-    /// The fields that are missing: with `missing_required_fields` alone.
+    /// The fields that are missing, with `missing_required_fields`; the headers that are missing, with
+    /// 403.
     #[schema(required = false, nullable = false)]
     fields: Option<Vec<String>>,
 }

@@ -15,6 +15,7 @@ on_both_stores!(
     a_client_names_one_address,
     the_content_type_is_json,
     the_first_header_that_fails_decides,
+    absent_headers_are_named_and_wrong_ones_are_not,
     nothing_of_a_body_is_read_before_headers_pass,
 );
 
@@ -248,6 +249,53 @@ async fn the_first_header_that_fails_decides(server: &Server) {
         answer.is_invalid("`idempotency-key`");
     })
     .await;
+}
+
+async fn absent_headers_are_named_and_wrong_ones_are_not(server: &Server) {
+    let good = server.account().headers();
+    let without = |names: &[&str]| {
+        let start = good.clone();
+        names
+            .iter()
+            .fold(start, |headers, name| headers.without(name))
+    };
+    let all = ["authorization", "x-auth-context", "x-ip"];
+    let none = json!(null);
+    for (headers, refusal, fields) in [
+        (without(&all[..1]), &AUTH_ERROR, json!(["authorization"])),
+        (
+            without(&all[1..2]),
+            &UNAUTHORIZED,
+            json!(["x-auth-context"]),
+        ),
+        (without(&all[2..]), &UNAUTHORIZED, json!(["x-ip"])),
+        (
+            without(&all[1..]),
+            &UNAUTHORIZED,
+            json!(["x-auth-context", "x-ip"]),
+        ),
+        (without(&all), &AUTH_ERROR, json!(all)),
+        (
+            good.clone().with("authorization", "x"),
+            &AUTH_ERROR,
+            none.clone(),
+        ),
+        (
+            without(&all[1..]).with("authorization", "x"),
+            &AUTH_ERROR,
+            none.clone(),
+        ),
+        (
+            good.clone().with("x-auth-context", "{}"),
+            &UNAUTHORIZED,
+            none.clone(),
+        ),
+        (good.clone().with("x-ip", "x"), &UNAUTHORIZED, none.clone()),
+    ] {
+        let answer = create(&server.account(), &headers).await;
+        answer.is(refusal);
+        assert_eq!(answer.json()["fields"], fields, "{}", answer.text);
+    }
 }
 
 /// The body is announced and never sent: only a server that does not wait for it can answer.

@@ -21,7 +21,52 @@ pub enum Failure {
     GroupNotFound,
 }
 
+/// Whether a failure leaves its connection in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suspicion {
+    /// It is about the data, or about the request.
+    None,
+    /// It may be about the connection, or its session.
+    Possible,
+    /// The connection is closed, or its server takes no writes.
+    Certain,
+}
+
 impl Failure {
+    /// What the failure says about the connection.
+    pub(crate) fn suspicion(&self) -> Suspicion {
+        let Self::Query(error) = self else {
+            return Suspicion::None;
+        };
+        match error {
+            DieselError::NotFound
+            | DieselError::RollbackTransaction
+            | DieselError::QueryBuilderError(_)
+            | DieselError::InvalidCString(_)
+            | DieselError::DeserializationError(_)
+            | DieselError::DatabaseError(
+                DatabaseErrorKind::UniqueViolation
+                | DatabaseErrorKind::ForeignKeyViolation
+                | DatabaseErrorKind::NotNullViolation
+                | DatabaseErrorKind::CheckViolation
+                | DatabaseErrorKind::ExclusionViolation
+                | DatabaseErrorKind::RestrictViolation
+                | DatabaseErrorKind::SerializationFailure,
+                _,
+            ) => Suspicion::None,
+            // SQLSTATE 25006: the session is read-only, or the server has become a standby. And
+            // 08xxx, or a connection that its server has closed after 57P01 to 57P05 or 25P03.
+            DieselError::DatabaseError(
+                DatabaseErrorKind::ReadOnlyTransaction | DatabaseErrorKind::ClosedConnection,
+                _,
+            ) => Suspicion::Certain,
+            // Among them: a plan that a migration has made invalid (0A000), a prepared statement
+            // that a pooler has lost (26000), a file of SQLite's that was read-only when it was
+            // opened.
+            _ => Suspicion::Possible,
+        }
+    }
+
     /// The meaning for a port. `lost` tells whether the connection turned out to be dead.
     #[must_use]
     pub fn into_store(self, lost: bool) -> StoreError {
@@ -60,26 +105,47 @@ fn query_error(error: DieselError, lost: bool) -> StoreError {
     }
 }
 
-/// Whether the database is out of service for now. The texts are of conditions that pass, or that an operator mends without losing anything, for which diesel has
-/// no kind: SQLite's lock, full disk, read-only file and failing disk; PostgreSQL's shutdown,
-/// start-up, timeouts, deadlock, full disk and connection limit.
+/// Whether a statement was refused because the session is read-only (SQLSTATE 25006).
+pub(crate) fn is_read_only(error: &DieselError) -> bool {
+    matches!(
+        error,
+        DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)
+    )
+}
+
+/// Whether the database is out of service for now: by a condition that passes, or that an operator
+/// fixes without losing anything.
+///
+/// diesel has kinds for a few conditions and keeps SQLSTATE and SQLite's result code to itself, so
+/// the others are known by their texts. Those of SQLite are constants of its library. Those of
+/// PostgreSQL depend on the session's `lc_messages`, which the store sets to `C` where it may.
 fn is_out_of_service(error: &DieselError) -> bool {
-    const CONDITIONS: [&str; 15] = [
+    const CONDITIONS: [&str; 20] = [
+        // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_FULL, SQLITE_READONLY, SQLITE_IOERR, SQLITE_CANTOPEN.
         "database is locked",
         "database table is locked",
         "database or disk is full",
         "attempt to write a readonly database",
         "disk I/O error",
         "unable to open database file",
+        // 57P01, 57P03, 57014, 55P03, 40P01.
         "terminating connection",
         "the database system is",
         "canceling statement due to",
         "deadlock detected",
+        // 53100, 58030, 53200, 53300.
         "could not extend file",
         "No space left on device",
+        "out of memory",
+        "out of shared memory",
         "too many clients already",
         "remaining connection slots are reserved",
+        // 0A000, 26000, 42P05: a new session does not have them.
+        "cached plan must not change result type",
+        "prepared statement \"__diesel_stmt_",
+        // Of libpq itself.
         "server closed the connection",
+        "no connection to the server",
     ];
     let by_kind = matches!(
         error,

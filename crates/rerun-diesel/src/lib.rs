@@ -6,6 +6,7 @@ pub mod pool;
 pub mod row;
 pub mod sql;
 pub mod types;
+pub mod watch;
 
 /// A migration and whether the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 //! connections: a thread that waited for a connection would only take processor time from those
 //! that have one, which showed in measurements as a tail latency forty times as long.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::r2d2::{ConnectionManager, R2D2Connection};
@@ -13,10 +13,12 @@ use r2d2::ManageConnection;
 use rerun_core::error::StoreError;
 use rerun_core::ports::ImportFailure;
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{Instrument, Span};
 
 use crate::deadline::Deadline;
-use crate::error::Failure;
+use crate::error::{self, Failure, Suspicion};
+use crate::watch::{self, Job, Silence};
 
 /// How a store uses its database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,21 @@ pub struct Options {
     /// How long the server may work on one statement, imports apart; `None` for as long as it
     /// takes. SQLite has no server and no such limit.
     pub statement_timeout: Option<Duration>,
+}
+
+/// How much longer than a statement may take its answer is waited for.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// An import's statements have no limit; for their answers this many times as long is waited.
+const IMPORT_PATIENCE: u32 = 30;
+
+impl Options {
+    /// How long the answer to one statement is waited for; the server itself ends the statement
+    /// before, unless it stands still.
+    #[must_use]
+    pub fn answer_timeout(&self) -> Option<Duration> {
+        self.statement_timeout.map(|timeout| timeout + MARGIN)
+    }
 }
 
 impl Default for Options {
@@ -123,6 +140,19 @@ pub struct Checked<C> {
     connection: C,
     broken: bool,
     outage: u64,
+    /// When it was made, of a connection that could not write then.
+    read_only: Option<Instant>,
+}
+
+/// How long a connection that cannot write is kept. A session that began while its database was
+/// read-only stays so, and who only reads would never notice that the database is not any more.
+const READ_ONLY_LIFE: Duration = Duration::from_secs(1);
+
+impl<C> Checked<C> {
+    fn is_stale(&self) -> bool {
+        self.read_only
+            .is_some_and(|since| since.elapsed() >= READ_ONLY_LIFE)
+    }
 }
 
 type Setup<C> = dyn Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync;
@@ -130,9 +160,14 @@ type Setup<C> = dyn Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync;
 /// Makes connections for the pool.
 pub struct Manager<C> {
     inner: ConnectionManager<C>,
-    setup: Box<Setup<C>>,
+    setup: Arc<Setup<C>>,
+    probe: Probe<C>,
     outages: Arc<AtomicU64>,
+    observed: bool,
 }
+
+/// Tells whether a connection is as good as a new one, and can write.
+type Probe<C> = fn(&mut C) -> diesel::QueryResult<()>;
 
 impl<C: R2D2Connection + 'static> ManageConnection for Manager<C> {
     type Connection = Checked<C>;
@@ -141,11 +176,17 @@ impl<C: R2D2Connection + 'static> ManageConnection for Manager<C> {
     fn connect(&self) -> Result<Checked<C>, Self::Error> {
         let outage = self.outages.load(Ordering::Acquire);
         let mut connection = self.inner.connect()?;
+        if self.observed {
+            connection.set_instrumentation(watch::observe);
+        }
         (self.setup)(&mut connection).map_err(diesel::r2d2::Error::QueryError)?;
+        let refused = (self.probe)(&mut connection).err();
+        let read_only = refused.filter(error::is_read_only).map(|_| Instant::now());
         Ok(Checked {
             connection,
             broken: false,
             outage,
+            read_only,
         })
     }
 
@@ -158,24 +199,35 @@ impl<C: R2D2Connection + 'static> ManageConnection for Manager<C> {
     }
 }
 
+type Pool<C> = r2d2::Pool<Manager<C>>;
+
+/// The pool in use, and how many there were before it.
+struct Current<C: R2D2Connection + 'static> {
+    generation: u64,
+    pool: Pool<C>,
+}
+
 /// A database, as a number of connections with a thread each.
-pub struct Database<C: R2D2Connection + 'static> {
-    pool: r2d2::Pool<Manager<C>>,
+pub struct Database<C: R2D2Connection + 'static>(Arc<Shared<C>>);
+
+struct Shared<C: R2D2Connection + 'static> {
+    current: Mutex<Current<C>>,
+    /// Of [`Current`], to be read without its lock.
+    generation: AtomicU64,
+    make: Box<dyn Fn() -> Pool<C> + Send + Sync>,
+    probe: Probe<C>,
     permits: Arc<Semaphore>,
+    size: u32,
     acquire_timeout: Duration,
+    answer_timeout: Option<Duration>,
+    abandoned: AtomicUsize,
     outages: Arc<AtomicU64>,
     meter: Arc<Meter>,
 }
 
 impl<C: R2D2Connection + 'static> Clone for Database<C> {
     fn clone(&self) -> Self {
-        Self {
-            pool: self.pool.clone(),
-            permits: Arc::clone(&self.permits),
-            acquire_timeout: self.acquire_timeout,
-            outages: Arc::clone(&self.outages),
-            meter: Arc::clone(&self.meter),
-        }
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -190,45 +242,79 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
     ) -> Result<Self, r2d2::Error> {
+        let ping = |connection: &mut C| connection.ping();
+        Self::open_probed(url, options, setup, ping)
+    }
+
+    /// The same; `probe` tells after an outage whether a connection is as good as a new one.
+    ///
+    /// # Errors
+    /// When no connection could be made within the acquire timeout.
+    pub fn open_probed(
+        url: &str,
+        options: &Options,
+        setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
+        probe: Probe<C>,
+    ) -> Result<Self, r2d2::Error> {
         let outages = Arc::new(AtomicU64::new(0));
-        let manager = Manager {
-            inner: ConnectionManager::new(url),
-            setup: Box::new(setup),
-            outages: Arc::clone(&outages),
-        };
+        let setup: Arc<Setup<C>> = Arc::new(setup);
         let size = options.pool_size.max(1);
-        let pool = r2d2::Pool::builder()
-            .max_size(size)
-            .min_idle(Some(0))
-            // A round trip per job; see `checkout` for what is done instead.
-            .test_on_check_out(false)
-            .connection_timeout(options.acquire_timeout)
-            .error_handler(Box::new(LogErrors))
-            .build(manager)?;
+        let answer_timeout = options.answer_timeout();
+        let make = {
+            let (url, outages) = (url.to_owned(), Arc::clone(&outages));
+            let acquire_timeout = options.acquire_timeout;
+            move || {
+                let manager = Manager {
+                    inner: ConnectionManager::new(url.as_str()),
+                    setup: Arc::clone(&setup),
+                    probe,
+                    outages: Arc::clone(&outages),
+                    observed: answer_timeout.is_some(),
+                };
+                r2d2::Pool::builder()
+                    .max_size(size)
+                    .min_idle(Some(0))
+                    // A round trip per job; see `checkout` for what is done instead.
+                    .test_on_check_out(false)
+                    .connection_timeout(acquire_timeout)
+                    .error_handler(Box::new(LogErrors))
+                    .build_unchecked(manager)
+            }
+        };
+        let pool = make();
         drop(pool.get()?);
-        Ok(Self {
-            pool,
+        Ok(Self(Arc::new(Shared {
+            current: Mutex::new(Current {
+                generation: 0,
+                pool,
+            }),
+            generation: AtomicU64::new(0),
+            make: Box::new(make),
+            probe,
             permits: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1))),
+            size,
             acquire_timeout: options.acquire_timeout,
+            answer_timeout,
+            abandoned: AtomicUsize::new(0),
             outages,
             meter: Arc::default(),
-        })
+        })))
     }
 
     /// How the connections are used at this moment, and how long jobs have waited for them.
     #[must_use]
     pub fn usage(&self) -> PoolUsage {
-        let state = self.pool.state();
+        let state = self.0.current().1.state();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PoolUsage {
-            size: self.pool.max_size(),
+            size: self.0.size,
             in_use: state.connections.saturating_sub(state.idle_connections),
             idle: state.idle_connections,
-            waiting: count(&self.meter.waiting),
-            timeouts: count(&self.meter.timeouts),
+            waiting: count(&self.0.meter.waiting),
+            timeouts: count(&self.0.meter.timeouts),
             waits: Waits {
-                jobs: std::array::from_fn(|group| self.meter.jobs.get(group).map_or(0, count)),
-                total_micros: count(&self.meter.total_micros),
+                jobs: std::array::from_fn(|group| self.0.meter.jobs.get(group).map_or(0, count)),
+                total_micros: count(&self.0.meter.total_micros),
             },
         }
     }
@@ -236,9 +322,9 @@ impl<C: R2D2Connection + 'static> Database<C> {
     /// Begins the wait of a job, for a job that waits for something else before its connection.
     #[must_use = "the wait ends when it is dropped"]
     pub fn wait(&self) -> Wait {
-        self.meter.waiting.fetch_add(1, Ordering::Relaxed);
+        self.0.meter.waiting.fetch_add(1, Ordering::Relaxed);
         Wait {
-            meter: Arc::clone(&self.meter),
+            meter: Arc::clone(&self.0.meter),
             since: Instant::now(),
             // At the default filter nobody asks for it, and it costs as little as the question.
             span: tracing::debug_span!("database"),
@@ -247,26 +333,34 @@ impl<C: R2D2Connection + 'static> Database<C> {
 
     /// Runs `job` with a connection, on a thread that may block.
     ///
+    /// Where statements have a limit, the wait for the answer to one has a limit, too. A job whose
+    /// database is silent for longer is given up: its thread stays behind until the client library
+    /// returns, its place is another's, and [`watch::before_commit`] keeps it from committing.
+    ///
     /// # Errors
-    /// What the job's failure means; [`StoreError::Unavailable`] when there is no connection.
+    /// What the job's failure means; [`StoreError::Unavailable`] when there is no connection, or
+    /// no answer.
     pub async fn run<T, F>(&self, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
     {
-        self.run_as(self.wait(), job, Failure::into_store).await
+        let patience = self.0.answer_timeout;
+        self.run_as(self.wait(), patience, job, Failure::into_store)
+            .await
     }
 
     /// Runs a job that has been waiting already.
     ///
     /// # Errors
-    /// What the job's failure means; [`StoreError::Unavailable`] when there is no connection.
+    /// As [`Database::run`].
     pub async fn run_after<T, F>(&self, wait: Wait, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
     {
-        self.run_as(wait, job, Failure::into_store).await
+        let patience = self.0.answer_timeout;
+        self.run_as(wait, patience, job, Failure::into_store).await
     }
 
     /// The same for an import.
@@ -278,12 +372,18 @@ impl<C: R2D2Connection + 'static> Database<C> {
         T: Send + 'static,
         F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
     {
-        self.run_as(self.wait(), job, Failure::into_import).await
+        let patience = self
+            .0
+            .answer_timeout
+            .map(|timeout| timeout * IMPORT_PATIENCE);
+        self.run_as(self.wait(), patience, job, Failure::into_import)
+            .await
     }
 
     async fn run_as<T, E, F>(
         &self,
         wait: Wait,
+        patience: Option<Duration>,
         job: F,
         meaning: fn(Failure, bool) -> E,
     ) -> Result<T, E>
@@ -292,14 +392,14 @@ impl<C: R2D2Connection + 'static> Database<C> {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&mut C) -> Result<T, Failure> + Send + 'static,
     {
-        let this = self.clone();
+        let shared = Arc::clone(&self.0);
         let deadline = Deadline::current();
         let span = wait.span.clone();
         // A task of its own: a permit that was given to a future which its caller has stopped
         // polling would be kept from everybody else.
         let work = async move {
-            let permits = Arc::clone(&this.permits).acquire_owned();
-            let permit = match tokio::time::timeout(this.acquire_timeout, permits).await {
+            let permits = Arc::clone(&shared.permits).acquire_owned();
+            let permit = match tokio::time::timeout(shared.acquire_timeout, permits).await {
                 Ok(Ok(permit)) => permit,
                 Ok(Err(closed)) => return Err(StoreError::Backend(closed.into()).into()),
                 Err(_elapsed) => {
@@ -308,41 +408,138 @@ impl<C: R2D2Connection + 'static> Database<C> {
                     return Err(busy.into());
                 }
             };
-            let blocking = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                let mut checked = this.checkout()?;
-                let _begun = deadline
-                    .begin()
-                    .map_err(|passed| StoreError::Unavailable(passed.into()))?;
-                drop(wait);
-                job(&mut checked.connection).map_err(|failure| {
-                    let lost = this.lost(&mut checked, &failure);
-                    meaning(failure, lost)
-                })
+            let watched = Job::new(permit);
+            let blocking = tokio::task::spawn_blocking({
+                let (shared, watched) = (Arc::clone(&shared), Arc::clone(&watched));
+                move || {
+                    let _entered = watched.enter(&shared.abandoned);
+                    shared.work(&watched, |checked| {
+                        let _begun = deadline
+                            .begin()
+                            .map_err(|passed| StoreError::Unavailable(passed.into()))?;
+                        drop(wait);
+                        job(&mut checked.connection).map_err(|failure| {
+                            let lost = shared.lost(checked, &failure);
+                            meaning(failure, lost)
+                        })
+                    })
+                }
             });
-            blocking
-                .await
-                .unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into()).into()))
+            let joined = match patience {
+                Some(patience) => shared.answered(blocking, &watched, patience).await,
+                None => Ok(blocking.await),
+            };
+            match joined {
+                Ok(joined) => joined
+                    .unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into()).into())),
+                Err(silence) => Err(StoreError::Unavailable(silence.into()).into()),
+            }
         };
         match tokio::spawn(work.instrument(span)).await {
             Ok(result) => result,
             Err(panicked) => Err(StoreError::Backend(panicked.into()).into()),
         }
     }
+}
 
-    /// A connection. After one was found dead, the others that are as old are asked whether they
-    /// live before they are given out, so that an outage costs as few requests as possible.
-    fn checkout(&self) -> Result<r2d2::PooledConnection<Manager<C>>, StoreError> {
+impl<C: R2D2Connection + 'static> Shared<C> {
+    /// The pool to take connections from, and its generation.
+    fn current(&self) -> (u64, Pool<C>) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        (current.generation, current.pool.clone())
+    }
+
+    /// Runs a job's part on its thread with a connection.
+    fn work<T, E: From<StoreError>>(
+        &self,
+        watched: &Job,
+        part: impl FnOnce(&mut Checked<C>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut checked = self.checkout(watched)?;
+        let done = part(&mut checked);
+        // Of a pool that was given up nothing is kept.
+        let old = watched.generation() != self.generation.load(Ordering::Acquire);
+        if old || watched.was_abandoned() {
+            checked.broken = true;
+        }
+        done
+    }
+
+    /// Waits for a job's thread, unless its database is silent for longer than `patience`.
+    async fn answered<T>(
+        &self,
+        mut blocking: JoinHandle<T>,
+        watched: &Job,
+        patience: Duration,
+    ) -> Result<Result<T, JoinError>, Silence> {
+        let mut next_look = patience;
         loop {
-            let mut checked = self
-                .pool
+            if let Ok(joined) = tokio::time::timeout(next_look, &mut blocking).await {
+                return Ok(joined);
+            }
+            let silent = watched.silent_for().unwrap_or_default();
+            next_look = patience.saturating_sub(silent);
+            if next_look.is_zero() {
+                if let Some(silence) = self.give_up(watched) {
+                    return Err(silence);
+                }
+                next_look = patience;
+            }
+        }
+    }
+
+    /// Gives a job up, and with it the pool that its connection is from. `None` when it has ended
+    /// now, or when as many threads as the pool has connections have stayed behind already.
+    fn give_up(&self, watched: &Job) -> Option<Silence> {
+        let most = usize::try_from(self.size).unwrap_or(usize::MAX);
+        let before = self.abandoned.fetch_add(1, Ordering::SeqCst);
+        let silence = if before < most {
+            watched.abandon()
+        } else {
+            None
+        };
+        let Some(silence) = silence else {
+            self.abandoned.fetch_sub(1, Ordering::SeqCst);
+            return None;
+        };
+        tracing::warn!(abandoned = before + 1, "{silence}");
+        self.replace(watched.generation());
+        Some(silence)
+    }
+
+    /// Takes a new pool in the place of this one, of which a connection does not come back.
+    fn replace(&self, generation: u64) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.generation != generation {
+            return;
+        }
+        current.generation += 1;
+        self.generation.store(current.generation, Ordering::Release);
+        let old = std::mem::replace(&mut current.pool, (self.make)());
+        drop(current);
+        while let Some(mut idle) = old.try_get() {
+            idle.broken = true;
+        }
+    }
+
+    /// A connection. After one was found dead, the others that are as old are probed before they
+    /// are given out, so that an outage costs as few requests as possible.
+    fn checkout(&self, watched: &Job) -> Result<r2d2::PooledConnection<Manager<C>>, StoreError> {
+        let (generation, pool) = self.current();
+        watched.uses(generation);
+        loop {
+            let mut checked = pool
                 .get()
                 .map_err(|error| StoreError::Unavailable(error.into()))?;
             let outage = self.outages.load(Ordering::Acquire);
+            if checked.is_stale() {
+                checked.broken = true;
+                continue;
+            }
             if checked.outage == outage {
                 return Ok(checked);
             }
-            if checked.connection.ping().is_ok() {
+            if (self.probe)(&mut checked.connection).is_ok() {
                 checked.outage = outage;
                 return Ok(checked);
             }
@@ -350,17 +547,22 @@ impl<C: R2D2Connection + 'static> Database<C> {
         }
     }
 
-    /// Whether a failure comes from a dead connection; the pool then lets it go.
+    /// Whether a failure comes from a dead connection, or one that cannot write. The pool lets
+    /// every connection go of which a failure leaves in doubt whether it is as good as a new one:
+    /// making one costs milliseconds, and which failures are cured by it cannot be told from all
+    /// of them.
     fn lost(&self, checked: &mut Checked<C>, failure: &Failure) -> bool {
-        let Failure::Query(_) = failure else {
-            return false;
+        let lost = match failure.suspicion() {
+            Suspicion::None => return false,
+            Suspicion::Possible => checked.connection.ping().is_err(),
+            Suspicion::Certain => true,
         };
-        if checked.connection.ping().is_ok() {
-            return false;
-        }
         checked.broken = true;
-        self.outages.fetch_add(1, Ordering::AcqRel);
-        true
+        if lost {
+            // Connections that were made since are not as old.
+            self.outages.fetch_max(checked.outage + 1, Ordering::AcqRel);
+        }
+        lost
     }
 }
 

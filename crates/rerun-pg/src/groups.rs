@@ -19,6 +19,7 @@ use rerun_diesel::group_columns;
 use rerun_diesel::row::{GroupColumns, GroupRow, json_list, names};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
+use rerun_diesel::watch::progress;
 
 use crate::PgStore;
 use crate::write::{append_audit, transaction};
@@ -255,6 +256,7 @@ fn copy_in(conn: &mut PgConnection, fields: &[String], rows: CustomerRows) -> Re
                     line.clear();
                     write_line(&mut line, ordinal, &row, &names)?;
                     out.write_all(line.as_bytes()).map_err(broken_copy)?;
+                    progress();
                 }
                 Ok(())
             },

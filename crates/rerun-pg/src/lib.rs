@@ -16,23 +16,30 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::connection::SimpleConnection;
+use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel::{Connection, PgConnection, RunQueryDsl};
+use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::{Bool, Text};
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use rerun_core::error::StoreError;
 use rerun_core::ports::HealthCheck;
 use rerun_diesel::pool::Database;
 
+pub use connection::BadUrl;
 pub use rerun_diesel::deadline::{Deadline, Passed};
 pub use rerun_diesel::pool::{Options, PoolUsage, Waits};
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// Names this project's lock on a database while its schema changes.
-const MIGRATION_LOCK: i64 = 0x7265_7275_6e00;
+/// Names this project's lock on a database while its schema changes. (The versions before took
+/// another, which a pooler may hold for ever: it belonged to a session.)
+const MIGRATION_LOCK: i64 = 0x7265_7275_6e01;
+
+/// How long a command waits for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The store.
 #[derive(Clone)]
@@ -42,20 +49,25 @@ pub struct PgStore {
 
 /// The database could not be reached.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot connect to PostgreSQL: {0}")]
-pub struct ConnectError(#[from] r2d2::Error);
+pub enum ConnectError {
+    /// The URL is not one of a PostgreSQL database.
+    #[error(transparent)]
+    Url(#[from] BadUrl),
+    /// No connection could be made within the acquire timeout.
+    #[error("cannot connect to PostgreSQL: {0}")]
+    Pool(#[from] r2d2::Error),
+}
 
 impl PgStore {
     /// Opens the database at a `postgres://` URL. It blocks until one connection is made.
     ///
     /// # Errors
-    /// [`ConnectError`] when none could be made within the acquire timeout.
+    /// [`ConnectError`]. Its text does not contain the password.
     pub fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
         let setup = setup(options.statement_timeout);
-        let url = connection::patient(url, options.acquire_timeout);
-        let db = Database::open(&url, options, move |connection: &mut PgConnection| {
-            connection.batch_execute(&setup)
-        })?;
+        let conninfo = connection::conninfo(url, options.acquire_timeout)?;
+        let setup = move |connection: &mut PgConnection| connection.batch_execute(&setup);
+        let db = Database::open_probed(&conninfo, options, setup, writable)?;
         Ok(Self { db })
     }
 
@@ -70,7 +82,11 @@ impl PgStore {
 fn setup(statement_timeout: Option<Duration>) -> String {
     // Compiling a query costs more than any of these queries takes. And every list is in the order
     // of an index: a bitmap loses the order, so that all of a list is read and sorted for a page.
-    let common = "SET jit = off; SET enable_bitmapscan = off; SET TIME ZONE 'UTC'";
+    // What a failure means is in part told by its text, see `rerun_diesel::error`; a role needs a
+    // privilege to choose its language.
+    let common = "SET jit = off; SET enable_bitmapscan = off; SET TIME ZONE 'UTC'; \
+                  DO $$ BEGIN PERFORM set_config('lc_messages', 'C', false); \
+                  EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
     let Some(timeout) = statement_timeout else {
         return common.to_owned();
     };
@@ -84,14 +100,35 @@ fn setup(statement_timeout: Option<Duration>) -> String {
     )
 }
 
+#[derive(QueryableByName)]
+struct Flag {
+    #[diesel(sql_type = Bool)]
+    value: bool,
+}
+
+/// Fails on a connection that cannot write: the server is a standby, or the session was made
+/// while the database was read-only. The table is there in every version of the schema.
+fn writable(connection: &mut PgConnection) -> diesel::QueryResult<()> {
+    let read_only = diesel::sql_query(
+        "SELECT current_setting('transaction_read_only')::boolean AS value \
+         FROM (SELECT count(*) FROM (SELECT FROM audit_heads LIMIT 1) AS one) AS schema",
+    )
+    .get_result::<Flag>(connection)?;
+    if read_only.value {
+        let what = "the database takes no writes: it is read-only, or a standby".to_owned();
+        return Err(DieselError::DatabaseError(
+            DatabaseErrorKind::ReadOnlyTransaction,
+            Box::new(what),
+        ));
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl HealthCheck for PgStore {
     async fn check(&self) -> Result<(), StoreError> {
         self.db
-            .run(|conn| {
-                diesel::sql_query("SELECT 1 FROM audit_heads LIMIT 1").execute(conn)?;
-                Ok(())
-            })
+            .run(|conn| Ok(writable(conn)?))
             .await
             .map_err(|error| match error {
                 StoreError::Unavailable(cause) | StoreError::Backend(cause) => {
@@ -108,20 +145,27 @@ fn known() -> Result<Vec<Box<dyn Migration<Pg>>>, MigrateError> {
     MIGRATIONS.migrations().map_err(MigrateError::Failed)
 }
 
-/// Applies the migrations that the database does not have yet, one process at a time, and
-/// answers their names. It blocks.
+/// Applies the migrations that the database does not have yet, all or none and one process at a
+/// time, and answers their names. It blocks.
 ///
 /// # Errors
-/// [`MigrateError`]; what was applied before a migration that failed stays applied.
+/// [`MigrateError`].
 pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
-    let mut connection = PgConnection::establish(url)?;
-    locked(&mut connection, |connection| {
-        refuse_newer(connection)?;
-        let pending = pending(connection)?;
-        connection
+    locked(url, |connection| {
+        refuse_newer(&applied(connection)?)?;
+        let applied = connection
             .run_pending_migrations(MIGRATIONS)
             .map_err(MigrateError::Failed)?;
-        Ok(pending)
+        let known = known()?;
+        let name_of = |version: &str| {
+            let names = known.iter().map(Migration::name);
+            let mut names = names.filter(|name| name.version().to_string() == version);
+            names.next().map(ToString::to_string)
+        };
+        let versions = applied.iter().map(ToString::to_string);
+        Ok(versions
+            .map(|version| name_of(&version).unwrap_or(version))
+            .collect())
     })
 }
 
@@ -130,8 +174,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
 /// # Errors
 /// [`MigrateError`].
 pub fn revert(url: &str) -> Result<String, MigrateError> {
-    let mut connection = PgConnection::establish(url)?;
-    locked(&mut connection, |connection| {
+    locked(url, |connection| {
         let version = connection
             .revert_last_migration(MIGRATIONS)
             .map_err(MigrateError::Failed)?;
@@ -144,64 +187,106 @@ pub fn revert(url: &str) -> Result<String, MigrateError> {
     })
 }
 
-/// Every migration of this version, oldest first, and whether the database has it. It blocks.
+/// Every migration of this version, oldest first, and whether the database has it. It blocks, but
+/// waits for nobody who changes the schema, and writes nothing.
 ///
 /// # Errors
 /// [`MigrateError`].
 pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
-    let mut connection = PgConnection::establish(url)?;
-    // Looking makes diesel's table where it is not there yet, which two must not do at once.
-    locked(&mut connection, |connection| {
-        refuse_newer(connection)?;
-        let pending = pending(connection)?;
-        let status = |name: String| MigrationStatus {
-            applied: !pending.contains(&name),
-            name,
+    in_transaction(url, |connection| {
+        let limits = "SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '5s'; \
+                      SET LOCAL statement_timeout = '20s'";
+        connection.batch_execute(limits)?;
+        let applied = applied(connection)?;
+        refuse_newer(&applied)?;
+        let status = |migration: &Box<dyn Migration<Pg>>| MigrationStatus {
+            applied: applied.contains(&migration.name().version().to_string()),
+            name: migration.name().to_string(),
         };
-        Ok(known()?
-            .iter()
-            .map(|m| status(m.name().to_string()))
-            .collect())
+        Ok(known()?.iter().map(status).collect())
     })
 }
 
-/// The names of the migrations that the database does not have yet.
-fn pending(connection: &mut PgConnection) -> Result<Vec<String>, MigrateError> {
-    let pending = connection
-        .pending_migrations(MIGRATIONS)
-        .map_err(MigrateError::Failed)?;
-    Ok(pending.iter().map(|m| m.name().to_string()).collect())
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
 }
 
-fn locked<T>(
-    connection: &mut PgConnection,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, MigrateError>,
+/// The versions that the database has. diesel's own function makes the table for them first.
+fn applied(connection: &mut PgConnection) -> Result<Vec<String>, Stopped> {
+    let there = "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS value".to_owned();
+    if !diesel::sql_query(there)
+        .get_result::<Flag>(connection)?
+        .value
+    {
+        return Ok(Vec::new());
+    }
+    let rows = diesel::sql_query("SELECT version FROM __diesel_schema_migrations")
+        .load::<Version>(connection)?;
+    Ok(rows.into_iter().map(|row| row.version).collect())
+}
+
+/// Why a transaction on the schema ended.
+enum Stopped {
+    Because(MigrateError),
+    Query(DieselError),
+}
+
+impl From<DieselError> for Stopped {
+    fn from(error: DieselError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<MigrateError> for Stopped {
+    fn from(error: MigrateError) -> Self {
+        Self::Because(error)
+    }
+}
+
+/// Runs a transaction on a connection of its own.
+fn in_transaction<T>(
+    url: &str,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, Stopped>,
 ) -> Result<T, MigrateError> {
-    let call = |connection: &mut PgConnection, function: &str| {
-        connection
-            .batch_execute(&format!("SELECT {function}({MIGRATION_LOCK})"))
-            .map_err(|error| MigrateError::Failed(error.into()))
-    };
-    call(connection, "pg_advisory_lock")?;
-    let result = work(connection);
-    call(connection, "pg_advisory_unlock")?;
-    result
+    let conninfo = connection::conninfo(url, CONNECT_TIMEOUT)
+        .map_err(|refused| ConnectionError::InvalidConnectionUrl(refused.to_string()))?;
+    let mut connection = PgConnection::establish(&conninfo)?;
+    // A pooler may give the next transaction another session, which does not have the statement,
+    // or has another one of its name.
+    connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+    connection
+        .transaction(work)
+        .map_err(|stopped| match stopped {
+            Stopped::Because(error) => error,
+            Stopped::Query(error) => MigrateError::Failed(error.into()),
+        })
 }
 
-fn refuse_newer(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    let applied = connection
-        .applied_migrations()
-        .map_err(MigrateError::Failed)?;
+/// Runs a transaction while no other process changes the schema. The lock is the transaction's: a
+/// session's would stay with the pooler's connection, which is another's when it is given back.
+fn locked<T>(
+    url: &str,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, Stopped>,
+) -> Result<T, MigrateError> {
+    in_transaction(url, |connection| {
+        // A table with checks that wait for the commit cannot be altered: migrations are in one
+        // transaction, each after what the others did.
+        connection.batch_execute(&format!(
+            "SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); SET CONSTRAINTS ALL IMMEDIATE"
+        ))?;
+        work(connection)
+    })
+}
+
+fn refuse_newer(applied: &[String]) -> Result<(), MigrateError> {
     let known: Vec<String> = known()?
         .iter()
         .map(|m| m.name().version().to_string())
         .collect();
-    match applied
-        .iter()
-        .map(ToString::to_string)
-        .find(|version| !known.contains(version))
-    {
-        Some(version) => Err(MigrateError::Newer(version)),
+    match applied.iter().find(|version| !known.contains(version)) {
+        Some(version) => Err(MigrateError::Newer(version.clone())),
         None => Ok(()),
     }
 }

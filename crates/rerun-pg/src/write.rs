@@ -15,6 +15,7 @@ use rerun_diesel::error::Failure;
 use rerun_diesel::row::{CampaignColumns, CampaignRow, RunColumns, RunRow, chain_hash};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
+use rerun_diesel::watch::before_commit;
 use rerun_diesel::{campaign_columns, run_columns};
 use uuid::Uuid;
 
@@ -28,12 +29,16 @@ pub(crate) fn rows(count: i64) -> Result<u32, StoreError> {
     u32::try_from(count).map_err(|error| StoreError::Backend(error.into()))
 }
 
-/// Runs a writing transaction.
+/// Runs a writing transaction. It is taken back when nobody waits for the job any more.
 pub(crate) fn transaction<T>(
     conn: &mut PgConnection,
     job: impl FnOnce(&mut PgConnection) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    conn.transaction(job)
+    conn.transaction(|conn| {
+        let done = job(conn)?;
+        before_commit().map_err(|silence| StoreError::Unavailable(silence.into()))?;
+        Ok(done)
+    })
 }
 
 /// The campaign and one of its runs, with the campaign's row locked: whoever writes to a campaign

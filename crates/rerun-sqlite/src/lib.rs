@@ -3,6 +3,7 @@
 mod audit;
 mod campaigns;
 mod counts;
+mod file;
 mod generation;
 mod groups;
 mod history;
@@ -12,8 +13,8 @@ mod reruns;
 mod reviews;
 mod write;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -21,7 +22,9 @@ use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
-use diesel::{Connection, ConnectionError, ConnectionResult, RunQueryDsl, SqliteConnection};
+use diesel::{
+    Connection, ConnectionError, ConnectionResult, QueryableByName, RunQueryDsl, SqliteConnection,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use rerun_core::error::StoreError;
 use rerun_core::ports::{HealthCheck, ImportFailure};
@@ -34,6 +37,7 @@ use tokio::sync::Mutex;
 pub use rerun_diesel::pool::{Options, PoolUsage, Waits};
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
+use crate::file::File;
 use crate::write::Value;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -49,6 +53,8 @@ pub struct SqliteStore {
     importers: Database<SqliteConnection>,
     turns: Arc<Mutex<()>>,
     patience: Duration,
+    /// Whether the disk took the last write. Nobody knows before the first.
+    disk_writes: Arc<AtomicBool>,
 }
 
 /// The database could not be opened.
@@ -64,16 +70,18 @@ pub enum ConnectError {
 
 impl SqliteStore {
     /// Opens the database at `sqlite://FILE`, where `FILE` is a path as it stands, relative to
-    /// the working directory unless it starts with a slash. A file that is not there is made. It
-    /// blocks.
+    /// the working directory unless it starts with a slash. The file must be there: [`migrate`]
+    /// makes it. It blocks.
     ///
     /// # Errors
-    /// [`ConnectError`].
+    /// [`ConnectError`], which names the file.
     pub fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
-        let file = file(url)?;
+        let file = File::of(url)?;
+        file.must_exist()?;
         let timeout = options.acquire_timeout;
         // The first connection tells at once what is wrong with a file; a pool would try again.
         drop(open(&file, timeout)?);
+        let file = file.uri();
         let busy = busy_timeout(timeout);
         let one = Options {
             pool_size: 1,
@@ -93,6 +101,7 @@ impl SqliteStore {
             importers: Database::open(&file, options, setup(import_setup))?,
             turns: Arc::new(Mutex::new(())),
             patience: timeout,
+            disk_writes: Arc::default(),
         })
     }
 
@@ -139,10 +148,45 @@ impl SqliteStore {
                 })
                 .await
         }));
-        match done.await {
+        let written = match done.await {
             Ok(result) => result,
             Err(panicked) => Err(StoreError::Backend(panicked.into())),
+        };
+        if let Err(StoreError::Unavailable(cause)) = &written {
+            self.note_refused(cause);
         }
+        written
+    }
+
+    /// Notes that the disk does not take writes now, when that is why one failed.
+    fn note_refused(&self, cause: &rerun_core::error::Cause) {
+        const CAUSES: [&str; 4] = [
+            "database or disk is full",
+            "readonly database",
+            "disk I/O error",
+            "unable to open database file",
+        ];
+        let said = cause.to_string();
+        if CAUSES.iter().any(|cause| said.contains(cause)) {
+            self.disk_writes.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes a page of the file, as it is. Once is enough until a write fails.
+    async fn check_disk(&self) -> Result<(), StoreError> {
+        if self.disk_writes.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.write(|conn| {
+            // A number that nothing here uses, in the file's first page.
+            let kept = sql("SELECT user_version AS value FROM pragma_user_version")
+                .get_result::<Value>(conn)?;
+            conn.batch_execute(&format!("PRAGMA user_version = {}", kept.value))?;
+            Ok(())
+        })
+        .await?;
+        self.disk_writes.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Runs an import. `stage` takes in the rows, on a connection of its own and outside of any
@@ -157,14 +201,19 @@ impl SqliteStore {
         T: Send + 'static,
     {
         let turns = Arc::clone(&self.turns);
-        self.importers
+        let imported = self
+            .importers
             .run_import(move |conn| {
                 let staged = stage(conn)?;
                 // It has come this far: it may wait for all who came before.
                 let _turn = turns.blocking_lock_owned();
                 conn.immediate_transaction(|conn| merge(conn, staged))
             })
-            .await
+            .await;
+        if let Err(ImportFailure::Store(StoreError::Unavailable(cause))) = &imported {
+            self.note_refused(cause);
+        }
+        imported
     }
 }
 
@@ -182,6 +231,10 @@ impl HealthCheck for SqliteStore {
                 Ok(found.value)
             })
             .await;
+        let applied = match applied {
+            Ok(0) | Err(_) => applied,
+            Ok(found) => self.check_disk().await.map(|()| found),
+        };
         match applied {
             Ok(0) => Err(StoreError::Unavailable(
                 "the schema is older than this version needs".into(),
@@ -197,39 +250,31 @@ impl HealthCheck for SqliteStore {
     }
 }
 
-fn bad_url(url: &str, why: &str) -> ConnectionError {
-    ConnectionError::InvalidConnectionUrl(format!("`{url}` {why}"))
-}
-
-/// The path of the file that a URL names. It is absolute, so that SQLite cannot take it for one
-/// of its own URIs, or for a database in memory, which each connection would have for itself.
-fn file(url: &str) -> ConnectionResult<String> {
-    let path = url
-        .strip_prefix("sqlite://")
-        .filter(|path| !path.is_empty() && *path != ":memory:")
-        .ok_or_else(|| bad_url(url, "is not of the form `sqlite://FILE`"))?;
-    let path: PathBuf = std::path::absolute(Path::new(path))
-        .map_err(|error| bad_url(url, &format!("has no absolute path: {error}")))?;
-    path.into_os_string()
-        .into_string()
-        .map_err(|_not_utf8| bad_url(url, "is in a folder whose name is not UTF-8"))
-}
-
 fn busy_timeout(timeout: Duration) -> String {
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     format!("PRAGMA busy_timeout = {millis};")
 }
 
+/// A connection to a file that must be there.
+fn establish(file: &File, timeout: Duration) -> ConnectionResult<SqliteConnection> {
+    let refused = |said: &dyn std::fmt::Display| file.refused(&said.to_string());
+    let mut connection =
+        SqliteConnection::establish(&file.uri()).map_err(|error| refused(&error))?;
+    let set = connection.batch_execute(&busy_timeout(timeout));
+    set.map_err(|error| refused(&error))?;
+    Ok(connection)
+}
+
 /// A connection to a database that is in WAL mode from now on, which is a property of the file.
-fn open(file: &str, timeout: Duration) -> ConnectionResult<SqliteConnection> {
+fn open(file: &File, timeout: Duration) -> ConnectionResult<SqliteConnection> {
     let started = Instant::now();
-    let mut connection = SqliteConnection::establish(file)?;
-    let text = format!("{} PRAGMA journal_mode = WAL;", busy_timeout(timeout));
+    let mut connection = establish(file, timeout)?;
     // SQLite does not wait for the lock that changing the mode takes, so that the second of two
     // processes that make a database together is refused at first.
-    while let Err(error) = connection.batch_execute(&text) {
-        if started.elapsed() >= timeout || !error.to_string().contains("locked") {
-            return Err(ConnectionError::CouldntSetupConfiguration(error));
+    while let Err(error) = connection.batch_execute("PRAGMA journal_mode = WAL;") {
+        let said = error.to_string();
+        if started.elapsed() >= timeout || !said.contains("locked") {
+            return Err(file.refused(&said));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -250,42 +295,36 @@ fn newest() -> Result<String, rerun_core::error::Cause> {
 }
 
 /// Applies the migrations that the database does not have yet, all or none and one process at a
-/// time, and answers their names. It blocks.
+/// time, and answers their names. A file that is not there is made, for this user alone. It blocks.
 ///
 /// # Errors
-/// [`MigrateError`].
+/// [`MigrateError`], which names the file.
 pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
-    locked(url, |connection| {
-        refuse_newer(connection)?;
-        let pending = pending(connection)?;
+    let file = File::of(url)?;
+    file.make()?;
+    locked(&file, |connection| {
+        refuse_newer(&applied(connection)?)?;
+        let pending = connection.pending_migrations(MIGRATIONS);
+        let pending = pending.map_err(MigrateError::Failed)?;
+        let names = pending.iter().map(|m| m.name().to_string()).collect();
         connection
             .run_pending_migrations(MIGRATIONS)
             .map_err(MigrateError::Failed)?;
         // SQLite grants the lock for writing on what cannot be written, and only then refuses.
-        connection
-            .batch_execute("DELETE FROM __diesel_schema_migrations WHERE false")
-            .map_err(|error| MigrateError::Failed(error.into()))?;
-        Ok(pending)
+        connection.batch_execute("DELETE FROM __diesel_schema_migrations WHERE false")?;
+        Ok(names)
     })
-    .map_err(|error| read_only(url, error))
-}
-
-/// SQLite's own message does not say which database.
-fn read_only(url: &str, error: MigrateError) -> MigrateError {
-    let text = error.to_string();
-    match file(url) {
-        Ok(file) if text.contains("readonly database") => MigrateError::ReadOnly(file),
-        _ => error,
-    }
 }
 
 /// Takes back the newest migration, and its data with it; answers its name. It blocks.
 ///
 /// # Errors
-/// [`MigrateError`].
+/// [`MigrateError`], which names the file.
 pub fn revert(url: &str) -> Result<String, MigrateError> {
-    locked(url, |connection| {
-        refuse_newer(connection)?;
+    let file = File::of(url)?;
+    file.must_exist()?;
+    locked(&file, |connection| {
+        refuse_newer(&applied(connection)?)?;
         let version = connection
             .revert_last_migration(MIGRATIONS)
             .map_err(MigrateError::Failed)?;
@@ -294,33 +333,43 @@ pub fn revert(url: &str) -> Result<String, MigrateError> {
     })
 }
 
-/// Every migration of this version, oldest first, and whether the database has it. It blocks.
+/// Every migration of this version, oldest first, and whether the database has it. It blocks, and
+/// writes nothing.
 ///
 /// # Errors
-/// [`MigrateError`].
+/// [`MigrateError`], which names the file; also when it is not there.
 pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
-    // Nothing is written to a database that has been migrated: it may be read-only.
-    let mut connection = open(&file(url)?, MIGRATION_TIMEOUT)?;
+    let file = File::of(url)?;
+    file.must_exist()?;
+    let mut connection = establish(&file, MIGRATION_TIMEOUT)?;
     let listed = connection.transaction(|connection| {
-        refuse_newer(connection).map_err(Stopped::Because)?;
-        let pending = pending(connection).map_err(Stopped::Because)?;
-        let status = |name: String| MigrationStatus {
-            applied: !pending.contains(&name),
-            name,
+        let applied = applied(connection)?;
+        refuse_newer(&applied)?;
+        let status = |migration: Box<dyn Migration<Sqlite>>| MigrationStatus {
+            applied: applied.contains(&migration.name().version().to_string()),
+            name: migration.name().to_string(),
         };
-        let known = known().map_err(Stopped::Because)?;
-        let names = known.into_iter().map(|m| m.name().to_string());
-        Ok(names.map(status).collect())
+        Ok(known()?.into_iter().map(status).collect())
     });
-    listed.map_err(Stopped::reason)
+    listed.map_err(|stopped: Stopped| stopped.reason(&file))
 }
 
-/// The names of the migrations that the database does not have yet.
-fn pending(connection: &mut SqliteConnection) -> Result<Vec<String>, MigrateError> {
-    let pending = connection
-        .pending_migrations(MIGRATIONS)
-        .map_err(MigrateError::Failed)?;
-    Ok(pending.iter().map(|m| m.name().to_string()).collect())
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+/// The versions that the database has. diesel's own function makes the table for them first.
+fn applied(connection: &mut SqliteConnection) -> Result<Vec<String>, Stopped> {
+    let there = sql("SELECT count(*) AS value FROM sqlite_master \
+                     WHERE type = 'table' AND name = '__diesel_schema_migrations'")
+    .get_result::<Value>(connection)?;
+    if there.value == 0 {
+        return Ok(Vec::new());
+    }
+    let rows = sql("SELECT version FROM __diesel_schema_migrations").load::<Version>(connection)?;
+    Ok(rows.into_iter().map(|row| row.version).collect())
 }
 
 /// Why a transaction on the schema ended.
@@ -330,10 +379,20 @@ enum Stopped {
 }
 
 impl Stopped {
-    fn reason(self) -> MigrateError {
-        match self {
-            Self::Because(error) => error,
-            Self::Query(error) => MigrateError::Failed(error.into()),
+    /// SQLite's own messages do not say which file.
+    fn reason(self, file: &File) -> MigrateError {
+        let error = match self {
+            Self::Because(MigrateError::Failed(cause)) => cause,
+            Self::Because(error) => return error,
+            Self::Query(error) => error.into(),
+        };
+        let (said, name) = (error.to_string(), file.path().display());
+        if said.contains("readonly database") {
+            MigrateError::ReadOnly(name.to_string())
+        } else if said.contains("unable to open database file") {
+            MigrateError::Connect(file.refused(&said))
+        } else {
+            MigrateError::Failed(format!("{name}: {said}").into())
         }
     }
 }
@@ -344,48 +403,35 @@ impl From<diesel::result::Error> for Stopped {
     }
 }
 
-fn locked<T>(
-    url: &str,
-    work: impl FnOnce(&mut SqliteConnection) -> Result<T, MigrateError>,
-) -> Result<T, MigrateError> {
-    let mut connection = open(&file(url)?, MIGRATION_TIMEOUT)?;
-    connection
-        .immediate_transaction(|connection| work(connection).map_err(Stopped::Because))
-        .map_err(Stopped::reason)
+impl From<MigrateError> for Stopped {
+    fn from(error: MigrateError) -> Self {
+        Self::Because(error)
+    }
 }
 
-fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
-    let applied = connection
-        .applied_migrations()
-        .map_err(MigrateError::Failed)?;
+fn locked<T>(
+    file: &File,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Stopped>,
+) -> Result<T, MigrateError> {
+    let mut connection = open(file, MIGRATION_TIMEOUT).map_err(|error| {
+        if error.to_string().contains("readonly database") {
+            MigrateError::ReadOnly(file.path().display().to_string())
+        } else {
+            error.into()
+        }
+    })?;
+    connection
+        .immediate_transaction(work)
+        .map_err(|stopped| stopped.reason(file))
+}
+
+fn refuse_newer(applied: &[String]) -> Result<(), MigrateError> {
     let known: Vec<String> = known()?
         .iter()
         .map(|m| m.name().version().to_string())
         .collect();
-    let unknown = applied
-        .iter()
-        .map(ToString::to_string)
-        .find(|version| !known.contains(version));
-    match unknown {
-        Some(version) => Err(MigrateError::Newer(version)),
+    match applied.iter().find(|version| !known.contains(version)) {
+        Some(version) => Err(MigrateError::Newer(version.clone())),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_without_a_slash_is_relative_to_the_working_directory() {
-        let here = std::env::current_dir().unwrap();
-        let path = |url| PathBuf::from(file(url).unwrap());
-        assert_eq!(path("sqlite://rerun.db"), here.join("rerun.db"));
-        assert_eq!(path("sqlite://./data/a b.db"), here.join("data/a b.db"));
-        assert_eq!(path("sqlite:///var/rerun.db"), Path::new("/var/rerun.db"));
-        assert_eq!(
-            path("sqlite://file:x?mode=memory"),
-            here.join("file:x?mode=memory")
-        );
     }
 }

@@ -402,7 +402,9 @@ async fn the_command_names_what_is_broken_on_postgres() {
 #[test]
 fn a_database_without_the_schema_is_not_whole() {
     let folder = folder();
-    let url = format!("sqlite://{}", folder.path().join("new.db").display());
+    let file = folder.path().join("new.db");
+    std::fs::write(&file, "").unwrap();
+    let url = format!("sqlite://{}", file.display());
     let (code, stdout, stderr) = verify(&url, &[]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(

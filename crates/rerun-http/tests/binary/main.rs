@@ -423,12 +423,15 @@ fn migrations_are_pending_then_applied() {
         assert!(output.status.success(), "{output:?}");
         text(&output.stdout)
     };
+    // A file that is there, and nothing in it.
+    std::fs::write(folder.path().join("rerun.db"), "").unwrap();
     let before = migrate(&["--status"]);
     assert!(before.lines().count() > 0);
     assert!(
         before.lines().all(|line| line.starts_with("pending  ")),
         "{before}"
     );
+    assert_eq!(migrate(&["--status"]), before, "a look changes nothing");
     assert_eq!(migrate(&[]), before.replace("pending", "applied"));
     assert_eq!(migrate(&["--status"]), before.replace("pending", "applied"));
     assert_eq!(

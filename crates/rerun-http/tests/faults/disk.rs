@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::api::{Api, Reply};
 use crate::process::Process;
 use crate::tell;
-use crate::wait::LIMIT;
+use crate::wait::{LIMIT, until};
 use crate::world::{Server, Store, World};
 
 /// `nobody`, to whom the permissions of files apply, other than to root.
@@ -83,6 +83,13 @@ async fn a_full_disk_is_told_damages_nothing_and_passes() {
     };
     assert!(refused.is_unavailable(), "{refused:?}");
     tell(&format!("full after {made} groups"));
+    // What asks whether the disk takes a page may find room for one more.
+    until("a server that is not ready", async || {
+        let refused = create(&api, &"n".repeat(200)).await;
+        assert!(refused.is_unavailable(), "{refused:?}");
+        api.ready().await.is_unavailable().then_some(())
+    })
+    .await;
     // An import, whose file does not even get onto the disk.
     let rows: Vec<String> = (0..200_000).map(|n| format!("c-{n},value {n}")).collect();
     let csv = format!("customer_ref,field\n{}\n", rows.join("\n"));
@@ -93,6 +100,11 @@ async fn a_full_disk_is_told_damages_nothing_and_passes() {
     assert_eq!(groups(&api).await.len(), made + 1);
 
     limit(old.current);
+    let ready = api.ready().await;
+    assert!(
+        matches!(ready, Reply::Answer { status: 200, .. }),
+        "{ready:?}"
+    );
     let after = create(&api, "after").await;
     assert!(
         matches!(after, Reply::Answer { status: 200, .. }),
@@ -189,6 +201,7 @@ async fn a_read_only_file_is_named_at_the_start_and_can_still_be_read() {
     api.moved_to(&server);
     let refused = create(&api, "refused").await;
     assert!(refused.is_unavailable(), "{refused:?}");
+    assert!(api.ready().await.is_unavailable());
     assert_eq!(groups(&api).await.len(), 1);
     assert_eq!(server.process.terminate().await, Some(0));
 

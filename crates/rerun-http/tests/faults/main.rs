@@ -2,8 +2,9 @@
 //!
 //! Every test runs real processes against a stub of a language model that knows every call that
 //! was made to it. `RERUN_TEST_KILLS` says how often the kill test kills the server on each store
-//! (4), `RERUN_TEST_OUTAGE_SECONDS` how long PostgreSQL is gone at least (2), `RERUN_TEST_SEED`
-//! repeats a run's choices; the last is told at the start of a test.
+//! (4), `RERUN_TEST_OUTAGE_SECONDS` how long PostgreSQL is gone at least (2),
+//! `RERUN_TEST_MIXED_SECONDS` how long the mixed load lasts (without it, 800 requests),
+//! `RERUN_TEST_SEED` repeats a run's choices; the last is told at the start of a test.
 
 #![cfg(unix)]
 #![expect(
@@ -16,9 +17,12 @@ mod disk;
 mod kill;
 mod life;
 mod limits;
+mod mixed;
 mod outage;
 mod process;
+mod read_only;
 mod share;
+mod standstill;
 mod story;
 mod stub;
 mod terminate;

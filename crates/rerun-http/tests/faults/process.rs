@@ -84,6 +84,12 @@ impl Process {
         (code.code(), last.await)
     }
 
+    /// How many lines of the log contain `what`.
+    pub(crate) fn lines_with(&self, what: &str) -> usize {
+        let lines = self.log.lock().unwrap();
+        lines.iter().filter(|line| line.contains(what)).count()
+    }
+
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

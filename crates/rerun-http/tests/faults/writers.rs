@@ -30,6 +30,17 @@ impl Written {
         self.acknowledged.len()
     }
 
+    /// How many writes are there although they were not acknowledged.
+    pub(crate) async fn unacknowledged(&self, api: &Api) -> usize {
+        let groups = api
+            .pages("customer-group/list", json!({}), "customer_groups")
+            .await;
+        let there = groups.iter().filter_map(|group| group["name"].as_str());
+        there
+            .filter(|name| self.attempted.contains(*name) && !self.acknowledged.contains(*name))
+            .count()
+    }
+
     /// Panics unless what is there is what was acknowledged and perhaps what was not answered
     /// for, each once and each with its audit entry; `others` are groups that the test made.
     pub(crate) async fn check(&self, api: &Api, others: usize) {

@@ -390,9 +390,10 @@ impl<S: Store + 'static> Fixture<S> {
     pub async fn empty_group(&self, name: &str) -> CustomerGroupId {
         self.engine
             .groups
-            .create(&caller(), name)
+            .create(&caller(), name, None)
             .await
             .expect("a group is created")
+            .outcome
             .id
     }
 
@@ -479,9 +480,10 @@ impl<S: Store + 'static> Fixture<S> {
     pub async fn create(&self, new: NewCampaign) -> CampaignId {
         self.engine
             .campaigns
-            .create(&caller(), new)
+            .create(&caller(), new, None)
             .await
             .expect("a campaign is created")
+            .outcome
             .id
     }
 
@@ -552,9 +554,12 @@ impl<S: Store + 'static> Fixture<S> {
         let reviewed = self
             .engine
             .reviews
-            .review(&caller(), campaign, &decision, &all)
+            .review(&caller(), campaign, &decision, &all, None, None)
             .await;
-        reviewed.expect("pending messages are reviewed").messages
+        reviewed
+            .expect("pending messages are reviewed")
+            .outcome
+            .messages
     }
 
     /// Publishes the current run.
@@ -608,7 +613,7 @@ impl<S: Store + 'static> Fixture<S> {
         let cancelled = self
             .engine
             .reruns
-            .cancel(&caller(), campaign, Some("a mistake"))
+            .cancel(&caller(), campaign, Some("a mistake"), None)
             .await;
         cancelled.expect("a run is cancelled");
     }

@@ -24,10 +24,10 @@ use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandida
 use rerun_core::ports::{
     AuditFilter, AuditStore, Backlog, CampaignContext, CampaignStore, CancelRun, CandidateQuery,
     ChangeOutcome, CustomerGroupStore, Diff, DiffChange, DiffCounts, DiffItem, GenerationQueue,
-    HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyStore, IdempotentResponse,
-    ImportFailure, ImportedMessage, ImportedMessages, KeptResponse, MessageList, MessageRef,
-    MessageSelection, QueueGauge, RerunStore, ReviewStore, SegmentCandidates, SettleRun, StartRun,
-    WantedGroup,
+    HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore,
+    IdempotentResponse, ImportFailure, ImportedMessage, ImportedMessages, KeptResponse,
+    MessageList, MessageRef, MessageSelection, QueueGauge, RerunStore, ReviewStore,
+    SegmentCandidates, SettleRun, StartRun, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
@@ -45,7 +45,7 @@ type State = BTreeMap<AccountId, Account>;
 struct Account {
     groups: BTreeMap<CustomerGroupId, Group>,
     campaigns: BTreeMap<CampaignId, Ledger>,
-    responses: BTreeMap<(&'static str, String), (KeptResponse, Timestamp)>,
+    responses: BTreeMap<String, (KeptResponse, Timestamp)>,
     entries: Vec<AuditEntry>,
     head: ChainHead,
 }
@@ -122,15 +122,15 @@ impl Account {
         let Some(IdempotentResponse { key, response }) = response else {
             return Ok(());
         };
-        let place = (key.endpoint, key.key);
-        match self.responses.get(&place) {
+        match self.responses.get(&key.key) {
             Some((_, kept_at)) if *kept_at >= now - IDEMPOTENCY_WINDOW => Err(StoreError::Conflict),
             Some(_) | None => {
                 let kept = KeptResponse {
+                    endpoint: key.endpoint.to_owned(),
                     fingerprint: key.fingerprint,
                     response,
                 };
-                self.responses.insert(place, (kept, now));
+                self.responses.insert(key.key, (kept, now));
                 Ok(())
             }
         }
@@ -564,6 +564,7 @@ impl CustomerGroupStore for MemoryStore {
         &self,
         group: &CustomerGroup,
         audit: AuditDraft,
+        response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError> {
         self.write_account(group.account_id, |account| {
             let fresh = Group {
@@ -574,6 +575,7 @@ impl CustomerGroupStore for MemoryStore {
             if account.groups.insert(group.id, fresh).is_some() {
                 return Err(exists_already("the customer group"));
             }
+            account.keep(response, group.created_at)?;
             account.record(audit);
             Ok(())
         })
@@ -670,6 +672,7 @@ impl CampaignStore for MemoryStore {
         &self,
         campaign: &Campaign,
         audit: AuditDraft,
+        response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError> {
         self.write_account(campaign.account_id, |account| {
             if !account.groups.contains_key(&campaign.customer_group_id) {
@@ -684,6 +687,7 @@ impl CampaignStore for MemoryStore {
             {
                 return Err(exists_already("the campaign"));
             }
+            account.keep(response, campaign.created_at)?;
             account.record(audit);
             Ok(())
         })
@@ -1048,6 +1052,7 @@ impl RerunStore for MemoryStore {
             }
             ledger.runs.insert(cancelled.number, cancelled);
             ledger.become_current(previous, cancel.campaign_status, cancel.now);
+            account.keep(cancel.response, cancel.now)?;
             account.record(cancel.audit);
             Ok(())
         })
@@ -1058,12 +1063,18 @@ impl RerunStore for MemoryStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
-        _audit: AuditDraft,
+        audit: AuditDraft,
+        key: Option<IdempotencyKey>,
     ) -> Result<Option<u32>, StoreError> {
-        self.read(account, |account| match account.campaigns.get(&campaign) {
+        self.write_account(account, |account| match account.campaigns.get(&campaign) {
             Some(ledger) if ledger.campaign.current_run == Some(run) => Err(StoreError::Conflict),
             // Archiving is a fact of the run, so that nothing of a past one is active.
-            Some(ledger) if ledger.runs.contains_key(&run) => Ok(Some(0)),
+            Some(ledger) if ledger.runs.contains_key(&run) => {
+                let archived = 0;
+                let response = key.map(|key| key.answered(&archived)).transpose()?;
+                account.keep(response, audit.created_at)?;
+                Ok(Some(archived))
+            }
             Some(_) | None => Ok(None),
         })
     }
@@ -1138,11 +1149,11 @@ impl ReviewStore for MemoryStore {
             if applied.messages > 0 {
                 ledger.settle_down(&applied, change.now);
                 ledger.campaign.version += 1;
-                account.keep(change.response, change.now)?;
                 if let Some(audit) = applied.audit {
                     account.record(audit);
                 }
             }
+            account.keep(applied.response, change.now)?;
             Ok(outcome)
         })
     }
@@ -1153,12 +1164,11 @@ impl IdempotencyStore for MemoryStore {
     async fn find_response(
         &self,
         account: AccountId,
-        endpoint: &'static str,
         key: &str,
         not_before: Timestamp,
     ) -> Result<Option<KeptResponse>, StoreError> {
         Ok(self.read(account, |account| {
-            let (kept, kept_at) = account.responses.get(&(endpoint, key.to_owned()))?;
+            let (kept, kept_at) = account.responses.get(key)?;
             (*kept_at >= not_before).then(|| kept.clone())
         }))
     }

@@ -504,8 +504,8 @@ impl<S: Store + 'static> Model<'_, S> {
     }
 
     async fn create_group(&mut self, what: &str) -> Written {
-        let made = self.engine.groups.create(&caller(), "Group").await;
-        let id = written(what, true, made).unwrap().id;
+        let made = self.engine.groups.create(&caller(), "Group", None).await;
+        let id = written(what, true, made).unwrap().outcome.id;
         self.groups.push(KnownGroup {
             id,
             customers: BTreeMap::new(),
@@ -529,8 +529,8 @@ impl<S: Store + 'static> Model<'_, S> {
             approval_stages: stages,
             ..new_campaign(known.id, fields)
         };
-        let made = self.engine.campaigns.create(&caller(), new).await;
-        let id = written(what, true, made).unwrap().id;
+        let made = self.engine.campaigns.create(&caller(), new, None).await;
+        let id = written(what, true, made).unwrap().outcome.id;
         self.campaigns.push(KnownCampaign { id, group, fields });
         Written::OneEntry
     }
@@ -914,9 +914,9 @@ impl<S: Store + 'static> Model<'_, S> {
         let answer = self
             .engine
             .reviews
-            .review(&caller(), known.id, &decision, &which)
+            .review(&caller(), known.id, &decision, &which, None, None)
             .await;
-        let done = written(what, allowed, answer).map(|done| done.messages);
+        let done = written(what, allowed, answer).map(|done| done.outcome.messages);
         changed(what, done, chosen.len())
     }
 
@@ -935,11 +935,12 @@ impl<S: Store + 'static> Model<'_, S> {
         };
         let reviews = &self.engine.reviews;
         let answer = reviews
-            .edit(&caller(), known.id, Some(message.id), content.clone())
+            .edit(&caller(), known.id, Some(message.id), content.clone(), None)
             .await;
-        let Some((_, edited)) = written(what, allowed, answer) else {
+        let Some(answer) = written(what, allowed, answer) else {
             return Written::Nothing;
         };
+        let (_, edited) = answer.outcome;
         assert_eq!(edited.content, Some(content), "{what}: the content");
         assert_eq!(
             (edited.source, edited.reused_from),
@@ -962,9 +963,9 @@ impl<S: Store + 'static> Model<'_, S> {
         let answer = self
             .engine
             .reviews
-            .regenerate(&caller(), known.id, &ids)
+            .regenerate(&caller(), known.id, &ids, None)
             .await;
-        let done = written(what, allowed, answer).map(|done| done.messages);
+        let done = written(what, allowed, answer).map(|done| done.outcome.messages);
         changed(what, done, chosen.len())
     }
 
@@ -1012,18 +1013,18 @@ impl<S: Store + 'static> Model<'_, S> {
         let answer = self
             .engine
             .reruns
-            .cancel(&caller(), known.id, Some("why not"))
+            .cancel(&caller(), known.id, Some("why not"), None)
             .await;
         let Some(cancelled) = written(what, allowed, answer) else {
             return Written::Nothing;
         };
         assert_eq!(
-            Some(cancelled.run_number),
+            Some(cancelled.outcome.run_number),
             current,
             "{what}: the cancelled run"
         );
         assert_eq!(
-            cancelled.current_run_number, previous,
+            cancelled.outcome.current_run_number, previous,
             "{what}: the run before"
         );
         Written::OneEntry
@@ -1068,10 +1069,13 @@ impl<S: Store + 'static> Model<'_, S> {
         let answer = self
             .engine
             .reruns
-            .archive(&caller(), known.id, Some(number))
+            .archive(&caller(), known.id, Some(number), None)
             .await;
         if let Some(archived) = written(what, allowed, answer) {
-            assert_eq!(archived, 0, "{what}: nothing of a past run is active");
+            assert_eq!(
+                archived.outcome, 0,
+                "{what}: nothing of a past run is active"
+            );
         }
         Written::Nothing
     }
@@ -1151,13 +1155,19 @@ impl<S: Store + 'static> Model<'_, S> {
         let refusals = [
             reruns.initiate(who, request, None).await.map(|_| ()),
             reruns.launch(who, id, None).await.map(|_| ()),
-            reruns.cancel(who, id, None).await.map(|_| ()),
+            reruns.cancel(who, id, None, None).await.map(|_| ()),
             reviews
-                .review(who, id, &Decision::Approve, &all)
+                .review(who, id, &Decision::Approve, &all, None, None)
                 .await
                 .map(|_| ()),
-            reviews.edit(who, id, message, content).await.map(|_| ()),
-            reviews.regenerate(who, id, &[message]).await.map(|_| ()),
+            reviews
+                .edit(who, id, message, content, None)
+                .await
+                .map(|_| ()),
+            reviews
+                .regenerate(who, id, &[message], None)
+                .await
+                .map(|_| ()),
             reviews.retry(who, id, None).await.map(|_| ()),
             reviews.publish(who, id, None).await.map(|_| ()),
             self.engine
@@ -1220,7 +1230,11 @@ impl<S: Store + 'static> Model<'_, S> {
                         .collect();
                     if !ids.is_empty() {
                         let id = known.id;
-                        let queued = self.engine.reviews.regenerate(&caller(), id, &ids).await;
+                        let queued = self
+                            .engine
+                            .reviews
+                            .regenerate(&caller(), id, &ids, None)
+                            .await;
                         written("regenerating what was rejected", true, queued);
                         self.compare("regenerating what was rejected", Written::OneEntry)
                             .await;

@@ -26,8 +26,8 @@ use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId}
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, Clock, IdGenerator, IdempotencyStore, KeptResponse,
-    RerunStore, SegmentCandidates, StartRun, WantedGroup,
+    CampaignContext, CancelRun, CandidateQuery, Clock, IdGenerator, IdempotencyKey,
+    IdempotencyStore, KeptResponse, RerunStore, SegmentCandidates, StartRun, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
@@ -217,6 +217,7 @@ impl RerunStore for TinyStore {
         _campaign: CampaignId,
         run: RunNumber,
         _audit: AuditDraft,
+        _key: Option<IdempotencyKey>,
     ) -> Result<Option<u32>, StoreError> {
         let state = self.state();
         if state.campaign.current_run == Some(run) {
@@ -232,7 +233,6 @@ impl IdempotencyStore for TinyStore {
     async fn find_response(
         &self,
         _account: AccountId,
-        _endpoint: &'static str,
         _key: &str,
         _not_before: Timestamp,
     ) -> Result<Option<KeptResponse>, StoreError> {
@@ -359,8 +359,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let cancelled = reruns
-        .cancel(&caller, campaign_id, Some("wrong group"))
-        .await?;
+        .cancel(&caller, campaign_id, Some("wrong group"), None)
+        .await?
+        .outcome;
     println!(
         "Run {} is taken back. The campaign is `{}` again.",
         cancelled.run_number, cancelled.campaign_status,

@@ -128,6 +128,22 @@ impl ApprovalStages {
         self.0.get(usize::from(stage)).map(String::as_str)
     }
 
+    /// The number of the stage that has this name.
+    ///
+    /// # Errors
+    /// [`Invalid`] when there is none. It names the stages that there are.
+    pub fn number(&self, name: &str) -> Result<u8, Invalid> {
+        let name = text::name("stage", name, Self::MAX_NAME_LENGTH)?;
+        self.numbers()
+            .find(|stage| self.name(*stage) == Some(&name))
+            .ok_or_else(|| {
+                Invalid::new(format!(
+                    "`stage`: the campaign has no stage `{name}`; its stages are: {}",
+                    self.0.join(", ")
+                ))
+            })
+    }
+
     /// The stage after `stage`; `None` when it was the last.
     #[must_use]
     pub fn after(&self, stage: u8) -> Option<u8> {

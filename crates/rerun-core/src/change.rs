@@ -5,13 +5,15 @@
 //! A store moves the rows and reports what moved; what the run and the campaign are afterwards
 //! follows here, from the counts.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Timestamp;
 use crate::audit::{AuditAction, AuditDraft};
-use crate::campaign::{Campaign, CampaignStatus};
+use crate::campaign::{ApprovalStages, Campaign, CampaignStatus};
 use crate::error::StoreError;
-use crate::ids::{AuditEntryId, ContentId, MessageId, UserId};
+use crate::ids::{AuditEntryId, CampaignId, ContentId, MessageId, RunNumber, UserId};
 use crate::message::{Approval, Content, MessageState, ReviewStatus, Source};
-use crate::ports::IdempotentResponse;
+use crate::ports::{IdempotencyKey, IdempotentResponse};
 use crate::run::{MessageCounts, Run, RunStatus};
 
 /// One row of a change: messages in the state `from` go to the state `to`.
@@ -74,8 +76,8 @@ pub struct MessageChange {
     pub user_id: UserId,
     /// The audit entry; the store has it completed by [`MessageChange::applied`].
     pub audit: AuditDraft,
-    /// The response to keep under an idempotency key, in the same transaction.
-    pub response: Option<IdempotentResponse>,
+    /// The idempotency key; the store keeps [`Applied::response`] under it.
+    pub key: Option<IdempotencyKey>,
     /// When.
     pub now: Timestamp,
 }
@@ -102,6 +104,35 @@ pub struct Applied {
     pub messages: u32,
     /// The audit entry; `None` when nothing changed that is worth one.
     pub audit: Option<AuditDraft>,
+    /// The response to keep in the same transaction, also when no message changed.
+    pub response: Option<IdempotentResponse>,
+}
+
+/// What a review, a publication or a queueing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessagesChanged {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// Its current run.
+    pub run_number: RunNumber,
+    /// The campaign's status now.
+    pub campaign_status: CampaignStatus,
+    /// How many messages changed.
+    pub messages: u32,
+}
+
+/// What an edit made, without the text, which its request has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// The message's run.
+    pub run_number: RunNumber,
+    /// Id of the new content.
+    pub content_id: ContentId,
+    /// The campaign's stages, of which the message waits for the first.
+    pub approval_stages: ApprovalStages,
+    /// When.
+    #[serde(with = "crate::timestamp")]
+    pub at: Timestamp,
 }
 
 fn shifted(counts: MessageCounts, shifts: &[Shift]) -> Result<(MessageCounts, u32), StoreError> {
@@ -132,12 +163,36 @@ impl MessageChange {
                 .moved(self.campaign.status, campaign_status)
                 .with("messages", messages)
         });
+        let response = match (&self.key, &self.effect) {
+            (None, _) => None,
+            (Some(key), Effect::Edit { content_id, .. }) => {
+                Some(key.answered(&self.edited(run.number, *content_id))?)
+            }
+            (Some(key), Effect::Nothing | Effect::Reject { .. } | Effect::Queue) => {
+                Some(key.answered(&MessagesChanged {
+                    campaign_id: self.campaign.id,
+                    run_number: run.number,
+                    campaign_status,
+                    messages,
+                })?)
+            }
+        };
         Ok(Applied {
             run,
             campaign_status,
             messages,
             audit,
+            response,
         })
+    }
+
+    pub(crate) fn edited(&self, run_number: RunNumber, content_id: ContentId) -> Edited {
+        Edited {
+            run_number,
+            content_id,
+            approval_stages: self.campaign.approval_stages.clone(),
+            at: self.now,
+        }
     }
 }
 
@@ -176,5 +231,6 @@ pub fn generated(
         campaign_status,
         messages,
         audit,
+        response: None,
     })
 }

@@ -60,7 +60,7 @@ impl Action {
 }
 
 /// An action that a status does not allow. It names both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalTransition {
     /// The campaign's status does not allow it.
     #[error("cannot {} a campaign that is `{}`", .action.as_str(), .status.as_str())]
@@ -78,6 +78,22 @@ pub enum IllegalTransition {
         /// What was asked.
         action: Action,
     },
+    /// The request is about messages that wait at one stage, and this one does not.
+    #[error(
+        "cannot {} at the stage `{stage}` a message that {}",
+        .action.as_str(),
+        standing(*.status, .waits_at.as_deref())
+    )]
+    Stage {
+        /// What was asked.
+        action: Action,
+        /// The stage that the request names.
+        stage: String,
+        /// The message's review status.
+        status: ReviewStatus,
+        /// The stage that the message waits at.
+        waits_at: Option<String>,
+    },
     /// The caller wrote the message's content, and the four-eyes rule is on.
     #[error("cannot approve a message that you edited: another person must")]
     OwnEdit,
@@ -87,6 +103,13 @@ pub enum IllegalTransition {
         /// What was asked.
         action: Action,
     },
+}
+
+fn standing(status: ReviewStatus, waits_at: Option<&str>) -> String {
+    match waits_at {
+        Some(stage) => format!("waits at `{stage}`"),
+        None => format!("is `{}`", status.as_str()),
+    }
 }
 
 /// Why a use case refused or failed. Every refusal left everything as it was.
@@ -131,7 +154,7 @@ pub enum Error {
     /// The status does not allow the action.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
-    /// The idempotency key was used with another body.
+    /// The idempotency key was used with another body, or at another endpoint.
     #[error("this idempotency key was used for another request")]
     IdempotencyKeyReused,
     /// The store could not do it.

@@ -126,11 +126,12 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     let key = value
         .to_str()
         .ok()
-        .filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()));
+        .filter(|key| key.bytes().all(|byte| matches!(byte, b' '..=b'~')))
+        .filter(|key| key.trim() == *key);
     let key = key
         .filter(|key| (1..=255).contains(&key.len()))
         .ok_or_else(|| {
-            Invalid::new("`idempotency-key` must have 1 to 255 visible ASCII characters")
+            Invalid::new("`idempotency-key` must have 1 to 255 printable ASCII characters")
         })?;
     Ok(Some(key.to_owned()))
 }
@@ -630,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idempotency_key_is_short_visible_and_alone() {
+    fn an_idempotency_key_is_short_printable_and_alone() {
         let longest = "k".repeat(255);
         let key = |values: &[&str]| {
             let mut request = request(PATH);
@@ -643,8 +644,18 @@ mod tests {
         assert_eq!(key(&["k~!1"]), Ok(Some("k~!1".into())));
         assert_eq!(key(&[&longest]), Ok(Some(longest.clone())));
         assert!(key(&["a", "a"]).unwrap_err().contains("more than once"));
-        for bad in ["", "a b", "\u{e9}", &format!("{longest}k")] {
-            assert!(key(&[bad]).unwrap_err().contains("visible ASCII"), "{bad}");
+        assert_eq!(key(&["two  words"]), Ok(Some("two  words".into())));
+        for bad in [
+            "",
+            " ",
+            " a",
+            "a ",
+            "a\tb",
+            "\u{e9}",
+            &format!("{longest}k"),
+        ] {
+            let said = key(&[bad]).unwrap_err();
+            assert!(said.contains("printable ASCII"), "{bad:?}: {said}");
         }
     }
 }

@@ -93,11 +93,12 @@ impl Mocks {
         let history = Arc::new(self.history);
         let responses = Arc::new(self.responses);
         let engine = Engine {
-            groups: CustomerGroups::new(groups.clone(), stamps.clone()),
+            groups: CustomerGroups::new(groups.clone(), responses.clone(), stamps.clone()),
             campaigns: Campaigns::new(
                 Arc::new(self.campaigns),
                 groups,
                 Arc::new(self.templates),
+                responses.clone(),
                 stamps.clone(),
             ),
             reruns: Reruns::new(reruns.clone(), responses.clone(), stamps.clone(), settings),

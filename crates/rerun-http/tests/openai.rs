@@ -708,7 +708,7 @@ impl World {
         };
         let OpenStore { engine, .. } = OpenStore::open(&database, &around, settings).unwrap();
         let who = caller();
-        let group = engine.groups.create(&who, "g").await.unwrap();
+        let group = engine.groups.create(&who, "g", None).await.unwrap().outcome;
         let header = ImportHeader::new(["customer_ref", "country"]).unwrap();
         let row = |(line, country): (u64, &&str)| {
             header.row(line, [line.to_string().as_str(), *country].into_iter())
@@ -732,7 +732,13 @@ impl World {
             brief: Some("Sell more tea".to_owned()),
             approval_stages: None,
         };
-        let campaign = engine.campaigns.create(&who, new).await.unwrap().id;
+        let campaign = engine
+            .campaigns
+            .create(&who, new, None)
+            .await
+            .unwrap()
+            .outcome
+            .id;
         engine.reruns.launch(&who, campaign, None).await.unwrap();
         Self {
             folder,

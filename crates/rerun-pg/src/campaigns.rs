@@ -9,7 +9,9 @@ use rerun_core::error::{Invalid, StoreError};
 use rerun_core::ids::{AccountId, CampaignId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{CampaignStore, ImportFailure, ImportedMessage, ImportedMessages};
+use rerun_core::ports::{
+    CampaignStore, IdempotentResponse, ImportFailure, ImportedMessage, ImportedMessages,
+};
 use rerun_core::run::{Run, SegmentCounts};
 use rerun_diesel::campaign_columns;
 use rerun_diesel::error::Failure;
@@ -18,7 +20,9 @@ use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
 use crate::PgStore;
-use crate::write::{CampaignMove, append_audit, insert_run, int, move_campaign, transaction};
+use crate::write::{
+    CampaignMove, append_audit, insert_run, int, keep_response, move_campaign, transaction,
+};
 
 pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> Result<(), Failure> {
     sql(
@@ -51,12 +55,15 @@ impl CampaignStore for PgStore {
         &self,
         campaign: &Campaign,
         audit: AuditDraft,
+        response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError> {
         let campaign = campaign.clone();
         self.db
             .run(move |conn| {
                 transaction(conn, |conn| {
                     insert_campaign(conn, &campaign)?;
+                    let (account, now) = (campaign.account_id, campaign.created_at);
+                    keep_response(conn, account, response.as_ref(), now)?;
                     append_audit(conn, audit)
                 })
             })

@@ -13,7 +13,7 @@ use rerun_core::group::{
 };
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{CustomerGroupStore, ImportFailure};
+use rerun_core::ports::{CustomerGroupStore, IdempotentResponse, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
 use rerun_diesel::row::{GroupColumns, GroupRow, json_list, names};
@@ -22,7 +22,7 @@ use rerun_diesel::types::{Id, Time};
 use rerun_diesel::watch::progress;
 
 use crate::PgStore;
-use crate::write::{append_audit, transaction};
+use crate::write::{append_audit, keep_response, transaction};
 
 diesel::table! {
     import_rows (ordinal) {
@@ -38,6 +38,7 @@ impl CustomerGroupStore for PgStore {
         &self,
         group: &CustomerGroup,
         audit: AuditDraft,
+        response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError> {
         let group = group.clone();
         self.db
@@ -55,6 +56,8 @@ impl CustomerGroupStore for PgStore {
                     .bind::<Time, _>(group.created_at)
                     .bind::<Time, _>(group.updated_at)
                     .execute(conn)?;
+                    let (account, now) = (group.account_id, group.created_at);
+                    keep_response(conn, account, response.as_ref(), now)?;
                     append_audit(conn, audit)
                 })
             })

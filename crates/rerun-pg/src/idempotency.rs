@@ -13,6 +13,8 @@ use crate::PgStore;
 
 #[derive(QueryableByName)]
 struct ResponseRow {
+    #[diesel(sql_type = Text)]
+    endpoint: String,
     #[diesel(sql_type = Binary)]
     fingerprint: Vec<u8>,
     #[diesel(sql_type = Text)]
@@ -24,18 +26,17 @@ impl IdempotencyStore for PgStore {
     async fn find_response(
         &self,
         account: AccountId,
-        endpoint: &'static str,
         key: &str,
         not_before: Timestamp,
     ) -> Result<Option<KeptResponse>, StoreError> {
         let key = key.to_owned();
         self.db
             .run(move |conn| {
-                let row = sql("SELECT fingerprint, response FROM idempotency_keys \
-                               WHERE account_id = ? AND endpoint = ? AND key = ? \
-                                 AND created_at >= ?")
+                let row = sql(
+                    "SELECT endpoint, fingerprint, response FROM idempotency_keys \
+                     WHERE account_id = ? AND key = ? AND created_at >= ?",
+                )
                 .bind::<Id, _>(account.as_uuid())
-                .bind::<Text, _>(endpoint)
                 .bind::<Text, _>(key)
                 .bind::<Time, _>(not_before)
                 .load::<ResponseRow>(conn)?
@@ -43,6 +44,7 @@ impl IdempotencyStore for PgStore {
                 let Some(row) = row else { return Ok(None) };
                 let fingerprint = chain_hash(&row.fingerprint)?;
                 Ok(Some(KeptResponse {
+                    endpoint: row.endpoint,
                     fingerprint,
                     response: row.response,
                 }))

@@ -11,8 +11,8 @@ use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumb
 use rerun_core::message::ReviewStatus;
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun,
-    WantedGroup,
+    CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, RerunStore, SegmentCandidates,
+    StartRun, WantedGroup,
 };
 use rerun_core::run::Run;
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
@@ -158,7 +158,8 @@ impl RerunStore for PgStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
-        _audit: AuditDraft,
+        audit: AuditDraft,
+        key: Option<IdempotencyKey>,
     ) -> Result<Option<u32>, StoreError> {
         self.db
             .run(move |conn| {
@@ -170,7 +171,13 @@ impl RerunStore for PgStore {
                             Err(StoreError::Conflict.into())
                         }
                         // A run that is not current has been archived whole.
-                        Some(_) => Ok(Some(0)),
+                        Some(_) => {
+                            let archived = 0;
+                            let response = key.map(|key| key.answered(&archived)).transpose()?;
+                            let now = audit.created_at;
+                            keep_response(conn, account, response.as_ref(), now)?;
+                            Ok(Some(archived))
+                        }
                     }
                 })
             })
@@ -469,9 +476,11 @@ fn cancel_run(conn: &mut PgConnection, cancel: CancelRun) -> Result<(), Failure>
         run,
         campaign_status,
         audit,
+        response,
         now,
     } = cancel;
     lock_current(conn, &campaign)?;
+    keep_response(conn, campaign.account_id, response.as_ref(), now)?;
     sql(
         "UPDATE runs SET status = ?, completed_at = ?, archived_at = ?, cancel_reason = ? \
          WHERE account_id = ? AND campaign_id = ? AND number = ?",

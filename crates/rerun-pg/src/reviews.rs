@@ -86,12 +86,6 @@ fn change_messages(
     change: &MessageChange,
 ) -> Result<ChangeOutcome, Failure> {
     let run = lock_current(conn, &change.campaign)?;
-    keep_response(
-        conn,
-        change.campaign.account_id,
-        change.response.as_ref(),
-        change.now,
-    )?;
     if let Effect::Edit {
         content_id,
         content,
@@ -120,6 +114,8 @@ fn change_messages(
         messages: applied.messages,
         campaign_status: applied.campaign_status,
     };
+    let account = change.campaign.account_id;
+    keep_response(conn, account, applied.response.as_ref(), change.now)?;
     if applied.messages > 0 {
         write_applied(conn, &change.campaign, applied, true, change.now)?;
     }

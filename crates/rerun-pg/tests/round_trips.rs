@@ -99,10 +99,10 @@ impl Counted<'_> {
             subject: "Edited".into(),
             body: "Edited".into(),
         };
-        let edit = reviews.edit(&who, campaign, Some(message.id), content);
+        let edit = reviews.edit(&who, campaign, Some(message.id), content, None);
         self.of("edit", edit).await.unwrap();
         let one = ReviewedMessages::Named(vec![Some(message.id)]);
-        let review = reviews.review(&who, campaign, &Decision::Approve, &one);
+        let review = reviews.review(&who, campaign, &Decision::Approve, &one, None, None);
         self.of("review one", review).await.unwrap();
         self.of("review all", f.review_all(campaign, Decision::Approve))
             .await;
@@ -137,7 +137,7 @@ impl Counted<'_> {
         let again = self.of("initiate, a key's second time", again).await;
         assert!(again.unwrap().replayed);
         f.publish(campaign).await;
-        let archive = reruns.archive(&who, campaign, Some(run_number(1)));
+        let archive = reruns.archive(&who, campaign, Some(run_number(1)), None);
         self.of("archive", archive).await.unwrap();
         let preview = reruns.preview(&who, request(other), &page);
         self.of("preview, segments not counted yet", preview)

@@ -9,6 +9,7 @@ mod common;
 
 use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, RunQueryDsl};
 
 /// Two accounts with a group, a campaign, a run, a segment, a content and a message each.
@@ -396,6 +397,39 @@ fn groups_that_exist_get_the_fields_of_their_customers() {
     assert_eq!(fields('b', &id('b', 1)), Vec::<String>::new());
     let large = fields('a', &own);
     assert_eq!((large.len(), large[9_999].as_str()), (10_000, "f10000"));
+}
+
+#[test]
+fn keys_of_endpoints_become_keys_of_accounts() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-25-000005_idempotency" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    conn.batch_execute(&format!(
+        "INSERT INTO idempotency_keys (account_id, endpoint, key, fingerprint, response, created_at)
+         SELECT a::uuid, e, k, decode(repeat('00', 32), 'hex'), r, t::timestamptz FROM (VALUES
+           ({own}, 'campaign.launch', 'both', 'older', '2026-01-01'),
+           ({own}, 'campaign.publish', 'both', 'newer', '2026-01-02'),
+           ({own}, 'rerun.retry', 'both', 'oldest', '2025-12-31'),
+           ({own}, 'campaign.launch', 'one', 'one', '2026-01-01'),
+           ({other}, 'campaign.launch', 'both', 'theirs', '2025-01-01')) AS v(a, e, k, r, t)",
+        own = id('a', 0),
+        other = id('b', 0),
+    ))
+    .unwrap();
+    rerun_pg::migrate(url).unwrap();
+    let kept = responses(&mut conn);
+    assert_eq!(kept, "newer,one,theirs");
+    while rerun_pg::revert(url).unwrap() != "2026-11-25-000005_idempotency" {}
+    assert_eq!(responses(&mut conn), kept);
+}
+
+fn responses(conn: &mut PgConnection) -> String {
+    diesel::select(diesel::dsl::sql::<Text>(
+        "(SELECT string_agg(response, ',' ORDER BY response COLLATE \"C\") FROM idempotency_keys)",
+    ))
+    .get_result(conn)
+    .unwrap()
 }
 
 #[test]

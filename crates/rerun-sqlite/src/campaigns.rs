@@ -7,7 +7,9 @@ use rerun_core::error::{Invalid, StoreError};
 use rerun_core::ids::{AccountId, CampaignId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{CampaignStore, ImportFailure, ImportedMessage, ImportedMessages};
+use rerun_core::ports::{
+    CampaignStore, IdempotentResponse, ImportFailure, ImportedMessage, ImportedMessages,
+};
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_diesel::campaign_columns;
 use rerun_diesel::error::Failure;
@@ -16,7 +18,7 @@ use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
 use crate::SqliteStore;
-use crate::write::{Value, append_audit, insert_campaign, insert_run, int, rows};
+use crate::write::{Value, append_audit, insert_campaign, insert_run, int, keep_response, rows};
 
 /// Where the messages of a campaign that is brought in wait until all of them have been read.
 pub(crate) const STAGING: &str = "CREATE TEMP TABLE staged_messages (\
@@ -134,10 +136,13 @@ impl CampaignStore for SqliteStore {
         &self,
         campaign: &Campaign,
         audit: AuditDraft,
+        response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError> {
         let campaign = campaign.clone();
         self.write(move |conn| {
             insert_campaign(conn, &campaign, 0)?;
+            let (account, now) = (campaign.account_id, campaign.created_at);
+            keep_response(conn, account, response.as_ref(), now)?;
             append_audit(conn, audit)
         })
         .await

@@ -8,7 +8,7 @@ use rerun_core::group::{
 };
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{CustomerGroupStore, ImportFailure};
+use rerun_core::ports::{CustomerGroupStore, IdempotentResponse, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
 use rerun_diesel::row::{GroupColumns, GroupRow, json_list, names};
@@ -16,7 +16,7 @@ use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
 use crate::SqliteStore;
-use crate::write::{Value, append_audit};
+use crate::write::{Value, append_audit, keep_response};
 
 /// Where the rows of an import wait until all of them have been read. `patch` is a JSON object
 /// of the row's values by field name, null for an empty one.
@@ -234,6 +234,7 @@ impl CustomerGroupStore for SqliteStore {
         &self,
         group: &CustomerGroup,
         audit: AuditDraft,
+        response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError> {
         let group = group.clone();
         self.write(move |conn| {
@@ -247,6 +248,8 @@ impl CustomerGroupStore for SqliteStore {
             .bind::<Time, _>(group.created_at)
             .bind::<Time, _>(group.updated_at)
             .execute(conn)?;
+            let (account, now) = (group.account_id, group.created_at);
+            keep_response(conn, account, response.as_ref(), now)?;
             append_audit(conn, audit)
         })
         .await

@@ -10,8 +10,8 @@ use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumb
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun,
-    WantedGroup,
+    CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, RerunStore, SegmentCandidates,
+    StartRun, WantedGroup,
 };
 use rerun_core::run::Run;
 use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
@@ -435,11 +435,13 @@ fn cancel_run(conn: &mut SqliteConnection, cancel: CancelRun) -> Result<(), Fail
         run,
         campaign_status,
         audit,
+        response,
         now,
     } = cancel;
     if unmoved(conn, &campaign)?.number != run.number {
         return Err(StoreError::Conflict.into());
     }
+    keep_response(conn, campaign.account_id, response.as_ref(), now)?;
     // Workers may have stored results since the decision, so the counts stay the row's own.
     sql(
         "UPDATE runs SET status = ?, completed_at = ?, archived_at = ?, cancel_reason = ? \
@@ -615,24 +617,35 @@ impl RerunStore for SqliteStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
-        _audit: AuditDraft,
+        audit: AuditDraft,
+        key: Option<IdempotencyKey>,
     ) -> Result<Option<u32>, StoreError> {
-        self.readers
-            .run(move |conn| {
-                // Archiving is a fact of the run, so that nothing of a past run is ever active.
-                let row = sql("SELECT archived_at IS NULL AS value FROM runs \
-                     WHERE account_id = ? AND campaign_id = ? AND number = ?")
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(campaign.as_uuid())
-                .bind::<Integer, _>(run.get())
-                .load::<Value>(conn)?
-                .pop();
-                match row.map(|row| row.value) {
-                    None => Ok(None),
-                    Some(0) => Ok(Some(0)),
-                    Some(_) => Err(StoreError::Conflict.into()),
-                }
-            })
-            .await
+        // Archiving is a fact of the run, so that nothing of a past run is ever active.
+        let archive = move |conn: &mut SqliteConnection| {
+            let row = sql("SELECT archived_at IS NULL AS value FROM runs \
+                 WHERE account_id = ? AND campaign_id = ? AND number = ?")
+            .bind::<Id, _>(account.as_uuid())
+            .bind::<Id, _>(campaign.as_uuid())
+            .bind::<Integer, _>(run.get())
+            .load::<Value>(conn)?
+            .pop();
+            match row.map(|row| row.value) {
+                None => Ok(None),
+                Some(0) => Ok(Some(0)),
+                Some(_) => Err(Failure::from(StoreError::Conflict)),
+            }
+        };
+        let Some(key) = key else {
+            return self.readers.run(archive).await;
+        };
+        self.write(move |conn| {
+            let archived = archive(conn)?;
+            if let Some(archived) = archived {
+                let response = key.answered(&archived)?;
+                keep_response(conn, account, Some(&response), audit.created_at)?;
+            }
+            Ok(archived)
+        })
+        .await
     }
 }

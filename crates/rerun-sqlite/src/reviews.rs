@@ -277,6 +277,7 @@ fn change_messages(
         messages: applied.messages,
         campaign_status: applied.campaign_status,
     };
+    keep_response(conn, account, applied.response.as_ref(), change.now)?;
     if applied.messages == 0 {
         return Ok(outcome);
     }
@@ -296,7 +297,6 @@ fn change_messages(
         )?;
     }
     selected.move_rows(conn)?;
-    keep_response(conn, account, change.response.as_ref(), change.now)?;
     write_applied(conn, &change.campaign, applied, true, change.now)?;
     Ok(outcome)
 }

@@ -333,9 +333,9 @@ pub(crate) fn keep_response(
     let kept = sql("INSERT INTO idempotency_keys \
            (account_id, endpoint, key, fingerprint, response, created_at) \
          VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (account_id, endpoint, key) DO UPDATE SET \
-           fingerprint = excluded.fingerprint, response = excluded.response, \
-           created_at = excluded.created_at \
+         ON CONFLICT (account_id, key) DO UPDATE SET \
+           endpoint = excluded.endpoint, fingerprint = excluded.fingerprint, \
+           response = excluded.response, created_at = excluded.created_at \
          WHERE idempotency_keys.created_at < ?")
     .bind::<Id, _>(account.as_uuid())
     .bind::<Text, _>(key.endpoint)

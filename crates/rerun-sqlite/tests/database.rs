@@ -73,18 +73,28 @@ async fn readers_do_not_wait_for_a_writer_and_writers_not_for_ever() {
     let (url, folder) = common::database();
     let store = SqliteStore::connect(&url, &hasty()).unwrap();
     let f = Fixture::new(store).keeping(folder);
-    let group = f.engine.groups.create(&caller(), "before").await.unwrap();
+    let group = f
+        .engine
+        .groups
+        .create(&caller(), "before", None)
+        .await
+        .unwrap()
+        .outcome;
     let mut other = SqliteConnection::establish(&url).unwrap();
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let read = f.engine.groups.get(&caller(), group.id).await.unwrap();
     assert_eq!(read, group);
-    let refused = f.engine.groups.create(&caller(), "meanwhile").await;
+    let refused = f.engine.groups.create(&caller(), "meanwhile", None).await;
     assert!(
         matches!(refused, Err(Error::Store(StoreError::Unavailable(_)))),
         "{refused:?}"
     );
     other.batch_execute("ROLLBACK").unwrap();
-    f.engine.groups.create(&caller(), "after").await.unwrap();
+    f.engine
+        .groups
+        .create(&caller(), "after", None)
+        .await
+        .unwrap();
     f.check().await;
 }
 
@@ -111,7 +121,7 @@ async fn two_stores_share_a_file() {
             let id = AuditEntryId::new(group.id.as_uuid());
             let audit = AuditDraft::by_caller(id, &caller(), AuditAction::GroupCreated, f.now());
             let store = f.store.clone();
-            tokio::spawn(async move { store.create_group(&group, audit).await })
+            tokio::spawn(async move { store.create_group(&group, audit, None).await })
         })
     });
     for writer in writers.collect::<Vec<_>>() {
@@ -159,7 +169,7 @@ async fn a_slow_import_stops_nobody() {
     begun.await.unwrap();
     f.engine
         .groups
-        .create(&caller(), "meanwhile")
+        .create(&caller(), "meanwhile", None)
         .await
         .unwrap();
     // Nor does it keep the write-ahead log from being emptied.

@@ -294,6 +294,38 @@ fn groups_that_exist_get_the_fields_of_their_customers() {
 }
 
 #[test]
+fn keys_of_endpoints_become_keys_of_accounts() {
+    let (url, _folder) = common::database();
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-25-000005_idempotency" {}
+    let mut conn = connection(&url);
+    conn.batch_execute(&format!(
+        "INSERT INTO idempotency_keys (account_id, endpoint, key, fingerprint, response, created_at)
+         VALUES ({own}, 'campaign.launch', 'both', zeroblob(32), 'older', 2),
+           ({own}, 'campaign.publish', 'both', zeroblob(32), 'newer', 3),
+           ({own}, 'rerun.retry', 'both', zeroblob(32), 'oldest', 1),
+           ({own}, 'campaign.launch', 'one', zeroblob(32), 'one', 2),
+           ({other}, 'campaign.launch', 'both', zeroblob(32), 'theirs', 1)",
+        own = id('a', 0),
+        other = id('b', 0),
+    ))
+    .unwrap();
+    rerun_sqlite::migrate(&url).unwrap();
+    let kept = responses(&mut conn);
+    assert_eq!(kept, "newer,one,theirs");
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-25-000005_idempotency" {}
+    assert_eq!(responses(&mut conn), kept);
+}
+
+fn responses(conn: &mut SqliteConnection) -> String {
+    diesel::select(diesel::dsl::sql::<Text>(
+        "(SELECT group_concat(response, ',') FROM \
+         (SELECT response FROM idempotency_keys ORDER BY response))",
+    ))
+    .get_result(conn)
+    .unwrap()
+}
+
+#[test]
 fn one_of_many_starts_applies_the_migrations() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("rerun.db").display());

@@ -59,13 +59,13 @@ pub async fn every_change_writes_one_entry<S: Store + 'static>(f: &Fixture<S>) {
     };
     f.engine
         .reviews
-        .edit(&who, campaign, Some(german), text)
+        .edit(&who, campaign, Some(german), text, None)
         .await
         .unwrap();
     expected.push(("message.edited", on(1).0, on(1).1));
     f.engine
         .reviews
-        .regenerate(&who, campaign, &[Some(french)])
+        .regenerate(&who, campaign, &[Some(french)], None)
         .await
         .unwrap();
     expected.push(("messages.regenerated", on(1).0, on(1).1));
@@ -139,7 +139,11 @@ pub async fn the_chain_is_whole<S: Store + 'static>(f: &Fixture<S>) {
     );
     assert_eq!(f.engine.audit.verify(ACCOUNT).await.unwrap(), Ok(length));
     assert_eq!(f.store.audit_accounts().await.unwrap(), [ACCOUNT]);
-    f.engine.groups.create(&stranger(), "Theirs").await.unwrap();
+    f.engine
+        .groups
+        .create(&stranger(), "Theirs", None)
+        .await
+        .unwrap();
     let mut accounts = [ACCOUNT, OTHER_ACCOUNT];
     accounts.sort_unstable();
     assert_eq!(f.store.audit_accounts().await.unwrap(), accounts);
@@ -183,9 +187,13 @@ pub async fn the_chain_has_no_gaps_under_load<S: Store + 'static>(f: &Fixture<S>
                 }
                 1 => {
                     let new = new_campaign(group, &["country"]);
-                    engine.campaigns.create(&who, new).await.is_ok()
+                    engine.campaigns.create(&who, new, None).await.is_ok()
                 }
-                _ => engine.groups.create(&who, "One of many").await.is_ok(),
+                _ => engine
+                    .groups
+                    .create(&who, "One of many", None)
+                    .await
+                    .is_ok(),
             }
         }
     })

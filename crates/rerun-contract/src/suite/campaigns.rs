@@ -38,13 +38,22 @@ pub async fn a_campaign_comes_back_as_it_was_made<S: Store + 'static>(f: &Fixtur
     };
     for new in [plain, full, empty_brief] {
         f.seconds_later(1);
-        let made = f.engine.campaigns.create(&caller(), new).await.unwrap();
-        assert_eq!(made.status, CampaignStatus::Draft);
-        let found = f.store.find_campaign(ACCOUNT, made.id).await.unwrap();
-        assert_eq!(found.as_ref(), Some(&made));
+        let made = f
+            .engine
+            .campaigns
+            .create(&caller(), new, None)
+            .await
+            .unwrap();
+        assert_eq!(made.outcome.status, CampaignStatus::Draft);
+        let found = f
+            .store
+            .find_campaign(ACCOUNT, made.outcome.id)
+            .await
+            .unwrap();
+        assert_eq!(found.as_ref(), Some(&made.outcome));
         assert_eq!(
-            f.campaign(made.id).await.segment_by.fields(),
-            made.segment_by.fields()
+            f.campaign(made.outcome.id).await.segment_by.fields(),
+            made.outcome.segment_by.fields()
         );
     }
     f.check().await;
@@ -58,7 +67,7 @@ pub async fn an_unknown_campaign_is_not_found<S: Store + 'static>(f: &Fixture<S>
     let made = f
         .engine
         .campaigns
-        .create(&caller(), new_campaign(group, &["country"]))
+        .create(&caller(), new_campaign(group, &["country"]), None)
         .await;
     assert!(
         matches!(made, Err(Error::CustomerGroupNotFound)),
@@ -82,7 +91,7 @@ pub async fn a_campaigns_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
         f.now(),
     );
     assert!(
-        f.store.create_campaign(&twin, audit).await.is_err(),
+        f.store.create_campaign(&twin, audit, None).await.is_err(),
         "a doubled id was accepted"
     );
     before.assert_same(&f.snapshot(ACCOUNT).await, "a refused campaign");

@@ -32,9 +32,10 @@ async fn launched_by_a_stranger<S: Store + 'static>(f: &Fixture<S>) -> CampaignI
     let group = f
         .engine
         .groups
-        .create(&foreign, "Customers")
+        .create(&foreign, "Customers", None)
         .await
         .unwrap()
+        .outcome
         .id;
     f.try_import(
         &foreign,
@@ -45,7 +46,14 @@ async fn launched_by_a_stranger<S: Store + 'static>(f: &Fixture<S>) -> CampaignI
     .await
     .unwrap();
     let new = new_campaign(group, &["country"]);
-    let other = f.engine.campaigns.create(&foreign, new).await.unwrap().id;
+    let other = f
+        .engine
+        .campaigns
+        .create(&foreign, new, None)
+        .await
+        .unwrap()
+        .outcome
+        .id;
     f.engine.reruns.launch(&foreign, other, None).await.unwrap();
     other
 }
@@ -728,7 +736,7 @@ pub async fn an_old_lease_does_not_fill_a_regenerated_message<S: Store + 'static
     let message = f.current(campaign).await.remove(0);
     f.engine
         .reviews
-        .regenerate(&caller(), campaign, &[Some(message.id)])
+        .regenerate(&caller(), campaign, &[Some(message.id)], None)
         .await
         .unwrap();
     let late = f.settle(&old, |task| Ok(generated(task))).await;

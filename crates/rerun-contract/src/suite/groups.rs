@@ -54,11 +54,11 @@ const fn done(imported: u64, updated: u64, total: u64) -> Merged {
 /// What was written is what is read.
 pub async fn a_group_comes_back_as_it_was_made<S: Store + 'static>(f: &Fixture<S>) {
     for name in ["Grüße 👩‍👩‍👧 \"quoted\" 'n' \\back\u{1}", &"ß".repeat(255), "a"] {
-        let made = f.engine.groups.create(&caller(), name).await.unwrap();
-        assert_eq!(made.name, name);
+        let made = f.engine.groups.create(&caller(), name, None).await.unwrap();
+        assert_eq!(made.outcome.name, name);
         assert_eq!(
-            f.store.find_group(ACCOUNT, made.id).await.unwrap(),
-            Some(made)
+            f.store.find_group(ACCOUNT, made.outcome.id).await.unwrap(),
+            Some(made.outcome)
         );
     }
     f.check().await;
@@ -91,7 +91,7 @@ pub async fn a_groups_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
         f.now(),
     );
     assert!(
-        f.store.create_group(&twin, audit).await.is_err(),
+        f.store.create_group(&twin, audit, None).await.is_err(),
         "a doubled id was accepted"
     );
     before.assert_same(&f.snapshot(ACCOUNT).await, "a refused group");

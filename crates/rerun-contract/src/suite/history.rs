@@ -307,13 +307,13 @@ pub async fn a_diff_tells_what_changed<S: Store + 'static>(f: &Fixture<S>) {
     };
     f.engine
         .reviews
-        .edit(&caller(), campaign, Some(french), content)
+        .edit(&caller(), campaign, Some(french), content, None)
         .await
         .unwrap();
     let italian = f.message(campaign, "IT").await.id;
     f.engine
         .reviews
-        .regenerate(&caller(), campaign, &[Some(italian)])
+        .regenerate(&caller(), campaign, &[Some(italian)], None)
         .await
         .unwrap();
     f.finish(campaign).await;
@@ -460,7 +460,7 @@ pub async fn counts_follow_the_messages<S: Store + 'static>(f: &Fixture<S>) {
     };
     f.engine
         .reviews
-        .edit(&caller(), campaign, Some(french), content)
+        .edit(&caller(), campaign, Some(french), content, None)
         .await
         .unwrap();
     f.check().await;
@@ -482,7 +482,7 @@ pub async fn counts_follow_the_messages<S: Store + 'static>(f: &Fixture<S>) {
     let german = f.message(campaign, "DE").await.id;
     f.engine
         .reviews
-        .regenerate(&caller(), campaign, &[Some(german)])
+        .regenerate(&caller(), campaign, &[Some(german)], None)
         .await
         .unwrap();
     f.check().await;
@@ -495,7 +495,7 @@ pub async fn counts_follow_the_messages<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(rejected.len(), 3);
     f.engine
         .reviews
-        .regenerate(&caller(), campaign, &rejected)
+        .regenerate(&caller(), campaign, &rejected, None)
         .await
         .unwrap();
     f.check().await;

@@ -1,18 +1,24 @@
 //! Responses that are kept under a key.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use rerun_core::error::Error;
+use rerun_core::ids::CampaignId;
+use rerun_core::message::Content;
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotentResponse, KeptResponse, Store,
 };
-use rerun_core::usecases::RerunRequest;
+use rerun_core::usecases::{Answered, Decision, RerunRequest, ReviewedMessages};
 
 use super::runs::decided;
 use crate::fixture::{
-    ACCOUNT, Fixture, OTHER_ACCOUNT, all_at_once, assert_conflict, caller, run_number,
+    ACCOUNT, Fixture, OTHER_ACCOUNT, all_at_once, assert_conflict, caller, new_campaign,
+    run_number, stranger,
 };
+
+const ALL: ReviewedMessages = ReviewedMessages::AllPending;
 
 fn response(key: &str, fingerprint: u8, response: &str) -> IdempotentResponse {
     IdempotentResponse {
@@ -28,12 +34,12 @@ fn response(key: &str, fingerprint: u8, response: &str) -> IdempotentResponse {
 async fn kept<S: Store + 'static>(f: &Fixture<S>, key: &str) -> Option<KeptResponse> {
     let not_before = f.now() - IDEMPOTENCY_WINDOW;
     f.store
-        .find_response(ACCOUNT, "rerun.initiate", key, not_before)
+        .find_response(ACCOUNT, key, not_before)
         .await
         .unwrap()
 }
 
-/// A response is kept with the change that it answers, for its account and endpoint.
+/// A response is kept with the change that it answers, for its account.
 pub async fn a_response_is_kept_with_its_change<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["DE"]).await;
     let group = f.group(&["DE"]).await;
@@ -44,6 +50,7 @@ pub async fn a_response_is_kept_with_its_change<S: Store + 'static>(f: &Fixture<
     start.response = Some(response(&key, 200, text));
     f.store.start_run(start).await.unwrap();
     let expected = KeptResponse {
+        endpoint: "rerun.initiate".into(),
         fingerprint: [200; 32],
         response: text.into(),
     };
@@ -51,22 +58,12 @@ pub async fn a_response_is_kept_with_its_change<S: Store + 'static>(f: &Fixture<
     assert_eq!(kept(f, &format!("{key}x")).await, None);
     assert_eq!(kept(f, &key.to_uppercase()).await, None);
     let not_before = f.now() - IDEMPOTENCY_WINDOW;
-    let find = async |account, endpoint| {
-        f.store
-            .find_response(account, endpoint, &key, not_before)
-            .await
-            .unwrap()
-    };
-    assert_eq!(
-        find(ACCOUNT, "campaign.launch").await,
-        None,
-        "another endpoint"
-    );
-    assert_eq!(
-        find(OTHER_ACCOUNT, "rerun.initiate").await,
-        None,
-        "another account"
-    );
+    let foreign = f
+        .store
+        .find_response(OTHER_ACCOUNT, &key, not_before)
+        .await
+        .unwrap();
+    assert_eq!(foreign, None, "another account");
 }
 
 /// A key that was used meanwhile refuses the change.
@@ -78,9 +75,11 @@ pub async fn a_used_key_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
     f.store.start_run(start).await.unwrap();
     f.publish(campaign).await;
     let before = f.snapshot(ACCOUNT).await;
-    for fingerprint in [1, 2] {
+    for (fingerprint, endpoint) in [(1, "rerun.initiate"), (2, "rerun.initiate"), (1, "other")] {
         let mut start = decided(f, campaign, group).await;
-        start.response = Some(response("key", fingerprint, "\"second\""));
+        let mut second = response("key", fingerprint, "\"second\"");
+        second.key.endpoint = endpoint;
+        start.response = Some(second);
         assert_conflict(f.store.start_run(start).await, "a used key");
     }
     before.assert_same(&f.snapshot(ACCOUNT).await, "a change under a used key");
@@ -120,6 +119,7 @@ pub async fn a_key_is_kept_for_a_day<S: Store + 'static>(f: &Fixture<S>) {
         .await
         .expect("the old response is written over");
     let expected = KeptResponse {
+        endpoint: "rerun.initiate".into(),
         fingerprint: [2; 32],
         response: "\"second\"".into(),
     };
@@ -198,45 +198,252 @@ pub async fn a_request_is_replayed<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(anew.outcome.run_number, run_number(3));
 }
 
-/// Publishing and retrying are replayed as well.
-pub async fn publications_and_retries_are_replayed<S: Store + 'static>(f: &Fixture<S>) {
-    let group = f.group(&["DE", "FR"]).await;
-    let campaign = f.draft(group).await;
-    let launch = async || {
-        f.engine
-            .reruns
-            .launch(&caller(), campaign, Some("key"))
-            .await
-            .unwrap()
-    };
-    let (first, again) = (launch().await, launch().await);
-    assert_eq!((first.replayed, again.replayed), (false, true));
-    assert_eq!(first.outcome, again.outcome);
+/// Asks twice, and returns the outcome: the second time it is the same, and nothing is written.
+async fn twice<S, T>(f: &Fixture<S>, ask: impl AsyncFn() -> Result<Answered<T>, Error>) -> T
+where
+    S: Store + 'static,
+    T: Debug + PartialEq,
+{
+    let first = ask().await.unwrap();
+    assert!(!first.replayed, "{first:?}");
+    let before = f.snapshot(ACCOUNT).await;
+    f.seconds_later(60);
+    let again = ask().await.unwrap();
+    assert!(again.replayed, "{again:?}");
+    assert_eq!(again.outcome, first.outcome);
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a replay");
+    first.outcome
+}
+
+/// Whatever writes is replayed: groups, campaigns, launches, retries, reviews, edits,
+/// regenerations, publications, cancellations, archivings.
+pub async fn everything_that_writes_is_replayed<S: Store + 'static>(f: &Fixture<S>) {
+    let (groups, campaigns) = (&f.engine.groups, &f.engine.campaigns);
+    let (reruns, reviews) = (&f.engine.reruns, &f.engine.reviews);
+    let who = caller();
+    let group = twice(f, async || {
+        groups.create(&who, " Two ", Some("group")).await
+    })
+    .await;
+    assert_eq!(f.snapshot(ACCOUNT).await.groups, [group.clone()]);
+    f.import_countries(group.id, &["DE", "FR"]).await;
+    let new = new_campaign(group.id, &["country"]);
+    let draft = async || campaigns.create(&who, new.clone(), Some("campaign")).await;
+    let campaign = twice(f, draft).await.id;
+    twice(f, async || {
+        reruns.launch(&who, campaign, Some("launch")).await
+    })
+    .await;
     f.fail_generation("no").await;
-    let retry = async || {
-        f.engine
-            .reviews
-            .retry(&caller(), campaign, Some("key"))
-            .await
-            .unwrap()
-    };
-    let (first, again) = (retry().await, retry().await);
-    assert_eq!((first.replayed, again.replayed), (false, true));
-    assert_eq!(first.outcome, again.outcome);
-    assert_eq!(first.outcome.messages, 2);
+    let retried = twice(f, async || {
+        reviews.retry(&who, campaign, Some("retry")).await
+    })
+    .await;
+    assert_eq!(retried.messages, 2);
     f.generate().await;
-    f.approve(campaign).await;
-    let publish = async || {
+    let message = f.message(campaign, "DE").await.id;
+    let text = Content {
+        subject: "By hand".into(),
+        body: "<p>ü</p>".into(),
+    };
+    let edit = async || {
+        reviews
+            .edit(&who, campaign, Some(message), text.clone(), Some("edit"))
+            .await
+    };
+    let (_, edited) = twice(f, edit).await;
+    assert_eq!(edited, f.message(campaign, "DE").await);
+    let regenerate = async || {
+        reviews
+            .regenerate(&who, campaign, &[Some(message)], Some("regenerate"))
+            .await
+    };
+    assert_eq!(twice(f, regenerate).await.messages, 1);
+    f.generate().await;
+    let approve = async || {
+        reviews
+            .review(
+                &who,
+                campaign,
+                &Decision::Approve,
+                &ALL,
+                None,
+                Some("review"),
+            )
+            .await
+    };
+    assert_eq!(twice(f, approve).await.messages, 2);
+    let published = twice(f, async || {
+        reviews.publish(&who, campaign, Some("publish")).await
+    })
+    .await;
+    assert_eq!(published.messages, 2);
+    f.rerun(campaign, group.id).await;
+    let reason = Some("too early");
+    let cancel = async || reruns.cancel(&who, campaign, reason, Some("cancel")).await;
+    assert_eq!(twice(f, cancel).await.run_number, run_number(2));
+    let second = Some(run_number(2));
+    let archive = async || {
+        reruns
+            .archive(&who, campaign, second, Some("archive"))
+            .await
+    };
+    assert_eq!(twice(f, archive).await, 0);
+    f.check().await;
+}
+
+/// An edit is replayed as it was, whatever became of the message since.
+pub async fn an_edit_is_replayed_as_it_was<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    let campaign = f.draft_of_two_stages(group).await;
+    f.launch(campaign).await;
+    f.generate().await;
+    let message = f.message(campaign, "DE").await.id;
+    let edit = async |body: &str, key| {
+        let content = Content {
+            subject: "By hand".into(),
+            body: body.into(),
+        };
         f.engine
             .reviews
-            .publish(&caller(), campaign, Some("key"))
+            .edit(&caller(), campaign, Some(message), content, Some(key))
             .await
             .unwrap()
     };
-    let (first, again) = (publish().await, publish().await);
-    assert_eq!((first.replayed, again.replayed), (false, true));
-    assert_eq!(first.outcome, again.outcome);
+    let first = edit("first", "first").await.outcome;
+    assert_eq!(first.1, f.message(campaign, "DE").await);
+    f.seconds_later(60);
+    edit("second", "second").await;
+    f.finish(campaign).await;
+    f.rerun(campaign, group).await;
+    let again = edit("first", "first").await;
+    assert!(again.replayed);
+    assert_eq!(again.outcome, first);
+    let kept = kept(f, "first").await.unwrap();
+    assert!(
+        !kept.response.contains("first"),
+        "no text is kept: {kept:?}"
+    );
     f.check().await;
+}
+
+/// A review that is sent again after its answer was lost passes one stage, not two.
+pub async fn a_repeated_review_passes_one_stage<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR"]).await;
+    let campaign = f.draft_of_two_stages(group).await;
+    f.launch(campaign).await;
+    f.generate().await;
+    let approve = async |key| {
+        f.engine
+            .reviews
+            .review(
+                &caller(),
+                campaign,
+                &Decision::Approve,
+                &ALL,
+                None,
+                Some(key),
+            )
+            .await
+            .unwrap()
+    };
+    let first = approve("first").await;
+    let again = approve("first").await;
+    assert_eq!((first.replayed, again.replayed), (false, true));
+    assert_eq!(again.outcome, first.outcome);
+    let waiting = f.message(campaign, "DE").await.state;
+    assert_eq!(waiting.stage(), Some(1), "one stage was passed");
+    approve("second").await;
+    assert_eq!(f.message(campaign, "DE").await.state.stage(), None);
+    f.check().await;
+}
+
+/// A success that changed nothing is remembered too: repeated later, when there would be
+/// something to do, it still does nothing.
+pub async fn a_change_of_nothing_is_remembered<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    let campaign = f.draft(group).await;
+    f.launch(campaign).await;
+    let approve = async || {
+        f.engine
+            .reviews
+            .review(
+                &caller(),
+                campaign,
+                &Decision::Approve,
+                &ALL,
+                None,
+                Some("key"),
+            )
+            .await
+            .unwrap()
+    };
+    let before = f.snapshot(ACCOUNT).await;
+    assert_eq!(approve().await.outcome.messages, 0, "none is ready");
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a change of nothing");
+    f.generate().await;
+    let before = f.snapshot(ACCOUNT).await;
+    let again = approve().await;
+    assert!(again.replayed);
+    assert_eq!(again.outcome.messages, 0);
+    before.assert_same(&f.snapshot(ACCOUNT).await, "its replay");
+}
+
+/// A key belongs to the account: at another endpoint it is refused, even for the same campaign,
+/// and in another account it is free.
+pub async fn a_key_is_good_for_one_endpoint<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.draft(f.group(&["DE"]).await).await;
+    let launch = f
+        .engine
+        .reruns
+        .launch(&caller(), campaign, Some("key"))
+        .await;
+    launch.unwrap();
+    f.fail_generation("no").await;
+    let before = f.snapshot(ACCOUNT).await;
+    let reviews = &f.engine.reviews;
+    // The bodies of a launch, a retry and a publication are the same.
+    let retried = reviews.retry(&caller(), campaign, Some("key")).await;
+    assert!(
+        matches!(retried, Err(Error::IdempotencyKeyReused)),
+        "{retried:?}"
+    );
+    let published = reviews.publish(&caller(), campaign, Some("key")).await;
+    assert!(
+        matches!(published, Err(Error::IdempotencyKeyReused)),
+        "{published:?}"
+    );
+    let made = f
+        .engine
+        .groups
+        .create(&caller(), "Group", Some("key"))
+        .await;
+    assert!(matches!(made, Err(Error::IdempotencyKeyReused)), "{made:?}");
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a refusal");
+    let foreign = f
+        .engine
+        .groups
+        .create(&stranger(), "Group", Some("key"))
+        .await;
+    assert!(!foreign.unwrap().replayed);
+}
+
+/// A body that states a default is the body that leaves it out.
+pub async fn a_stated_default_is_the_same_body<S: Store + 'static>(f: &Fixture<S>) {
+    let new = new_campaign(f.group(&["DE"]).await, &["country"]);
+    let create = async |stages: Option<&[&str]>| {
+        let mut new = new.clone();
+        new.approval_stages = stages.map(|names| names.iter().map(|n| (*n).to_owned()).collect());
+        f.engine.campaigns.create(&caller(), new, Some("key")).await
+    };
+    let first = create(None).await.unwrap();
+    let stated = create(Some(&["Review"])).await.unwrap();
+    assert_eq!((stated.replayed, &stated.outcome), (true, &first.outcome));
+    let other = create(Some(&["Legal"])).await;
+    assert!(
+        matches!(other, Err(Error::IdempotencyKeyReused)),
+        "{other:?}"
+    );
 }
 
 /// Requests that arrive together with one key do the work once and all get the one response.
@@ -281,7 +488,7 @@ pub async fn requests_at_once_get_one_response<S: Store + 'static>(f: &Fixture<S
         async move {
             engine
                 .reviews
-                .publish(&caller(), campaign, Some("key"))
+                .publish(&caller(), campaign, Some("publish"))
                 .await
         }
     })
@@ -329,4 +536,106 @@ pub async fn launches_at_once_get_one_response<S: Store + 'static>(f: &Fixture<S
         "one response"
     );
     f.check().await;
+}
+
+/// Of reviews with one key that arrive together one is done: no message passes two stages.
+pub async fn reviews_at_once_get_one_response<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR"]).await;
+    let campaign = f.draft_of_two_stages(group).await;
+    f.launch(campaign).await;
+    f.generate().await;
+    let outcome = one_response(16, |_| {
+        let engine = f.engine.clone();
+        async move {
+            engine
+                .reviews
+                .review(
+                    &caller(),
+                    campaign,
+                    &Decision::Approve,
+                    &ALL,
+                    None,
+                    Some("key"),
+                )
+                .await
+        }
+    })
+    .await;
+    assert_eq!(outcome.messages, 2);
+    for country in ["DE", "FR"] {
+        assert_eq!(f.message(campaign, country).await.state.stage(), Some(1));
+    }
+    f.check().await;
+}
+
+/// Creations share no row but the key's: still one of them is done.
+pub async fn creations_at_once_get_one_response<S: Store + 'static>(f: &Fixture<S>) {
+    let group = one_response(16, |_| {
+        let engine = f.engine.clone();
+        async move {
+            engine
+                .groups
+                .create(&caller(), "Group", Some("group"))
+                .await
+        }
+    })
+    .await;
+    assert_eq!(f.snapshot(ACCOUNT).await.groups, [group.clone()]);
+    let campaign = one_response(16, |_| {
+        let engine = f.engine.clone();
+        let new = new_campaign(group.id, &["country"]);
+        async move {
+            engine
+                .campaigns
+                .create(&caller(), new, Some("campaign"))
+                .await
+        }
+    })
+    .await;
+    assert_eq!(ids(f).await, [campaign.id]);
+    f.check().await;
+}
+
+/// Different requests that arrive together with one key: one is done, the others are refused.
+pub async fn one_key_at_once_does_one_thing<S: Store + 'static>(f: &Fixture<S>) {
+    let answers = all_at_once(16, |n| {
+        let engine = f.engine.clone();
+        let name = format!("Group {n}");
+        async move { engine.groups.create(&caller(), &name, Some("key")).await }
+    })
+    .await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(done.len(), 1, "{refused:?}");
+    for answer in refused {
+        assert!(
+            matches!(answer, Err(Error::IdempotencyKeyReused)),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(f.snapshot(ACCOUNT).await.groups.len(), 1);
+}
+
+async fn ids<S: Store + 'static>(f: &Fixture<S>) -> Vec<CampaignId> {
+    let snapshot = f.snapshot(ACCOUNT).await;
+    snapshot.campaigns.iter().map(|c| c.campaign.id).collect()
+}
+
+/// Asks many times at once, and returns the one response that all get.
+async fn one_response<T, F>(times: usize, ask: impl Fn(usize) -> F) -> T
+where
+    T: Debug + PartialEq + Send + 'static,
+    F: Future<Output = Result<Answered<T>, Error>> + Send + 'static,
+{
+    let mut answers: Vec<_> = all_at_once(times, ask)
+        .await
+        .into_iter()
+        .map(|answer| answer.expect("all get the response"))
+        .collect();
+    let done = answers.iter().filter(|answer| !answer.replayed).count();
+    assert_eq!(done, 1, "done once");
+    let first = answers.swap_remove(0).outcome;
+    for answer in answers {
+        assert_eq!(answer.outcome, first, "one response");
+    }
+    first
 }

@@ -148,7 +148,14 @@ pub async fn foreign_groups_have_no_segments<S: Store + 'static>(f: &Fixture<S>)
 pub async fn foreign_messages_are_not_reused<S: Store + 'static>(f: &Fixture<S>) {
     let (_, campaign, _) = story(f).await;
     let who = stranger();
-    let group = f.engine.groups.create(&who, "Theirs").await.unwrap().id;
+    let group = f
+        .engine
+        .groups
+        .create(&who, "Theirs", None)
+        .await
+        .unwrap()
+        .outcome
+        .id;
     let columns = ["customer_ref", "country"];
     f.try_import(&who, group, &columns, &[&["C-1", "DE"]])
         .await
@@ -171,7 +178,14 @@ pub async fn foreign_messages_are_not_reused<S: Store + 'static>(f: &Fixture<S>)
 pub async fn foreign_ids_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
     let (group, campaign, message) = story(f).await;
     let who = stranger();
-    let own = f.engine.groups.create(&who, "Theirs").await.unwrap().id;
+    let own = f
+        .engine
+        .groups
+        .create(&who, "Theirs", None)
+        .await
+        .unwrap()
+        .outcome
+        .id;
     let columns = ["customer_ref", "country"];
     f.try_import(&who, own, &columns, &[&["C-1", "DE"]])
         .await
@@ -185,7 +199,7 @@ pub async fn foreign_ids_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
     let created = f
         .engine
         .campaigns
-        .create(&who, new_campaign(group, &["country"]))
+        .create(&who, new_campaign(group, &["country"]), None)
         .await;
     assert!(
         matches!(created, Err(Error::CustomerGroupNotFound)),
@@ -213,21 +227,21 @@ pub async fn foreign_ids_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
             .await
             .map(|_| ()),
         reruns.launch(&who, campaign, None).await.map(|_| ()),
-        reruns.cancel(&who, campaign, None).await.map(|_| ()),
+        reruns.cancel(&who, campaign, None, None).await.map(|_| ()),
         reruns
-            .archive(&who, campaign, Some(run_number(1)))
+            .archive(&who, campaign, Some(run_number(1)), None)
             .await
             .map(|_| ()),
         reviews
-            .review(&who, campaign, &Decision::Approve, &all)
+            .review(&who, campaign, &Decision::Approve, &all, None, None)
             .await
             .map(|_| ()),
         reviews
-            .edit(&who, campaign, Some(message), content.clone())
+            .edit(&who, campaign, Some(message), content.clone(), None)
             .await
             .map(|_| ()),
         reviews
-            .regenerate(&who, campaign, &[Some(message)])
+            .regenerate(&who, campaign, &[Some(message)], None)
             .await
             .map(|_| ()),
         reviews.retry(&who, campaign, None).await.map(|_| ()),
@@ -252,7 +266,14 @@ pub async fn foreign_ids_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
 pub async fn an_own_campaign_opens_nothing_foreign<S: Store + 'static>(f: &Fixture<S>) {
     let (group, _, message) = story(f).await;
     let who = stranger();
-    let own = f.engine.groups.create(&who, "Theirs").await.unwrap().id;
+    let own = f
+        .engine
+        .groups
+        .create(&who, "Theirs", None)
+        .await
+        .unwrap()
+        .outcome
+        .id;
     let columns = ["customer_ref", "country"];
     f.try_import(&who, own, &columns, &[&["C-1", "DE"]])
         .await
@@ -268,13 +289,13 @@ pub async fn an_own_campaign_opens_nothing_foreign<S: Store + 'static>(f: &Fixtu
     let campaign = f
         .engine
         .campaigns
-        .create(&who, new_campaign(own, &["country"]))
+        .create(&who, new_campaign(own, &["country"]), None)
         .await;
-    let campaign = campaign.unwrap().id;
+    let campaign = campaign.unwrap().outcome.id;
     f.engine.reruns.launch(&who, campaign, None).await.unwrap();
     f.generate().await;
     reviews
-        .review(&who, campaign, &Decision::Approve, &all)
+        .review(&who, campaign, &Decision::Approve, &all, None, None)
         .await
         .unwrap();
     reviews.publish(&who, campaign, None).await.unwrap();
@@ -291,7 +312,9 @@ pub async fn an_own_campaign_opens_nothing_foreign<S: Store + 'static>(f: &Fixtu
         subject: "x".into(),
         body: "y".into(),
     };
-    let refused = reviews.edit(&who, campaign, Some(message), content).await;
+    let refused = reviews
+        .edit(&who, campaign, Some(message), content, None)
+        .await;
     assert!(
         matches!(refused, Err(Error::MessageNotFound)),
         "{refused:?}"
@@ -326,6 +349,7 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
         campaign_status: rerun_core::campaign::CampaignStatus::Published,
         campaign: stolen.clone(),
         audit: forged_audit(),
+        response: None,
         now: f.now(),
     };
     assert!(
@@ -350,7 +374,7 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
             effect: Effect::Nothing,
             user_id: stranger().user_id,
             audit: forged_audit(),
-            response: None,
+            key: None,
             now: f.now(),
         };
         assert!(
@@ -360,13 +384,13 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
     }
     let archived = f
         .store
-        .archive_run(OTHER_ACCOUNT, campaign, run_number(1), forged_audit())
+        .archive_run(OTHER_ACCOUNT, campaign, run_number(1), forged_audit(), None)
         .await;
     assert_eq!(archived.unwrap(), None);
     let mut theirs = f.campaign(campaign).await;
     theirs.account_id = OTHER_ACCOUNT;
     theirs.id = CampaignId::new(f.ids.next());
-    let created = f.store.create_campaign(&theirs, forged_audit()).await;
+    let created = f.store.create_campaign(&theirs, forged_audit(), None).await;
     assert!(created.is_err(), "a campaign over another account's group");
     before
         .0
@@ -392,7 +416,7 @@ pub async fn accounts_with_the_same_ids_do_not_meet<S: Store + 'static>(f: &Fixt
     audit.id = AuditEntryId::new(f.ids.next());
     let before = f.snapshot(ACCOUNT).await;
     f.store
-        .create_group(&twin_group, audit)
+        .create_group(&twin_group, audit, None)
         .await
         .expect("ids are an account's own");
     let mut twin = f.campaign(campaign).await;
@@ -404,7 +428,7 @@ pub async fn accounts_with_the_same_ids_do_not_meet<S: Store + 'static>(f: &Fixt
     let mut audit = draft(f, AuditAction::CampaignCreated);
     audit.account_id = OTHER_ACCOUNT;
     f.store
-        .create_campaign(&twin, audit)
+        .create_campaign(&twin, audit, None)
         .await
         .expect("ids are an account's own");
     let who = stranger();

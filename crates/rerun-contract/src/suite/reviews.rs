@@ -55,9 +55,9 @@ async fn review<S: Store + 'static>(
     let done = f
         .engine
         .reviews
-        .review(&caller(), campaign, decision, &named(ids))
+        .review(&caller(), campaign, decision, &named(ids), None, None)
         .await;
-    done.map(|done| done.messages)
+    done.map(|done| done.outcome.messages)
 }
 
 fn stages_of(message: &Message) -> Vec<String> {
@@ -91,7 +91,7 @@ async fn approval_of<S: Store + 'static>(
         effect: Effect::Nothing,
         user_id: caller().user_id,
         audit: draft(f, AuditAction::MessagesApproved),
-        response: None,
+        key: None,
         now: f.now(),
     }
 }
@@ -129,11 +129,13 @@ pub async fn an_approval_passes_one_stage<S: Store + 'static>(f: &Fixture<S>) {
             campaign,
             &Decision::Approve,
             &named(&[german.id]),
+            None,
+            None,
         )
         .await
         .unwrap();
     assert_eq!(
-        (done.messages, done.campaign_status),
+        (done.outcome.messages, done.outcome.campaign_status),
         (1, CampaignStatus::ReadyForReview)
     );
     let message = f.message(campaign, "DE").await;
@@ -195,6 +197,108 @@ pub async fn all_means_all_that_are_pending<S: Store + 'static>(f: &Fixture<S>) 
     before.assert_same(&f.snapshot(ACCOUNT).await, "a review of nothing");
 }
 
+/// With a stage a review is about the messages that wait there: `all` leaves the others out, and
+/// another one that is named is refused, whatever its state.
+pub async fn a_review_of_one_stage_leaves_the_others<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "ES", "FR"]).await;
+    let id = async |country: &str| f.message(campaign, country).await.id;
+    let (german, spanish, french) = (id("DE").await, id("ES").await, id("FR").await);
+    let approve = Decision::Approve;
+    let at = async |stage: &str, decision: &Decision, messages: &ReviewedMessages| {
+        f.engine
+            .reviews
+            .review(&caller(), campaign, decision, messages, Some(stage), None)
+            .await
+            .map(|done| done.outcome.messages)
+    };
+    let all = ReviewedMessages::AllPending;
+    assert_eq!(
+        at("Legal", &approve, &all).await.unwrap(),
+        0,
+        "none is there yet"
+    );
+    assert_eq!(at("Draft", &approve, &named(&[german])).await.unwrap(), 1);
+    let before = f.snapshot(ACCOUNT).await;
+    for (stage, ids, waits_at) in [
+        ("Draft", &[french, german], Some("Legal")),
+        ("Legal", &[german, french], Some("Draft")),
+    ] {
+        for decision in [&approve, &reject("no")] {
+            let refused = at(stage, decision, &named(ids)).await;
+            assert!(
+                matches!(
+                    &refused,
+                    Err(Error::IllegalTransition(IllegalTransition::Stage {
+                        stage: asked, waits_at: found, ..
+                    })) if asked == stage && found.as_deref() == waits_at
+                ),
+                "{refused:?}"
+            );
+        }
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a refused review");
+    assert_eq!(
+        at("Legal", &approve, &all).await.unwrap(),
+        1,
+        "the German one"
+    );
+    assert_eq!(
+        f.message(campaign, "DE").await.state,
+        MessageState::Approved
+    );
+    assert_eq!(f.message(campaign, "FR").await.state, PENDING);
+    let refused = at("Legal", &reject("no"), &named(&[german])).await;
+    assert!(
+        matches!(
+            &refused,
+            Err(Error::IllegalTransition(IllegalTransition::Stage {
+                waits_at: None,
+                ..
+            }))
+        ),
+        "an approved message waits at no stage: {refused:?}"
+    );
+    assert_eq!(at(" Draft ", &reject("no"), &all).await.unwrap(), 2);
+    for id in [spanish, french] {
+        let refused = review(f, campaign, &approve, &[id]).await;
+        assert!(
+            matches!(refused, Err(Error::IllegalTransition(_))),
+            "{refused:?}"
+        );
+    }
+    f.check().await;
+}
+
+/// A stage that the campaign does not have is refused by a message that names those it has.
+pub async fn an_unknown_stage_is_refused<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    let before = f.snapshot(ACCOUNT).await;
+    for stage in ["Review", "draft", "", "Le\0gal"] {
+        for messages in [&ReviewedMessages::AllPending, &named(&[german])] {
+            let refused = f
+                .engine
+                .reviews
+                .review(
+                    &caller(),
+                    campaign,
+                    &Decision::Approve,
+                    messages,
+                    Some(stage),
+                    None,
+                )
+                .await;
+            let Err(Error::Invalid(invalid)) = refused else {
+                panic!("{stage:?}: {refused:?}");
+            };
+            let said = invalid.to_string();
+            assert!(said.contains("`stage`"), "{said}");
+            assert!(stage != "Review" || said.contains("Draft, Legal"), "{said}");
+        }
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a refused review");
+}
+
 /// The last approval makes the campaign ready, a rejection takes that back.
 pub async fn the_last_approval_makes_a_campaign_ready<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = pending(f, &["DE", "FR"]).await;
@@ -220,7 +324,7 @@ pub async fn the_last_approval_makes_a_campaign_ready<S: Store + 'static>(f: &Fi
     );
     f.engine
         .reviews
-        .edit(&caller(), campaign, Some(german), content("länger"))
+        .edit(&caller(), campaign, Some(german), content("länger"), None)
         .await
         .unwrap();
     assert_eq!(f.message(campaign, "DE").await.rejection_reason, None);
@@ -268,7 +372,14 @@ pub async fn named_messages_change_all_or_none<S: Store + 'static>(f: &Fixture<S
     let refused = f
         .engine
         .reviews
-        .review(&caller(), campaign, &Decision::Approve, &nameless)
+        .review(
+            &caller(),
+            campaign,
+            &Decision::Approve,
+            &nameless,
+            None,
+            None,
+        )
         .await;
     assert!(
         matches!(refused, Err(Error::MessageNotFound)),
@@ -278,7 +389,7 @@ pub async fn named_messages_change_all_or_none<S: Store + 'static>(f: &Fixture<S
         let edited = f
             .engine
             .reviews
-            .edit(&caller(), campaign, Some(bad), content("x"))
+            .edit(&caller(), campaign, Some(bad), content("x"), None)
             .await;
         assert!(
             matches!(edited, Err(Error::IllegalTransition(_))),
@@ -287,7 +398,7 @@ pub async fn named_messages_change_all_or_none<S: Store + 'static>(f: &Fixture<S
         let queued = f
             .engine
             .reviews
-            .regenerate(&caller(), campaign, &[Some(ready), Some(bad)])
+            .regenerate(&caller(), campaign, &[Some(ready), Some(bad)], None)
             .await;
         assert!(
             matches!(queued, Err(Error::IllegalTransition(_))),
@@ -319,7 +430,7 @@ pub async fn refs_tell_run_state_and_author<S: Store + 'static>(f: &Fixture<S>) 
     let italian = f.message(campaign, "IT").await.id;
     f.engine
         .reviews
-        .edit(&colleague(), campaign, Some(german), content("x"))
+        .edit(&colleague(), campaign, Some(german), content("x"), None)
         .await
         .unwrap();
     review(f, campaign, &Decision::Approve, &[french])
@@ -358,7 +469,7 @@ pub async fn refs_tell_run_state_and_author<S: Store + 'static>(f: &Fixture<S>) 
     );
     f.engine
         .reviews
-        .regenerate(&caller(), campaign, &[Some(german)])
+        .regenerate(&caller(), campaign, &[Some(german)], None)
         .await
         .unwrap();
     f.generate().await;
@@ -431,9 +542,10 @@ pub async fn an_edit_leaves_the_reused_content_alone<S: Store + 'static>(f: &Fix
     let (_, edited) = f
         .engine
         .reviews
-        .edit(&colleague(), campaign, Some(reused.id), text.clone())
+        .edit(&colleague(), campaign, Some(reused.id), text.clone(), None)
         .await
-        .unwrap();
+        .unwrap()
+        .outcome;
     assert_eq!(
         edited,
         f.message(campaign, "DE").await,
@@ -475,7 +587,7 @@ pub async fn an_edit_leaves_the_reused_content_alone<S: Store + 'static>(f: &Fix
     f.check().await;
     f.engine
         .reviews
-        .edit(&caller(), campaign, Some(reused.id), content("again"))
+        .edit(&caller(), campaign, Some(reused.id), content("again"), None)
         .await
         .unwrap();
     f.approve(campaign).await;
@@ -506,11 +618,11 @@ pub async fn regenerated_messages_are_reviewed_anew<S: Store + 'static>(f: &Fixt
     let queued = f
         .engine
         .reviews
-        .regenerate(&caller(), campaign, &[Some(german.id)])
+        .regenerate(&caller(), campaign, &[Some(german.id)], None)
         .await
         .unwrap();
     assert_eq!(
-        (queued.messages, queued.campaign_status),
+        (queued.outcome.messages, queued.outcome.campaign_status),
         (1, CampaignStatus::Processing)
     );
     let run = f.current_run(campaign).await;
@@ -551,7 +663,7 @@ pub async fn a_regeneration_can_fail<S: Store + 'static>(f: &Fixture<S>) {
     let reused = f.message(campaign, "DE").await;
     f.engine
         .reviews
-        .regenerate(&caller(), campaign, &[Some(reused.id)])
+        .regenerate(&caller(), campaign, &[Some(reused.id)], None)
         .await
         .unwrap();
     f.fail_generation("no").await;
@@ -674,25 +786,38 @@ pub async fn own_edits_can_be_left_out<S: Store + 'static>(f: &Fixture<S>) {
     let french = f.message(campaign, "FR").await.id;
     f.engine
         .reviews
-        .edit(&caller(), campaign, Some(german), content("mine"))
+        .edit(&caller(), campaign, Some(german), content("mine"), None)
         .await
         .unwrap();
     f.engine
         .reviews
-        .edit(&colleague(), campaign, Some(french), content("theirs"))
+        .edit(
+            &colleague(),
+            campaign,
+            Some(french),
+            content("theirs"),
+            None,
+        )
         .await
         .unwrap();
     let all = ReviewedMessages::AllPending;
     let done = four_eyes
         .reviews
-        .review(&caller(), campaign, &Decision::Approve, &all)
+        .review(&caller(), campaign, &Decision::Approve, &all, None, None)
         .await
         .unwrap();
-    assert_eq!(done.messages, 2, "all but the caller's own edit");
+    assert_eq!(done.outcome.messages, 2, "all but the caller's own edit");
     assert_eq!(f.message(campaign, "DE").await.state, PENDING);
     let own = four_eyes
         .reviews
-        .review(&caller(), campaign, &Decision::Approve, &named(&[german]))
+        .review(
+            &caller(),
+            campaign,
+            &Decision::Approve,
+            &named(&[german]),
+            None,
+            None,
+        )
         .await;
     let own = own.unwrap_err();
     assert!(
@@ -701,10 +826,10 @@ pub async fn own_edits_can_be_left_out<S: Store + 'static>(f: &Fixture<S>) {
     );
     let done = four_eyes
         .reviews
-        .review(&colleague(), campaign, &Decision::Approve, &all)
+        .review(&colleague(), campaign, &Decision::Approve, &all, None, None)
         .await
         .unwrap();
-    assert_eq!(done.messages, 2, "all but the colleague's own edit");
+    assert_eq!(done.outcome.messages, 2, "all but the colleague's own edit");
     assert_eq!(f.message(campaign, "DE").await.state, SECOND);
     f.check().await;
 }
@@ -721,13 +846,16 @@ pub async fn reviewers_at_once_all_get_through<S: Store + 'static>(f: &Fixture<S
             let approve = Decision::Approve;
             engine
                 .reviews
-                .review(&caller(), campaign, &approve, &named(&[id]))
+                .review(&caller(), campaign, &approve, &named(&[id]), None, None)
                 .await
         }
     })
     .await;
     for answer in answers {
-        assert_eq!(answer.expect("every review goes through").messages, 1);
+        assert_eq!(
+            answer.expect("every review goes through").outcome.messages,
+            1
+        );
     }
     assert!(
         f.current(campaign)
@@ -753,7 +881,7 @@ pub async fn one_stage_is_passed_once<S: Store + 'static>(f: &Fixture<S>) {
             let approve = Decision::Approve;
             engine
                 .reviews
-                .review(&caller(), campaign, &approve, &named(&[german]))
+                .review(&caller(), campaign, &approve, &named(&[german]), None, None)
                 .await
         }
     })
@@ -770,7 +898,7 @@ pub async fn one_stage_is_passed_once<S: Store + 'static>(f: &Fixture<S>) {
             action: rerun_core::error::Action::Approve,
         };
         assert!(
-            matches!(answer, Err(Error::IllegalTransition(refusal)) if refusal == expected),
+            matches!(&answer, Err(Error::IllegalTransition(refusal)) if *refusal == expected),
             "{answer:?}"
         );
     }
@@ -806,7 +934,7 @@ pub async fn reviewers_and_workers_at_once<S: Store + 'static>(f: &Fixture<S>) {
                     let approve = Decision::Approve;
                     let done = engine
                         .reviews
-                        .review(&caller(), campaign, &approve, &all)
+                        .review(&caller(), campaign, &approve, &all, None, None)
                         .await;
                     done.expect("a review");
                 }
@@ -830,7 +958,7 @@ pub async fn two_edits_at_once_are_one_after_the_other<S: Store + 'static>(f: &F
             let text = content(&format!("by {task}"));
             engine
                 .reviews
-                .edit(&caller(), campaign, Some(german), text)
+                .edit(&caller(), campaign, Some(german), text, None)
                 .await
         }
     })
@@ -880,7 +1008,7 @@ pub async fn an_error_goes_when_its_message_moves_on<S: Store + 'static>(f: &Fix
     let german = f.message(campaign, "DE").await.id;
     f.engine
         .reviews
-        .regenerate(&caller(), campaign, &[Some(german)])
+        .regenerate(&caller(), campaign, &[Some(german)], None)
         .await
         .unwrap();
     let leased = f.lease(1).await;

@@ -121,6 +121,7 @@ fn cancel_of(context: CampaignContext, audit: AuditDraft) -> CancelRun {
         campaign_status,
         now: audit.created_at,
         audit,
+        response: None,
     }
 }
 
@@ -678,7 +679,11 @@ pub async fn a_run_is_cancelled_from_every_state<S: Store + 'static>(f: &Fixture
         );
         f.check().await;
     }
-    let refused = f.engine.reruns.cancel(&caller(), campaign, None).await;
+    let refused = f
+        .engine
+        .reruns
+        .cancel(&caller(), campaign, None, None)
+        .await;
     assert!(
         matches!(refused, Err(Error::IllegalTransition(_))),
         "published: {refused:?}"
@@ -743,7 +748,7 @@ pub async fn publish_and_cancel_exclude_each_other<S: Store + 'static>(f: &Fixtu
                 } else {
                     engine
                         .reruns
-                        .cancel(&caller(), campaign, None)
+                        .cancel(&caller(), campaign, None, None)
                         .await
                         .map(|_| "cancelled")
                 }
@@ -776,7 +781,7 @@ pub async fn workers_and_a_cancellation_at_once<S: Store + 'static>(f: &Fixture<
             if task == 0 {
                 engine
                     .reruns
-                    .cancel(&caller(), campaign, None)
+                    .cancel(&caller(), campaign, None, None)
                     .await
                     .expect("a cancellation");
                 return;
@@ -812,7 +817,7 @@ pub async fn archiving_again_changes_nothing<S: Store + 'static>(f: &Fixture<S>)
     let archive = async |run: i64| {
         let audit = draft(f, AuditAction::RerunArchived).about(campaign, Some(run_number(run)));
         f.store
-            .archive_run(ACCOUNT, campaign, run_number(run), audit)
+            .archive_run(ACCOUNT, campaign, run_number(run), audit, None)
             .await
     };
     assert_eq!(archive(1).await.unwrap(), Some(0));
@@ -822,7 +827,7 @@ pub async fn archiving_again_changes_nothing<S: Store + 'static>(f: &Fixture<S>)
     let current = f
         .engine
         .reruns
-        .archive(&caller(), campaign, Some(run_number(3)))
+        .archive(&caller(), campaign, Some(run_number(3)), None)
         .await;
     assert!(
         matches!(current, Err(Error::CurrentRunArchive(_))),
@@ -881,10 +886,10 @@ pub async fn many_segments_go_through_a_whole_life<S: Store + 'static>(f: &Fixtu
         let done = f
             .engine
             .reviews
-            .review(&caller(), campaign, &approve, &named)
+            .review(&caller(), campaign, &approve, &named, None, None)
             .await
             .unwrap();
-        assert_eq!(usize::try_from(done.messages), Ok(part.len()));
+        assert_eq!(usize::try_from(done.outcome.messages), Ok(part.len()));
     }
     f.publish(campaign).await;
     let group = f.group(&countries[500..]).await;
@@ -907,10 +912,10 @@ pub async fn many_segments_go_through_a_whole_life<S: Store + 'static>(f: &Fixtu
     let again = f
         .engine
         .reviews
-        .regenerate(&caller(), campaign, &named)
+        .regenerate(&caller(), campaign, &named, None)
         .await
         .unwrap();
-    assert_eq!(again.messages, 4_500);
+    assert_eq!(again.outcome.messages, 4_500);
     let leased = f.lease(4_500).await;
     assert_eq!(leased.tasks.len(), 4_500, "as many as were asked for");
     let settled = f.settle(&leased, |task| Ok(generated(task))).await;

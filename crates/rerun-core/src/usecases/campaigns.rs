@@ -1,14 +1,22 @@
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::groups::import_error;
+use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Stamps, listed};
+use crate::Timestamp;
 use crate::audit::{AuditAction, Caller};
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use crate::error::{Error, Invalid};
-use crate::ids::{CampaignId, CustomerGroupId, RunNumber};
+use crate::group::CustomerGroup;
+use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::message::Content;
 use crate::page::CursorScope;
-use crate::ports::{CampaignStore, CustomerGroupStore, ImportedMessages, TemplateChecker};
+use crate::ports::{
+    CampaignStore, CustomerGroupStore, IdempotencyKey, IdempotencyStore, ImportedMessages,
+    TemplateChecker,
+};
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::SegmentBy;
 use crate::text;
@@ -30,12 +38,58 @@ pub struct NewCampaign {
     pub approval_stages: Option<Vec<String>>,
 }
 
+/// A campaign to make, checked and with defaults filled in. Two requests for the same campaign are
+/// equal here.
+#[derive(Clone, Serialize)]
+struct Draft {
+    name: String,
+    customer_group_id: Option<CustomerGroupId>,
+    segment_by: SegmentBy,
+    template: Template,
+    brief: Option<String>,
+    approval_stages: ApprovalStages,
+}
+
+/// What a creation made, without what its request says.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Made {
+    id: CampaignId,
+    customer_group_id: CustomerGroupId,
+    by: UserId,
+    #[serde(with = "crate::timestamp")]
+    at: Timestamp,
+}
+
+impl Draft {
+    /// The campaign as it was when it had just been made.
+    fn campaign(self, account_id: AccountId, made: Made) -> Campaign {
+        Campaign {
+            account_id,
+            id: made.id,
+            name: self.name,
+            customer_group_id: made.customer_group_id,
+            segment_by: self.segment_by,
+            template: self.template,
+            brief: self.brief,
+            approval_stages: self.approval_stages,
+            status: CampaignStatus::Draft,
+            current_run: None,
+            last_run: None,
+            version: 1,
+            created_by: made.by,
+            created_at: made.at,
+            updated_at: made.at,
+        }
+    }
+}
+
 /// Campaigns, before and between their runs.
 #[derive(Clone)]
 pub struct Campaigns {
     store: Arc<dyn CampaignStore>,
     groups: Arc<dyn CustomerGroupStore>,
     templates: Arc<dyn TemplateChecker>,
+    once: Once,
     stamps: Stamps,
 }
 
@@ -49,17 +103,20 @@ impl Campaigns {
         store: Arc<dyn CampaignStore>,
         groups: Arc<dyn CustomerGroupStore>,
         templates: Arc<dyn TemplateChecker>,
+        responses: Arc<dyn IdempotencyStore>,
         stamps: Stamps,
     ) -> Self {
         Self {
             store,
             groups,
             templates,
+            once: Once::new(responses, &stamps),
             stamps,
         }
     }
 
-    async fn draft(&self, caller: &Caller, new: NewCampaign) -> Result<(Campaign, String), Error> {
+    /// What the request says, checked by the rules that depend on nothing else.
+    fn draft(&self, new: NewCampaign) -> Result<Draft, Error> {
         let name = text::name("name", &new.name, Campaign::MAX_NAME_LENGTH)?;
         let segment_by = SegmentBy::new(&new.segment_by)?;
         let approval_stages = match &new.approval_stages {
@@ -84,45 +141,75 @@ impl Campaigns {
                 ))));
             }
         }
-        let group_id = new.customer_group_id.ok_or(Error::CustomerGroupNotFound)?;
-        let group = self.groups.find_group(caller.account_id, group_id).await?;
-        let group = group.ok_or(Error::CustomerGroupNotFound)?;
-        let now = self.stamps.clock.now();
-        let campaign = Campaign {
-            account_id: caller.account_id,
-            id: CampaignId::new(self.stamps.ids.next()),
+        Ok(Draft {
             name,
-            customer_group_id: group.id,
+            customer_group_id: new.customer_group_id,
             segment_by,
             template: new.template,
             brief: new.brief,
             approval_stages,
-            status: CampaignStatus::Draft,
-            current_run: None,
-            last_run: None,
-            version: 1,
-            created_by: caller.user_id,
-            created_at: now,
-            updated_at: now,
-        };
-        Ok((campaign, group.name))
+        })
+    }
+
+    async fn group(&self, caller: &Caller, draft: &Draft) -> Result<CustomerGroup, Error> {
+        let id = draft
+            .customer_group_id
+            .ok_or(Error::CustomerGroupNotFound)?;
+        let group = self.groups.find_group(caller.account_id, id).await?;
+        group.ok_or(Error::CustomerGroupNotFound)
+    }
+
+    fn made(&self, caller: &Caller, group: &CustomerGroup) -> Made {
+        Made {
+            id: CampaignId::new(self.stamps.ids.next()),
+            customer_group_id: group.id,
+            by: caller.user_id,
+            at: self.stamps.clock.now(),
+        }
     }
 
     /// Makes a draft.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name, segmentation, template, brief or stages that break a rule;
-    /// [`Error::CustomerGroupNotFound`]; [`Error::Store`].
-    pub async fn create(&self, caller: &Caller, new: NewCampaign) -> Result<Campaign, Error> {
-        let (campaign, _) = self.draft(caller, new).await?;
+    /// [`Error::Invalid`] for a name, segmentation, template, brief or stages that break a rule,
+    /// and with [`Error::IdempotencyKeyReused`] for the key; [`Error::CustomerGroupNotFound`];
+    /// [`Error::Store`].
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        new: NewCampaign,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<Campaign>, Error> {
+        let draft = self.draft(new)?;
+        let made = self
+            .once
+            .run(caller, "campaign.create", idempotency_key, &draft, |key| {
+                self.make(caller, &draft, key)
+            })
+            .await?;
+        Ok(made.map(|made| draft.campaign(caller.account_id, made)))
+    }
+
+    async fn make(
+        &self,
+        caller: &Caller,
+        draft: &Draft,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Made, Error> {
+        let group = self.group(caller, draft).await?;
+        let made = self.made(caller, &group);
+        let campaign = draft.clone().campaign(caller.account_id, made);
         let audit = self
             .stamps
             .audit(caller, AuditAction::CampaignCreated, campaign.created_at)
             .about(campaign.id, None)
             .with("name", campaign.name.as_str())
             .with("after", campaign.status.as_str());
-        self.store.create_campaign(&campaign, audit).await?;
-        Ok(campaign)
+        let response = key.map(|key| key.answered(&made)).transpose()?;
+        self.store
+            .create_campaign(&campaign, audit, response)
+            .await?;
+        Ok(made)
     }
 
     /// Brings in a campaign that was published elsewhere: its messages become those of run 1,
@@ -137,7 +224,9 @@ impl Campaigns {
         new: NewCampaign,
         messages: impl FnOnce(&SegmentBy) -> ImportedMessages,
     ) -> Result<(Campaign, Run), Error> {
-        let (mut campaign, group_name) = self.draft(caller, new).await?;
+        let draft = self.draft(new)?;
+        let group = self.group(caller, &draft).await?;
+        let mut campaign = draft.campaign(caller.account_id, self.made(caller, &group));
         campaign.status = CampaignStatus::Published;
         campaign.current_run = Some(RunNumber::FIRST);
         campaign.last_run = Some(RunNumber::FIRST);
@@ -148,7 +237,7 @@ impl Campaigns {
             synthesised: true,
             group: RunGroup {
                 id: campaign.customer_group_id,
-                name: group_name,
+                name: group.name,
             },
             customer_count: 0,
             segments: SegmentCounts {

@@ -1,51 +1,106 @@
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Stamps, listed};
+use crate::Timestamp;
 use crate::audit::{AuditAction, Caller};
 use crate::error::Error;
 use crate::group::{CustomerFile, CustomerGroup, Imported};
 use crate::ids::CustomerGroupId;
 use crate::page::CursorScope;
-use crate::ports::{CustomerGroupStore, ImportFailure};
+use crate::ports::{CustomerGroupStore, IdempotencyKey, IdempotencyStore, ImportFailure};
 use crate::text;
 
 /// Customer groups and their customers.
 #[derive(Clone)]
 pub struct CustomerGroups {
     store: Arc<dyn CustomerGroupStore>,
+    once: Once,
     stamps: Stamps,
+}
+
+/// What a creation made, without what its request says.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Made {
+    id: CustomerGroupId,
+    #[serde(with = "crate::timestamp")]
+    at: Timestamp,
 }
 
 impl CustomerGroups {
     /// Over these ports.
     #[must_use]
-    pub fn new(store: Arc<dyn CustomerGroupStore>, stamps: Stamps) -> Self {
-        Self { store, stamps }
+    pub fn new(
+        store: Arc<dyn CustomerGroupStore>,
+        responses: Arc<dyn IdempotencyStore>,
+        stamps: Stamps,
+    ) -> Self {
+        Self {
+            store,
+            once: Once::new(responses, &stamps),
+            stamps,
+        }
     }
 
     /// Makes a group without customers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that is blank or too long; [`Error::Store`].
-    pub async fn create(&self, caller: &Caller, name: &str) -> Result<CustomerGroup, Error> {
+    /// [`Error::Invalid`] for a name that is blank or too long, and with
+    /// [`Error::IdempotencyKeyReused`] for the key; [`Error::Store`].
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        name: &str,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<CustomerGroup>, Error> {
         let name = text::name("name", name, CustomerGroup::MAX_NAME_LENGTH)?;
-        let now = self.stamps.clock.now();
-        let group = CustomerGroup {
-            account_id: caller.account_id,
+        let made = self
+            .once
+            .run(
+                caller,
+                "customer_group.create",
+                idempotency_key,
+                &name,
+                |key| self.make(caller, &name, key),
+            )
+            .await?;
+        Ok(made.map(|made| Self::empty(caller, &name, made)))
+    }
+
+    async fn make(
+        &self,
+        caller: &Caller,
+        name: &str,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Made, Error> {
+        let made = Made {
             id: CustomerGroupId::new(self.stamps.ids.next()),
-            name,
-            customer_count: 0,
-            fields: Vec::new(),
-            created_at: now,
-            updated_at: now,
+            at: self.stamps.clock.now(),
         };
         let audit = self
             .stamps
-            .audit(caller, AuditAction::GroupCreated, now)
-            .with("customer_group_id", group.id.to_string())
-            .with("name", group.name.as_str());
-        self.store.create_group(&group, audit).await?;
-        Ok(group)
+            .audit(caller, AuditAction::GroupCreated, made.at)
+            .with("customer_group_id", made.id.to_string())
+            .with("name", name);
+        let response = key.map(|key| key.answered(&made)).transpose()?;
+        let group = Self::empty(caller, name, made);
+        self.store.create_group(&group, audit, response).await?;
+        Ok(made)
+    }
+
+    /// The group as it was when it had just been made.
+    fn empty(caller: &Caller, name: &str, made: Made) -> CustomerGroup {
+        CustomerGroup {
+            account_id: caller.account_id,
+            id: made.id,
+            name: name.to_owned(),
+            customer_count: 0,
+            fields: Vec::new(),
+            created_at: made.at,
+            updated_at: made.at,
+        }
     }
 
     /// The group.

@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::Timestamp;
+use super::{Stamps, decide_again};
 use crate::audit::Caller;
 use crate::error::{Error, Invalid, StoreError};
-use crate::ports::{IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore, IdempotentResponse};
+use crate::ports::{Clock, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore};
 use crate::text;
 
 /// An outcome, and whether it is the kept one of an earlier request with the same key.
@@ -20,16 +20,98 @@ pub struct Answered<T> {
 }
 
 impl<T> Answered<T> {
-    pub(super) const fn now(outcome: T) -> Self {
-        Self {
-            outcome,
-            replayed: false,
+    pub(super) fn map<U>(self, outcome: impl FnOnce(T) -> U) -> Answered<U> {
+        Answered {
+            outcome: outcome(self.outcome),
+            replayed: self.replayed,
         }
     }
 }
 
+/// Does what a request asks for, once for each idempotency key of an account. Every use case that
+/// writes goes through [`Once::run`].
+#[derive(Clone)]
+pub(super) struct Once {
+    responses: Arc<dyn IdempotencyStore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Once {
+    pub(super) fn new(responses: Arc<dyn IdempotencyStore>, stamps: &Stamps) -> Self {
+        Self {
+            responses,
+            clock: Arc::clone(&stamps.clock),
+        }
+    }
+
+    /// Returns the outcome kept under `key`, or else that of `attempt`, which decides on fresh
+    /// state and has a store keep the outcome under the key in the transaction that it belongs
+    /// to. An attempt whose state moved meanwhile is made again.
+    ///
+    /// `request` is all that the outcome depends on besides the state of things, with defaults
+    /// filled in: another one under the same key is refused.
+    pub(super) async fn run<T, F>(
+        &self,
+        caller: &Caller,
+        endpoint: &'static str,
+        key: Option<&str>,
+        request: &impl Serialize,
+        attempt: impl Fn(Option<IdempotencyKey>) -> F,
+    ) -> Result<Answered<T>, Error>
+    where
+        T: DeserializeOwned,
+        F: Future<Output = Result<T, Error>>,
+    {
+        let key = new_key(endpoint, key, request)?;
+        let mut decisions = 0;
+        loop {
+            if let Some(kept) = self.kept(caller, key.as_ref()).await? {
+                return Ok(kept);
+            }
+            match attempt(key.clone()).await {
+                Ok(outcome) => {
+                    return Ok(Answered {
+                        outcome,
+                        replayed: false,
+                    });
+                }
+                Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
+                // The request that got there first may have been this one's twin.
+                Err(refusal) => {
+                    let kept = self.kept(caller, key.as_ref()).await?;
+                    return kept.ok_or(refusal);
+                }
+            }
+        }
+    }
+
+    /// The outcome that the key has had, if it has had one.
+    async fn kept<T: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Answered<T>>, Error> {
+        let Some(key) = key else { return Ok(None) };
+        let not_before = self.clock.now() - IDEMPOTENCY_WINDOW;
+        let kept = self
+            .responses
+            .find_response(caller.account_id, &key.key, not_before)
+            .await?;
+        let Some(kept) = kept else { return Ok(None) };
+        if kept.endpoint != key.endpoint || kept.fingerprint != key.fingerprint {
+            return Err(Error::IdempotencyKeyReused);
+        }
+        let outcome = serde_json::from_str(&kept.response)
+            .map_err(|error| StoreError::corrupt(format!("idempotency_keys: response: {error}")))?;
+        Ok(Some(Answered {
+            outcome,
+            replayed: true,
+        }))
+    }
+}
+
 /// A request's key with the hash of what it asks for.
-pub(super) fn key(
+fn new_key(
     endpoint: &'static str,
     key: Option<&str>,
     request: &impl Serialize,
@@ -39,52 +121,10 @@ pub(super) fn key(
     if key.is_empty() || key.chars().nth(255).is_some() {
         return Err(Invalid::new("`idempotency-key` must have 1 to 255 characters").into());
     }
-    let request = serde_json::to_vec(request).map_err(backend)?;
+    let request = serde_json::to_vec(request).map_err(|e| StoreError::Backend(e.into()))?;
     Ok(Some(IdempotencyKey {
         endpoint,
         key: key.to_owned(),
         fingerprint: Sha256::digest(request).into(),
     }))
-}
-
-/// The response that the key has had, if it has had one.
-pub(super) async fn kept<T: DeserializeOwned>(
-    store: &Arc<dyn IdempotencyStore>,
-    caller: &Caller,
-    key: Option<&IdempotencyKey>,
-    now: Timestamp,
-) -> Result<Option<Answered<T>>, Error> {
-    let Some(key) = key else { return Ok(None) };
-    let not_before = now - IDEMPOTENCY_WINDOW;
-    let kept = store
-        .find_response(caller.account_id, key.endpoint, &key.key, not_before)
-        .await?;
-    let Some(kept) = kept else { return Ok(None) };
-    if kept.fingerprint != key.fingerprint {
-        return Err(Error::IdempotencyKeyReused);
-    }
-    let outcome = serde_json::from_str(&kept.response).map_err(backend)?;
-    Ok(Some(Answered {
-        outcome,
-        replayed: true,
-    }))
-}
-
-/// The response to keep.
-pub(super) fn keep(
-    key: Option<&IdempotencyKey>,
-    outcome: &impl Serialize,
-) -> Result<Option<IdempotentResponse>, Error> {
-    key.map(|key| {
-        let response = serde_json::to_string(outcome).map_err(backend)?;
-        Ok(IdempotentResponse {
-            key: key.clone(),
-            response,
-        })
-    })
-    .transpose()
-}
-
-fn backend(error: serde_json::Error) -> Error {
-    Error::Store(StoreError::Backend(error.into()))
 }

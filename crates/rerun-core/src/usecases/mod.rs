@@ -83,11 +83,12 @@ impl Engine {
         let (clock, ids) = (Arc::clone(clock), Arc::clone(ids));
         let stamps = Stamps { clock, ids };
         Self {
-            groups: CustomerGroups::new(store.clone(), stamps.clone()),
+            groups: CustomerGroups::new(store.clone(), store.clone(), stamps.clone()),
             campaigns: Campaigns::new(
                 store.clone(),
                 store.clone(),
                 Arc::clone(templates),
+                store.clone(),
                 stamps.clone(),
             ),
             reruns: Reruns::new(store.clone(), store.clone(), stamps.clone(), settings),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::idempotency::{self, Answered};
+use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
 use crate::Timestamp;
 use crate::audit::{AuditAction, Caller};
@@ -87,7 +87,7 @@ pub struct PreviewItem {
 }
 
 /// A run that was taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCancelled {
     /// The campaign.
     pub campaign_id: CampaignId,
@@ -103,7 +103,7 @@ pub struct RunCancelled {
 #[derive(Clone)]
 pub struct Reruns {
     store: Arc<dyn RerunStore>,
-    responses: Arc<dyn IdempotencyStore>,
+    once: Once,
     stamps: Stamps,
     settings: Settings,
 }
@@ -119,7 +119,7 @@ impl Reruns {
     ) -> Self {
         Self {
             store,
-            responses,
+            once: Once::new(responses, &stamps),
             stamps,
             settings,
         }
@@ -212,8 +212,7 @@ impl Reruns {
         caller: &Caller,
         action: AuditAction,
         planned: Planned,
-        key: Option<&IdempotencyKey>,
-        now: Timestamp,
+        key: Option<IdempotencyKey>,
     ) -> Result<(StartRun, RunStarted), Error> {
         let Planned {
             campaign,
@@ -221,6 +220,7 @@ impl Reruns {
             group_version,
             plan,
         } = planned;
+        let now = self.stamps.clock.now();
         let job_uid = JobId::new(self.stamps.ids.next());
         let counts = plan.counts();
         let run = Run {
@@ -282,7 +282,7 @@ impl Reruns {
             run,
             initiated_ip: caller.ip,
             audit,
-            response: idempotency::keep(key, &started)?,
+            response: key.map(|key| key.answered(&started)).transpose()?,
             now,
         };
         Ok((start, started))
@@ -302,8 +302,11 @@ impl Reruns {
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
         let body = (request.campaign, request.new_group, request.reuse_from);
-        let key = idempotency::key("rerun.initiate", idempotency_key, &body)?;
-        self.begin(caller, Wish::Rerun(request), key.as_ref()).await
+        self.once
+            .run(caller, "rerun.initiate", idempotency_key, &body, |key| {
+                self.begin(caller, Wish::Rerun(request), key)
+            })
+            .await
     }
 
     /// Starts the first run of a draft, with every message to be generated.
@@ -318,42 +321,23 @@ impl Reruns {
         campaign: CampaignId,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
-        let key = idempotency::key("campaign.launch", idempotency_key, &campaign)?;
-        self.begin(caller, Wish::Launch(campaign), key.as_ref())
+        self.once
+            .run(
+                caller,
+                "campaign.launch",
+                idempotency_key,
+                &campaign,
+                |key| self.begin(caller, Wish::Launch(campaign), key),
+            )
             .await
     }
 
-    /// Plans on fresh state until the plan holds, and has it made true.
+    /// Plans on fresh state, and has the plan made true.
     async fn begin(
         &self,
         caller: &Caller,
         wish: Wish,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Answered<RunStarted>, Error> {
-        let mut decisions = 0;
-        loop {
-            let now = self.stamps.clock.now();
-            if let Some(kept) = idempotency::kept(&self.responses, caller, key, now).await? {
-                return Ok(kept);
-            }
-            match self.attempt(caller, wish, key, now).await {
-                Ok(started) => return Ok(Answered::now(started)),
-                Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
-                // The request that got there first may have been this one's twin.
-                Err(refusal) => {
-                    let kept = idempotency::kept(&self.responses, caller, key, now).await?;
-                    return kept.ok_or(refusal);
-                }
-            }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        caller: &Caller,
-        wish: Wish,
-        key: Option<&IdempotencyKey>,
-        now: Timestamp,
+        key: Option<IdempotencyKey>,
     ) -> Result<RunStarted, Error> {
         let (planned, action) = match wish {
             Wish::Rerun(request) => (
@@ -365,7 +349,7 @@ impl Reruns {
                 AuditAction::CampaignLaunched,
             ),
         };
-        let (start, started) = self.start(caller, action, planned, key, now)?;
+        let (start, started) = self.start(caller, action, planned, key)?;
         self.store.start_run(start).await?;
         Ok(started)
     }
@@ -450,67 +434,81 @@ impl Reruns {
     /// `reason` is kept on the run.
     ///
     /// # Errors
-    /// [`Error::CampaignNotFound`], [`Error::IllegalTransition`], [`Error::Invalid`] for a reason
-    /// that is too long, [`Error::Store`].
+    /// [`Error::Invalid`] for a reason that is too long, and with
+    /// [`Error::IdempotencyKeyReused`] for the key; [`Error::CampaignNotFound`];
+    /// [`Error::IllegalTransition`]; [`Error::Store`].
     pub async fn cancel(
         &self,
         caller: &Caller,
         campaign: CampaignId,
         reason: Option<&str>,
-    ) -> Result<RunCancelled, Error> {
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<RunCancelled>, Error> {
         let reason = reason
             .map(|reason| crate::text::name("reason", reason, super::MAX_REASON_LENGTH))
             .transpose()?;
-        let mut decisions = 0;
-        loop {
-            let context = self.context(caller, campaign, WantedGroup::None).await?;
-            let CampaignContext {
-                campaign,
-                current_run,
-                ..
-            } = context;
-            campaign.check(Action::Cancel)?;
-            let run = current_run.ok_or_else(|| {
-                StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
-            })?;
-            let now = self.stamps.clock.now();
-            let run = run.cancelled(now, reason.clone());
-            // A run is only ever started from a published campaign, or from a draft.
-            let campaign_status = match run.previous_run {
-                Some(_) => CampaignStatus::Published,
-                None => CampaignStatus::Draft,
-            };
-            let mut audit = self
-                .stamps
-                .audit(caller, AuditAction::RerunCancelled, now)
-                .about(campaign.id, Some(run.number))
-                .moved(campaign.status, campaign_status);
-            if let Some(reason) = &reason {
-                audit = audit.with("reason", reason.as_str());
-            }
-            let cancelled = RunCancelled {
-                campaign_id: campaign.id,
-                run_number: run.number,
-                campaign_status,
-                current_run_number: run.previous_run,
-            };
-            let cancel = CancelRun {
-                campaign,
-                run,
-                campaign_status,
-                audit,
-                now,
-            };
-            match self.store.cancel_run(cancel).await {
-                Ok(()) => return Ok(cancelled),
-                Err(error) => decide_again(error, &mut decisions)?,
-            }
+        let body = (campaign, &reason);
+        self.once
+            .run(caller, "rerun.cancel", idempotency_key, &body, |key| {
+                self.take_back(caller, campaign, reason.clone(), key)
+            })
+            .await
+    }
+
+    async fn take_back(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        reason: Option<String>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<RunCancelled, Error> {
+        let context = self.context(caller, campaign, WantedGroup::None).await?;
+        let CampaignContext {
+            campaign,
+            current_run,
+            ..
+        } = context;
+        campaign.check(Action::Cancel)?;
+        let run = current_run.ok_or_else(|| {
+            StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
+        })?;
+        let now = self.stamps.clock.now();
+        let run = run.cancelled(now, reason.clone());
+        // A run is only ever started from a published campaign, or from a draft.
+        let campaign_status = match run.previous_run {
+            Some(_) => CampaignStatus::Published,
+            None => CampaignStatus::Draft,
+        };
+        let mut audit = self
+            .stamps
+            .audit(caller, AuditAction::RerunCancelled, now)
+            .about(campaign.id, Some(run.number))
+            .moved(campaign.status, campaign_status);
+        if let Some(reason) = reason {
+            audit = audit.with("reason", reason);
         }
+        let cancelled = RunCancelled {
+            campaign_id: campaign.id,
+            run_number: run.number,
+            campaign_status,
+            current_run_number: run.previous_run,
+        };
+        let cancel = CancelRun {
+            campaign,
+            run,
+            campaign_status,
+            audit,
+            response: key.map(|key| key.answered(&cancelled)).transpose()?,
+            now,
+        };
+        self.store.cancel_run(cancel).await?;
+        Ok(cancelled)
     }
 
     /// Archives what is still active of a past run; answers how many messages that were.
     ///
     /// # Errors
+    /// [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
     /// [`Error::CampaignNotFound`], [`Error::RunNotFound`], [`Error::CurrentRunArchive`],
     /// [`Error::Store`].
     pub async fn archive(
@@ -518,28 +516,38 @@ impl Reruns {
         caller: &Caller,
         campaign: CampaignId,
         run: Option<RunNumber>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<u32>, Error> {
+        let body = (campaign, run);
+        self.once
+            .run(caller, "rerun.archive", idempotency_key, &body, |key| {
+                self.put_away(caller, campaign, run, key)
+            })
+            .await
+    }
+
+    async fn put_away(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        run: Option<RunNumber>,
+        key: Option<IdempotencyKey>,
     ) -> Result<u32, Error> {
-        let mut decisions = 0;
-        loop {
-            let context = self.context(caller, campaign, WantedGroup::None).await?;
-            let run = run.ok_or(Error::RunNotFound)?;
-            if context.campaign.current_run == Some(run) {
-                return Err(Error::CurrentRunArchive(run));
-            }
-            let now = self.stamps.clock.now();
-            let audit = self
-                .stamps
-                .audit(caller, AuditAction::RerunArchived, now)
-                .about(campaign, Some(run));
-            match self
-                .store
-                .archive_run(caller.account_id, campaign, run, audit)
-                .await
-            {
-                Ok(archived) => return archived.ok_or(Error::RunNotFound),
-                Err(error) => decide_again(error, &mut decisions)?,
-            }
+        let context = self.context(caller, campaign, WantedGroup::None).await?;
+        let run = run.ok_or(Error::RunNotFound)?;
+        if context.campaign.current_run == Some(run) {
+            return Err(Error::CurrentRunArchive(run));
         }
+        let now = self.stamps.clock.now();
+        let audit = self
+            .stamps
+            .audit(caller, AuditAction::RerunArchived, now)
+            .about(campaign, Some(run));
+        let archived = self
+            .store
+            .archive_run(caller.account_id, campaign, run, audit, key)
+            .await?;
+        archived.ok_or(Error::RunNotFound)
     }
 }
 

@@ -1,25 +1,29 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::idempotency::{self, Answered};
-use super::{MAX_REASON_LENGTH, Settings, Stamps, decide_again};
+use super::idempotency::{Answered, Once};
+use super::{MAX_REASON_LENGTH, Settings, Stamps};
 use crate::Timestamp;
 use crate::audit::{AuditAction, AuditDraft, Caller};
-use crate::campaign::{Campaign, CampaignStatus};
-use crate::change::{Effect, MessageChange, Move, Selection};
+use crate::campaign::{ApprovalStages, Campaign};
+pub use crate::change::MessagesChanged;
+use crate::change::{Edited, Effect, MessageChange, Move, Selection};
 use crate::error::{Error, IllegalTransition, Invalid, StoreError};
 use crate::ids::{CampaignId, ContentId, MessageId, RunNumber};
-use crate::message::{Approval, Content, Message, MessageCommand, MessageState};
+use crate::message::{
+    Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, Source,
+};
 use crate::ports::{
-    CampaignContext, HistoryStore, IdempotencyStore, RerunStore, ReviewStore, WantedGroup,
+    CampaignContext, HistoryStore, IdempotencyKey, IdempotencyStore, RerunStore, ReviewStore,
+    WantedGroup,
 };
 use crate::run::Run;
 use crate::text;
 
 /// A reviewer's word.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Decision {
     /// The messages pass one stage.
     Approve,
@@ -31,25 +35,12 @@ pub enum Decision {
 }
 
 /// Which messages a reviewer's word is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum ReviewedMessages {
     /// These. An id that cannot name a message is `None`.
     Named(Vec<Option<MessageId>>),
     /// Every message of the current run that waits for a reviewer.
     AllPending,
-}
-
-/// What a review, an edit or a queueing came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessagesChanged {
-    /// The campaign.
-    pub campaign_id: CampaignId,
-    /// Its current run.
-    pub run_number: RunNumber,
-    /// The campaign's status now.
-    pub campaign_status: CampaignStatus,
-    /// How many messages changed.
-    pub messages: u32,
 }
 
 /// Review, edits, publication.
@@ -58,7 +49,7 @@ pub struct Reviews {
     store: Arc<dyn ReviewStore>,
     campaigns: Arc<dyn RerunStore>,
     history: Arc<dyn HistoryStore>,
-    responses: Arc<dyn IdempotencyStore>,
+    once: Once,
     stamps: Stamps,
     settings: Settings,
 }
@@ -69,6 +60,8 @@ struct Wish<'a> {
     campaign: CampaignId,
     command: MessageCommand,
     audit: AuditAction,
+    /// The only stage whose messages it is about.
+    stage: Option<&'a str>,
 }
 
 impl Reviews {
@@ -89,26 +82,30 @@ impl Reviews {
             store,
             campaigns,
             history,
-            responses,
+            once: Once::new(responses, &stamps),
             stamps,
             settings,
         }
     }
 
     /// Approves or rejects messages of the current run: all of them, or none when one cannot be.
+    /// With `stage`, only messages that wait at that stage: another one that is named is refused.
     ///
     /// # Errors
-    /// [`Error::MissingFields`] for a rejection without a reason; [`Error::Invalid`] for too
-    /// many messages or too long a reason; [`Error::CampaignNotFound`];
-    /// [`Error::IllegalTransition`]; [`Error::MessageNotFound`]; [`Error::Store`].
+    /// [`Error::Invalid`] for too many messages, too long a reason or a stage that the campaign
+    /// does not have, and with [`Error::IdempotencyKeyReused`] for the key;
+    /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::MessageNotFound`];
+    /// [`Error::Store`].
     pub async fn review(
         &self,
         caller: &Caller,
         campaign: CampaignId,
         decision: &Decision,
         messages: &ReviewedMessages,
-    ) -> Result<MessagesChanged, Error> {
-        let (command, action, effect) = match decision {
+        stage: Option<&str>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<MessagesChanged>, Error> {
+        let (command, audit, effect) = match decision {
             Decision::Approve => (
                 MessageCommand::Approve,
                 AuditAction::MessagesApproved,
@@ -116,11 +113,10 @@ impl Reviews {
             ),
             Decision::Reject { reason } => {
                 let reason = text::name("reason", reason, MAX_REASON_LENGTH)?;
-                let effect = Effect::Reject { reason };
                 (
                     MessageCommand::Reject,
                     AuditAction::MessagesRejected,
-                    effect,
+                    Effect::Reject { reason },
                 )
             }
         };
@@ -128,78 +124,115 @@ impl Reviews {
             caller,
             campaign,
             command,
-            audit: action,
+            audit,
+            stage,
         };
         let named = match messages {
             ReviewedMessages::Named(ids) => Some(distinct(ids)?),
             ReviewedMessages::AllPending => None,
         };
-        let (changed, _) = self.change(&wish, named.as_ref(), &effect, None).await?;
-        Ok(changed)
+        let body = (campaign, decision, messages, stage);
+        self.once
+            .run(caller, "messages.review", idempotency_key, &body, |key| {
+                self.change(&wish, named.as_ref(), &effect, key)
+            })
+            .await
     }
 
     /// Replaces the content of one message of the current run; it goes back to the first stage.
+    /// Returns the message as the edit left it, and the campaign's stages at that time.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for content that breaks a rule; [`Error::CampaignNotFound`];
-    /// [`Error::MessageNotFound`]; [`Error::IllegalTransition`]; [`Error::Store`].
+    /// [`Error::Invalid`] for content that breaks a rule, and with
+    /// [`Error::IdempotencyKeyReused`] for the key; [`Error::CampaignNotFound`];
+    /// [`Error::MessageNotFound`], also for a repeated edit of a message that is no longer there;
+    /// [`Error::IllegalTransition`]; [`Error::Store`].
     pub async fn edit(
         &self,
         caller: &Caller,
         campaign: CampaignId,
         message: Option<MessageId>,
         content: Content,
-    ) -> Result<(Campaign, Message), Error> {
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<(ApprovalStages, Message)>, Error> {
         content.check()?;
+        let body = (campaign, message, &content);
+        let edited = self
+            .once
+            .run(caller, "messages.edit", idempotency_key, &body, |key| {
+                self.rewrite(caller, campaign, message, &content, key)
+            })
+            .await?;
+        let id = message.ok_or(Error::MessageNotFound)?;
+        let found = self
+            .history
+            .find_message(caller.account_id, campaign, id)
+            .await?;
+        let found = found.ok_or(Error::MessageNotFound)?;
+        Ok(edited.map(|edited| as_edited(found, content, edited)))
+    }
+
+    async fn rewrite(
+        &self,
+        caller: &Caller,
+        campaign: CampaignId,
+        message: Option<MessageId>,
+        content: &Content,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Edited, Error> {
         let wish = Wish {
             caller,
             campaign,
             command: MessageCommand::Edit,
             audit: AuditAction::MessageEdited,
-        };
-        let content_id = ContentId::new(self.stamps.ids.next());
-        let effect = Effect::Edit {
-            content_id,
-            content,
+            stage: None,
         };
         let named = Named {
             ids: message.into_iter().collect(),
             unknown: message.is_none(),
         };
-        let (_, campaign) = self.change(&wish, Some(&named), &effect, None).await?;
-        let found = match named.ids.first() {
-            Some(id) => {
-                self.history
-                    .find_message(caller.account_id, campaign.id, *id)
-                    .await?
-            }
-            None => None,
+        let content_id = ContentId::new(self.stamps.ids.next());
+        let effect = Effect::Edit {
+            content_id,
+            content: content.clone(),
         };
-        Ok((campaign, found.ok_or(Error::MessageNotFound)?))
+        let (change, run) = self.decide(&wish, Some(&named), &effect, key).await?;
+        let edited = change.edited(run, content_id);
+        self.store.change_messages(change).await?;
+        Ok(edited)
     }
 
     /// Queues messages of the current run to be generated anew.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for too many messages; [`Error::CampaignNotFound`];
-    /// [`Error::MessageNotFound`]; [`Error::IllegalTransition`]; [`Error::Store`].
+    /// [`Error::Invalid`] for too many messages, and with [`Error::IdempotencyKeyReused`] for the
+    /// key; [`Error::CampaignNotFound`]; [`Error::MessageNotFound`];
+    /// [`Error::IllegalTransition`]; [`Error::Store`].
     pub async fn regenerate(
         &self,
         caller: &Caller,
         campaign: CampaignId,
         messages: &[Option<MessageId>],
-    ) -> Result<MessagesChanged, Error> {
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<MessagesChanged>, Error> {
         let wish = Wish {
             caller,
             campaign,
             command: MessageCommand::Regenerate,
             audit: AuditAction::MessagesRegenerated,
+            stage: None,
         };
         let named = distinct(messages)?;
-        let (changed, _) = self
-            .change(&wish, Some(&named), &Effect::Queue, None)
-            .await?;
-        Ok(changed)
+        let body = (campaign, messages);
+        self.once
+            .run(
+                caller,
+                "messages.regenerate",
+                idempotency_key,
+                &body,
+                |key| self.change(&wish, Some(&named), &Effect::Queue, key),
+            )
+            .await
     }
 
     /// Queues the messages of the current run that could not be generated.
@@ -218,15 +251,13 @@ impl Reviews {
             campaign,
             command: MessageCommand::Retry,
             audit: AuditAction::RerunRetried,
+            stage: None,
         };
-        self.change_all(
-            &wish,
-            "rerun.retry",
-            idempotency_key,
-            &Effect::Queue,
-            |run| (run.counts.failed, CampaignStatus::Processing),
-        )
-        .await
+        self.once
+            .run(caller, "rerun.retry", idempotency_key, &campaign, |key| {
+                self.change(&wish, None, &Effect::Queue, key)
+            })
+            .await
     }
 
     /// Publishes the campaign with every message of its current run.
@@ -245,109 +276,89 @@ impl Reviews {
             campaign,
             command: MessageCommand::Publish,
             audit: AuditAction::CampaignPublished,
+            stage: None,
         };
-        self.change_all(
-            &wish,
-            "campaign.publish",
-            idempotency_key,
-            &Effect::Nothing,
-            |run| (run.counts.approved, CampaignStatus::Published),
-        )
-        .await
+        self.once
+            .run(
+                caller,
+                "campaign.publish",
+                idempotency_key,
+                &campaign,
+                |key| self.change(&wish, None, &Effect::Nothing, key),
+            )
+            .await
     }
 
-    /// A change of every message that allows it, under an idempotency key. `foreseen` says how
-    /// many messages will change and the campaign's status then, which is certain while the
-    /// campaign is at its version.
-    async fn change_all(
-        &self,
-        wish: &Wish<'_>,
-        endpoint: &'static str,
-        key: Option<&str>,
-        effect: &Effect,
-        foreseen: impl Fn(&Run) -> (u32, CampaignStatus) + Sync,
-    ) -> Result<Answered<MessagesChanged>, Error> {
-        let key = idempotency::key(endpoint, key, &wish.campaign)?;
-        let now = self.stamps.clock.now();
-        let kept = || idempotency::kept(&self.responses, wish.caller, key.as_ref(), now);
-        if let Some(kept) = kept().await? {
-            return Ok(kept);
-        }
-        let keep = |campaign: &Campaign, run: &Run| {
-            let (messages, campaign_status) = foreseen(run);
-            let outcome = MessagesChanged {
-                campaign_id: campaign.id,
-                run_number: run.number,
-                campaign_status,
-                messages,
-            };
-            idempotency::keep(key.as_ref(), &outcome)
-        };
-        match self.change(wish, None, effect, Some(&keep)).await {
-            Ok((changed, _)) => Ok(Answered::now(changed)),
-            // The request that got there first may have been this one's twin.
-            Err(refusal) => kept().await?.ok_or(refusal),
-        }
-    }
-
-    /// Decides on fresh state until the decision holds, and has it made true.
+    /// Decides on fresh state, and has the decision made true.
     async fn change(
         &self,
         wish: &Wish<'_>,
         named: Option<&Named>,
         effect: &Effect,
-        response: Option<&Keep<'_>>,
-    ) -> Result<(MessagesChanged, Campaign), Error> {
+        key: Option<IdempotencyKey>,
+    ) -> Result<MessagesChanged, Error> {
+        let (change, run_number) = self.decide(wish, named, effect, key).await?;
+        let campaign_id = change.campaign.id;
+        let outcome = self.store.change_messages(change).await?;
+        Ok(MessagesChanged {
+            campaign_id,
+            run_number,
+            campaign_status: outcome.campaign_status,
+            messages: outcome.messages,
+        })
+    }
+
+    /// The change that the wish comes to on fresh state, and the run that it is about.
+    async fn decide(
+        &self,
+        wish: &Wish<'_>,
+        named: Option<&Named>,
+        effect: &Effect,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(MessageChange, RunNumber), Error> {
         let account = wish.caller.account_id;
-        let mut decisions = 0;
-        loop {
-            let context = self
-                .campaigns
-                .campaign_context(account, wish.campaign, WantedGroup::None)
-                .await?;
-            let CampaignContext {
-                campaign,
-                current_run,
-                ..
-            } = context.ok_or(Error::CampaignNotFound)?;
-            campaign.check(wish.command.action())?;
-            let run = current_run.ok_or_else(|| {
-                StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
-            })?;
-            let now = self.stamps.clock.now();
-            let (selection, states) = match named {
-                None => (self.everything(wish), Self::all_states(wish, &campaign)),
-                Some(named) => {
-                    let states = self.states(wish, &campaign, &run, named).await?;
-                    (Selection::Ids(named.ids.clone()), states)
+        let context = self
+            .campaigns
+            .campaign_context(account, wish.campaign, WantedGroup::None)
+            .await?;
+        let CampaignContext {
+            campaign,
+            current_run,
+            ..
+        } = context.ok_or(Error::CampaignNotFound)?;
+        let stage = wish
+            .stage
+            .map(|name| campaign.approval_stages.number(name))
+            .transpose()?;
+        campaign.check(wish.command.action())?;
+        let run = current_run.ok_or_else(|| {
+            StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
+        })?;
+        let now = self.stamps.clock.now();
+        let (selection, states) = match named {
+            None => (
+                self.everything(wish),
+                Self::all_states(wish, &campaign, stage),
+            ),
+            Some(named) => {
+                let states = self.states(wish, &campaign, &run, named).await?;
+                if let Some(stage) = stage {
+                    check_stage(wish, &campaign.approval_stages, stage, &states)?;
                 }
-            };
-            let change = MessageChange {
-                moves: moves(wish, &campaign, &states, now)?,
-                selection,
-                effect: effect.clone(),
-                user_id: wish.caller.user_id,
-                audit: self.audit(wish, named, effect, now),
-                response: match response {
-                    Some(keep) => keep(&campaign, &run)?,
-                    None => None,
-                },
-                campaign: campaign.clone(),
-                now,
-            };
-            match self.store.change_messages(change).await {
-                Ok(outcome) => {
-                    let changed = MessagesChanged {
-                        campaign_id: campaign.id,
-                        run_number: run.number,
-                        campaign_status: outcome.campaign_status,
-                        messages: outcome.messages,
-                    };
-                    return Ok((changed, campaign));
-                }
-                Err(error) => decide_again(error, &mut decisions)?,
+                (Selection::Ids(named.ids.clone()), states)
             }
-        }
+        };
+        let change = MessageChange {
+            moves: moves(wish, &campaign, &states, now)?,
+            selection,
+            effect: effect.clone(),
+            user_id: wish.caller.user_id,
+            audit: self.audit(wish, named, effect, now),
+            key,
+            campaign,
+            now,
+        };
+        Ok((change, run.number))
     }
 
     fn four_eyes(&self, wish: &Wish<'_>) -> bool {
@@ -361,8 +372,8 @@ impl Reviews {
     }
 
     /// The states that a change of everything is about: those that allow the command, but for a
-    /// review only the pending ones.
-    fn all_states(wish: &Wish<'_>, campaign: &Campaign) -> Vec<MessageState> {
+    /// review only the pending ones, and with a stage only those that wait there.
+    fn all_states(wish: &Wish<'_>, campaign: &Campaign, stage: Option<u8>) -> Vec<MessageState> {
         let stages = &campaign.approval_stages;
         let pending_only = match wish.command {
             MessageCommand::Approve | MessageCommand::Reject => true,
@@ -376,6 +387,7 @@ impl Reviews {
         MessageState::all(stages)
             .into_iter()
             .filter(|state| !pending_only || state.stage().is_some())
+            .filter(|state| stage.is_none() || state.stage() == stage)
             .filter(|state| state.apply(wish.command, stages).is_ok())
             .collect()
     }
@@ -443,11 +455,6 @@ impl Reviews {
 /// The most message ids that an audit entry names one by one.
 const MAX_AUDITED_IDS: usize = 100;
 
-type Keep<'a> = dyn Fn(&Campaign, &Run) -> Result<Option<crate::ports::IdempotentResponse>, Error>
-    + Send
-    + Sync
-    + 'a;
-
 struct Named {
     ids: Vec<MessageId>,
     /// Whether one of the given ids cannot name a message.
@@ -472,6 +479,47 @@ fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
             .collect(),
         unknown: ids.iter().any(Option::is_none),
     })
+}
+
+/// Refuses messages that do not wait at the stage.
+fn check_stage(
+    wish: &Wish<'_>,
+    stages: &ApprovalStages,
+    stage: u8,
+    found: &[MessageState],
+) -> Result<(), IllegalTransition> {
+    let name = |stage| stages.name(stage).unwrap_or_default().to_owned();
+    match found.iter().find(|message| message.stage() != Some(stage)) {
+        None => Ok(()),
+        Some(elsewhere) => Err(IllegalTransition::Stage {
+            action: wish.command.action(),
+            stage: name(stage),
+            status: elsewhere.status(),
+            waits_at: elsewhere.stage().map(name),
+        }),
+    }
+}
+
+/// The message as the edit left it, whatever it is now. What an edit does not touch (segment, time
+/// of making) never changes; the text is in the request; the rest follows from the transition.
+fn as_edited(message: Message, content: Content, edited: Edited) -> (ApprovalStages, Message) {
+    let message = Message {
+        run_number: edited.run_number,
+        content: Some(content),
+        state: MessageState::PendingReview { stage: 0 },
+        source: Source::Edited,
+        reused_from: None,
+        provenance: Some(Provenance {
+            run_number: edited.run_number,
+            approvals: Approvals::from_stored("[]".to_owned()),
+        }),
+        archived_at: None,
+        rejection_reason: None,
+        error: None,
+        updated_at: edited.at,
+        ..message
+    };
+    (edited.approval_stages, message)
 }
 
 fn moves(

@@ -161,12 +161,12 @@ async fn a_replay_reads_nothing_but_the_kept_response() {
     let mut responses = MockIdempotencyStore::new();
     responses
         .expect_find_response()
-        .withf(|account, endpoint, key, not_before| {
-            let seen = (*account, endpoint, key, *not_before);
-            seen == (ACCOUNT, "rerun.initiate", "key", now() - IDEMPOTENCY_WINDOW)
+        .withf(|account, key, not_before| {
+            let seen = (*account, key, *not_before);
+            seen == (ACCOUNT, "key", now() - IDEMPOTENCY_WINDOW)
         })
         .times(1)
-        .returning(move |_, _, _, _| Ok(Some(kept.clone())));
+        .returning(move |_, _, _| Ok(Some(kept.clone())));
 
     let untouched = MockRerunStore::new();
     let replayed = reruns(untouched, responses)
@@ -200,7 +200,7 @@ async fn a_key_with_another_body_is_refused() {
         let mut responses = MockIdempotencyStore::new();
         responses
             .expect_find_response()
-            .returning(move |_, _, _, _| Ok(Some(kept.clone())));
+            .returning(move |_, _, _| Ok(Some(kept.clone())));
 
         let untouched = MockRerunStore::new();
         let refused = reruns(untouched, responses)
@@ -209,6 +209,26 @@ async fn a_key_with_another_body_is_refused() {
 
         assert!(matches!(refused, Err(Error::IdempotencyKeyReused)));
     }
+}
+
+/// A key belongs to the account: at another endpoint it is refused, whatever the body.
+#[tokio::test]
+async fn a_key_of_another_endpoint_is_refused() {
+    let fingerprint = fingerprint_of_publication().await;
+    let mut responses = MockIdempotencyStore::new();
+    responses.expect_find_response().returning(move |_, _, _| {
+        Ok(Some(KeptResponse {
+            endpoint: "campaign.launch".to_owned(),
+            fingerprint,
+            response: "{}".to_owned(),
+        }))
+    });
+    let reviews = reviews(MockReviewStore::new(), MockRerunStore::new(), responses);
+    let refused = reviews.publish(&caller(), CAMPAIGN, Some("key")).await;
+    assert!(
+        matches!(refused, Err(Error::IdempotencyKeyReused)),
+        "{refused:?}"
+    );
 }
 
 /// A key that no header can carry is refused before anything is read.
@@ -231,7 +251,7 @@ async fn a_publication_that_lost_to_its_twin_is_a_replay() {
     responses
         .expect_find_response()
         .times(2)
-        .returning(move |_, _, _, _| {
+        .returning(move |_, _, _| {
             asked += 1;
             let outcome = MessagesChanged {
                 campaign_id: CAMPAIGN,
@@ -241,6 +261,7 @@ async fn a_publication_that_lost_to_its_twin_is_a_replay() {
             };
             let response = serde_json::to_string(&outcome).unwrap();
             Ok((asked == 2).then_some(KeptResponse {
+                endpoint: "campaign.publish".to_owned(),
                 fingerprint,
                 response,
             }))
@@ -270,7 +291,7 @@ async fn a_rerun_that_lost_to_its_twin_is_a_replay() {
     responses
         .expect_find_response()
         .times(2)
-        .returning(move |_, _, _, _| {
+        .returning(move |_, _, _| {
             asked += 1;
             Ok((asked == 2).then(|| kept.clone()))
         });
@@ -336,7 +357,7 @@ async fn a_past_runs_message_is_not_reviewed() {
     let reviews = reviews(store, second_run_under_review(), no_responses());
     let named = ReviewedMessages::Named(vec![Some(message)]);
     let refused = reviews
-        .review(&caller(), CAMPAIGN, &Decision::Approve, &named)
+        .review(&caller(), CAMPAIGN, &Decision::Approve, &named, None, None)
         .await;
 
     let Err(Error::IllegalTransition(refusal)) = refused else {
@@ -382,7 +403,7 @@ async fn an_own_edit_is_not_approved() {
     );
     let named = ReviewedMessages::Named(vec![Some(message)]);
     let refused = reviews
-        .review(&caller(), CAMPAIGN, &Decision::Approve, &named)
+        .review(&caller(), CAMPAIGN, &Decision::Approve, &named, None, None)
         .await;
     assert!(matches!(
         refused,
@@ -393,7 +414,7 @@ async fn an_own_edit_is_not_approved() {
     };
     assert!(
         reviews
-            .review(&caller(), CAMPAIGN, &reject, &named)
+            .review(&caller(), CAMPAIGN, &reject, &named, None, None)
             .await
             .is_ok()
     );
@@ -411,7 +432,7 @@ async fn bad_content_is_refused_first() {
         subject: " ".into(),
         body: "b".into(),
     };
-    let refused = reviews.edit(&caller(), CAMPAIGN, None, blank).await;
+    let refused = reviews.edit(&caller(), CAMPAIGN, None, blank, None).await;
     assert!(matches!(refused, Err(Error::Invalid(_))));
 }
 
@@ -422,7 +443,7 @@ async fn the_current_run_is_not_archived() {
     store.expect_archive_run().never();
     let current = Some(RunNumber::FIRST);
     let refused = reruns(store, no_responses())
-        .archive(&caller(), CAMPAIGN, current)
+        .archive(&caller(), CAMPAIGN, current, None)
         .await;
     assert!(matches!(
         refused,
@@ -442,11 +463,11 @@ async fn a_cancellation_keeps_what_the_run_was() {
         Ok(())
     });
     let done = reruns(store, no_responses())
-        .cancel(&caller(), CAMPAIGN, Some(" too early "))
+        .cancel(&caller(), CAMPAIGN, Some(" too early "), None)
         .await
         .unwrap();
-    assert_eq!(done.run_number, RunNumber::new(2).unwrap());
-    assert_eq!(done.current_run_number, Some(RunNumber::FIRST));
+    assert_eq!(done.outcome.run_number, RunNumber::new(2).unwrap());
+    assert_eq!(done.outcome.current_run_number, Some(RunNumber::FIRST));
 }
 
 const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(1));
@@ -527,7 +548,7 @@ fn no_responses() -> MockIdempotencyStore {
     let mut responses = MockIdempotencyStore::new();
     responses
         .expect_find_response()
-        .returning(|_, _, _, _| Ok(None));
+        .returning(|_, _, _| Ok(None));
     responses
 }
 
@@ -678,6 +699,7 @@ async fn kept_response(request: RerunRequest) -> KeptResponse {
         .unwrap();
     let given = given.recv().unwrap().unwrap();
     KeptResponse {
+        endpoint: given.key.endpoint.to_owned(),
         fingerprint: given.key.fingerprint,
         response: given.response,
     }
@@ -687,7 +709,7 @@ async fn fingerprint_of_publication() -> [u8; 32] {
     let (sender, given) = std::sync::mpsc::channel();
     let mut store = MockReviewStore::new();
     store.expect_change_messages().returning(move |change| {
-        let IdempotencyKey { fingerprint, .. } = change.response.unwrap().key;
+        let IdempotencyKey { fingerprint, .. } = change.key.unwrap();
         sender.send(fingerprint).unwrap();
         Ok(ChangeOutcome {
             messages: 1,

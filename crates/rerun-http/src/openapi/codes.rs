@@ -110,7 +110,7 @@ codes! {
         "Send the type that the message names";
     IdempotencyKeyReused => 422, "idempotency_key_reused",
         "The idempotency key was used for another request", fixed,
-        "The `idempotency-key` came to the same endpoint with another body within 24 hours",
+        "The `idempotency-key` came with another body, or to another endpoint, within 24 hours",
         "Make a new key for each new request; keep a key only to repeat the same one";
     RateLimited => 429, "rate_limited", "Too many requests", varies,
         "More requests than the caller may make; `retry-after` says for how many seconds",
@@ -120,7 +120,7 @@ codes! {
         "Try once more; then tell the operator the `request_id`, under which the log has the cause";
     Unavailable => 503, "unavailable", "The service is not available now, try again", fixed,
         "The database cannot be reached, the request took too long, or the server is shutting down",
-        "Wait as long as `retry-after` says, then send the same request, with an `idempotency-key` where the endpoint takes one";
+        "Wait as long as `retry-after` says, then send the same request, with the same `idempotency-key` if it writes";
 }
 
 #[cfg(test)]

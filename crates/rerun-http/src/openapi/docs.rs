@@ -409,14 +409,15 @@ fn idempotency_key() -> ParameterBuilder {
         .schema_type(Type::String)
         .min_length(Some(1))
         .max_length(Some(255))
-        .pattern(Some("^[!-~]+$"));
+        .pattern(Some("^[!-~]([ -~]*[!-~])?$"));
     ParameterBuilder::new()
         .name("idempotency-key")
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
             "The same key and body again within 24 hours answers the first response and does \
-             nothing. Refusals are not remembered.",
+             nothing. A key belongs to the account: with another body, or at another endpoint, it \
+             is refused. Refusals are not remembered.",
         ))
         .schema(Some(key))
 }

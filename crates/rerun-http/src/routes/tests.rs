@@ -686,11 +686,12 @@ async fn initiate_answers_and_replays_and_wakes_the_worker_once() {
         mocks
             .responses
             .expect_find_response()
-            .returning(move |_, _, key, _| {
+            .returning(move |_, key, _| {
                 assert_eq!(key, "k-1");
                 let kept: Option<rerun_core::ports::IdempotentResponse> =
                     store.lock().unwrap().clone();
                 Ok(kept.map(|kept| KeptResponse {
+                    endpoint: kept.key.endpoint.to_owned(),
                     fingerprint: kept.key.fingerprint,
                     response: kept.response,
                 }))
@@ -774,7 +775,7 @@ async fn archive_cancel_and_diff_answer() {
     mocks
         .reruns
         .expect_archive_run()
-        .returning(|_, _, _, _| Ok(Some(0)));
+        .returning(|_, _, _, _, _| Ok(Some(0)));
     let body = json!({ "campaign_id": ID, "run_number": 7 });
     let answer = mocks.post("/v1/campaign/rerun/archive", &body).await;
     assert_eq!(
@@ -954,7 +955,13 @@ async fn an_edit_answers_the_message() {
         "campaign_id": ID, "message_id": ID, "content": { "subject": "s", "body": "b" },
     });
     let answer = mocks.post("/v1/campaign/messages/edit", &body).await;
-    assert_eq!(answer.json(), message_json());
+    // As the edit left it, whatever the message is when it is read.
+    let mut edited = message_json();
+    edited["content"] = json!({ "subject": "s", "body": "b" });
+    edited["approval_stage"] = json!("Draft");
+    edited["source"] = json!("edited");
+    edited["provenance"] = json!({ "run_number": 1, "approvals": [] });
+    assert_eq!(answer.json(), edited);
     let mocks = changeable(
         CampaignStatus::ReadyForReview,
         CampaignStatus::ReadyForReview,
@@ -1000,7 +1007,7 @@ async fn campaigns_are_made_and_shown() {
     mocks
         .campaigns
         .expect_create_campaign()
-        .returning(|_, _| Ok(()));
+        .returning(|_, _, _| Ok(()));
     let body = json!({
         "name": "Hello", "customer_group_id": ID, "segment_by": ["country", "tier"],
         "template": { "subject": "Hi", "body": "Dear {{ tier }}" },
@@ -1051,7 +1058,10 @@ fn group_json() -> Value {
 #[actix_web::test]
 async fn customer_groups_are_made_and_shown() {
     let mut mocks = Mocks::default();
-    mocks.groups.expect_create_group().returning(|_, _| Ok(()));
+    mocks
+        .groups
+        .expect_create_group()
+        .returning(|_, _, _| Ok(()));
     let made = mocks
         .post("/v1/customer-group/create", &json!({ "name": " Spring " }))
         .await

@@ -241,7 +241,7 @@ async fn the_first_header_that_fails_decides(server: &Server) {
                 .await
                 .is(&wrong[first].2);
         }
-        let key = api.headers().with("idempotency-key", "two words");
+        let key = api.headers().with("idempotency-key", "a\ttab");
         let post = reqwest::Method::POST;
         let answer = api
             .send(post, "/v1/campaign/rerun/initiate", &key, "{")

@@ -13,6 +13,7 @@ mod customer_group;
 mod errors;
 mod headers;
 mod health;
+mod idempotency;
 mod isolation;
 mod metrics;
 mod openapi;

@@ -30,7 +30,7 @@ fn caller(account_id: AccountId) -> Caller {
 async fn write_entries(engine: &Engine) {
     let who = caller(ACCOUNT);
     for name in ["One", "Two", "Three"] {
-        engine.groups.create(&who, name).await.unwrap();
+        engine.groups.create(&who, name, None).await.unwrap();
     }
     let groups = engine.groups.list(&who, &PageQuery::default()).await;
     let new = NewCampaign {
@@ -44,13 +44,13 @@ async fn write_entries(engine: &Engine) {
         brief: None,
         approval_stages: None,
     };
-    engine.campaigns.create(&who, new).await.unwrap();
+    engine.campaigns.create(&who, new, None).await.unwrap();
     for name in ["Five", "Six", "Seven"] {
-        engine.groups.create(&who, name).await.unwrap();
+        engine.groups.create(&who, name, None).await.unwrap();
     }
     for name in ["One", "Two"] {
         let who = caller(OTHER_ACCOUNT);
-        engine.groups.create(&who, name).await.unwrap();
+        engine.groups.create(&who, name, None).await.unwrap();
     }
 }
 

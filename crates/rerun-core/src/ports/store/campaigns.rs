@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::groups::ImportFailure;
+use super::idempotency::IdempotentResponse;
 use crate::audit::AuditDraft;
 use crate::campaign::{Campaign, CampaignStatus};
 use crate::error::{Invalid, StoreError};
@@ -30,14 +31,15 @@ pub type ImportedMessages = Box<dyn Iterator<Item = Result<ImportedMessage, Inva
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait CampaignStore: Send + Sync {
-    /// Adds a draft, with its audit entry.
+    /// Adds a draft, with its audit entry and the response to keep.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::Conflict`] when the idempotency key was used meanwhile.
     async fn create_campaign(
         &self,
         campaign: &Campaign,
         audit: AuditDraft,
+        response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError>;
 
     /// The campaign, or `None` when the account has no such campaign.

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::idempotency::IdempotentResponse;
 use crate::audit::AuditDraft;
 use crate::error::{Invalid, StoreError};
 use crate::group::{CustomerFile, CustomerGroup, Imported};
@@ -26,14 +27,15 @@ pub enum ImportFailure {
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait CustomerGroupStore: Send + Sync {
-    /// Adds a group that has no customers yet, with its audit entry.
+    /// Adds a group that has no customers yet, with its audit entry and the response to keep.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::Conflict`] when the idempotency key was used meanwhile.
     async fn create_group(
         &self,
         group: &CustomerGroup,
         audit: AuditDraft,
+        response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError>;
 
     /// The group, or `None` when the account has no such group.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use super::idempotency::IdempotentResponse;
+use super::idempotency::{IdempotencyKey, IdempotentResponse};
 use crate::Timestamp;
 use crate::audit::AuditDraft;
 use crate::campaign::{Campaign, CampaignStatus};
@@ -97,6 +97,8 @@ pub struct CancelRun {
     pub campaign_status: CampaignStatus,
     /// The audit entry.
     pub audit: AuditDraft,
+    /// The response to keep under an idempotency key.
+    pub response: Option<IdempotentResponse>,
     /// When.
     pub now: Timestamp,
 }
@@ -152,20 +154,23 @@ pub trait RerunStore: Send + Sync {
     /// more, and its `previous_run` is current and active again.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the campaign is not at its version any more.
+    /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
+    /// idempotency key was used meanwhile.
     async fn cancel_run(&self, cancel: CancelRun) -> Result<(), StoreError>;
 
     /// Archives what is still active of a past run, with the audit entry when there was any;
-    /// answers how many messages that were. Where archiving is a fact of the run, as in this
+    /// answers how many messages that were, and keeps that number under the key. Where archiving is a fact of the run, as in this
     /// project's stores, nothing of a past run is ever active.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the run is the current one.
+    /// [`StoreError::Conflict`] when the run is the current one, or the idempotency key was used
+    /// meanwhile.
     async fn archive_run(
         &self,
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
         audit: AuditDraft,
+        key: Option<IdempotencyKey>,
     ) -> Result<Option<u32>, StoreError>;
 }

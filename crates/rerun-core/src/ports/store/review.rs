@@ -38,7 +38,7 @@ pub trait ReviewStore: Send + Sync {
 
     /// Makes a change of messages true in one transaction, together with what
     /// [`MessageChange::applied`] says of run and campaign; the campaign gets the next version.
-    /// Answers how many messages changed; with none, nothing is written.
+    /// Answers how many messages changed; with none, nothing is written but the response.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the campaign is not at its version any more, a named message

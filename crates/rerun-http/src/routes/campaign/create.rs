@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{JsonCall, Object, Required, State};
+use crate::extract::{KeyedCall, Object, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::wire::{self, Answer, CampaignItem};
+use crate::wire::{Answer, CampaignItem, answered};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignCreateRequest)]
@@ -56,6 +56,7 @@ pub(crate) fn docs() -> Docs {
             "approval_stages": ["Review"],
         }),
     )
+    .keyed()
     .answers::<CampaignItem<'_>>({
         let mut draft = examples::campaign();
         draft["status"] = json!("Draft");
@@ -67,8 +68,8 @@ pub(crate) fn docs() -> Docs {
 }
 
 /// `POST /v1/campaign/create`
-pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
-    let JsonCall { caller, body } = call;
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
     let mut required = Required::default();
     let name = required.text("name", body.name);
     let customer_group = required.text("customer_group_id", body.customer_group_id);
@@ -92,6 +93,10 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         brief: body.brief,
         approval_stages: body.approval_stages,
     };
-    let campaign = state.engine.campaigns.create(&caller, new).await?;
-    wire::json(&CampaignItem::from(&campaign))
+    let made = state
+        .engine
+        .campaigns
+        .create(&caller, new, key.as_deref())
+        .await?;
+    answered(&made, CampaignItem::from)
 }

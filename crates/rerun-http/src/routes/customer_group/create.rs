@@ -2,9 +2,9 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{JsonCall, Required, State};
+use crate::extract::{KeyedCall, Required, State};
 use crate::openapi::{Docs, Tag, examples};
-use crate::wire::{self, Answer, GroupItem};
+use crate::wire::{Answer, GroupItem, answered};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerGroupCreateRequest)]
@@ -21,6 +21,7 @@ pub(crate) fn docs() -> Docs {
         "Without customers; an import brings them.",
         json!({ "name": "Spring 2026" }),
     )
+    .keyed()
     .answers::<GroupItem<'_>>({
         let mut made = examples::group();
         made["customer_count"] = json!(0);
@@ -31,11 +32,15 @@ pub(crate) fn docs() -> Docs {
 }
 
 /// `POST /v1/customer-group/create`
-pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
-    let JsonCall { caller, body } = call;
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
     let mut required = Required::default();
     let name = required.text("name", body.name);
     required.check()?;
-    let group = state.engine.groups.create(&caller, &name).await?;
-    wire::json(&GroupItem::from(&group))
+    let made = state
+        .engine
+        .groups
+        .create(&caller, &name, key.as_deref())
+        .await?;
+    answered(&made, GroupItem::from)
 }

@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{JsonCall, Object, Required, State};
+use crate::extract::{KeyedCall, Object, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples};
 use crate::request_id::note_run;
 use crate::routes::campaign_id;
-use crate::wire::{self, Answer, MessageItem};
+use crate::wire::{Answer, MessageItem, answered};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesEditRequest)]
@@ -45,6 +45,7 @@ pub(crate) fn docs() -> Docs {
             "content": { "subject": "Hallo", "body": "Der Frühling ist da." },
         }),
     )
+    .keyed()
     .answers::<MessageItem<'_>>({
         let mut edited = examples::message();
         edited["content"] = json!({ "subject": "Hallo", "body": "Der Frühling ist da." });
@@ -64,8 +65,8 @@ pub(crate) fn docs() -> Docs {
 }
 
 /// `POST /v1/campaign/messages/edit`
-pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
-    let JsonCall { caller, body } = call;
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
     let message = required.text("message_id", body.message_id);
@@ -80,7 +81,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         },
     };
     required.check()?;
-    let (campaign, message) = state
+    let edited = state
         .engine
         .reviews
         .edit(
@@ -88,8 +89,11 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
             campaign_id(&campaign),
             MessageId::parse(&message),
             content,
+            key.as_deref(),
         )
         .await?;
-    note_run(message.run_number);
-    wire::json(&MessageItem::new(&campaign.approval_stages, &message))
+    note_run(edited.outcome.1.run_number);
+    answered(&edited, |(stages, message)| {
+        MessageItem::new(stages, message)
+    })
 }

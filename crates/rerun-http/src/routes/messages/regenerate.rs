@@ -3,11 +3,11 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{JsonCall, Required, State};
+use crate::extract::{KeyedCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples};
 use crate::request_id::note_run;
 use crate::routes::campaign_id;
-use crate::wire::{self, Answer, QueuedItem};
+use crate::wire::{Answer, QueuedItem, answered};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesRegenerateRequest)]
@@ -27,6 +27,7 @@ pub(crate) fn docs() -> Docs {
         "Of the current run; all that are named, or none.",
         json!({ "campaign_id": examples::CAMPAIGN, "message_ids": [examples::MESSAGE] }),
     )
+    .keyed()
     .answers::<QueuedItem>(examples::queued())
     .refuses(&[
         Code::CampaignNotFound,
@@ -36,8 +37,8 @@ pub(crate) fn docs() -> Docs {
 }
 
 /// `POST /v1/campaign/messages/regenerate`
-pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
-    let JsonCall { caller, body } = call;
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
     let ids = required.list("message_ids", body.message_ids);
@@ -46,11 +47,11 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let changed = state
         .engine
         .reviews
-        .regenerate(&caller, campaign_id(&campaign), &ids)
+        .regenerate(&caller, campaign_id(&campaign), &ids, key.as_deref())
         .await?;
-    note_run(changed.run_number);
-    if changed.messages > 0 {
+    note_run(changed.outcome.run_number);
+    if !changed.replayed && changed.outcome.messages > 0 {
         (state.wake)();
     }
-    wire::json(&QueuedItem::from(&changed))
+    answered(&changed, QueuedItem::from)
 }

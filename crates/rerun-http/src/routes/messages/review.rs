@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{JsonCall, Required, State};
+use crate::extract::{KeyedCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::request_id::note_run;
 use crate::routes::campaign_id;
-use crate::wire::{self, Answer};
+use crate::wire::{Answer, answered};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesReviewRequest)]
@@ -26,6 +26,10 @@ pub(crate) struct Request {
     message_ids: Option<Vec<String>>,
     /// Every message that is `Pending review`, instead of `message_ids`.
     all: Option<bool>,
+    /// One of the campaign's stages: only messages that wait there. Another one that is named is
+    /// refused; `all` leaves the others out.
+    #[schema(min_length = 1, max_length = 100)]
+    stage: Option<String>,
     /// Why; required for a rejection: 1 to 2,000 characters that are not all white space, without
     /// NUL. With an approval it is not read.
     reason: Option<String>,
@@ -49,9 +53,12 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
         "Approve or reject messages",
-        "Of the current run; all that are named, or none. An approval passes one stage.",
+        "Of the current run; all that are named, or none. An approval passes one stage. With \
+         `stage`, only messages that wait at that stage: a review that is sent twice cannot pass \
+         two stages.",
         json!({ "campaign_id": examples::CAMPAIGN, "decision": "approve", "all": true }),
     )
+    .keyed()
     .answers::<Response>(json!({
         "campaign_id": examples::CAMPAIGN,
         "run_number": 2,
@@ -66,8 +73,8 @@ pub(crate) fn docs() -> Docs {
 }
 
 /// `POST /v1/campaign/messages/review`
-pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
-    let JsonCall { caller, body } = call;
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
     let all = body.all == Some(true);
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
@@ -98,10 +105,17 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let changed = state
         .engine
         .reviews
-        .review(&caller, campaign, &decision, &messages)
+        .review(
+            &caller,
+            campaign,
+            &decision,
+            &messages,
+            body.stage.as_deref(),
+            key.as_deref(),
+        )
         .await?;
-    note_run(changed.run_number);
-    wire::json(&Response {
+    note_run(changed.outcome.run_number);
+    answered(&changed, |changed| Response {
         campaign_id: changed.campaign_id,
         run_number: changed.run_number,
         campaign_status: changed.campaign_status,

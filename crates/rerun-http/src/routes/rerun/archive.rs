@@ -3,10 +3,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{Integer, JsonCall, Required, State};
+use crate::extract::{Integer, KeyedCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::{campaign_id, run_number};
-use crate::wire::{self, Answer};
+use crate::wire::{Answer, answered};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunArchiveRequest)]
@@ -38,6 +38,7 @@ pub(crate) fn docs() -> Docs {
         "Archives what is still active of a past run; `archived_messages` is 0 when nothing is.",
         json!({ "campaign_id": examples::CAMPAIGN, "run_number": 1 }),
     )
+    .keyed()
     .answers::<Response>(json!({
         "campaign_id": examples::CAMPAIGN,
         "run_number": 1,
@@ -51,20 +52,20 @@ pub(crate) fn docs() -> Docs {
 }
 
 /// `POST /v1/campaign/rerun/archive`
-pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
-    let JsonCall { caller, body } = call;
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
     let number = required.value("run_number", body.run_number);
     required.check()?;
     let campaign_id = campaign_id(&campaign);
     let run_number = run_number(&state, &caller, campaign_id, number).await?;
-    let archived_messages = state
+    let archived = state
         .engine
         .reruns
-        .archive(&caller, campaign_id, Some(run_number))
+        .archive(&caller, campaign_id, Some(run_number), key.as_deref())
         .await?;
-    wire::json(&Response {
+    answered(&archived, |&archived_messages| Response {
         campaign_id,
         run_number,
         archived_messages,

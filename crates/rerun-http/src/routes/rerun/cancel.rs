@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{JsonCall, Required, State};
+use crate::extract::{KeyedCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::request_id::note_run;
 use crate::routes::campaign_id;
-use crate::wire::{self, Answer};
+use crate::wire::{Answer, answered};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunCancelRequest)]
@@ -49,6 +49,7 @@ pub(crate) fn docs() -> Docs {
          a `Draft`. The cancelled run stays in the history.",
         json!({ "campaign_id": examples::CAMPAIGN, "reason": "The wrong audience" }),
     )
+    .keyed()
     .answers::<Response>(json!({
         "campaign_id": examples::CAMPAIGN,
         "run_number": 2,
@@ -59,8 +60,8 @@ pub(crate) fn docs() -> Docs {
 }
 
 /// `POST /v1/campaign/rerun/cancel`
-pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
-    let JsonCall { caller, body } = call;
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
     required.check()?;
@@ -68,10 +69,10 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let cancelled = state
         .engine
         .reruns
-        .cancel(&caller, campaign_id(&campaign), reason)
+        .cancel(&caller, campaign_id(&campaign), reason, key.as_deref())
         .await?;
-    note_run(cancelled.run_number);
-    wire::json(&Response {
+    note_run(cancelled.outcome.run_number);
+    answered(&cancelled, |cancelled| Response {
         campaign_id: cancelled.campaign_id,
         run_number: cancelled.run_number,
         campaign_status: cancelled.campaign_status,

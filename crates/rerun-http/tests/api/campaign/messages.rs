@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Api, SUMMER, Server, assert_shape, attribute, ids, on_both_stores, segment_of,
+    Api, SPRING, SUMMER, Server, assert_shape, attribute, ids, on_both_stores, segment_of,
 };
 
 on_both_stores!(
     a_named_message_is_reviewed_once,
     a_review_of_nothing_changes_nothing,
     reviews_are_all_or_none,
+    a_review_is_for_one_stage,
     reviews_at_once_review_each_message_once,
     a_request_names_a_bounded_number_of_messages,
     ready_messages_are_reviewed_while_others_generate,
@@ -102,6 +103,62 @@ async fn reviews_are_all_or_none(server: &Server) {
     assert_eq!(server.generate(&api, &campaign).await, "Ready for review");
     api.approve_all(&campaign).await;
     api.publish(&campaign).await;
+}
+
+async fn a_review_is_for_one_stage(server: &Server) {
+    let api = server.account();
+    let group = api.group("Spring", SPRING).await;
+    let campaign = api.draft_with(&group, &["Draft", "Legal"]).await;
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    server.generate(&api, &campaign).await;
+    let messages = ids(&api.messages(&campaign).await);
+    let path = "campaign/messages/review";
+    let at = |stage: &str, mut body: Value| {
+        body["stage"] = json!(stage);
+        body
+    };
+    let all = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    let one = approve(&campaign, &[&messages[0]]);
+    let both = approve(&campaign, &[&messages[1], &messages[0]]);
+    let done = api.ok(path, at("Draft", one.clone())).await;
+    assert_eq!(done["reviewed_messages"], 1);
+    api.unchanged(async || {
+        api.post(path, at("Draft", both.clone()))
+            .await
+            .conflicts("cannot approve at the stage `Draft` a message that waits at `Legal`");
+        api.post(path, at("Legal", both.clone()))
+            .await
+            .conflicts("cannot approve at the stage `Legal` a message that waits at `Draft`");
+        for body in [&all, &one] {
+            let refused = api.post(path, at("legal", body.clone())).await;
+            refused.is_invalid("`stage`: the campaign has no stage `legal`");
+        }
+        let mut wrong = all.clone();
+        wrong["stage"] = json!(1);
+        api.post(path, wrong).await.is_invalid("`stage`");
+        let mut two = all.clone();
+        two["message_ids"] = json!([messages[0]]);
+        api.post(path, two)
+            .await
+            .is_invalid("`message_ids` or `all`");
+        let mut none = all.clone();
+        none["all"] = json!(false);
+        api.post(path, at("Legal", none))
+            .await
+            .misses(&["message_ids"]);
+    })
+    .await;
+    let done = api.ok(path, at("Legal", all.clone())).await;
+    assert_eq!(done["reviewed_messages"], 1, "the others wait elsewhere");
+    api.post(path, at("Legal", one))
+        .await
+        .conflicts("cannot approve at the stage `Legal` a message that is `Approved`");
+    // No stage is every stage.
+    let mut any = all.clone();
+    any["stage"] = Value::Null;
+    assert_eq!(api.ok(path, any).await["reviewed_messages"], 2);
+    assert_eq!(api.ok(path, at("Draft", all)).await["reviewed_messages"], 0);
 }
 
 async fn reviews_at_once_review_each_message_once(server: &Server) {

@@ -1,0 +1,172 @@
+//! Each endpoint that writes does so once for each `idempotency-key`.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::refusal::IDEMPOTENCY_KEY_REUSED;
+use crate::support::{Api, Raw, SPRING, SUMMER, Server, ids, on_both_stores};
+
+on_both_stores!(
+    every_endpoint_that_writes_takes_a_key,
+    a_review_repeated_after_a_lost_answer_passes_one_stage,
+    a_key_may_have_spaces,
+);
+
+/// The endpoints that write nothing. One that is not named here must take a key.
+const READING: [&str; 11] = [
+    "/v1/audit/list",
+    "/v1/campaign/get",
+    "/v1/campaign/list",
+    "/v1/campaign/messages/export",
+    "/v1/campaign/rerun/diff",
+    "/v1/campaign/rerun/history",
+    "/v1/campaign/rerun/messages",
+    "/v1/campaign/rerun/preview",
+    "/v1/customer-group/get",
+    "/v1/customer-group/import",
+    "/v1/customer-group/list",
+];
+
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Calls an endpoint many times at once with one key, then again, then with the key of another
+/// request. It writes once: the first time.
+async fn once(api: &Api, called: &mut BTreeSet<String>, path: &str, body: Value) -> Value {
+    let entries = api.audit().await.len();
+    let answers = join_all((0..16).map(|_| api.keyed(path, path, body.clone()))).await;
+    let made = answers[0].ok();
+    let done = answers.iter().filter(|answer| !answer.replayed()).count();
+    assert_eq!(done, 1, "{path}: requests that were done");
+    for answer in &answers {
+        assert_eq!(answer.ok(), made, "{path}: one response");
+    }
+    // Archiving what has been archived is no change, and no entry.
+    let written = usize::from(path != "campaign/rerun/archive");
+    assert_eq!(api.audit().await.len(), entries + written, "{path}");
+    api.unchanged(async || {
+        let again = api.colleague().keyed(path, path, body.clone()).await;
+        assert_eq!(
+            (again.ok(), again.replayed()),
+            (made.clone(), true),
+            "{path}"
+        );
+        let mut other = body.clone();
+        let field = if path == "customer-group/create" {
+            "name"
+        } else if path == "campaign/create" {
+            "customer_group_id"
+        } else {
+            "campaign_id"
+        };
+        other[field] = json!(NOBODY);
+        let refused = api.keyed(path, path, other).await;
+        refused.is(&IDEMPOTENCY_KEY_REUSED);
+        let elsewhere = if path == "campaign/publish" {
+            "campaign/launch"
+        } else {
+            "campaign/publish"
+        };
+        let body = json!({ "campaign_id": body["campaign_id"].as_str().unwrap_or(NOBODY) });
+        let refused = api.keyed(path, elsewhere, body).await;
+        refused.is(&IDEMPOTENCY_KEY_REUSED);
+    })
+    .await;
+    called.insert(format!("/v1/{path}"));
+    made
+}
+
+async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
+    let api = server.account();
+    let mut called = BTreeSet::new();
+    let mut call = async |path: &str, body: Value| once(&api, &mut called, path, body).await;
+    let group = call("customer-group/create", json!({ "name": " Spring " })).await;
+    let group = group["id"].as_str().unwrap();
+    api.import(group, SPRING).await.ok();
+    let new = json!({
+        "name": "Hello", "customer_group_id": group, "segment_by": ["country", "tier"],
+        "template": { "subject": "To {{ country }}", "body": "Dear {{ tier }} customer" },
+        "approval_stages": ["Draft", "Legal"], "brief": null,
+    });
+    let made = call("campaign/create", new).await;
+    let campaign = made["id"].as_str().unwrap();
+    let this = json!({ "campaign_id": campaign });
+    call("campaign/launch", this.clone()).await;
+    server.fail_for(&["DE"]);
+    assert_eq!(server.generate(&api, campaign).await, "Generation failed");
+    server.fail_for(&[]);
+    call("campaign/rerun/retry", this.clone()).await;
+    assert_eq!(server.generate(&api, campaign).await, "Ready for review");
+    let message = ids(&api.messages(campaign).await).swap_remove(0);
+    let edit = json!({ "campaign_id": campaign, "message_id": message,
+        "content": { "subject": "By hand", "body": "<p>Hello</p>" } });
+    let edited = call("campaign/messages/edit", edit).await;
+    assert_eq!(edited["content"]["subject"], "By hand");
+    assert_eq!(edited, api.messages(campaign).await[0]);
+    let these = json!({ "campaign_id": campaign, "message_ids": [message] });
+    call("campaign/messages/regenerate", these).await;
+    assert_eq!(server.generate(&api, campaign).await, "Ready for review");
+    let approve = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    call("campaign/messages/review", approve).await;
+    for message in api.messages(campaign).await {
+        assert_eq!(message["approval_stage"], "Legal", "{message}");
+    }
+    api.approve_all(campaign).await;
+    call("campaign/publish", this.clone()).await;
+    let summer = api.group("Summer", SUMMER).await;
+    let rerun = json!({ "campaign_id": campaign, "new_customer_group_id": summer });
+    call("campaign/rerun/initiate", rerun).await;
+    let first = json!({ "campaign_id": campaign, "run_number": 1 });
+    call("campaign/rerun/archive", first).await;
+    call("campaign/rerun/cancel", this).await;
+
+    let writing: BTreeSet<String> = rerun_http::ENDPOINTS
+        .iter()
+        .filter(|endpoint| endpoint.path.starts_with("/v1/"))
+        .map(|endpoint| endpoint.path.to_owned())
+        .filter(|path| !READING.contains(&path.as_str()))
+        .collect();
+    assert_eq!(
+        called, writing,
+        "endpoints that write, and that were called with a key"
+    );
+}
+
+async fn a_review_repeated_after_a_lost_answer_passes_one_stage(server: &Server) {
+    let api = server.account();
+    let group = api.group("Spring", SPRING).await;
+    let stages = ["1", "2", "3", "4", "5"];
+    let campaign = api.draft_with(&group, &stages).await;
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    server.generate(&api, &campaign).await;
+    let path = "campaign/messages/review";
+    let body = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    for next in &stages[1..] {
+        let headers = api.headers().with("idempotency-key", *next);
+        let headers = headers.with("content-length", body.to_string().len().to_string());
+        let mut raw = Raw::post(server.address, &format!("/v1/{path}"), &headers);
+        raw.send(body.to_string().as_bytes());
+        raw.hang_up();
+        // Whether the first request got through or was broken off: one stage is passed.
+        let answers = join_all((0..4).map(|_| api.keyed(next, path, body.clone()))).await;
+        for answer in &answers {
+            assert_eq!(answer.ok(), answers[0].ok());
+        }
+        for message in api.messages(&campaign).await {
+            assert_eq!(message["approval_stage"], *next, "{message}");
+        }
+    }
+}
+
+async fn a_key_may_have_spaces(server: &Server) {
+    let api = server.account();
+    let path = "customer-group/create";
+    let body = json!({ "name": "Spring" });
+    let first = api.keyed("two  words", path, body.clone()).await;
+    assert!(!first.replayed());
+    let again = api.keyed("two  words", path, body.clone()).await;
+    assert_eq!((again.ok(), again.replayed()), (first.ok(), true));
+    assert!(!api.keyed("two words", path, body).await.replayed());
+}

@@ -32,6 +32,57 @@ pub fn check(field: &str, text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// Whether the character ends a line or is a control character: what text in one line never has.
+/// Marks of writing direction are allowed, because some languages need them.
+fn breaks_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Refuses text that is not one line.
+///
+/// # Errors
+/// [`Invalid`] naming `field` and the first line break or control character, with its place.
+pub fn check_one_line(field: &str, text: &str) -> Result<(), Invalid> {
+    match text.chars().enumerate().find(|(_, c)| breaks_line(*c)) {
+        None => Ok(()),
+        Some((before, c)) => {
+            let what = match c {
+                '\n' => "a line feed".to_owned(),
+                '\r' => "a carriage return".to_owned(),
+                '\t' => "a tab".to_owned(),
+                other => format!("the control character U+{:04X}", u32::from(other)),
+            };
+            Err(Invalid::new(format!(
+                "`{field}` must be one line without control characters; character {} is {what}",
+                before + 1
+            )))
+        }
+    }
+}
+
+/// The text in one line: each line break and control character becomes a space.
+#[must_use]
+pub fn one_line(text: String) -> String {
+    if text.contains(breaks_line) {
+        text.replace(breaks_line, " ")
+    } else {
+        text
+    }
+}
+
+/// The most characters that [`excerpt`] shows.
+const MAX_EXCERPT_LENGTH: usize = 60;
+
+/// The beginning of a text that came from outside, for an error message: with controls escaped, and
+/// cut with an ellipsis when it is long.
+#[must_use]
+pub fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(MAX_EXCERPT_LENGTH) {
+        Some((end, _)) => escape_controls(text.get(..end).unwrap_or_default()).into_owned() + "…",
+        None => escape_controls(text).into_owned(),
+    }
+}
+
 /// A name as people give it: normalised, not empty, at most `max` characters.
 ///
 /// # Errors
@@ -188,6 +239,36 @@ mod tests {
             assert_eq!(escape_controls(text), escaped);
         }
         assert!(matches!(escape_controls("plain"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn one_line_has_no_breaks_and_no_control_characters() {
+        let refusal = |text| check_one_line("subject", text).unwrap_err().to_string();
+        assert_eq!(check_one_line("subject", "Grüße – 100\u{a0}%"), Ok(()));
+        for (text, what) in [
+            ("a\r\nBcc: x", "character 2 is a carriage return"),
+            ("é\nb", "character 2 is a line feed"),
+            ("a\tb", "character 2 is a tab"),
+            ("\u{1b}[31m", "character 1 is the control character U+001B"),
+            ("a\u{85}", "U+0085"),
+            ("a\u{2028}b", "U+2028"),
+            ("a\u{2029}b", "U+2029"),
+            ("a\0", "U+0000"),
+            ("a\u{7f}", "U+007F"),
+        ] {
+            assert!(refusal(text).contains(what), "{}", refusal(text));
+            let line = one_line(text.to_owned());
+            assert_eq!(check_one_line("subject", &line), Ok(()), "{text:?}");
+            assert_eq!(line.chars().count(), text.chars().count(), "{text:?}");
+        }
+        assert_eq!(one_line("a\r\nb".to_owned()), "a  b");
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_shows_controls() {
+        assert_eq!(excerpt("a\nb"), "a\\nb");
+        let long = "é".repeat(100_000);
+        assert_eq!(excerpt(&long), "é".repeat(60) + "…");
     }
 
     proptest! {

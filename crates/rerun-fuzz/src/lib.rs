@@ -16,21 +16,24 @@ mod cursors;
 mod guard;
 mod requests;
 mod segments;
+mod templates;
 
 pub use self::csv::csv;
 pub use cursors::cursors;
 pub use guard::guard;
 pub use requests::requests;
 pub use segments::segments;
+pub use templates::templates;
 
 /// A target: its name, which is the name of its folder in `seeds/`, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("csv", csv),
     ("cursors", cursors),
     ("guard", guard),
     ("requests", requests),
     ("segments", segments),
+    ("templates", templates),
 ];

@@ -218,6 +218,68 @@ fn cursors() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+const TEMPLATES: &[&[u8]] = &[
+    b"{{",
+    b"{{ ",
+    b"}}",
+    b" }}",
+    b"{{country",
+    b"{{ first name ",
+    b"{{ a|b",
+    b"{{ long",
+    b"{{ nothing",
+    b"|upper",
+    b"| lower ",
+    b"|title",
+    b"|trim",
+    b"|escape",
+    b" | escape",
+    b"|urlencode",
+    b"|default(\"x|\")",
+    b"|default( ' y ' )",
+    b"|default(",
+    b"|reverse",
+    b"(1)",
+    b"\"",
+    b"'",
+    b"\\",
+    b"|",
+    b"{%",
+    b"{#",
+    b"{",
+    b"}",
+    b"\n",
+    b"a b-c",
+    b"\xc3\x9f",
+    b"\xce\xa3",
+    b"\xfe",
+    b"\xfe<&'",
+];
+
+/// A template of which many tags are right, and values.
+fn template() -> impl Strategy<Value = Vec<u8>> {
+    let tag = select(vec![
+        "{{country}}",
+        "{{ first name | title | escape }}",
+        "{{ nothing | default('it') | upper }}",
+        "{{ a|b | urlencode }}",
+        "{{ long | escape | trim }}",
+        "{{ \"{{\" | upper }}",
+        "text",
+    ]);
+    let tags = vec(tag, 0..6).prop_map(|tags| tags.concat().into_bytes());
+    let values = joined(TEMPLATES, 4);
+    (tags, joined(TEMPLATES, 8), values).prop_map(|(tags, odd, values)| {
+        [
+            tags.as_slice(),
+            &odd,
+            b"\xfea\xce\xa3 \xc3\x9f-x\xfe<b>\xfe",
+            &values,
+        ]
+        .concat()
+    })
+}
+
 /// How a campaign is brought to where it can be rerun.
 const BEGINNING: &str = include_str!("../seeds/requests/story");
 
@@ -314,6 +376,11 @@ proptest! {
     #[test]
     fn an_import_reads_what_is_in_the_file(data in file()) {
         rerun_fuzz::csv(&data);
+    }
+
+    #[test]
+    fn a_template_is_filled_as_the_language_says(data in template()) {
+        rerun_fuzz::templates(&data);
     }
 
     #[test]

@@ -1,65 +1,388 @@
 //! The template language, and the generator that fills templates.
 //!
-//! A tag names a field of the campaign's `segment_by`, whatever characters that name has:
+//! A placeholder names a field of the campaign's `segment_by`, whatever characters that name has:
 //! `{{ country }}`, `{{ first name }}`. The field's value takes its place, nothing when the segment
-//! has none. Filters may follow: `upper`, `lower`, `title`, `trim`, and `default("text")` for
-//! segments without a value, as in `{{ tier | default("valued") }}`. A text in quotes stands for
-//! itself, so that `{{ "{{" }}` prints two braces.
+//! has none. At most [`MAX_FILTERS`] filters may follow: `upper`, `lower`, `title`, `trim`, `escape`
+//! (for HTML), `urlencode`, and `default("text")` for segments without a value, as in
+//! `{{ tier | default("valued") }}`. A text in quotes stands for itself, so that `{{ "{{" }}` prints
+//! two braces. There is nothing else: no statements, no comments, no arithmetic.
 //!
-//! minijinja fills the tags. What else its language has is refused: without statements and
-//! arithmetic, a template that is accepted can be filled for every segment, in time that grows with
-//! its length alone. Values are data and never read as templates.
+//! The parser reads a template from left to right, once, and nothing in it calls itself: its time
+//! grows with the template's length, and its stack does not grow. Filling stops as soon as the text
+//! is longer than content may be. Values are data and never read as templates.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, filters};
-use regex::{Captures, Regex};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rerun_core::campaign::Template;
 use rerun_core::error::Invalid;
 use rerun_core::generation::{GenerationBrief, GenerationError, GenerationTask};
 use rerun_core::message::Content;
 use rerun_core::ports::{MessageGenerator, TemplateChecker};
 use rerun_core::segment::SegmentBy;
-use rerun_core::text::normalise;
+use rerun_core::text::{excerpt, normalise};
+
+/// The most filters in one placeholder.
+pub const MAX_FILTERS: usize = 8;
 
 /// How many campaigns' templates are kept ready.
 const KEPT_BRIEFS: usize = 32;
 
-/// Names of the two templates of an environment.
-const SUBJECT: &str = "subject";
-const BODY: &str = "body";
+/// What `urlencode` leaves as it is: the unreserved characters of RFC 3986.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
-#[expect(
-    clippy::expect_used,
-    reason = "the patterns are literals, which the tests compile"
-)]
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a valid pattern")
+/// One part of a campaign's template, ready to be filled.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    name: &'static str,
+    /// The most characters that the filled text may have.
+    max: usize,
+    pieces: Vec<Piece>,
 }
 
-/// A tag, shortest first.
-static TAG: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)\{\{(.*?)\}\}"));
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Placeholder { value: Value, filters: Vec<Filter> },
+}
 
-/// A template's last line break is text like any other.
-static KEEP_NEWLINES: LazyLock<SyntaxConfig> = LazyLock::new(|| {
-    let built = SyntaxConfig::builder().keep_trailing_newline(true).build();
-    built.unwrap_or_default()
-});
+#[derive(Debug, PartialEq, Eq)]
+enum Value {
+    /// The number of a field of `segment_by`.
+    Field(usize),
+    Quoted(String),
+}
 
-/// What a tag may hold once its field has an alias: the alias or a text in quotes, then filters.
-static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r#"(?x)^\s*
-        ( field_\d+ | "[^"\\]*" | '[^'\\]*' )
-        ( \s*\|\s* ( upper | lower | title | trim | default\(\s*("[^"\\]*"|'[^'\\]*')\s*\) ) )*
-        \s*$"#,
-    )
-});
+#[derive(Debug, PartialEq, Eq)]
+enum Filter {
+    Upper,
+    Lower,
+    Title,
+    Trim,
+    Escape,
+    UrlEncode,
+    Default(String),
+}
+
+/// What is wrong with a placeholder.
+enum Mistake<'a> {
+    Field(&'a str),
+    Filter(&'a str),
+    Argument(&'a str),
+    NoArgument { filter: &'a str, found: &'a str },
+    TooManyFilters,
+}
+
+impl Filter {
+    const NAMES: &'static str = "upper, lower, title, trim, escape, urlencode, default(\"text\")";
+
+    /// The filter that this text names, with what is left of the text.
+    fn parse(text: &str) -> Result<(Self, &str), Mistake<'_>> {
+        let text = text.trim_start();
+        let ends = |c: char| c == '|' || c == '(' || c.is_whitespace();
+        let (name, rest) = text.split_at(text.find(ends).unwrap_or(text.len()));
+        let filter = match name {
+            "upper" => Self::Upper,
+            "lower" => Self::Lower,
+            "title" => Self::Title,
+            "trim" => Self::Trim,
+            "escape" => Self::Escape,
+            "urlencode" => Self::UrlEncode,
+            "default" => {
+                let argument = rest
+                    .strip_prefix('(')
+                    .and_then(|rest| quoted(rest.trim_start()))
+                    .and_then(|(text, rest)| {
+                        let rest = rest.trim_start().strip_prefix(')')?;
+                        Some((text, rest))
+                    });
+                let (text, rest) = argument.ok_or(Mistake::Argument(rest))?;
+                return Ok((Self::Default(text.to_owned()), rest));
+            }
+            name => return Err(Mistake::Filter(name)),
+        };
+        match rest.trim_start() {
+            "" => Ok((filter, "")),
+            rest if rest.starts_with('|') => Ok((filter, rest)),
+            found => Err(Mistake::NoArgument {
+                filter: name,
+                found,
+            }),
+        }
+    }
+
+    fn apply<'v>(&'v self, value: Cow<'v, str>) -> Cow<'v, str> {
+        match self {
+            Self::Upper => value.to_uppercase().into(),
+            Self::Lower => value.to_lowercase().into(),
+            Self::Title => title(&value).into(),
+            Self::Trim => match value {
+                Cow::Borrowed(value) => value.trim().into(),
+                Cow::Owned(value) => value.trim().to_owned().into(),
+            },
+            Self::Escape => escape(&value).into(),
+            Self::UrlEncode => utf8_percent_encode(&value, UNRESERVED).to_string().into(),
+            Self::Default(text) if value.is_empty() => text.into(),
+            Self::Default(_) => value,
+        }
+    }
+}
+
+/// Each word with a capital first letter and small others. Words begin after white space, hyphens
+/// and opening brackets, not after an apostrophe.
+fn title(text: &str) -> String {
+    let separates = |c: char| c.is_whitespace() || matches!(c, '-' | '(' | '[' | '{' | '<');
+    let mut titled = String::with_capacity(text.len());
+    for part in text.split_inclusive(separates) {
+        let word = part.trim_end_matches(separates);
+        if let Some(first) = word.chars().next() {
+            titled.extend(first.to_uppercase());
+            // The whole word in small letters: how a sigma looks depends on what it stands beside.
+            let small = word.to_lowercase();
+            let begins = first.to_lowercase().map(char::len_utf8).sum();
+            titled.push_str(small.get(begins..).unwrap_or_default());
+        }
+        titled.push_str(part.get(word.len()..).unwrap_or_default());
+    }
+    titled
+}
+
+/// The text as HTML shows it, in an element or in an attribute's quotes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// The text in quotes that this begins with, and what follows it. There is no way to have the
+/// quotes' own character in it, and none for a backslash, which looks as if there were.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let (inside, rest) = text.get(1..)?.split_once(quote)?;
+    (!inside.contains('\\')).then_some((inside, rest))
+}
+
+/// What a placeholder holds between its braces.
+fn placeholder<'a>(inside: &'a str, fields: &[String]) -> Result<Piece, Mistake<'a>> {
+    let (value, mut rest) = match quoted(inside.trim_start()) {
+        Some((text, rest)) if field(inside, fields).is_none() => {
+            (Value::Quoted(text.to_owned()), rest.trim_start())
+        }
+        _ => field(inside, fields).ok_or_else(|| Mistake::Field(first_part(inside)))?,
+    };
+    if !rest.is_empty() && !rest.starts_with('|') {
+        return Err(Mistake::Field(inside));
+    }
+    let mut filters = Vec::new();
+    while let Some(after) = rest.strip_prefix('|') {
+        if filters.len() == MAX_FILTERS {
+            return Err(Mistake::TooManyFilters);
+        }
+        let (filter, left) = Filter::parse(after)?;
+        filters.push(filter);
+        rest = left.trim_start();
+    }
+    if rest.is_empty() {
+        Ok(Piece::Placeholder { value, filters })
+    } else {
+        Err(Mistake::Filter(rest))
+    }
+}
+
+fn first_part(inside: &str) -> &str {
+    inside.split('|').next().unwrap_or(inside)
+}
+
+/// The field that the text begins with, and the filters after it. A name may have bars of its own:
+/// the longest name counts.
+fn field<'a>(inside: &'a str, fields: &[String]) -> Option<(Value, &'a str)> {
+    let index = |name: &str| {
+        let name = normalise(name)?;
+        fields.iter().position(|field| *field == *name)
+    };
+    if let Some(index) = index(inside) {
+        return Some((Value::Field(index), ""));
+    }
+    let most = fields.iter().map(|field| field.matches('|').count()).max();
+    let bars: Vec<usize> = inside
+        .match_indices('|')
+        .map(|(at, _)| at)
+        .take(most.unwrap_or_default() + 1)
+        .collect();
+    bars.into_iter().rev().find_map(|at| {
+        let (name, filters) = inside.split_at_checked(at)?;
+        Some((Value::Field(index(name)?), filters))
+    })
+}
+
+/// Reads one part of a template.
+fn parse_part(
+    name: &'static str,
+    source: &str,
+    max: usize,
+    fields: &[String],
+) -> Result<Part, Invalid> {
+    let refuse = |at: usize, what: &dyn fmt::Display| {
+        let before = source.get(..at).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        Invalid::new(format!("`template.{name}`, line {line}: {what}"))
+    };
+    let mut pieces = Vec::new();
+    let (mut text, mut at) = (0, 0);
+    while let Some(brace) = source.get(at..).and_then(|rest| rest.find('{')) {
+        let opens = at + brace;
+        let inside = opens + 2;
+        match source.as_bytes().get(opens + 1) {
+            Some(b'{') => {
+                let Some(length) = source.get(inside..).and_then(|rest| rest.find("}}")) else {
+                    let what = "`{{` is not closed by `}}`; write {{ \"{{\" }} to print it";
+                    return Err(refuse(opens, &what));
+                };
+                if text < opens {
+                    pieces.push(Piece::Text(
+                        source.get(text..opens).unwrap_or_default().into(),
+                    ));
+                }
+                let between = source.get(inside..inside + length).unwrap_or_default();
+                let piece = placeholder(between, fields)
+                    .map_err(|mistake| refuse(opens, &Told(&mistake, fields)))?;
+                pieces.push(piece);
+                at = inside + length + 2;
+                text = at;
+            }
+            Some(mark @ (b'%' | b'#')) => {
+                let mark = char::from(*mark);
+                let what = format!(
+                    "`{{{mark}`: templates have neither statements nor comments; write \
+                     {{{{ \"{{{mark}\" }}}} to print it"
+                );
+                return Err(refuse(opens, &what));
+            }
+            _ => at = opens + 1,
+        }
+    }
+    if text < source.len() {
+        pieces.push(Piece::Text(source.get(text..).unwrap_or_default().into()));
+    }
+    Ok(Part { name, max, pieces })
+}
+
+/// A mistake, told with the fields that there are.
+struct Told<'a>(&'a Mistake<'a>, &'a [String]);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(mistake, fields) = self;
+        match mistake {
+            Mistake::Field(name) => {
+                let fields: Vec<String> = fields
+                    .iter()
+                    .map(|field| format!("`{}`", excerpt(field)))
+                    .collect();
+                write!(
+                    f,
+                    "`{}` is not a field of `segment_by`; the fields are {}",
+                    excerpt(name.trim()),
+                    fields.join(", ")
+                )
+            }
+            Mistake::Filter(name) => write!(
+                f,
+                "`{}` is not a filter; the filters are {}",
+                excerpt(name.trim()),
+                Filter::NAMES
+            ),
+            Mistake::Argument(found) => write!(
+                f,
+                "`default` takes one text in quotes, as in default(\"text\"), not `{}`",
+                excerpt(found.trim())
+            ),
+            Mistake::NoArgument { filter, found } => write!(
+                f,
+                "`{}` after the filter `{filter}`, which takes nothing; `|` comes before the next \
+                 filter",
+                excerpt(found.trim())
+            ),
+            Mistake::TooManyFilters => {
+                write!(f, "a placeholder may have at most {MAX_FILTERS} filters")
+            }
+        }
+    }
+}
+
+impl Part {
+    /// The text with the values in their places: one for each field of `segment_by`, in order.
+    fn fill(&self, values: &[Option<String>]) -> Result<String, GenerationError> {
+        // A character has at most four bytes. The bound on characters is for content to check.
+        let room = self.max.saturating_mul(4);
+        let mut filled = String::new();
+        for piece in &self.pieces {
+            let value = match piece {
+                Piece::Text(text) => Cow::Borrowed(text.as_str()),
+                Piece::Placeholder { value, filters } => {
+                    let value = match value {
+                        Value::Field(index) => {
+                            values.get(*index).and_then(Option::as_deref).unwrap_or("")
+                        }
+                        Value::Quoted(text) => text,
+                    };
+                    let mut value = Cow::Borrowed(value);
+                    for filter in filters {
+                        if value.len() > room {
+                            break;
+                        }
+                        value = filter.apply(value);
+                    }
+                    value
+                }
+            };
+            if value.len() > room - filled.len() {
+                return Err(GenerationError::new(format!(
+                    "the generated content: `{}` may have at most {} characters",
+                    self.name, self.max
+                )));
+            }
+            filled.push_str(&value);
+        }
+        Ok(filled)
+    }
+}
+
+/// A campaign's template, ready to be filled.
+#[derive(Debug)]
+struct Parsed {
+    subject: Part,
+    body: Part,
+}
+
+fn parse(template: &Template, segment_by: &SegmentBy) -> Result<Parsed, Invalid> {
+    let fields = segment_by.fields();
+    Ok(Parsed {
+        subject: parse_part(
+            "subject",
+            &template.subject,
+            Content::MAX_SUBJECT_LENGTH,
+            fields,
+        )?,
+        body: parse_part("body", &template.body, Content::MAX_BODY_LENGTH, fields)?,
+    })
+}
 
 /// Fills the campaign's template with the values of a message's segment.
 #[derive(Debug, Default)]
@@ -67,130 +390,15 @@ pub struct TemplateGenerator {
     ready: Mutex<Vec<Ready>>,
 }
 
-/// The parsed templates of a brief. Holding the brief keeps its address from being another's.
+/// The parsed template of a brief. Holding the brief keeps its address from being another's.
 #[derive(Debug, Clone)]
 struct Ready {
     brief: Arc<GenerationBrief>,
-    parsed: Arc<Environment<'static>>,
-}
-
-/// The name under which the engine knows a field, whose own name need not be an identifier.
-fn alias(index: usize) -> String {
-    format!("field_{index}")
-}
-
-/// Gives every tag's field its alias.
-fn aliased(part: &str, source: &str, fields: &[String]) -> Result<String, Invalid> {
-    let refuse = |at: usize, what: String| {
-        let line = source
-            .bytes()
-            .take(at)
-            .filter(|byte| *byte == b'\n')
-            .count()
-            + 1;
-        Invalid::new(format!("`template.{part}`, line {line}: {what}"))
-    };
-    for opening in ["{%", "{#"] {
-        if let Some(at) = TAG
-            .replace_all(source, |tag: &Captures<'_>| " ".repeat(tag[0].len()))
-            .find(opening)
-        {
-            let what = format!(
-                "`{opening}`: templates have neither statements nor comments; write \
-                 {{{{ \"{opening}\" }}}} to print it"
-            );
-            return Err(refuse(at, what));
-        }
-    }
-    let mut refused = None;
-    let replaced = TAG.replace_all(source, |tag: &Captures<'_>| {
-        let inside = &tag[1];
-        let tag_text = with_alias(inside, fields);
-        // What was not given an alias must not look like one.
-        let is_known = matches!(tag_text, Cow::Owned(_)) || inside.trim().starts_with(['"', '\'']);
-        if !(is_known && INSIDE.is_match(&tag_text)) && refused.is_none() {
-            let at = tag.get(0).map_or(0, |tag| tag.start());
-            refused = Some(refuse(at, unknown(inside, fields)));
-        }
-        format!("{{{{{tag_text}}}}}")
-    });
-    match refused {
-        Some(refused) => Err(refused),
-        None => Ok(replaced.into_owned()),
-    }
-}
-
-fn with_alias<'a>(inside: &'a str, fields: &[String]) -> Cow<'a, str> {
-    let index = |name: &str| {
-        let name = normalise(name)?;
-        fields.iter().position(|field| *field == *name)
-    };
-    if let Some(index) = index(inside) {
-        return Cow::Owned(alias(index));
-    }
-    match inside.split_once('|') {
-        Some((name, filters)) => match index(name) {
-            Some(index) => Cow::Owned(format!("{} |{filters}", alias(index))),
-            None => Cow::Borrowed(inside),
-        },
-        None => Cow::Borrowed(inside),
-    }
-}
-
-fn unknown(inside: &str, fields: &[String]) -> String {
-    let fields: Vec<String> = fields.iter().map(|field| format!("`{field}`")).collect();
-    format!(
-        "`{}` is no field of `segment_by`; a tag names one of {}, and one of the filters upper, \
-         lower, title, trim and default(\"text\") may follow",
-        inside.trim(),
-        fields.join(", ")
-    )
-}
-
-fn parse(template: &Template, segment_by: &SegmentBy) -> Result<Environment<'static>, Invalid> {
-    let mut environment = Environment::empty();
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_syntax(KEEP_NEWLINES.clone());
-    environment.add_filter("upper", filters::upper);
-    environment.add_filter("lower", filters::lower);
-    environment.add_filter("title", filters::title);
-    environment.add_filter("trim", filters::trim);
-    environment.add_filter(
-        "default",
-        |value: String, other: String| {
-            if value.is_empty() { other } else { value }
-        },
-    );
-    let fields = segment_by.fields();
-    for (part, source) in [(SUBJECT, &template.subject), (BODY, &template.body)] {
-        let source = aliased(part, source, fields)?;
-        environment
-            .add_template_owned(part, source)
-            .map_err(|error| {
-                let line = error.line().unwrap_or(1);
-                let what = error
-                    .detail()
-                    .map_or_else(|| error.kind().to_string(), str::to_owned);
-                Invalid::new(format!("`template.{part}`, line {line}: {what}"))
-            })?;
-        let known: Vec<String> = (0..fields.len()).map(alias).collect();
-        let named = environment
-            .get_template(part)
-            .map(|parsed| parsed.undeclared_variables(true))
-            .map_err(|error| Invalid::new(format!("`template.{part}`: {error}")))?;
-        if let Some(name) = named.iter().find(|name| !known.contains(name)) {
-            return Err(Invalid::new(format!(
-                "`template.{part}`: {}",
-                unknown(name, fields)
-            )));
-        }
-    }
-    Ok(environment)
+    parsed: Arc<Parsed>,
 }
 
 impl TemplateGenerator {
-    fn parsed(&self, brief: &Arc<GenerationBrief>) -> Result<Arc<Environment<'static>>, Invalid> {
+    fn parsed(&self, brief: &Arc<GenerationBrief>) -> Result<Arc<Parsed>, Invalid> {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = ready.iter().find(|known| Arc::ptr_eq(&known.brief, brief)) {
             return Ok(Arc::clone(&known.parsed));
@@ -207,44 +415,6 @@ impl TemplateGenerator {
     }
 }
 
-/// Takes what content can hold and no more, however long the values are.
-struct Capped {
-    text: Vec<u8>,
-    room: usize,
-    over: bool,
-}
-
-impl Capped {
-    fn new(max_characters: usize) -> Self {
-        // A character has at most four bytes.
-        Self {
-            text: Vec::new(),
-            room: max_characters.saturating_mul(4),
-            over: false,
-        }
-    }
-
-    const fn is_over(&self) -> bool {
-        self.over
-    }
-}
-
-impl Write for Capped {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if bytes.len() > self.room {
-            self.over = true;
-            return Err(std::io::ErrorKind::FileTooLarge.into());
-        }
-        self.room -= bytes.len();
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 impl TemplateChecker for TemplateGenerator {
     fn check(&self, template: &Template, segment_by: &SegmentBy) -> Result<(), Invalid> {
         parse(template, segment_by).map(drop)
@@ -257,34 +427,19 @@ impl MessageGenerator for TemplateGenerator {
         let parsed = self
             .parsed(&task.brief)
             .map_err(|invalid| GenerationError::new(invalid.to_string()))?;
-        let mut values = task.attributes.to_map().map_err(|error| {
+        let mut named = task.attributes.to_map().map_err(|error| {
             GenerationError::new(format!("the segment's values cannot be read: {error}"))
         })?;
-        let mut named = BTreeMap::new();
-        for (index, field) in task.brief.segment_by.fields().iter().enumerate() {
-            let value = values.remove(field).ok_or_else(|| {
+        let mut values = Vec::new();
+        for field in task.brief.segment_by.fields() {
+            let value = named.remove(field).ok_or_else(|| {
                 GenerationError::new(format!("the segment has no field `{field}`"))
             })?;
-            named.insert(alias(index), value.unwrap_or_default());
+            values.push(value);
         }
-        let named = Value::from(named);
-        let fill = |part, max| {
-            let failed = |error: minijinja::Error| {
-                GenerationError::new(format!("`template.{part}`: {error}"))
-            };
-            let template = parsed.get_template(part).map_err(failed)?;
-            let mut out = Capped::new(max);
-            match template.render_captured_to(named.clone(), &mut out) {
-                _ if out.is_over() => Err(GenerationError::new(format!(
-                    "the generated content: `{part}` may have at most {max} characters"
-                ))),
-                Ok(_) => Ok(String::from_utf8_lossy(&out.text).into_owned()),
-                Err(error) => Err(failed(error)),
-            }
-        };
         Ok(Content {
-            subject: fill(SUBJECT, Content::MAX_SUBJECT_LENGTH)?,
-            body: fill(BODY, Content::MAX_BODY_LENGTH)?,
+            subject: parsed.subject.fill(&values)?,
+            body: parsed.body.fill(&values)?,
         })
     }
 }
@@ -446,6 +601,74 @@ mod tests {
             "éva van o'neill"
         );
         assert_eq!(filled("{{ a|b }}", &values).await, "x");
+        assert_eq!(filled("{{ a|b | upper }}", &values).await, "X");
+        assert_eq!(
+            filled("{{ tier | default('a|b\"') }}", &values).await,
+            "a|b\""
+        );
+    }
+
+    #[tokio::test]
+    async fn values_can_be_escaped() {
+        let values = [("name", Some("<b>\"O'Neill\" & Söhne</b> a/b~c_d-e.f%"))];
+        assert_eq!(
+            filled("{{ name | escape }}", &values).await,
+            "&lt;b&gt;&quot;O&#39;Neill&quot; &amp; Söhne&lt;/b&gt; a/b~c_d-e.f%"
+        );
+        assert_eq!(
+            filled("{{ name | urlencode }}", &values).await,
+            "%3Cb%3E%22O%27Neill%22%20%26%20S%C3%B6hne%3C%2Fb%3E%20a%2Fb~c_d-e.f%25"
+        );
+        assert_eq!(
+            filled("{{ name | title | escape }}", &[("name", Some("a<b>"))]).await,
+            "A&lt;B&gt;"
+        );
+    }
+
+    #[tokio::test]
+    async fn case_is_that_of_unicode() {
+        let values = [("name", Some("straße ΟΔΟΣ σΑΣ-σ İ ǆ ﬃ"))];
+        assert_eq!(
+            filled("{{ name | upper }}", &values).await,
+            "STRASSE ΟΔΟΣ ΣΑΣ-Σ İ Ǆ FFI"
+        );
+        assert_eq!(
+            filled("{{ name | title }}", &values).await,
+            "Straße Οδος Σας-Σ İ Ǆ FFI"
+        );
+        assert_eq!(
+            filled("{{ name | lower }}", &values).await,
+            "straße οδος σας-σ i\u{307} ǆ ﬃ"
+        );
+    }
+
+    #[test]
+    fn a_placeholder_has_at_most_eight_filters() {
+        let fields = ["country"];
+        let filters = |count: usize| format!("x {{{{ country {} }}}}", "| trim".repeat(count));
+        assert_eq!(check(&filters(8), &fields), Ok(()));
+        for count in [9, 11_000, 100_000] {
+            assert_eq!(
+                check(&filters(count), &fields).unwrap_err(),
+                "`template.subject`, line 1: a placeholder may have at most 8 filters"
+            );
+        }
+        // Each placeholder has its own.
+        assert_eq!(check(&filters(8).repeat(1_000), &fields), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_does_not_repeat_what_it_refuses() {
+        for source in [
+            format!("{{{{ {} }}}}", "x".repeat(100_000)),
+            format!("{{{{ country | {} }}}}", "x".repeat(100_000)),
+            format!("{{{{ country | default({} }}}}", "x".repeat(100_000)),
+            format!("{{{{ country | upper {} }}}}", "x\n".repeat(100_000)),
+        ] {
+            let refusal = check(&source, &["country"]).unwrap_err();
+            assert!(refusal.len() < 250, "{refusal}");
+            assert!(!refusal.contains('\n'), "{refusal}");
+        }
     }
 
     #[tokio::test]
@@ -464,35 +687,50 @@ mod tests {
         let said = |source| check(source, &fields).unwrap_err();
         assert_eq!(
             said("Hello\n{{ country }},\n{{ contry }}"),
-            "`template.subject`, line 3: `contry` is no field of `segment_by`; a tag names one of \
-             `country`, `first name`, and one of the filters upper, lower, title, trim and \
-             default(\"text\") may follow"
+            "`template.subject`, line 3: `contry` is not a field of `segment_by`; the fields are \
+             `country`, `first name`"
+        );
+        assert_eq!(
+            said("\n{{ country | upper | reverse }}"),
+            "`template.subject`, line 2: `reverse` is not a filter; the filters are upper, lower, \
+             title, trim, escape, urlencode, default(\"text\")"
         );
         for (source, what) in [
-            ("{{ }}", "`` is no field"),
-            ("{{ | upper }}", "is no field"),
-            ("{{ Country }}", "`Country` is no field"),
-            ("{{ field_0 }}", "`field_0` is no field"),
-            ("{{ field_7 }}", "`field_7` is no field"),
-            ("{{ country.upper() }}", "`country.upper()` is no field"),
-            ("{{ country * 9999999999 }}", "is no field"),
-            ("{{ [1] * 9999999999 }}", "is no field"),
-            ("{{ \"a\" * 9999999999 }}", "is no field"),
-            ("{{ country", "line 1: "),
-            ("{{ country }", "line 1: "),
-            ("{{{ country }}}", "`{ country` is no field"),
+            ("{{ }}", "`` is not a field"),
+            ("{{ | upper }}", "is not a field"),
+            ("{{ Country }}", "`Country` is not a field"),
+            ("{{ field_0 }}", "`field_0` is not a field"),
+            ("{{ field_7 }}", "`field_7` is not a field"),
+            ("{{ country.upper() }}", "`country.upper()` is not a field"),
+            ("{{ country * 9999999999 }}", "is not a field"),
+            ("{{ [1] * 9999999999 }}", "is not a field"),
+            ("{{ \"a\" * 9999999999 }}", "is not a field"),
+            ("{{ country", "line 1: `{{` is not closed"),
+            ("{{ country }", "line 1: `{{` is not closed"),
+            ("{{{ country }}}", "`{ country` is not a field"),
+            ("{{- country -}}", "`- country -` is not a field"),
+            ("{{ \"a\\\" }}", "is not a field"),
             (
                 "{% if country %}x{% endif %}",
                 "neither statements nor comments",
             ),
             ("{# note #}", "neither statements nor comments"),
-            ("{{ country | reverse }}", "is no field"),
-            ("{{ country | }}", "is no field"),
-            ("{{ country | upper(1) }}", "is no field"),
-            ("{{ country | default }}", "is no field"),
-            ("{{ country | default(tier) }}", "is no field"),
-            ("{{ country | default(\"a\", \"b\") }}", "is no field"),
-            ("{{ 'a' 'b' }}", "is no field"),
+            ("{{ country | Upper }}", "`Upper` is not a filter"),
+            ("{{ country | }}", "`` is not a filter"),
+            ("{{ country | upper | }}", "`` is not a filter"),
+            (
+                "{{ country | upper lower }}",
+                "`lower` after the filter `upper`",
+            ),
+            ("{{ country | upper(1) }}", "`(1)` after the filter `upper`"),
+            ("{{ country | default }}", "`default` takes one text"),
+            ("{{ country | default(tier) }}", "`default` takes one text"),
+            (
+                "{{ country | default(\"a\", \"b\") }}",
+                "`default` takes one text",
+            ),
+            ("{{ country | default(\"a\") x }}", "`x` is not a filter"),
+            ("{{ 'a' 'b' }}", "is not a field"),
         ] {
             let said = said(source);
             assert!(said.contains(what), "{source}: {said}");
@@ -523,6 +761,20 @@ mod tests {
             error.reason.contains("`subject` may have at most 1000"),
             "{error}"
         );
+        // Not on the way either: every filter makes it five times as long.
+        let source = format!("{{{{ country {} }}}}", "| urlencode".repeat(8));
+        let values = [("country", Some("ü".repeat(900)))];
+        let values = [(values[0].0, values[0].1.as_deref())];
+        let error = generate(&source, &values).await.unwrap_err();
+        assert!(
+            error.reason.contains("`subject` may have at most 1000"),
+            "{error}"
+        );
+        let exact = "x".repeat(1_000);
+        assert_eq!(
+            filled("{{ country }}", &[("country", Some(&exact))]).await,
+            exact
+        );
     }
 
     #[test]
@@ -532,6 +784,10 @@ mod tests {
         assert!(check(&source, &["country"]).is_err());
         let source = "{{".repeat(50_000);
         assert!(check(&source, &["country"]).is_err());
+        let source = format!("{{{{ {} }}}}", "|".repeat(500_000));
+        assert!(check(&source, &["country", "|||||||||||"]).is_err());
+        let source = "{ ".repeat(500_000);
+        assert_eq!(check(&source, &["country"]), Ok(()));
     }
 
     #[tokio::test]

@@ -231,7 +231,7 @@ async fn a_refused_import_leaves_nothing(database: Database) {
         ),
         (
             ("--body-template", "Hello {{ name }}"),
-            "`name` is no field",
+            "`name` is not a field",
         ),
         (("--approval-stages", "A,A"), "names `A` twice"),
     ] {

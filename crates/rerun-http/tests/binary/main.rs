@@ -525,7 +525,7 @@ async fn a_template_that_names_no_field_is_refused_with_its_place() {
     assert_eq!(status, 400);
     let message = answer["message"].as_str().unwrap();
     assert!(
-        message.contains("`template.body`, line 2: `contry` is no field"),
+        message.contains("`template.body`, line 2: `contry` is not a field"),
         "{message}"
     );
     assert_eq!(server.terminate(), Some(0));

@@ -34,8 +34,8 @@ pub(crate) struct Request {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = NewTemplate)]
 struct RequestTemplate {
-    /// Subject line.
-    #[schema(value_type = String, min_length = 1, max_length = 1_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
+    /// Subject line, without control characters.
+    #[schema(value_type = String, min_length = 1, max_length = 1_000, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$", required)]
     subject: Option<String>,
     /// Body.
     #[schema(value_type = String, min_length = 1, max_length = 200_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
@@ -47,7 +47,9 @@ pub(crate) fn docs() -> Docs {
         Tag::Campaigns,
         "Make a campaign",
         "A draft. `{{ field }}` in the template stands for the segment's value of a field of \
-         `segment_by`; any other name is refused. The group may still be empty.",
+         `segment_by`; any other name is refused. Up to 8 filters may follow, as in \
+         `{{ field | trim | upper }}`: `upper`, `lower`, `title`, `trim`, `escape` (for HTML), \
+         `urlencode`, `default(\"text\")`. The group may still be empty.",
         json!({
             "name": "Spring sale",
             "customer_group_id": examples::OLD_GROUP,

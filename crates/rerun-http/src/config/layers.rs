@@ -803,6 +803,26 @@ mod tests {
     }
 
     #[test]
+    fn deep_toml_is_refused() {
+        const DEPTH: usize = 500_000;
+        for text in [
+            format!("bind = {}", "[".repeat(DEPTH)),
+            format!("bind = {}{}", "[".repeat(DEPTH), "]".repeat(DEPTH)),
+            format!("bind = {}", "{ a = ".repeat(DEPTH)),
+            format!("bind = {}1{}", "{ a = ".repeat(DEPTH), "}".repeat(DEPTH)),
+            format!("{}a = 1", "a.".repeat(DEPTH)),
+            format!("bind = {{ {}a = 1 }}", "a.".repeat(DEPTH)),
+            format!("[{}a]", "a.".repeat(DEPTH)),
+            format!("[[{}a]]", "a.".repeat(DEPTH)),
+        ] {
+            let file = temporary(&text);
+            let config = ("RERUN_CONFIG", file.path().to_str().unwrap());
+            let said = refused(given(&[], &[config]));
+            assert!(said.len() < 1_000, "{said}");
+        }
+    }
+
+    #[test]
     fn the_log_format_is_known_before_the_rest_is_good() {
         let toml = temporary("log_format = \"json\"\nnonsense = 1\n");
         let config = ("RERUN_CONFIG", toml.path().to_str().unwrap());

@@ -14,6 +14,7 @@ mod errors;
 mod headers;
 mod health;
 mod idempotency;
+mod hostile;
 mod isolation;
 mod metrics;
 mod openapi;

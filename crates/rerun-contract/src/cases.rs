@@ -82,6 +82,7 @@ macro_rules! store_contract {
                 archiving_again_changes_nothing,
                 the_context_has_the_wanted_group,
                 many_segments_go_through_a_whole_life,
+                content_with_a_placeholder_is_not_reused,
             }
             reviews {
                 an_approval_passes_one_stage,
@@ -99,6 +100,8 @@ macro_rules! store_contract {
                 a_retry_queues_what_failed,
                 publishing_publishes_every_message,
                 own_edits_can_be_left_out,
+                an_unfilled_placeholder_is_not_approved,
+                no_change_lets_a_placeholder_through,
                 reviewers_at_once_all_get_through,
                 one_stage_is_passed_once,
                 reviewers_and_workers_at_once,
@@ -133,6 +136,8 @@ macro_rules! store_contract {
                 a_released_message_is_due_at_once,
                 a_failed_attempt_waits_its_time,
                 an_early_failure_is_told_at_the_end,
+                a_generated_placeholder_is_a_failed_attempt,
+                a_generated_subject_is_one_line,
                 outcomes_of_all_kinds_are_settled_together,
                 the_longest_due_comes_first,
                 one_lease_serves_several_accounts,

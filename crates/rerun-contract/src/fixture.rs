@@ -331,6 +331,35 @@ pub fn messages_from_elsewhere<S>(
     countries.iter().copied().map(message).collect()
 }
 
+/// Contents with braces of all kinds, each different, for the tests of migrations that look for
+/// placeholders.
+#[must_use]
+pub fn contents_with_braces() -> Vec<Content> {
+    let long = format!("é{{{{ {} }}}}", "é".repeat(10_000));
+    let texts = [
+        "plain",
+        "{ {a} }",
+        "}} {{",
+        "{{",
+        "{{}}",
+        "Dear {{ first_name }}!",
+        "{{{ x }}}",
+        "a }} b {{x}} {{y}}",
+        "{{ a {{ b }} }}",
+        "100 % _ {{ \n\\ }}",
+        "é{{ü\u{1f600}}}",
+        &long,
+    ];
+    let content = |subject: &str, body: &str| Content {
+        subject: subject.to_owned(),
+        body: body.to_owned(),
+    };
+    texts
+        .iter()
+        .flat_map(|subject| texts.iter().map(move |body| content(subject, body)))
+        .collect()
+}
+
 /// A file to merge into a group, normalised as every import is.
 #[must_use]
 pub fn customer_file(columns: &[&str], rows: &[Row<'_>]) -> CustomerFile {

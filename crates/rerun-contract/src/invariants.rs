@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rerun_core::audit::ChainCheck;
 use rerun_core::campaign::CampaignStatus;
-use rerun_core::message::{Message, ReviewStatus, Source};
+use rerun_core::message::{Content, Message, ReviewStatus, Source};
 use rerun_core::run::{MessageCounts, Run, RunStatus};
 
 use crate::fixture::{CampaignSnapshot, Snapshot};
@@ -208,6 +208,10 @@ fn check_message(all: &CampaignSnapshot, message: &Message) {
         rejected,
         "{at}: a reason while {status}"
     );
+    if status == ReviewStatus::Approved {
+        let placeholder = message.content.as_ref().and_then(Content::placeholder);
+        assert_eq!(placeholder, None, "{at}: approved with a placeholder");
+    }
     let reused = message.source == Source::Reused;
     assert_eq!(
         message.reused_from.is_some(),

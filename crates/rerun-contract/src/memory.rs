@@ -9,7 +9,7 @@ use rerun_core::Timestamp;
 use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead};
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::change::{self, Applied, Effect, MessageChange, Move, Selection, Shift};
-use rerun_core::error::{Invalid, StoreError};
+use rerun_core::error::{Invalid, StoreError, UnfilledPlaceholder};
 use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, TaskOutcome};
 use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, ImportMode, Imported};
 use rerun_core::ids::{
@@ -198,6 +198,10 @@ impl Row {
         (self.bare.state.status(), self.bare.source)
     }
 
+    fn placeholder(&self) -> Option<&str> {
+        self.text.as_ref()?.content.placeholder()
+    }
+
     fn written_by(&self) -> Option<UserId> {
         self.text.as_ref().and_then(|text| text.written_by)
     }
@@ -304,7 +308,7 @@ impl Ledger {
         let published = self
             .rows
             .values()
-            .filter(|row| row.bare.state == MessageState::Published);
+            .filter(|row| row.bare.state == MessageState::Published && row.placeholder().is_none());
         let in_scope = published.filter(|row| match from {
             ReuseFrom::CurrentRun => row.bare.run_number == current,
             ReuseFrom::AnyRun => true,
@@ -1135,6 +1139,18 @@ impl ReviewStore for MemoryStore {
                     moved.extend(found);
                 }
             }
+            if change.needs_filled_content() {
+                let rows = moved.iter().filter_map(|(id, _)| ledger.rows.get(id));
+                let unfilled = rows.filter_map(|row| Some((row, row.placeholder()?)));
+                if let Some((row, placeholder)) =
+                    unfilled.min_by_key(|(row, _)| row.bare.segment_no)
+                {
+                    return Ok(ChangeOutcome::Unfilled(UnfilledPlaceholder {
+                        message_id: row.bare.id,
+                        placeholder: placeholder.to_owned(),
+                    }));
+                }
+            }
             let mut shifts = Vec::new();
             for (id, moved) in moved {
                 if let Some(row) = ledger.rows.get_mut(&id) {
@@ -1142,7 +1158,7 @@ impl ReviewStore for MemoryStore {
                 }
             }
             let applied = change.applied(run, &shifts)?;
-            let outcome = ChangeOutcome {
+            let outcome = ChangeOutcome::Changed {
                 messages: applied.messages,
                 campaign_status: applied.campaign_status,
             };

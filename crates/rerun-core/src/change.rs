@@ -147,6 +147,16 @@ fn shifted(counts: MessageCounts, shifts: &[Shift]) -> Result<(MessageCounts, u3
 }
 
 impl MessageChange {
+    /// Whether the messages must not have a placeholder left in their contents: the change passes
+    /// an approval stage, or makes messages `Approved` or `Published`.
+    #[must_use]
+    pub fn needs_filled_content(&self) -> bool {
+        self.moves.iter().any(|step| {
+            step.approval.is_some()
+                || matches!(step.to, MessageState::Approved | MessageState::Published)
+        })
+    }
+
     /// What run and campaign are after the store has moved the rows of the current run `run`,
     /// still inside its transaction.
     ///

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use crate::campaign::CampaignStatus;
+use crate::ids::MessageId;
 use crate::message::ReviewStatus;
 
 /// Input that breaks a rule of its own, whatever the state of things.
@@ -112,6 +113,19 @@ fn standing(status: ReviewStatus, waits_at: Option<&str>) -> String {
     }
 }
 
+/// A message that cannot be approved, because its content still has a placeholder.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the message {message_id} cannot be approved: `{}` in its content is unfilled; edit the message or have it generated again",
+    crate::text::excerpt(.placeholder)
+)]
+pub struct UnfilledPlaceholder {
+    /// The message.
+    pub message_id: MessageId,
+    /// The first placeholder of its content, see [`crate::message::Content::placeholder`].
+    pub placeholder: String,
+}
+
 /// Why a use case refused or failed. Every refusal left everything as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -154,6 +168,9 @@ pub enum Error {
     /// The status does not allow the action.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
+    /// A message's content still has a placeholder, so that it cannot be approved.
+    #[error(transparent)]
+    UnfilledPlaceholder(#[from] UnfilledPlaceholder),
     /// The idempotency key was used with another body, or at another endpoint.
     #[error("this idempotency key was used for another request")]
     IdempotencyKeyReused,

@@ -141,8 +141,8 @@ impl GenerationPolicy {
         backoff: impl FnOnce(u32) -> Duration,
     ) -> TaskOutcome {
         let failure = match attempt {
-            Ok(content) => match content.check() {
-                Ok(()) => return TaskOutcome::Generated(content),
+            Ok(content) => match content.generated() {
+                Ok(content) => return TaskOutcome::Generated(content),
                 Err(invalid) => GenerationError::new(format!("the generated content: {invalid}")),
             },
             Err(failure) => failure,
@@ -244,5 +244,24 @@ mod tests {
         assert!(
             matches!(outcome, TaskOutcome::RetryAt { error, .. } if error.contains("`subject`"))
         );
+    }
+
+    #[test]
+    fn a_generated_subject_becomes_one_line_and_a_placeholder_fails_the_attempt() {
+        let outcome = |subject: &str| {
+            let content = Content {
+                subject: subject.into(),
+                body: "b".into(),
+            };
+            GenerationPolicy::default().outcome(&task(0), Ok(content), at(0), |_| Duration::ZERO)
+        };
+        assert!(
+            matches!(outcome("a\nb"), TaskOutcome::Generated(content) if content.subject == "a b")
+        );
+        assert!(matches!(
+            outcome("Dear {{ first_name }}"),
+            TaskOutcome::RetryAt { error, .. }
+                if error == "the generated content: the placeholder `{{ first_name }}` is unfilled"
+        ));
     }
 }

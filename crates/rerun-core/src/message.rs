@@ -264,10 +264,14 @@ impl Content {
     /// The longest body, in characters.
     pub const MAX_BODY_LENGTH: usize = 200_000;
 
+    /// The most characters of a placeholder that are told.
+    const MAX_PLACEHOLDER_LENGTH: usize = 100;
+
     /// Whether it can be a message's content.
     ///
     /// # Errors
-    /// [`Invalid`] for a blank subject or body, one that is too long, or a NUL character.
+    /// [`Invalid`] for a blank subject or body, one that is too long, a NUL character, or a subject
+    /// that is not one line.
     pub fn check(&self) -> Result<(), Invalid> {
         let parts = [
             ("subject", &self.subject, Self::MAX_SUBJECT_LENGTH),
@@ -284,7 +288,49 @@ impl Content {
                 )));
             }
         }
-        Ok(())
+        text::check_one_line("subject", &self.subject)
+    }
+
+    /// What a generator made, as a message can have it: with the subject in one line.
+    ///
+    /// # Errors
+    /// [`Invalid`] as by [`Content::check`], and when a placeholder is unfilled.
+    pub fn generated(self) -> Result<Self, Invalid> {
+        let content = Self {
+            subject: text::one_line(self.subject),
+            body: self.body,
+        };
+        content.check()?;
+        content.check_filled()?;
+        Ok(content)
+    }
+
+    /// Whether it can be approved: no placeholder is left in it.
+    ///
+    /// # Errors
+    /// [`Invalid`] naming the first placeholder.
+    pub fn check_filled(&self) -> Result<(), Invalid> {
+        match self.placeholder() {
+            None => Ok(()),
+            Some(placeholder) => Err(Invalid::new(format!(
+                "the placeholder `{}` is unfilled",
+                text::excerpt(placeholder)
+            ))),
+        }
+    }
+
+    /// The first placeholder that is left unfilled: what is between `{{` and the next `}}` of the
+    /// subject, else of the body, with these braces. Of a long one, the first 100 characters. Stores
+    /// keep it with the content, so that approving reads no texts.
+    #[must_use]
+    pub fn placeholder(&self) -> Option<&str> {
+        [&self.subject, &self.body].into_iter().find_map(|text| {
+            let (_, after) = text.split_once("{{")?;
+            let length = after.find("}}")? + 4;
+            let found = text.get(text.len() - after.len() - 2..)?.get(..length)?;
+            let end = found.char_indices().nth(Self::MAX_PLACEHOLDER_LENGTH);
+            end.map_or(Some(found), |(end, _)| found.get(..end))
+        })
     }
 }
 
@@ -500,6 +546,61 @@ mod tests {
             content(&"a".repeat(1_001), "b")
                 .unwrap_err()
                 .contains("at most 1000")
+        );
+        assert!(
+            content("a\r\nBcc: x", "b")
+                .unwrap_err()
+                .contains("`subject` must be one line")
+        );
+        assert_eq!(content("a", "b\r\nc\td"), Ok(()));
+    }
+
+    fn content(subject: &str, body: &str) -> Content {
+        Content {
+            subject: subject.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_placeholder_is_what_stands_between_double_braces() {
+        for (subject, body, found) in [
+            ("Hello", "world", None),
+            ("{ {a} }", "}} {{", None),
+            ("{{", "}}", None),
+            (
+                "Hello {{ first_name }}!",
+                "{{ x }}",
+                Some("{{ first_name }}"),
+            ),
+            ("Hello", "a }} b {{x}} {{y}}", Some("{{x}}")),
+            ("", "{{}}", Some("{{}}")),
+            ("", "{{{ x }}}", Some("{{{ x }}")),
+            ("", "{{ a\nb }}", Some("{{ a\nb }}")),
+            ("", "{{ a {{ b }}", Some("{{ a {{ b }}")),
+        ] {
+            assert_eq!(
+                content(subject, body).placeholder(),
+                found,
+                "{subject} {body}"
+            );
+        }
+        let long = content("s", &format!("é{{{{ {} }}}}", "é".repeat(150_000)));
+        let found = long.placeholder().unwrap();
+        assert!(found.starts_with("{{ é"), "{found}");
+        assert_eq!(found.chars().count(), 100);
+    }
+
+    #[test]
+    fn what_is_generated_gets_a_subject_of_one_line() {
+        let made = content("Hello\r\nBcc: x\u{2028}y", "a\nb")
+            .generated()
+            .unwrap();
+        assert_eq!(made, content("Hello  Bcc: x y", "a\nb"));
+        let unfilled = content("s", "Dear {{ first_name }}").generated();
+        assert_eq!(
+            unfilled.unwrap_err().to_string(),
+            "the placeholder `{{ first_name }}` is unfilled"
         );
     }
 }

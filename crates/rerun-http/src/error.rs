@@ -218,6 +218,11 @@ impl Problem {
                 "invalid_transition",
                 illegal.to_string(),
             ),
+            Error::UnfilledPlaceholder(unfilled) => Self::new(
+                StatusCode::CONFLICT,
+                "unfilled_placeholder",
+                unfilled.to_string(),
+            ),
             Error::IdempotencyKeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
@@ -346,8 +351,8 @@ impl ResponseError for ApiError {
 #[cfg(test)]
 mod tests {
     use rerun_core::campaign::CampaignStatus;
-    use rerun_core::error::{Action, IllegalTransition};
-    use rerun_core::ids::RunNumber;
+    use rerun_core::error::{Action, IllegalTransition, UnfilledPlaceholder};
+    use rerun_core::ids::{MessageId, RunNumber};
 
     use super::*;
     use crate::openapi::Code;
@@ -364,7 +369,7 @@ mod tests {
             action: Action::Cancel,
         };
         let busy = "The service is not available now, try again";
-        let cases: [(ApiError, u16, &str, &str); 28] = [
+        let cases: [(ApiError, u16, &str, &str); 29] = [
             (
                 Refusal::Auth {
                     untrusted: Untrusted("x"),
@@ -474,6 +479,18 @@ mod tests {
                 409,
                 "invalid_transition",
                 "cannot cancel a campaign that is `Published`",
+            ),
+            (
+                Error::UnfilledPlaceholder(UnfilledPlaceholder {
+                    message_id: MessageId::new(uuid::Uuid::nil()),
+                    placeholder: "{{ a\nb }}".into(),
+                })
+                .into(),
+                409,
+                "unfilled_placeholder",
+                "the message 00000000-0000-0000-0000-000000000000 cannot be approved: \
+                 `{{ a\\nb }}` in its content is unfilled; edit the message or have it generated \
+                 again",
             ),
             (
                 Refusal::PayloadTooLarge { limit: 9 }.into(),

@@ -257,15 +257,18 @@ fn insert_imported(
         .iter()
         .map(|message| message.segment.customer_count)
         .collect();
+    let placeholders: Vec<_> = batch.iter().map(|m| m.content.placeholder()).collect();
     sql("WITH given AS ( \
            SELECT ?::int + ordinality::int AS no, id, key, attributes, customer_count, subject, \
-             body \
-           FROM unnest(?::uuid[], ?::bytea[], ?::text[], ?::bigint[], ?::text[], ?::text[]) \
-             WITH ORDINALITY AS g(id, key, attributes, customer_count, subject, body, ordinality)), \
+             body, placeholder \
+           FROM unnest(?::uuid[], ?::bytea[], ?::text[], ?::bigint[], ?::text[], ?::text[], \
+             ?::text[]) WITH ORDINALITY \
+             AS g(id, key, attributes, customer_count, subject, body, placeholder, ordinality)), \
          segment AS (INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
            SELECT ?, ?, no, key, attributes FROM given), \
-         content AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
-           SELECT ?, id, ?, subject, body, ? FROM given) \
+         content AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at, \
+             placeholder) \
+           SELECT ?, id, ?, subject, body, ?, placeholder FROM given) \
          INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
            customer_count, content_id, review_status, source, created_at, updated_at) \
          SELECT ?, id, ?, ?, no, customer_count, id, 'Published', 'generated', ?, ? FROM given")
@@ -277,6 +280,7 @@ fn insert_imported(
     .bind::<Array<BigInt>, _>(counts)
     .bind::<Array<Text>, _>(column(|m| m.content.subject.clone()))
     .bind::<Array<Text>, _>(column(|m| m.content.body.clone()))
+    .bind::<Array<Nullable<Text>>, _>(placeholders)
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Id, _>(campaign.account_id.as_uuid())

@@ -395,13 +395,14 @@ fn store_generated(
     to: MessageState,
 ) -> Result<Vec<(Source, u32)>, Failure> {
     let (mut ids, mut contents) = (Vec::new(), Vec::new());
-    let (mut subjects, mut bodies) = (Vec::new(), Vec::new());
+    let (mut subjects, mut bodies, mut placeholders) = (Vec::new(), Vec::new(), Vec::new());
     for result in &settle.results {
         if let TaskOutcome::Generated(content) = &result.outcome {
             ids.push(result.message_id.as_uuid());
             contents.push(result.content_id.as_uuid());
             subjects.push(content.subject.as_str());
             bodies.push(content.body.as_str());
+            placeholders.push(content.placeholder());
         }
     }
     if ids.is_empty() {
@@ -409,10 +410,11 @@ fn store_generated(
     }
     let (account, now) = (settle.account_id.as_uuid(), settle.now);
     let text = format!(
-        "WITH results AS (SELECT DISTINCT ON (r.id) r.* FROM unnest(?::uuid[], ?::uuid[], ?::text[], ?::text[]) \
-           AS r(id, content_id, subject, body)), {TAKEN}, \
-         stored AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
-           SELECT ?, content_id, ?, subject, body, ? FROM taken), \
+        "WITH results AS (SELECT DISTINCT ON (r.id) r.* FROM unnest(?::uuid[], ?::uuid[], ?::text[], ?::text[], ?::text[]) \
+           AS r(id, content_id, subject, body, placeholder)), {TAKEN}, \
+         stored AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at, \
+             placeholder) \
+           SELECT ?, content_id, ?, subject, body, ?, placeholder FROM taken), \
          moved AS (UPDATE messages m SET content_id = taken.content_id, source = 'generated', \
              reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
              edited_by = NULL, review_status = ?, approval_stage = ?, updated_at = ? \
@@ -424,7 +426,8 @@ fn store_generated(
         .bind::<Array<Id>, _>(ids)
         .bind::<Array<Id>, _>(contents)
         .bind::<Array<Text>, _>(subjects)
-        .bind::<Array<Text>, _>(bodies);
+        .bind::<Array<Text>, _>(bodies)
+        .bind::<Array<Nullable<Text>>, _>(placeholders);
     let counted = taken(query, settle)
         .bind::<Id, _>(account)
         .bind::<Integer, _>(settle.run_number.get())

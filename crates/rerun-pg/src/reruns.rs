@@ -195,7 +195,8 @@ struct ReusableRow {
     run_number: i32,
 }
 
-/// The published messages that the rerun may reuse, by segment.
+/// The published messages that the rerun may reuse, by segment. A content with a placeholder is
+/// not reused: a reused message is `Approved` from the start.
 fn reusable(
     conn: &mut PgConnection,
     query: &CandidateQuery,
@@ -216,6 +217,8 @@ fn reusable(
         "SELECT s.key, m.id AS message_id, m.run_number FROM ( \
            SELECT {newest} account_id, campaign_id, segment_no, id, run_number FROM messages \
            WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status = 'Published' \
+             AND NOT EXISTS (SELECT FROM contents t WHERE t.account_id = ? \
+               AND t.id = messages.content_id AND t.placeholder IS NOT NULL) \
            {order}) m \
          JOIN LATERAL (SELECT key FROM segments s WHERE s.account_id = m.account_id \
            AND s.campaign_id = m.campaign_id AND s.no = m.segment_no LIMIT 1) s ON true"
@@ -227,6 +230,7 @@ fn reusable(
     if from == ReuseFrom::CurrentRun {
         statement = statement.bind::<Integer, _>(run.get());
     }
+    statement = statement.bind::<Id, _>(query.account_id.as_uuid());
     let candidate = |row: ReusableRow| {
         let candidate = ReuseCandidate {
             message_id: MessageId::new(row.message_id),

@@ -1,15 +1,16 @@
 use async_trait::async_trait;
+use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::change::{Effect, MessageChange, Move, Selection, Shift};
-use rerun_core::error::StoreError;
+use rerun_core::error::{StoreError, UnfilledPlaceholder};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, UserId};
 use rerun_core::message::MessageState;
 use rerun_core::ports::{ChangeOutcome, MessageRef, ReviewStore};
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
-use rerun_diesel::sql::sql;
+use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
@@ -86,6 +87,11 @@ fn change_messages(
     change: &MessageChange,
 ) -> Result<ChangeOutcome, Failure> {
     let run = lock_current(conn, &change.campaign)?;
+    if change.needs_filled_content()
+        && let Some(unfilled) = first_unfilled(conn, change, &run)?
+    {
+        return Ok(ChangeOutcome::Unfilled(unfilled));
+    }
     if let Effect::Edit {
         content_id,
         content,
@@ -110,7 +116,7 @@ fn change_messages(
     {
         return Err(StoreError::Conflict.into());
     }
-    let outcome = ChangeOutcome {
+    let outcome = ChangeOutcome::Changed {
         messages: applied.messages,
         campaign_status: applied.campaign_status,
     };
@@ -154,11 +160,9 @@ impl TryFrom<ShiftRow> for Shift {
     }
 }
 
-/// The one statement that moves every message, whatever its state was, and counts what it moved. It
-/// finds them again by their places, which the campaign's lock keeps: a planner that expects a
-/// single message would go through all of the account's for each one by its key.
-fn move_statement(change: &MessageChange) -> String {
-    let selected = match &change.selection {
+/// The condition on a row `m` that it is selected. [`bind_selection`] gives it its value.
+fn selected(change: &MessageChange) -> &'static str {
+    match &change.selection {
         Selection::Ids(_) => "AND m.id = ANY(?)",
         Selection::Every {
             not_edited_by: Some(_),
@@ -166,7 +170,78 @@ fn move_statement(change: &MessageChange) -> String {
         Selection::Every {
             not_edited_by: None,
         } => "",
-    };
+    }
+}
+
+fn bind_selection<'a>(query: Sql<'a, Pg>, change: &MessageChange) -> Sql<'a, Pg> {
+    match &change.selection {
+        Selection::Ids(ids) => query.bind::<Array<Id>, _>(uuids(ids)),
+        Selection::Every {
+            not_edited_by: Some(user),
+        } => query.bind::<Id, _>(user.as_uuid()),
+        Selection::Every {
+            not_edited_by: None,
+        } => query,
+    }
+}
+
+#[derive(QueryableByName)]
+struct UnfilledRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    placeholder: String,
+}
+
+/// The first message of a change whose content has a placeholder. It reads no texts.
+fn first_unfilled(
+    conn: &mut PgConnection,
+    change: &MessageChange,
+    run: &Run,
+) -> Result<Option<UnfilledPlaceholder>, Failure> {
+    let text = format!(
+        "SELECT m.id, t.placeholder FROM messages m \
+         JOIN unnest(?::text[], ?::smallint[]) AS v(from_status, from_stage) \
+           ON m.review_status = v.from_status \
+           AND m.approval_stage IS NOT DISTINCT FROM v.from_stage \
+         JOIN contents t ON t.account_id = ? AND t.id = m.content_id \
+           AND t.placeholder IS NOT NULL \
+         WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {} \
+         ORDER BY m.segment_no LIMIT 1",
+        selected(change)
+    );
+    let (from_status, from_stage) = states(&change.moves, |step| step.from);
+    let account = change.campaign.account_id.as_uuid();
+    let query = sql(&text)
+        .planned_anew()
+        .bind::<Array<Text>, _>(from_status)
+        .bind::<Array<Nullable<SmallInt>>, _>(from_stage)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(change.campaign.id.as_uuid())
+        .bind::<Integer, _>(run.number.get());
+    let found = bind_selection(query, change)
+        .load::<UnfilledRow>(conn)?
+        .pop();
+    Ok(found.map(|row| UnfilledPlaceholder {
+        message_id: MessageId::new(row.id),
+        placeholder: row.placeholder,
+    }))
+}
+
+/// One of the states of each move, as two columns.
+fn states(moves: &[Move], of: fn(&Move) -> MessageState) -> (Vec<&'static str>, Vec<Option<i16>>) {
+    let states = moves.iter().map(of);
+    states
+        .map(|state| (state.status().as_str(), state.stage().map(i16::from)))
+        .unzip()
+}
+
+/// The one statement that moves every message, whatever its state was, and counts what it moved. It
+/// finds them again by their places, which the campaign's lock keeps: a planner that expects a
+/// single message would go through all of the account's for each one by its key.
+fn move_statement(change: &MessageChange) -> String {
+    let selected = selected(change);
     let (edit, queue) = match &change.effect {
         Effect::Edit { .. } => (
             ", content_id = ?, source = 'edited', reused_from_message_id = NULL, \
@@ -213,14 +288,8 @@ fn move_messages(
 ) -> Result<Vec<Shift>, Failure> {
     let text = move_statement(change);
     let moves = &change.moves;
-    let states = |of: fn(&Move) -> MessageState| -> (Vec<&str>, Vec<Option<i16>>) {
-        let states = moves.iter().map(of);
-        states
-            .map(|state| (state.status().as_str(), state.stage().map(i16::from)))
-            .unzip()
-    };
-    let (from_status, from_stage) = states(|step| step.from);
-    let (to_status, to_stage) = states(|step| step.to);
+    let (from_status, from_stage) = states(moves, |step| step.from);
+    let (to_status, to_stage) = states(moves, |step| step.to);
     let approvals = moves
         .iter()
         .map(|step| {
@@ -232,7 +301,7 @@ fn move_messages(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| StoreError::Backend(error.into()))?;
     let account = change.campaign.account_id.as_uuid();
-    let mut query = sql(&text)
+    let query = sql(&text)
         .planned_anew()
         .bind::<Array<Text>, _>(from_status)
         .bind::<Array<Nullable<SmallInt>>, _>(from_stage)
@@ -242,22 +311,11 @@ fn move_messages(
         .bind::<Id, _>(account)
         .bind::<Id, _>(change.campaign.id.as_uuid())
         .bind::<Integer, _>(run.number.get());
-    match &change.selection {
-        Selection::Ids(ids) => query = query.bind::<Array<Id>, _>(uuids(ids)),
-        Selection::Every {
-            not_edited_by: Some(user),
-        } => {
-            query = query.bind::<Id, _>(user.as_uuid());
-        }
-        Selection::Every {
-            not_edited_by: None,
-        } => {}
-    }
     let reason = match &change.effect {
         Effect::Reject { reason } => Some(reason.as_str()),
         Effect::Nothing | Effect::Edit { .. } | Effect::Queue => None,
     };
-    query = query
+    let mut query = bind_selection(query, change)
         .bind::<Nullable<Text>, _>(reason)
         .bind::<Time, _>(change.now);
     if let Effect::Edit { content_id, .. } = &change.effect {

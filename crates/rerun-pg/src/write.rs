@@ -206,8 +206,8 @@ pub(crate) fn insert_content(
     now: Timestamp,
 ) -> Result<(), Failure> {
     sql(
-        "INSERT INTO contents (account_id, id, run_number, subject, body, created_by, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO contents (account_id, id, run_number, subject, body, created_by, created_at, \
+           placeholder) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
@@ -216,6 +216,7 @@ pub(crate) fn insert_content(
     .bind::<Text, _>(content.body.as_str())
     .bind::<Id, _>(author)
     .bind::<Time, _>(now)
+    .bind::<Nullable<Text>, _>(content.placeholder())
     .execute(conn)?;
     Ok(())
 }

@@ -9,8 +9,8 @@ mod common;
 
 use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::Text;
-use diesel::{Connection, PgConnection, RunQueryDsl};
+use diesel::sql_types::{Nullable, Text};
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 
 /// Two accounts with a group, a campaign, a run, a segment, a content and a message each.
 fn two_accounts(conn: &mut PgConnection) {
@@ -219,7 +219,7 @@ fn rows_go_after_those_that_refer_to_them() {
         conn.batch_execute(&statement(step))
             .unwrap_or_else(|error| panic!("step {index}, {step}: {error}"));
     }
-    let left = diesel::RunQueryDsl::get_result::<Count>(
+    let left = RunQueryDsl::get_result::<Count>(
         diesel::sql_query(format!(
             "SELECT count(*) AS rows FROM group_segments WHERE account_id = {own}"
         )),
@@ -229,7 +229,7 @@ fn rows_go_after_those_that_refer_to_them() {
     assert_eq!(left.rows, 0, "kept counts go with their segmentation");
 }
 
-#[derive(diesel::QueryableByName)]
+#[derive(QueryableByName)]
 struct Count {
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     rows: i64,
@@ -237,14 +237,14 @@ struct Count {
 
 #[test]
 fn every_key_leads_with_the_account() {
-    #[derive(diesel::QueryableByName)]
+    #[derive(QueryableByName)]
     struct Key {
-        #[diesel(sql_type = diesel::sql_types::Text)]
+        #[diesel(sql_type = Text)]
         name: String,
     }
     let database = common::database();
     let mut conn = PgConnection::establish(database.url()).unwrap();
-    let others = diesel::RunQueryDsl::load::<Key>(
+    let others = RunQueryDsl::load::<Key>(
         diesel::sql_query(
             "SELECT c.conname::text AS name FROM pg_constraint c
              JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
@@ -358,9 +358,9 @@ fn migrations_go_back_and_forth() {
     assert_eq!(rerun_pg::migrate(url).unwrap(), names);
 }
 
-#[derive(diesel::QueryableByName)]
+#[derive(QueryableByName)]
 struct Fields {
-    #[diesel(sql_type = diesel::sql_types::Text)]
+    #[diesel(sql_type = Text)]
     fields: String,
 }
 
@@ -397,6 +397,50 @@ fn groups_that_exist_get_the_fields_of_their_customers() {
     assert_eq!(fields('b', &id('b', 1)), Vec::<String>::new());
     let large = fields('a', &own);
     assert_eq!((large.len(), large[9_999].as_str()), (10_000, "f10000"));
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Nullable<Text>)]
+    placeholder: Option<String>,
+}
+
+#[test]
+fn placeholders_of_content_that_is_there_are_found_as_new_ones_are() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-25-000001_placeholders" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    let contents = rerun_contract::fixture::contents_with_braces();
+    for content in &contents {
+        diesel::sql_query(
+            "INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
+             VALUES (gen_random_uuid(), gen_random_uuid(), 1, $1, $2, now())",
+        )
+        .bind::<Text, _>(&content.subject)
+        .bind::<Text, _>(&content.body)
+        .execute(&mut conn)
+        .unwrap();
+    }
+    rerun_pg::migrate(url).unwrap();
+    for content in &contents {
+        let found =
+            diesel::sql_query("SELECT placeholder FROM contents WHERE subject = $1 AND body = $2")
+                .bind::<Text, _>(&content.subject)
+                .bind::<Text, _>(&content.body)
+                .get_result::<Found>(&mut conn)
+                .unwrap();
+        assert_eq!(
+            found.placeholder.as_deref(),
+            content.placeholder(),
+            "{content:?}"
+        );
+    }
+    refused(
+        &mut conn,
+        "UPDATE contents SET placeholder = NULL",
+        "contents never change",
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use diesel::sql_types::{BigInt, Binary, Integer, Text};
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{Campaign, CampaignStatus};
@@ -24,7 +24,7 @@ use crate::write::{Value, append_audit, insert_campaign, insert_run, int, keep_r
 pub(crate) const STAGING: &str = "CREATE TEMP TABLE staged_messages (\
        no INTEGER PRIMARY KEY, id BLOB NOT NULL, key BLOB NOT NULL UNIQUE, \
        attributes TEXT NOT NULL, customer_count INTEGER NOT NULL, subject TEXT NOT NULL, \
-       body TEXT NOT NULL) STRICT;";
+       body TEXT NOT NULL, placeholder TEXT) STRICT;";
 
 fn stage(conn: &mut SqliteConnection, messages: ImportedMessages) -> Result<(), Failure> {
     sql("DELETE FROM temp.staged_messages").execute(conn)?;
@@ -35,15 +35,16 @@ fn stage(conn: &mut SqliteConnection, messages: ImportedMessages) -> Result<(), 
             content,
         } = message?;
         let staged = sql("INSERT INTO temp.staged_messages \
-               (no, id, key, attributes, customer_count, subject, body) \
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING")
+               (no, id, key, attributes, customer_count, subject, body, placeholder) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING")
         .bind::<Integer, _>(no)
         .bind::<Id, _>(id.as_uuid())
         .bind::<Binary, _>(segment.key.as_bytes().as_slice())
         .bind::<Text, _>(segment.attributes.as_json())
         .bind::<BigInt, _>(segment.customer_count)
-        .bind::<Text, _>(content.subject)
-        .bind::<Text, _>(content.body)
+        .bind::<Text, _>(content.subject.as_str())
+        .bind::<Text, _>(content.body.as_str())
+        .bind::<Nullable<Text>, _>(content.placeholder())
         .execute(conn)?;
         if staged == 0 {
             let said = format!(
@@ -104,8 +105,8 @@ fn merge(
     .execute(conn)?;
     // The one content that a message comes with can go by the message's id.
     sql(
-        "INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
-         SELECT ?, id, ?, subject, body, ? FROM temp.staged_messages ORDER BY no",
+        "INSERT INTO contents (account_id, id, run_number, subject, body, created_at, placeholder) \
+         SELECT ?, id, ?, subject, body, ?, placeholder FROM temp.staged_messages ORDER BY no",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Integer, _>(run.number.get())

@@ -185,7 +185,8 @@ impl TryFrom<CandidateRow> for SegmentCandidate {
 }
 
 /// The kept segments, each with the newest published message for its key in the runs that may
-/// be reused from.
+/// be reused from. A content with a placeholder is not reused: a reused message is `Approved` from
+/// the start.
 fn kept_candidates(
     conn: &mut SqliteConnection,
     query: &CandidateQuery,
@@ -209,7 +210,12 @@ fn kept_candidates(
             .collect::<Result<_, _>>()?);
     };
     let message = match reuse_from {
-        ReuseFrom::CurrentRun => "m.run_number = ? AND m.segment_no = s.no",
+        ReuseFrom::CurrentRun => {
+            "m.run_number = ? AND m.segment_no = s.no AND NOT EXISTS ( \
+                SELECT 1 FROM contents t INDEXED BY contents_unfilled \
+                WHERE t.account_id = m.account_id AND t.id = m.content_id \
+                  AND t.placeholder IS NOT NULL)"
+        }
         // From the newest run that published anything back to the first that has the segment:
         // nearly always the very first one asked. A segment that the campaign never had asks
         // none.
@@ -220,7 +226,10 @@ fn kept_candidates(
                   AND o.campaign_id = r.campaign_id AND o.run_number = r.number \
                 WHERE r.account_id = s.account_id AND r.campaign_id = s.campaign_id \
                   AND r.published > 0 AND o.segment_no = s.no \
-                  AND o.review_status = 'Published' \
+                  AND o.review_status = 'Published' AND NOT EXISTS ( \
+                    SELECT 1 FROM contents t INDEXED BY contents_unfilled \
+                    WHERE t.account_id = o.account_id AND t.id = o.content_id \
+                      AND t.placeholder IS NOT NULL) \
                 ORDER BY r.number DESC LIMIT 1) END"
         }
     };

@@ -3,7 +3,7 @@ use diesel::sql_types::{BigInt, Integer, Nullable, SmallInt, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::change::{Effect, MessageChange, Move, Selection, Shift};
-use rerun_core::error::StoreError;
+use rerun_core::error::{StoreError, UnfilledPlaceholder};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, UserId};
 use rerun_core::message::{MessageState, ReviewStatus, Source};
 use rerun_core::ports::{ChangeOutcome, MessageRef, ReviewStore};
@@ -66,6 +66,14 @@ struct StandingRow {
     source: String,
     #[diesel(sql_type = BigInt)]
     messages: i64,
+}
+
+#[derive(QueryableByName)]
+struct UnfilledRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    placeholder: String,
 }
 
 /// The condition on a row `messages` that it is of the run and selected, with its values.
@@ -167,6 +175,33 @@ impl<'a> Selected<'a> {
             }
             Selection::Ids(_) | Selection::Every { .. } => Ok(shifts),
         }
+    }
+
+    /// The first message of the change whose content has a placeholder. It reads no texts.
+    fn first_unfilled(
+        &self,
+        conn: &mut SqliteConnection,
+    ) -> Result<Option<UnfilledPlaceholder>, Failure> {
+        let moves = moves_json(&self.change.moves)?;
+        let statement = format!(
+            "SELECT messages.id, t.placeholder FROM {} \
+             CROSS JOIN json_each(?) AS moved \
+               ON messages.review_status = moved.value ->> 'from' \
+               AND messages.approval_stage IS moved.value ->> 'from_stage' \
+             CROSS JOIN contents t INDEXED BY contents_unfilled \
+               ON t.account_id = ? AND t.id = messages.content_id AND t.placeholder IS NOT NULL \
+             WHERE {} ORDER BY messages.segment_no LIMIT 1",
+            self.table(),
+            self.condition()
+        );
+        let query = sql(&statement)
+            .bind::<Text, _>(moves.as_str())
+            .bind::<Id, _>(self.change.campaign.account_id.as_uuid());
+        let found = self.bind(query).load::<UnfilledRow>(conn)?.pop();
+        Ok(found.map(|row| UnfilledPlaceholder {
+            message_id: MessageId::new(row.id),
+            placeholder: row.placeholder,
+        }))
     }
 
     /// Moves the rows.
@@ -271,9 +306,14 @@ fn change_messages(
     let account = change.campaign.account_id;
     let run = unmoved(conn, &change.campaign)?;
     let selected = Selected::new(change, &run);
+    if change.needs_filled_content()
+        && let Some(unfilled) = selected.first_unfilled(conn)?
+    {
+        return Ok(ChangeOutcome::Unfilled(unfilled));
+    }
     let shifts = selected.shifts(conn)?;
     let applied = change.applied(run.clone(), &shifts)?;
-    let outcome = ChangeOutcome {
+    let outcome = ChangeOutcome::Changed {
         messages: applied.messages,
         campaign_status: applied.campaign_status,
     };

@@ -9,8 +9,8 @@
 mod common;
 
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::Text;
-use diesel::{Connection, RunQueryDsl, SqliteConnection};
+use diesel::sql_types::{Nullable, Text};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 
 fn connection(url: &str) -> SqliteConnection {
     let mut conn = SqliteConnection::establish(url).unwrap();
@@ -51,7 +51,7 @@ fn story(account: char) -> String {
            VALUES ({own}, {campaign}, 1, {job}, 'Completed', {group}, 'g', 1, 1, 0, 1, 0, 1, 0, 0,
              0, 0, 0, 0, 1, 'Ready for review', 1, 1);
          INSERT INTO segments VALUES ({own}, {campaign}, 1, randomblob(32), '{{}}');
-         INSERT INTO contents VALUES ({own}, {content}, 1, 's', 'b', NULL, 1);
+         INSERT INTO contents VALUES ({own}, {content}, 1, 's', 'b', NULL, 1, NULL);
          INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no,
              customer_count, content_id, review_status, source, created_at, updated_at)
            VALUES ({own}, {message}, {campaign}, 1, 1, 1, {content}, 'Published', 'generated',
@@ -139,7 +139,7 @@ fn no_row_can_reference_another_accounts() {
 
 #[test]
 fn every_key_leads_with_the_account() {
-    #[derive(diesel::QueryableByName)]
+    #[derive(QueryableByName)]
     struct Key {
         #[diesel(sql_type = Text)]
         name: String,
@@ -250,7 +250,7 @@ fn migrations_go_back_and_forth() {
     assert_eq!(rerun_sqlite::migrate(&url).unwrap(), names);
 }
 
-#[derive(diesel::QueryableByName)]
+#[derive(QueryableByName)]
 struct Fields {
     #[diesel(sql_type = Text)]
     fields: String,
@@ -291,6 +291,49 @@ fn groups_that_exist_get_the_fields_of_their_customers() {
     assert_eq!(fields('b', &id('b', 1)), Vec::<String>::new());
     let large = fields('a', &format!("X'{}'", "0".repeat(32)));
     assert_eq!((large.len(), large[9_999].as_str()), (10_000, "f10000"));
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Nullable<Text>)]
+    placeholder: Option<String>,
+}
+
+#[test]
+fn placeholders_of_content_that_is_there_are_found_as_new_ones_are() {
+    let (url, _folder) = common::database();
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-25-000001_placeholders" {}
+    let mut conn = connection(&url);
+    let contents = rerun_contract::fixture::contents_with_braces();
+    for content in &contents {
+        diesel::sql_query(
+            "INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
+             VALUES (randomblob(16), randomblob(16), 1, ?, ?, 1)",
+        )
+        .bind::<Text, _>(&content.subject)
+        .bind::<Text, _>(&content.body)
+        .execute(&mut conn)
+        .unwrap();
+    }
+    rerun_sqlite::migrate(&url).unwrap();
+    for content in &contents {
+        let found =
+            diesel::sql_query("SELECT placeholder FROM contents WHERE subject = ? AND body = ?")
+                .bind::<Text, _>(&content.subject)
+                .bind::<Text, _>(&content.body)
+                .get_result::<Found>(&mut conn)
+                .unwrap();
+        assert_eq!(
+            found.placeholder.as_deref(),
+            content.placeholder(),
+            "{content:?}"
+        );
+    }
+    refused(
+        &mut conn,
+        "UPDATE contents SET placeholder = NULL",
+        "contents never change",
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
-use std::env;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::{env, fs};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::sql;
@@ -31,6 +33,25 @@ pub struct TestDatabase {
     server_url: String,
     name: String,
     url: String,
+}
+
+/// A name for [`TestDatabase::create`] that starts with `prefix` and goes with the texts of the
+/// migrations in `folder`, so that a server that outlives the run never hands out an older schema.
+///
+/// # Errors
+///
+/// When the folder cannot be read.
+pub fn template_name(prefix: &str, folder: &Path) -> io::Result<String> {
+    let mut migrations: Vec<_> = fs::read_dir(folder)?
+        .map(|migration| Ok(migration?.path()))
+        .collect::<io::Result<_>>()?;
+    migrations.sort();
+    let mut hash = DefaultHasher::new();
+    for migration in migrations {
+        migration.file_name().hash(&mut hash);
+        fs::read(migration.join("up.sql"))?.hash(&mut hash);
+    }
+    Ok(format!("{prefix}_{:016x}", hash.finish()))
 }
 
 impl TestDatabase {

@@ -7,6 +7,7 @@ use rerun_core::message::{Content, MessageState, Source};
 use rerun_core::ports::{ImportedMessages, MessageSelection, Store};
 use rerun_core::run::{MessageCounts, RunStatus, SegmentCounts};
 use rerun_core::segment::SegmentBy;
+use rerun_core::text;
 use rerun_core::usecases::NewCampaign;
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ pub async fn a_campaign_comes_back_as_it_was_made<S: Store + 'static>(f: &Fixtur
     let full = NewCampaign {
         name: "n".repeat(255),
         template: Template {
-            subject: odd.into(),
+            subject: text::one_line(odd.into()),
             body: format!("{odd}{}", "b".repeat(190_000)),
         },
         brief: Some(format!("{odd}{}", "é".repeat(19_000))),

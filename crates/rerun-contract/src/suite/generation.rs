@@ -6,7 +6,7 @@ use std::time::Duration;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::generation::{GenerationError, Settled, TaskOutcome, TaskResult};
 use rerun_core::ids::{AuditEntryId, CampaignId, ContentId, LeaseId, MessageId};
-use rerun_core::message::{MessageState, Source};
+use rerun_core::message::{Content, MessageState, Source};
 use rerun_core::ports::{Backlog, IdGenerator, SettleRun, Store};
 use rerun_core::run::RunStatus;
 use rerun_core::usecases::LeasedTasks;
@@ -547,6 +547,49 @@ pub async fn an_early_failure_is_told_at_the_end<S: Store + 'static>(f: &Fixture
         "{:?}",
         run.error
     );
+    f.check().await;
+}
+
+/// A generator that leaves a placeholder, or fills one with a text that looks like one, has failed.
+pub async fn a_generated_placeholder_is_a_failed_attempt<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = launched(f, 1).await;
+    let body = |body: &str| Content {
+        subject: "Hello".into(),
+        body: body.into(),
+    };
+    for _ in 1..f.engine.generation.policy().max_attempts {
+        let leased = f.lease(1).await;
+        let settled = f
+            .settle(&leased, |_| Ok(body("Dear {{ first_name }}")))
+            .await;
+        assert_eq!((settled.generated, settled.retried), (0, 1));
+        f.seconds_later(60);
+    }
+    let leased = f.lease(1).await;
+    let settled = f
+        .settle(&leased, |_| Ok(body("Dear {{ first_name }}")))
+        .await;
+    assert_eq!((settled.generated, settled.failed), (0, 1));
+    let message = f.current(campaign).await.remove(0);
+    assert_eq!(message.content, None);
+    let error = message.error.unwrap();
+    assert!(error.contains("`{{ first_name }}` is unfilled"), "{error}");
+    f.check().await;
+}
+
+/// A value or a model cannot add lines to a subject, which mail programs would read as headers.
+pub async fn a_generated_subject_is_one_line<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = launched(f, 1).await;
+    let leased = f.lease(1).await;
+    let content = Content {
+        subject: "Hello\r\nBcc: x@example.com\u{2028}\u{7}".into(),
+        body: "One\r\ntwo".into(),
+    };
+    let settled = f.settle(&leased, |_| Ok(content.clone())).await;
+    assert_eq!(settled.generated, 1);
+    let stored = f.current(campaign).await.remove(0).content.unwrap();
+    assert_eq!(stored.subject, "Hello  Bcc: x@example.com  ");
+    assert_eq!(stored.body, "One\r\ntwo");
     f.check().await;
 }
 

@@ -3,13 +3,13 @@
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::change::{Effect, MessageChange, Move, Selection};
-use rerun_core::error::{Error, IllegalTransition};
+use rerun_core::error::{Error, IllegalTransition, UnfilledPlaceholder};
 use rerun_core::generation::GenerationError;
 use rerun_core::ids::{CampaignId, ContentId, MessageId};
-use rerun_core::message::{Content, Message, MessageState, Source};
+use rerun_core::message::{Approval, Content, Message, MessageState, Source};
 use rerun_core::ports::{ChangeOutcome, IdGenerator, Store};
 use rerun_core::run::RunStatus;
-use rerun_core::usecases::{Decision, ReviewedMessages, Settings};
+use rerun_core::usecases::{Decision, Engine, ReviewedMessages, Settings};
 
 use super::runs::draft;
 use crate::fixture::{
@@ -520,7 +520,7 @@ pub async fn a_change_of_nothing_writes_nothing<S: Store + 'static>(f: &Fixture<
         let campaign_status = CampaignStatus::ReadyToPublish;
         assert_eq!(
             outcome,
-            ChangeOutcome {
+            ChangeOutcome::Changed {
                 messages: 0,
                 campaign_status
             }
@@ -999,6 +999,173 @@ pub async fn a_contents_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
     let _ = f.store.change_messages(edit("second", f.now()).await).await;
     let body = f.message(campaign, "DE").await.content.unwrap().body;
     assert!(["first", "second"].contains(&body.as_str()), "{body}");
+    f.check().await;
+}
+
+fn assert_unfilled<T: std::fmt::Debug>(answer: Result<T, Error>, message: MessageId, found: &str) {
+    match answer {
+        Err(Error::UnfilledPlaceholder(unfilled)) => {
+            assert_eq!(unfilled.message_id, message);
+            assert_eq!(unfilled.placeholder, found);
+        }
+        other => panic!("`{found}` is not refused: {other:?}"),
+    }
+}
+
+/// No stage is passed, by name or by `all`, while the content of one of the messages has a
+/// placeholder; everything else can be done with that message.
+pub async fn an_unfilled_placeholder_is_not_approved<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR", "IT"]).await;
+    let german = f.message(campaign, "DE").await.id;
+    let french = f.message(campaign, "FR").await.id;
+    let edit = async |content| {
+        let reviews = &f.engine.reviews;
+        let edited = reviews
+            .edit(&caller(), campaign, Some(german), content, None)
+            .await;
+        edited.unwrap();
+    };
+    let approve_all = async |engine: &Engine| {
+        let all = ReviewedMessages::AllPending;
+        let reviewed = engine
+            .reviews
+            .review(&caller(), campaign, &Decision::Approve, &all, None, None)
+            .await;
+        reviewed.map(|answered| answered.outcome)
+    };
+    let approve = async |ids: &[MessageId]| review(f, campaign, &Decision::Approve, ids).await;
+
+    // In the body or in the subject, short or long.
+    let long = format!("{{{{ {} }}}}", "é".repeat(100_000));
+    let cut: String = long.chars().take(100).collect();
+    for (new, found) in [
+        (
+            content("Dear {{ first_name }}, {{ x }}"),
+            "{{ first_name }}",
+        ),
+        (content(&long), cut.as_str()),
+        (
+            Content {
+                subject: "Dear {{first name}}".into(),
+                body: "{{ x }}".into(),
+            },
+            "{{first name}}",
+        ),
+    ] {
+        edit(new).await;
+        let before = f.snapshot(ACCOUNT).await;
+        assert_unfilled(approve(&[french, german]).await, german, found);
+        assert_unfilled(approve(&[german]).await, german, found);
+        assert_unfilled(approve_all(&f.engine).await, german, found);
+        before.assert_same(&f.snapshot(ACCOUNT).await, "refused approvals");
+    }
+
+    // It does not stand in the way of others, nor of a rejection.
+    assert_eq!(approve(&[french]).await.unwrap(), 1);
+    let four_eyes = f.engine_with(Settings {
+        four_eyes: true,
+        ..Settings::default()
+    });
+    let others = approve_all(&four_eyes).await.unwrap();
+    assert_eq!(others.messages, 2, "all but the caller's own edit");
+    assert_eq!(
+        review(f, campaign, &reject("no"), &[german]).await.unwrap(),
+        1
+    );
+    // A rejected message is not among all that wait.
+    assert_eq!(approve_all(&f.engine).await.unwrap().messages, 1);
+
+    // Once it is filled it passes. Double braces that do not close are no placeholder.
+    edit(content("Dear { Ada } }} {{")).await;
+    assert_eq!(approve(&[german]).await.unwrap(), 1);
+    assert_eq!(f.message(campaign, "DE").await.state, SECOND);
+
+    // The last stage is like the first.
+    edit(content("{{ x }}")).await;
+    assert_unfilled(approve(&[german]).await, german, "{{ x }}");
+    f.check().await;
+}
+
+/// The store itself looks at the content of everything that a change makes `Approved` or
+/// `Published`, or lets pass a stage. Of several messages the first is named.
+pub async fn no_change_lets_a_placeholder_through<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR", "IT"]).await;
+    let mut ids = Vec::new();
+    for country in ["DE", "FR", "IT"] {
+        ids.push(f.message(campaign, country).await.id);
+    }
+    for message in f.current(campaign).await.into_iter().skip(1).rev() {
+        let new = content(&format!("{{{{ {} }}}}", message.segment_no));
+        let reviews = &f.engine.reviews;
+        let edited = reviews
+            .edit(&colleague(), campaign, Some(message.id), new, None)
+            .await;
+        edited.unwrap();
+    }
+    let first = &f.current(campaign).await[1];
+    let unfilled = ChangeOutcome::Unfilled(UnfilledPlaceholder {
+        message_id: first.id,
+        placeholder: format!("{{{{ {} }}}}", first.segment_no),
+    });
+    let every = |not_edited_by| Selection::Every { not_edited_by };
+    let passed = Approval {
+        stage: "Draft".into(),
+        user_id: caller().user_id,
+        approved_at: f.now(),
+    };
+    let before = f.snapshot(ACCOUNT).await;
+    for (to, approval) in [
+        (SECOND, Some(passed)),
+        (MessageState::Approved, None),
+        (MessageState::Published, None),
+    ] {
+        for selection in [
+            every(None),
+            every(Some(caller().user_id)),
+            Selection::Ids(ids.clone()),
+        ] {
+            let change = MessageChange {
+                moves: vec![Move {
+                    from: PENDING,
+                    to,
+                    approval: approval.clone(),
+                }],
+                ..approval_of(f, campaign, selection.clone()).await
+            };
+            let outcome = f.store.change_messages(change).await.unwrap();
+            assert_eq!(outcome, unfilled, "{to:?} of {selection:?}");
+        }
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "refused changes");
+    // Only the selected messages, in the states that the change is about, are looked at.
+    for (from, selection) in [(PENDING, Selection::Ids(Vec::new())), (SECOND, every(None))] {
+        let change = MessageChange {
+            moves: vec![Move {
+                from,
+                to: MessageState::Approved,
+                approval: None,
+            }],
+            ..approval_of(f, campaign, selection).await
+        };
+        let outcome = f.store.change_messages(change).await.unwrap();
+        assert!(matches!(
+            outcome,
+            ChangeOutcome::Changed { messages: 0, .. }
+        ));
+    }
+    let change = MessageChange {
+        moves: vec![Move {
+            from: PENDING,
+            to: MessageState::Approved,
+            approval: None,
+        }],
+        ..approval_of(f, campaign, every(Some(colleague().user_id))).await
+    };
+    let outcome = f.store.change_messages(change).await.unwrap();
+    assert!(matches!(
+        outcome,
+        ChangeOutcome::Changed { messages: 1, .. }
+    ));
     f.check().await;
 }
 

@@ -17,7 +17,8 @@ use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
 
 use crate::fixture::{
-    ACCOUNT, Fixture, all_at_once, assert_conflict, caller, generated, run_number,
+    ACCOUNT, Fixture, all_at_once, assert_conflict, caller, generated, messages_from_elsewhere,
+    run_number,
 };
 
 /// A rerun as the use case decides it, to be committed by the case itself.
@@ -934,5 +935,43 @@ pub async fn many_segments_go_through_a_whole_life<S: Store + 'static>(f: &Fixtu
         (counts.added, counts.removed, counts.kept_changed),
         (500, 500, 4_000)
     );
+    f.check().await;
+}
+
+/// A message whose content has a placeholder, from before placeholders were looked for or from
+/// elsewhere, is not reused: its segment is new, and the history keeps what was published.
+pub async fn content_with_a_placeholder_is_not_reused<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR", "IT"]).await;
+    let countries = [Some("DE"), Some("FR"), Some("IT")];
+    let mut messages = messages_from_elsewhere(f, &countries);
+    messages[0].content.body = "Dear {{ first_name }}".into();
+    messages[1].content.subject = "Dear {{first_name}}".into();
+    let (campaign, _) = f.import_campaign(group, messages.clone()).await.unwrap();
+    let campaign = campaign.id;
+    for from in [ReuseFrom::CurrentRun, ReuseFrom::AnyRun] {
+        let started = f.try_rerun(campaign, group, from).await.unwrap().outcome;
+        assert_eq!(
+            (started.segments.matched, started.segments.new),
+            (1, 2),
+            "{from:?}"
+        );
+        assert_eq!(f.message(campaign, "IT").await.source, Source::Reused);
+        assert_eq!(f.message(campaign, "FR").await.source, Source::Generated);
+        f.check().await;
+        f.cancel(campaign).await;
+    }
+    // An older message without one is reused.
+    let start = f.try_rerun(campaign, group, ReuseFrom::AnyRun).await;
+    start.unwrap();
+    f.finish(campaign).await;
+    let started = f.try_rerun(campaign, group, ReuseFrom::AnyRun).await;
+    assert_eq!(started.unwrap().outcome.segments.matched, 3);
+    let before: Vec<_> = messages
+        .into_iter()
+        .map(|message| message.content)
+        .collect();
+    let kept = f.of_run(campaign, 1).await.into_iter();
+    let kept: Vec<_> = kept.filter_map(|message| message.content).collect();
+    assert_eq!(kept, before, "the history");
     f.check().await;
 }

@@ -16,8 +16,8 @@ use crate::message::{
     Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, Source,
 };
 use crate::ports::{
-    CampaignContext, HistoryStore, IdempotencyKey, IdempotencyStore, RerunStore, ReviewStore,
-    WantedGroup,
+    CampaignContext, ChangeOutcome, HistoryStore, IdempotencyKey, IdempotencyStore, RerunStore,
+    ReviewStore, WantedGroup,
 };
 use crate::run::Run;
 use crate::text;
@@ -95,7 +95,7 @@ impl Reviews {
     /// [`Error::Invalid`] for too many messages, too long a reason or a stage that the campaign
     /// does not have, and with [`Error::IdempotencyKeyReused`] for the key;
     /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::MessageNotFound`];
-    /// [`Error::Store`].
+    /// [`Error::UnfilledPlaceholder`] for an approval; [`Error::Store`].
     pub async fn review(
         &self,
         caller: &Caller,
@@ -198,8 +198,10 @@ impl Reviews {
         };
         let (change, run) = self.decide(&wish, Some(&named), &effect, key).await?;
         let edited = change.edited(run, content_id);
-        self.store.change_messages(change).await?;
-        Ok(edited)
+        match self.store.change_messages(change).await? {
+            ChangeOutcome::Changed { .. } => Ok(edited),
+            ChangeOutcome::Unfilled(unfilled) => Err(unfilled.into()),
+        }
     }
 
     /// Queues messages of the current run to be generated anew.
@@ -264,7 +266,8 @@ impl Reviews {
     ///
     /// # Errors
     /// [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
-    /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::Store`].
+    /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::UnfilledPlaceholder`] for
+    /// a message that was approved before placeholders were looked for; [`Error::Store`].
     pub async fn publish(
         &self,
         caller: &Caller,
@@ -299,13 +302,18 @@ impl Reviews {
     ) -> Result<MessagesChanged, Error> {
         let (change, run_number) = self.decide(wish, named, effect, key).await?;
         let campaign_id = change.campaign.id;
-        let outcome = self.store.change_messages(change).await?;
-        Ok(MessagesChanged {
-            campaign_id,
-            run_number,
-            campaign_status: outcome.campaign_status,
-            messages: outcome.messages,
-        })
+        match self.store.change_messages(change).await? {
+            ChangeOutcome::Changed {
+                messages,
+                campaign_status,
+            } => Ok(MessagesChanged {
+                campaign_id,
+                run_number,
+                campaign_status,
+                messages,
+            }),
+            ChangeOutcome::Unfilled(unfilled) => Err(unfilled.into()),
+        }
     }
 
     /// The change that the wish comes to on fresh state, and the run that it is about.

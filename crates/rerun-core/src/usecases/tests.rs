@@ -385,7 +385,7 @@ async fn an_own_edit_is_not_approved() {
     });
     store.expect_change_messages().times(1).returning(|change| {
         assert_eq!(change.audit.action, AuditAction::MessagesRejected);
-        Ok(ChangeOutcome {
+        Ok(ChangeOutcome::Changed {
             messages: 1,
             campaign_status: CampaignStatus::ReadyForReview,
         })
@@ -711,7 +711,7 @@ async fn fingerprint_of_publication() -> [u8; 32] {
     store.expect_change_messages().returning(move |change| {
         let IdempotencyKey { fingerprint, .. } = change.key.unwrap();
         sender.send(fingerprint).unwrap();
-        Ok(ChangeOutcome {
+        Ok(ChangeOutcome::Changed {
             messages: 1,
             campaign_status: CampaignStatus::Published,
         })

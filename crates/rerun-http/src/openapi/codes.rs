@@ -101,6 +101,11 @@ codes! {
         "cannot cancel a campaign that is `Published`", varies,
         "The status of the campaign or of a message does not allow the action; the message names both",
         "Read the status again and decide anew";
+    UnfilledPlaceholder => 409, "unfilled_placeholder",
+        "the message 0193ed20-7b3c-7000-8000-00000000000c cannot be approved: `{{ first_name }}` in its content is unfilled; edit the message or have it generated again",
+        varies,
+        "The approval of a message whose content still contains a placeholder, or the publication of a message that an earlier version approved with one; nothing was changed, of the other messages either",
+        "Edit the message that is named, or have it generated again";
     PayloadTooLarge => 413, "payload_too_large", "the body may have at most 2097152 bytes", varies,
         "A JSON body over `RERUN_MAX_BODY_BYTES`, an import over `RERUN_MAX_IMPORT_BYTES`",
         "Send less: name fewer messages, or split the file into several imports";

@@ -874,7 +874,7 @@ fn changeable(status: CampaignStatus, after: CampaignStatus) -> Mocks {
         Ok(found.collect())
     });
     mocks.reviews.expect_change_messages().returning(move |_| {
-        Ok(ChangeOutcome {
+        Ok(ChangeOutcome::Changed {
             messages: 1,
             campaign_status: after,
         })

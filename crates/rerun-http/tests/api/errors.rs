@@ -812,6 +812,16 @@ async fn values_that_are_none(server: &Server) {
                 create("template", template("{% if 1 %}", "b")),
                 "`template.subject`",
             ),
+            (
+                "campaign/create",
+                create("template", template("s", "{{ country | reverse }}")),
+                "`template.body`, line 1: `reverse` is not a filter",
+            ),
+            (
+                "campaign/create",
+                create("template", template("{{ country }}\r\nBcc: x", "b")),
+                "`subject` must be one line",
+            ),
         ] {
             api.post(path, body).await.is_invalid(said);
         }

@@ -1,16 +1,16 @@
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, SqliteConnection};
 use rerun_core::usecases::Settings;
 use rerun_http::config::{self, DatabaseUrl};
 use rerun_http::store::{OpenStore, Surroundings};
-use rerun_testkit::TestDatabase;
+use rerun_testkit::{TestDatabase, template_name};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-const SCHEMA: &str =
-    include_str!("../../../../migrations/postgres/2026-11-23-000001_campaigns/up.sql");
+/// Where the migrations of PostgreSQL are.
+const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
 
 /// A migrated database that goes when this value does.
 pub(crate) enum Database {
@@ -30,11 +30,7 @@ impl Database {
     }
 
     pub(crate) fn postgres() -> Self {
-        // Named after the schema's text, so that a server that outlives the run never hands out
-        // an older one.
-        let mut hash = DefaultHasher::new();
-        SCHEMA.hash(&mut hash);
-        let template = format!("rerun_http_{:016x}", hash.finish());
+        let template = template_name("rerun_http", Path::new(MIGRATIONS)).unwrap();
         let database = TestDatabase::create(&template, |url| {
             rerun_pg::migrate(url)?;
             Ok(())

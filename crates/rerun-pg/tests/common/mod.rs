@@ -1,17 +1,13 @@
 //! A database for each test.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
-use rerun_testkit::TestDatabase;
+use rerun_testkit::{TestDatabase, template_name};
 
-const SCHEMA: &str = include_str!("../../migrations/2026-11-23-000001_campaigns/up.sql");
-
-/// A fresh, migrated database. The template is named after the schema's text, so that a server
-/// that outlives the run never hands out an older one.
+/// A fresh, migrated database.
 pub(crate) fn database() -> TestDatabase {
-    let mut hash = DefaultHasher::new();
-    SCHEMA.hash(&mut hash);
-    let template = format!("rerun_pg_{:016x}", hash.finish());
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let template = template_name("rerun_pg", &migrations).expect("migrations");
     TestDatabase::create(&template, |url| {
         rerun_pg::migrate(url)?;
         Ok(())

@@ -20,7 +20,7 @@ pub struct ImportedMessage {
     pub id: MessageId,
     /// Its segment.
     pub segment: Segment,
-    /// Its published content.
+    /// Its published content. If it has a placeholder, no rerun reuses it.
     pub content: Content,
 }
 

@@ -59,7 +59,7 @@ pub struct SegmentCandidates {
     /// Grows with every import that changes the group's customers.
     pub group_version: i64,
     /// The segments, ordered by key. Each names the newest published message for its key in the
-    /// runs that may be reused from.
+    /// runs that may be reused from, among those whose content has no placeholder.
     pub segments: Vec<SegmentCandidate>,
 }
 

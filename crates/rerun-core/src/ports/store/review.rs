@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::campaign::CampaignStatus;
 use crate::change::MessageChange;
-use crate::error::StoreError;
+use crate::error::{StoreError, UnfilledPlaceholder};
 use crate::ids::{AccountId, CampaignId, MessageId, RunNumber, UserId};
 use crate::message::MessageState;
 
@@ -38,7 +38,11 @@ pub trait ReviewStore: Send + Sync {
 
     /// Makes a change of messages true in one transaction, together with what
     /// [`MessageChange::applied`] says of run and campaign; the campaign gets the next version.
-    /// Answers how many messages changed; with none, nothing is written but the response.
+    /// Returns how many messages changed; with none, nothing is written but the response.
+    ///
+    /// When the change needs filled content ([`MessageChange::needs_filled_content`]) and the content
+    /// of one of the messages has a placeholder, nothing is written and that message is returned: of
+    /// several, the one whose segment comes first.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the campaign is not at its version any more, a named message
@@ -46,11 +50,16 @@ pub trait ReviewStore: Send + Sync {
     async fn change_messages(&self, change: MessageChange) -> Result<ChangeOutcome, StoreError>;
 }
 
-/// What a change of messages came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChangeOutcome {
-    /// How many messages changed.
-    pub messages: u32,
-    /// The campaign's status afterwards.
-    pub campaign_status: CampaignStatus,
+/// The result of a change of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeOutcome {
+    /// It was made.
+    Changed {
+        /// How many messages changed.
+        messages: u32,
+        /// The campaign's status afterwards.
+        campaign_status: CampaignStatus,
+    },
+    /// It was not, because the content of a message has a placeholder.
+    Unfilled(UnfilledPlaceholder),
 }

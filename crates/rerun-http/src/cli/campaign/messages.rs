@@ -142,7 +142,8 @@ impl<R: BufRead> MessageLines<R> {
         } = parsed;
         let segment = self.segment(attributes, customer_count)?;
         let content = Content { subject, body };
-        content.check().map_err(|invalid| invalid.to_string())?;
+        let checked = content.check().and_then(|()| content.check_filled());
+        checked.map_err(|invalid| invalid.to_string())?;
         if let Some(line) = self.seen.insert(segment.key, self.line) {
             return Err(format!(
                 "the segment {} has a message already, on line {line}",

@@ -46,7 +46,11 @@ pub(crate) fn docs() -> Docs {
         "campaign_status": "Published",
         "published_messages": 42,
     }))
-    .refuses(&[Code::CampaignNotFound, Code::InvalidTransition])
+    .refuses(&[
+        Code::CampaignNotFound,
+        Code::InvalidTransition,
+        Code::UnfilledPlaceholder,
+    ])
 }
 
 /// `POST /v1/campaign/publish`

@@ -26,8 +26,8 @@ pub(crate) struct Request {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = NewContent)]
 struct RequestContent {
-    /// Subject line.
-    #[schema(value_type = String, min_length = 1, max_length = 1_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
+    /// Subject line, without control characters.
+    #[schema(value_type = String, min_length = 1, max_length = 1_000, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$", required)]
     subject: Option<String>,
     /// Body.
     #[schema(value_type = String, min_length = 1, max_length = 200_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]

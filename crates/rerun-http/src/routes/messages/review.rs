@@ -55,7 +55,8 @@ pub(crate) fn docs() -> Docs {
         "Approve or reject messages",
         "Of the current run; all that are named, or none. An approval passes one stage. With \
          `stage`, only messages that wait at that stage: a review that is sent twice cannot pass \
-         two stages.",
+         two stages. A message whose content still contains a placeholder (`{{ … }}`) cannot be \
+         approved.",
         json!({ "campaign_id": examples::CAMPAIGN, "decision": "approve", "all": true }),
     )
     .keyed()
@@ -69,6 +70,7 @@ pub(crate) fn docs() -> Docs {
         Code::CampaignNotFound,
         Code::MessageNotFound,
         Code::InvalidTransition,
+        Code::UnfilledPlaceholder,
     ])
 }
 

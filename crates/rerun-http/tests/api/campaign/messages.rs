@@ -17,6 +17,8 @@ on_both_stores!(
     approvals_are_kept_and_carried_along,
     an_edit_of_a_reused_message_makes_it_its_own,
     content_has_bounds,
+    an_unfilled_placeholder_is_refused,
+    a_generated_placeholder_fails_and_a_generated_subject_is_one_line,
     messages_of_past_runs_are_read_only,
     an_export_says_what_the_messages_say,
     an_export_of_odd_values_is_still_csv,
@@ -310,6 +312,10 @@ async fn content_has_bounds(server: &Server) {
             ("a", "\n", "blank"),
             (&*"s".repeat(1_001), "b", "1000"),
             ("a", &*"b".repeat(200_001), "200000"),
+            ("a\r\nBcc: x", "b", "`subject` must be one line"),
+            ("a\tb", "b", "character 2 is a tab"),
+            ("a\u{1b}[2Jb", "b", "U+001B"),
+            ("a\u{2028}b", "b", "U+2028"),
         ] {
             api.post("campaign/messages/edit", edit(subject, body))
                 .await
@@ -322,6 +328,68 @@ async fn content_has_bounds(server: &Server) {
         .ok("campaign/messages/edit", edit(&subject, &body))
         .await;
     assert_eq!(edited["content"]["body"], body);
+}
+
+async fn an_unfilled_placeholder_is_refused(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    let messages = ids(&api.messages(&campaign).await);
+    let edit = async |body: &str| {
+        let content = json!({ "subject": "s", "body": body });
+        let body =
+            json!({ "campaign_id": campaign, "message_id": messages[1], "content": content });
+        api.ok("campaign/messages/edit", body).await
+    };
+    let edited = edit("Dear {{ first_name }},\r\n{{x}}").await;
+    assert_eq!(edited["review_status"], "Pending review");
+    let all = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    api.unchanged(async || {
+        for body in [
+            all.clone(),
+            approve(&campaign, &[&messages[1]]),
+            approve(&campaign, &[&messages[0], &messages[1], &messages[2]]),
+        ] {
+            let answer = api.post("campaign/messages/review", body).await;
+            answer.says(409, "unfilled_placeholder", &messages[1]);
+            answer.says(409, "unfilled_placeholder", "`{{ first_name }}`");
+        }
+    })
+    .await;
+    // What the others say is no obstacle to them.
+    let body = approve(&campaign, &[&messages[0]]);
+    api.ok("campaign/messages/review", body).await;
+    edit("Dear Ada").await;
+    assert_eq!(api.approve_all(&campaign).await["reviewed_messages"], 2);
+    api.publish(&campaign).await;
+}
+
+async fn a_generated_placeholder_fails_and_a_generated_subject_is_one_line(server: &Server) {
+    let api = server.account();
+    let rows = "customer_ref,country\n1,{{ first_name }}\n2,\"A\r\nBcc: x\"\n3,<b>&\n";
+    let group = api.group("Odd", rows).await;
+    let create = json!({
+        "name": "n", "customer_group_id": group, "segment_by": ["country"],
+        "template": { "subject": "For {{ country }}",
+            "body": "{{ country | escape }} {{ country | urlencode }}" },
+    });
+    let campaign = api.ok("campaign/create", create).await["id"].clone();
+    let campaign = campaign.as_str().unwrap();
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    assert_eq!(server.generate(&api, campaign).await, "Generation failed");
+    let mut messages = api.messages(campaign).await;
+    messages.sort_by_key(|message| attribute(message, "country").to_owned());
+    let [html, lines, unfilled] = messages.as_slice() else {
+        panic!("three segments")
+    };
+    assert_eq!(
+        html["content"],
+        json!({ "subject": "For <b>&", "body": "&lt;b&gt;&amp; %3Cb%3E%26" })
+    );
+    assert_eq!(lines["content"]["subject"], "For A  Bcc: x");
+    assert_eq!(unfilled["review_status"], "Generation failed");
+    let error = unfilled["error"].as_str().unwrap();
+    assert!(error.contains("`{{ first_name }}` is unfilled"), "{error}");
 }
 
 async fn messages_of_past_runs_are_read_only(server: &Server) {
@@ -496,7 +564,8 @@ async fn an_export_of_odd_values_is_still_csv(server: &Server) {
                 "a,\"b\"\nc",
                 "=1+1",
                 "1",
-                "a,\"b\"\nc!",
+                // A subject is one line.
+                "a,\"b\" c!",
                 "\"=1+1\"\r\na,\"b\"\nc"
             ],
         ],

@@ -1,13 +1,13 @@
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, SqliteConnection};
 use rerun_http::config::DatabaseUrl;
-use rerun_testkit::TestDatabase;
+use rerun_testkit::{TestDatabase, template_name};
 use tempfile::TempDir;
 
-const SCHEMA: &str =
-    include_str!("../../../../../migrations/postgres/2026-11-23-000001_campaigns/up.sql");
+/// Where the migrations of PostgreSQL are.
+const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
 
 /// Which kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +35,7 @@ impl Database {
                 }
             }
             Store::Postgres => {
-                // Named after the schema's text, so that a server that outlives the run never
-                // hands out an older one.
-                let mut hash = DefaultHasher::new();
-                SCHEMA.hash(&mut hash);
-                let template = format!("rerun_http_{:016x}", hash.finish());
+                let template = template_name("rerun_http", Path::new(MIGRATIONS)).unwrap();
                 let database = TestDatabase::create(&template, |url| {
                     rerun_pg::migrate(url)?;
                     Ok(())

@@ -1,0 +1,2 @@
+DROP INDEX contents_unfilled;
+ALTER TABLE contents DROP COLUMN placeholder;

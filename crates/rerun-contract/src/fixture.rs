@@ -5,9 +5,9 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use rerun_core::Timestamp;
 use rerun_core::audit::{AuditEntry, Caller};
@@ -29,6 +29,7 @@ use rerun_core::usecases::{
     Answered, Decision, Engine, LeasedTasks, NewCampaign, RerunRequest, ReviewedMessages,
     RunStarted, Settings,
 };
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::invariants;
@@ -372,6 +373,61 @@ pub fn customer_file(columns: &[&str], rows: &[Row<'_>]) -> CustomerFile {
         fields: header.fields().to_vec(),
         mode: ImportMode::Merge,
         rows: Box::new(rows.into_iter()),
+    }
+}
+
+/// A file that has been read up to its last row, which is held back.
+#[derive(Debug)]
+pub struct HeldFile {
+    begun: oneshot::Receiver<()>,
+    go_on: mpsc::Sender<()>,
+}
+
+impl HeldFile {
+    /// A file to merge into a group: as many rows as `refs`, each with the given country.
+    #[must_use]
+    pub fn new(refs: &[&str], country: &str) -> (CustomerFile, Self) {
+        let rows: Vec<[&str; 2]> = refs.iter().map(|name| [*name, country]).collect();
+        let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
+        let file = customer_file(&["customer_ref", "country"], &rows);
+        let (tell, begun) = oneshot::channel();
+        let (go_on, wait) = mpsc::channel();
+        let (last, mut tell) = (refs.len() - 1, Some(tell));
+        let rows = file.rows.enumerate().map(move |(place, row)| {
+            if place == last {
+                if let Some(tell) = tell.take() {
+                    let _nobody_listens = tell.send(());
+                }
+                let _gone = wait.recv();
+            }
+            row
+        });
+        let file = CustomerFile {
+            rows: Box::new(rows),
+            ..file
+        };
+        (file, Self { begun, go_on })
+    }
+
+    /// Waits until the store has come to the last row.
+    pub async fn has_begun(&mut self) {
+        (&mut self.begun)
+            .await
+            .expect("an import that reads its file");
+    }
+
+    /// Lets the last row go.
+    pub fn go_on(self) {
+        self.go_on.send(()).expect("an import that waits");
+    }
+}
+
+/// Waits until something is so, for a minute at most.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "not yet: {what}");
+        tokio::task::yield_now().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod deadline;
 pub mod error;
+pub mod lanes;
 pub mod pool;
 pub mod row;
 pub mod sql;

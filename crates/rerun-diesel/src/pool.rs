@@ -98,11 +98,40 @@ impl Waits {
 
 /// Counts waits, shared by the clones of a database.
 #[derive(Debug, Default)]
-struct Meter {
+pub(crate) struct Meter {
     waiting: AtomicU64,
     timeouts: AtomicU64,
     jobs: [AtomicU64; Waits::BOUNDS.len() + 1],
     total_micros: AtomicU64,
+}
+
+impl Meter {
+    /// Begins a wait.
+    pub(crate) fn wait(self: &Arc<Self>) -> Wait {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Wait {
+            meter: Arc::clone(self),
+            since: Instant::now(),
+            // At the default filter nobody asks for it, and it costs as little as the question.
+            span: tracing::debug_span!("database"),
+        }
+    }
+
+    /// How connections are used that jobs waited for.
+    pub(crate) fn usage(&self, size: u32, in_use: u32, idle: u32) -> PoolUsage {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PoolUsage {
+            size,
+            in_use,
+            idle,
+            waiting: count(&self.waiting),
+            timeouts: count(&self.timeouts),
+            waits: Waits {
+                jobs: std::array::from_fn(|group| self.jobs.get(group).map_or(0, count)),
+                total_micros: count(&self.total_micros),
+            },
+        }
+    }
 }
 
 /// A job's wait for its connection, which ends when this is dropped.
@@ -139,6 +168,7 @@ impl Drop for Wait {
 pub struct Checked<C> {
     connection: C,
     broken: bool,
+    used: bool,
     outage: u64,
     /// When it was made, of a connection that could not write then.
     read_only: Option<Instant>,
@@ -167,7 +197,7 @@ pub struct Manager<C> {
 }
 
 /// Tells whether a connection is as good as a new one, and can write.
-type Probe<C> = fn(&mut C) -> diesel::QueryResult<()>;
+pub type Probe<C> = fn(&mut C) -> diesel::QueryResult<()>;
 
 impl<C: R2D2Connection + 'static> ManageConnection for Manager<C> {
     type Connection = Checked<C>;
@@ -185,6 +215,7 @@ impl<C: R2D2Connection + 'static> ManageConnection for Manager<C> {
         Ok(Checked {
             connection,
             broken: false,
+            used: false,
             outage,
             read_only,
         })
@@ -216,6 +247,7 @@ struct Shared<C: R2D2Connection + 'static> {
     generation: AtomicU64,
     make: Box<dyn Fn() -> Pool<C> + Send + Sync>,
     probe: Probe<C>,
+    probed_always: bool,
     permits: Arc<Semaphore>,
     size: u32,
     acquire_timeout: Duration,
@@ -242,8 +274,7 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
     ) -> Result<Self, r2d2::Error> {
-        let ping = |connection: &mut C| connection.ping();
-        Self::open_probed(url, options, setup, ping)
+        Self::build(url, options, setup, R2D2Connection::ping, false)
     }
 
     /// The same; `probe` tells after an outage whether a connection is as good as a new one.
@@ -255,6 +286,34 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
         probe: Probe<C>,
+    ) -> Result<Self, r2d2::Error> {
+        Self::build(url, options, setup, probe, false)
+    }
+
+    /// Opens a database with one connection, for asking whether the database is there. It waits
+    /// for no other job, and is probed before each use: an outage that is over is not reported.
+    ///
+    /// # Errors
+    /// When no connection could be made within the acquire timeout.
+    pub fn open_for_health(
+        url: &str,
+        options: &Options,
+        setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
+        probe: Probe<C>,
+    ) -> Result<Self, r2d2::Error> {
+        let one = Options {
+            pool_size: 1,
+            ..options.clone()
+        };
+        Self::build(url, &one, setup, probe, true)
+    }
+
+    fn build(
+        url: &str,
+        options: &Options,
+        setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
+        probe: Probe<C>,
+        probed_always: bool,
     ) -> Result<Self, r2d2::Error> {
         let outages = Arc::new(AtomicU64::new(0));
         let setup: Arc<Setup<C>> = Arc::new(setup);
@@ -291,6 +350,7 @@ impl<C: R2D2Connection + 'static> Database<C> {
             generation: AtomicU64::new(0),
             make: Box::new(make),
             probe,
+            probed_always,
             permits: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1))),
             size,
             acquire_timeout: options.acquire_timeout,
@@ -305,30 +365,16 @@ impl<C: R2D2Connection + 'static> Database<C> {
     #[must_use]
     pub fn usage(&self) -> PoolUsage {
         let state = self.0.current().1.state();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        PoolUsage {
-            size: self.0.size,
-            in_use: state.connections.saturating_sub(state.idle_connections),
-            idle: state.idle_connections,
-            waiting: count(&self.0.meter.waiting),
-            timeouts: count(&self.0.meter.timeouts),
-            waits: Waits {
-                jobs: std::array::from_fn(|group| self.0.meter.jobs.get(group).map_or(0, count)),
-                total_micros: count(&self.0.meter.total_micros),
-            },
-        }
+        let in_use = state.connections.saturating_sub(state.idle_connections);
+        self.0
+            .meter
+            .usage(self.0.size, in_use, state.idle_connections)
     }
 
     /// Begins the wait of a job, for a job that waits for something else before its connection.
     #[must_use = "the wait ends when it is dropped"]
     pub fn wait(&self) -> Wait {
-        self.0.meter.waiting.fetch_add(1, Ordering::Relaxed);
-        Wait {
-            meter: Arc::clone(&self.0.meter),
-            since: Instant::now(),
-            // At the default filter nobody asks for it, and it costs as little as the question.
-            span: tracing::debug_span!("database"),
-        }
+        self.0.meter.wait()
     }
 
     /// Runs `job` with a connection, on a thread that may block.
@@ -536,7 +582,8 @@ impl<C: R2D2Connection + 'static> Shared<C> {
                 checked.broken = true;
                 continue;
             }
-            if checked.outage == outage {
+            let is_new = !std::mem::replace(&mut checked.used, true);
+            if checked.outage == outage && (is_new || !self.probed_always) {
                 return Ok(checked);
             }
             if (self.probe)(&mut checked.connection).is_ok() {

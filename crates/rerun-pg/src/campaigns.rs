@@ -149,8 +149,10 @@ impl CampaignStore for PgStore {
         audit: AuditDraft,
     ) -> Result<Run, ImportFailure> {
         let campaign = campaign.clone();
+        let lane = self.lanes.lane().await?;
         self.db
             .run_import(move |conn| {
+                let _until_it_ends = lane;
                 transaction(conn, |conn| {
                     // Its run makes it current, which is a step to the given version.
                     let before = Campaign {

@@ -2,9 +2,8 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use async_trait::async_trait;
-use diesel::connection::SimpleConnection;
 use diesel::pg::CopyFormat;
-use diesel::sql_types::{Array, BigInt, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel::{ExecuteCopyFromDsl, PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::audit::AuditDraft;
 use rerun_core::error::{Invalid, StoreError};
@@ -16,6 +15,7 @@ use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{CustomerGroupStore, IdempotentResponse, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
+use rerun_diesel::lanes::Turn;
 use rerun_diesel::row::{GroupColumns, GroupRow, json_list, names};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -135,12 +135,62 @@ impl CustomerGroupStore for PgStore {
         file: CustomerFile,
         audit: AuditDraft,
     ) -> Result<Imported, ImportFailure> {
-        self.db
-            .run_import(move |conn| {
-                transaction(conn, |conn| import(conn, account, id, file, audit))
-            })
-            .await
+        let mut attempt = Attempt {
+            _turn: self.lanes.turn((account, id)).await,
+            file,
+            audit,
+        };
+        let mut tries = 0_u32;
+        loop {
+            let lane = self.lanes.lane().await?;
+            let tried = self
+                .db
+                .run_import(move |conn| {
+                    let _until_it_ends = lane;
+                    transaction(conn, |conn| {
+                        if !lock_group(conn, account, id)? {
+                            return Ok(Err(attempt));
+                        }
+                        let Attempt { _turn, file, audit } = attempt;
+                        import(conn, account, id, file, audit).map(Ok)
+                    })
+                })
+                .await?;
+            attempt = match tried {
+                Ok(imported) => return Ok(imported),
+                Err(attempt) => attempt,
+            };
+            self.lanes.pause(tries).await;
+            tries = tries.saturating_add(1);
+        }
     }
+}
+
+/// An import that has its turn among those of its process.
+struct Attempt {
+    _turn: Turn,
+    file: CustomerFile,
+    audit: AuditDraft,
+}
+
+#[derive(QueryableByName)]
+struct LockedRow {
+    #[diesel(sql_type = Bool)]
+    locked: bool,
+}
+
+/// Whether no other import of the group is under way, until the transaction ends. Two would wait
+/// for each other's rows, in either order. Within a process they take turns; an import of another
+/// process is not waited for here, since the wait would hold a connection.
+fn lock_group(
+    conn: &mut PgConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+) -> Result<bool, Failure> {
+    let row = sql("SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0)) AS locked")
+        .bind::<Text, _>(format!("import {account} {id}"))
+        .get_result::<LockedRow>(conn)?;
+    Ok(row.locked)
 }
 
 #[derive(QueryableByName)]
@@ -169,12 +219,9 @@ fn import(
     audit: AuditDraft,
 ) -> Result<Imported, Failure> {
     let CustomerFile { fields, mode, rows } = file;
-    // A file takes as long as it takes, and so does the wait for the file before it.
-    conn.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")?;
-    // One import of a group at a time: two would wait for each other's rows, in either order.
-    sql("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))")
-        .bind::<Text, _>(format!("import {account} {id}"))
-        .execute(conn)?;
+    // A file takes as long as it takes. Its waits for locks are bounded as everybody's.
+    let limit = statement_timeout(conn)?;
+    set_statement_timeout(conn, "0")?;
     let KnownRow {
         customer_count: before,
         fields: known,
@@ -217,6 +264,9 @@ fn import(
         duplicates: rows.saturating_sub(count(merged.distinct_refs)),
         total: count(total),
     };
+    // From here on the import holds what others wait for: the group's row, for who starts a run on
+    // it, and the account's audit chain.
+    set_statement_timeout(conn, &limit)?;
     let fields = mode.fields_after(&known, &fields, rows);
     if imported.changed() || fields != known {
         sql(
@@ -236,6 +286,26 @@ fn import(
         append_audit(conn, imported.audited(audit))?;
     }
     Ok(imported)
+}
+
+#[derive(QueryableByName)]
+struct SettingRow {
+    #[diesel(sql_type = Text)]
+    setting: String,
+}
+
+fn statement_timeout(conn: &mut PgConnection) -> Result<String, Failure> {
+    let row = sql("SELECT current_setting('statement_timeout') AS setting")
+        .get_result::<SettingRow>(conn)?;
+    Ok(row.setting)
+}
+
+/// Sets how long each statement of the transaction may take from now on.
+fn set_statement_timeout(conn: &mut PgConnection, limit: &str) -> Result<(), Failure> {
+    sql("SELECT set_config('statement_timeout', ?, true) AS setting")
+        .bind::<Text, _>(limit)
+        .execute(conn)?;
+    Ok(())
 }
 
 /// Streams the rows into the temporary table; answers how many there were.

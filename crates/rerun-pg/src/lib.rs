@@ -25,6 +25,7 @@ use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use rerun_core::error::StoreError;
 use rerun_core::ports::HealthCheck;
+use rerun_diesel::lanes::Lanes;
 use rerun_diesel::pool::Database;
 
 pub use connection::BadUrl;
@@ -45,6 +46,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct PgStore {
     db: Database<PgConnection>,
+    health: Database<PgConnection>,
+    lanes: Lanes,
 }
 
 /// The database could not be reached.
@@ -66,15 +69,20 @@ impl PgStore {
     pub fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
         let setup = setup(options.statement_timeout);
         let conninfo = connection::conninfo(url, options.acquire_timeout)?;
-        let setup = move |connection: &mut PgConnection| connection.batch_execute(&setup);
-        let db = Database::open_probed(&conninfo, options, setup, writable)?;
-        Ok(Self { db })
+        let prepared =
+            |setup: String| move |connection: &mut PgConnection| connection.batch_execute(&setup);
+        let (for_all, for_health) = (prepared(setup.clone()), prepared(setup));
+        Ok(Self {
+            db: Database::open_probed(&conninfo, options, for_all, writable)?,
+            health: Database::open_for_health(&conninfo, options, for_health, writable)?,
+            lanes: Lanes::new(options.pool_size),
+        })
     }
 
-    /// How the connections are used, by what they are for.
+    /// How the connections are used: all of them, and those of them that import.
     #[must_use]
     pub fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
-        vec![("all", self.db.usage())]
+        vec![("all", self.db.usage()), ("import", self.lanes.usage())]
     }
 }
 
@@ -127,7 +135,7 @@ fn writable(connection: &mut PgConnection) -> diesel::QueryResult<()> {
 #[async_trait]
 impl HealthCheck for PgStore {
     async fn check(&self) -> Result<(), StoreError> {
-        self.db
+        self.health
             .run(|conn| Ok(writable(conn)?))
             .await
             .map_err(|error| match error {

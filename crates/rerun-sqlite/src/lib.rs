@@ -3,6 +3,7 @@
 mod audit;
 mod campaigns;
 mod counts;
+mod editions;
 mod file;
 mod generation;
 mod groups;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource};
+use diesel::r2d2::R2D2Connection;
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
 use diesel::{
@@ -30,6 +32,7 @@ use rerun_core::error::StoreError;
 use rerun_core::ports::{HealthCheck, ImportFailure};
 use rerun_diesel::deadline::Deadline;
 use rerun_diesel::error::Failure;
+use rerun_diesel::lanes::Lanes;
 use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
 use tokio::sync::Mutex;
@@ -51,6 +54,8 @@ pub struct SqliteStore {
     readers: Database<SqliteConnection>,
     writer: Database<SqliteConnection>,
     importers: Database<SqliteConnection>,
+    health: Database<SqliteConnection>,
+    lanes: Lanes,
     turns: Arc<Mutex<()>>,
     patience: Duration,
     /// Whether the disk took the last write. Nobody knows before the first.
@@ -91,14 +96,26 @@ impl SqliteStore {
             "{busy} PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; \
              PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;"
         );
-        let import_setup = format!("{write_setup} {} {}", groups::STAGING, campaigns::STAGING);
+        let lanes = Lanes::new(options.pool_size);
+        let imports = Options {
+            pool_size: lanes.size(),
+            ..options.clone()
+        };
+        let import_setup = format!("{write_setup} {} {}", editions::STAGING, campaigns::STAGING);
         let read_setup = format!("{busy} PRAGMA query_only = ON; PRAGMA cache_size = -8192;");
         let setup =
             |text: String| move |connection: &mut SqliteConnection| connection.batch_execute(&text);
         Ok(Self {
             writer: Database::open(&file, &one, setup(write_setup))?,
+            health: Database::open_for_health(
+                &file,
+                options,
+                setup(read_setup.clone()),
+                R2D2Connection::ping,
+            )?,
             readers: Database::open(&file, options, setup(read_setup))?,
-            importers: Database::open(&file, options, setup(import_setup))?,
+            importers: Database::open(&file, &imports, setup(import_setup))?,
+            lanes,
             turns: Arc::new(Mutex::new(())),
             patience: timeout,
             disk_writes: Arc::default(),
@@ -111,8 +128,19 @@ impl SqliteStore {
         vec![
             ("read", self.readers.usage()),
             ("write", self.writer.usage()),
-            ("import", self.importers.usage()),
+            ("import", self.imports()),
         ]
+    }
+
+    /// How the connections of imports are used. Imports wait for a lane, of which there is one for
+    /// each connection.
+    fn imports(&self) -> PoolUsage {
+        let lanes = self.lanes.usage();
+        PoolUsage {
+            waiting: lanes.waiting,
+            waits: lanes.waits,
+            ..self.importers.usage()
+        }
     }
 
     /// Runs a reading job. All of its statements see the database at one moment.
@@ -189,8 +217,8 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Runs an import. `stage` takes in the rows, on a connection of its own and outside of any
-    /// transaction, so that a slow file stops nobody; `merge` then writes, as in
+    /// Brings a campaign in. `stage` takes in the rows, on a connection of its own and outside of
+    /// any transaction, so that a slow file stops nobody; `merge` then writes, as in
     /// [`SqliteStore::write`].
     async fn import<S, T>(
         &self,
@@ -201,13 +229,27 @@ impl SqliteStore {
         T: Send + 'static,
     {
         let turns = Arc::clone(&self.turns);
+        self.run_import(move |conn| {
+            let staged = stage(conn)?;
+            // It has come this far: it may wait for all who came before.
+            let _turn = turns.blocking_lock_owned();
+            conn.immediate_transaction(|conn| merge(conn, staged))
+        })
+        .await
+    }
+
+    /// Runs a job on one of the connections of imports.
+    async fn run_import<T, F>(&self, job: F) -> Result<T, ImportFailure>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
+        let lane = self.lanes.lane().await?;
         let imported = self
             .importers
             .run_import(move |conn| {
-                let staged = stage(conn)?;
-                // It has come this far: it may wait for all who came before.
-                let _turn = turns.blocking_lock_owned();
-                conn.immediate_transaction(|conn| merge(conn, staged))
+                let _until_it_ends = lane;
+                job(conn)
             })
             .await;
         if let Err(ImportFailure::Store(StoreError::Unavailable(cause))) = &imported {
@@ -222,7 +264,7 @@ impl HealthCheck for SqliteStore {
     async fn check(&self) -> Result<(), StoreError> {
         let newest = newest().map_err(StoreError::Unavailable)?;
         let applied = self
-            .readers
+            .health
             .run(move |conn| {
                 let found = sql("SELECT count(*) AS value FROM __diesel_schema_migrations \
                                  WHERE version = ?")

@@ -101,10 +101,11 @@ impl Splitting<'_> {
     /// counted until then is answered.
     fn count(&self, conn: &mut SqliteConnection, limit: usize) -> Result<Vec<Segment>, Failure> {
         let mut counts = Counts::new(self.segment_by);
-        let profiles = sql("SELECT profile FROM customers WHERE account_id = ? AND group_id = ?")
-            .bind::<Id, _>(self.account.as_uuid())
-            .bind::<Id, _>(self.group.as_uuid())
-            .load_iter::<ProfileRow, DefaultLoadingMode>(conn)?;
+        let profiles =
+            sql("SELECT profile FROM current_customers WHERE account_id = ? AND group_id = ?")
+                .bind::<Id, _>(self.account.as_uuid())
+                .bind::<Id, _>(self.group.as_uuid())
+                .load_iter::<ProfileRow, DefaultLoadingMode>(conn)?;
         for row in profiles {
             counts.add(&row?.profile)?;
             if counts.len() > limit {

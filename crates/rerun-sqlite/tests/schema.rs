@@ -36,7 +36,8 @@ fn story(account: char) -> String {
     format!(
         "INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
            VALUES ({own}, {group}, 'g', 1, 1);
-         INSERT INTO customers VALUES ({own}, {group}, 'c-1', '{{}}');
+         INSERT INTO customers (account_id, group_id, customer_ref, profile)
+           VALUES ({own}, {group}, 'c-1', '{{}}');
          INSERT INTO segmentations VALUES ({own}, {group}, {group}, '[]', 1);
          BEGIN;
          INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by,
@@ -84,7 +85,10 @@ fn no_row_can_reference_another_accounts() {
     let own = id('a', 0);
     let [group, campaign, content, message] = [1, 2, 3, 4].map(|what| id('b', what));
     for statement in [
-        format!("INSERT INTO customers VALUES ({own}, {group}, 'c-2', '{{}}')"),
+        format!(
+            "INSERT INTO customers (account_id, group_id, customer_ref, profile) \
+             VALUES ({own}, {group}, 'c-2', '{{}}')"
+        ),
         format!("INSERT INTO segmentations VALUES ({own}, {own}, {group}, '[\"x\"]', 1)"),
         format!("INSERT INTO group_segments VALUES ({own}, {group}, randomblob(32), '{{}}', 1)"),
         format!("UPDATE campaigns SET customer_group_id = {group} WHERE account_id = {own}"),

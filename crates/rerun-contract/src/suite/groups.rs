@@ -703,6 +703,43 @@ pub async fn a_large_import_goes_through<S: Store + 'static>(f: &Fixture<S>) {
             (values(&[("tier", Some("silver"))]), 6_999),
         ]),
     );
+    // A replacement of all, of which some stay as they are, some change, some go and some come.
+    let rows: Vec<[String; 3]> = (1_000..9_000)
+        .map(|n| {
+            let tier = if n < 2_000 { "silver" } else { "" };
+            [
+                tier.to_owned(),
+                format!("C-{n:05}"),
+                format!("country {}", n % 7),
+            ]
+        })
+        .collect();
+    let rows: Vec<[&str; 3]> = rows
+        .iter()
+        .map(|[a, b, c]| [a.as_str(), b.as_str(), c.as_str()])
+        .collect();
+    let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 3]>::as_slice).collect();
+    let columns = ["tier", "customer_ref", "country"];
+    let replaced = f.try_replace(group, &columns, &rows).await.unwrap();
+    let expected = Imported {
+        rows: 8_000,
+        imported: 2_000,
+        updated: 5_000,
+        removed: 1_000,
+        duplicates: 0,
+        total: 8_000,
+    };
+    assert_eq!(replaced, expected);
+    assert_eq!(
+        f.segments(group, &["tier"]).await,
+        BTreeMap::from([
+            (values(&[("tier", Some("silver"))]), 1_000),
+            (values(&[("tier", None)]), 7_000),
+        ]),
+    );
+    // And all but one go.
+    let replaced = f.try_replace(group, &columns, &rows[..1]).await.unwrap();
+    assert_eq!((replaced.removed, replaced.total), (7_999, 1));
     f.check().await;
 }
 

@@ -149,8 +149,8 @@ async fn connections_are_counted(server: &Server) {
     let api = server.account();
     let pool = |name: &'static str| [("pool", name)];
     let pools: &[_] = match server.store() {
-        Store::Sqlite => &[("read", 8.0), ("write", 1.0), ("import", 8.0)],
-        Store::Postgres => &[("all", 8.0)],
+        Store::Sqlite => &[("read", 8.0), ("write", 1.0), ("import", 4.0)],
+        Store::Postgres => &[("all", 8.0), ("import", 4.0)],
     };
     let before = scrape(&api).await;
     api.group("Spring", SPRING).await;

@@ -1,10 +1,16 @@
 //! The server is killed again and again while it generates.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::api::Api;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
+use serde_json::json;
+
+use crate::api::{Api, Reply};
 use crate::story::{GROUPS, NEW, Story};
 use crate::stub::by_segment;
+use crate::wait::until;
 use crate::world::{CONCURRENCY, Store, World};
 use crate::writers::Writers;
 use crate::{chance, number, tell};
@@ -89,4 +95,84 @@ async fn a_killed_server_neither_loses_nor_doubles_a_message_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_neither_loses_nor_doubles_a_message_on_postgres() {
     survives_kills(Store::postgres()).await;
+}
+
+#[derive(diesel::QueryableByName)]
+struct Rows {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    rows: i64,
+}
+
+fn count(connection: &mut SqliteConnection, of: &str) -> i64 {
+    diesel::sql_query(format!("SELECT count(*) AS rows FROM {of}"))
+        .get_result::<Rows>(connection)
+        .unwrap()
+        .rows
+}
+
+/// A large import on SQLite is many transactions. Nobody sees what they wrote before the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_import_leaves_the_group_as_it_was_on_sqlite() {
+    const ROWS: usize = 60_000;
+    let world = World::with(Store::Sqlite, &[]);
+    let server = world.serve(0).await;
+    let api = Api::new(&world, &server);
+    let group = api
+        .post("customer-group/create", json!({ "name": "g" }))
+        .await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    api.import(&group, "customer_ref,country\na,DE\n".to_owned())
+        .await;
+    let look = async || {
+        let group = api
+            .post("customer-group/get", json!({ "customer_group_id": group }))
+            .await;
+        (group, api.post("audit/list", json!({})).await)
+    };
+    let before = look().await;
+    let mut file = "customer_ref,country\n".to_owned();
+    for row in 0..ROWS {
+        writeln!(file, "new-{row},FR").unwrap();
+    }
+    let path = format!("customer-group/import?customer_group_id={group}&mode=replace");
+    let importing = {
+        let (api, path, file) = (api.clone(), path.clone(), file.clone());
+        tokio::spawn(async move { api.send(&path, "text/csv", file).await })
+    };
+    let mut watching = SqliteConnection::establish(&world.file().display().to_string()).unwrap();
+    let begun = "customers WHERE customer_ref LIKE 'new-%'";
+    until("the first slice", async || {
+        (count(&mut watching, begun) > 0).then_some(())
+    })
+    .await;
+    server.process.kill();
+    assert!(matches!(importing.await.unwrap(), Reply::Broken));
+    let left = count(&mut watching, begun);
+    tell(&format!("killed after {left} of {ROWS} rows"));
+
+    let server = world.serve(0).await;
+    api.moved_to(&server);
+    assert_eq!(look().await, before);
+    // Nobody has written to the edition for long: the next import deletes it.
+    watching
+        .batch_execute("UPDATE customer_editions SET touched_at = touched_at - 3600")
+        .unwrap();
+    api.import(&group, "customer_ref,country\nb,DE\n".to_owned())
+        .await;
+    assert_eq!(count(&mut watching, "customers"), 2);
+    assert_eq!(count(&mut watching, "customer_editions"), 0);
+    let Reply::Answer {
+        status: 200, body, ..
+    } = api.send(&path, "text/csv", file).await
+    else {
+        panic!("the import that was killed is not done again");
+    };
+    assert_eq!(
+        (&body["imported"], &body["removed"]),
+        (&json!(ROWS), &json!(2))
+    );
+    assert_eq!(server.process.terminate().await, Some(0));
+    world.check().await;
 }

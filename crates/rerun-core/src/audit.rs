@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Timestamp;
 use crate::campaign::{CampaignStatus, wire_enum};
-use crate::ids::{AccountId, AuditEntryId, CampaignId, RunNumber, UserId};
+use crate::ids::{AccountId, AuditEntryId, CampaignId, CustomerGroupId, RunNumber, UserId};
 
 /// Who calls: what the guard of a server has verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,6 +194,24 @@ impl ChainHead {
         seq: 0,
         hash: [0; 32],
     };
+
+    /// Reads `SEQUENCE:HASH`, as a head is written.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (seq, hash) = text.split_once(':')?;
+        let mut head = Self {
+            seq: seq.parse().ok().filter(|seq| *seq > 0)?,
+            ..Self::EMPTY
+        };
+        hex::decode_to_slice(hash, &mut head.hash).ok()?;
+        Some(head)
+    }
+}
+
+impl std::fmt::Display for ChainHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.seq, hex::encode(self.hash))
+    }
 }
 
 /// An entry of the audit log, as it is stored.
@@ -296,23 +314,85 @@ pub enum ChainBreak {
         /// The number of the newest entry.
         seq: i64,
     },
+    /// The entry is not the one that was noted elsewhere.
+    #[error(
+        "audit entry {seq} ({id}) has another hash than the expected one: the log was rewritten"
+    )]
+    Unexpected {
+        /// The entry's number.
+        seq: i64,
+        /// The entry's id.
+        id: AuditEntryId,
+    },
+    /// The account has something that no entry accounts for.
+    #[error(transparent)]
+    Unlogged(#[from] Unlogged),
+}
+
+/// State of an account that its log does not account for: entries are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unlogged {
+    /// A customer group without the entry of its creation.
+    #[error("customer group {0} is there, but no entry of its creation")]
+    Group(CustomerGroupId),
+    /// A customer group whose last change has no entry.
+    #[error("customer group {0} was changed, and there is no entry of that time")]
+    GroupChange(CustomerGroupId),
+    /// A campaign without the entry of its creation.
+    #[error("campaign {0} is there, but no entry of its creation")]
+    Campaign(CampaignId),
+    /// A campaign whose last change has no entry.
+    #[error("campaign {0} was changed, and there is no entry of that time")]
+    CampaignChange(CampaignId),
+    /// A run without the entry of its start.
+    #[error("run {run} of campaign {campaign} is there, but no entry of its start")]
+    RunStart {
+        /// The campaign.
+        campaign: CampaignId,
+        /// The run.
+        run: RunNumber,
+    },
+    /// A published run without the entry of that.
+    #[error("run {run} of campaign {campaign} is published, but there is no entry of that")]
+    Publication {
+        /// The campaign.
+        campaign: CampaignId,
+        /// The run.
+        run: RunNumber,
+    },
+    /// A cancelled run without the entry of that.
+    #[error("run {run} of campaign {campaign} is cancelled, but there is no entry of that")]
+    Cancellation {
+        /// The campaign.
+        campaign: CampaignId,
+        /// The run.
+        run: RunNumber,
+    },
 }
 
 /// Checks an account's log entry by entry, oldest first.
 #[derive(Debug)]
 pub struct ChainCheck {
     head: ChainHead,
+    expected: Option<ChainHead>,
 }
 
 impl Default for ChainCheck {
     fn default() -> Self {
-        Self {
-            head: ChainHead::EMPTY,
-        }
+        Self::expecting(None)
     }
 }
 
 impl ChainCheck {
+    /// A check that the log has an entry that was noted elsewhere: the head of an earlier day.
+    #[must_use]
+    pub const fn expecting(expected: Option<ChainHead>) -> Self {
+        Self {
+            head: ChainHead::EMPTY,
+            expected,
+        }
+    }
+
     /// Takes the next entry.
     ///
     /// # Errors
@@ -336,6 +416,13 @@ impl ChainCheck {
             seq: entry.seq,
             hash: entry.hash,
         };
+        let other = |noted: ChainHead| noted.seq == entry.seq && noted.hash != entry.hash;
+        if self.expected.is_some_and(other) {
+            return Err(ChainBreak::Unexpected {
+                seq: entry.seq,
+                id: entry.id,
+            });
+        }
         Ok(())
     }
 
@@ -345,21 +432,47 @@ impl ChainCheck {
         self.head.seq
     }
 
-    /// Compares the end with the head that the store keeps; answers how many entries there are.
+    /// Compares the end with the head that the store keeps, and returns it.
     ///
     /// # Errors
     /// [`ChainBreak::Truncated`], [`ChainBreak::OtherHead`].
-    pub fn finish(self, kept: &ChainHead) -> Result<i64, ChainBreak> {
+    pub fn finish(self, kept: &ChainHead) -> Result<ChainHead, ChainBreak> {
         let found = self.head.seq;
-        if self.head == *kept {
-            Ok(found)
-        } else if found == kept.seq {
+        let noted = self.expected.map_or(0, |noted| noted.seq);
+        if self.head == *kept && noted <= found {
+            Ok(self.head)
+        } else if found == kept.seq && noted <= found {
             Err(ChainBreak::OtherHead { seq: found })
         } else {
             Err(ChainBreak::Truncated {
-                expected: kept.seq,
+                expected: kept.seq.max(noted),
                 found,
             })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_as_it_is_written() {
+        let head = ChainHead {
+            seq: 7,
+            hash: [0xab; 32],
+        };
+        assert_eq!(ChainHead::parse(&head.to_string()), Some(head));
+        for text in [
+            "",
+            "7",
+            "7:",
+            "7:ab",
+            "0:",
+            "x:y",
+            &format!("0:{}", "ab".repeat(32)),
+        ] {
+            assert_eq!(ChainHead::parse(text), None, "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::Queryable;
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
-use rerun_core::audit::AuditEntry;
+use rerun_core::audit::{AuditEntry, Unlogged};
 use rerun_core::campaign::{ApprovalStages, Campaign, Template};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::group::CustomerGroup;
@@ -472,6 +472,74 @@ impl TryFrom<AuditRow> for AuditEntry {
             details: row.audit_details,
             created_at: row.audit_created_at,
             hash: chain_hash(&row.audit_hash)?,
+        })
+    }
+}
+
+/// The statement that finds the first piece of an account's state without its entry in the audit
+/// log, ordered by what it is. `group_created` and `group_changed` are the conditions on a row `g`
+/// of customer groups under which these entries are missing. Every `?` is the account.
+#[must_use]
+pub fn unlogged_sql(group_created: &str, group_changed: &str) -> String {
+    let of_run = |condition: &str| {
+        format!(
+            "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
+               AND a.campaign_id = r.campaign_id AND a.run_number = r.number AND {condition})"
+        )
+    };
+    let started = of_run(
+        "(r.synthesised AND a.action = 'campaign.created' \
+          OR NOT r.synthesised AND a.action IN ('campaign.launched', 'rerun.initiated'))",
+    );
+    let published = of_run("a.action = 'campaign.published'");
+    let cancelled = of_run("a.action = 'rerun.cancelled'");
+    let run = "r.campaign_id, CAST(r.number AS bigint) FROM runs r WHERE r.account_id = ?";
+    let no_run = "CAST(NULL AS bigint)";
+    format!(
+        "SELECT kind, id, run FROM ( \
+           SELECT CAST(1 AS bigint) AS kind, g.id AS id, {no_run} AS run FROM customer_groups g \
+           WHERE g.account_id = ? AND {group_created} \
+           UNION ALL SELECT 2, g.id, {no_run} FROM customer_groups g \
+           WHERE g.account_id = ? AND {group_changed} \
+           UNION ALL SELECT 3, c.id, {no_run} FROM campaigns c WHERE c.account_id = ? \
+             AND NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
+               AND a.campaign_id = c.id AND a.action = 'campaign.created') \
+           UNION ALL SELECT 4, c.id, {no_run} FROM campaigns c WHERE c.account_id = ? \
+             AND c.status <> 'Processing' \
+             AND NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
+               AND a.campaign_id = c.id AND a.created_at = c.updated_at) \
+           UNION ALL SELECT 5, {run} AND {started} \
+           UNION ALL SELECT 6, {run} AND r.published > 0 AND NOT r.synthesised AND {published} \
+           UNION ALL SELECT 7, {run} AND r.status = 'Cancelled' AND {cancelled} \
+         ) AS unlogged ORDER BY kind, id, run LIMIT 1"
+    )
+}
+
+row! {
+    /// A row of [`unlogged_sql`].
+    UnloggedRow, UnloggedColumns {
+        kind: i64 = BigInt,
+        id: Uuid = Id,
+        run: Option<i64> = Nullable<BigInt>,
+    }
+}
+
+impl TryFrom<UnloggedRow> for Unlogged {
+    type Error = StoreError;
+
+    fn try_from(row: UnloggedRow) -> Result<Self, StoreError> {
+        let group = CustomerGroupId::new(row.id);
+        let campaign = CampaignId::new(row.id);
+        let run = row.run.and_then(RunNumber::new);
+        Ok(match (row.kind, run) {
+            (1, None) => Self::Group(group),
+            (2, None) => Self::GroupChange(group),
+            (3, None) => Self::Campaign(campaign),
+            (4, None) => Self::CampaignChange(campaign),
+            (5, Some(run)) => Self::RunStart { campaign, run },
+            (6, Some(run)) => Self::Publication { campaign, run },
+            (7, Some(run)) => Self::Cancellation { campaign, run },
+            _ => return Err(corrupt("runs", "number", row.run)),
         })
     }
 }

@@ -1,13 +1,15 @@
 use async_trait::async_trait;
 use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::{QueryableByName, RunQueryDsl};
-use rerun_core::audit::{AuditEntry, ChainHead};
+use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
 use rerun_core::page::{AuditKey, Page, PageRequest};
 use rerun_core::ports::{AuditFilter, AuditStore};
 use rerun_diesel::audit_columns;
-use rerun_diesel::row::{AuditColumns, AuditRow, chain_hash};
+use rerun_diesel::row::{
+    AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, chain_hash, unlogged_sql,
+};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
 use uuid::Uuid;
@@ -133,12 +135,36 @@ impl AuditStore for PgStore {
         self.db
             .run(move |conn| {
                 let rows = sql("SELECT account_id FROM audit_heads \
-                                UNION SELECT account_id FROM audit_entries ORDER BY account_id")
+                                UNION SELECT account_id FROM audit_entries \
+                                UNION SELECT account_id FROM customer_groups \
+                                UNION SELECT account_id FROM campaigns ORDER BY account_id")
                 .load::<AccountRow>(conn)?;
                 Ok(rows
                     .into_iter()
                     .map(|row| AccountId::new(row.account_id))
                     .collect())
+            })
+            .await
+    }
+
+    async fn first_unlogged(&self, account: AccountId) -> Result<Option<Unlogged>, StoreError> {
+        let created = "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
+                         AND a.action = 'customer_group.created' \
+                         AND a.details::jsonb ->> 'customer_group_id' = g.id::text)";
+        let changed = "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
+                         AND a.action LIKE 'customer%' AND a.created_at = g.updated_at)";
+        let text = unlogged_sql(created, changed);
+        self.db
+            .run(move |conn| {
+                let mut query = sql(&text);
+                for _ in 0..text.matches('?').count() {
+                    query = query.bind::<Id, _>(account.as_uuid());
+                }
+                let found = query
+                    .columns::<UnloggedColumns>()
+                    .load::<UnloggedRow>(conn)?
+                    .pop();
+                Ok(found.map(Unlogged::try_from).transpose()?)
             })
             .await
     }

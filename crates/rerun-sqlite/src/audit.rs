@@ -1,13 +1,13 @@
 use async_trait::async_trait;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl};
-use rerun_core::audit::{AuditEntry, ChainHead};
+use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
 use rerun_core::page::{AuditKey, Page, PageRequest};
 use rerun_core::ports::{AuditFilter, AuditStore};
 use rerun_diesel::audit_columns;
-use rerun_diesel::row::{AuditColumns, AuditRow};
+use rerun_diesel::row::{AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, unlogged_sql};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
 use uuid::Uuid;
@@ -121,12 +121,40 @@ impl AuditStore for SqliteStore {
                      SELECT account_id FROM audit_heads \
                      UNION \
                      SELECT account_id FROM writers WHERE account_id IS NOT NULL \
+                     UNION SELECT account_id FROM customer_groups \
+                     UNION SELECT account_id FROM campaigns \
                      ORDER BY account_id")
                 .load::<AccountRow>(conn)?;
                 Ok(rows
                     .into_iter()
                     .map(|row| AccountId::new(row.account_id))
                     .collect())
+            })
+            .await
+    }
+
+    async fn first_unlogged(&self, account: AccountId) -> Result<Option<Unlogged>, StoreError> {
+        // A list, which is sorted once, where a subquery for each group would read all entries.
+        let created = "lower(hex(g.id)) NOT IN ( \
+                         SELECT replace(json_extract(a.details, '$.customer_group_id'), '-', '') \
+                         FROM audit_entries a WHERE a.account_id = ? \
+                           AND a.action = 'customer_group.created' \
+                           AND json_extract(a.details, '$.customer_group_id') IS NOT NULL)";
+        let changed = "g.updated_at NOT IN ( \
+                         SELECT a.created_at FROM audit_entries a WHERE a.account_id = ? \
+                           AND a.action LIKE 'customer%')";
+        let text = unlogged_sql(created, changed);
+        self.readers
+            .run(move |conn| {
+                let mut query = sql(&text);
+                for _ in 0..text.matches('?').count() {
+                    query = query.bind::<Id, _>(account.as_uuid());
+                }
+                let found = query
+                    .columns::<UnloggedColumns>()
+                    .load::<UnloggedRow>(conn)?
+                    .pop();
+                Ok(found.map(Unlogged::try_from).transpose()?)
             })
             .await
     }

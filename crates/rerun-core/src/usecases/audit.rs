@@ -13,8 +13,9 @@ pub struct AuditLog {
     store: Arc<dyn AuditStore>,
 }
 
-/// How many entries are read at once when a chain is checked.
-const CHAIN_PAGE: u16 = 1_000;
+/// How many entries are read at once when a chain is checked: a few MiB, were each of them to have
+/// the longest reason and name the most messages.
+const CHAIN_PAGE: u16 = 200;
 
 impl AuditLog {
     /// Over this port.
@@ -56,13 +57,40 @@ impl AuditLog {
         self.store.audit_accounts().await
     }
 
-    /// Checks that an account's log is as it was written; answers how many entries it has, or
-    /// the first break.
+    /// Checks that an account's log is as it was written and accounts for the account's state;
+    /// returns how many entries it has, or the first break.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn verify(&self, account: AccountId) -> Result<Result<i64, ChainBreak>, StoreError> {
-        let mut check = ChainCheck::default();
+        let head = self.verify_with(account, None).await?;
+        Ok(head.map(|head| head.seq))
+    }
+
+    /// The same; returns the newest entry. The log must have the entry that is `expected`: the
+    /// newest one of an earlier check, which was kept where nobody could change it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn verify_with(
+        &self,
+        account: AccountId,
+        expected: Option<ChainHead>,
+    ) -> Result<Result<ChainHead, ChainBreak>, StoreError> {
+        let head = match self.verify_chain(account, expected).await? {
+            Ok(head) => head,
+            Err(broken) => return Ok(Err(broken)),
+        };
+        let unlogged = self.store.first_unlogged(account).await?;
+        Ok(unlogged.map_or(Ok(head), |unlogged| Err(unlogged.into())))
+    }
+
+    async fn verify_chain(
+        &self,
+        account: AccountId,
+        expected: Option<ChainHead>,
+    ) -> Result<Result<ChainHead, ChainBreak>, StoreError> {
+        let mut check = ChainCheck::expecting(expected);
         let mut head = ChainHead::EMPTY;
         loop {
             let entries = self

@@ -1,4 +1,5 @@
 use clap::{Arg, ArgMatches};
+use rerun_core::audit::ChainHead;
 use rerun_core::error::{Error, StoreError};
 use rerun_core::ids::AccountId;
 use rerun_core::usecases::{AuditLog, Settings};
@@ -8,13 +9,24 @@ use super::{Failure, logging, open_migrated, say};
 use crate::config::{Layers, Log, LogFormat};
 
 pub(super) fn arguments(command: clap::Command) -> clap::Command {
-    command.arg(
-        Arg::new("account")
-            .long("account")
-            .value_name("UUID")
-            .value_parser(|text: &str| AccountId::parse(text).ok_or("not a UUID"))
-            .help("Check the log of this account alone [default: every account's]"),
-    )
+    command
+        .arg(
+            Arg::new("account")
+                .long("account")
+                .value_name("UUID")
+                .value_parser(|text: &str| AccountId::parse(text).ok_or("not a UUID"))
+                .help("Check the log of this account alone [default: every account's]"),
+        )
+        .arg(
+            Arg::new("expect")
+                .long("expect")
+                .value_name("SEQUENCE:HASH")
+                .value_parser(|text: &str| {
+                    ChainHead::parse(text).ok_or("not of the form SEQUENCE:HASH")
+                })
+                .requires("account")
+                .help("Head that an earlier check printed: the log must still have this entry"),
+        )
 }
 
 pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> {
@@ -28,6 +40,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
     let done = runtime.block_on(verify_all(
         &store.engine.audit,
         matches.get_one("account").copied(),
+        matches.get_one("expect").copied(),
         log.format,
     ));
     runtime.shutdown_background();
@@ -37,6 +50,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
 async fn verify_all(
     audit: &AuditLog,
     one: Option<AccountId>,
+    expected: Option<ChainHead>,
     format: LogFormat,
 ) -> Result<(), Failure> {
     let accounts = match one {
@@ -48,14 +62,20 @@ async fn verify_all(
     }
     let mut broken = 0;
     for account in &accounts {
-        let found = verify(audit, *account).await?;
+        let found = verify(audit, *account, expected).await?;
         broken += usize::from(found.is_err());
         say(&match (format, found) {
-            (LogFormat::Text, Ok(entries)) => format!("{account}  whole   {entries} entries"),
-            (LogFormat::Text, Err(what)) => format!("{account}  BROKEN  {what}"),
-            (LogFormat::Json, Ok(entries)) => {
-                json!({ "account_id": account, "whole": true, "entries": entries }).to_string()
+            (LogFormat::Text, Ok(head)) => {
+                format!("{account}  whole   {} entries  head {head}", head.seq)
             }
+            (LogFormat::Text, Err(what)) => format!("{account}  BROKEN  {what}"),
+            (LogFormat::Json, Ok(head)) => json!({
+                "account_id": account,
+                "whole": true,
+                "entries": head.seq,
+                "head": head.to_string(),
+            })
+            .to_string(),
             (LogFormat::Json, Err(what)) => {
                 json!({ "account_id": account, "whole": false, "broken": what }).to_string()
             }
@@ -69,14 +89,18 @@ async fn verify_all(
     }
 }
 
-/// How many entries the account's log has, or what is wrong with it.
-async fn verify(audit: &AuditLog, account: AccountId) -> Result<Result<i64, String>, Error> {
-    match audit.verify(account).await {
+/// The newest entry of the account's log, or what is wrong with the log.
+async fn verify(
+    audit: &AuditLog,
+    account: AccountId,
+    expected: Option<ChainHead>,
+) -> Result<Result<ChainHead, String>, Error> {
+    match audit.verify_with(account, expected).await {
         // An account that does anything has an entry of it.
-        Ok(Ok(0)) => Ok(Err(
+        Ok(Ok(ChainHead::EMPTY)) => Ok(Err(
             "there are no entries: nothing was ever written, or all of it is gone".to_owned(),
         )),
-        Ok(Ok(entries)) => Ok(Ok(entries)),
+        Ok(Ok(head)) => Ok(Ok(head)),
         Ok(Err(broken)) => Ok(Err(broken.to_string())),
         // A value that this program never writes.
         Err(StoreError::Corrupt(what)) => Ok(Err(format!("an entry cannot be read: {what}"))),

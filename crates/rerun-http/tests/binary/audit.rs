@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use rerun_core::audit::{AuditEntry, Caller, ChainBreak};
+use rerun_contract::Fixture;
+use rerun_contract::fixture::{self, messages_from_elsewhere};
+use rerun_core::audit::{AuditEntry, Caller, ChainBreak, ChainHead};
 use rerun_core::campaign::Template;
 use rerun_core::ids::{AccountId, UserId};
-use rerun_core::ports::AuditFilter;
+use rerun_core::ports::{self, AuditFilter};
 use rerun_core::usecases::{AuditLog, Engine, NewCampaign, PageQuery};
 use serde_json::Value;
 use uuid::Uuid;
@@ -85,6 +87,7 @@ async fn said(log: &AuditLog) -> Result<i64, (Said, ChainBreak)> {
             ChainBreak::Gap { expected, .. } => Said::Missing(number(expected)),
             ChainBreak::Surplus { seq, .. } => Said::Surplus(number(seq)),
             ChainBreak::Truncated { .. } | ChainBreak::OtherHead { .. } => Said::End,
+            ChainBreak::Unexpected { .. } | ChainBreak::Unlogged(_) => panic!("{broken}"),
         };
         (said, broken)
     })
@@ -325,7 +328,14 @@ async fn the_command_names_what_is_broken(database: Database) {
     write_entries(&store.engine).await;
     let written = entries(&store.engine.audit).await;
 
-    let whole = format!("{ACCOUNT}  whole   7 entries\n{OTHER_ACCOUNT}  whole   2 entries\n");
+    let head = ChainHead {
+        seq: 7,
+        hash: written[6].hash,
+    };
+    let other = store.engine.audit.verify_with(OTHER_ACCOUNT, None).await;
+    let other = other.unwrap().unwrap();
+    let other = format!("{OTHER_ACCOUNT}  whole   2 entries  head {other}\n");
+    let whole = format!("{ACCOUNT}  whole   7 entries  head {head}\n{other}");
     assert_eq!(verify(&url, &[]), (Some(0), whole, String::new()));
     let (code, stdout, _) = verify(&url, &["--log-format", "json"]);
     assert_eq!(code, Some(0));
@@ -339,6 +349,41 @@ async fn the_command_names_what_is_broken(database: Database) {
         (&lines[1]["whole"], &lines[1]["entries"]),
         (&true.into(), &2.into())
     );
+    assert_eq!(lines[0]["head"], head.to_string());
+    // A head of an earlier day is still in the log.
+    let account_text = ACCOUNT.to_string();
+    let expecting = |head: ChainHead| {
+        let head = head.to_string();
+        verify(&url, &["--account", &account_text, "--expect", &head])
+    };
+    let noted = |at: usize| ChainHead {
+        seq: written[at].seq,
+        hash: written[at].hash,
+    };
+    for at in [0, 4, 6] {
+        assert_eq!(expecting(noted(at)).0, Some(0));
+        let mut other = noted(at);
+        other.hash[31] ^= 1;
+        let (code, stdout, _) = expecting(other);
+        assert_eq!(code, Some(1));
+        assert!(
+            stdout.contains("has another hash than the expected one"),
+            "{stdout}"
+        );
+    }
+    let (code, stdout, _) = expecting(ChainHead { seq: 8, ..head });
+    assert_eq!(code, Some(1));
+    assert!(
+        stdout.contains("ends with entry 7, but entry 8 was written"),
+        "{stdout}"
+    );
+    for wrong in [
+        &["--expect", "7:00"][..],
+        &["--account", &account_text, "--expect", "7:00"],
+        &["--account", &account_text, "--expect", "0"],
+    ] {
+        assert_eq!(verify(&url, wrong).0, Some(2), "{wrong:?}");
+    }
 
     let account = database.id(ACCOUNT.as_uuid());
     database.execute(&format!(
@@ -350,10 +395,7 @@ async fn the_command_names_what_is_broken(database: Database) {
     );
     let (code, stdout, stderr) = verify(&url, &[]);
     assert_eq!(code, Some(1));
-    assert_eq!(
-        stdout,
-        format!("{ACCOUNT}  BROKEN  {what}\n{OTHER_ACCOUNT}  whole   2 entries\n")
-    );
+    assert_eq!(stdout, format!("{ACCOUNT}  BROKEN  {what}\n{other}"));
     assert_eq!(stderr, "rerun-http: 1 of 2 audit logs is not whole\n");
 
     let one = |account: AccountId| verify(&url, &["--account", &account.to_string()]);
@@ -397,6 +439,167 @@ async fn the_command_names_what_is_broken_on_sqlite() {
 async fn the_command_names_what_is_broken_on_postgres() {
     let database = tokio::task::spawn_blocking(Database::postgres).await;
     the_command_names_what_is_broken(database.unwrap()).await;
+}
+
+/// Runs, publications, a cancellation and a campaign from elsewhere, a second between two steps.
+async fn tell_a_story<S: ports::Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    f.seconds_later(1);
+    let campaign = f.draft(group).await;
+    f.seconds_later(1);
+    f.launch(campaign).await;
+    f.seconds_later(1);
+    f.generate().await;
+    f.seconds_later(1);
+    f.approve(campaign).await;
+    f.seconds_later(1);
+    f.publish(campaign).await;
+    f.seconds_later(1);
+    f.rerun(campaign, group).await;
+    f.seconds_later(1);
+    f.publish(campaign).await;
+    f.seconds_later(1);
+    f.rerun(campaign, group).await;
+    f.seconds_later(1);
+    f.cancel(campaign).await;
+    f.seconds_later(1);
+    let messages = messages_from_elsewhere(f, &[Some("DE")]);
+    f.import_campaign(group, messages).await.unwrap();
+    f.seconds_later(1);
+    f.import_countries(group, &["FR"]).await;
+}
+
+/// SQL that takes an entry out and makes the rest of the chain fit, the head included.
+fn rewritten(database: &Database, entries: &[AuditEntry], without: usize) -> String {
+    let account = database.id(fixture::ACCOUNT.as_uuid());
+    let of = |seq: i64| format!("account_id = {account} AND seq = {seq}");
+    let (before, after) = (&entries[..without], &entries[without + 1..]);
+    let mut head = before.last().map_or(ChainHead::EMPTY, |entry| ChainHead {
+        seq: entry.seq,
+        hash: entry.hash,
+    });
+    let mut changes = vec![format!(
+        "DELETE FROM audit_entries WHERE {}",
+        of(entries[without].seq)
+    )];
+    for entry in after {
+        let mut moved = entry.clone();
+        moved.seq = head.seq + 1;
+        head = ChainHead {
+            seq: moved.seq,
+            hash: moved.hash_after(&head.hash),
+        };
+        let hash = database.bytes(&head.hash);
+        changes.push(format!(
+            "UPDATE audit_entries SET seq = {}, hash = {hash} WHERE {}",
+            head.seq,
+            of(entry.seq)
+        ));
+    }
+    changes.push(with_head(database, &head));
+    changes.join("; ")
+}
+
+/// SQL that sets the kept head, or removes it when there are no entries.
+fn with_head(database: &Database, head: &ChainHead) -> String {
+    let account = database.id(fixture::ACCOUNT.as_uuid());
+    if *head == ChainHead::EMPTY {
+        return format!("DELETE FROM audit_heads WHERE account_id = {account}");
+    }
+    let hash = database.bytes(&head.hash);
+    let seq = head.seq;
+    format!("UPDATE audit_heads SET seq = {seq}, hash = {hash} WHERE account_id = {account}")
+}
+
+async fn what_the_log_does_not_account_for_shows<S: ports::Store + 'static>(
+    database: Database,
+    store: S,
+) {
+    let f = Fixture::new(store);
+    tell_a_story(&f).await;
+    f.check().await;
+    let log = &f.engine.audit;
+    let entries = f.entries(fixture::ACCOUNT).await;
+    let head = log
+        .verify_with(fixture::ACCOUNT, None)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(head.seq, i64::try_from(entries.len()).unwrap());
+    database.execute(
+        "CREATE TABLE kept AS SELECT * FROM audit_entries; \
+         CREATE TABLE kept_heads AS SELECT * FROM audit_heads",
+    );
+    let account = database.id(fixture::ACCOUNT.as_uuid());
+    // The newest entries gone, and the head put back to fit; at last all of them, with the head.
+    for left in 0..entries.len() {
+        let head = left
+            .checked_sub(1)
+            .map_or(ChainHead::EMPTY, |last| ChainHead {
+                seq: entries[last].seq,
+                hash: entries[last].hash,
+            });
+        let cut = format!(
+            "DELETE FROM audit_entries WHERE account_id = {account} AND seq > {left}; {}",
+            with_head(&database, &head)
+        );
+        database.execute(&cut);
+        assert_eq!(f.store.audit_accounts().await.unwrap(), [fixture::ACCOUNT]);
+        let found = log.verify(fixture::ACCOUNT).await.unwrap();
+        assert!(
+            matches!(found, Err(ChainBreak::Unlogged(_))),
+            "{left} entries left: {found:?}"
+        );
+        database.execute(RESTORE);
+    }
+    // One entry gone, and everything after it computed anew.
+    let mut found = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        database.execute(&rewritten(&database, &entries, at));
+        let verified = log.verify(fixture::ACCOUNT).await.unwrap();
+        if let Err(broken) = &verified {
+            assert!(matches!(broken, ChainBreak::Unlogged(_)), "{broken}");
+            found.push(entry.action.as_str());
+        }
+        // Against a head that was noted before, all of them show.
+        let noted = log.verify_with(fixture::ACCOUNT, Some(head)).await;
+        assert!(noted.unwrap().is_err(), "{}", entry.action);
+        database.execute(RESTORE);
+    }
+    assert_eq!(
+        found,
+        [
+            "customer_group.created",
+            "campaign.created",
+            "campaign.launched",
+            "campaign.published",
+            "rerun.initiated",
+            "campaign.published",
+            "rerun.initiated",
+            "rerun.cancelled",
+            "campaign.created",
+            "customer_group.imported",
+        ]
+    );
+    assert_eq!(log.verify(fixture::ACCOUNT).await.unwrap(), Ok(head.seq));
+}
+
+#[tokio::test]
+async fn what_the_log_does_not_account_for_shows_on_sqlite() {
+    let database = Database::sqlite();
+    let options = rerun_sqlite::Options::default();
+    let store = rerun_sqlite::SqliteStore::connect(&database.url(), &options).unwrap();
+    what_the_log_does_not_account_for_shows(database, store).await;
+}
+
+#[tokio::test]
+async fn what_the_log_does_not_account_for_shows_on_postgres() {
+    let database = tokio::task::spawn_blocking(Database::postgres)
+        .await
+        .unwrap();
+    let options = rerun_pg::Options::default();
+    let store = rerun_pg::PgStore::connect(&database.url(), &options).unwrap();
+    what_the_log_does_not_account_for_shows(database, store).await;
 }
 
 #[test]

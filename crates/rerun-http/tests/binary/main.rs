@@ -12,6 +12,7 @@ mod logs;
 mod schema;
 #[cfg(feature = "otlp")]
 mod traces;
+mod upgrade;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::audit::{AuditAction, AuditEntry, ChainHead};
+use crate::audit::{AuditAction, AuditEntry, ChainHead, Unlogged};
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId};
 use crate::page::{AuditKey, Page, PageRequest};
@@ -49,9 +49,24 @@ pub trait AuditStore: Send + Sync {
     /// [`StoreError`].
     async fn audit_head(&self, account: AccountId) -> Result<ChainHead, StoreError>;
 
-    /// The accounts that have a chain or entries, in the order of their ids.
+    /// The accounts that have a chain, entries, customer groups or campaigns, in the order of
+    /// their ids.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn audit_accounts(&self) -> Result<Vec<AccountId>, StoreError>;
+
+    /// The first piece of the account's state, at one moment, that no entry of its log accounts
+    /// for. Entries without state are none: what they are about may have been deleted since. To
+    /// be called when the chain is known to be whole.
+    ///
+    /// - Each group and each campaign has the entry of its creation, and one of the time of its
+    ///   last change. (Not a campaign that is `Processing`: messages come in without entries.)
+    /// - Each run has the entry of its start; a synthesised one that of its campaign's creation.
+    /// - Each run with published messages has the entry of that, unless it is synthesised; each
+    ///   cancelled run that of its cancellation.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn first_unlogged(&self, account: AccountId) -> Result<Option<Unlogged>, StoreError>;
 }

@@ -114,6 +114,7 @@ fn published() -> Option<(Campaign, Run)> {
         started_at: now,
         completed_at: Some(now),
         archived_at: None,
+        usage: rerun_core::generation::TokenCounts::default(),
     };
     Some((campaign, run))
 }

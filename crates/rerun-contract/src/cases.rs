@@ -147,6 +147,20 @@ macro_rules! store_contract {
                 the_backlog_counts_what_waits,
                 the_backlog_tells_since_when_something_is_due,
             }
+            queue {
+                what_is_put_off_uses_patience_and_no_attempt,
+                a_failure_for_good_ends_at_once,
+                a_clock_set_back_stops_nothing,
+                a_clock_set_forward_stops_nothing,
+                a_live_lease_outlasts_a_clock_set_back,
+                clocks_may_differ_a_little,
+                accounts_take_turns,
+                a_long_queue_does_not_delay_another_account,
+                a_lease_is_bounded_by_bytes,
+                usage_is_summed_on_the_run,
+                a_reused_message_costs_nothing,
+                the_end_of_a_run_is_reported,
+            }
             idempotency {
                 a_response_is_kept_with_its_change,
                 a_used_key_is_a_conflict,

@@ -600,6 +600,7 @@ impl<S: Store + 'static> Fixture<S> {
             .settle(leased.lease, results)
             .await
             .expect("results are settled")
+            .settled
     }
 
     /// Generates everything that is due.

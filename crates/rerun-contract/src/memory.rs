@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rerun_core::Timestamp;
@@ -10,7 +11,7 @@ use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead, Unlogged};
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::change::{self, Applied, Effect, MessageChange, Move, Selection, Shift};
 use rerun_core::error::{Invalid, StoreError, UnfilledPlaceholder};
-use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, TaskOutcome};
+use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome};
 use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, ImportMode, Imported};
 use rerun_core::ids::{
     AccountId, CampaignId, CustomerGroupId, LeaseId, MessageId, RunNumber, UserId,
@@ -22,12 +23,12 @@ use rerun_core::message::{
 use rerun_core::page::{AuditKey, CreatedKey, MessageKey, Page, PageRequest};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    AuditFilter, AuditStore, Backlog, CampaignContext, CampaignStore, CancelRun, CandidateQuery,
-    ChangeOutcome, CustomerGroupStore, Diff, DiffChange, DiffCounts, DiffItem, GenerationQueue,
-    HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore,
-    IdempotentResponse, ImportFailure, ImportedMessage, ImportedMessages, KeptResponse,
-    MessageList, MessageRef, MessageSelection, QueueGauge, RerunStore, ReviewStore,
-    SegmentCandidates, SettleRun, StartRun, WantedGroup,
+    AuditFilter, AuditStore, Backlog, CLOCK_TOLERANCE, CampaignContext, CampaignStore, CancelRun,
+    CandidateQuery, ChangeOutcome, CustomerGroupStore, Diff, DiffChange, DiffCounts, DiffItem,
+    GenerationQueue, HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyKey,
+    IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessage, ImportedMessages,
+    KeptResponse, LeaseTasks, MessageList, MessageRef, MessageSelection, QueueGauge, RerunStore,
+    ReviewStore, SegmentCandidates, SettleRun, StartRun, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
@@ -88,7 +89,10 @@ struct Text {
 #[derive(Debug, Clone)]
 struct Waiting {
     due_at: Timestamp,
+    /// When the due time, or the lease's end, was set; `None` for what was due at once.
+    set_at: Option<Timestamp>,
     failed_attempts: u32,
+    put_off: Duration,
     lease: Option<(LeaseId, Timestamp)>,
 }
 
@@ -238,11 +242,7 @@ impl Row {
                 self.write(content.clone(), Some(user), Source::Edited);
             }
             Effect::Queue => {
-                self.waiting = Some(Waiting {
-                    due_at: now,
-                    failed_attempts: 0,
-                    lease: None,
-                });
+                self.waiting = Some(Waiting::at_once(now));
             }
         }
         Shift {
@@ -254,9 +254,42 @@ impl Row {
 }
 
 impl Waiting {
+    fn at_once(now: Timestamp) -> Self {
+        Self {
+            due_at: now,
+            set_at: None,
+            failed_attempts: 0,
+            put_off: Duration::ZERO,
+            lease: None,
+        }
+    }
+
+    /// When its times were set.
+    fn set_at(&self) -> Timestamp {
+        self.set_at.unwrap_or(self.due_at)
+    }
+
+    /// After the clock was set back: what was to wait waits for as long from now on.
+    fn move_times(&mut self, now: Timestamp) {
+        let set_at = self.set_at();
+        if set_at > now + CLOCK_TOLERANCE {
+            self.due_at = now + (self.due_at - set_at);
+            if let Some((_, until)) = &mut self.lease {
+                *until = now + (*until - set_at);
+            }
+            self.set_at = Some(now);
+        }
+    }
+
     fn held_by(&self, lease: LeaseId, now: Timestamp) -> bool {
         self.lease
             .is_some_and(|(holder, until)| holder == lease && until >= now)
+    }
+
+    fn again(&mut self, at: Timestamp, now: Timestamp) {
+        self.due_at = at;
+        self.set_at = Some(now);
+        self.lease = None;
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
@@ -277,6 +310,12 @@ impl Ledger {
             segment_numbers: BTreeMap::new(),
             rows: BTreeMap::new(),
         }
+    }
+
+    fn waiting(&mut self) -> impl Iterator<Item = &mut Waiting> {
+        self.rows
+            .values_mut()
+            .filter_map(|row| row.waiting.as_mut())
     }
 
     fn current_run(&self) -> Option<Run> {
@@ -345,11 +384,7 @@ impl Ledger {
         };
         let text = reused.and_then(|row| row.text.clone());
         let approvals = reused.map(|row| row.approvals.clone()).unwrap_or_default();
-        let waiting = item.reuses.is_none().then_some(Waiting {
-            due_at: start.now,
-            failed_attempts: 0,
-            lease: None,
-        });
+        let waiting = item.reuses.is_none().then(|| Waiting::at_once(start.now));
         let (state, source) = match item.reuses {
             Some(_) => (MessageState::Approved, Source::Reused),
             None => (MessageState::Generating, Source::Generated),
@@ -449,16 +484,25 @@ impl Ledger {
                     .is_some_and(|w| w.held_by(settle.lease, settle.now))
             });
         let Some(row) = held else { return Ok(None) };
+        if let (Some(usage), Some(run)) = (&result.usage, self.runs.get_mut(&settle.run_number)) {
+            run.usage = run.usage.with(usage);
+        }
         let from = row.standing();
         let command = match &result.outcome {
             TaskOutcome::RetryAt { at, .. } => {
-                let failed_attempts = row.waiting.as_ref().map_or(0, |w| w.failed_attempts) + 1;
-                row.waiting = Some(Waiting {
-                    due_at: *at,
-                    failed_attempts,
-                    lease: None,
-                });
+                if let Some(waiting) = &mut row.waiting {
+                    waiting.failed_attempts += 1;
+                    waiting.again(*at, settle.now);
+                }
                 settled.retried += 1;
+                return Ok(None);
+            }
+            TaskOutcome::PutOff { at, wait, .. } => {
+                if let Some(waiting) = &mut row.waiting {
+                    waiting.put_off += *wait;
+                    waiting.again(*at, settle.now);
+                }
+                settled.put_off += 1;
                 return Ok(None);
             }
             TaskOutcome::Generated(content) => {
@@ -1206,26 +1250,49 @@ impl IdempotencyStore for MemoryStore {
 
 #[async_trait]
 impl GenerationQueue for MemoryStore {
-    async fn lease(
+    async fn due_accounts(
         &self,
-        lease: LeaseId,
+        after: Option<AccountId>,
         limit: u32,
         now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Vec<GenerationTask>, StoreError> {
+    ) -> Result<Vec<AccountId>, StoreError> {
         self.write(|state| {
-            let ledgers = state
-                .values_mut()
-                .flat_map(|account| account.campaigns.values_mut());
+            let mut found = Vec::new();
+            for (id, account) in state {
+                let mut due = false;
+                let ledgers = account.campaigns.values_mut();
+                for waiting in ledgers.flat_map(Ledger::waiting) {
+                    due |= waiting.due_since() <= now || waiting.set_at() > now + CLOCK_TOLERANCE;
+                }
+                if due && after.is_none_or(|after| *id > after) {
+                    found.push((*id, account));
+                }
+            }
+            found.sort_by_key(|(id, _)| *id);
+            found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            for (_, account) in &mut found {
+                let ledgers = account.campaigns.values_mut();
+                for waiting in ledgers.flat_map(Ledger::waiting) {
+                    waiting.move_times(now);
+                }
+            }
+            Ok(found.into_iter().map(|(id, _)| id).collect())
+        })
+    }
+
+    async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
+        let LeaseTasks {
+            lease, now, until, ..
+        } = request;
+        self.write_account(request.account_id, |account| {
             let mut due: Vec<(Timestamp, &mut Row, GenerationTask)> = Vec::new();
-            let mut runs: BTreeMap<(AccountId, CampaignId), &mut BTreeMap<RunNumber, Run>> =
-                BTreeMap::new();
+            let mut runs: BTreeMap<CampaignId, &mut BTreeMap<RunNumber, Run>> = BTreeMap::new();
             for Ledger {
                 campaign,
                 runs: own_runs,
                 rows,
                 ..
-            } in ledgers
+            } in account.campaigns.values_mut()
             {
                 let brief = Arc::new(GenerationBrief {
                     template: campaign.template.clone(),
@@ -1242,24 +1309,35 @@ impl GenerationQueue for MemoryStore {
                         run_number: row.bare.run_number,
                         message_id: row.bare.id,
                         failed_attempts: waiting.failed_attempts,
+                        put_off: waiting.put_off,
                         attributes: row.bare.segment.attributes.clone(),
                         brief: Arc::clone(&brief),
                     };
-                    due.push((waiting.due_at, row, task));
+                    due.push((waiting.due_since(), row, task));
                 }
-                runs.insert((campaign.account_id, campaign.id), own_runs);
+                runs.insert(campaign.id, own_runs);
             }
             due.sort_by_key(|(due_at, _, task)| (*due_at, task.message_id));
             let mut tasks = Vec::new();
+            let (mut bytes, mut briefs) = (0, BTreeSet::new());
             for (_, row, task) in due
                 .into_iter()
-                .take(usize::try_from(limit).unwrap_or(usize::MAX))
+                .take(usize::try_from(request.limit).unwrap_or(usize::MAX))
             {
+                if bytes >= request.bytes {
+                    break;
+                }
+                let mut size = task.attributes.as_json().len();
+                if briefs.insert(task.campaign_id) {
+                    size += task.brief.size();
+                }
+                bytes += u64::try_from(size).unwrap_or(u64::MAX);
                 if let Some(waiting) = &mut row.waiting {
                     waiting.lease = Some((lease, until));
+                    waiting.set_at = Some(now);
                 }
                 let run = runs
-                    .get_mut(&(task.account_id, task.campaign_id))
+                    .get_mut(&task.campaign_id)
                     .and_then(|runs| runs.get_mut(&task.run_number));
                 if let Some(run) = run
                     && run.status == rerun_core::run::RunStatus::Queued
@@ -1282,6 +1360,7 @@ impl GenerationQueue for MemoryStore {
             let mut held = 0;
             for waiting in waiting_rows(state).filter(|waiting| waiting.held_by(lease, now)) {
                 waiting.lease = Some((lease, until));
+                waiting.set_at = Some(now);
                 held += 1;
             }
             Ok(held)
@@ -1295,6 +1374,7 @@ impl GenerationQueue for MemoryStore {
                 if waiting.lease.is_some_and(|(holder, _)| holder == lease) {
                     waiting.lease = None;
                     waiting.due_at = now;
+                    waiting.set_at = None;
                     held += 1;
                 }
             }
@@ -1302,17 +1382,17 @@ impl GenerationQueue for MemoryStore {
         })
     }
 
-    async fn settle(&self, settle: SettleRun) -> Result<Settled, StoreError> {
+    async fn settle(&self, settle: SettleRun) -> Result<SettledRun, StoreError> {
         self.write_account(settle.account_id, |account| {
             let mut settled = Settled::default();
             let Some(ledger) = account.campaigns.get_mut(&settle.campaign_id) else {
-                return Ok(settled);
+                return Ok(SettledRun::default());
             };
             let Some(run) = ledger
                 .current_run()
                 .filter(|run| run.number == settle.run_number)
             else {
-                return Ok(settled);
+                return Ok(SettledRun::default());
             };
             let mut shifts = Vec::new();
             let mut last_error = None;
@@ -1323,8 +1403,13 @@ impl GenerationQueue for MemoryStore {
                 }
                 shifts.extend(shift);
             }
+            // Its usage has grown.
+            let run = ledger.current_run().unwrap_or(run);
             if shifts.is_empty() {
-                return Ok(settled);
+                return Ok(SettledRun {
+                    settled,
+                    ended: None,
+                });
             }
             let last_error = last_error.or_else(|| ledger.last_error(run.number));
             let applied = change::generated(
@@ -1338,11 +1423,12 @@ impl GenerationQueue for MemoryStore {
             if applied.campaign_status != ledger.campaign.status {
                 ledger.campaign.version += 1;
             }
+            let ended = applied.ended(&ledger.campaign);
             ledger.settle_down(&applied, settle.now);
             if let Some(audit) = applied.audit {
                 account.record(audit);
             }
-            Ok(settled)
+            Ok(SettledRun { settled, ended })
         })
     }
 }
@@ -1351,8 +1437,7 @@ fn waiting_rows(state: &mut State) -> impl Iterator<Item = &mut Waiting> {
     state
         .values_mut()
         .flat_map(|account| account.campaigns.values_mut())
-        .flat_map(|ledger| ledger.rows.values_mut())
-        .filter_map(|row| row.waiting.as_mut())
+        .flat_map(Ledger::waiting)
 }
 
 #[async_trait]

@@ -746,7 +746,8 @@ impl<S: Store + 'static> Model<'_, S> {
             .generation
             .settle(leased.lease, results)
             .await
-            .unwrap();
+            .unwrap()
+            .settled;
         assert_eq!(settled, expected, "what was stored of {:?}", leased.tasks);
     }
 

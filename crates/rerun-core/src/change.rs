@@ -11,6 +11,7 @@ use crate::Timestamp;
 use crate::audit::{AuditAction, AuditDraft};
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus};
 use crate::error::StoreError;
+use crate::generation::EndedRun;
 use crate::ids::{AuditEntryId, CampaignId, ContentId, MessageId, RunNumber, UserId};
 use crate::message::{Approval, Content, MessageState, ReviewStatus, Source};
 use crate::ports::{IdempotencyKey, IdempotentResponse};
@@ -133,6 +134,27 @@ pub struct Edited {
     /// When.
     #[serde(with = "crate::timestamp")]
     pub at: Timestamp,
+}
+
+impl Applied {
+    /// The run, if its generation ended with this change.
+    #[must_use]
+    pub fn ended(&self, campaign: &Campaign) -> Option<EndedRun> {
+        self.audit.as_ref()?;
+        let Run { counts, .. } = self.run;
+        let completed_at = self.run.completed_at?;
+        Some(EndedRun {
+            account_id: campaign.account_id,
+            campaign_id: campaign.id,
+            run_number: self.run.number,
+            // Those that failed are of the source that they were to have.
+            made: counts.generated.saturating_sub(counts.failed),
+            failed: counts.failed,
+            took: (completed_at - self.run.started_at)
+                .to_std()
+                .unwrap_or_default(),
+        })
+    }
 }
 
 fn shifted(counts: MessageCounts, shifts: &[Shift]) -> Result<(MessageCounts, u32), StoreError> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Timestamp;
 use crate::campaign::Template;
 use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber};
@@ -20,6 +22,17 @@ pub struct GenerationBrief {
     pub segment_by: SegmentBy,
 }
 
+impl GenerationBrief {
+    /// How many bytes its texts have.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let Self {
+            template, brief, ..
+        } = self;
+        template.subject.len() + template.body.len() + brief.as_ref().map_or(0, String::len)
+    }
+}
+
 /// One message that a worker has leased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenerationTask {
@@ -33,30 +46,122 @@ pub struct GenerationTask {
     pub message_id: MessageId,
     /// How many attempts have failed so far.
     pub failed_attempts: u32,
+    /// How long it was put off so far, in total.
+    pub put_off: Duration,
     /// The values of the message's segment.
     pub attributes: Attributes,
     /// What to generate from; shared by the tasks of a campaign.
     pub brief: Arc<GenerationBrief>,
 }
 
-/// Why an attempt failed. The text is for people and becomes the message's `error`.
+/// What a generator call used, as the language model's endpoint reported it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens of the response.
+    pub completion_tokens: u32,
+    /// The model that was used.
+    pub model: Option<String>,
+}
+
+/// Tokens of several generator calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TokenCounts {
+    /// Tokens of the prompts.
+    pub prompt_tokens: u64,
+    /// Tokens of the responses.
+    pub completion_tokens: u64,
+}
+
+impl TokenCounts {
+    /// Adds what one call used.
+    #[must_use]
+    pub fn with(self, usage: &Usage) -> Self {
+        Self {
+            prompt_tokens: self
+                .prompt_tokens
+                .saturating_add(usage.prompt_tokens.into()),
+            completion_tokens: self
+                .completion_tokens
+                .saturating_add(usage.completion_tokens.into()),
+        }
+    }
+
+    /// Whether nothing was used.
+    #[must_use]
+    pub const fn is_zero(&self) -> bool {
+        self.prompt_tokens == 0 && self.completion_tokens == 0
+    }
+}
+
+/// What a generator made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The content.
+    pub content: Content,
+    /// What it cost, if that is known.
+    pub usage: Option<Usage>,
+}
+
+impl From<Content> for Made {
+    /// Content that cost nothing.
+    fn from(content: Content) -> Self {
+        Self {
+            content,
+            usage: None,
+        }
+    }
+}
+
+/// What follows from the failure of a generator call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The generator takes no calls for this long. The message waits, and no attempt is used.
+    PutOff(Duration),
+    /// The attempt failed, and another one may succeed.
+    Attempt,
+    /// No further attempt can succeed.
+    Final,
+}
+
+/// Why a generator call failed. The text is for people and becomes the message's `error`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct GenerationError {
-    /// What went wrong, without secrets.
+    /// What went wrong, without secrets and control characters.
     pub reason: String,
-    /// The shortest wait before the next attempt, when the other side named one.
-    pub retry_after: Option<Duration>,
+    /// What follows from it.
+    pub kind: FailureKind,
+    /// What the call cost nevertheless, if that is known.
+    pub usage: Option<Usage>,
 }
 
 impl GenerationError {
-    /// A failure without a wait of its own.
-    #[must_use]
-    pub fn new(reason: impl Into<String>) -> Self {
+    fn of(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
-            retry_after: None,
+            kind,
+            usage: None,
         }
+    }
+
+    /// A failed attempt, after which the message is tried again.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self::of(FailureKind::Attempt, reason)
+    }
+
+    /// A failure for good: the message is not tried again.
+    #[must_use]
+    pub fn for_good(reason: impl Into<String>) -> Self {
+        Self::of(FailureKind::Final, reason)
+    }
+
+    /// The generator takes no calls for `wait`. That uses no attempt.
+    #[must_use]
+    pub fn put_off(wait: Duration, reason: impl Into<String>) -> Self {
+        Self::of(FailureKind::PutOff(wait), reason)
     }
 }
 
@@ -65,14 +170,23 @@ impl GenerationError {
 pub enum TaskOutcome {
     /// It has content now.
     Generated(Content),
-    /// It is to be tried again, not before `at`.
+    /// An attempt failed. It is to be tried again, not before `at`.
     RetryAt {
         /// When.
         at: Timestamp,
         /// Why this attempt failed.
         error: String,
     },
-    /// Its attempts are used up.
+    /// It was put off: it is to be tried again, not before `at`, and no attempt was used.
+    PutOff {
+        /// When.
+        at: Timestamp,
+        /// How long it waits this time.
+        wait: Duration,
+        /// Why.
+        error: String,
+    },
+    /// It is given up.
     Failed {
         /// Why the last attempt failed.
         error: String,
@@ -94,6 +208,8 @@ pub struct TaskResult {
     pub content_id: ContentId,
     /// What became of it.
     pub outcome: TaskOutcome,
+    /// What the generator call cost, whatever became of it.
+    pub usage: Option<Usage>,
 }
 
 /// How many messages of a batch were stored, queued again, and given up. Results under a lease
@@ -102,10 +218,38 @@ pub struct TaskResult {
 pub struct Settled {
     /// Messages that have content now.
     pub generated: u32,
-    /// Messages that will be tried again.
+    /// Messages that will be tried again after a failed attempt.
     pub retried: u32,
+    /// Messages that were put off.
+    pub put_off: u32,
     /// Messages that are `Generation failed` now.
     pub failed: u32,
+}
+
+/// A run whose generation has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedRun {
+    /// The account.
+    pub account_id: AccountId,
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// The run.
+    pub run_number: RunNumber,
+    /// Messages of the run that a generator made.
+    pub made: u32,
+    /// Messages that could not be made.
+    pub failed: u32,
+    /// Time from the run's start to the end of its generation.
+    pub took: Duration,
+}
+
+/// What became of the results of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SettledRun {
+    /// The messages.
+    pub settled: Settled,
+    /// Whether these results ended the run's generation.
+    pub ended: Option<EndedRun>,
 }
 
 /// How often a message is tried and how long a lease lasts.
@@ -115,6 +259,8 @@ pub struct GenerationPolicy {
     pub max_attempts: u32,
     /// How long a worker may hold a message without renewing its lease.
     pub lease: Duration,
+    /// How long a message may be put off in total before it is given up.
+    pub patience: Duration,
 }
 
 impl Default for GenerationPolicy {
@@ -122,6 +268,7 @@ impl Default for GenerationPolicy {
         Self {
             max_attempts: 5,
             lease: Duration::from_secs(30),
+            patience: Duration::from_hours(1),
         }
     }
 }
@@ -130,8 +277,8 @@ impl Default for GenerationPolicy {
 const MAX_ERROR_LENGTH: usize = 1_000;
 
 impl GenerationPolicy {
-    /// What becomes of a task after an attempt that ended at `now`. `backoff` is the wait before
-    /// the next attempt; the wait that the other side named is kept if it is longer.
+    /// What becomes of a task after a call that ended at `now`. `backoff` returns the wait before
+    /// the next attempt.
     #[must_use]
     pub fn outcome(
         &self,
@@ -147,23 +294,47 @@ impl GenerationPolicy {
             },
             Err(failure) => failure,
         };
-        let error: String = failure
-            .reason
-            .replace('\0', "\u{fffd}")
-            .chars()
-            .take(MAX_ERROR_LENGTH)
-            .collect();
-        let failed = task.failed_attempts.saturating_add(1);
-        if failed >= self.max_attempts {
-            return TaskOutcome::Failed { error };
-        }
-        let wait = backoff(failed).max(failure.retry_after.unwrap_or_default());
-        TaskOutcome::RetryAt {
-            at: now + wait,
-            error,
+        let shown = |reason: &str| -> String {
+            let reason = reason.replace('\0', "\u{fffd}");
+            reason.chars().take(MAX_ERROR_LENGTH).collect()
+        };
+        let error = shown(&failure.reason);
+        match failure.kind {
+            FailureKind::Final => TaskOutcome::Failed { error },
+            FailureKind::Attempt => {
+                let failed = task.failed_attempts.saturating_add(1);
+                if failed >= self.max_attempts {
+                    return TaskOutcome::Failed { error };
+                }
+                TaskOutcome::RetryAt {
+                    at: now + backoff(failed),
+                    error,
+                }
+            }
+            FailureKind::PutOff(wait) => {
+                let left = self.patience.saturating_sub(task.put_off);
+                if left.is_zero() {
+                    let error = format!(
+                        "put off for {} s in total; the last time: {error}",
+                        task.put_off.as_secs()
+                    );
+                    return TaskOutcome::Failed {
+                        error: shown(&error),
+                    };
+                }
+                let wait = wait.max(SHORTEST_PUT_OFF).min(left);
+                TaskOutcome::PutOff {
+                    at: now + wait,
+                    wait,
+                    error,
+                }
+            }
         }
     }
 }
+
+/// What is put off waits at least this long, so that every wait counts.
+const SHORTEST_PUT_OFF: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +348,7 @@ mod tests {
             run_number: RunNumber::FIRST,
             message_id: MessageId::new(id),
             failed_attempts,
+            put_off: Duration::ZERO,
             attributes: Attributes::new([]),
             brief: Arc::new(GenerationBrief {
                 template: Template {
@@ -217,20 +389,41 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_wait_counts() {
-        let policy = GenerationPolicy::default();
-        let failure = GenerationError {
-            reason: "busy".into(),
-            retry_after: Some(Duration::from_secs(3)),
+    fn what_is_put_off_uses_no_attempt_until_patience_ends() {
+        let policy = GenerationPolicy {
+            max_attempts: 1,
+            patience: Duration::from_secs(10),
+            ..GenerationPolicy::default()
         };
-        let outcome = policy.outcome(&task(0), Err(failure), at(0), |_| Duration::from_secs(1));
-        assert_eq!(
-            outcome,
-            TaskOutcome::RetryAt {
-                at: at(3_000),
-                error: "busy".into()
-            }
-        );
+        let outcome = |put_off: u64, wait: u64| {
+            let task = GenerationTask {
+                put_off: Duration::from_secs(put_off),
+                ..task(0)
+            };
+            let busy = GenerationError::put_off(Duration::from_secs(wait), "busy");
+            policy.outcome(&task, Err(busy), at(0), |_| panic!("no attempt is used"))
+        };
+        let put_off = |seconds: i64| TaskOutcome::PutOff {
+            at: at(seconds * 1_000),
+            wait: Duration::from_secs(seconds.try_into().unwrap()),
+            error: "busy".into(),
+        };
+        assert_eq!(outcome(0, 3), put_off(3));
+        assert_eq!(outcome(9, 3), put_off(1), "no longer than patience lasts");
+        let error = "put off for 10 s in total; the last time: busy".into();
+        assert_eq!(outcome(10, 3), TaskOutcome::Failed { error });
+        // A wait of nothing would never use up the patience.
+        assert!(matches!(outcome(0, 0), TaskOutcome::PutOff { wait, .. } if !wait.is_zero()));
+    }
+
+    #[test]
+    fn what_fails_for_good_is_not_tried_again() {
+        let refused = GenerationError::for_good("refused");
+        let outcome = GenerationPolicy::default().outcome(&task(0), Err(refused), at(0), |_| {
+            panic!("no attempt follows")
+        });
+        let error = "refused".into();
+        assert_eq!(outcome, TaskOutcome::Failed { error });
     }
 
     #[test]

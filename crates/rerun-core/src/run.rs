@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::campaign::{CampaignStatus, wire_enum};
 use crate::error::StoreError;
+use crate::generation::TokenCounts;
 use crate::ids::{CustomerGroupId, JobId, RunNumber, UserId};
 use crate::message::{ReviewStatus, Source};
 
@@ -197,6 +198,8 @@ pub struct Run {
     pub completed_at: Option<Timestamp>,
     /// When it stopped being current; `None` while it is current.
     pub archived_at: Option<Timestamp>,
+    /// What its generator calls used, those that failed too, as far as it was reported.
+    pub usage: TokenCounts,
 }
 
 impl Run {

@@ -7,6 +7,7 @@ use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text}
 use rerun_core::audit::{AuditEntry, Unlogged};
 use rerun_core::campaign::{ApprovalStages, Campaign, Template};
 use rerun_core::error::{Invalid, StoreError};
+use rerun_core::generation::TokenCounts;
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
@@ -63,6 +64,10 @@ pub fn run_number(table: &str, number: i32) -> Result<RunNumber, StoreError> {
 
 fn count(column: &str, value: i32) -> Result<u32, StoreError> {
     u32::try_from(value).map_err(|_negative| corrupt("runs", column, value))
+}
+
+fn tokens(column: &str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_negative| corrupt("runs", column, value))
 }
 
 /// A segment key.
@@ -232,7 +237,8 @@ macro_rules! run_columns {
          r.resulting_status AS run_resulting_status, r.initiated_by AS run_initiated_by, \
          r.previous_run_number AS run_previous_run_number, r.error AS run_error, \
          r.cancel_reason AS run_cancel_reason, r.started_at AS run_started_at, \
-         r.completed_at AS run_completed_at, r.archived_at AS run_archived_at"
+         r.completed_at AS run_completed_at, r.archived_at AS run_archived_at, \
+         r.prompt_tokens AS run_prompt_tokens, r.completion_tokens AS run_completion_tokens"
     };
 }
 
@@ -266,6 +272,8 @@ row! {
         run_started_at: DateTime<Utc> = Time,
         run_completed_at: Option<DateTime<Utc>> = Nullable<Time>,
         run_archived_at: Option<DateTime<Utc>> = Nullable<Time>,
+        run_prompt_tokens: i64 = BigInt,
+        run_completion_tokens: i64 = BigInt,
     }
 }
 
@@ -310,6 +318,10 @@ impl TryFrom<RunRow> for Run {
             started_at: row.run_started_at,
             completed_at: row.run_completed_at,
             archived_at: row.run_archived_at,
+            usage: TokenCounts {
+                prompt_tokens: tokens("prompt_tokens", row.run_prompt_tokens)?,
+                completion_tokens: tokens("completion_tokens", row.run_completion_tokens)?,
+            },
         })
     }
 }

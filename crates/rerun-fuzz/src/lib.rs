@@ -11,6 +11,7 @@
     reason = "this is test code in the form of a library: a broken promise is a panic"
 )]
 
+mod answers;
 mod csv;
 mod cursors;
 mod guard;
@@ -19,6 +20,7 @@ mod segments;
 mod templates;
 
 pub use self::csv::csv;
+pub use answers::answers;
 pub use cursors::cursors;
 pub use guard::guard;
 pub use requests::requests;
@@ -29,7 +31,8 @@ pub use templates::templates;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
+    ("answers", answers),
     ("csv", csv),
     ("cursors", cursors),
     ("guard", guard),

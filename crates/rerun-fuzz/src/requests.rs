@@ -76,9 +76,10 @@ impl World {
             }
             let mut results = Vec::with_capacity(leased.tasks.len());
             for task in &leased.tasks {
-                let content = self.templates.generate(task).await;
-                let content = content.expect("a template that was taken is filled");
-                results.push(generation.judge(task, Ok(content)));
+                let filled = self.templates.fill(task);
+                filled.expect("a template that was taken is filled");
+                let made = self.templates.generate(task).await;
+                results.push(generation.judge(task, made));
             }
             generation.settle(leased.lease, results).await.unwrap();
         }

@@ -1,12 +1,12 @@
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use regex::Regex;
 use rerun_core::campaign::Template;
 use rerun_core::generation::{GenerationBrief, GenerationTask};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Content;
-use rerun_core::ports::{MessageGenerator, TemplateChecker};
+use rerun_core::ports::TemplateChecker;
 use rerun_core::segment::{Attributes, SegmentBy};
 use rerun_core::text::normalise;
 use rerun_http::generator::TemplateGenerator;
@@ -195,12 +195,13 @@ pub fn templates(data: &[u8]) {
             run_number: RunNumber::FIRST,
             message_id: MessageId::new(Uuid::nil()),
             failed_attempts: 0,
+            put_off: Duration::ZERO,
             attributes: Attributes::new(
                 FIELDS.into_iter().zip(values.iter().map(Option::as_deref)),
             ),
             brief: Arc::new(brief),
         };
-        let content = generator.generate(&task).now_or_never().unwrap();
+        let content = generator.fill(&task);
         // A character has at most four bytes.
         if longest > 4 * max {
             let error = content.expect_err("too long").to_string();

@@ -37,6 +37,26 @@ const CSV: &[&[u8]] = &[
     b"x,1\n",
 ];
 
+const ANSWER: &[&[u8]] = &[
+    br#"{"choices":[{"message":{"content":""#,
+    br#"{"choices":[{"message":{"content":[{"type":"text","text":""#,
+    br#"{\"subject\":\"s\",\"body\":\"b\"}"#,
+    br#"{\"subject\":\"s\","#,
+    br#"\"body\":\"b\"}"#,
+    b"```",
+    b"<think>",
+    b"</think>",
+    b"\\n",
+    b"{",
+    b"}",
+    b" \xef\xbb\xbf",
+    br#""}}]}"#,
+    br#""}]}}],"usage":{"prompt_tokens":1}}"#,
+    br#"{"error":{"message":""#,
+    br#"","code":429}}"#,
+    b"sk-hunter2-0123456789",
+];
+
 const CLAIMS: &[&[u8]] = &[
     br#""user_id":"0193ed20-7b3c-7000-8000-00000000000b""#,
     br#""account_id":"0193ed20-7b3c-7000-8000-00000000000a""#,
@@ -381,6 +401,11 @@ proptest! {
     #[test]
     fn a_template_is_filled_as_the_language_says(data in template()) {
         rerun_fuzz::templates(&data);
+    }
+
+    #[test]
+    fn a_message_is_read_whatever_stands_around_it(data in joined(ANSWER, 12)) {
+        rerun_fuzz::answers(&data);
     }
 
     #[test]

@@ -136,13 +136,25 @@ impl fmt::Debug for AppState {
 /// Mounts every endpoint, with the answers for unknown paths and wrong methods, request ids and
 /// the log of requests: `App::new().configure(rerun_http::configure(state))`.
 pub fn configure(state: web::Data<AppState>) -> impl FnOnce(&mut ServiceConfig) {
+    configured(state, routes::configure)
+}
+
+/// Mounts `/health/*` and `/metrics` alone, for a worker that serves nothing else.
+pub fn configure_probes(state: web::Data<AppState>) -> impl FnOnce(&mut ServiceConfig) {
+    configured(state, routes::configure_probes)
+}
+
+fn configured(
+    state: web::Data<AppState>,
+    routes: fn(&mut ServiceConfig),
+) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
         config
             .app_data(state)
             .service(
                 web::scope("")
                     .wrap(from_fn(request_id::observe))
-                    .configure(routes::configure)
+                    .configure(routes)
                     .default_service(web::to(routes::path_not_found)),
             )
             // For targets that are no path, as in `OPTIONS *`: no scope matches them.

@@ -277,6 +277,7 @@ pub(crate) fn run() -> Run {
         started_at: now(),
         completed_at: Some(now()),
         archived_at: None,
+        usage: rerun_core::generation::TokenCounts::default(),
     }
 }
 

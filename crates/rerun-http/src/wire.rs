@@ -199,6 +199,19 @@ struct MessageNumbers {
     archived: u32,
 }
 
+/// What the generator calls of a run used, as far as the endpoint of the language model reported it;
+/// calls that failed are included, reused messages cost nothing. 0 for other generators.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Usage)]
+struct TokenNumbers {
+    /// Tokens of the prompts.
+    #[schema(minimum = 0)]
+    prompt_tokens: u64,
+    /// Tokens of the responses.
+    #[schema(minimum = 0)]
+    completion_tokens: u64,
+}
+
 /// An entry of a campaign's history.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Run)]
@@ -221,6 +234,7 @@ pub(crate) struct RunItem<'a> {
     #[schema(value_type = schema::SegmentCounts)]
     segments: SegmentCounts,
     messages: MessageNumbers,
+    usage: TokenNumbers,
     /// The campaign's status once generation was done.
     #[schema(value_type = schema::CampaignStatus)]
     resulting_status: CampaignStatus,
@@ -267,6 +281,10 @@ impl<'a> RunItem<'a> {
                 rejected: counts.rejected,
                 published: counts.published,
                 archived: run.archived(),
+            },
+            usage: TokenNumbers {
+                prompt_tokens: run.usage.prompt_tokens,
+                completion_tokens: run.usage.completion_tokens,
             },
             resulting_status: run.resulting_status,
             initiated_by: run.initiated_by,

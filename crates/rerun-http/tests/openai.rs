@@ -12,23 +12,26 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::audit::Caller;
 use rerun_core::campaign::{CampaignStatus, Template};
-use rerun_core::generation::{GenerationBrief, GenerationError, GenerationPolicy, GenerationTask};
+use rerun_core::generation::{
+    FailureKind, GenerationBrief, GenerationError, GenerationPolicy, GenerationTask, Made,
+    TokenCounts, Usage,
+};
 use rerun_core::group::{CustomerFile, ImportHeader, ImportMode};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber, UserId};
-use rerun_core::message::{Content, ReviewStatus};
+use rerun_core::message::ReviewStatus;
 use rerun_core::ports::{Backoff, Clock, MessageGenerator, MessageSelection};
 use rerun_core::run::{Run, RunStatus};
 use rerun_core::segment::{Attributes, SegmentBy};
 use rerun_core::usecases::{Engine, NewCampaign, PageQuery, Settings};
 use rerun_http::config::{Database, DatabaseUrl};
 use rerun_http::generator::openai::MAX_ANSWER_BYTES;
-use rerun_http::generator::{OpenAiGenerator, OpenAiSettings};
+use rerun_http::generator::{ExtraHeaders, OpenAiGenerator, OpenAiSettings};
 use rerun_http::store::{OpenStore, Surroundings};
 use rerun_http::system::{Shutdown, ShutdownTrigger};
 use rerun_http::worker::{Worker, WorkerOptions};
@@ -74,7 +77,8 @@ impl Reply {
     fn choice(choice: &Value) -> Self {
         let completion = json!({
             "id": "chatcmpl-1", "object": "chat.completion", "choices": [choice],
-            "usage": { "total_tokens": 9 },
+            "model": "small-model-2026",
+            "usage": { "prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9 },
         });
         Self::new(200, &completion)
     }
@@ -203,6 +207,9 @@ impl Stub {
             api_key: Some(KEY.into()),
             model: "small-model".to_owned(),
             timeout: Duration::from_secs(20),
+            temperature: None,
+            max_tokens: None,
+            headers: ExtraHeaders::default(),
         }
     }
 
@@ -258,6 +265,7 @@ fn task(attributes: &[(&str, Option<&str>)]) -> GenerationTask {
         run_number: RunNumber::FIRST,
         message_id: MessageId::new(id),
         failed_attempts: 0,
+        put_off: Duration::ZERO,
         attributes: Attributes::new(attributes.iter().copied()),
         brief: Arc::new(GenerationBrief {
             template: Template {
@@ -287,9 +295,15 @@ async fn error_of(reply: Reply) -> GenerationError {
 #[tokio::test]
 async fn a_message_is_asked_for_and_taken() {
     let stub = Stub::in_turn([Reply::good()]);
-    let content = stub.generator().generate(&german()).await.unwrap();
-    assert_eq!(content.subject, "Moin");
-    assert_eq!(content.body, "An offer for \"you\"");
+    let made = stub.generator().generate(&german()).await.unwrap();
+    assert_eq!(made.content.subject, "Moin");
+    assert_eq!(made.content.body, "An offer for \"you\"");
+    let usage = Usage {
+        prompt_tokens: 7,
+        completion_tokens: 2,
+        model: Some("small-model-2026".to_owned()),
+    };
+    assert_eq!(made.usage, Some(usage));
 
     let calls = stub.calls();
     assert_eq!(calls.len(), 1);
@@ -345,12 +359,20 @@ fn formats(stub: &Stub) -> Vec<String> {
 
 #[tokio::test]
 async fn servers_that_know_less_are_asked_for_less() {
-    let words = [
-        "Unknown parameter: 'response_format'.",
-        "This model does not support response format `json_schema`.",
-        "Structured outputs are not available",
-    ];
-    for (status, refused) in [(400, words[0]), (422, words[1]), (501, words[2])] {
+    for (status, refused) in [
+        (400, "Unknown parameter: 'response_format'."),
+        (400, "Invalid schema for response format"),
+        (
+            422,
+            "This model does not support response format `json_schema`.",
+        ),
+        (
+            404,
+            "No endpoints found that can handle the requested parameters.",
+        ),
+        (500, "failed to compile grammar"),
+        (501, "Structured outputs are not available"),
+    ] {
         // Knows no schema.
         let stub = Stub::new(move |call| {
             if call.body["response_format"]["type"] == "json_schema" {
@@ -394,10 +416,9 @@ async fn a_refusal_that_only_sounds_like_it_is_not_remembered() {
     )]);
     let generator = stub.generator();
     let error = generator.generate(&german()).await.unwrap_err();
-    assert_eq!(
-        error.reason,
-        "the language model refused the request (status 400)"
-    );
+    let reason = "the language model refused the request (status 400): \
+                  invalid_request_error: blocked: {\"tier\": \"response_format\"}";
+    assert_eq!(error, GenerationError::for_good(reason));
     stub.answer(|_| Reply::good());
     generator.generate(&german()).await.unwrap();
     let expected = ["json_schema", "json_object", "none", "json_schema"];
@@ -412,73 +433,45 @@ async fn another_refusal_is_no_reason_to_ask_for_less() {
     ]);
     let generator = stub.generator();
     let error = generator.generate(&german()).await.unwrap_err();
-    assert_eq!(
-        error.reason,
-        "the language model refused the request (status 400)"
-    );
+    let reason = "the language model refused the request (status 400): \
+                  invalid_request_error: max_tokens is too large";
+    assert_eq!(error, GenerationError::for_good(reason));
     generator.generate(&german()).await.unwrap();
     assert_eq!(formats(&stub), ["json_schema", "json_schema"]);
 }
 
 #[tokio::test]
-async fn answers_that_are_no_message_are_failed_attempts() {
+async fn responses_that_are_no_message_are_failed_attempts() {
     const NO_OBJECT: &str =
-        "the language model's answer is no JSON object with the texts `subject` and `body`";
-    const NO_COMPLETION: &str = "the language model's endpoint did not answer a chat completion";
-    let choice = |finish: Option<&str>, content: Value, refusal: Value| {
+        "response is not a JSON object with the texts `subject` and `body` (status 200): ";
+    const NO_COMPLETION: &str = "endpoint did not return a chat completion (status 200): ";
+    let finished = |finish: &str| {
         Reply::choice(&json!({
             "finish_reason": finish,
-            "message": { "role": "assistant", "content": content, "refusal": refusal },
+            "message": { "role": "assistant", "content": "{\"subject\": \"s\", \"bo" },
         }))
     };
-    let good = json!(r#"{"subject": "s", "body": "b"}"#);
     for (reply, reason) in [
         (
-            choice(
-                Some("stop"),
-                json!(null),
-                json!("I cannot help with that.\n"),
-            ),
-            "the language model refused: I cannot help with that.",
+            finished("length"),
+            "response was cut off at its longest length",
         ),
         (
-            choice(
-                Some("length"),
-                json!("{\"subject\": \"s\", \"bo"),
-                json!(null),
-            ),
-            "the language model's answer was cut off at its longest length",
+            finished("max_tokens"),
+            "response was cut off at its longest length",
         ),
-        (
-            choice(Some("content_filter"), json!(null), json!(null)),
-            "the language model's answer was held back by a content filter",
-        ),
-        (choice(Some("stop"), json!(null), json!(null)), NO_OBJECT),
         (Reply::text(""), NO_OBJECT),
         (Reply::text("Here you are: {}"), NO_OBJECT),
-        (
-            Reply::text("```json\n{\"subject\": \"s\", \"body\": \"b\"}\n```"),
-            NO_OBJECT,
-        ),
-        (
-            Reply::text("{\"subject\": \"s\", \"body\": \"b\""),
-            NO_OBJECT,
-        ),
         (Reply::text(r#"{"subject": "s"}"#), NO_OBJECT),
-        (Reply::text(r#"{"subject": "s", "body": null}"#), NO_OBJECT),
-        (Reply::text(r#"{"subject": 5, "body": "b"}"#), NO_OBJECT),
-        (Reply::text(r#"{"subject": ["s"], "body": "b"}"#), NO_OBJECT),
         (Reply::text(r#"["s", "b"]"#), NO_OBJECT),
-        (Reply::text(r#""s""#), NO_OBJECT),
         (
             Reply::new(200, &json!({ "choices": [] })),
-            "the language model's answer has no choices",
+            "response has no choices (status 200): {\"choices\":[]}",
         ),
         (Reply::new(200, ""), NO_COMPLETION),
-        (Reply::new(200, "<html>Welcome</html>"), NO_COMPLETION),
         (
-            Reply::new(200, &json!({ "error": { "message": "no" } })),
-            NO_COMPLETION,
+            Reply::new(200, "<html>Welcome</html>"),
+            "endpoint did not return a chat completion (status 200): <html>Welcome</html>",
         ),
         (
             Reply::new(200, &json!({ "choices": [{ "text": "s" }] })),
@@ -486,66 +479,163 @@ async fn answers_that_are_no_message_are_failed_attempts() {
         ),
     ] {
         let error = error_of(reply).await;
-        assert_eq!(error, GenerationError::new(reason));
+        assert_eq!(error.kind, FailureKind::Attempt);
+        let begin = format!("the language model's {reason}");
+        assert!(error.reason.starts_with(&begin), "{}", error.reason);
     }
-    // Servers that know no refusals, and those that send an empty one.
+    // What they cost is told nevertheless.
+    let usage = error_of(finished("length")).await.usage.unwrap();
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens), (7, 2));
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_model_is_for_good() {
+    let choice = |finish: &str, content: Value, refusal: Value| {
+        Reply::choice(&json!({
+            "finish_reason": finish,
+            "message": { "role": "assistant", "content": content, "refusal": refusal },
+        }))
+    };
+    let part = json!([{ "type": "refusal", "refusal": "I cannot\nhelp with that." }]);
+    for (reply, reason) in [
+        (
+            choice("stop", json!(null), json!("I cannot\nhelp with that.\n")),
+            "the language model refused: I cannot\\nhelp with that.",
+        ),
+        (
+            choice("stop", part, json!(null)),
+            "the language model refused: I cannot\\nhelp with that.",
+        ),
+        (
+            choice("content_filter", json!(null), json!(null)),
+            "the language model's response was held back by a content filter",
+        ),
+    ] {
+        let error = error_of(reply).await;
+        assert_eq!(error.kind, FailureKind::Final);
+        assert_eq!(error.reason, reason);
+    }
+}
+
+#[tokio::test]
+async fn what_models_write_around_a_message_is_removed() {
+    let good = r#"{"subject": "s", "body": "b"}"#;
+    let choice = |content: Value| Reply::choice(&json!({ "message": { "content": content } }));
+    let parts = json!([
+        { "type": "text", "text": "{\"subject\": \"s\"," },
+        { "type": "text", "text": " \"body\": \"b\"}" },
+    ]);
     for reply in [
-        choice(None, good.clone(), json!("")),
-        Reply::choice(&json!({ "message": { "content": good, "tool_calls": [] } })),
+        choice(json!(good)),
+        Reply::choice(&json!({ "message": { "content": good, "refusal": "", "tool_calls": [] } })),
+        choice(parts),
+        Reply::text(&format!("\u{feff}{good}")),
+        Reply::text(&format!("```json\n{good}\n```")),
+        Reply::text(&format!("<think>Short {{or}} long?</think>\n{good}")),
+        Reply::text(&format!(
+            "Here is the message:\n\n{good}\n\nDo you like it?"
+        )),
         Reply::text(" \n{\"subject\": \"s\", \"body\": \"b\", \"tone\": \"warm\"}\n"),
     ] {
         let stub = Stub::in_turn([reply]);
-        let content = stub.generator().generate(&german()).await.unwrap();
+        let content = stub.generator().generate(&german()).await.unwrap().content;
         assert_eq!(
             (content.subject.as_str(), content.body.as_str()),
             ("s", "b")
         );
+        assert_eq!(stub.calls().len(), 1);
     }
 }
 
 #[tokio::test]
-async fn refusals_are_told_by_their_status() {
-    let repeats = format!("Incorrect API key provided: {KEY}. You sent: DE");
-    for (status, reason) in [
-        (401, "the language model refused the API key (status 401)"),
-        (403, "the language model refused the API key (status 403)"),
+async fn what_follows_a_refusal_depends_on_its_status() {
+    let repeats = format!("Key {KEY}.\nYou sent: DE");
+    for (status, what, kind) in [
+        (400, "refused the request", FailureKind::Final),
+        (401, "refused the API key", FailureKind::Final),
+        (403, "refused the API key", FailureKind::Final),
         (
             404,
-            "the language model is not known by that name, or not at that URL (status 404)",
+            "is not known by that name, or not at that URL",
+            FailureKind::Final,
         ),
-        (413, "the language model refused the request (status 413)"),
-        (429, "the language model is called too often (status 429)"),
-        (500, "the language model failed (status 500)"),
-        (503, "the language model failed (status 503)"),
+        (408, "refused the request", FailureKind::Attempt),
+        (409, "refused the request", FailureKind::Final),
+        (413, "refused the request", FailureKind::Final),
+        (422, "refused the request", FailureKind::Final),
+        (500, "failed", FailureKind::Attempt),
+        (503, "failed", FailureKind::Attempt),
+        (529, "failed", FailureKind::Attempt),
     ] {
-        let error = error_of(Reply::refusal(status, &repeats)).await;
-        assert_eq!(error, GenerationError::new(reason));
+        let reported = "invalid_request_error: Key ***.\\nYou sent: DE";
+        let reason = format!("the language model {what} (status {status}): {reported}");
+        // As the status of the response, and as one that a response of status 200 names.
+        let named = json!({ "error": {
+            "message": repeats, "type": "invalid_request_error", "status": status,
+        } });
+        for reply in [Reply::refusal(status, &repeats), Reply::new(200, &named)] {
+            let error = error_of(reply).await;
+            assert_eq!((error.reason.as_str(), error.kind), (reason.as_str(), kind));
+        }
     }
-    let quota = json!({ "error": { "code": "insufficient_quota", "message": "Pay." } });
-    let error = error_of(Reply::new(429, &quota)).await;
-    let reason = "the language model is called too often (status 429, insufficient_quota)";
-    assert_eq!(error.reason, reason);
+    let error = error_of(Reply::new(200, &json!({ "error": { "message": "no" } }))).await;
+    let reason = "the language model reported an error (status 200): no";
+    assert_eq!(error, GenerationError::new(reason));
+}
+
+fn put_off_for(error: &GenerationError) -> Option<Duration> {
+    match error.kind {
+        FailureKind::PutOff(wait) => Some(wait),
+        FailureKind::Attempt | FailureKind::Final => None,
+    }
 }
 
 #[tokio::test]
-async fn a_wait_that_the_server_names_is_passed_on() {
-    for (status, retry_after, expected) in [
-        (429, "7", Some(7)),
-        (503, "30", Some(30)),
-        (429, "Mon, 23 Nov 2026 09:00:42 GMT", Some(42)),
-        (503, "Mon, 23 Nov 2026 08:00:00 GMT", Some(0)),
-        (429, "3600", Some(300)),
-        (429, "soon", None),
+async fn calls_are_put_off_for_the_time_that_the_server_names() {
+    for (status, header, value, expected) in [
+        (429, "Retry-After", "7", 7.0),
+        (429, "Retry-After", "1.5", 1.5),
+        (503, "Retry-After", "30", 30.0),
+        (429, "Retry-After", "Mon, 23 Nov 2026 09:00:42 GMT", 42.0),
+        (429, "Retry-After-Ms", "2500", 2.5),
+        (429, "X-RateLimit-Reset-Requests", "1m30s", 90.0),
+        (503, "X-RateLimit-Reset-Tokens", "900ms", 0.9),
+        (429, "Retry-After", "3600", 300.0),
+        (429, "Retry-After", "soon", 1.0),
+        (429, "X-Other", "soon", 1.0),
     ] {
-        let reply = Reply::refusal(status, "busy").with("Retry-After", retry_after);
-        let error = error_of(reply).await;
-        let seconds = error.retry_after.map(|wait| wait.as_secs());
-        assert_eq!(seconds, expected, "{status} {retry_after}");
+        let error = error_of(Reply::refusal(status, "busy").with(header, value)).await;
+        let seconds = put_off_for(&error).unwrap().as_secs_f64();
+        // With some jitter, and never longer than five minutes.
+        let most = f64::min(expected * 1.1 + 0.001, 300.0);
+        assert!(
+            (expected * 0.99..=most).contains(&seconds),
+            "{header}: {value}: {seconds}"
+        );
+        let named = json!({ "error": { "message": "busy", "code": status } });
+        let error = error_of(Reply::new(200, &named).with(header, value)).await;
+        assert!(put_off_for(&error).is_some(), "a 200 that names {status}");
     }
-    assert_eq!(
-        error_of(Reply::refusal(429, "busy")).await.retry_after,
-        None
-    );
+    let error = error_of(Reply::refusal(503, "down")).await;
+    assert_eq!(put_off_for(&error), None, "503 without a time to wait");
+}
+
+#[tokio::test]
+async fn the_whole_process_waits_for_an_endpoint() {
+    let stub = Stub::in_turn([
+        Reply::refusal(429, "busy").with("retry-after", "60"),
+        Reply::good(),
+    ]);
+    let generator = stub.generator();
+    let error = generator.generate(&german()).await.unwrap_err();
+    assert!(put_off_for(&error).unwrap() >= Duration::from_secs(59));
+    for _ in 0..10 {
+        let error = generator.generate(&german()).await.unwrap_err();
+        assert!(put_off_for(&error).unwrap() > Duration::from_secs(50));
+    }
+    assert_eq!(stub.calls().len(), 1, "no call while it is to wait");
+    let waits = tokio::time::timeout(Duration::ZERO, generator.ready());
+    assert!(waits.await.is_err(), "it says so");
 }
 
 #[tokio::test]
@@ -556,7 +646,7 @@ async fn a_redirect_is_not_followed() {
         let error = error_of(Reply::new(status, "").with("Location", &location)).await;
         let what = "is elsewhere, and redirects are not followed";
         let reason = format!("the language model {what} (status {status})");
-        assert_eq!(error.reason, reason);
+        assert_eq!(error, GenerationError::new(reason));
     }
     assert!(elsewhere.calls().is_empty());
 }
@@ -564,7 +654,7 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn an_endless_answer_is_not_read_to_its_end() {
     let long = "x".repeat(MAX_ANSWER_BYTES + 1);
-    let reason = format!("the language model's answer is longer than {MAX_ANSWER_BYTES} bytes");
+    let reason = format!("the language model's response is longer than {MAX_ANSWER_BYTES} bytes");
     for status in [200, 500] {
         assert_eq!(error_of(Reply::new(status, &long)).await.reason, reason);
     }
@@ -572,21 +662,39 @@ async fn an_endless_answer_is_not_read_to_its_end() {
     let short = json!({ "choices": [] }).to_string();
     let padded = short.clone() + &" ".repeat(MAX_ANSWER_BYTES - short.len());
     let error = error_of(Reply::new(200, &padded)).await;
-    assert_eq!(error.reason, "the language model's answer has no choices");
+    let reason = "the language model's response has no choices (status 200): {\"choices\":[]}";
+    assert_eq!(error.reason, reason);
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_off_is_a_failed_attempt() {
-    let reason = "the connection to the language model broke off";
-    for part in [
-        "",
-        "HTTP/1.1 200 OK\r\ncontent-le",
-        "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"choices\": [",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"cho\r\n",
-        "SMTP ready\r\n\r\n",
+async fn a_connection_that_ends_before_a_response_is_put_off() {
+    for part in ["", "HTTP/1.1 200 OK\r\ncontent-le"] {
+        let error = error_of(Reply::Part(part.to_owned())).await;
+        assert!(put_off_for(&error).is_some(), "{error:?}");
+        let begin = "the connection to the language model broke off: ";
+        assert!(error.reason.starts_with(begin), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_response_is_a_failed_attempt() {
+    for (part, begin) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"choices\": [",
+            "the language model's response broke off: ",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"cho\r\n",
+            "the language model's response broke off: ",
+        ),
+        (
+            "SMTP ready\r\n\r\n",
+            "the connection to the language model broke off: ",
+        ),
     ] {
         let error = error_of(Reply::Part(part.to_owned())).await;
-        assert_eq!(error, GenerationError::new(reason), "{part:?}");
+        assert_eq!(error.kind, FailureKind::Attempt, "{part:?}");
+        assert!(error.reason.starts_with(begin), "{error:?}");
     }
 }
 
@@ -599,13 +707,13 @@ async fn silence_ends_with_the_timeout() {
     };
     let generator = OpenAiGenerator::new(settings, Arc::new(StoppedClock)).unwrap();
     let error = generator.generate(&german()).await.unwrap_err();
-    let reason = "the language model did not answer in time";
+    let reason = "the language model did not respond in time";
     assert_eq!(error, GenerationError::new(reason));
     assert_eq!(stub.calls().len(), 1);
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_a_failed_attempt() {
+async fn a_server_that_is_not_there_is_put_off() {
     let stub = Stub::in_turn([Reply::good()]);
     let settings = OpenAiSettings {
         // A port that only the system itself may listen on.
@@ -614,8 +722,43 @@ async fn a_server_that_is_not_there_is_a_failed_attempt() {
     };
     let generator = OpenAiGenerator::new(settings, Arc::new(StoppedClock)).unwrap();
     let error = generator.generate(&german()).await.unwrap_err();
-    let reason = "the language model cannot be reached";
-    assert_eq!(error, GenerationError::new(reason));
+    let begin = "the language model cannot be reached: Connection refused";
+    assert!(error.reason.starts_with(begin), "{error:?}");
+    assert!(put_off_for(&error).is_some());
+}
+
+#[tokio::test]
+async fn what_the_operator_adds_is_sent() {
+    let stub = Stub::in_turn([
+        Reply::refusal(400, "you are hunter2-hunter2"),
+        Reply::good(),
+    ]);
+    let headers = "x-title: Campaigns, x-gateway-key: hunter2-hunter2, authorization: Basic a";
+    let settings = OpenAiSettings {
+        base_url: format!("{}/chat/completions", stub.base_url())
+            .parse()
+            .unwrap(),
+        temperature: Some(0.5),
+        max_tokens: Some(300),
+        headers: ExtraHeaders::parse(headers).unwrap(),
+        ..stub.settings()
+    };
+    let generator = OpenAiGenerator::new(settings, Arc::new(StoppedClock)).unwrap();
+    let error = generator.generate(&german()).await.unwrap_err();
+    assert!(error.reason.ends_with("you are ***"), "{error}");
+    assert!(!format!("{generator:?}").contains("hunter2"));
+    generator.generate(&german()).await.unwrap();
+    let call = stub.calls().remove(1);
+    assert_eq!(call.head[0], "POST /v1/chat/completions HTTP/1.1");
+    assert_eq!(call.header("x-title"), Some("Campaigns"));
+    assert_eq!(call.header("x-gateway-key"), Some("hunter2-hunter2"));
+    assert_eq!(call.header("authorization"), Some("Basic a"));
+    assert_eq!(call.body["temperature"], 0.5);
+    assert_eq!(call.body["max_tokens"], 300);
+    let plain = Stub::in_turn([Reply::good()]);
+    plain.generator().generate(&german()).await.unwrap();
+    let body = plain.calls().remove(0).body;
+    assert!(body.get("temperature").is_none() && body.get("max_tokens").is_none());
 }
 
 #[tokio::test]
@@ -663,12 +806,16 @@ struct Counted {
 
 #[async_trait]
 impl MessageGenerator for Counted {
-    async fn generate(&self, task: &GenerationTask) -> Result<Content, GenerationError> {
+    async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
         let made = self.generator.generate(task).await;
         if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.end.request();
         }
         made
+    }
+
+    async fn ready(&self) {
+        self.generator.ready().await;
     }
 }
 
@@ -819,7 +966,7 @@ async fn a_run_fails_with_the_reason_and_a_retry_makes_only_what_failed() {
         (CampaignStatus::GenerationFailed, RunStatus::Failed)
     );
     assert_eq!((run.counts.pending, run.counts.failed), (2, 2));
-    let reason = "the language model failed (status 500)";
+    let reason = "the language model failed (status 500): invalid_request_error: overloaded";
     let error = run.error.unwrap();
     assert!(error.contains('2') && error.contains(reason), "{error}");
     let failed = |country: &str| {
@@ -883,12 +1030,98 @@ async fn content_that_no_message_can_have_is_a_failed_attempt() {
     assert_eq!(made.2.as_deref(), Some("Moin"));
 }
 
+/// A limit of two calls in a while: whatever is above it is refused, with the time to wait.
+fn limited(every: Duration) -> Stub {
+    let mut taken: VecDeque<Instant> = VecDeque::new();
+    Stub::new(move |call| {
+        let now = Instant::now();
+        taken.retain(|at| now - *at < every);
+        if taken.len() < 2 {
+            taken.push_back(now);
+            return greeting(call);
+        }
+        let wait = (taken[0] + every - now).as_millis() + 1;
+        Reply::refusal(429, "Rate limit reached").with("retry-after-ms", &wait.to_string())
+    })
+}
+
+#[tokio::test]
+async fn an_endpoint_that_allows_two_calls_in_a_while_makes_forty_messages() {
+    let countries: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
+    let countries: Vec<&str> = countries.iter().map(String::as_str).collect();
+    // One attempt for each: what is put off uses none.
+    let world = World::new(&countries, 1).await;
+    let stub = limited(Duration::from_millis(60));
+    let (end, shutdown) = Shutdown::new();
+    let worker = Worker::new(
+        world.engine.generation.clone(),
+        Arc::new(stub.generator()),
+        Arc::new(NoWait),
+        Arc::new(Notify::new()),
+        WorkerOptions {
+            concurrency: 8,
+            batch: 8,
+            idle: Duration::from_millis(1),
+        },
+    );
+    let watched = async {
+        while world.run().await.0 == CampaignStatus::Processing {
+            tokio::task::yield_now().await;
+        }
+        end.request();
+    };
+    tokio::join!(worker.run(&shutdown), watched);
+    let (status, run) = world.run().await;
+    assert_eq!(
+        (status, run.counts.failed, run.counts.pending),
+        (CampaignStatus::ReadyForReview, 0, 40)
+    );
+    assert!(stub.calls().len() > 40, "some were refused");
+    // What was refused cost nothing.
+    let used = TokenCounts {
+        prompt_tokens: 7 * 40,
+        completion_tokens: 2 * 40,
+    };
+    assert_eq!(run.usage, used);
+}
+
+#[tokio::test]
+async fn what_cannot_succeed_is_called_once() {
+    let refuse = |call: &Call| match call.document()["segment"]["country"].as_str() {
+        Some("DE") => Reply::refusal(401, "Incorrect API key"),
+        Some("FR") => Reply::refusal(404, "The model does not exist"),
+        _ => Reply::choice(&json!({ "finish_reason": "content_filter", "message": {} })),
+    };
+    let stub = Stub::new(refuse);
+    let world = World::new(&["DE", "FR", "IT"], 5).await;
+    world.generate(&stub, 3).await;
+    let (status, run) = world.run().await;
+    assert_eq!(
+        (status, run.counts.failed),
+        (CampaignStatus::GenerationFailed, 3)
+    );
+    assert_eq!(stub.calls().len(), 3);
+    let messages = world.messages().await;
+    let errors: Vec<&str> = messages.iter().filter_map(|m| m.3.as_deref()).collect();
+    assert!(errors[0].ends_with("Incorrect API key"), "{errors:?}");
+    assert!(
+        errors[1].ends_with("The model does not exist"),
+        "{errors:?}"
+    );
+    assert!(errors[2].contains("content filter"), "{errors:?}");
+    let error = run.error.unwrap();
+    assert!(
+        error.starts_with("3 messages could not be generated"),
+        "{error}"
+    );
+}
+
 /// The command itself, with everything that it can log.
 #[tokio::test]
 async fn a_worker_makes_messages_and_never_tells_the_key() {
     let world = World::new(&["DE"], 2).await;
     let stub = Stub::in_turn([
-        Reply::refusal(401, &format!("Incorrect API key provided: {KEY}")),
+        Reply::refusal(500, &format!("Incorrect API key provided: {KEY}")),
         Reply::good(),
     ]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_rerun-http"));
@@ -922,7 +1155,7 @@ async fn a_worker_makes_messages_and_never_tells_the_key() {
         .unwrap();
     let mut log = String::new();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
-    while !log.contains("generated: 1") {
+    while !log.contains("settled a run") {
         assert_ne!(lines.read_line(&mut log).unwrap(), 0, "it ended: {log}");
     }
     child.kill().unwrap();
@@ -934,7 +1167,21 @@ async fn a_worker_makes_messages_and_never_tells_the_key() {
         stub.calls()[0].header("authorization"),
         Some(bearer.as_str())
     );
-    assert!(log.contains("refused the API key (status 401)"), "{log}");
+    let cause = "the language model failed (status 500)";
+    let told = log.lines().filter(|line| line.contains(cause));
+    let told: Vec<&str> = told.filter(|line| line.contains("WARN")).collect();
+    assert_eq!(told.len(), 1, "the cause is told once: {told:#?}");
+    assert!(log.contains("Incorrect API key provided: ***"), "{log}");
+    let ended: Vec<&str> = log
+        .lines()
+        .filter(|l| l.contains("settled a run"))
+        .collect();
+    let [ended] = ended.as_slice() else {
+        panic!("one line for the run: {ended:#?}")
+    };
+    for part in ["INFO", "run=1", "made=1", "failed=0", "seconds="] {
+        assert!(ended.contains(part), "{part}: {ended}");
+    }
     for secret in ["hunter2", KEY] {
         let told: Vec<&str> = log.lines().filter(|line| line.contains(secret)).collect();
         assert!(told.is_empty(), "{told:?}");

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use diesel::sql_types::Nullable;
 use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
 use rerun_core::error::StoreError;
@@ -11,8 +12,8 @@ use crate::write::Value;
 
 #[derive(QueryableByName)]
 struct DueRow {
-    #[diesel(sql_type = Time)]
-    due_at: Timestamp,
+    #[diesel(sql_type = Nullable<Time>)]
+    due_at: Option<Timestamp>,
 }
 
 #[async_trait]
@@ -26,9 +27,16 @@ impl QueueGauge for PgStore {
                     Backlog::MOST_COUNTED
                 );
                 let counted = sql(&count).load::<Value>(conn)?;
-                let oldest = sql("SELECT due_at FROM generation_tasks \
-                                  WHERE due_at <= ? AND (lease_id IS NULL OR due_at < ?) \
-                                  ORDER BY due_at LIMIT 1")
+                // From account to account by an index: the oldest of each.
+                let oldest = sql("WITH RECURSIVE accounts AS ( \
+                       (SELECT account_id FROM generation_tasks ORDER BY account_id LIMIT 1) \
+                       UNION ALL SELECT t.account_id FROM accounts a CROSS JOIN LATERAL ( \
+                         SELECT account_id FROM generation_tasks \
+                         WHERE account_id > a.account_id ORDER BY account_id LIMIT 1) t) \
+                     SELECT min((SELECT t.due_at FROM generation_tasks t \
+                       WHERE t.account_id = a.account_id AND t.due_at <= ? \
+                         AND (t.lease_id IS NULL OR t.due_at < ?) \
+                       ORDER BY t.due_at LIMIT 1)) AS due_at FROM accounts a")
                 .bind::<Time, _>(now)
                 .bind::<Time, _>(now)
                 .load::<DueRow>(conn)?;
@@ -37,7 +45,7 @@ impl QueueGauge for PgStore {
                         .first()
                         .and_then(|row| u64::try_from(row.value).ok())
                         .unwrap_or_default(),
-                    due_since: oldest.first().map(|row| row.due_at),
+                    due_since: oldest.first().and_then(|row| row.due_at),
                 })
             })
             .await

@@ -20,12 +20,12 @@ use rerun_core::Timestamp;
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::generation::{TaskOutcome, TaskResult};
-use rerun_core::ids::{AuditEntryId, CampaignId, ContentId, CustomerGroupId, LeaseId};
+use rerun_core::ids::{AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, LeaseId};
 use rerun_core::message::Content;
 use rerun_core::page::{CreatedKey, MessageKey, Page};
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, GenerationQueue,
-    HistoryStore, MessageSelection, RerunStore, SettleRun,
+    HistoryStore, LeaseTasks, MessageSelection, RerunStore, SettleRun,
 };
 use rerun_core::segment::SegmentBy;
 use rerun_pg::PgStore;
@@ -40,6 +40,7 @@ const RUN: u32 = 300;
 /// PostgreSQL may keep a plan from the sixth call on.
 const CALLS: usize = 8;
 
+const OTHER: AccountId = AccountId::new(Uuid::from_u128(0xbbbb_bbbb_0000_4000_8000_0000_0000_0002));
 const CAMPAIGN: CampaignId = CampaignId::new(id(2, 1));
 const GROUP: CustomerGroupId = CustomerGroupId::new(id(1, 1));
 
@@ -377,6 +378,17 @@ async fn kept_counts(lists: &Lists<'_>, store: &PgStore) {
         .await;
 }
 
+fn request(account_id: AccountId, lease: LeaseId) -> LeaseTasks {
+    LeaseTasks {
+        account_id,
+        lease,
+        limit: LIMIT.into(),
+        bytes: 1 << 20,
+        now: time("2026-03-01T00:00:00Z"),
+        until: time("2026-03-01T00:05:00Z"),
+    }
+}
+
 /// A lease reads each task once to find it, and once to take it.
 async fn lease(lists: &Lists<'_>, store: &PgStore) {
     let statements: [Bounds; 3] = [
@@ -384,15 +396,22 @@ async fn lease(lists: &Lists<'_>, store: &PgStore) {
             ("generation_tasks", 2 * 10),
             ("messages", 10),
             ("segments", 10),
+            ("campaigns", 1),
         ],
         &[("runs", 1)],
         &[("campaigns", 1)],
     ];
-    let (now, until) = (time("2026-03-01T00:00:00Z"), time("2026-03-01T00:05:00Z"));
+    lists
+        .check("due accounts", &[&[("generation_tasks", 8)]], async || {
+            let now = time("2026-03-01T00:00:00Z");
+            let accounts = store.due_accounts(None, 10, now).await.unwrap();
+            assert_eq!(accounts.len(), 2);
+        })
+        .await;
     lists
         .check("lease", &statements, async || {
             let lease = LeaseId::new(Uuid::from_u128(1));
-            let tasks = store.lease(lease, LIMIT.into(), now, until).await.unwrap();
+            let tasks = store.lease(request(ACCOUNT, lease)).await.unwrap();
             assert_eq!(tasks.len(), usize::from(LIMIT));
         })
         .await;
@@ -401,10 +420,11 @@ async fn lease(lists: &Lists<'_>, store: &PgStore) {
 /// What is generated is stored by looking each task and each message up once, and writing it once.
 async fn settle(lists: &Lists<'_>, store: &PgStore) {
     let most = 2.0 * f64::from(LIMIT);
-    let (now, until) = (time("2026-03-01T00:00:00Z"), time("2026-03-01T00:05:00Z"));
+    let now = time("2026-03-01T00:00:00Z");
     let lease = LeaseId::new(Uuid::from_u128(2));
     for call in 1..=CALLS {
-        let tasks = store.lease(lease, LIMIT.into(), now, until).await.unwrap();
+        // Each account has tasks enough for one of the two checks.
+        let tasks = store.lease(request(OTHER, lease)).await.unwrap();
         let run = &tasks[0];
         let result = |task: &rerun_core::generation::GenerationTask| TaskResult {
             account_id: task.account_id,
@@ -416,6 +436,7 @@ async fn settle(lists: &Lists<'_>, store: &PgStore) {
                 subject: "s".into(),
                 body: "b".into(),
             }),
+            usage: None,
         };
         lists.server.new_entries();
         let settled = store
@@ -429,7 +450,8 @@ async fn settle(lists: &Lists<'_>, store: &PgStore) {
                 now,
             })
             .await
-            .unwrap();
+            .unwrap()
+            .settled;
         assert_eq!(settled.generated, u32::from(LIMIT));
         let mut written = 0;
         for plan in lists.new_plans() {

@@ -75,11 +75,11 @@ INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, custo
     FROM published, generate_series(1, CASE WHEN waiting THEN 40 ELSE 5 END) s;
 -- The first ten tasks of each campaign after those of another, so that a lease of ten is of one
 -- campaign; the others are not due yet, and half of them are held.
-INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at, lease_id)
+INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at, lease_id, set_at)
     SELECT account, pg_temp.id(500 + s, n), pg_temp.id(2, n), 1,
         CASE WHEN s > 10 THEN '2026-03-02'::timestamptz ELSE '2026-02-01' END
             + (nth * 1000000 + n * 1000 + s) * interval '1 ms',
-        CASE WHEN s > 25 THEN account END
+        CASE WHEN s > 25 THEN account END, CASE WHEN s > 10 THEN '2026-02-01'::timestamptz END
     FROM published, generate_series(1, 40) s WHERE waiting;
 INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, details, created_at, hash)
     SELECT account, n, gen_random_uuid(),

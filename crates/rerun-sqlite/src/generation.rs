@@ -1,17 +1,20 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::Timestamp;
 use rerun_core::campaign::Template;
 use rerun_core::change::{self, Shift};
 use rerun_core::error::StoreError;
-use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, TaskOutcome, TaskResult};
+use rerun_core::generation::{
+    GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome, TaskResult, TokenCounts,
+};
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
-use rerun_core::message::{ReviewStatus, Source};
-use rerun_core::ports::{GenerationQueue, SettleRun};
+use rerun_core::message::{Content, ReviewStatus, Source};
+use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun};
 use rerun_core::run::RunStatus;
 use rerun_core::segment::Attributes;
 use rerun_diesel::error::Failure;
@@ -22,7 +25,7 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::campaigns::find;
-use crate::write::{Value, insert_content, unmoved, write_applied};
+use crate::write::{Value, unmoved, write_applied};
 
 /// The condition that a row of `generation_tasks` is due. A lease is alive up to and including
 /// the moment that it was taken until.
@@ -31,8 +34,6 @@ const DUE: &str = "due_at <= ? AND (lease_id IS NULL OR due_at < ?)";
 #[derive(QueryableByName)]
 struct TaskRow {
     #[diesel(sql_type = Id)]
-    account_id: Uuid,
-    #[diesel(sql_type = Id)]
     campaign_id: Uuid,
     #[diesel(sql_type = Integer)]
     run_number: i32,
@@ -40,8 +41,26 @@ struct TaskRow {
     message_id: Uuid,
     #[diesel(sql_type = Integer)]
     failed_attempts: i32,
+    #[diesel(sql_type = BigInt)]
+    put_off_ms: i64,
     #[diesel(sql_type = Text)]
     attributes: String,
+}
+
+#[derive(QueryableByName)]
+struct SizeRow {
+    #[diesel(sql_type = Id)]
+    campaign_id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
+
+#[derive(QueryableByName)]
+struct AccountRow {
+    #[diesel(sql_type = Id)]
+    account_id: Uuid,
+    #[diesel(sql_type = Bool)]
+    ahead: bool,
 }
 
 #[derive(QueryableByName)]
@@ -78,74 +97,176 @@ fn brief(
     }))
 }
 
-fn lease(
+/// Goes from account to account by an index, whatever number of tasks each has.
+fn due_accounts(
     conn: &mut SqliteConnection,
-    lease: LeaseId,
+    after: Option<AccountId>,
     limit: u32,
     now: Timestamp,
-    until: Timestamp,
-) -> Result<Vec<GenerationTask>, Failure> {
+) -> Result<Vec<AccountRow>, Failure> {
+    let follows = if after.is_some() { ">" } else { ">=" };
+    let text = format!(
+        "WITH RECURSIVE accounts AS ( \
+           SELECT * FROM (SELECT account_id FROM generation_tasks WHERE account_id {follows} ? \
+             ORDER BY account_id LIMIT 1) \
+           UNION ALL SELECT (SELECT t.account_id FROM generation_tasks t \
+             WHERE t.account_id > a.account_id ORDER BY t.account_id LIMIT 1) \
+           FROM accounts a WHERE a.account_id IS NOT NULL), \
+         looked AS (SELECT a.account_id, \
+           EXISTS (SELECT 1 FROM generation_tasks t WHERE t.account_id = a.account_id \
+              AND t.due_at <= ?) AS due, \
+           EXISTS (SELECT 1 FROM generation_tasks t WHERE t.account_id = a.account_id \
+              AND coalesce(t.set_at, t.due_at) > ?) AS ahead \
+           FROM accounts a WHERE a.account_id IS NOT NULL) \
+         SELECT account_id, ahead FROM looked WHERE due OR ahead LIMIT ?"
+    );
+    let rows = sql(&text)
+        .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))
+        .bind::<Time, _>(now)
+        .bind::<Time, _>(now + CLOCK_TOLERANCE)
+        .bind::<BigInt, _>(i64::from(limit))
+        .load::<AccountRow>(conn)?;
+    Ok(rows)
+}
+
+/// After the clock was set back: what was to wait waits for as long from now on.
+fn move_times(
+    conn: &mut SqliteConnection,
+    accounts: Vec<Uuid>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    for account in accounts {
+        sql("UPDATE generation_tasks \
+               SET due_at = ? + (due_at - coalesce(set_at, due_at)), set_at = ? \
+             WHERE account_id = ? AND coalesce(set_at, due_at) > ?")
+        .bind::<Time, _>(now)
+        .bind::<Time, _>(now)
+        .bind::<Id, _>(account)
+        .bind::<Time, _>(now + CLOCK_TOLERANCE)
+        .execute(conn)?;
+    }
+    Ok(())
+}
+
+/// How many of the account's due tasks, the longest due first, have so many bytes; the task with
+/// which they are reached is the last one.
+fn fitting(conn: &mut SqliteConnection, request: &LeaseTasks) -> Result<i64, Failure> {
     let statement = format!(
-        "SELECT g.account_id, g.campaign_id, g.run_number, g.message_id, g.failed_attempts, \
+        "SELECT g.campaign_id, octet_length(s.attributes) AS bytes \
+         FROM generation_tasks g \
+         CROSS JOIN messages m ON m.account_id = g.account_id AND m.id = g.message_id \
+         CROSS JOIN segments s ON s.account_id = m.account_id \
+           AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
+         WHERE g.account_id = ? AND {DUE} ORDER BY g.due_at, g.message_id LIMIT ?"
+    );
+    let rows = sql(&statement)
+        .bind::<Id, _>(request.account_id.as_uuid())
+        .bind::<Time, _>(request.now)
+        .bind::<Time, _>(request.now)
+        .bind::<BigInt, _>(i64::from(request.limit))
+        .load::<SizeRow>(conn)?;
+    let mut campaigns = BTreeSet::new();
+    let (mut tasks, mut bytes) = (0, 0_u64);
+    for row in rows {
+        if bytes >= request.bytes {
+            break;
+        }
+        tasks += 1;
+        bytes += u64::try_from(row.bytes).unwrap_or_default();
+        if campaigns.insert(row.campaign_id) {
+            let brief = sql(
+                "SELECT octet_length(template_subject) + octet_length(template_body) \
+                   + coalesce(octet_length(brief), 0) AS value \
+                 FROM campaigns WHERE account_id = ? AND id = ?",
+            )
+            .bind::<Id, _>(request.account_id.as_uuid())
+            .bind::<Id, _>(row.campaign_id)
+            .get_result::<Value>(conn)?;
+            bytes += u64::try_from(brief.value).unwrap_or_default();
+        }
+    }
+    Ok(tasks)
+}
+
+fn lease(
+    conn: &mut SqliteConnection,
+    request: &LeaseTasks,
+) -> Result<Vec<GenerationTask>, Failure> {
+    let account_id = request.account_id;
+    let limit = fitting(conn, request)?;
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let statement = format!(
+        "SELECT g.campaign_id, g.run_number, g.message_id, g.failed_attempts, g.put_off_ms, \
            s.attributes \
          FROM generation_tasks g \
          CROSS JOIN messages m ON m.account_id = g.account_id AND m.id = g.message_id \
          CROSS JOIN segments s ON s.account_id = m.account_id \
            AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
-         WHERE {DUE} ORDER BY g.due_at, g.message_id LIMIT ?"
+         WHERE g.account_id = ? AND {DUE} ORDER BY g.due_at, g.message_id LIMIT ?"
     );
     let rows = sql(&statement)
-        .bind::<Time, _>(now)
-        .bind::<Time, _>(now)
-        .bind::<BigInt, _>(i64::from(limit))
+        .bind::<Id, _>(account_id.as_uuid())
+        .bind::<Time, _>(request.now)
+        .bind::<Time, _>(request.now)
+        .bind::<BigInt, _>(limit)
         .load::<TaskRow>(conn)?;
-    let mut briefs: BTreeMap<(Uuid, Uuid), Arc<GenerationBrief>> = BTreeMap::new();
+    let mut briefs: BTreeMap<Uuid, Arc<GenerationBrief>> = BTreeMap::new();
     let mut tasks = Vec::with_capacity(rows.len());
     for row in rows {
-        let campaign = (row.account_id, row.campaign_id);
-        let brief = if let Some(brief) = briefs.get(&campaign) {
+        let brief = if let Some(brief) = briefs.get(&row.campaign_id) {
             Arc::clone(brief)
         } else {
-            let brief = brief(conn, row.account_id, row.campaign_id)?;
-            briefs.insert(campaign, Arc::clone(&brief));
+            let brief = brief(conn, account_id.as_uuid(), row.campaign_id)?;
+            briefs.insert(row.campaign_id, Arc::clone(&brief));
             brief
         };
-        let failed_attempts = u32::try_from(row.failed_attempts).map_err(|_negative| {
-            StoreError::corrupt(format!(
-                "generation_tasks.failed_attempts is {}",
-                row.failed_attempts
-            ))
-        })?;
+        let negative = |column: &str, value: i64| {
+            StoreError::corrupt(format!("generation_tasks.{column} is {value}"))
+        };
+        let failed_attempts = u32::try_from(row.failed_attempts)
+            .map_err(|_negative| negative("failed_attempts", row.failed_attempts.into()))?;
+        let put_off = u64::try_from(row.put_off_ms)
+            .map_err(|_negative| negative("put_off_ms", row.put_off_ms))?;
         tasks.push(GenerationTask {
-            account_id: AccountId::new(row.account_id),
+            account_id,
             campaign_id: CampaignId::new(row.campaign_id),
             run_number: run_number("generation_tasks", row.run_number)?,
             message_id: MessageId::new(row.message_id),
             failed_attempts,
+            put_off: Duration::from_millis(put_off),
             attributes: Attributes::from_stored(row.attributes),
             brief,
         });
     }
     let statement = format!(
-        "UPDATE generation_tasks SET lease_id = ?, due_at = ? \
-         WHERE (account_id, message_id) IN ( \
-           SELECT account_id, message_id FROM generation_tasks WHERE {DUE} \
+        "UPDATE generation_tasks SET lease_id = ?, due_at = ?, set_at = ? \
+         WHERE account_id = ? AND message_id IN ( \
+           SELECT message_id FROM generation_tasks WHERE account_id = ? AND {DUE} \
            ORDER BY due_at, message_id LIMIT ?)"
     );
     sql(&statement)
-        .bind::<Id, _>(lease.as_uuid())
-        .bind::<Time, _>(until)
-        .bind::<Time, _>(now)
-        .bind::<Time, _>(now)
-        .bind::<BigInt, _>(i64::from(limit))
+        .bind::<Id, _>(request.lease.as_uuid())
+        .bind::<Time, _>(request.until)
+        .bind::<Time, _>(request.now)
+        .bind::<Id, _>(account_id.as_uuid())
+        .bind::<Id, _>(account_id.as_uuid())
+        .bind::<Time, _>(request.now)
+        .bind::<Time, _>(request.now)
+        .bind::<BigInt, _>(limit)
         .execute(conn)?;
     sql(
-        "UPDATE runs SET status = ? WHERE status = ? AND (account_id, campaign_id, number) IN ( \
-           SELECT account_id, campaign_id, run_number FROM generation_tasks WHERE lease_id = ?)",
+        "UPDATE runs SET status = ? WHERE status = ? AND account_id = ? \
+           AND (campaign_id, number) IN ( \
+             SELECT campaign_id, run_number FROM generation_tasks \
+             WHERE lease_id = ? AND account_id = ?)",
     )
     .bind::<Text, _>(RunStatus::Processing.as_str())
     .bind::<Text, _>(RunStatus::Queued.as_str())
-    .bind::<Id, _>(lease.as_uuid())
+    .bind::<Id, _>(account_id.as_uuid())
+    .bind::<Id, _>(request.lease.as_uuid())
+    .bind::<Id, _>(account_id.as_uuid())
     .execute(conn)?;
     Ok(tasks)
 }
@@ -168,58 +289,86 @@ struct Settling<'a> {
     settled: Settled,
     shifts: Vec<Shift>,
     last_error: Option<String>,
+    used: TokenCounts,
+}
+
+/// How a message waits in the queue again.
+struct Again {
+    at: Timestamp,
+    /// Attempts that failed.
+    failed: i32,
+    /// How long it was put off.
+    put_off: Duration,
 }
 
 impl Settling<'_> {
     /// Takes a message from the queue, or puts it back to be tried again, if the lease holds it.
     fn if_held(
-        &self,
+        &mut self,
         conn: &mut SqliteConnection,
-        message: MessageId,
-        again_at: Option<Timestamp>,
+        result: &TaskResult,
+        again: Option<Again>,
     ) -> Result<bool, Failure> {
         let held = "WHERE account_id = ? AND message_id = ? AND campaign_id = ? \
                     AND run_number = ? AND lease_id = ? AND due_at >= ?";
-        let statement = match again_at {
+        let statement = match again {
             None => format!("DELETE FROM generation_tasks {held}"),
             Some(_) => format!(
-                "UPDATE generation_tasks SET due_at = ?, failed_attempts = failed_attempts + 1, \
+                "UPDATE generation_tasks SET due_at = ?, set_at = ?, \
+                   failed_attempts = failed_attempts + ?, put_off_ms = put_off_ms + ?, \
                    lease_id = NULL {held}"
             ),
         };
         let mut query = sql(&statement);
-        if let Some(at) = again_at {
-            query = query.bind::<Time, _>(at);
+        if let Some(again) = again {
+            let put_off = i64::try_from(again.put_off.as_millis()).unwrap_or(i64::MAX);
+            query = query
+                .bind::<Time, _>(again.at)
+                .bind::<Time, _>(self.settle.now)
+                .bind::<Integer, _>(again.failed)
+                .bind::<BigInt, _>(put_off);
         }
         let changed = query
             .bind::<Id, _>(self.settle.account_id.as_uuid())
-            .bind::<Id, _>(message.as_uuid())
+            .bind::<Id, _>(result.message_id.as_uuid())
             .bind::<Id, _>(self.settle.campaign_id.as_uuid())
             .bind::<Integer, _>(self.settle.run_number.get())
             .bind::<Id, _>(self.settle.lease.as_uuid())
             .bind::<Time, _>(self.settle.now)
             .execute(conn)?;
+        if changed == 1
+            && let Some(usage) = &result.usage
+        {
+            self.used = self.used.with(usage);
+        }
         Ok(changed == 1)
     }
 
     fn take(&mut self, conn: &mut SqliteConnection, result: &TaskResult) -> Result<(), Failure> {
         match &result.outcome {
             TaskOutcome::RetryAt { at, .. } => {
-                if self.if_held(conn, result.message_id, Some(*at))? {
+                let again = Again {
+                    at: *at,
+                    failed: 1,
+                    put_off: Duration::ZERO,
+                };
+                if self.if_held(conn, result, Some(again))? {
                     self.settled.retried += 1;
                 }
             }
+            TaskOutcome::PutOff { at, wait, .. } => {
+                let again = Again {
+                    at: *at,
+                    failed: 0,
+                    put_off: *wait,
+                };
+                if self.if_held(conn, result, Some(again))? {
+                    self.settled.put_off += 1;
+                }
+            }
             TaskOutcome::Generated(content) => {
-                if self.if_held(conn, result.message_id, None)? {
-                    insert_content(
-                        conn,
-                        self.settle.account_id,
-                        result.content_id,
-                        self.settle.run_number,
-                        content,
-                        None,
-                        self.settle.now,
-                    )?;
+                if self.if_held(conn, result, None)? {
+                    self.insert_content(conn, result, content)?;
                     let before = self.source(conn, result.message_id)?;
                     self.generated(conn, result)?;
                     self.shift(before, ReviewStatus::PendingReview, Source::Generated);
@@ -227,7 +376,7 @@ impl Settling<'_> {
                 }
             }
             TaskOutcome::Failed { error } => {
-                if self.if_held(conn, result.message_id, None)? {
+                if self.if_held(conn, result, None)? {
                     let before = self.source(conn, result.message_id)?;
                     self.failed(conn, result.message_id, error)?;
                     self.shift(before, ReviewStatus::GenerationFailed, before);
@@ -236,6 +385,49 @@ impl Settling<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn insert_content(
+        &self,
+        conn: &mut SqliteConnection,
+        result: &TaskResult,
+        content: &Content,
+    ) -> Result<(), Failure> {
+        let usage = result.usage.as_ref();
+        sql(
+            "INSERT INTO contents (account_id, id, run_number, subject, body, created_at, \
+               placeholder, prompt_tokens, completion_tokens, model) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind::<Id, _>(self.settle.account_id.as_uuid())
+        .bind::<Id, _>(result.content_id.as_uuid())
+        .bind::<Integer, _>(self.settle.run_number.get())
+        .bind::<Text, _>(content.subject.as_str())
+        .bind::<Text, _>(content.body.as_str())
+        .bind::<Time, _>(self.settle.now)
+        .bind::<Nullable<Text>, _>(content.placeholder())
+        .bind::<Nullable<BigInt>, _>(usage.map(|usage| i64::from(usage.prompt_tokens)))
+        .bind::<Nullable<BigInt>, _>(usage.map(|usage| i64::from(usage.completion_tokens)))
+        .bind::<Nullable<Text>, _>(usage.and_then(|usage| usage.model.as_deref()))
+        .execute(conn)?;
+        Ok(())
+    }
+
+    /// Adds what the calls used to the run.
+    fn add_usage(&self, conn: &mut SqliteConnection) -> Result<(), Failure> {
+        if self.used.is_zero() {
+            return Ok(());
+        }
+        sql("UPDATE runs SET prompt_tokens = prompt_tokens + ?, \
+               completion_tokens = completion_tokens + ? \
+             WHERE account_id = ? AND campaign_id = ? AND number = ?")
+        .bind::<BigInt, _>(i64::try_from(self.used.prompt_tokens).unwrap_or(i64::MAX))
+        .bind::<BigInt, _>(i64::try_from(self.used.completion_tokens).unwrap_or(i64::MAX))
+        .bind::<Id, _>(self.settle.account_id.as_uuid())
+        .bind::<Id, _>(self.settle.campaign_id.as_uuid())
+        .bind::<Integer, _>(self.settle.run_number.get())
+        .execute(conn)?;
         Ok(())
     }
 
@@ -317,11 +509,11 @@ fn last_error(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<Option<
     Ok(row.map(|row| row.error))
 }
 
-fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<Settled, Failure> {
+fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<SettledRun, Failure> {
     let campaign = find(conn, settle.account_id, settle.campaign_id)?
         .filter(|campaign| campaign.current_run == Some(settle.run_number));
     let Some(campaign) = campaign else {
-        return Ok(Settled::default());
+        return Ok(SettledRun::default());
     };
     let run = unmoved(conn, &campaign)?;
     let mut settling = Settling {
@@ -329,10 +521,12 @@ fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<Settled, Fa
         settled: Settled::default(),
         shifts: Vec::new(),
         last_error: None,
+        used: TokenCounts::default(),
     };
     for result in &settle.results {
         settling.take(conn, result)?;
     }
+    settling.add_usage(conn)?;
     let Settling {
         settled,
         shifts,
@@ -340,7 +534,10 @@ fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<Settled, Fa
         ..
     } = settling;
     if shifts.is_empty() {
-        return Ok(settled);
+        return Ok(SettledRun {
+            settled,
+            ended: None,
+        });
     }
     // Only the end of the run's generation says why its last message failed.
     let ended = usize::try_from(run.counts.generating).ok() == Some(shifts.len());
@@ -356,8 +553,9 @@ fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<Settled, Fa
         settle.now,
     )?;
     let moved = applied.campaign_status != campaign.status;
+    let ended = applied.ended(&campaign);
     write_applied(conn, &campaign, applied, moved, settle.now)?;
-    Ok(settled)
+    Ok(SettledRun { settled, ended })
 }
 
 fn count(changed: usize) -> u64 {
@@ -366,27 +564,33 @@ fn count(changed: usize) -> u64 {
 
 #[async_trait]
 impl GenerationQueue for SqliteStore {
-    async fn lease(
+    async fn due_accounts(
         &self,
-        lease_id: LeaseId,
+        after: Option<AccountId>,
         limit: u32,
         now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Vec<GenerationTask>, StoreError> {
+    ) -> Result<Vec<AccountId>, StoreError> {
         // Idle workers ask often; they need not take turns with those who write.
-        let due = self.readers.run(move |conn| {
-            let statement = format!("SELECT 1 AS value FROM generation_tasks WHERE {DUE} LIMIT 1");
-            let found = sql(&statement)
-                .bind::<Time, _>(now)
-                .bind::<Time, _>(now)
-                .load::<Value>(conn)?;
-            Ok(!found.is_empty())
-        });
-        if !due.await? {
-            return Ok(Vec::new());
+        let found = self
+            .readers
+            .run(move |conn| due_accounts(conn, after, limit, now))
+            .await?;
+        let ahead: Vec<Uuid> = found
+            .iter()
+            .filter(|row| row.ahead)
+            .map(|row| row.account_id)
+            .collect();
+        if !ahead.is_empty() {
+            self.write(move |conn| move_times(conn, ahead, now)).await?;
         }
-        self.write(move |conn| lease(conn, lease_id, limit, now, until))
-            .await
+        Ok(found
+            .into_iter()
+            .map(|row| AccountId::new(row.account_id))
+            .collect())
+    }
+
+    async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
+        self.write(move |conn| lease(conn, &request)).await
     }
 
     async fn renew(
@@ -396,12 +600,13 @@ impl GenerationQueue for SqliteStore {
         until: Timestamp,
     ) -> Result<u64, StoreError> {
         self.write(move |conn| {
-            let held =
-                sql("UPDATE generation_tasks SET due_at = ? WHERE lease_id = ? AND due_at >= ?")
-                    .bind::<Time, _>(until)
-                    .bind::<Id, _>(lease.as_uuid())
-                    .bind::<Time, _>(now)
-                    .execute(conn)?;
+            let held = sql("UPDATE generation_tasks SET due_at = ?, set_at = ? \
+                     WHERE lease_id = ? AND due_at >= ?")
+            .bind::<Time, _>(until)
+            .bind::<Time, _>(now)
+            .bind::<Id, _>(lease.as_uuid())
+            .bind::<Time, _>(now)
+            .execute(conn)?;
             Ok(count(held))
         })
         .await
@@ -409,8 +614,8 @@ impl GenerationQueue for SqliteStore {
 
     async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {
         self.write(move |conn| {
-            let held = sql("UPDATE generation_tasks SET lease_id = NULL, due_at = ? \
-                            WHERE lease_id = ?")
+            let held = sql("UPDATE generation_tasks \
+                            SET lease_id = NULL, due_at = ?, set_at = NULL WHERE lease_id = ?")
             .bind::<Time, _>(now)
             .bind::<Id, _>(lease.as_uuid())
             .execute(conn)?;
@@ -419,7 +624,7 @@ impl GenerationQueue for SqliteStore {
         .await
     }
 
-    async fn settle(&self, results: SettleRun) -> Result<Settled, StoreError> {
+    async fn settle(&self, results: SettleRun) -> Result<SettledRun, StoreError> {
         self.write(move |conn| settle(conn, &results)).await
     }
 }

@@ -180,7 +180,9 @@ async fn all(
         assert_eq!(leased.tasks.len(), 2);
         f.engine.generation.release(leased.lease).await.unwrap();
     };
-    lists.check("lease", &[], leasing).await;
+    // The accounts that have tasks, one after another.
+    let accounts = ["SCAN a", "SCAN (subquery-1)"];
+    lists.check("lease", &accounts, leasing).await;
     f.finish(campaign).await;
 }
 

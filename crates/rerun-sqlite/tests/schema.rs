@@ -52,7 +52,8 @@ fn story(account: char) -> String {
            VALUES ({own}, {campaign}, 1, {job}, 'Completed', {group}, 'g', 1, 1, 0, 1, 0, 1, 0, 0,
              0, 0, 0, 0, 1, 'Ready for review', 1, 1);
          INSERT INTO segments VALUES ({own}, {campaign}, 1, randomblob(32), '{{}}');
-         INSERT INTO contents VALUES ({own}, {content}, 1, 's', 'b', NULL, 1, NULL);
+         INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
+         VALUES ({own}, {content}, 1, 's', 'b', 1);
          INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no,
              customer_count, content_id, review_status, source, created_at, updated_at)
            VALUES ({own}, {message}, {campaign}, 1, 1, 1, {content}, 'Published', 'generated',
@@ -130,7 +131,8 @@ fn no_row_can_reference_another_accounts() {
              reused_from_run_number = 1 WHERE account_id = {own}"
         ),
         format!(
-            "INSERT INTO generation_tasks VALUES ({own}, {message}, {campaign}, 1, 0, 1, NULL)"
+            "INSERT INTO generation_tasks VALUES \
+             ({own}, {message}, {campaign}, 1, 0, 1, NULL, 0, NULL)"
         ),
         format!(
             "INSERT INTO audit_entries VALUES ({own}, 1, {own}, 'x', {campaign}, NULL, NULL, \

@@ -9,7 +9,7 @@ use rerun_core::ids::{AuditEntryId, CampaignId, ContentId, LeaseId, MessageId};
 use rerun_core::message::{Content, MessageState, Source};
 use rerun_core::ports::{Backlog, IdGenerator, SettleRun, Store};
 use rerun_core::run::RunStatus;
-use rerun_core::usecases::LeasedTasks;
+use rerun_core::usecases::{LeasedTasks, Settlement};
 
 use crate::fixture::{
     ACCOUNT, Fixture, all_at_once, caller, generated, new_campaign, run_number, stranger,
@@ -17,7 +17,7 @@ use crate::fixture::{
 
 const PENDING: MessageState = MessageState::PendingReview { stage: 0 };
 
-async fn launched<S: Store + 'static>(f: &Fixture<S>, segments: usize) -> CampaignId {
+pub(super) async fn launched<S: Store + 'static>(f: &Fixture<S>, segments: usize) -> CampaignId {
     let names: Vec<String> = (0..segments).map(|n| format!("country {n}")).collect();
     let countries: Vec<&str> = names.iter().map(String::as_str).collect();
     let group = f.group(&countries).await;
@@ -123,7 +123,7 @@ pub async fn workers_at_once_share_the_queue<S: Store + 'static>(f: &Fixture<S>)
                 let count = u32::try_from(results.len()).unwrap();
                 let settled = engine.generation.settle(leased.lease, results).await;
                 assert_eq!(
-                    settled.expect("a settlement").generated,
+                    settled.expect("a settlement").settled.generated,
                     count,
                     "all are stored"
                 );
@@ -266,6 +266,7 @@ pub async fn settlements_at_once_store_once<S: Store + 'static>(f: &Fixture<S>) 
                 .settle(leased.lease, results)
                 .await
                 .expect("a settlement")
+                .settled
         }
     })
     .await;
@@ -302,6 +303,7 @@ pub async fn settlements_of_one_run_at_once_all_count<S: Store + 'static>(f: &Fi
                 .settle(taken.lease, results)
                 .await
                 .expect("a settlement")
+                .settled
         }
     })
     .await;
@@ -523,6 +525,7 @@ pub async fn an_early_failure_is_told_at_the_end<S: Store + 'static>(f: &Fixture
             message_id,
             content_id: ContentId::new(f.ids.next()),
             outcome,
+            usage: None,
         };
         f.engine
             .generation
@@ -618,6 +621,7 @@ pub async fn outcomes_of_all_kinds_are_settled_together<S: Store + 'static>(f: &
             message_id: task.message_id,
             content_id: ContentId::new(f.ids.next()),
             outcome: outcome(n, task),
+            usage: None,
         })
         .collect();
     let settled = f
@@ -625,12 +629,14 @@ pub async fn outcomes_of_all_kinds_are_settled_together<S: Store + 'static>(f: &
         .generation
         .settle(leased.lease, results)
         .await
-        .unwrap();
+        .unwrap()
+        .settled;
     assert_eq!(
         settled,
         Settled {
             generated: 2,
             retried: 2,
+            put_off: 0,
             failed: 2
         }
     );
@@ -670,6 +676,7 @@ pub async fn the_longest_due_comes_first<S: Store + 'static>(f: &Fixture<S>) {
             at: f.now() + Duration::from_secs(seconds),
             error: "busy".into(),
         },
+        usage: None,
     };
     let results = vec![result(0, 30), result(1, 10), result(2, 20)];
     f.engine
@@ -751,11 +758,12 @@ pub async fn results_for_the_wrong_run_are_dropped<S: Store + 'static>(f: &Fixtu
                 message_id,
                 content_id: ContentId::new(f.ids.next()),
                 outcome,
+                usage: None,
             }],
             audit_id: AuditEntryId::new(f.ids.next()),
             now: f.now(),
         };
-        let settled = f.store.settle(settle).await.unwrap();
+        let settled = f.store.settle(settle).await.unwrap().settled;
         assert_eq!(settled, Settled::default());
     }
     before.assert_same(&f.snapshot(ACCOUNT).await, "misdirected results");
@@ -765,7 +773,7 @@ pub async fn results_for_the_wrong_run_are_dropped<S: Store + 'static>(f: &Fixtu
         .settle(leased.lease, Vec::new())
         .await
         .unwrap();
-    assert_eq!(nothing, Settled::default());
+    assert_eq!(nothing, Settlement::default());
     let settled = f.settle(&leased, |task| Ok(generated(task))).await;
     assert_eq!(settled.generated, 2, "the messages still wait");
     f.check().await;

@@ -8,6 +8,7 @@ pub mod groups;
 pub mod history;
 pub mod idempotency;
 pub mod isolation;
+pub mod queue;
 pub mod reviews;
 pub mod runs;
 pub mod segments;

@@ -82,6 +82,7 @@ pub(super) async fn decided<S: Store + 'static>(
         started_at: now,
         completed_at: None,
         archived_at: None,
+        usage: rerun_core::generation::TokenCounts::default(),
     }
     .recounted(counts, now, None);
     StartRun {
@@ -178,6 +179,7 @@ pub async fn a_launch_makes_run_and_messages<S: Store + 'static>(f: &Fixture<S>)
             started_at: f.now(),
             completed_at: None,
             archived_at: None,
+            usage: rerun_core::generation::TokenCounts::default(),
         },
     );
     assert_eq!(

@@ -8,8 +8,7 @@ use uuid::Uuid;
 use crate::Timestamp;
 use crate::campaign::Template;
 use crate::error::Invalid;
-use crate::generation::{GenerationError, GenerationTask};
-use crate::message::Content;
+use crate::generation::{GenerationError, GenerationTask, Made};
 use crate::segment::SegmentBy;
 
 /// Tells the time.
@@ -44,8 +43,12 @@ pub trait MessageGenerator: Send + Sync {
     /// Generates the content for one segment. It may be called again for the same message.
     ///
     /// # Errors
-    /// [`GenerationError`] when this attempt failed.
-    async fn generate(&self, task: &GenerationTask) -> Result<Content, GenerationError>;
+    /// [`GenerationError`], whose kind says whether another call may succeed.
+    async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError>;
+
+    /// Returns as soon as the generator takes calls: at once, unless a call was put off and the
+    /// wait is not over. Workers take up no messages before.
+    async fn ready(&self) {}
 }
 
 /// Says how long to wait before a message is tried again.

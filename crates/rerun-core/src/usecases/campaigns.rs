@@ -254,6 +254,7 @@ impl Campaigns {
             started_at: campaign.created_at,
             completed_at: Some(campaign.created_at),
             archived_at: None,
+            usage: crate::generation::TokenCounts::default(),
         };
         let audit = self
             .stamps

@@ -1,12 +1,14 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Stamps;
+use crate::Timestamp;
 use crate::error::StoreError;
-use crate::generation::{GenerationError, GenerationPolicy, GenerationTask, Settled, TaskResult};
+use crate::generation::{
+    EndedRun, GenerationError, GenerationPolicy, GenerationTask, Made, Settled, TaskResult,
+};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, ContentId, LeaseId, RunNumber};
-use crate::message::Content;
-use crate::ports::{Backoff, GenerationQueue, SettleRun};
+use crate::ports::{Backoff, GenerationQueue, LeaseTasks, SettleRun};
 
 /// The worker's side of generation. A worker leases tasks, calls its generator for each, and
 /// settles the results under the same lease; how many it has at once and when it sleeps is its
@@ -17,6 +19,8 @@ pub struct Generation {
     backoff: Arc<dyn Backoff>,
     stamps: Stamps,
     policy: GenerationPolicy,
+    /// The account that was served last, so that the next lease begins with the one after it.
+    turn: Arc<Mutex<Option<AccountId>>>,
 }
 
 /// Tasks that were leased together.
@@ -26,6 +30,48 @@ pub struct LeasedTasks {
     pub lease: LeaseId,
     /// The tasks.
     pub tasks: Vec<GenerationTask>,
+}
+
+/// What became of results.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settlement {
+    /// The messages, of all runs together.
+    pub settled: Settled,
+    /// The runs whose generation these results ended.
+    pub ended: Vec<EndedRun>,
+}
+
+/// The most bytes that a lease returns: attributes, templates and briefs. It may go beyond by one
+/// task.
+pub const MAX_LEASE_BYTES: u64 = 8 << 20;
+
+/// The most accounts that one lease serves; the next lease begins after them.
+const MAX_LEASE_ACCOUNTS: u32 = 32;
+
+/// What tasks of one account take up, in bytes.
+fn size(tasks: &[GenerationTask]) -> u64 {
+    let mut briefs = BTreeSet::new();
+    let task = |task: &GenerationTask| {
+        let attributes = task.attributes.as_json().len();
+        if briefs.insert(task.campaign_id) {
+            attributes + task.brief.size()
+        } else {
+            attributes
+        }
+    };
+    u64::try_from(tasks.iter().map(task).sum::<usize>()).unwrap_or(u64::MAX)
+}
+
+/// The tasks of all queues, the first of each, then the second of each, and so on.
+fn in_turns(mut queues: VecDeque<VecDeque<GenerationTask>>) -> Vec<GenerationTask> {
+    let mut tasks = Vec::with_capacity(queues.iter().map(VecDeque::len).sum());
+    while let Some(mut queue) = queues.pop_front() {
+        if let Some(task) = queue.pop_front() {
+            tasks.push(task);
+            queues.push_back(queue);
+        }
+    }
+    tasks
 }
 
 impl Generation {
@@ -42,6 +88,7 @@ impl Generation {
             backoff,
             stamps,
             policy,
+            turn: Arc::default(),
         }
     }
 
@@ -51,18 +98,94 @@ impl Generation {
         &self.policy
     }
 
-    /// Leases up to `limit` tasks that are due, of any account.
+    /// Leases up to `limit` tasks that are due, and no more than [`MAX_LEASE_BYTES`] of them. The
+    /// accounts that have due tasks share the lease, and take turns in the order of its tasks, so
+    /// that an account with a long queue delays no other.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`], when nothing was leased.
     pub async fn lease(&self, limit: u32) -> Result<LeasedTasks, StoreError> {
         let now = self.stamps.clock.now();
         let lease = LeaseId::new(self.stamps.ids.next());
-        let tasks = self
-            .queue
-            .lease(lease, limit, now, now + self.policy.lease)
-            .await?;
-        Ok(LeasedTasks { lease, tasks })
+        let (mut left, mut bytes) = (limit, MAX_LEASE_BYTES);
+        let mut taken: BTreeMap<AccountId, Vec<GenerationTask>> = BTreeMap::new();
+        let mut open = self.accounts_in_turn(limit, now).await?;
+        let order = open.clone();
+        while !open.is_empty() && left > 0 && bytes > 0 {
+            let mut have_more = Vec::new();
+            for (turns, account_id) in (1..=open.len()).rev().zip(&open) {
+                if left == 0 || bytes == 0 {
+                    break;
+                }
+                let share = left.div_ceil(u32::try_from(turns).unwrap_or(u32::MAX));
+                let request = LeaseTasks {
+                    account_id: *account_id,
+                    lease,
+                    limit: share,
+                    bytes: bytes.div_ceil(u64::try_from(turns).unwrap_or(u64::MAX)),
+                    now,
+                    until: now + self.policy.lease,
+                };
+                let tasks = match self.queue.lease(request).await {
+                    Ok(tasks) => tasks,
+                    Err(error) if taken.is_empty() => return Err(error),
+                    // What was taken is made; the next lease reports the error, if it remains.
+                    Err(_again) => {
+                        have_more.clear();
+                        break;
+                    }
+                };
+                let number = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+                left = left.saturating_sub(number);
+                bytes = bytes.saturating_sub(size(&tasks));
+                if number >= share {
+                    have_more.push(*account_id);
+                }
+                if number > 0 {
+                    self.set_turn(Some(*account_id));
+                    taken.entry(*account_id).or_default().extend(tasks);
+                }
+            }
+            open = have_more;
+        }
+        let queues: VecDeque<_> = order
+            .iter()
+            .filter_map(|account| taken.remove(account))
+            .map(VecDeque::from)
+            .collect();
+        Ok(LeasedTasks {
+            lease,
+            tasks: in_turns(queues),
+        })
+    }
+
+    /// The accounts with due tasks, from the one after the last that was served.
+    async fn accounts_in_turn(
+        &self,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let most = limit.min(MAX_LEASE_ACCOUNTS);
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let after = *self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = self.queue.due_accounts(after, most, now).await?;
+        let found = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
+        if let Some(after) = after
+            && found < most
+        {
+            let others = self.queue.due_accounts(None, most - found, now).await?;
+            accounts.extend(others.into_iter().filter(|account| *account <= after));
+        }
+        if accounts.is_empty() {
+            self.set_turn(None);
+        }
+        Ok(accounts)
+    }
+
+    fn set_turn(&self, account: Option<AccountId>) {
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = account;
     }
 
     /// Prolongs a lease by its whole length from now; answers how many tasks it still holds.
@@ -88,9 +211,16 @@ impl Generation {
     pub fn judge(
         &self,
         task: &GenerationTask,
-        attempt: Result<Content, GenerationError>,
+        attempt: Result<impl Into<Made>, GenerationError>,
     ) -> TaskResult {
         let now = self.stamps.clock.now();
+        let (attempt, usage) = match attempt.map(Into::into) {
+            Ok(Made { content, usage }) => (Ok(content), usage),
+            Err(mut error) => {
+                let usage = error.usage.take();
+                (Err(error), usage)
+            }
+        };
         TaskResult {
             account_id: task.account_id,
             campaign_id: task.campaign_id,
@@ -100,6 +230,7 @@ impl Generation {
             outcome: self
                 .policy
                 .outcome(task, attempt, now, |failed| self.backoff.delay(failed)),
+            usage,
         }
     }
 
@@ -112,16 +243,16 @@ impl Generation {
         &self,
         lease: LeaseId,
         results: Vec<TaskResult>,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<Settlement, StoreError> {
         let mut runs: BTreeMap<(AccountId, CampaignId, RunNumber), Vec<TaskResult>> =
             BTreeMap::new();
         for result in results {
             let run = (result.account_id, result.campaign_id, result.run_number);
             runs.entry(run).or_default().push(result);
         }
-        let mut all = Settled::default();
+        let mut all = Settlement::default();
         for ((account_id, campaign_id, run_number), results) in runs {
-            let settled = self
+            let run = self
                 .queue
                 .settle(SettleRun {
                     account_id,
@@ -133,9 +264,11 @@ impl Generation {
                     now: self.stamps.clock.now(),
                 })
                 .await?;
-            all.generated += settled.generated;
-            all.retried += settled.retried;
-            all.failed += settled.failed;
+            all.settled.generated += run.settled.generated;
+            all.settled.retried += run.settled.retried;
+            all.settled.put_off += run.settled.put_off;
+            all.settled.failed += run.settled.failed;
+            all.ended.extend(run.ended);
         }
         Ok(all)
     }

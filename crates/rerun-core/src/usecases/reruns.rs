@@ -243,6 +243,7 @@ impl Reruns {
             started_at: now,
             completed_at: None,
             archived_at: None,
+            usage: crate::generation::TokenCounts::default(),
         }
         .recounted(counts, now, None);
         let campaign_status = counts.campaign_status();

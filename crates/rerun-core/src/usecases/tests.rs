@@ -590,6 +590,7 @@ fn context(status: CampaignStatus) -> CampaignContext {
         started_at: now(),
         completed_at: Some(now()),
         archived_at: None,
+        usage: crate::generation::TokenCounts::default(),
     };
     let campaign = Campaign {
         account_id: ACCOUNT,

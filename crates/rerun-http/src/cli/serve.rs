@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::background::Background;
 use super::{Failure, logging, refuse_pending, worker};
 use crate::auth::{Guard, KeyFile, KeySource, StaticKey, TokenVerifier, WeakSetting};
-use crate::config::{ConfigError, Generator, Keys, Layers, Log, Otlp, Serve as Config};
+use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
 use crate::metrics::Metrics;
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
@@ -29,10 +29,7 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let _traces = logging::start_traced(&log, Otlp::read(layers)?.as_ref())?;
     actix_web::rt::System::new().block_on(async {
         let server = Server::start(&config)?;
-        let (generator, model) = match &config.generating.generator {
-            Generator::Template => ("template", None),
-            Generator::OpenAi(settings) => ("openai", Some(settings.model.as_str())),
-        };
+        let (generator, model) = worker::named(&config.generating.generator);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             database = %config.database.url.shown(),

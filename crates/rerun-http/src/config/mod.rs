@@ -4,6 +4,7 @@ mod layers;
 mod table;
 mod tokens;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rerun_core::generation::GenerationPolicy;
@@ -164,6 +165,9 @@ impl Generator {
                 api_key: layers.given(&table::OPENAI_API_KEY)?,
                 model: layers.value(&table::OPENAI_MODEL)?,
                 timeout: seconds(layers.value(&table::OPENAI_TIMEOUT_SECONDS)?),
+                temperature: layers.given(&table::OPENAI_TEMPERATURE)?,
+                max_tokens: layers.given(&table::OPENAI_MAX_TOKENS)?,
+                headers: layers.given(&table::OPENAI_HEADERS)?.unwrap_or_default(),
             }),
         })
     }
@@ -188,6 +192,7 @@ impl Generating {
             policy: GenerationPolicy {
                 max_attempts: layers.value(&table::GENERATION_MAX_ATTEMPTS)?,
                 lease: seconds(layers.value(&table::GENERATION_LEASE_SECONDS)?),
+                patience: seconds(layers.value(&table::GENERATION_PATIENCE_SECONDS)?),
             },
         })
     }
@@ -233,7 +238,7 @@ impl Default for Connections {
 #[derive(Clone)]
 pub struct Serve {
     /// Address and port to listen on.
-    pub bind: std::net::SocketAddr,
+    pub bind: SocketAddr,
     /// The database.
     pub database: Database,
     /// Whether to apply pending migrations.
@@ -321,6 +326,8 @@ pub struct Worker {
     pub generating: Generating,
     /// How long results may take to be stored at the end.
     pub grace: Duration,
+    /// Where it tells its health and metrics, if anywhere.
+    pub bind: Option<SocketAddr>,
 }
 
 impl Worker {
@@ -340,6 +347,7 @@ impl Worker {
             database: Database::read(layers)?,
             generating,
             grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
+            bind: layers.given(&table::BIND)?,
         })
     }
 }
@@ -356,7 +364,7 @@ pub fn database_url(layers: &Layers) -> Result<DatabaseUrl, ConfigError> {
 ///
 /// # Errors
 /// [`ConfigError`].
-pub fn server_address(layers: &Layers) -> Result<std::net::SocketAddr, ConfigError> {
+pub fn server_address(layers: &Layers) -> Result<SocketAddr, ConfigError> {
     layers.value(&table::BIND)
 }
 
@@ -537,11 +545,19 @@ mod tests {
         assert_eq!(settings.model, "small");
         assert_eq!(settings.timeout, Duration::from_mins(1));
         assert!(settings.api_key.is_none());
+        assert_eq!((settings.temperature, settings.max_tokens), (None, None));
         environment.push(("RERUN_OPENAI_API_KEY", "sk-hunter2"));
         environment.push(("RERUN_OPENAI_TIMEOUT_SECONDS", "5"));
+        environment.push(("RERUN_OPENAI_TEMPERATURE", "0.2"));
+        environment.push(("RERUN_OPENAI_MAX_TOKENS", "900"));
+        environment.push(("RERUN_OPENAI_HEADERS", "x-gateway-key: hunter2"));
         let settings = read(&environment);
         assert_eq!(settings.api_key.unwrap().expose_secret(), "sk-hunter2");
         assert_eq!(settings.timeout, Duration::from_secs(5));
+        assert_eq!(settings.temperature, Some(0.2));
+        assert_eq!(settings.max_tokens, Some(900));
+        let shown = format!("{:?}", settings.headers);
+        assert!(shown.contains("x-gateway-key") && !shown.contains("hunter2"));
     }
 
     #[test]

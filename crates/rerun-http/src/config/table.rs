@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use crate::auth::{Asymmetric, RoleRules, StaticKey};
+use crate::generator::ExtraHeaders;
 
 /// A command that takes settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,10 +141,11 @@ macro_rules! settings {
 use Command::{AuditVerify, CampaignImport, Demo, Health, Migrate, Serve, Token, Worker};
 
 settings! {
-    /// Address and port to listen on; port 0 takes a free one.
+    /// Address and port to listen on; port 0 takes a free one. `worker` listens only if it is given,
+    /// and serves `/health/*` and `/metrics` there.
     BIND: SocketAddr {
         name: "bind", value: "ADDRESS", default: Some("127.0.0.1:8080"),
-        used_by: &[Serve, Health], care: Shown,
+        used_by: &[Serve, Worker, Health], care: Shown,
         parse: |text| parsed(text, "be an IP address and a port, such as 127.0.0.1:8080"),
     }
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
@@ -264,6 +266,23 @@ settings! {
         name: "openai_timeout_seconds", value: "SECONDS", default: Some("60"),
         used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 3_600),
     }
+    /// Sampling temperature that the language model is asked for; its own when not given.
+    OPENAI_TEMPERATURE: f64 {
+        name: "openai_temperature", value: "NUMBER", default: None,
+        used_by: &[Serve, Worker], care: Shown, parse: temperature,
+    }
+    /// Most tokens of an answer that the language model is asked for; its own limit when not given.
+    OPENAI_MAX_TOKENS: u32 {
+        name: "openai_max_tokens", value: "NUMBER", default: None,
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 10_000_000),
+    }
+    /// Headers that are sent to the language model besides, such as
+    /// `x-title: Campaigns, x-team: growth`; one on each line, or a JSON object, if a value has a
+    /// comma.
+    OPENAI_HEADERS: ExtraHeaders {
+        name: "openai_headers", value: "HEADERS", default: None,
+        used_by: &[Serve, Worker], care: Secret, parse: ExtraHeaders::parse,
+    }
     /// Attempts to make a message before it is given up.
     GENERATION_MAX_ATTEMPTS: u32 {
         name: "generation_max_attempts", value: "NUMBER", default: Some("5"),
@@ -273,6 +292,12 @@ settings! {
     GENERATION_LEASE_SECONDS: u32 {
         name: "generation_lease_seconds", value: "SECONDS", default: Some("30"),
         used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 86_400),
+    }
+    /// How long a message may be put off in total, while the language model takes no calls, before
+    /// it is given up.
+    GENERATION_PATIENCE_SECONDS: u32 {
+        name: "generation_patience_seconds", value: "SECONDS", default: Some("3600"),
+        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 0, 604_800),
     }
     /// Largest JSON body.
     MAX_BODY_BYTES: u64 {
@@ -423,6 +448,12 @@ fn base_url(text: &str) -> Result<Url, String> {
             && url.fragment().is_none()
     });
     url.ok_or_else(|| allowed.to_owned())
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    let number = number.filter(|number| (0.0..=10.0).contains(number));
+    number.ok_or_else(|| "be a number from 0 to 10".to_owned())
 }
 
 fn bearer_key(key: &str) -> Result<SecretString, String> {
@@ -734,6 +765,11 @@ mod tests {
             GENERATION_LEASE_SECONDS.declared.default,
             Some(lease.as_str())
         );
+        let patience = core.generation.patience.as_secs().to_string();
+        assert_eq!(
+            GENERATION_PATIENCE_SECONDS.declared.default,
+            Some(patience.as_str())
+        );
     }
 
     #[test]
@@ -815,8 +851,32 @@ mod tests {
             ),
             (&OPENAI_MODEL.declared, &["", " "]),
             (&OPENAI_TIMEOUT_SECONDS.declared, &["", "0", "3601", "1.5"]),
+            (
+                &OPENAI_TEMPERATURE.declared,
+                &["", "-1", "10.1", "NaN", "warm"],
+            ),
+            (&OPENAI_MAX_TOKENS.declared, &["", "0", "1.5", "many"]),
+            (
+                &OPENAI_HEADERS.declared,
+                &[
+                    "",
+                    "x-title",
+                    "x title: a",
+                    "x-title:",
+                    "x-title: a\u{0}",
+                    "host: other",
+                    "content-length: 5",
+                    "{}",
+                    "{\"x-title\": 5}",
+                    "{\"x-title\": \"a\"",
+                ],
+            ),
             (&GENERATION_MAX_ATTEMPTS.declared, &["", "0", "101"]),
             (&GENERATION_LEASE_SECONDS.declared, &["", "0", "86401"]),
+            (
+                &GENERATION_PATIENCE_SECONDS.declared,
+                &["", "-1", "604801", "1h"],
+            ),
             (&MAX_BODY_BYTES.declared, &["", "0", "2MiB", "1073741825"]),
             (&MAX_IMPORT_BYTES.declared, &["", "0", "1099511627777"]),
             (&MAX_SEGMENTS.declared, &["", "0", "10000001"]),

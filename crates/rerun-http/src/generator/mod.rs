@@ -3,5 +3,5 @@
 pub mod openai;
 pub mod template;
 
-pub use openai::{OpenAiGenerator, OpenAiSettings};
+pub use openai::{ExtraHeaders, OpenAiGenerator, OpenAiSettings};
 pub use template::TemplateGenerator;

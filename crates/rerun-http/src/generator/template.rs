@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rerun_core::campaign::Template;
 use rerun_core::error::Invalid;
-use rerun_core::generation::{GenerationBrief, GenerationError, GenerationTask};
+use rerun_core::generation::{GenerationBrief, GenerationError, GenerationTask, Made};
 use rerun_core::message::Content;
 use rerun_core::ports::{MessageGenerator, TemplateChecker};
 use rerun_core::segment::SegmentBy;
@@ -353,7 +353,7 @@ impl Part {
                 }
             };
             if value.len() > room - filled.len() {
-                return Err(GenerationError::new(format!(
+                return Err(GenerationError::for_good(format!(
                     "the generated content: `{}` may have at most {} characters",
                     self.name, self.max
                 )));
@@ -421,19 +421,23 @@ impl TemplateChecker for TemplateGenerator {
     }
 }
 
-#[async_trait]
-impl MessageGenerator for TemplateGenerator {
-    async fn generate(&self, task: &GenerationTask) -> Result<Content, GenerationError> {
+impl TemplateGenerator {
+    /// Fills the task's template, whatever comes of it: the text may be one that no message can
+    /// have.
+    ///
+    /// # Errors
+    /// [`GenerationError`] when the template cannot be filled, or the text becomes too long.
+    pub fn fill(&self, task: &GenerationTask) -> Result<Content, GenerationError> {
         let parsed = self
             .parsed(&task.brief)
-            .map_err(|invalid| GenerationError::new(invalid.to_string()))?;
+            .map_err(|invalid| GenerationError::for_good(invalid.to_string()))?;
         let mut named = task.attributes.to_map().map_err(|error| {
-            GenerationError::new(format!("the segment's values cannot be read: {error}"))
+            GenerationError::for_good(format!("the segment's values cannot be read: {error}"))
         })?;
         let mut values = Vec::new();
         for field in task.brief.segment_by.fields() {
             let value = named.remove(field).ok_or_else(|| {
-                GenerationError::new(format!("the segment has no field `{field}`"))
+                GenerationError::for_good(format!("the segment has no field `{field}`"))
             })?;
             values.push(value);
         }
@@ -444,8 +448,20 @@ impl MessageGenerator for TemplateGenerator {
     }
 }
 
+#[async_trait]
+impl MessageGenerator for TemplateGenerator {
+    /// Fills the task's template. What fails does so for good: a second attempt would do the same.
+    async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
+        let content = self.fill(task)?.generated().map_err(|invalid| {
+            GenerationError::for_good(format!("the generated content: {invalid}"))
+        })?;
+        Ok(content.into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rerun_core::generation::FailureKind;
     use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
     use rerun_core::segment::Attributes;
     use uuid::Uuid;
@@ -481,6 +497,7 @@ mod tests {
             run_number: RunNumber::FIRST,
             message_id: MessageId::new(Uuid::nil()),
             failed_attempts: 0,
+            put_off: std::time::Duration::ZERO,
             attributes: Attributes::new(values.iter().copied()),
             brief: Arc::clone(brief),
         }
@@ -493,14 +510,33 @@ mod tests {
         let fields: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
         check(subject, &fields).unwrap();
         let task = task(&brief(subject, "b", &fields), values);
-        TemplateGenerator::default()
-            .generate(&task)
-            .await
-            .map(|content| content.subject)
+        let content = TemplateGenerator::default().fill(&task)?;
+        // What a message can have is made as it is.
+        let fit = content.clone().generated();
+        let made = TemplateGenerator::default().generate(&task).await;
+        match (fit, made) {
+            (Ok(fit), Ok(made)) => assert_eq!(made, fit.into()),
+            (Err(_), Err(error)) => assert_eq!(error.kind, FailureKind::Final, "{error}"),
+            (fit, made) => panic!("{fit:?}, {made:?}"),
+        }
+        Ok(content.subject)
     }
 
     async fn filled(subject: &str, values: &[(&str, Option<&str>)]) -> String {
         generate(subject, values).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_message_that_none_can_be_fails_for_good() {
+        for (subject, value) in [
+            ("{{ country }}", None),
+            ("{{ country }}", Some("{{ other }}")),
+        ] {
+            let brief = brief(subject, "b", &["country"]);
+            let task = task(&brief, &[("country", value)]);
+            let error = TemplateGenerator::default().generate(&task).await;
+            assert_eq!(error.unwrap_err().kind, FailureKind::Final, "{value:?}");
+        }
     }
 
     #[tokio::test]
@@ -551,7 +587,11 @@ mod tests {
             &["prénom", "age"],
         );
         let task = task(&composed, &[("pr\u{e9}nom", values[0].1), values[1]]);
-        let content = TemplateGenerator::default().generate(&task).await.unwrap();
+        let content = TemplateGenerator::default()
+            .generate(&task)
+            .await
+            .unwrap()
+            .content;
         assert_eq!(
             (content.subject.as_str(), content.body.as_str()),
             ("Zoé", "Zoé")
@@ -591,7 +631,7 @@ mod tests {
             filled("{{ name | title }}", &values).await,
             "Éva Van O'neill"
         );
-        assert_eq!(filled("{{ tier | upper }}", &values).await, "");
+        assert_eq!(filled("-{{ tier | upper }}", &values).await, "-");
         assert_eq!(
             filled("{{ tier | default( 'it' ) | upper }}", &values).await,
             "IT"

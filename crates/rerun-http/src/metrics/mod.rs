@@ -12,7 +12,7 @@ use actix_web::http::{Method, StatusCode};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
-use rerun_core::generation::Settled;
+use rerun_core::generation::{Settled, Usage};
 use rerun_core::ports::Clock;
 use rerun_core::run::SegmentCounts;
 
@@ -32,6 +32,29 @@ const CALL_SECONDS: &[f64] = &[
     0.0001, 0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
+/// How a generator call went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallResult {
+    /// It made a message.
+    Ok,
+    /// It failed.
+    Error,
+    /// It was put off.
+    PutOff,
+}
+
+impl CallResult {
+    const ALL: [Self; 3] = [Self::Ok, Self::Error, Self::PutOff];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::PutOff => "put_off",
+        }
+    }
+}
+
 /// Every metric of the process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Families>);
@@ -44,6 +67,7 @@ struct Families {
     reruns: IntCounterVec,
     segments: IntCounterVec,
     results: IntCounterVec,
+    tokens: IntCounterVec,
     call_seconds: HistogramVec,
     calls_in_flight: IntGauge,
     watched: OnceLock<Watched>,
@@ -118,8 +142,14 @@ impl Families {
             results: counter(
                 "rerun_generation_results_total",
                 "What became of generator calls: stored, failed_attempt (to be tried again), \
-                 given_up, or lease_lost (the result came too late).",
+                 put_off (to be tried again, no attempt was used), given_up, or lease_lost (the \
+                 result came too late).",
                 &["outcome"],
+            )?,
+            tokens: counter(
+                "rerun_generation_tokens_total",
+                "Tokens that language models reported for generator calls, failed ones too.",
+                &["kind"],
             )?,
             call_seconds: seconds(
                 "rerun_generation_call_duration_seconds",
@@ -144,11 +174,20 @@ impl Families {
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         // A rate has no first value to grow from unless the counter is there at zero.
-        for outcome in ["stored", "failed_attempt", "given_up", "lease_lost"] {
+        for outcome in [
+            "stored",
+            "failed_attempt",
+            "put_off",
+            "given_up",
+            "lease_lost",
+        ] {
             families.results.with_label_values(&[outcome]);
         }
-        for result in ["ok", "error"] {
-            families.call_seconds.with_label_values(&[result]);
+        for result in CallResult::ALL {
+            families.call_seconds.with_label_values(&[result.label()]);
+        }
+        for kind in ["prompt", "completion"] {
+            families.tokens.with_label_values(&[kind]);
         }
         for outcome in ["matched", "new"] {
             families.segments.with_label_values(&[outcome]);
@@ -242,12 +281,24 @@ impl Metrics {
     }
 
     /// A generator has answered.
-    pub(crate) fn called(&self, well: bool, took: Duration) {
-        let result = if well { "ok" } else { "error" };
+    pub(crate) fn called(&self, result: CallResult, took: Duration) {
         self.0
             .call_seconds
-            .with_label_values(&[result])
+            .with_label_values(&[result.label()])
             .observe(took.as_secs_f64());
+    }
+
+    /// A language model has reported what a call used.
+    pub(crate) fn used(&self, usage: &Usage) {
+        for (kind, tokens) in [
+            ("prompt", usage.prompt_tokens),
+            ("completion", usage.completion_tokens),
+        ] {
+            self.0
+                .tokens
+                .with_label_values(&[kind])
+                .inc_by(tokens.into());
+        }
     }
 
     /// Of `results` under one lease these were stored. Those that count nowhere came too late.
@@ -255,15 +306,18 @@ impl Metrics {
         let Settled {
             generated,
             retried,
+            put_off,
             failed,
         } = settled;
-        let stored = u64::from(generated) + u64::from(retried) + u64::from(failed);
+        let stored = [generated, retried, put_off, failed].map(u64::from);
+        let stored: u64 = stored.into_iter().sum();
         let lost = u64::try_from(results)
             .unwrap_or(u64::MAX)
             .saturating_sub(stored);
         for (outcome, number) in [
             ("stored", generated.into()),
             ("failed_attempt", retried.into()),
+            ("put_off", put_off.into()),
             ("given_up", failed.into()),
             ("lease_lost", lost),
         ] {
@@ -299,13 +353,15 @@ mod tests {
         let settled = Settled {
             generated: 4,
             retried: 3,
+            put_off: 5,
             failed: 2,
         };
-        metrics.settled(10, settled);
+        metrics.settled(15, settled);
         metrics.settled(1, Settled::default());
         for (outcome, number) in [
             ("stored", "4"),
             ("failed_attempt", "3"),
+            ("put_off", "5"),
             ("given_up", "2"),
             ("lease_lost", "2"),
         ] {

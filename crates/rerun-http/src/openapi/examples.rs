@@ -95,6 +95,7 @@ pub(crate) fn run() -> Value {
             "total": 42, "reused": 40, "generated": 2, "edited": 0, "generating": 0, "failed": 0,
             "pending": 0, "approved": 0, "rejected": 0, "published": 42, "archived": 0,
         },
+        "usage": { "prompt_tokens": 1_240, "completion_tokens": 310 },
         "resulting_status": "Ready for review",
         "initiated_by": USER,
         "error": null,

@@ -118,6 +118,14 @@ endpoints! {
     get "/metrics" => metrics::handle;
 }
 
+/// Mounts what tells how the process is, and nothing else.
+pub(crate) fn configure_probes(config: &mut ServiceConfig) {
+    config
+        .service(get("/health/live", health::live::handle))
+        .service(get("/health/ready", health::ready::handle))
+        .service(get("/metrics", metrics::handle));
+}
+
 /// The one endpoint that takes in files.
 const IMPORT: &str = "/v1/customer-group/import";
 

@@ -444,6 +444,7 @@ fn run_json() -> Value {
             "total": 1, "reused": 0, "generated": 1, "edited": 0, "generating": 0, "failed": 0,
             "pending": 0, "approved": 0, "rejected": 0, "published": 1, "archived": 0,
         },
+        "usage": { "prompt_tokens": 0, "completion_tokens": 0 },
         "resulting_status": "Ready for review", "initiated_by": USER, "error": null,
         "cancel_reason": null, "started_at": AT, "completed_at": AT,
     })

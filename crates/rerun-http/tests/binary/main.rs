@@ -294,7 +294,7 @@ fn wrong_settings_stop_the_start_with_code_2() {
         (
             vec!["worker", "--bind", "x"],
             None,
-            "unexpected argument '--bind'",
+            "--bind is \"x\", but must be an IP address and a port",
         ),
         (
             vec!["worker"],
@@ -481,11 +481,16 @@ async fn a_server_without_workers_leaves_generation_to_a_worker() {
         "Processing"
     );
 
-    let mut worker = Running::start(rerun(
-        folder.path(),
-        &["worker", "--log", "rerun_http=debug"],
-    ));
-    worker.says("stored results");
+    let arguments = ["worker", "--bind", "127.0.0.1:0"];
+    let (mut worker, probes) = listening(rerun(folder.path(), &arguments));
+    worker.says("settled a run");
+    let settled = &worker.lines.last().unwrap();
+    assert_eq!(settled["level"], "INFO");
+    let fields = &settled["fields"];
+    assert_eq!((&fields["made"], &fields["failed"]), (&json!(3), &json!(0)));
+    assert_eq!(fields["run"], "1");
+    assert!(fields["seconds"].as_f64().is_some(), "{fields}");
+    assert_eq!(fields["campaign_id"], campaign);
     let messages = client.post("campaign/rerun/messages", this.clone()).await;
     let mut subjects: Vec<&str> = messages["messages"]
         .as_array()
@@ -499,6 +504,23 @@ async fn a_server_without_workers_leaves_generation_to_a_worker() {
         client.post("campaign/get", this).await["status"],
         "Ready for review"
     );
+
+    let get = async |path: &str| {
+        let response = reqwest::get(format!("http://{probes}{path}"))
+            .await
+            .unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(get(path).await.0, 200, "{path}");
+    }
+    let (status, metrics) = get("/metrics").await;
+    assert_eq!(status, 200);
+    let stored = "rerun_generation_results_total{outcome=\"stored\"} 3";
+    assert!(metrics.contains(stored), "{metrics}");
+    for path in ["/v1/campaign/get", "/docs", "/openapi.json", "/"] {
+        assert_eq!(get(path).await.0, 404, "{path}");
+    }
 
     assert_eq!(worker.terminate(), Some(0));
     assert_eq!(server.terminate(), Some(0));

@@ -1,10 +1,12 @@
 //! The queue of messages to generate.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::Timestamp;
 use crate::error::StoreError;
-use crate::generation::{GenerationTask, Settled, TaskResult};
+use crate::generation::{GenerationTask, SettledRun, TaskResult};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, RunNumber};
 
 /// Results of one lease for messages of one run.
@@ -26,26 +28,59 @@ pub struct SettleRun {
     pub now: Timestamp,
 }
 
-/// Hands out the messages that are to be generated, of all accounts, and takes the results.
+/// How far the clocks of two machines may be apart. A task whose due time was set later than this
+/// in the future was set before the clock went back.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// A request for tasks of one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTasks {
+    /// The account.
+    pub account_id: AccountId,
+    /// The lease.
+    pub lease: LeaseId,
+    /// The most tasks.
+    pub limit: u32,
+    /// The most bytes of attributes, templates and briefs, each brief and template counted once
+    /// for each campaign. The task with which they are reached is the last one.
+    pub bytes: u64,
+    /// When.
+    pub now: Timestamp,
+    /// How long the lease lasts.
+    pub until: Timestamp,
+}
+
+/// Hands out the messages that are to be generated, and takes the results.
 ///
 /// A message is due when its time has come and no live lease holds it. Leases keep workers out
 /// of each other's way; they never decide alone: a result counts only while its lease is alive
 /// and its message still waits, so that each message is stored once.
+///
+/// Every task that waits has the time when its due time was set. If that is more than
+/// [`CLOCK_TOLERANCE`] in the future, the clock was set back, and the task waits from now on for as
+/// long as it was to wait from then on. Therefore nothing stops when a clock changes.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait GenerationQueue: Send + Sync {
-    /// Takes up to `limit` due messages under `lease` until `until`, the longest due first. Runs
-    /// that were `Queued` are `Processing` then.
+    /// Returns up to `limit` accounts that have due messages, in the order of their ids, those
+    /// after `after` only. Moves the times of tasks that were set before the clock went back; an
+    /// account that had such tasks is returned too.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn lease(
+    async fn due_accounts(
         &self,
-        lease: LeaseId,
+        after: Option<AccountId>,
         limit: u32,
         now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Vec<GenerationTask>, StoreError>;
+    ) -> Result<Vec<AccountId>, StoreError>;
+
+    /// Takes due messages of one account under a lease, the longest due first. Runs that were
+    /// `Queued` are `Processing` then.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError>;
 
     /// Prolongs a lease that is still alive at `now`; answers how many messages it holds.
     ///
@@ -67,12 +102,16 @@ pub trait GenerationQueue: Send + Sync {
     /// Stores results in one transaction, together with what [`crate::change::generated`] says
     /// of run and campaign. Results whose message the lease does not hold any more, or held only
     /// until before `now`, are dropped. A message that is to be tried again leaves the lease and
-    /// is due at its time, with one more failed attempt. The campaign gets the next version when
-    /// its status changes.
+    /// is due at its time, with one more failed attempt. A message that was put off leaves it in
+    /// the same way, and its wait is added to the time that it was put off in total. The campaign
+    /// gets the next version when its status changes.
+    ///
+    /// What the calls cost is added to the run's usage, whatever became of their messages, and is
+    /// kept with the content that was made.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn settle(&self, settle: SettleRun) -> Result<Settled, StoreError>;
+    async fn settle(&self, settle: SettleRun) -> Result<SettledRun, StoreError>;
 }
 
 /// How much waits to be generated, in all accounts together.

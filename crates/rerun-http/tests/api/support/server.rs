@@ -9,8 +9,7 @@ use actix_web::{App, HttpServer};
 use async_trait::async_trait;
 use jsonwebtoken::Algorithm;
 use rerun_core::Timestamp;
-use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask};
-use rerun_core::message::Content;
+use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask, Made};
 use rerun_core::ports::{Backoff, Clock, MessageGenerator};
 use rerun_core::usecases::{Engine, Settings};
 use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
@@ -78,7 +77,7 @@ struct Unreliable {
 
 #[async_trait]
 impl MessageGenerator for Unreliable {
-    async fn generate(&self, task: &GenerationTask) -> Result<Content, GenerationError> {
+    async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
         let values = task.attributes.to_map().unwrap();
         let country = values.get("country").cloned().flatten().unwrap_or_default();
         if self.failing.lock().unwrap().contains(&country) {

@@ -36,6 +36,7 @@ async fn history_tells_of_every_run(server: &Server) {
                     "generating": "int", "failed": "int", "pending": "int", "approved": "int",
                     "rejected": "int", "published": "int", "archived": "int",
                 },
+                "usage": { "prompt_tokens": "int", "completion_tokens": "int" },
                 "resulting_status": "=Ready for review",
                 "initiated_by": format!("={}", api.user), "error": null, "cancel_reason": null,
                 "started_at": "time", "completed_at": "time",

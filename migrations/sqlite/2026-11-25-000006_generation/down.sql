@@ -1,0 +1,10 @@
+ALTER TABLE runs DROP COLUMN completion_tokens;
+ALTER TABLE runs DROP COLUMN prompt_tokens;
+ALTER TABLE contents DROP COLUMN model;
+ALTER TABLE contents DROP COLUMN completion_tokens;
+ALTER TABLE contents DROP COLUMN prompt_tokens;
+DROP INDEX generation_tasks_by_setting;
+DROP INDEX generation_tasks_by_account;
+CREATE INDEX generation_tasks_by_time ON generation_tasks (due_at, message_id);
+ALTER TABLE generation_tasks DROP COLUMN set_at;
+ALTER TABLE generation_tasks DROP COLUMN put_off_ms;

@@ -38,32 +38,39 @@ impl Failure {
         let Self::Query(error) = self else {
             return Suspicion::None;
         };
-        match error {
+        let about_data = matches!(
+            error,
             DieselError::NotFound
-            | DieselError::RollbackTransaction
-            | DieselError::QueryBuilderError(_)
-            | DieselError::InvalidCString(_)
-            | DieselError::DeserializationError(_)
-            | DieselError::DatabaseError(
-                DatabaseErrorKind::UniqueViolation
-                | DatabaseErrorKind::ForeignKeyViolation
-                | DatabaseErrorKind::NotNullViolation
-                | DatabaseErrorKind::CheckViolation
-                | DatabaseErrorKind::ExclusionViolation
-                | DatabaseErrorKind::RestrictViolation
-                | DatabaseErrorKind::SerializationFailure,
-                _,
-            ) => Suspicion::None,
-            // SQLSTATE 25006: the session is read-only, or the server has become a standby. And
-            // 08xxx, or a connection that its server has closed after 57P01 to 57P05 or 25P03.
-            DieselError::DatabaseError(
-                DatabaseErrorKind::ReadOnlyTransaction | DatabaseErrorKind::ClosedConnection,
-                _,
-            ) => Suspicion::Certain,
+                | DieselError::RollbackTransaction
+                | DieselError::QueryBuilderError(_)
+                | DieselError::InvalidCString(_)
+                | DieselError::DeserializationError(_)
+                | DieselError::DatabaseError(
+                    DatabaseErrorKind::UniqueViolation
+                        | DatabaseErrorKind::ForeignKeyViolation
+                        | DatabaseErrorKind::NotNullViolation
+                        | DatabaseErrorKind::CheckViolation
+                        | DatabaseErrorKind::ExclusionViolation
+                        | DatabaseErrorKind::RestrictViolation
+                        | DatabaseErrorKind::SerializationFailure,
+                    _,
+                )
+        );
+        // SQLSTATE 08xxx, or a connection that its server has closed after 57P01 to 57P05 or
+        // 25P03.
+        let closed = matches!(
+            error,
+            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
+        );
+        if about_data {
+            Suspicion::None
+        } else if closed || is_read_only(error) {
+            Suspicion::Certain
+        } else {
             // Among them: a plan that a migration has made invalid (0A000), a prepared statement
             // that a pooler has lost (26000), a file of SQLite's that was read-only when it was
             // opened.
-            _ => Suspicion::Possible,
+            Suspicion::Possible
         }
     }
 
@@ -105,7 +112,8 @@ fn query_error(error: DieselError, lost: bool) -> StoreError {
     }
 }
 
-/// Whether a statement was refused because the session is read-only (SQLSTATE 25006).
+/// Whether a statement was refused because the session is read-only (SQLSTATE 25006): the server
+/// may have become a standby.
 pub(crate) fn is_read_only(error: &DieselError) -> bool {
     matches!(
         error,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use diesel::connection::InstrumentationEvent;
 use diesel::r2d2::{ConnectionManager, R2D2Connection};
 use r2d2::ManageConnection;
 use rerun_core::error::StoreError;
@@ -207,7 +208,9 @@ impl<C: R2D2Connection + 'static> ManageConnection for Manager<C> {
         let outage = self.outages.load(Ordering::Acquire);
         let mut connection = self.inner.connect()?;
         if self.observed {
-            connection.set_instrumentation(watch::observe);
+            connection.set_instrumentation(|event: InstrumentationEvent<'_>| {
+                watch::observe(&event);
+            });
         }
         (self.setup)(&mut connection).map_err(diesel::r2d2::Error::QueryError)?;
         let refused = (self.probe)(&mut connection).err();

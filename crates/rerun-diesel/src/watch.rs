@@ -143,15 +143,11 @@ fn with_current<T>(look: impl FnOnce(&Job) -> T) -> Option<T> {
 }
 
 /// Notes when a connection asks the database and when it has the answer.
-pub(crate) fn observe(event: InstrumentationEvent<'_>) {
-    match event {
-        InstrumentationEvent::StartQuery { .. } => {
-            with_current(Job::note_sent);
-        }
-        InstrumentationEvent::FinishQuery { .. } => {
-            with_current(|job| job.sent.store(0, Ordering::Relaxed));
-        }
-        _ => {}
+pub(crate) fn observe(event: &InstrumentationEvent<'_>) {
+    if matches!(event, InstrumentationEvent::StartQuery { .. }) {
+        with_current(Job::note_sent);
+    } else if matches!(event, InstrumentationEvent::FinishQuery { .. }) {
+        with_current(|job| job.sent.store(0, Ordering::Relaxed));
     }
 }
 

@@ -84,6 +84,11 @@ impl SqliteStore {
         let file = File::of(url)?;
         file.must_exist()?;
         let timeout = options.acquire_timeout;
+        // There is no server that could stand still: a job that has begun is waited for.
+        let options = &Options {
+            statement_timeout: None,
+            ..options.clone()
+        };
         // The first connection tells at once what is wrong with a file; a pool would try again.
         drop(open(&file, timeout)?);
         let file = file.uri();

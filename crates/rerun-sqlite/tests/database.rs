@@ -99,6 +99,27 @@ async fn readers_do_not_wait_for_a_writer_and_writers_not_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_has_begun_is_waited_for_whatever_the_limit_of_statements() {
+    let (url, folder) = common::database();
+    let options = Options {
+        acquire_timeout: Duration::from_secs(60),
+        statement_timeout: Some(Duration::ZERO),
+        ..Options::default()
+    };
+    let f = Fixture::new(SqliteStore::connect(&url, &options).unwrap()).keeping(folder);
+    let mut other = SqliteConnection::establish(&url).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let who = caller();
+    let mut write = std::pin::pin!(f.engine.groups.create(&who, "waits", None));
+    // On PostgreSQL it would be given up after 5 s.
+    let waited = tokio::time::timeout(Duration::from_secs(6), write.as_mut()).await;
+    assert!(waited.is_err(), "{waited:?}");
+    other.batch_execute("ROLLBACK").unwrap();
+    write.await.unwrap();
+    f.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_stores_share_a_file() {
     let (url, folder) = common::database();
     let connect = || SqliteStore::connect(&url, &Options::default()).unwrap();

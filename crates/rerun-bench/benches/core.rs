@@ -8,11 +8,12 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rerun_core::Timestamp;
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId};
 use rerun_core::message::{ReviewStatus, Source};
-use rerun_core::plan::{ReuseCandidate, ReuseFrom, RunPlan, SegmentCandidate};
+use rerun_core::plan::{Audience, ReuseCandidate, ReuseFrom, RunPlan, SegmentCandidate};
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
-use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_http::auth::{StaticKey, TokenRules, TokenVerifier};
 use rerun_http::system::SystemClock;
 use secrecy::SecretString;
@@ -124,18 +125,32 @@ fn plans(criterion: &mut Criterion) {
         return;
     };
     let candidates = candidates(run.number);
+    let everybody = FieldValues {
+        customers: run.customer_count,
+        too_long: false,
+    };
+    let customers = CustomerGroup {
+        account_id: campaign.account_id,
+        id: run.group.id,
+        name: run.group.name.clone(),
+        customer_count: run.customer_count,
+        fields: Vec::new(),
+        created_at: campaign.created_at,
+        updated_at: campaign.updated_at,
+    };
     let mut group = criterion.benchmark_group("plan");
     group.throughput(Throughput::Elements(SEGMENTS.into()));
     group.bench_function("of 100,000 segments, all matched", |bencher| {
         let plan = || {
             let reuse = ReuseFrom::CurrentRun;
-            RunPlan::rerun(
-                &campaign,
-                Some(&run),
-                reuse,
-                black_box(&candidates),
-                SEGMENTS,
-            )
+            let audience = Audience {
+                group: &customers,
+                segments: black_box(&candidates),
+                fields: &[everybody, everybody],
+                allow_missing_fields: false,
+                limit: SEGMENTS,
+            };
+            RunPlan::rerun(&campaign, Some(&run), reuse, &audience)
         };
         bencher.iter_batched(|| (), |()| plan(), BatchSize::LargeInput);
     });

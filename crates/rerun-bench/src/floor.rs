@@ -62,13 +62,17 @@ pub(crate) const MESSAGES: &str = "\
 /// `$3` and `$4` the fields in the order of their names, `$5` both as a JSON array. The key is the
 /// one that the server makes, so that either side finds what the other kept.
 pub(crate) const COUNT: &str = "\
-    WITH made AS ( \
-      INSERT INTO segmentations (account_id, id, group_id, fields, group_version) \
-      SELECT account_id, gen_random_uuid(), id, $5, version FROM customer_groups \
-      WHERE account_id = $1 AND id = $2 RETURNING account_id, id), \
-    counted AS MATERIALIZED ( \
+    WITH counted AS MATERIALIZED ( \
       SELECT profile ->> $3::text AS v1, profile ->> $4::text AS v2, count(*) AS customers \
       FROM customers WHERE account_id = $1 AND group_id = $2 GROUP BY 1, 2), \
+    made AS ( \
+      INSERT INTO segmentations \
+        (account_id, id, group_id, fields, group_version, customers_with_value) \
+      SELECT account_id, gen_random_uuid(), id, $5, version, \
+        (SELECT json_build_array( \
+           COALESCE(sum(customers) FILTER (WHERE v1 IS NOT NULL), 0)::bigint, \
+           COALESCE(sum(customers) FILTER (WHERE v2 IS NOT NULL), 0)::bigint)::text FROM counted) \
+      FROM customer_groups WHERE account_id = $1 AND id = $2 RETURNING account_id, id), \
     kept AS (INSERT INTO group_segments (account_id, segmentation_id, key, attributes, customer_count) \
     SELECT made.account_id, made.id, \
       sha256('rerun.segment.1'::bytea \

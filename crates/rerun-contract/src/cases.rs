@@ -57,6 +57,9 @@ macro_rules! store_contract {
                 values_of_two_fields_do_not_run_together,
                 counts_follow_the_group,
                 one_segment_more_than_the_limit_is_answered,
+                fields_count_the_customers_with_a_value,
+                fields_are_told_with_too_many_segments,
+                values_that_are_too_long_are_told,
                 segments_are_read_by_key,
                 published_messages_are_offered_for_reuse,
             }
@@ -71,6 +74,8 @@ macro_rules! store_contract {
                 one_of_many_launches_succeeds,
                 imports_and_reruns_at_once_do_not_mix,
                 a_preview_writes_nothing,
+                a_field_that_nobody_has_is_refused,
+                a_long_value_to_segment_by_is_refused,
                 a_cancelled_rerun_gives_the_previous_run_back,
                 late_results_of_a_cancelled_run_are_dropped,
                 a_cancelled_first_run_leads_to_a_draft,

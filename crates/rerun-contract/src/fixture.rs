@@ -312,6 +312,7 @@ pub fn new_campaign(group: CustomerGroupId, segment_by: &[&str]) -> NewCampaign 
         },
         brief: None,
         approval_stages: None,
+        allow_missing_fields: false,
     }
 }
 
@@ -684,6 +685,7 @@ impl<S: Store + 'static> Fixture<S> {
             campaign,
             new_group: Some(group),
             reuse_from,
+            allow_missing_fields: false,
         };
         self.engine.reruns.initiate(&caller(), request, None).await
     }

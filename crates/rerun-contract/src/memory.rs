@@ -31,7 +31,7 @@ use rerun_core::ports::{
     ReviewStore, SegmentCandidates, SettleRun, StartRun, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
-use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 
 /// Everything behind one lock. A method that writes works on a copy, which takes the state's
 /// place only when the method succeeds: that is its transaction.
@@ -156,7 +156,7 @@ impl Group {
         for customer in self.customers.values() {
             let pairs: Vec<(&str, Option<&str>)> = names
                 .iter()
-                .map(|name| (*name, customer.get(*name).map(String::as_str)))
+                .map(|name| (*name, customer.get(*name).map(|v| FieldValues::counted(v))))
                 .collect();
             let segment = Segment::new(&pairs, 0);
             segments
@@ -165,6 +165,17 @@ impl Group {
                 .customer_count += 1;
         }
         segments
+    }
+
+    fn field_values(&self, segment_by: &SegmentBy) -> Vec<FieldValues> {
+        let values = |name: &str| {
+            let mut values = FieldValues::default();
+            for customer in self.customers.values() {
+                values.add(customer.get(name).map(|v| FieldValues::counted(v)), 1);
+            }
+            values
+        };
+        segment_by.sorted().into_iter().map(values).collect()
     }
 
     fn take(&mut self, fields: &[String], row: CustomerRow) {
@@ -1029,6 +1040,7 @@ impl RerunStore for MemoryStore {
             Ok(SegmentCandidates {
                 group_version: group.version,
                 segments,
+                fields: group.field_values(&query.segment_by),
             })
         })
     }

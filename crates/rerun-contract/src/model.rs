@@ -22,7 +22,8 @@ use rerun_core::ports::{DiffChange, DiffCounts, Store};
 use rerun_core::run::RunStatus;
 use rerun_core::segment::{SegmentBy, SegmentKey};
 use rerun_core::usecases::{
-    Decision, Engine, LeasedTasks, NewCampaign, PageQuery, RerunRequest, ReviewedMessages, Settings,
+    Decision, Engine, LaunchRequest, LeasedTasks, NewCampaign, PageQuery, RerunRequest,
+    ReviewedMessages, Settings,
 };
 
 use crate::fixture::{
@@ -304,6 +305,7 @@ struct KnownCampaign {
     id: CampaignId,
     group: usize,
     fields: &'static [&'static str],
+    allow_missing_fields: bool,
 }
 
 struct Model<'a, S> {
@@ -436,6 +438,17 @@ impl<S: Store + 'static> Model<'_, S> {
         segments
     }
 
+    /// Whether the group has customers, and every field has a value unless it may be missing.
+    fn has_fields(&self, group: usize, fields: &[&str], allow_missing_fields: bool) -> bool {
+        let customers = &self.groups[group].customers;
+        let has = |field: &&str| {
+            customers
+                .values()
+                .any(|profile| profile.contains_key(field))
+        };
+        !customers.is_empty() && (allow_missing_fields || fields.iter().all(has))
+    }
+
     fn campaign(&self, n: u8) -> Option<(&KnownCampaign, &CampaignSnapshot)> {
         let (_, known) = nth(&self.campaigns, n)?;
         Some((known, self.before.campaign(known.id)))
@@ -525,13 +538,25 @@ impl<S: Store + 'static> Model<'_, S> {
         };
         let fields = FIELDS[usize::from(fields) % FIELDS.len()];
         let stages = two_stages.then(|| vec!["First".to_owned(), "Second".to_owned()]);
+        // That missing fields are meant is said of every other campaign.
+        let allow_missing_fields = two_stages;
         let new = NewCampaign {
             approval_stages: stages,
+            allow_missing_fields,
             ..new_campaign(known.id, fields)
         };
+        let empty = known.customers.is_empty();
+        let allowed = empty || self.has_fields(group, fields, allow_missing_fields);
         let made = self.engine.campaigns.create(&caller(), new, None).await;
-        let id = written(what, true, made).unwrap().outcome.id;
-        self.campaigns.push(KnownCampaign { id, group, fields });
+        let Some(made) = written(what, allowed, made) else {
+            return Written::Nothing;
+        };
+        self.campaigns.push(KnownCampaign {
+            id: made.outcome.id,
+            group,
+            fields,
+            allow_missing_fields,
+        });
         Written::OneEntry
     }
 
@@ -546,6 +571,7 @@ impl<S: Store + 'static> Model<'_, S> {
             id: campaign.id,
             group,
             fields: FIELDS[0],
+            allow_missing_fields: false,
         });
         Written::OneEntry
     }
@@ -757,9 +783,14 @@ impl<S: Store + 'static> Model<'_, S> {
         };
         let (id, fields) = (known.id, known.fields);
         let segments = self.segments(known.group, fields);
-        let allowed = seen.campaign.status == CampaignStatus::Draft && !segments.is_empty();
+        let request = LaunchRequest {
+            campaign: id,
+            allow_missing_fields: known.allow_missing_fields,
+        };
+        let allowed = seen.campaign.status == CampaignStatus::Draft
+            && self.has_fields(known.group, fields, known.allow_missing_fields);
         let number = RunNumber::after(seen.campaign.last_run).unwrap();
-        let answer = self.engine.reruns.launch(&caller(), id, None).await;
+        let answer = self.engine.reruns.launch(&caller(), request, None).await;
         if written(what, allowed, answer).is_none() {
             return self.compare(what, Written::Nothing).await;
         }
@@ -776,7 +807,9 @@ impl<S: Store + 'static> Model<'_, S> {
         };
         let (id, fields) = (known.id, known.fields);
         let segments = self.segments(group, fields);
-        let allowed = seen.campaign.status == CampaignStatus::Published && !segments.is_empty();
+        let allow_missing_fields = known.allow_missing_fields;
+        let allowed = seen.campaign.status == CampaignStatus::Published
+            && self.has_fields(group, fields, allow_missing_fields);
         let number = RunNumber::after(seen.campaign.last_run).unwrap();
         let current = seen.campaign.current_run;
         let mut reusable: BTreeMap<SegmentKey, Message> = BTreeMap::new();
@@ -796,6 +829,7 @@ impl<S: Store + 'static> Model<'_, S> {
             campaign: id,
             new_group: Some(new_group.id),
             reuse_from: from,
+            allow_missing_fields,
         };
         let answer = self.engine.reruns.initiate(&caller(), request, None).await;
         if written(what, allowed, answer).is_none() {
@@ -1044,10 +1078,23 @@ impl<S: Store + 'static> Model<'_, S> {
             campaign: known.id,
             new_group: Some(new_group.id),
             reuse_from: ReuseFrom::CurrentRun,
+            allow_missing_fields: known.allow_missing_fields,
         };
         let page = PageQuery::default();
         let answer = self.engine.reruns.preview(&caller(), request, &page).await;
-        if let Some(told) = written(what, published && !segments.is_empty(), answer) {
+        let has_fields = self.has_fields(group, known.fields, known.allow_missing_fields);
+        if let Some(told) = written(what, published && has_fields, answer) {
+            let without = |field: &str| {
+                let customers = self.groups[group].customers.values();
+                let without = customers.filter(|profile| !profile.contains_key(field));
+                i64::try_from(without.count()).unwrap()
+            };
+            for (field, name) in told.fields.iter().zip(known.fields) {
+                let expected = (*name, without(name));
+                let told = (field.name.as_str(), field.customers_without_value);
+                assert_eq!(told, expected, "{what}: customers without a value");
+            }
+            assert_eq!(told.fields.len(), known.fields.len(), "{what}: the fields");
             let items = told.items.items.iter();
             let found: Segments = items
                 .map(|item| {
@@ -1146,6 +1193,7 @@ impl<S: Store + 'static> Model<'_, S> {
             campaign: id,
             new_group: Some(group),
             reuse_from: ReuseFrom::AnyRun,
+            allow_missing_fields: false,
         };
         let all = ReviewedMessages::AllPending;
         let content = Content {

@@ -30,7 +30,7 @@ use rerun_core::ports::{
     IdempotencyStore, KeptResponse, RerunStore, SegmentCandidates, StartRun, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run};
-use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_core::usecases::{RerunRequest, Reruns, Settings, Stamps};
 use uuid::Uuid;
 
@@ -164,11 +164,22 @@ impl RerunStore for TinyStore {
             reusable: current.and_then(|current| state.reusable(segment.key, current)),
         };
         let segments = state.segments(query.group_id, &query.segment_by);
+        // Every customer has a country, and nothing else.
+        let customers = segments
+            .values()
+            .map(|segment| segment.customer_count)
+            .sum();
+        let values = |field: &str| FieldValues {
+            customers: if field == "country" { customers } else { 0 },
+            too_long: false,
+        };
+        let fields = query.segment_by.sorted().into_iter().map(values).collect();
         let segments = segments.into_values().map(candidate).collect();
         // Its groups never change, and so does their version.
         Ok(SegmentCandidates {
             group_version: 1,
             segments,
+            fields,
         })
     }
 
@@ -334,6 +345,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         campaign: campaign_id,
         new_group: Some(new_group),
         reuse_from: ReuseFrom::CurrentRun,
+        allow_missing_fields: false,
     };
     match reruns.initiate(&caller, request, None).await {
         Ok(_) => return Err("an unpublished campaign was rerun".into()),

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use crate::campaign::CampaignStatus;
 use crate::ids::MessageId;
 use crate::message::ReviewStatus;
+use crate::missing_field::UnknownSegmentField;
 
 /// Input that breaks a rule of its own, whatever the state of things.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -159,6 +160,9 @@ pub enum Error {
     /// The group has no customers, so a run would have no messages.
     #[error("the customer group has no customers")]
     EmptyCustomerGroup,
+    /// No customer of the group has a value for a field of the segmentation.
+    #[error(transparent)]
+    UnknownSegmentField(#[from] Box<UnknownSegmentField>),
     /// The group falls into more segments than the limit allows.
     #[error("the customer group has more than {limit} segments by these fields")]
     TooManySegments {

@@ -10,6 +10,7 @@ pub mod generation;
 pub mod group;
 pub mod ids;
 pub mod message;
+pub mod missing_field;
 pub mod page;
 pub mod plan;
 pub mod ports;

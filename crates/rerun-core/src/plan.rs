@@ -4,11 +4,13 @@
 //! content never travels through the process.
 
 use crate::campaign::{Campaign, CampaignStatus, wire_enum};
-use crate::error::{Action, Error};
+use crate::error::{Action, Error, Invalid, StoreError};
+use crate::group::CustomerGroup;
 use crate::ids::{MessageId, RunNumber};
 use crate::message::{ReusedFrom, ReviewStatus, Source};
+use crate::missing_field::UnknownSegmentField;
 use crate::run::{MessageCounts, Run, SegmentCounts};
-use crate::segment::SegmentKey;
+use crate::segment::{FieldValues, SegmentBy, SegmentKey};
 
 wire_enum! {
     /// Where a rerun looks for messages to reuse.
@@ -43,6 +45,97 @@ pub struct SegmentCandidate {
     pub reusable: Option<ReuseCandidate>,
 }
 
+/// A group as a run is planned for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Audience<'a> {
+    /// The group.
+    pub group: &'a CustomerGroup,
+    /// Its segments; with more than `limit`, at least one more.
+    pub segments: &'a [SegmentCandidate],
+    /// What its customers have in each field of the segmentation, in the order of
+    /// [`SegmentBy::sorted`].
+    pub fields: &'a [FieldValues],
+    /// Whether fields that no customer has are meant.
+    pub allow_missing_fields: bool,
+    /// The most segments that a run may have.
+    pub limit: u32,
+}
+
+impl Audience<'_> {
+    /// The fields in the order in which the segmentation lists them.
+    fn fields<'a>(
+        &self,
+        segment_by: &'a SegmentBy,
+    ) -> Result<Vec<(&'a String, FieldValues)>, StoreError> {
+        let sorted = segment_by.sorted();
+        let listed = segment_by.fields().iter().map(|name| {
+            let place = sorted.binary_search(&name.as_str()).ok()?;
+            Some((name, *self.fields.get(place)?))
+        });
+        let fields: Option<Vec<_>> = listed.collect();
+        fields.ok_or_else(|| {
+            StoreError::corrupt(format!(
+                "segments by {} fields with the values of {}",
+                sorted.len(),
+                self.fields.len()
+            ))
+        })
+    }
+
+    /// Checks that some customer has each field of the segmentation, unless the group is empty
+    /// or missing fields are meant.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSegmentField`].
+    pub fn check_fields(&self, segment_by: &SegmentBy) -> Result<(), Error> {
+        if self.allow_missing_fields || self.segments.is_empty() {
+            return Ok(());
+        }
+        let fields = self.fields(segment_by)?;
+        let unknown: Vec<String> = fields
+            .into_iter()
+            .filter(|(_, values)| values.customers == 0)
+            .map(|(name, _)| name.clone())
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let unknown = UnknownSegmentField::new(unknown, self.group);
+        Err(Error::UnknownSegmentField(Box::new(unknown)))
+    }
+
+    /// Checks that a run can have these segments; returns how many there are.
+    fn check(&self, segment_by: &SegmentBy) -> Result<u32, Error> {
+        if self.segments.is_empty() {
+            return Err(Error::EmptyCustomerGroup);
+        }
+        self.check_fields(segment_by)?;
+        let limit = self.limit;
+        let total = u32::try_from(self.segments.len())
+            .ok()
+            .filter(|total| *total <= limit)
+            .ok_or(Error::TooManySegments { limit })?;
+        let fields = self.fields(segment_by)?;
+        if let Some((name, _)) = fields.into_iter().find(|(_, values)| values.too_long) {
+            return Err(Error::Invalid(Invalid::new(format!(
+                "`segment_by`: some customer's value of `{name}` has more than {} characters; \
+                 segment by fields with shorter values",
+                SegmentBy::MAX_VALUE_LENGTH
+            ))));
+        }
+        Ok(total)
+    }
+}
+
+/// A field of the segmentation, with the customers that have no value in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldCoverage {
+    /// The field.
+    pub name: String,
+    /// How many customers of the group have no value.
+    pub customers_without_value: i64,
+}
+
 /// A segment of the group, with the message that it reuses when it is matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedSegment {
@@ -67,6 +160,8 @@ pub struct RunPlan {
     pub segments: SegmentCounts,
     /// The customers of all segments.
     pub customer_count: i64,
+    /// The fields of the segmentation, in its order.
+    pub fields: Vec<FieldCoverage>,
     /// The campaign's status when the run has been generated.
     pub resulting_status: CampaignStatus,
     /// Every segment of the group.
@@ -74,51 +169,40 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
-    /// Plans the rerun of a published campaign. `limit` is the most segments that a run may
-    /// have.
+    /// Plans the rerun of a published campaign.
     ///
     /// # Errors
     /// In this order: [`Error::CampaignNotPublished`], [`Error::MessagesNotPublished`],
-    /// [`Error::EmptyCustomerGroup`], [`Error::TooManySegments`].
+    /// [`Error::EmptyCustomerGroup`], [`Error::UnknownSegmentField`],
+    /// [`Error::TooManySegments`], [`Error::Invalid`] for a value that is too long.
     pub fn rerun(
         campaign: &Campaign,
         current: Option<&Run>,
         reuse_from: ReuseFrom,
-        candidates: &[SegmentCandidate],
-        limit: u32,
+        audience: &Audience<'_>,
     ) -> Result<Self, Error> {
         campaign.check_rerun(current)?;
-        Self::new(campaign, current, Some(reuse_from), candidates, limit)
+        Self::new(campaign, current, Some(reuse_from), audience)
     }
 
     /// Plans the first run of a draft, in which every segment is new.
     ///
     /// # Errors
     /// In this order: [`Error::IllegalTransition`], [`Error::EmptyCustomerGroup`],
-    /// [`Error::TooManySegments`].
-    pub fn launch(
-        campaign: &Campaign,
-        candidates: &[SegmentCandidate],
-        limit: u32,
-    ) -> Result<Self, Error> {
+    /// [`Error::UnknownSegmentField`], [`Error::TooManySegments`], [`Error::Invalid`] for a
+    /// value that is too long.
+    pub fn launch(campaign: &Campaign, audience: &Audience<'_>) -> Result<Self, Error> {
         campaign.check(Action::Launch)?;
-        Self::new(campaign, None, None, candidates, limit)
+        Self::new(campaign, None, None, audience)
     }
 
     fn new(
         campaign: &Campaign,
         current: Option<&Run>,
         reuse_from: Option<ReuseFrom>,
-        candidates: &[SegmentCandidate],
-        limit: u32,
+        audience: &Audience<'_>,
     ) -> Result<Self, Error> {
-        if candidates.is_empty() {
-            return Err(Error::EmptyCustomerGroup);
-        }
-        let total = u32::try_from(candidates.len())
-            .ok()
-            .filter(|total| *total <= limit)
-            .ok_or(Error::TooManySegments { limit })?;
+        let total = audience.check(&campaign.segment_by)?;
         let current_number = current.map(|run| run.number);
         let reuses = |candidate: &SegmentCandidate| {
             let found = candidate.reusable?;
@@ -133,7 +217,8 @@ impl RunPlan {
         };
         let mut matched = 0;
         let mut customer_count = 0;
-        let items = candidates
+        let items = audience
+            .segments
             .iter()
             .map(|candidate| {
                 let reuses = reuses(candidate);
@@ -147,6 +232,7 @@ impl RunPlan {
             })
             .collect();
         let new = total - matched;
+        let fields = audience.fields(&campaign.segment_by)?;
         Ok(Self {
             run_number: campaign.next_run()?,
             previous_run: current_number,
@@ -157,6 +243,13 @@ impl RunPlan {
                 new,
             },
             customer_count,
+            fields: fields
+                .into_iter()
+                .map(|(name, values)| FieldCoverage {
+                    name: name.clone(),
+                    customers_without_value: customer_count - values.customers,
+                })
+                .collect(),
             resulting_status: if new == 0 {
                 CampaignStatus::ReadyToPublish
             } else {
@@ -181,5 +274,146 @@ impl RunPlan {
                 Source::Generated,
                 self.segments.new,
             )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::Timestamp;
+    use crate::campaign::{ApprovalStages, Template};
+    use crate::ids::{AccountId, CampaignId, CustomerGroupId, UserId};
+
+    fn draft(fields: &[&str]) -> Campaign {
+        Campaign {
+            account_id: AccountId::new(Uuid::nil()),
+            id: CampaignId::new(Uuid::nil()),
+            name: "c".into(),
+            customer_group_id: CustomerGroupId::new(Uuid::nil()),
+            segment_by: SegmentBy::new(fields).unwrap(),
+            template: Template {
+                subject: "s".into(),
+                body: "b".into(),
+            },
+            brief: None,
+            approval_stages: ApprovalStages::default(),
+            status: CampaignStatus::Draft,
+            current_run: None,
+            last_run: None,
+            version: 1,
+            created_by: UserId::new(Uuid::nil()),
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// Plans a launch by `tier` and `country` of a group with these segments of five customers
+    /// each, and these values of country and tier.
+    fn plan(
+        segments: u32,
+        fields: [FieldValues; 2],
+        allow_missing_fields: bool,
+    ) -> Result<RunPlan, Error> {
+        let group = CustomerGroup {
+            account_id: AccountId::new(Uuid::nil()),
+            id: CustomerGroupId::new(Uuid::nil()),
+            name: "Spring".into(),
+            customer_count: 5 * i64::from(segments),
+            fields: Vec::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        let candidate = |n: u32| SegmentCandidate {
+            key: SegmentKey::of([("country", Some(n.to_string().as_str()))]),
+            customer_count: 5,
+            reusable: None,
+        };
+        let segments: Vec<_> = (0..segments).map(candidate).collect();
+        let audience = Audience {
+            group: &group,
+            segments: &segments,
+            fields: &fields,
+            allow_missing_fields,
+            limit: 2,
+        };
+        RunPlan::launch(&draft(&["tier", "country"]), &audience)
+    }
+
+    fn values(customers: i64, too_long: bool) -> FieldValues {
+        FieldValues {
+            customers,
+            too_long,
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_group_is_told_in_order() {
+        let (long, none) = (values(5, true), values(0, false));
+        assert!(matches!(
+            plan(0, [none, none], false),
+            Err(Error::EmptyCustomerGroup)
+        ));
+        assert!(matches!(
+            plan(0, [none, none], true),
+            Err(Error::EmptyCustomerGroup)
+        ));
+        let Err(Error::UnknownSegmentField(unknown)) = plan(3, [long, none], false) else {
+            panic!("a field that nobody has comes before the limit");
+        };
+        assert_eq!(unknown.fields, ["tier"]);
+        assert_eq!(unknown.group_name, "Spring");
+        let Err(Error::UnknownSegmentField(unknown)) = plan(1, [none, none], false) else {
+            panic!("both are missing");
+        };
+        assert_eq!(unknown.fields, ["tier", "country"]);
+        let too_many = plan(3, [long, none], true);
+        assert!(matches!(too_many, Err(Error::TooManySegments { limit: 2 })));
+        let Err(Error::Invalid(invalid)) = plan(2, [long, none], true) else {
+            panic!("a value that is too long is refused");
+        };
+        assert!(invalid.to_string().contains("`country`"), "{invalid}");
+        plan(2, [values(1, false), none], true).unwrap();
+        plan(2, [values(1, false), values(10, false)], false).unwrap();
+    }
+
+    #[test]
+    fn a_plan_tells_who_has_no_value_in_the_order_of_the_segmentation() {
+        let plan = plan(2, [values(10, false), values(3, false)], false).unwrap();
+        let told: Vec<_> = plan
+            .fields
+            .iter()
+            .map(|field| (field.name.as_str(), field.customers_without_value))
+            .collect();
+        assert_eq!(told, [("tier", 7), ("country", 0)]);
+    }
+
+    /// What a store gives for another number of fields is no rule of the caller's.
+    #[test]
+    fn a_store_that_counts_other_fields_is_corrupt() {
+        let group = CustomerGroup {
+            account_id: AccountId::new(Uuid::nil()),
+            id: CustomerGroupId::new(Uuid::nil()),
+            name: "Spring".into(),
+            customer_count: 1,
+            fields: Vec::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        let segment = SegmentCandidate {
+            key: SegmentKey::of([]),
+            customer_count: 1,
+            reusable: None,
+        };
+        let audience = Audience {
+            group: &group,
+            segments: &[segment],
+            fields: &[values(1, false)],
+            allow_missing_fields: false,
+            limit: 2,
+        };
+        let planned = RunPlan::launch(&draft(&["tier", "country"]), &audience);
+        assert!(matches!(planned, Err(Error::Store(StoreError::Corrupt(_)))));
     }
 }

@@ -23,6 +23,8 @@ impl SegmentBy {
     pub const MAX_FIELDS: usize = 8;
     /// The longest field name, in characters.
     pub const MAX_FIELD_LENGTH: usize = 255;
+    /// The longest value of a field to segment by, in characters.
+    pub const MAX_VALUE_LENGTH: usize = 1_000;
 
     /// Takes field names as people give them; they are normalised like profile values.
     ///
@@ -73,6 +75,36 @@ impl SegmentBy {
     #[must_use]
     pub fn canonical(&self) -> String {
         serde_json::json!(self.sorted()).to_string()
+    }
+}
+
+/// What the customers of a group have in one field of a segmentation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldValues {
+    /// How many customers have a value.
+    pub customers: i64,
+    /// Whether some value has more than [`SegmentBy::MAX_VALUE_LENGTH`] characters.
+    pub too_long: bool,
+}
+
+impl FieldValues {
+    /// The value as segments are counted by it. One that is too long becomes the empty text,
+    /// which no customer has: nobody uses segments by such values, so they need not be told
+    /// apart, and no store needs to hold them.
+    #[must_use]
+    pub fn counted(value: &str) -> &str {
+        // A character has at least one byte.
+        let short = value.len() <= SegmentBy::MAX_VALUE_LENGTH
+            || value.chars().nth(SegmentBy::MAX_VALUE_LENGTH).is_none();
+        if short { value } else { "" }
+    }
+
+    /// Adds customers that have this value, as [`FieldValues::counted`] gives it.
+    pub fn add(&mut self, value: Option<&str>, customers: i64) {
+        if let Some(value) = value {
+            self.customers += customers;
+            self.too_long |= value.is_empty();
+        }
     }
 }
 
@@ -347,6 +379,27 @@ mod tests {
             Some(with(None))
         );
         assert_eq!(SegmentKey::from_bytes(&[1, 2]), None);
+    }
+
+    #[test]
+    fn long_values_are_counted_as_one_by_their_characters() {
+        let longest = "é".repeat(SegmentBy::MAX_VALUE_LENGTH);
+        assert_eq!(FieldValues::counted(&longest), longest);
+        assert_eq!(FieldValues::counted("x"), "x");
+        let longer = longest.clone() + "x";
+        assert_eq!(FieldValues::counted(&longer), "");
+
+        let mut values = FieldValues::default();
+        values.add(None, 5);
+        values.add(Some(FieldValues::counted(&longest)), 2);
+        let expected = |customers, too_long| FieldValues {
+            customers,
+            too_long,
+        };
+        assert_eq!(values, expected(2, false));
+        values.add(Some(FieldValues::counted(&longer)), 1);
+        values.add(Some("x"), 1);
+        assert_eq!(values, expected(4, true));
     }
 
     #[test]

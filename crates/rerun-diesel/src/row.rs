@@ -14,7 +14,7 @@ use rerun_core::ids::{
 };
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
 use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
-use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use uuid::Uuid;
 
 use crate::types::{Id, Time};
@@ -117,6 +117,29 @@ impl TryFrom<GroupRow> for CustomerGroup {
             updated_at: row.group_updated_at,
         })
     }
+}
+
+/// How many customers have a value in each field of a segmentation, as `segmentations` keeps it.
+/// Segments by values that are too long are not kept.
+#[must_use]
+pub fn customers_with_value(fields: &[FieldValues]) -> String {
+    let customers: Vec<i64> = fields.iter().map(|values| values.customers).collect();
+    serde_json::json!(customers).to_string()
+}
+
+/// Reads what [`customers_with_value`] wrote.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] unless it is a JSON array of numbers.
+pub fn field_values(customers_with_value: &str) -> Result<Vec<FieldValues>, StoreError> {
+    let customers: Vec<i64> = serde_json::from_str(customers_with_value).map_err(|error| {
+        StoreError::corrupt(format!("segmentations.customers_with_value: {error}"))
+    })?;
+    let values = customers.into_iter().map(|customers| FieldValues {
+        customers,
+        too_long: false,
+    });
+    Ok(values.collect())
 }
 
 /// Columns of [`CampaignRow`] of the table `campaigns AS c`.

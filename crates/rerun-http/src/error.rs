@@ -208,6 +208,11 @@ impl Problem {
                 "empty_customer_group",
                 "The customer group has no customers",
             ),
+            // What it names has its own bounds.
+            Error::UnknownSegmentField(unknown) => Self {
+                message: Cow::Owned(unknown.to_string()),
+                ..bad("unknown_segment_field", "")
+            },
             Error::TooManySegments { .. } => Self::new(
                 StatusCode::BAD_REQUEST,
                 "too_many_segments",

@@ -97,9 +97,11 @@ impl Mocks {
             campaigns: Campaigns::new(
                 Arc::new(self.campaigns),
                 groups,
+                reruns.clone(),
                 Arc::new(self.templates),
                 responses.clone(),
                 stamps.clone(),
+                settings,
             ),
             reruns: Reruns::new(reruns.clone(), responses.clone(), stamps.clone(), settings),
             reviews: Reviews::new(

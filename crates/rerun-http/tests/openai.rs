@@ -878,6 +878,7 @@ impl World {
             },
             brief: Some("Sell more tea".to_owned()),
             approval_stages: None,
+            allow_missing_fields: false,
         };
         let campaign = engine
             .campaigns

@@ -91,6 +91,7 @@ impl RerunStore for PgStore {
                 };
                 let Counts {
                     group_version,
+                    fields,
                     segments,
                 } = match segments::kept(conn, &wanted)? {
                     Some(counts) => counts,
@@ -110,6 +111,7 @@ impl RerunStore for PgStore {
                 Ok(SegmentCandidates {
                     group_version,
                     segments,
+                    fields,
                 })
             })
             .await

@@ -4,7 +4,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CustomerGroupId};
-use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
 use rerun_diesel::sql::sql;
@@ -27,12 +27,14 @@ pub(crate) struct Wanted<'a> {
 /// The keys of a group's segments with their customers, by key.
 pub(crate) struct Counts {
     pub(crate) group_version: i64,
+    pub(crate) fields: Vec<FieldValues>,
     pub(crate) segments: Vec<(SegmentKey, i64)>,
 }
 
 /// The segments of a group as they were just counted, by key.
 pub(crate) struct Counted {
     group_version: i64,
+    fields: Vec<FieldValues>,
     pub(crate) segments: Vec<Segment>,
 }
 
@@ -41,6 +43,7 @@ impl From<Counted> for Counts {
         let segments = counted.segments.iter();
         Self {
             group_version: counted.group_version,
+            fields: counted.fields,
             segments: segments
                 .map(|segment| (segment.key, segment.customer_count))
                 .collect(),
@@ -52,6 +55,8 @@ impl From<Counted> for Counts {
 struct CountRow {
     #[diesel(sql_type = BigInt)]
     group_version: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    customers_with_value: Option<String>,
     #[diesel(sql_type = Nullable<Binary>)]
     key: Option<Vec<u8>>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -59,37 +64,43 @@ struct CountRow {
 }
 
 /// The counts that are kept for the group's version. One statement, so that version and counts
-/// are of one moment.
+/// are of one moment: its first row is the segmentation, the others are its segments.
 pub(crate) fn kept(
     conn: &mut PgConnection,
     wanted: &Wanted<'_>,
 ) -> Result<Option<Counts>, Failure> {
     let rows = sql(
-        "SELECT g.version AS group_version, gs.key, gs.customer_count \
-         FROM customer_groups g \
-         JOIN segmentations sg ON sg.account_id = g.account_id AND sg.group_id = g.id \
-           AND sg.group_version = g.version AND sg.fields = ? \
-         LEFT JOIN LATERAL (SELECT key, customer_count FROM group_segments \
-           WHERE account_id = sg.account_id AND segmentation_id = sg.id \
-           ORDER BY key LIMIT ?) gs ON true \
-         WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key",
+        "WITH sg AS (SELECT g.version, sg.id, sg.customers_with_value FROM customer_groups g \
+           JOIN segmentations sg ON sg.account_id = ? AND sg.group_id = g.id \
+             AND sg.group_version = g.version AND sg.fields = ? \
+           WHERE g.account_id = ? AND g.id = ?) \
+         SELECT version AS group_version, customers_with_value, NULL::bytea AS key, \
+           NULL::bigint AS customer_count FROM sg \
+         UNION ALL \
+         SELECT sg.version, NULL, gs.key, gs.customer_count FROM sg \
+         CROSS JOIN LATERAL (SELECT key, customer_count FROM group_segments \
+           WHERE account_id = ? AND segmentation_id = sg.id ORDER BY key LIMIT ?) gs",
     )
+    .bind::<Id, _>(wanted.account.as_uuid())
     .bind::<Text, _>(wanted.segment_by.canonical())
-    .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
     .bind::<Id, _>(wanted.account.as_uuid())
     .bind::<Id, _>(wanted.group.as_uuid())
+    .bind::<Id, _>(wanted.account.as_uuid())
+    .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
     .load::<CountRow>(conn)?;
-    let Some(group_version) = rows.first().map(|row| row.group_version) else {
-        return Ok(None);
-    };
-    // A group without customers has one row without a segment.
-    let segments = rows
-        .into_iter()
-        .filter_map(|row| Some((row.key?, row.customer_count?)))
-        .map(|(key, customer_count)| Ok((row::segment_key(&key)?, customer_count)))
-        .collect::<Result<_, StoreError>>()?;
-    Ok(Some(Counts {
+    let mut found = None;
+    let mut segments: Vec<(SegmentKey, i64)> = Vec::with_capacity(rows.len());
+    for row in rows {
+        if let Some(customers) = row.customers_with_value {
+            found = Some((row.group_version, row::field_values(&customers)?));
+        } else if let (Some(key), Some(customer_count)) = (row.key, row.customer_count) {
+            segments.push((row::segment_key(&key)?, customer_count));
+        }
+    }
+    segments.sort_unstable_by_key(|(key, _)| *key);
+    Ok(found.map(|(group_version, fields)| Counts {
         group_version,
+        fields,
         segments,
     }))
 }
@@ -162,8 +173,8 @@ struct GroupedRow {
     customer_count: i64,
 }
 
-/// Groups the customers in the database, names the segments, and keeps the counts unless there
-/// are more than the limit.
+/// Groups the customers in the database, names the segments, and keeps the counts when a run can
+/// have them. A value that is too long never leaves the database.
 fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failure> {
     let (account, group) = (wanted.account.as_uuid(), wanted.group.as_uuid());
     let version = sql("SELECT version AS value FROM customer_groups \
@@ -178,6 +189,7 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
     else {
         return Ok(Counted {
             group_version: 0,
+            fields: vec![FieldValues::default(); wanted.segment_by.fields().len()],
             segments: Vec::new(),
         });
     };
@@ -188,6 +200,14 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
         items.join(", ")
     };
     let columns = list(|place| format!("profile ->> ? AS v{place}"));
+    // As `FieldValues::counted` has it: a character has at least one byte.
+    let counted = list(|place| {
+        const LONGEST: usize = SegmentBy::MAX_VALUE_LENGTH;
+        format!(
+            "CASE WHEN octet_length(v{place}) > {LONGEST} AND char_length(v{place}) > {LONGEST} \
+             THEN '' ELSE v{place} END AS v{place}"
+        )
+    });
     let names = list(|place| format!("v{place}"));
     let grouped = list(|place| place.to_string());
     // PostgreSQL takes what is computed of a profile to be as distinct as profiles are, and would
@@ -195,7 +215,7 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
     // computed of, so that it hashes them, in about half the processor time for a million.
     let text = format!(
         "SELECT ARRAY[{names}] AS values, customer_count FROM ( \
-           SELECT {names}, count(*) AS customer_count FROM ( \
+           SELECT {counted}, count(*) AS customer_count FROM ( \
              SELECT {columns} FROM customers WHERE account_id = ? AND group_id = ? OFFSET 0) chosen \
            GROUP BY {grouped} LIMIT ?) counted"
     );
@@ -208,6 +228,12 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
         .bind::<Id, _>(group)
         .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
         .load::<GroupedRow>(conn)?;
+    let mut values = vec![FieldValues::default(); fields.len()];
+    for row in &rows {
+        for (values, value) in values.iter_mut().zip(&row.values) {
+            values.add(value.as_deref(), row.customer_count);
+        }
+    }
     let mut segments: Vec<Segment> = rows
         .iter()
         .map(|row| {
@@ -217,13 +243,48 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
         })
         .collect();
     segments.sort_unstable_by_key(|segment| segment.key);
-    if u32::try_from(segments.len()).is_ok_and(|found| found <= wanted.limit) {
-        keep(conn, wanted, group_version, &segments)?;
+    if u32::try_from(segments.len()).is_ok_and(|found| found > wanted.limit) {
+        look_further(conn, wanted, &fields, &mut values)?;
+    } else if !values.iter().any(|values| values.too_long) {
+        keep(conn, wanted, group_version, &values, &segments)?;
     }
     Ok(Counted {
         group_version,
+        fields: values,
         segments,
     })
+}
+
+/// Finds out whether a field that has no value in the segments within the limit has one in
+/// another.
+fn look_further(
+    conn: &mut PgConnection,
+    wanted: &Wanted<'_>,
+    fields: &[&str],
+    values: &mut [FieldValues],
+) -> Result<(), Failure> {
+    let unseen = |values: &FieldValues| values.customers == 0;
+    if !values.iter().any(unseen) {
+        return Ok(());
+    }
+    let names = fields.iter().zip(values.iter());
+    let names: Vec<&str> = names
+        .filter(|(_, values)| unseen(values))
+        .map(|(name, _)| *name)
+        .collect();
+    let found = sql("SELECT EXISTS (SELECT 1 FROM customers \
+           WHERE account_id = ? AND group_id = ? AND profile ->> f.name IS NOT NULL)::int::bigint \
+           AS value \
+         FROM unnest(?::text[]) WITH ORDINALITY AS f(name, place) ORDER BY f.place")
+    .bind::<Id, _>(wanted.account.as_uuid())
+    .bind::<Id, _>(wanted.group.as_uuid())
+    .bind::<Array<Text>, _>(names)
+    .load::<Value>(conn)?;
+    let unseen = values.iter_mut().filter(|values| unseen(values));
+    for (values, found) in unseen.zip(found) {
+        values.customers = found.value;
+    }
+    Ok(())
 }
 
 #[derive(QueryableByName)]
@@ -236,6 +297,7 @@ fn keep(
     conn: &mut PgConnection,
     wanted: &Wanted<'_>,
     group_version: i64,
+    values: &[FieldValues],
     segments: &[Segment],
 ) -> Result<(), Failure> {
     let (account, group) = (wanted.account.as_uuid(), wanted.group.as_uuid());
@@ -248,14 +310,14 @@ fn keep(
     .bind::<BigInt, _>(group_version)
     .execute(conn)?;
     // Where they are kept already, a unique violation would be a failure; this is a conflict.
-    let kept = sql(
-        "INSERT INTO segmentations (account_id, id, group_id, fields, group_version) \
-         VALUES (?, gen_random_uuid(), ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
-    )
+    let kept = sql("INSERT INTO segmentations \
+           (account_id, id, group_id, fields, group_version, customers_with_value) \
+         VALUES (?, gen_random_uuid(), ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id")
     .bind::<Id, _>(account)
     .bind::<Id, _>(group)
     .bind::<Text, _>(fields.as_str())
     .bind::<BigInt, _>(group_version)
+    .bind::<Text, _>(row::customers_with_value(values))
     .load::<KeptRow>(conn)?
     .pop()
     .ok_or(StoreError::Conflict)?;

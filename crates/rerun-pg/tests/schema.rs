@@ -14,6 +14,18 @@ use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 
 /// Two accounts with a group, a campaign, a run, a segment, a content and a message each.
 fn two_accounts(conn: &mut PgConnection) {
+    two_accounts_without_counts(conn);
+    for account in ['a', 'b'] {
+        let (own, group) = (id(account, 0), id(account, 1));
+        conn.batch_execute(&format!(
+            "INSERT INTO segmentations VALUES ({own}, {group}, {group}, '[]', 1, '[]')"
+        ))
+        .unwrap();
+    }
+}
+
+/// As they can be made before the migration that adds a column to the counts.
+fn two_accounts_without_counts(conn: &mut PgConnection) {
     for account in ['a', 'b'] {
         conn.batch_execute(&story(account)).unwrap();
     }
@@ -31,7 +43,6 @@ fn story(account: char) -> String {
         "INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
            VALUES ({own}, {group}, 'g', now(), now());
          INSERT INTO customers VALUES ({own}, {group}, 'c-1', '{{}}');
-         INSERT INTO segmentations VALUES ({own}, {group}, {group}, '[]', 1);
          BEGIN;
          INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by,
              approval_stages, template_subject, template_body, status, current_run_number,
@@ -87,7 +98,7 @@ fn no_row_can_reference_another_accounts() {
     let [group, campaign, content, message] = [1, 2, 3, 4].map(|what| id('b', what));
     for statement in [
         format!("INSERT INTO customers VALUES ({own}, {group}, 'c-2', '{{}}')"),
-        format!("INSERT INTO segmentations VALUES ({own}, {own}, {group}, '[\"x\"]', 1)"),
+        format!("INSERT INTO segmentations VALUES ({own}, {own}, {group}, '[\"x\"]', 1, '[0]')"),
         format!("INSERT INTO group_segments VALUES ({own}, {group}, sha256('x'), '{{}}', 1)"),
         format!("UPDATE campaigns SET customer_group_id = {group} WHERE account_id = {own}"),
         format!("UPDATE runs SET group_id = {group} WHERE account_id = {own}"),
@@ -370,7 +381,7 @@ fn groups_that_exist_get_the_fields_of_their_customers() {
     let url = database.url();
     while rerun_pg::revert(url).unwrap() != "2026-11-25-000002_group_fields" {}
     let mut conn = PgConnection::establish(url).unwrap();
-    two_accounts(&mut conn);
+    two_accounts_without_counts(&mut conn);
     let (own, group) = (id('a', 0), id('a', 1));
     conn.batch_execute(&format!(
         r#"INSERT INTO customers (account_id, group_id, customer_ref, profile) VALUES

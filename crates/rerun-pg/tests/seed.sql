@@ -16,9 +16,10 @@ INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
     SELECT account, pg_temp.id(1, n), 'g', '2026-01-01'::timestamptz + n * interval '1 s', now()
     FROM accounts, generate_series(1, 400) n;
 -- The tables that are read from their start to the end while they have few pages have more.
-INSERT INTO segmentations SELECT account, pg_temp.id(1, n), pg_temp.id(1, n), '["country"]', 1
+INSERT INTO segmentations SELECT account, pg_temp.id(1, n), pg_temp.id(1, n), '["country"]', 1,
+        CASE n WHEN 1 THEN '[2000]' ELSE '[20]' END
     FROM accounts, generate_series(1, 50) n;
-INSERT INTO segmentations SELECT account, gen_random_uuid(), pg_temp.id(1, n), '["f' || f || '"]', 1
+INSERT INTO segmentations SELECT account, gen_random_uuid(), pg_temp.id(1, n), '["f' || f || '"]', 1, '[0]'
     FROM accounts, generate_series(1, 400) n, generate_series(1, 5) f;
 INSERT INTO group_segments
     SELECT account, pg_temp.id(1, n), sha256(s::text::bytea), '{"country":"' || s || '"}', 1

@@ -10,29 +10,36 @@ use std::collections::HashMap;
 use std::fmt;
 
 use rerun_core::error::StoreError;
-use rerun_core::segment::{Segment, SegmentBy};
+use rerun_core::segment::{FieldValues, Segment, SegmentBy};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// The segments seen so far. Its size is that of the distinct segments, however many customers
-/// they have.
+/// The segments seen so far. Its size is that of the distinct segments up to the limit, however
+/// many customers they have and however long their values are.
 pub(crate) struct Counts<'a> {
     names: Vec<&'a str>,
+    limit: usize,
     segments: HashMap<Vec<u8>, Segment>,
+    fields: Vec<FieldValues>,
     values: Vec<u8>,
 }
 
 impl<'a> Counts<'a> {
-    pub(crate) fn new(segment_by: &'a SegmentBy) -> Self {
+    /// Counts no more segments than the first over `limit`.
+    pub(crate) fn new(segment_by: &'a SegmentBy, limit: usize) -> Self {
+        let names = segment_by.sorted();
         Self {
-            names: segment_by.sorted(),
+            limit,
             segments: HashMap::new(),
+            fields: vec![FieldValues::default(); names.len()],
             values: Vec::new(),
+            names,
         }
     }
 
-    /// How many segments there are.
-    pub(crate) fn len(&self) -> usize {
-        self.segments.len()
+    /// Whether no other customer matters: there are too many segments, and every field has a
+    /// value.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.segments.len() > self.limit && self.fields.iter().all(|field| field.customers > 0)
     }
 
     /// Counts a customer with this profile.
@@ -46,7 +53,9 @@ impl<'a> Counts<'a> {
             .deserialize(&mut json)
             .map_err(|error| StoreError::corrupt(format!("customers.profile: {error}")))?;
         self.values.clear();
-        for value in &values {
+        for (value, field) in values.iter().zip(&mut self.fields) {
+            let value = value.as_deref().map(FieldValues::counted);
+            field.add(value, 1);
             match value {
                 None => self.values.push(0),
                 Some(value) => {
@@ -58,8 +67,9 @@ impl<'a> Counts<'a> {
         }
         if let Some(segment) = self.segments.get_mut(&self.values) {
             segment.customer_count += 1;
-        } else {
+        } else if self.segments.len() <= self.limit {
             let values = values.iter().map(Option::as_deref);
+            let values = values.map(|value| value.map(FieldValues::counted));
             let pairs: Vec<_> = self.names.iter().copied().zip(values).collect();
             let segment = Segment::new(&pairs, 1);
             self.segments.insert(self.values.clone(), segment);
@@ -67,11 +77,11 @@ impl<'a> Counts<'a> {
         Ok(())
     }
 
-    /// The segments, ordered by key.
-    pub(crate) fn by_key(self) -> Vec<Segment> {
+    /// The segments, ordered by key, and what customers have in the fields.
+    pub(crate) fn by_key(self) -> (Vec<Segment>, Vec<FieldValues>) {
         let mut segments: Vec<Segment> = self.segments.into_values().collect();
         segments.sort_unstable_by_key(|segment| segment.key);
-        segments
+        (segments, self.fields)
     }
 }
 
@@ -121,7 +131,7 @@ mod tests {
     fn names_and_values_are_taken_literally() {
         let names = ["$.a[0]", "0", "\"", "\\", "é\u{1}", "a.b"];
         let segment_by = SegmentBy::new(&names).unwrap();
-        let mut counts = Counts::new(&segment_by);
+        let mut counts = Counts::new(&segment_by, 10);
         let mut profile = serde_json::Map::new();
         for name in names {
             profile.insert(name.to_owned(), format!("{name}\n|").into());
@@ -142,14 +152,20 @@ mod tests {
         let none: Vec<_> = all.iter().map(|(name, _)| (*name, None)).collect();
         let mut expected = vec![Segment::new(&all, 1), Segment::new(&none, 2)];
         expected.sort_unstable_by_key(|segment| segment.key);
-        assert_eq!(counts.by_key(), expected);
+        let (segments, fields) = counts.by_key();
+        assert_eq!(segments, expected);
+        let one = FieldValues {
+            customers: 1,
+            too_long: false,
+        };
+        assert_eq!(fields, vec![one; names.len()]);
     }
 
     #[test]
     fn a_profile_that_is_none_is_corrupt() {
         let segment_by = SegmentBy::new(&["a"]).unwrap();
         for profile in ["", "[]", "{\"a\":1}", "{\"a\"", "{\"b\":"] {
-            let mut counts = Counts::new(&segment_by);
+            let mut counts = Counts::new(&segment_by, 10);
             assert!(counts.add(profile).is_err(), "{profile}");
         }
     }

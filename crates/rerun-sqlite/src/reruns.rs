@@ -14,11 +14,11 @@ use rerun_core::ports::{
     StartRun, WantedGroup,
 };
 use rerun_core::run::Run;
-use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{
-    CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow, run_number,
-    segment_key,
+    CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow, customers_with_value,
+    field_values, run_number, segment_key,
 };
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -48,6 +48,15 @@ struct ProfileRow {
 struct SegmentationRow {
     #[diesel(sql_type = Id)]
     id: Uuid,
+    #[diesel(sql_type = Text)]
+    customers_with_value: String,
+}
+
+/// The segments of a version of the group, and what its customers have in the fields.
+struct Counted {
+    version: i64,
+    segments: Vec<Segment>,
+    fields: Vec<FieldValues>,
 }
 
 #[derive(QueryableByName)]
@@ -85,8 +94,12 @@ impl Splitting<'_> {
     }
 
     /// The counts kept for a version of the group.
-    fn kept(&self, conn: &mut SqliteConnection, version: i64) -> Result<Option<Uuid>, Failure> {
-        let row = sql("SELECT id FROM segmentations \
+    fn kept(
+        &self,
+        conn: &mut SqliteConnection,
+        version: i64,
+    ) -> Result<Option<SegmentationRow>, Failure> {
+        let row = sql("SELECT id, customers_with_value FROM segmentations \
                        WHERE account_id = ? AND group_id = ? AND fields = ? AND group_version = ?")
         .bind::<Id, _>(self.account.as_uuid())
         .bind::<Id, _>(self.group.as_uuid())
@@ -94,13 +107,18 @@ impl Splitting<'_> {
         .bind::<BigInt, _>(version)
         .load::<SegmentationRow>(conn)?
         .pop();
-        Ok(row.map(|row| row.id))
+        Ok(row)
     }
 
-    /// Counts the group's segments. It stops with the first that is one too many; what was
-    /// counted until then is answered.
-    fn count(&self, conn: &mut SqliteConnection, limit: usize) -> Result<Vec<Segment>, Failure> {
-        let mut counts = Counts::new(self.segment_by);
+    /// Counts the group's segments. It stops once there is one too many and every field has a
+    /// value; what was counted until then is answered.
+    fn count(
+        &self,
+        conn: &mut SqliteConnection,
+        version: i64,
+        limit: usize,
+    ) -> Result<Counted, Failure> {
+        let mut counts = Counts::new(self.segment_by, limit);
         let profiles =
             sql("SELECT profile FROM current_customers WHERE account_id = ? AND group_id = ?")
                 .bind::<Id, _>(self.account.as_uuid())
@@ -108,37 +126,38 @@ impl Splitting<'_> {
                 .load_iter::<ProfileRow, DefaultLoadingMode>(conn)?;
         for row in profiles {
             counts.add(&row?.profile)?;
-            if counts.len() > limit {
+            if counts.is_decided() {
                 break;
             }
         }
-        Ok(counts.by_key())
+        let (segments, fields) = counts.by_key();
+        Ok(Counted {
+            version,
+            segments,
+            fields,
+        })
     }
 
     /// Keeps counts of a version of the group, unless it has moved on.
-    fn keep(
-        &self,
-        conn: &mut SqliteConnection,
-        version: i64,
-        segments: &[Segment],
-    ) -> Result<(), Failure> {
+    fn keep(&self, conn: &mut SqliteConnection, counted: &Counted) -> Result<(), Failure> {
+        let version = counted.version;
         if self.version(conn)? != Some(version) {
             return Err(StoreError::Conflict.into());
         }
         if self.kept(conn, version)?.is_some() {
             return Ok(());
         }
-        let id = sql(
-            "INSERT INTO segmentations (account_id, group_id, fields, group_version) \
-             VALUES (?, ?, ?, ?) RETURNING id",
-        )
+        let id = sql("INSERT INTO segmentations \
+               (account_id, group_id, fields, group_version, customers_with_value) \
+             VALUES (?, ?, ?, ?, ?) RETURNING id, customers_with_value")
         .bind::<Id, _>(self.account.as_uuid())
         .bind::<Id, _>(self.group.as_uuid())
         .bind::<Text, _>(self.segment_by.canonical())
         .bind::<BigInt, _>(version)
+        .bind::<Text, _>(customers_with_value(&counted.fields))
         .get_result::<SegmentationRow>(conn)?
         .id;
-        for segment in segments {
+        for segment in &counted.segments {
             sql("INSERT INTO group_segments \
                    (account_id, segmentation_id, key, attributes, customer_count) \
                  VALUES (?, ?, ?, ?, ?)")
@@ -262,24 +281,22 @@ fn kept_candidates(
 /// What a look for a group's segments found.
 enum Found {
     Kept(SegmentCandidates),
-    Counted {
-        version: i64,
-        segments: Vec<Segment>,
-    },
+    Counted(Counted),
 }
 
 fn look(conn: &mut SqliteConnection, query: &CandidateQuery) -> Result<Found, Failure> {
     let splitting = query.splitting();
     // The group was there when the query was made: it cannot have gone, but moved.
     let version = splitting.version(conn)?.ok_or(StoreError::Conflict)?;
-    if let Some(id) = splitting.kept(conn, version)? {
+    if let Some(kept) = splitting.kept(conn, version)? {
         return Ok(Found::Kept(SegmentCandidates {
             group_version: version,
-            segments: kept_candidates(conn, query, id)?,
+            segments: kept_candidates(conn, query, kept.id)?,
+            fields: field_values(&kept.customers_with_value)?,
         }));
     }
-    let segments = splitting.count(conn, limit(query))?;
-    Ok(Found::Counted { version, segments })
+    let counted = splitting.count(conn, version, limit(query))?;
+    Ok(Found::Counted(counted))
 }
 
 fn limit(query: &CandidateQuery) -> usize {
@@ -408,6 +425,7 @@ fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure
     // Counts that were dropped are made anew when the decision is.
     let segmentation = splitting
         .kept(conn, start.group_version)?
+        .map(|kept| kept.id)
         .ok_or(StoreError::Conflict)?;
     keep_response(conn, account, start.response.as_ref(), start.now)?;
     sql("UPDATE runs SET archived_at = ? \
@@ -548,28 +566,30 @@ impl RerunStore for SqliteStore {
         query: CandidateQuery,
     ) -> Result<SegmentCandidates, StoreError> {
         let asked = query.clone();
-        let (version, segments) = match self.read(move |conn| look(conn, &asked)).await? {
+        let counted = match self.read(move |conn| look(conn, &asked)).await? {
             Found::Kept(candidates) => return Ok(candidates),
-            Found::Counted { version, segments } => (version, segments),
+            Found::Counted(counted) => counted,
         };
-        if segments.len() > limit(&query) {
-            // More than anybody will use: what they could reuse does not matter.
+        let too_many = counted.segments.len() > limit(&query);
+        if too_many || counted.fields.iter().any(|field| field.too_long) {
+            // No run can have these segments: what they could reuse does not matter.
             let bare = |segment: Segment| SegmentCandidate {
                 key: segment.key,
                 customer_count: segment.customer_count,
                 reusable: None,
             };
             return Ok(SegmentCandidates {
-                group_version: version,
-                segments: segments.into_iter().map(bare).collect(),
+                group_version: counted.version,
+                segments: counted.segments.into_iter().map(bare).collect(),
+                fields: counted.fields,
             });
         }
         let keeping = query.clone();
-        self.write(move |conn| keeping.splitting().keep(conn, version, &segments))
+        self.write(move |conn| keeping.splitting().keep(conn, &counted))
             .await?;
         match self.read(move |conn| look(conn, &query)).await? {
             Found::Kept(candidates) => Ok(candidates),
-            Found::Counted { .. } => Err(StoreError::Conflict),
+            Found::Counted(_) => Err(StoreError::Conflict),
         }
     }
 
@@ -590,7 +610,7 @@ impl RerunStore for SqliteStore {
             let Some(version) = splitting.version(conn)? else {
                 return Ok(Vec::new());
             };
-            if let Some(id) = splitting.kept(conn, version)? {
+            if let Some(kept) = splitting.kept(conn, version)? {
                 let hex: Vec<String> = keys.iter().map(ToString::to_string).collect();
                 let rows = sql(
                     "SELECT key, attributes, customer_count FROM group_segments \
@@ -598,7 +618,7 @@ impl RerunStore for SqliteStore {
                        AND key IN (SELECT unhex(atom) FROM json_each(?)) ORDER BY key",
                 )
                 .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(id)
+                .bind::<Id, _>(kept.id)
                 .bind::<Text, _>(serde_json::json!(hex).to_string())
                 .load::<SegmentRow>(conn)?;
                 return Ok(rows
@@ -607,7 +627,7 @@ impl RerunStore for SqliteStore {
                     .collect::<Result<_, _>>()?);
             }
             let wanted: std::collections::HashSet<SegmentKey> = keys.into_iter().collect();
-            let mut segments = splitting.count(conn, usize::MAX)?;
+            let mut segments = splitting.count(conn, version, usize::MAX)?.segments;
             segments.retain(|segment| wanted.contains(&segment.key));
             Ok(segments)
         })

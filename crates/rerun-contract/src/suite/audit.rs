@@ -182,6 +182,7 @@ pub async fn the_chain_has_no_gaps_under_load<S: Store + 'static>(f: &Fixture<S>
                         campaign,
                         new_group: Some(group),
                         reuse_from: rerun_core::plan::ReuseFrom::CurrentRun,
+                        allow_missing_fields: false,
                     };
                     engine.reruns.initiate(&who, request, None).await.is_ok()
                 }

@@ -9,7 +9,7 @@ use rerun_core::ids::{AuditEntryId, CampaignId, ContentId, LeaseId, MessageId};
 use rerun_core::message::{Content, MessageState, Source};
 use rerun_core::ports::{Backlog, IdGenerator, SettleRun, Store};
 use rerun_core::run::RunStatus;
-use rerun_core::usecases::{LeasedTasks, Settlement};
+use rerun_core::usecases::{LaunchRequest, LeasedTasks, Settlement};
 
 use crate::fixture::{
     ACCOUNT, Fixture, all_at_once, caller, generated, new_campaign, run_number, stranger,
@@ -67,8 +67,18 @@ pub async fn a_task_tells_all_that_a_generator_needs<S: Store + 'static>(f: &Fix
     let group = f.group(&["DE 'x' \"ü\""]).await;
     let mut new = new_campaign(group, &["country", "tier"]);
     new.brief = Some("Kurz & \"knapp\"".into());
+    // Nobody has a tier: the generator is given that it is missing.
+    new.allow_missing_fields = true;
     let campaign = f.create(new.clone()).await;
-    f.launch(campaign).await;
+    let launch = LaunchRequest {
+        campaign,
+        allow_missing_fields: true,
+    };
+    f.engine
+        .reruns
+        .launch(&caller(), launch, None)
+        .await
+        .unwrap();
     let message = f.current(campaign).await.remove(0);
     let leased = f.lease(10).await;
     let [task] = leased.tasks.as_slice() else {

@@ -154,6 +154,7 @@ pub async fn a_request_is_replayed<S: Store + 'static>(f: &Fixture<S>) {
         campaign,
         new_group: Some(group),
         reuse_from: ReuseFrom::CurrentRun,
+        allow_missing_fields: false,
     };
     let key = Some("key");
     let first = f
@@ -454,6 +455,7 @@ pub async fn requests_at_once_get_one_response<S: Store + 'static>(f: &Fixture<S
         campaign,
         new_group: Some(group),
         reuse_from: ReuseFrom::CurrentRun,
+        allow_missing_fields: false,
     };
     let answers = all_at_once(16, |_| {
         let engine = f.engine.clone();

@@ -209,6 +209,7 @@ pub async fn foreign_ids_change_nothing<S: Store + 'static>(f: &Fixture<S>) {
         campaign,
         new_group: Some(group),
         reuse_from: ReuseFrom::AnyRun,
+        allow_missing_fields: false,
     };
     let reruns = &f.engine.reruns;
     let reviews = &f.engine.reviews;
@@ -285,6 +286,7 @@ pub async fn an_own_campaign_opens_nothing_foreign<S: Store + 'static>(f: &Fixtu
         campaign,
         new_group: Some(group),
         reuse_from: ReuseFrom::AnyRun,
+        allow_missing_fields: false,
     };
     let campaign = f
         .engine

@@ -9,16 +9,18 @@ use rerun_core::generation::{GenerationError, Settled};
 use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, JobId, MessageId};
 use rerun_core::message::{MessageState, Source};
 use rerun_core::page::{Limit, PageRequest};
-use rerun_core::plan::{ReuseFrom, RunPlan};
+use rerun_core::plan::{Audience, ReuseFrom, RunPlan};
 use rerun_core::ports::{
     CampaignContext, CancelRun, CandidateQuery, IdGenerator, StartRun, Store, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
-use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
+use rerun_core::usecases::{
+    Decision, LaunchRequest, NewCampaign, PageQuery, RerunRequest, ReviewedMessages,
+};
 
 use crate::fixture::{
     ACCOUNT, Fixture, all_at_once, assert_conflict, caller, generated, messages_from_elsewhere,
-    run_number,
+    new_campaign, run_number,
 };
 
 /// A rerun as the use case decides it, to be committed by the case itself.
@@ -48,18 +50,18 @@ pub(super) async fn decided<S: Store + 'static>(
         limit: 1_000,
     };
     let candidates = f.store.segment_candidates(query).await.unwrap();
-    let (current, candidates_of) = (current_run.as_ref(), &candidates.segments);
+    let current = current_run.as_ref();
+    let audience = Audience {
+        group: &group,
+        segments: &candidates.segments,
+        fields: &candidates.fields,
+        allow_missing_fields: false,
+        limit: 1_000,
+    };
     let plan = if current.is_some() {
-        RunPlan::rerun(
-            &campaign,
-            current,
-            ReuseFrom::CurrentRun,
-            candidates_of,
-            1_000,
-        )
-        .unwrap()
+        RunPlan::rerun(&campaign, current, ReuseFrom::CurrentRun, &audience).unwrap()
     } else {
-        RunPlan::launch(&campaign, candidates_of, 1_000).unwrap()
+        RunPlan::launch(&campaign, &audience).unwrap()
     };
     let (now, counts) = (f.now(), plan.counts());
     let run = Run {
@@ -399,6 +401,7 @@ pub async fn one_of_many_initiates_succeeds<S: Store + 'static>(f: &Fixture<S>) 
             campaign,
             new_group: Some(groups[task % 2]),
             reuse_from: ReuseFrom::CurrentRun,
+            allow_missing_fields: false,
         };
         async move { engine.reruns.initiate(&caller(), request, None).await }
     })
@@ -511,6 +514,7 @@ pub async fn a_preview_writes_nothing<S: Store + 'static>(f: &Fixture<S>) {
         campaign,
         new_group: Some(group),
         reuse_from: ReuseFrom::CurrentRun,
+        allow_missing_fields: false,
     };
     let before = f.snapshot(ACCOUNT).await;
     let mut foretold = BTreeMap::new();
@@ -551,6 +555,138 @@ pub async fn a_preview_writes_nothing<S: Store + 'static>(f: &Fixture<S>) {
         .map(|m| (m.segment.key, (m.segment, m.reused_from)))
         .collect();
     assert_eq!(foretold, done, "what was foretold, and what came");
+}
+
+/// A request is refused with the code of a field that nobody has, naming it.
+fn assert_unknown<T: std::fmt::Debug>(answer: Result<T, Error>, field: &str) {
+    match answer {
+        Err(Error::UnknownSegmentField(unknown)) => assert_eq!(unknown.fields, [field]),
+        other => panic!("`{field}` is not refused: {other:?}"),
+    }
+}
+
+/// A campaign by `country` is neither made nor launched nor taken to a group of which nobody has
+/// a country, unless the request says that this is meant. Nothing is written.
+pub async fn a_field_that_nobody_has_is_refused<S: Store + 'static>(f: &Fixture<S>) {
+    let (engine, who) = (&f.engine, caller());
+    let campaign = f.published(&["DE", "FR", ""]).await;
+    let empty = f.empty_group("Empty").await;
+    let misspelt = f.empty_group("Misspelt").await;
+    f.import(
+        misspelt,
+        &["customer_ref", "Country"],
+        &[&["a", "DE"], &["b", "FR"]],
+    )
+    .await;
+    let draft = f.draft(empty).await;
+    f.import(empty, &["customer_ref", "x"], &[&["a", "y"]])
+        .await;
+
+    let rerun = |allow_missing_fields| RerunRequest {
+        campaign,
+        new_group: Some(misspelt),
+        reuse_from: ReuseFrom::CurrentRun,
+        allow_missing_fields,
+    };
+    let launch = |allow_missing_fields| LaunchRequest {
+        campaign: draft,
+        allow_missing_fields,
+    };
+    let create = |allow_missing_fields| NewCampaign {
+        allow_missing_fields,
+        ..new_campaign(misspelt, &["country"])
+    };
+    let page = PageQuery::default();
+    let before = f.snapshot(ACCOUNT).await;
+    // The second time, the counts are kept.
+    for _ in 0..2 {
+        let created = engine.campaigns.create(&who, create(false), None).await;
+        assert_unknown(created, "country");
+        let launched = engine.reruns.launch(&who, launch(false), None).await;
+        assert_unknown(launched, "country");
+        let previewed = engine.reruns.preview(&who, rerun(false), &page).await;
+        assert_unknown(previewed, "country");
+        let initiated = engine.reruns.initiate(&who, rerun(false), None).await;
+        assert_unknown(initiated, "country");
+    }
+    let preview = engine
+        .reruns
+        .preview(&who, rerun(true), &page)
+        .await
+        .unwrap();
+    let told = &preview.fields[0];
+    assert_eq!(
+        (told.name.as_str(), told.customers_without_value),
+        ("country", 2)
+    );
+    before.assert_same(&f.snapshot(ACCOUNT).await, "what was refused");
+
+    engine
+        .campaigns
+        .create(&who, create(true), None)
+        .await
+        .unwrap();
+    engine
+        .reruns
+        .launch(&who, launch(true), None)
+        .await
+        .unwrap();
+    let started = engine.reruns.initiate(&who, rerun(true), None).await;
+    assert_eq!(started.unwrap().outcome.segments.matched, 1);
+    // It was said of that request, not of the campaign.
+    f.publish(campaign).await;
+    let initiated = engine.reruns.initiate(&who, rerun(false), None).await;
+    assert_unknown(initiated, "country");
+    f.check().await;
+}
+
+/// A value of more than 1,000 characters in a field to segment by refuses the run; in another
+/// field it is fine.
+pub async fn a_long_value_to_segment_by_is_refused<S: Store + 'static>(f: &Fixture<S>) {
+    let (engine, who) = (&f.engine, caller());
+    let campaign = f.published(&["DE"]).await;
+    let group = f.empty_group("Long").await;
+    let draft = f.draft(group).await;
+    let long = "é".repeat(1_001);
+    let columns = ["customer_ref", "country", "notes"];
+    f.import(group, &columns, &[&["a", "DE", &long], &["b", &long, ""]])
+        .await;
+    let request = RerunRequest {
+        campaign,
+        new_group: Some(group),
+        reuse_from: ReuseFrom::CurrentRun,
+        allow_missing_fields: true,
+    };
+    let page = PageQuery::default();
+    let before = f.snapshot(ACCOUNT).await;
+    for _ in 0..2 {
+        for refused in [
+            engine.reruns.launch(&who, draft, None).await.map(|_| ()),
+            engine
+                .reruns
+                .preview(&who, request, &page)
+                .await
+                .map(|_| ()),
+            engine
+                .reruns
+                .initiate(&who, request, None)
+                .await
+                .map(|_| ()),
+        ] {
+            match refused {
+                Err(Error::Invalid(invalid)) => {
+                    assert!(invalid.to_string().contains("`country`"), "{invalid}");
+                }
+                other => panic!("not refused: {other:?}"),
+            }
+        }
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "what was refused");
+    f.import(group, &columns, &[&["b", &long[2..], ""]]).await;
+    let started = f.rerun(campaign, group).await;
+    assert_eq!((started.segments.matched, started.segments.new), (1, 1));
+    f.launch(draft).await;
+    f.check().await;
 }
 
 /// Taking a rerun back gives the previous run back byte for byte; its number stays used.

@@ -11,7 +11,7 @@ use rerun_core::ids::{CampaignId, CustomerGroupId};
 use rerun_core::message::ReviewStatus;
 use rerun_core::plan::{ReuseCandidate, ReuseFrom};
 use rerun_core::ports::{CandidateQuery, MessageSelection, Store};
-use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 
 use crate::fixture::{ACCOUNT, Fixture, Row, run_number};
 
@@ -345,6 +345,144 @@ pub async fn one_segment_more_than_the_limit_is_answered<S: Store + 'static>(f: 
             );
         }
     }
+}
+
+/// Counts of a field's customers, without a value that is too long.
+fn customers(counts: &[i64]) -> Vec<FieldValues> {
+    let values = counts.iter().map(|customers| FieldValues {
+        customers: *customers,
+        too_long: false,
+    });
+    values.collect()
+}
+
+/// Counts tell how many customers have a value in each field, in the order of the fields' names,
+/// and follow the group.
+pub async fn fields_count_the_customers_with_a_value<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let fields = ["tier", "nobody", "country"];
+    let found = f.candidates(group, &fields).await;
+    assert_eq!(found.fields, customers(&[0, 0, 0]), "an empty group");
+    let columns = ["customer_ref", "tier", "country", "nobody", "\"odd' name"];
+    f.import(
+        group,
+        &columns,
+        &[
+            &["a", "gold", "DE", " ", "x"],
+            &["b", "", "DE", "", ""],
+            &["c", " ", "FR", "", "null"],
+        ],
+    )
+    .await;
+    for _ in 0..2 {
+        let found = f.candidates(group, &fields).await;
+        assert_eq!(found.fields, customers(&[3, 0, 1]), "country, nobody, tier");
+        let found = f.candidates(group, &["\"odd' name"]).await;
+        assert_eq!(found.fields, customers(&[2]));
+        let found = f.candidates(group, &["Country"]).await;
+        assert_eq!(found.fields, customers(&[0]), "names are case-sensitive");
+    }
+    f.import(
+        group,
+        &["customer_ref", "nobody"],
+        &[&["d", "x"], &["a", ""]],
+    )
+    .await;
+    for _ in 0..2 {
+        let found = f.candidates(group, &fields).await;
+        assert_eq!(found.fields, customers(&[3, 1, 1]));
+    }
+}
+
+/// With more segments than the limit, whether anybody has a value is told all the same, even if
+/// only one customer does.
+pub async fn fields_are_told_with_too_many_segments<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let refs: Vec<String> = (0..300).map(|n| format!("C-{n}")).collect();
+    let columns = ["customer_ref", "no", "one", "nobody"];
+    for (place, last) in [(299, "last"), (0, "first")] {
+        let rows: Vec<[&str; 4]> = refs
+            .iter()
+            .enumerate()
+            .map(|(n, name)| [name.as_str(), name, if n == place { last } else { "" }, ""])
+            .collect();
+        let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 4]>::as_slice).collect();
+        f.import(group, &columns, &rows).await;
+        let query = CandidateQuery {
+            account_id: ACCOUNT,
+            group_id: group,
+            segment_by: SegmentBy::new(&["one", "nobody", "no"]).unwrap(),
+            reuse: None,
+            limit: 5,
+        };
+        for _ in 0..2 {
+            let found = f.store.segment_candidates(query.clone()).await.unwrap();
+            assert_eq!(found.segments.len(), 6);
+            let has: Vec<bool> = found
+                .fields
+                .iter()
+                .map(|field| field.customers > 0)
+                .collect();
+            assert_eq!(has, [true, false, true], "no, nobody, one ({last})");
+        }
+    }
+}
+
+/// A value of more characters than the bound is told of, and is not told apart from others.
+/// Characters count, not bytes; other fields may be as long as they like.
+pub async fn values_that_are_too_long_are_told<S: Store + 'static>(f: &Fixture<S>) {
+    let longest = SegmentBy::MAX_VALUE_LENGTH;
+    let fits = [
+        "x".repeat(longest),
+        "😀".repeat(longest),
+        "é".repeat(longest),
+    ];
+    let text = "t".repeat(50_000);
+    let columns = ["customer_ref", "notes", "text"];
+    let group = f.empty_group("Customers").await;
+    f.import(
+        group,
+        &columns,
+        &[
+            &["a", &fits[0], &text],
+            &["b", &fits[1], ""],
+            &["c", &fits[2], ""],
+            &["d", "", ""],
+        ],
+    )
+    .await;
+    for _ in 0..2 {
+        let found = f.candidates(group, &["notes"]).await;
+        assert_eq!(found.fields, customers(&[3]));
+        assert_eq!(found.segments.len(), 4);
+    }
+    let [over, other] = ["😀".repeat(longest + 1), "y".repeat(60_000)];
+    f.import(group, &columns, &[&["e", &over, ""], &["f", &other, ""]])
+        .await;
+    let segment_by = SegmentBy::new(&["notes"]).unwrap();
+    let query = |limit| CandidateQuery {
+        account_id: ACCOUNT,
+        group_id: group,
+        segment_by: segment_by.clone(),
+        reuse: None,
+        limit,
+    };
+    for limit in [5, 100, 5] {
+        let found = f.store.segment_candidates(query(limit)).await.unwrap();
+        let told = FieldValues {
+            customers: 5,
+            too_long: true,
+        };
+        assert_eq!(found.fields, [told], "limit {limit}");
+        assert_eq!(found.segments.len(), 5, "both long values are one");
+    }
+    let found = f.candidates(group, &["text"]).await;
+    assert!(found.fields[0].too_long);
+    // It is shortened, and the group is as good as any.
+    f.import(group, &columns, &[&["e", "x", ""], &["f", "x", ""]])
+        .await;
+    let found = f.candidates(group, &["notes"]).await;
+    assert_eq!(found.fields, customers(&[5]));
 }
 
 /// Only the segments that are asked for are read, by key; one that is not there is left out.

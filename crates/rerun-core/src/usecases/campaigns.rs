@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::import_error;
 use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Stamps, listed};
+use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
 use crate::Timestamp;
 use crate::audit::{AuditAction, Caller};
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
@@ -13,9 +13,10 @@ use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::message::Content;
 use crate::page::CursorScope;
+use crate::plan::Audience;
 use crate::ports::{
-    CampaignStore, CustomerGroupStore, IdempotencyKey, IdempotencyStore, ImportedMessages,
-    TemplateChecker,
+    CampaignStore, CandidateQuery, CustomerGroupStore, IdempotencyKey, IdempotencyStore,
+    ImportedMessages, RerunStore, TemplateChecker,
 };
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::SegmentBy;
@@ -36,6 +37,8 @@ pub struct NewCampaign {
     pub brief: Option<String>,
     /// The stages of an approval; the default when not given.
     pub approval_stages: Option<Vec<String>>,
+    /// Whether fields of `segment_by` that no customer of the group has are meant.
+    pub allow_missing_fields: bool,
 }
 
 /// A campaign to make, checked and with defaults filled in. Two requests for the same campaign are
@@ -48,6 +51,7 @@ struct Draft {
     template: Template,
     brief: Option<String>,
     approval_stages: ApprovalStages,
+    allow_missing_fields: bool,
 }
 
 /// What a creation made, without what its request says.
@@ -88,9 +92,11 @@ impl Draft {
 pub struct Campaigns {
     store: Arc<dyn CampaignStore>,
     groups: Arc<dyn CustomerGroupStore>,
+    segments: Arc<dyn RerunStore>,
     templates: Arc<dyn TemplateChecker>,
     once: Once,
     stamps: Stamps,
+    settings: Settings,
 }
 
 impl Campaigns {
@@ -102,16 +108,20 @@ impl Campaigns {
     pub fn new(
         store: Arc<dyn CampaignStore>,
         groups: Arc<dyn CustomerGroupStore>,
+        segments: Arc<dyn RerunStore>,
         templates: Arc<dyn TemplateChecker>,
         responses: Arc<dyn IdempotencyStore>,
         stamps: Stamps,
+        settings: Settings,
     ) -> Self {
         Self {
             store,
             groups,
+            segments,
             templates,
             once: Once::new(responses, &stamps),
             stamps,
+            settings,
         }
     }
 
@@ -148,6 +158,7 @@ impl Campaigns {
             template: new.template,
             brief: new.brief,
             approval_stages,
+            allow_missing_fields: new.allow_missing_fields,
         })
     }
 
@@ -168,12 +179,46 @@ impl Campaigns {
         }
     }
 
-    /// Makes a draft.
+    /// Refuses fields that no customer of the group has, so that a misspelt name is found before
+    /// a message has been made with it. The counts are kept for the launch.
+    async fn check_fields(
+        &self,
+        segment_by: &SegmentBy,
+        group: &CustomerGroup,
+    ) -> Result<(), Error> {
+        if group.customer_count == 0 {
+            return Ok(());
+        }
+        let query = CandidateQuery {
+            account_id: group.account_id,
+            group_id: group.id,
+            segment_by: segment_by.clone(),
+            reuse: None,
+            limit: self.settings.max_segments,
+        };
+        let mut decisions = 0;
+        let candidates = loop {
+            match self.segments.segment_candidates(query.clone()).await {
+                Ok(candidates) => break candidates,
+                Err(error) => decide_again(error, &mut decisions)?,
+            }
+        };
+        let audience = Audience {
+            group,
+            segments: &candidates.segments,
+            fields: &candidates.fields,
+            allow_missing_fields: false,
+            limit: self.settings.max_segments,
+        };
+        audience.check_fields(segment_by)
+    }
+
+    /// Makes a draft. Its group may still be empty.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name, segmentation, template, brief or stages that break a rule,
     /// and with [`Error::IdempotencyKeyReused`] for the key; [`Error::CustomerGroupNotFound`];
-    /// [`Error::Store`].
+    /// [`Error::UnknownSegmentField`]; [`Error::Store`].
     pub async fn create(
         &self,
         caller: &Caller,
@@ -197,6 +242,9 @@ impl Campaigns {
         key: Option<IdempotencyKey>,
     ) -> Result<Made, Error> {
         let group = self.group(caller, draft).await?;
+        if !draft.allow_missing_fields {
+            self.check_fields(&draft.segment_by, &group).await?;
+        }
         let made = self.made(caller, &group);
         let campaign = draft.clone().campaign(caller.account_id, made);
         let audit = self
@@ -213,10 +261,11 @@ impl Campaigns {
     }
 
     /// Brings in a campaign that was published elsewhere: its messages become those of run 1,
-    /// for which the history has a synthesised entry.
+    /// for which the history has a synthesised entry. What the group's customers have is not
+    /// looked at: the messages were made for others.
     ///
     /// # Errors
-    /// As [`Campaigns::create`]; [`Error::Invalid`] also for the first message that breaks a
+    /// As [`Campaigns::create`], but for unknown fields; [`Error::Invalid`] also for the first message that breaks a
     /// rule, for two messages of one segment, and when there is no message.
     pub async fn import(
         &self,

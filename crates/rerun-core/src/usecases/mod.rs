@@ -87,9 +87,11 @@ impl Engine {
             campaigns: Campaigns::new(
                 store.clone(),
                 store.clone(),
+                store.clone(),
                 Arc::clone(templates),
                 store.clone(),
                 stamps.clone(),
+                settings,
             ),
             reruns: Reruns::new(store.clone(), store.clone(), stamps.clone(), settings),
             reviews: Reviews::new(

@@ -12,7 +12,7 @@ use crate::group::CustomerGroup;
 use crate::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber};
 use crate::message::ReusedFrom;
 use crate::page::{CursorScope, Limit, Page};
-use crate::plan::{PlannedSegment, ReuseFrom, RunPlan};
+use crate::plan::{Audience, FieldCoverage, PlannedSegment, ReuseFrom, RunPlan};
 use crate::ports::{
     CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, IdempotencyStore, RerunStore,
     StartRun, WantedGroup,
@@ -29,6 +29,27 @@ pub struct RerunRequest {
     pub new_group: Option<CustomerGroupId>,
     /// Where to look for messages to reuse.
     pub reuse_from: ReuseFrom,
+    /// Whether fields to segment by that no customer has are meant.
+    pub allow_missing_fields: bool,
+}
+
+/// A draft that somebody launches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LaunchRequest {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// Whether fields to segment by that no customer has are meant.
+    pub allow_missing_fields: bool,
+}
+
+impl From<CampaignId> for LaunchRequest {
+    /// Every field to segment by must have a value somewhere.
+    fn from(campaign: CampaignId) -> Self {
+        Self {
+            campaign,
+            allow_missing_fields: false,
+        }
+    }
 }
 
 /// A run that was started.
@@ -69,6 +90,8 @@ pub struct Preview {
     pub group: RunGroup,
     /// Its customers.
     pub customer_count: i64,
+    /// The fields that make segments, in their order.
+    pub fields: Vec<FieldCoverage>,
     /// How its segments split.
     pub segments: SegmentCounts,
     /// The campaign's status when everything has been generated.
@@ -164,12 +187,18 @@ impl Reruns {
                 limit: self.settings.max_segments,
             })
             .await?;
+        let audience = Audience {
+            group: &group,
+            segments: &candidates.segments,
+            fields: &candidates.fields,
+            allow_missing_fields: request.allow_missing_fields,
+            limit: self.settings.max_segments,
+        };
         let plan = RunPlan::rerun(
             &campaign,
             current_run.as_ref(),
             request.reuse_from,
-            &candidates.segments,
-            self.settings.max_segments,
+            &audience,
         )?;
         Ok(Planned {
             campaign,
@@ -179,9 +208,9 @@ impl Reruns {
         })
     }
 
-    async fn plan_launch(&self, caller: &Caller, campaign: CampaignId) -> Result<Planned, Error> {
+    async fn plan_launch(&self, caller: &Caller, request: LaunchRequest) -> Result<Planned, Error> {
         let context = self
-            .context(caller, campaign, WantedGroup::OfCampaign)
+            .context(caller, request.campaign, WantedGroup::OfCampaign)
             .await?;
         let CampaignContext {
             campaign, group, ..
@@ -198,7 +227,14 @@ impl Reruns {
                 limit: self.settings.max_segments,
             })
             .await?;
-        let plan = RunPlan::launch(&campaign, &candidates.segments, self.settings.max_segments)?;
+        let audience = Audience {
+            group: &group,
+            segments: &candidates.segments,
+            fields: &candidates.fields,
+            allow_missing_fields: request.allow_missing_fields,
+            limit: self.settings.max_segments,
+        };
+        let plan = RunPlan::launch(&campaign, &audience)?;
         Ok(Planned {
             campaign,
             group,
@@ -295,14 +331,21 @@ impl Reruns {
     /// In this order: [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
     /// [`Error::CampaignNotFound`]; [`Error::CustomerGroupNotFound`];
     /// [`Error::CampaignNotPublished`]; [`Error::MessagesNotPublished`];
-    /// [`Error::EmptyCustomerGroup`]; [`Error::TooManySegments`]; [`Error::Store`].
+    /// [`Error::EmptyCustomerGroup`]; [`Error::UnknownSegmentField`];
+    /// [`Error::TooManySegments`]; [`Error::Invalid`] for a value to segment by that is too long;
+    /// [`Error::Store`].
     pub async fn initiate(
         &self,
         caller: &Caller,
         request: RerunRequest,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
-        let body = (request.campaign, request.new_group, request.reuse_from);
+        let body = (
+            request.campaign,
+            request.new_group,
+            request.reuse_from,
+            request.allow_missing_fields,
+        );
         self.once
             .run(caller, "rerun.initiate", idempotency_key, &body, |key| {
                 self.begin(caller, Wish::Rerun(request), key)
@@ -315,20 +358,22 @@ impl Reruns {
     /// # Errors
     /// In this order: [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
     /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::EmptyCustomerGroup`];
-    /// [`Error::TooManySegments`]; [`Error::Store`].
+    /// [`Error::UnknownSegmentField`]; [`Error::TooManySegments`]; [`Error::Invalid`] for a value
+    /// to segment by that is too long; [`Error::Store`].
     pub async fn launch(
         &self,
         caller: &Caller,
-        campaign: CampaignId,
+        request: impl Into<LaunchRequest>,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
+        let request = request.into();
         self.once
             .run(
                 caller,
                 "campaign.launch",
                 idempotency_key,
-                &campaign,
-                |key| self.begin(caller, Wish::Launch(campaign), key),
+                &request,
+                |key| self.begin(caller, Wish::Launch(request), key),
             )
             .await
     }
@@ -345,8 +390,8 @@ impl Reruns {
                 self.plan(caller, request).await?,
                 AuditAction::RerunInitiated,
             ),
-            Wish::Launch(campaign) => (
-                self.plan_launch(caller, campaign).await?,
+            Wish::Launch(request) => (
+                self.plan_launch(caller, request).await?,
                 AuditAction::CampaignLaunched,
             ),
         };
@@ -419,6 +464,7 @@ impl Reruns {
                 name: group.name,
             },
             customer_count: plan.customer_count,
+            fields: plan.fields,
             segments: plan.segments,
             resulting_status: plan.resulting_status,
             items: listed(
@@ -555,7 +601,7 @@ impl Reruns {
 /// A run to begin.
 #[derive(Debug, Clone, Copy)]
 enum Wish {
-    Launch(CampaignId),
+    Launch(LaunchRequest),
     Rerun(RerunRequest),
 }
 

@@ -20,7 +20,7 @@ use crate::ports::{
     MockReviewStore, SegmentCandidates, WantedGroup,
 };
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
-use crate::segment::{Segment, SegmentBy, SegmentKey};
+use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 
 /// A rerun that is refused is no write: the mock panics if the store is asked to start a run.
 #[tokio::test]
@@ -185,6 +185,10 @@ async fn a_key_with_another_body_is_refused() {
     for other in [
         RerunRequest {
             reuse_from: ReuseFrom::AnyRun,
+            ..request()
+        },
+        RerunRequest {
+            allow_missing_fields: true,
             ..request()
         },
         RerunRequest {
@@ -493,6 +497,7 @@ fn request() -> RerunRequest {
         campaign: CAMPAIGN,
         new_group: Some(GROUP),
         reuse_from: ReuseFrom::CurrentRun,
+        allow_missing_fields: false,
     }
 }
 
@@ -680,6 +685,10 @@ fn one_matched_one_new() -> SegmentCandidates {
     SegmentCandidates {
         group_version: 1,
         segments,
+        fields: vec![FieldValues {
+            customers: 2,
+            too_long: false,
+        }],
     }
 }
 

@@ -66,6 +66,10 @@ codes! {
         "The customer group has no customers", fixed,
         "A launch, a rerun or a preview for a group without customers",
         "Import customers into the group";
+    UnknownSegmentField => 400, "unknown_segment_field",
+        "no customer of the customer group `Spring 2026` (018f2b6c-0000-7000-8000-000000000002) has a value for `country`; the group has `Country`, `tier`. Correct the name, or send `\"allow_missing_fields\": true` if this is meant", varies,
+        "No customer of the group has a value for a field of the campaign's `segment_by`. The message names the field, the group, and up to 20 fields that the group has, similar names first",
+        "Import the file again with the campaign's names in its header, or create the campaign with the group's names. If the field may be missing, send `\"allow_missing_fields\": true`; it applies to that request only";
     TooManySegments => 400, "too_many_segments",
         "the customer group has more than 100000 segments by these fields", varies,
         "The group falls into more segments than `RERUN_MAX_SEGMENTS`",

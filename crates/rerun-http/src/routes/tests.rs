@@ -661,9 +661,14 @@ fn rerunnable(new: bool) -> Mocks {
                 customer_count: 3,
                 reusable,
             };
+            let all = rerun_core::segment::FieldValues {
+                customers: 3,
+                too_long: false,
+            };
             Ok(SegmentCandidates {
                 group_version: 1,
                 segments: vec![segment],
+                fields: vec![all; 2],
             })
         });
     mocks

@@ -47,9 +47,9 @@ fn unpublish(server: &Server) {
 }
 
 fn wide(segments: u32) -> String {
-    let mut csv = "customer_ref,country\n".to_owned();
+    let mut csv = "customer_ref,country,tier\n".to_owned();
     for number in 0..segments {
-        writeln!(csv, "{number},C{number}").unwrap();
+        writeln!(csv, "{number},C{number},gold").unwrap();
     }
     csv
 }
@@ -439,6 +439,11 @@ async fn malformed_bodies_and_wrong_types(server: &Server) {
                 "campaign/create",
                 json!({ "template": { "subject": 1 } }),
                 "`template.subject`",
+            ),
+            (
+                "campaign/launch",
+                json!({ "allow_missing_fields": 1 }),
+                "`allow_missing_fields`",
             ),
             ("campaign/messages/review", json!({ "all": 1 }), "`all`"),
             (

@@ -45,6 +45,7 @@ async fn write_entries(engine: &Engine) {
         },
         brief: None,
         approval_stages: None,
+        allow_missing_fields: false,
     };
     engine.campaigns.create(&who, new, None).await.unwrap();
     for name in ["Five", "Six", "Seven"] {

@@ -13,7 +13,7 @@ use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use crate::plan::{ReuseFrom, RunPlan, SegmentCandidate};
 use crate::run::Run;
-use crate::segment::{Segment, SegmentBy, SegmentKey};
+use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 
 /// Which customer group a decision needs besides the campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,9 @@ pub struct SegmentCandidates {
     /// The segments, ordered by key. Each names the newest published message for its key in the
     /// runs that may be reused from, among those whose content has no placeholder.
     pub segments: Vec<SegmentCandidate>,
+    /// What the customers have in each field, in the order of [`SegmentBy::sorted`]. With more
+    /// segments than the limit, it is enough to tell whether any customer has a value.
+    pub fields: Vec<FieldValues>,
 }
 
 /// A run to start: the plan, made true in one transaction.
@@ -119,7 +122,8 @@ pub trait RerunStore: Send + Sync {
         group: WantedGroup,
     ) -> Result<Option<CampaignContext>, StoreError>;
 
-    /// The group's segments. A store may keep the counts until the group changes.
+    /// The group's segments. A store may keep the counts until the group changes. Values go
+    /// through [`FieldValues::counted`], so that memory is bounded whatever profiles hold.
     ///
     /// # Errors
     /// [`StoreError`]; [`StoreError::Conflict`] when the group changed while they were counted.

@@ -181,6 +181,8 @@ fn given(matches: &ArgMatches) -> Option<(Caller, NewCampaign)> {
         },
         brief: text("brief"),
         approval_stages: matches.get_one::<Vec<String>>("approval-stages").cloned(),
+        // The messages were made for customers whom the group need not have.
+        allow_missing_fields: true,
     };
     Some((caller, new))
 }

@@ -29,6 +29,10 @@ pub(crate) struct Request {
     /// The stages that a message passes, in order: 1 to 16 different names of at most 100 characters. By default `["Review"]`.
     #[schema(value_type = Option<Vec<schema::StageName>>, min_items = 1, max_items = 16)]
     approval_stages: Option<Vec<String>>,
+    /// Whether fields of `segment_by` that no customer of the group has are meant. Without it
+    /// they are refused. It applies to this request only.
+    #[schema(default = false)]
+    allow_missing_fields: Option<bool>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -49,7 +53,8 @@ pub(crate) fn docs() -> Docs {
         "A draft. `{{ field }}` in the template stands for the segment's value of a field of \
          `segment_by`; any other name is refused. Up to 8 filters may follow, as in \
          `{{ field | trim | upper }}`: `upper`, `lower`, `title`, `trim`, `escape` (for HTML), \
-         `urlencode`, `default(\"text\")`. The group may still be empty.",
+         `urlencode`, `default(\"text\")`. The group may still be empty; when it is not, some \
+         customer of it must have each field of `segment_by`.",
         json!({
             "name": "Spring sale",
             "customer_group_id": examples::OLD_GROUP,
@@ -66,7 +71,7 @@ pub(crate) fn docs() -> Docs {
         draft["updated_at"] = draft["created_at"].clone();
         draft
     })
-    .refuses(&[Code::CustomerGroupNotFound])
+    .refuses(&[Code::CustomerGroupNotFound, Code::UnknownSegmentField])
 }
 
 /// `POST /v1/campaign/create`
@@ -94,6 +99,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         template,
         brief: body.brief,
         approval_stages: body.approval_stages,
+        allow_missing_fields: body.allow_missing_fields.unwrap_or_default(),
     };
     let made = state
         .engine

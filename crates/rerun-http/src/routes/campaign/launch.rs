@@ -1,3 +1,4 @@
+use rerun_core::usecases::LaunchRequest;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -13,6 +14,10 @@ pub(crate) struct Request {
     /// The campaign.
     #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
+    /// Whether fields to segment by that no customer of the group has are meant. Without it they
+    /// are refused. It applies to this request only.
+    #[schema(default = false)]
+    allow_missing_fields: Option<bool>,
 }
 
 pub(crate) fn docs() -> Docs {
@@ -28,6 +33,7 @@ pub(crate) fn docs() -> Docs {
         Code::CampaignNotFound,
         Code::InvalidTransition,
         Code::EmptyCustomerGroup,
+        Code::UnknownSegmentField,
         Code::TooManySegments,
     ])
 }
@@ -38,11 +44,14 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
     required.check()?;
-    let campaign = campaign_id(&campaign);
+    let request = LaunchRequest {
+        campaign: campaign_id(&campaign),
+        allow_missing_fields: body.allow_missing_fields.unwrap_or_default(),
+    };
     let started = state
         .engine
         .reruns
-        .launch(&caller, campaign, key.as_deref())
+        .launch(&caller, request, key.as_deref())
         .await?;
     note_run(started.outcome.run_number);
     if !started.replayed {

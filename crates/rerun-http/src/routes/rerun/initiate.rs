@@ -21,6 +21,10 @@ pub(crate) struct Request {
     /// By default the current run.
     #[schema(value_type = Option<schema::ReuseFrom>)]
     reuse_from: Option<String>,
+    /// Whether fields to segment by that no customer of the group has are meant. Without it they
+    /// are refused. It applies to this request only.
+    #[schema(default = false)]
+    allow_missing_fields: Option<bool>,
 }
 
 pub(crate) fn docs() -> Docs {
@@ -49,6 +53,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         body.campaign_id,
         body.new_customer_group_id,
         body.reuse_from.as_deref(),
+        body.allow_missing_fields,
     )?;
     let started = state
         .engine

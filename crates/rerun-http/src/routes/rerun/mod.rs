@@ -17,12 +17,13 @@ use crate::extract::Required;
 use crate::openapi::Code;
 
 /// What refuses a rerun, and so its preview.
-const REFUSALS: [Code; 6] = [
+const REFUSALS: [Code; 7] = [
     Code::CampaignNotFound,
     Code::CustomerGroupNotFound,
     Code::CampaignNotPublished,
     Code::MessagesNotPublished,
     Code::EmptyCustomerGroup,
+    Code::UnknownSegmentField,
     Code::TooManySegments,
 ];
 
@@ -31,6 +32,7 @@ fn rerun_request(
     campaign: Option<String>,
     group: Option<String>,
     reuse_from: Option<&str>,
+    allow_missing_fields: Option<bool>,
 ) -> Result<RerunRequest, Error> {
     let mut required = Required::default();
     let campaign = required.text("campaign_id", campaign);
@@ -43,5 +45,6 @@ fn rerun_request(
             Some(text) => one_of("reuse_from", text)?,
             None => ReuseFrom::CurrentRun,
         },
+        allow_missing_fields: allow_missing_fields.unwrap_or_default(),
     })
 }

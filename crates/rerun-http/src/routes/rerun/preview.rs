@@ -25,6 +25,10 @@ pub(crate) struct Request {
     /// By default the current run.
     #[schema(value_type = Option<schema::ReuseFrom>)]
     reuse_from: Option<String>,
+    /// Whether fields to segment by that no customer of the group has are meant. Without it they
+    /// are refused. It applies to this request only.
+    #[schema(default = false)]
+    allow_missing_fields: Option<bool>,
     /// The most items to answer.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
@@ -45,6 +49,16 @@ struct Item<'a> {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = RerunPreviewField)]
+struct Field<'a> {
+    /// The field.
+    name: &'a str,
+    /// How many customers of the group have no value in it.
+    #[schema(minimum = 0)]
+    customers_without_value: i64,
+}
+
+#[derive(Serialize, ToSchema)]
 #[schema(as = RerunPreviewResponse)]
 struct Response<'a> {
     /// The campaign.
@@ -54,6 +68,8 @@ struct Response<'a> {
     /// How many customers the segments have.
     #[schema(minimum = 0)]
     customer_count: i64,
+    /// The fields of the campaign's `segment_by`, in its order.
+    fields: Vec<Field<'a>>,
     #[schema(value_type = schema::SegmentCounts)]
     segments: SegmentCounts,
     /// The status that the campaign would have once generation was done.
@@ -81,6 +97,10 @@ pub(crate) fn docs() -> Docs {
         "campaign_id": examples::CAMPAIGN,
         "customer_group": { "id": examples::GROUP, "name": "Spring 2026" },
         "customer_count": 120_000,
+        "fields": [
+            { "name": "country", "customers_without_value": 0 },
+            { "name": "tier", "customers_without_value": 913 },
+        ],
         "segments": { "total": 42, "matched": 40, "new": 2 },
         "resulting_status": "Ready for review",
         "items": [{
@@ -100,6 +120,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         body.campaign_id,
         body.new_customer_group_id,
         body.reuse_from.as_deref(),
+        body.allow_missing_fields,
     )?;
     let page = page(body.limit, body.cursor);
     let preview = state.engine.reruns.preview(&caller, request, &page).await?;
@@ -112,10 +133,15 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         },
         reuses: item.reuses,
     });
+    let fields = preview.fields.iter().map(|field| Field {
+        name: &field.name,
+        customers_without_value: field.customers_without_value,
+    });
     wire::json(&Response {
         campaign_id: request.campaign,
         customer_group: (&preview.group).into(),
         customer_count: preview.customer_count,
+        fields: fields.collect(),
         segments: preview.segments,
         resulting_status: preview.resulting_status,
         items: items.collect(),

@@ -2,6 +2,7 @@
 
 mod messages;
 mod rerun;
+mod segment_fields;
 
 use serde_json::{Value, json};
 

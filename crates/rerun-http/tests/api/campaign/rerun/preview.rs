@@ -21,6 +21,7 @@ async fn a_preview_shows_all_there_is(server: &Server) {
             "campaign_id": format!("={campaign}"),
             "customer_group": { "id": format!("={summer}"), "name": "=Summer" },
             "customer_count": 5, "segments": { "total": 4, "matched": 2, "new": 2 },
+            "fields": [{ "name": "text", "customers_without_value": "int" }],
             "resulting_status": "=Ready for review",
             "items": [{
                 "segment": {
@@ -46,7 +47,10 @@ async fn a_preview_shows_all_there_is(server: &Server) {
 
 /// Compares a preview with the initiate that follows it.
 async fn compare(api: &Api, campaign: &str, group: &str, reuse_from: Option<&str>) {
-    let mut request = json!({ "campaign_id": campaign, "new_customer_group_id": group });
+    // One of the groups has nothing but customers.
+    let mut request = json!({
+        "campaign_id": campaign, "new_customer_group_id": group, "allow_missing_fields": true,
+    });
     if let Some(reuse_from) = reuse_from {
         request["reuse_from"] = json!(reuse_from);
     }

@@ -1,0 +1,5 @@
+-- Kept counts are derived: they are dropped, and counted again with the new column when a run is
+-- planned next.
+TRUNCATE group_segments, segmentations;
+-- How many customers have a value in each of `fields`, as a JSON array.
+ALTER TABLE segmentations ADD COLUMN customers_with_value text NOT NULL;

@@ -1,0 +1,1 @@
+ALTER TABLE segmentations DROP COLUMN customers_with_value;

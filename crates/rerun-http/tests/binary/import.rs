@@ -191,6 +191,18 @@ async fn a_refused_import_leaves_nothing(database: Database) {
             "line 2: `subject` must not be blank",
         ),
         (
+            good.replace("Old FR", "Old {{ country }}"),
+            vec![],
+            1,
+            "line 2: the placeholder `{{ country }}` is unfilled",
+        ),
+        (
+            good.replace("Old FR", "Old\\nFR"),
+            vec![],
+            1,
+            "line 2: `subject` must be one line",
+        ),
+        (
             good.clone(),
             vec!["--max-segments", "1"],
             1,

@@ -18,6 +18,7 @@ on_both_stores!(
     an_edit_of_a_reused_message_makes_it_its_own,
     content_has_bounds,
     an_unfilled_placeholder_is_refused,
+    a_placeholder_that_was_approved_before_is_not_published,
     a_generated_placeholder_fails_and_a_generated_subject_is_one_line,
     messages_of_past_runs_are_read_only,
     an_export_says_what_the_messages_say,
@@ -360,6 +361,34 @@ async fn an_unfilled_placeholder_is_refused(server: &Server) {
     api.ok("campaign/messages/review", body).await;
     edit("Dear Ada").await;
     assert_eq!(api.approve_all(&campaign).await["reviewed_messages"], 2);
+    api.publish(&campaign).await;
+}
+
+async fn a_placeholder_that_was_approved_before_is_not_published(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    api.approve_all(&campaign).await;
+    let message = ids(&api.messages(&campaign).await)[1].clone();
+    let edit = json!({ "campaign_id": campaign, "message_id": message,
+        "content": { "subject": "s", "body": "{{ x }}" } });
+    api.ok("campaign/messages/edit", edit).await;
+    // No request approves it; earlier versions did.
+    server.database.execute(
+        "UPDATE messages SET review_status = 'Approved', approval_stage = NULL \
+           WHERE review_status = 'Pending review'; \
+         UPDATE runs SET approved = approved + pending, pending = 0; \
+         UPDATE campaigns SET status = 'Ready to publish'",
+    );
+    let publish = json!({ "campaign_id": campaign });
+    api.unchanged(async || {
+        let answer = api.post("campaign/publish", publish.clone()).await;
+        answer.says(409, "unfilled_placeholder", &message);
+    })
+    .await;
+    let again = json!({ "campaign_id": campaign, "message_ids": [message] });
+    api.ok("campaign/messages/regenerate", again).await;
+    server.generate(&api, &campaign).await;
+    api.approve_all(&campaign).await;
     api.publish(&campaign).await;
 }
 

@@ -72,49 +72,105 @@ impl ImportMode {
 /// fields the others hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportHeader {
-    columns: usize,
+    /// Columns with a name.
+    named: usize,
+    /// Columns, the nameless ones at the end included.
+    width: usize,
     reference: usize,
+    ref_column: String,
     fields: Vec<String>,
 }
 
 impl ImportHeader {
+    /// The most names that an error lists.
+    const MAX_LISTED: usize = 20;
+
+    /// Reads the header of a file that starts with it, with the references in `customer_ref`.
+    ///
     /// # Errors
-    /// [`Invalid`] without a column `customer_ref`, or with a name that is empty, too long or
-    /// doubled. Names are normalised like profile values first.
+    /// As [`ImportHeader::read`].
     pub fn new<'a>(columns: impl IntoIterator<Item = &'a str>) -> Result<Self, Invalid> {
+        Self::read(1, CUSTOMER_REF, columns)
+    }
+
+    /// Reads the header that starts on `line`, with the references in the column `ref_column`.
+    /// With another `ref_column`, a column `customer_ref` is a field like any other. Names are
+    /// normalised like profile values first. Nameless columns at the end are left out.
+    ///
+    /// # Errors
+    /// [`Invalid`] naming the line when the header has no column `ref_column`, or when a name is
+    /// given twice, is too long, or is missing before a named column.
+    pub fn read<'a>(
+        line: u64,
+        ref_column: &str,
+        columns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Invalid> {
+        let refused = |why: String| Invalid::new(format!("line {line}: {why}"));
+        let ref_column = text::normalise(ref_column)
+            .ok_or_else(|| Invalid::new("`ref_column` must not be blank"))?;
         let mut names: Vec<String> = Vec::new();
+        let mut known = HashSet::new();
+        let (mut width, mut nameless) = (0, None);
         for column in columns {
-            let place = names.len() + 1;
-            text::check("the header row", column)?;
-            let name = text::normalise(column).ok_or_else(|| {
-                Invalid::new(format!("line 1: column {place} of the header has no name"))
-            })?;
+            width += 1;
+            if column.contains('\0') {
+                return Err(refused(format!(
+                    "the name of column {width} holds a NUL character"
+                )));
+            }
+            let Some(name) = text::normalise(column) else {
+                nameless = nameless.or(Some(width));
+                continue;
+            };
+            if let Some(place) = nameless {
+                return Err(refused(format!("column {place} of the header has no name")));
+            }
             if name.chars().nth(SegmentBy::MAX_FIELD_LENGTH).is_some() {
-                return Err(Invalid::new(format!(
-                    "line 1: the name of column {place} is longer than {} characters",
+                return Err(refused(format!(
+                    "the name of column {width} is longer than {} characters",
                     SegmentBy::MAX_FIELD_LENGTH
                 )));
             }
-            if names.iter().any(|known| *known == name) {
-                return Err(Invalid::new(format!(
-                    "line 1: the header names `{name}` twice"
-                )));
+            let name = name.into_owned();
+            if !known.insert(name.clone()) {
+                let name = name.escape_debug();
+                return Err(refused(format!("the header names `{name}` twice")));
             }
-            names.push(name.into_owned());
+            names.push(name);
         }
-        let columns = names.len();
-        let reference = names
-            .iter()
-            .position(|name| name == CUSTOMER_REF)
-            .ok_or_else(|| {
-                Invalid::new(format!("line 1: the header has no column `{CUSTOMER_REF}`"))
-            })?;
+        let with_name = names.len();
+        let Some(reference) = names.iter().position(|name| *name == ref_column) else {
+            return Err(refused(Self::without(&ref_column, width, &names)));
+        };
         names.remove(reference);
         Ok(Self {
-            columns,
+            named: with_name,
+            width,
             reference,
+            ref_column: ref_column.into_owned(),
             fields: names,
         })
+    }
+
+    /// Why a header with these names has no column for the reference.
+    fn without(ref_column: &str, width: usize, names: &[String]) -> String {
+        let missing = format!("the header has no column `{}`", ref_column.escape_debug());
+        if width == 0 {
+            return format!("{missing}; the file is empty");
+        }
+        if names.is_empty() {
+            return format!("{missing}; it has no names");
+        }
+        let listed: Vec<String> = names
+            .iter()
+            .take(Self::MAX_LISTED)
+            .map(|name| name.escape_debug().to_string())
+            .collect();
+        let more = match names.len().saturating_sub(Self::MAX_LISTED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{missing}; it has: {}{more}", listed.join(", "))
     }
 
     /// The profile fields, in the order of their columns.
@@ -123,7 +179,8 @@ impl ImportHeader {
         &self.fields
     }
 
-    /// Takes a row of the file; `line` is where it starts, from 1.
+    /// Takes a row of the file; `line` is where it starts, from 1. Values without a named column
+    /// must be blank, and are left out.
     ///
     /// # Errors
     /// [`Invalid`] naming the line when the row is too short or too long, its reference is
@@ -134,11 +191,14 @@ impl ImportHeader {
         values: impl ExactSizeIterator<Item = &'a str>,
     ) -> Result<CustomerRow, Invalid> {
         let found = values.len();
-        if found != self.columns {
-            return Err(Invalid::new(format!(
+        let of_another_size = || {
+            Invalid::new(format!(
                 "line {line}: {found} values where the header has {} columns",
-                self.columns
-            )));
+                self.named
+            ))
+        };
+        if found < self.named {
+            return Err(of_another_size());
         }
         let mut reference = None;
         let mut fields = Vec::with_capacity(self.fields.len());
@@ -149,18 +209,34 @@ impl ImportHeader {
                     place + 1
                 )));
             }
-            let value = text::normalise(value).map(std::borrow::Cow::into_owned);
+            let value = text::normalise(value);
+            if place >= self.width && value.is_some() {
+                return Err(of_another_size());
+            }
+            if place >= self.named {
+                if value.is_some() {
+                    return Err(Invalid::new(format!(
+                        "line {line}: column {} has a value, but the header has no name for it",
+                        place + 1
+                    )));
+                }
+                continue;
+            }
+            let value = value.map(std::borrow::Cow::into_owned);
             if place == self.reference {
                 reference = value;
             } else {
                 fields.push(value);
             }
         }
-        let customer_ref = reference
-            .ok_or_else(|| Invalid::new(format!("line {line}: `{CUSTOMER_REF}` is blank")))?;
+        let customer_ref = reference.ok_or_else(|| {
+            let ref_column = self.ref_column.escape_debug();
+            Invalid::new(format!("line {line}: `{ref_column}` is blank"))
+        })?;
         if customer_ref.len() > CustomerRow::MAX_REFERENCE_BYTES {
             return Err(Invalid::new(format!(
-                "line {line}: `{CUSTOMER_REF}` is longer than {} bytes",
+                "line {line}: `{}` is longer than {} bytes",
+                self.ref_column.escape_debug(),
                 CustomerRow::MAX_REFERENCE_BYTES
             )));
         }
@@ -289,9 +365,9 @@ mod tests {
                 .contains("no column `customer_ref`")
         );
         assert!(
-            header(&["customer_ref", " "])
+            header(&["customer_ref", " ", "a"])
                 .unwrap_err()
-                .contains("column 2")
+                .contains("line 1: column 2 of the header has no name")
         );
         assert!(
             header(&["customer_ref", "a", " a"])
@@ -351,6 +427,75 @@ mod tests {
                 .unwrap_err()
                 .contains("no rows")
         );
+    }
+
+    #[test]
+    fn another_column_can_hold_the_reference() {
+        let columns = ["id", "customer_ref"];
+        let header = ImportHeader::read(2, " id ", columns).unwrap();
+        assert_eq!(header.fields(), ["customer_ref"]);
+        let row = header.row(3, ["x", "y"].into_iter()).unwrap();
+        assert_eq!(
+            (row.customer_ref.as_str(), row.values),
+            ("x", vec![Some("y".to_owned())])
+        );
+        let refused = |row: [&'static str; 2]| {
+            let refused = header.row(3, row.into_iter()).unwrap_err();
+            refused.to_string()
+        };
+        assert_eq!(refused(["", "y"]), "line 3: `id` is blank");
+        let without = ImportHeader::read(2, "ref", columns).unwrap_err();
+        assert_eq!(
+            without.to_string(),
+            "line 2: the header has no column `ref`; it has: id, customer_ref"
+        );
+        let blank = ImportHeader::read(2, " ", columns).unwrap_err();
+        assert_eq!(blank.to_string(), "`ref_column` must not be blank");
+    }
+
+    #[test]
+    fn a_header_without_the_reference_lists_at_most_twenty_names() {
+        let names: Vec<String> = (1..=22).map(|n| format!("n{n}")).collect();
+        let error = ImportHeader::new(names.iter().map(String::as_str)).unwrap_err();
+        let error = error.to_string();
+        assert!(error.ends_with("n19, n20 and 2 more"), "{error}");
+        let error = header(&["a\n\u{1b}b"]).unwrap_err();
+        assert!(error.ends_with("it has: a\\n\\u{1b}b"), "{error}");
+        assert_eq!(
+            header(&[]).unwrap_err(),
+            "line 1: the header has no column `customer_ref`; the file is empty"
+        );
+    }
+
+    #[test]
+    fn nameless_columns_at_the_end_are_left_out_while_they_are_empty() {
+        let header = header(&["customer_ref", "a", "", " "]).unwrap();
+        let row = |values: &[&str]| {
+            let row = header.row(2, values.iter().copied());
+            row.map(|row| row.values).map_err(|e| e.to_string())
+        };
+        for values in [
+            &["x", "y"][..],
+            &["x", "y", ""],
+            &["x", "y", "", " "],
+            &["x", "y", "", "", ""],
+        ] {
+            assert_eq!(row(values), Ok(vec![Some("y".to_owned())]), "{values:?}");
+        }
+        for (values, said) in [
+            (&["x"][..], "line 2: 1 values where the header has 2"),
+            (
+                &["x", "y", "", "z"],
+                "line 2: column 4 has a value, but the header has no name for it",
+            ),
+            (
+                &["x", "y", "", "", "z"],
+                "line 2: 5 values where the header has 2",
+            ),
+        ] {
+            let error = row(values).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rerun_core::usecases::{Engine, Settings};
 use rerun_http::generator::TemplateGenerator;
 use rerun_http::metrics::Metrics;
 use rerun_http::store::Surroundings;
-use rerun_http::{AppState, Limits, RateLimit, Readiness};
+use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -54,6 +54,7 @@ impl World {
                 max_import_bytes: MAX_BODY_BYTES,
                 ..Limits::default()
             },
+            intake: Intake::default(),
             rate_limit: RateLimit::OFF,
             metrics: Metrics::default(),
             wake: Arc::new(|| ()),

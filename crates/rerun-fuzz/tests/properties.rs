@@ -32,6 +32,11 @@ const CSV: &[&[u8]] = &[
     b"\xc3\xa9",
     b"e\xcc\x81",
     b"\xe3\x80\x80",
+    b";",
+    b"\t",
+    b" \"",
+    b"\" ",
+    b"\xfe\xff",
     b"customer_ref",
     b"customer_ref,a\n",
     b"x,1\n",
@@ -83,16 +88,38 @@ const CONTEXT: &[&[u8]] = &[
     br#""x":"\ud800""#,
 ];
 
+/// The file as it is, or in UTF-16, with what is no UTF-8 as half a pair.
+fn wide(file: Vec<u8>, encoding: i32) -> Vec<u8> {
+    let in_bytes: fn(u16) -> [u8; 2] = match encoding {
+        0 => u16::to_le_bytes,
+        1 => u16::to_be_bytes,
+        _ => return file,
+    };
+    let mut units = vec![0xfeff];
+    for chunk in file.utf8_chunks() {
+        units.extend(chunk.valid().encode_utf16());
+        units.extend(chunk.invalid().iter().map(|byte| 0xd800 + u16::from(*byte)));
+    }
+    units.into_iter().flat_map(in_bytes).collect()
+}
+
 /// A file, often with a good header.
 fn file() -> impl Strategy<Value = Vec<u8>> {
     let header = select(vec![
         "",
         "customer_ref,a\n",
+        "a;customer_ref;;\n",
+        "customer_ref\t\"a\"\r",
+        "sep=;\r\ncustomer_ref;a\r\n",
+        "\"SEP=,\"\ncustomer_ref;a,customer_ref\n",
+        "sep=|\n",
         "\u{feff}a,customer_ref\r\n",
         "\u{feff}\u{feff}customer_ref\n",
         "\n\u{feff}customer_ref\n",
     ]);
-    (header, joined(CSV, 24)).prop_map(|(header, rest)| [header.as_bytes(), &rest].concat())
+    let file = (header, joined(CSV, 24));
+    let file = file.prop_map(|(header, rest)| [header.as_bytes(), &rest].concat());
+    (file, 0..4).prop_map(|(file, encoding)| wide(file, encoding))
 }
 
 fn json(fields: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {

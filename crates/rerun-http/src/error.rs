@@ -31,6 +31,18 @@ pub(crate) enum Refusal {
     /// The `content-type` is another.
     #[error("the content type must be `{expected}`")]
     UnsupportedMediaType { expected: &'static str },
+    /// The `charset` of a CSV is another than those of Unicode.
+    #[error("the content type must be `text/csv` in UTF-8 or UTF-16, not in `{charset}`")]
+    UnsupportedCharset {
+        /// As the client gave it, escaped.
+        charset: String,
+    },
+    /// The `content-encoding` is another.
+    #[error("the content encoding must be `gzip` or `identity`, not `{encoding}`")]
+    UnsupportedEncoding {
+        /// As the client gave it, escaped.
+        encoding: String,
+    },
     /// Header, query or body cannot be read; the text says where.
     #[error("{0}")]
     Malformed(String),
@@ -46,6 +58,9 @@ pub(crate) enum Refusal {
     /// The server has begun to shut down.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// There is no room for the body now; the text says of what.
+    #[error("no room for the body: {0}")]
+    NoRoom(&'static str),
     /// The account has sent too many requests.
     #[error("the account has sent too many requests")]
     RateLimited { retry_after: Duration },
@@ -63,6 +78,12 @@ pub(crate) enum ApiError {
     /// The request was refused before.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The server itself failed, and not the database.
+    #[error("{0}")]
+    Internal(Cause),
+    /// Something that the server needs, and not the database, is missing for now.
+    #[error("{0}")]
+    Unavailable(Cause),
     /// The store did not answer a health check.
     #[error("the health check failed")]
     Unhealthy(#[source] StoreError),
@@ -77,7 +98,12 @@ impl From<Invalid> for ApiError {
 impl ApiError {
     /// A failure of the server itself.
     pub(crate) fn internal(cause: impl Into<Cause>) -> Self {
-        Self::UseCase(Error::Store(StoreError::Backend(cause.into())))
+        Self::Internal(cause.into())
+    }
+
+    /// A failure of the server's surroundings that passes.
+    pub(crate) fn unavailable(cause: impl Into<Cause>) -> Self {
+        Self::Unavailable(cause.into())
     }
 }
 
@@ -168,6 +194,8 @@ impl Problem {
         match error {
             ApiError::UseCase(error) => Self::of_use_case(error),
             ApiError::Refused(refusal) => Self::of_refusal(refusal),
+            ApiError::Internal(cause) => Self::internal(&**cause),
+            ApiError::Unavailable(cause) => Self::unavailable(&**cause),
             ApiError::Unhealthy(_) => Self::unavailable(error),
         }
     }
@@ -254,7 +282,9 @@ impl Problem {
                     .because(reason)
                     .naming(absent)
             }
-            Refusal::UnsupportedMediaType { .. } => Self::new(
+            Refusal::UnsupportedMediaType { .. }
+            | Refusal::UnsupportedCharset { .. }
+            | Refusal::UnsupportedEncoding { .. } => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 refusal.to_string(),
@@ -284,6 +314,7 @@ impl Problem {
                 ..Self::unavailable(refusal)
             },
             Refusal::TimedOut { .. } => Self::unavailable(refusal),
+            Refusal::NoRoom(what) => Self::unavailable(refusal).because(what),
             Refusal::RateLimited { retry_after } => {
                 let message = "Too many requests, try again later";
                 let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
@@ -374,7 +405,7 @@ mod tests {
             action: Action::Cancel,
         };
         let busy = "The service is not available now, try again";
-        let cases: [(ApiError, u16, &str, &str); 29] = [
+        let cases: [(ApiError, u16, &str, &str); 33] = [
             (
                 Refusal::Auth {
                     untrusted: Untrusted("x"),
@@ -437,6 +468,26 @@ mod tests {
                 "internal_error",
                 "Internal server error",
             ),
+            (
+                Refusal::UnsupportedCharset {
+                    charset: "latin1".into(),
+                }
+                .into(),
+                415,
+                "unsupported_media_type",
+                "the content type must be `text/csv` in UTF-8 or UTF-16, not in `latin1`",
+            ),
+            (
+                Refusal::UnsupportedEncoding {
+                    encoding: "br".into(),
+                }
+                .into(),
+                415,
+                "unsupported_media_type",
+                "the content encoding must be `gzip` or `identity`, not `br`",
+            ),
+            (Refusal::NoRoom("x").into(), 503, "unavailable", busy),
+            (ApiError::unavailable("secret"), 503, "unavailable", busy),
             (
                 Error::Store(StoreError::corrupt("secret")).into(),
                 500,
@@ -594,10 +645,7 @@ mod tests {
         let cause = "the database is unavailable: no route to db.internal";
         assert_eq!(logged(&error), Log::Cause(cause.into()));
         let error = ApiError::internal("disk full");
-        assert_eq!(
-            logged(&error),
-            Log::Cause("the database failed: disk full".into())
-        );
+        assert_eq!(logged(&error), Log::Cause("disk full".into()));
         let error = Refusal::Auth {
             untrusted: Untrusted("expired"),
             absent: Vec::new(),

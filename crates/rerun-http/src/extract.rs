@@ -3,12 +3,10 @@
 use std::fmt;
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderName};
+use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use rerun_core::audit::Caller;
 use rerun_core::error::{Error, Invalid};
@@ -18,7 +16,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::AppState;
 use crate::auth::{Admitted, MediaType};
+use crate::body::Body;
+use crate::csv_import::sniff;
 use crate::error::{ApiError, Refusal};
+use crate::intake::Room;
 use crate::request_id::{RequestId, note_account};
 
 /// What handlers share.
@@ -70,7 +71,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonCall<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let admitted = admit(request, MediaType::Json);
-        let body = admitted.and_then(|caller| Ok((caller, Body::of(request, payload)?)));
+        let body = admitted.and_then(|caller| {
+            let body = json_body(request, payload, &caller)?;
+            Ok((caller, body))
+        });
         Box::pin(async move {
             let (caller, body) = body?;
             Ok(Self {
@@ -97,11 +101,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for KeyedCall<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let admitted = admit(request, MediaType::Json);
         let call = admitted.and_then(|caller| {
-            Ok((
-                caller,
-                idempotency_key(request)?,
-                Body::of(request, payload)?,
-            ))
+            let key = idempotency_key(request)?;
+            let body = json_body(request, payload, &caller)?;
+            Ok((caller, key, body))
         });
         Box::pin(async move {
             let (caller, key, body) = call?;
@@ -138,6 +140,8 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {
 
 /// A call with a CSV body, which has not been read yet.
 pub(crate) struct CsvCall {
+    /// Its place among the open imports, to be kept until the import has ended.
+    pub(crate) place: Room,
     pub(crate) caller: Caller,
     pub(crate) body: Body,
 }
@@ -148,94 +152,46 @@ impl FromRequest for CsvCall {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let call = admit(request, MediaType::Csv).and_then(|caller| {
-            let limits = state(request)?.limits;
+            let state = state(request)?;
+            let limit = state.limits.max_import_bytes;
             Ok(Self {
+                place: state.intake.import(caller.account_id)?,
+                body: body(request, payload, &caller, limit)?,
                 caller,
-                body: Body::limited(
-                    request,
-                    payload,
-                    limits.max_import_bytes,
-                    limits.body_timeout,
-                ),
             })
         });
         ready(call)
     }
 }
 
-/// A body that is read piece by piece, up to a limit.
-pub(crate) struct Body {
-    payload: Payload,
+/// A body of at most this many bytes.
+fn body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    caller: &Caller,
     limit: u64,
-    announced: Option<u64>,
-    read: u64,
-    pause: Duration,
+) -> Result<Body, ApiError> {
+    let state = state(request)?;
+    let room = state.intake.body(caller.account_id)?;
+    let pause = state.limits.body_timeout;
+    Ok(Body::new(request, payload, limit, pause, room)?)
 }
 
-impl Body {
-    fn of(request: &HttpRequest, payload: &mut Payload) -> Result<Self, ApiError> {
-        let limits = state(request)?.limits;
-        Ok(Self::limited(
-            request,
-            payload,
-            limits.max_body_bytes,
-            limits.body_timeout,
-        ))
-    }
-
-    fn limited(request: &HttpRequest, payload: &mut Payload, limit: u64, pause: Duration) -> Self {
-        let announced = request.headers().get(CONTENT_LENGTH);
-        let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
-        Self {
-            payload: payload.take(),
-            limit,
-            announced,
-            read: 0,
-            pause,
-        }
-    }
-
-    /// The next piece; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<web::Bytes>, ApiError> {
-        let too_large = Refusal::PayloadTooLarge { limit: self.limit };
-        if self
-            .announced
-            .is_some_and(|announced| announced > self.limit)
-        {
-            return Err(too_large.into());
-        }
-        let piece = tokio::time::timeout(self.pause, self.payload.next());
-        let piece = piece.await.map_err(|_elapsed| {
-            let pause = self.pause.as_secs_f64();
-            Refusal::Malformed(format!(
-                "the body could not be read: nothing came for {pause} s"
-            ))
-        })?;
-        let Some(piece) = piece else {
-            return Ok(None);
-        };
-        let piece = piece.map_err(|error| {
-            Refusal::Malformed(format!("the body could not be read to its end: {error}"))
-        })?;
-        self.read += u64::try_from(piece.len()).unwrap_or(u64::MAX);
-        if self.read > self.limit {
-            Err(too_large.into())
-        } else {
-            Ok(Some(piece))
-        }
-    }
-
-    async fn json<T: DeserializeOwned>(mut self) -> Result<T, ApiError> {
-        let mut bytes = web::BytesMut::new();
-        while let Some(piece) = self.next().await? {
-            bytes.extend_from_slice(&piece);
-        }
-        from_json(&bytes).map_err(|place| Refusal::Malformed(place).into())
-    }
+fn json_body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    caller: &Caller,
+) -> Result<Body, ApiError> {
+    let limit = state(request)?.limits.max_body_bytes;
+    body(request, payload, caller, limit)
 }
 
 /// Reads a JSON object; the error says where it is not what it should be.
 pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    if let Some(what) = sniff::not_json(bytes) {
+        return Err(format!("the body must be JSON in UTF-8; {what}"));
+    }
+    let bytes = bytes.strip_prefix(sniff::UTF_8_MARK).unwrap_or(bytes);
     // Read from bytes, fields that are ignored could hold what is no UTF-8.
     let text =
         str::from_utf8(bytes).map_err(|error| format!("the body is malformed JSON: {error}"))?;

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use crate::Secrets;
 use crate::auth::{Admitted, Guard, MediaType};
-use crate::csv_import::{self, Csv, Import, Stop};
+use crate::csv_import::{self, Import, Options, Stop};
 use crate::error::Problem;
 use crate::generator::openai::{reading, reported};
 
@@ -59,9 +59,10 @@ pub fn admit(guard: &Guard, headers: &HeaderMap, csv: bool) -> Result<Entrant, &
 /// that is refused; then why it is.
 pub fn records(input: impl BufRead) -> (Vec<(u64, Vec<String>)>, Option<String>) {
     let mut records = Vec::new();
-    let mut csv = match Csv::new(input) {
+    let mut csv = match csv_import::records(input, &Options::default()) {
         Ok(csv) => csv,
-        Err(error) => return (records, Some(error.to_string())),
+        Err(Stop::Refused(invalid)) => return (records, Some(invalid.to_string())),
+        Err(Stop::Failed(error)) => return (records, Some(error.to_string())),
     };
     loop {
         match csv.record() {
@@ -82,7 +83,7 @@ pub fn records(input: impl BufRead) -> (Vec<(u64, Vec<String>)>, Option<String>)
 /// Why header or row is refused, as the client is told.
 pub fn import(file: impl Read + Send + 'static) -> Result<(Vec<String>, Vec<CustomerRow>), String> {
     let told = |error| Problem::of(&error).message.into_owned();
-    let Import { fields, rows, .. } = csv_import::open(file).map_err(told)?;
+    let Import { fields, rows, .. } = csv_import::open(file, &Options::default()).map_err(told)?;
     let rows: Result<_, _> = rows.collect();
     Ok((fields, rows.map_err(|invalid| told(invalid.into()))?))
 }

@@ -11,6 +11,7 @@ use rerun_core::ports::{HealthCheck, IdGenerator};
 use rerun_core::usecases::Engine;
 
 pub mod auth;
+mod body;
 pub mod cli;
 pub mod config;
 mod csv_import;
@@ -21,6 +22,7 @@ mod extract;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod generator;
+mod intake;
 pub mod metrics;
 mod openapi;
 mod rate_limit;
@@ -39,6 +41,7 @@ mod traces;
 mod wire;
 pub mod worker;
 
+pub use intake::Intake;
 pub use openapi::openapi;
 pub use rate_limit::RateLimit;
 pub use redact::Secrets;
@@ -113,6 +116,8 @@ pub struct AppState {
     pub ids: Arc<dyn IdGenerator>,
     /// Bounds of request bodies.
     pub limits: Limits,
+    /// Room for the bodies in flight.
+    pub intake: Intake,
     /// How many requests an account may send.
     pub rate_limit: RateLimit,
     /// Wakes the worker.

@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use crate::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
 use crate::metrics::Metrics;
-use crate::{AppState, Limits, RateLimit, Readiness};
+use crate::{AppState, Intake, Limits, RateLimit, Readiness};
 
 pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
 pub(crate) const API_CODE: &str = "the-api-code";
@@ -66,6 +66,7 @@ pub(crate) struct Mocks {
     pub(crate) health: MockHealthCheck,
     pub(crate) templates: MockTemplateChecker,
     pub(crate) limits: Limits,
+    pub(crate) intake: Intake,
     pub(crate) rate_limit: RateLimit,
     pub(crate) rules: TokenRules,
     pub(crate) readiness: Readiness,
@@ -130,6 +131,7 @@ impl Mocks {
             guard: Guard::new(tokens, SecretString::from(API_CODE)).unwrap(),
             ids,
             limits: self.limits,
+            intake: self.intake,
             rate_limit: self.rate_limit,
             wake: Arc::new(move || {
                 woken.fetch_add(1, Ordering::Relaxed);

@@ -21,6 +21,7 @@ pub use keys::{Asymmetric, KeyFile, KeyFileError, KeyFormat, KeySource, StaticKe
 pub use roles::RoleRules;
 pub use token::{Identity, TokenRules, TokenVerifier, Untrusted};
 
+use crate::body::shown;
 use crate::error::Refusal;
 use crate::extract::Object;
 
@@ -49,7 +50,7 @@ const X_IP: HeaderName = HeaderName::from_static("x-ip");
 pub(crate) enum MediaType {
     /// `application/json`.
     Json,
-    /// `text/csv` in UTF-8.
+    /// `text/csv` in UTF-8 or UTF-16.
     Csv,
 }
 
@@ -61,24 +62,37 @@ impl MediaType {
         }
     }
 
-    /// Whether a `content-type` names it. JSON is UTF-8 whatever its parameters say; the
-    /// character set of CSV has no other place to be said.
-    fn is_named_by(self, content_type: &str) -> bool {
-        let mut parts = content_type.split(';').map(str::trim);
-        let named = parts
+    /// Checks that a `content-type` names it. JSON is UTF-8 whatever its parameters say. A CSV
+    /// may be in UTF-8 or UTF-16; which of them, its byte order mark tells.
+    fn check(self, content_type: Option<&str>) -> Result<(), Refusal> {
+        let expected = self.as_str();
+        let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
+        if !parts
             .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case(self.as_str()));
-        named
-            && match self {
-                Self::Json => true,
-                Self::Csv => parts
-                    .filter_map(|part| part.split_once('='))
-                    .all(|(name, value)| {
-                        !name.trim().eq_ignore_ascii_case("charset")
-                            || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-                    }),
-            }
+            .is_some_and(|name| name.eq_ignore_ascii_case(expected))
+        {
+            return Err(Refusal::UnsupportedMediaType { expected });
+        }
+        let mut charsets = parts
+            .filter_map(|part| part.split_once('='))
+            .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+            .map(|(_, value)| value.trim().trim_matches('"').trim());
+        match charsets.find(|charset| !is_unicode(charset)) {
+            Some(charset) if self == Self::Csv => Err(Refusal::UnsupportedCharset {
+                charset: shown(charset.as_bytes()),
+            }),
+            Some(_) | None => Ok(()),
+        }
     }
+}
+
+/// Whether the name of a character set is a spelling of UTF-8 or UTF-16.
+fn is_unicode(charset: &str) -> bool {
+    let letters = charset
+        .chars()
+        .filter(|letter| !matches!(letter, '-' | '_' | ' '));
+    let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+    ["utf8", "utf16", "utf16le", "utf16be"].contains(&name.as_str())
 }
 
 /// What the headers of a request have proven.
@@ -208,11 +222,7 @@ impl Guard {
             });
         }
         let content_type = single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !content_type.is_some_and(|value| expected.is_named_by(value)) {
-            return Err(Refusal::UnsupportedMediaType {
-                expected: expected.as_str(),
-            });
-        }
+        expected.check(content_type)?;
         let Identity {
             account_id,
             user_id,

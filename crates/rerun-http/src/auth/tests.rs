@@ -445,18 +445,41 @@ async fn the_content_is_json() {
 }
 
 #[test]
-fn csv_is_utf_8_if_it_says_what_it_is() {
-    for (value, named) in [
-        ("text/csv", true),
-        ("Text/CSV; charset=UTF-8", true),
-        ("text/csv; header=present; charset=\"utf-8\"", true),
-        ("text/csv; charset=latin1", false),
-        ("text/csv; charset=", false),
-        ("text/plain", false),
-        ("application/json", false),
+fn csv_is_unicode_if_it_says_what_it_is() {
+    for (value, refused) in [
+        ("text/csv", None),
+        ("TEXT/csv ; Charset = UTF-8", None),
+        ("text/csv; header=present; charset=\"utf-8\"", None),
+        ("text/csv; charset=utf8", None),
+        ("text/csv; charset=UTF_8", None),
+        ("text/csv;charset=UTF-16", None),
+        ("text/csv; charset='utf-16'", Some("`\\'utf-16\\'`")),
+        ("text/csv; charset=\"utf-16le\"", None),
+        ("text/csv; charset=utf16be", None),
+        (
+            "text/csv; charset=latin1",
+            Some("in UTF-8 or UTF-16, not in `latin1`"),
+        ),
+        (
+            "text/csv; charset=utf-8; charset=latin1",
+            Some("not in `latin1`"),
+        ),
+        ("text/csv; charset=utf-32", Some("not in `utf-32`")),
+        ("text/csv; charset=utf-7", Some("not in `utf-7`")),
+        ("text/csv; charset=", Some("not in ``")),
+        ("text/csvx; charset=utf-8", Some("must be `text/csv`")),
+        ("", Some("must be `text/csv`")),
     ] {
-        assert_eq!(MediaType::Csv.is_named_by(value), named, "{value}");
+        let error = MediaType::Csv.check(Some(value)).err();
+        let error = error.map(|error| error.to_string());
+        match refused {
+            None => assert_eq!(error, None, "{value}"),
+            Some(said) => assert!(error.as_ref().unwrap().contains(said), "{value}: {error:?}"),
+        }
     }
+    assert!(MediaType::Csv.check(None).is_err());
+    let json = "application/json; charset=latin1";
+    assert_eq!(MediaType::Json.check(Some(json)), Ok(()));
 }
 
 #[actix_web::test]

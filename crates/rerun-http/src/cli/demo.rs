@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::demo::{Client, Told, tell};
 use crate::system::{SystemClock, UuidV7, random_secret};
-use crate::{Limits, RateLimit};
+use crate::{Intake, Limits, RateLimit};
 
 /// How long the token of the demo is good for, in seconds: a day.
 const TTL: i64 = 24 * 60 * 60;
@@ -102,6 +102,7 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
         api_code_previous: None,
         roles: RoleRules::default(),
         limits: Limits::default(),
+        max_inflight_body_bytes: Intake::DEFAULT_BYTES,
         rate_limit: RateLimit::OFF,
         connections: Connections::default(),
         max_segments: Settings::default().max_segments,

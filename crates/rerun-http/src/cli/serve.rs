@@ -18,7 +18,7 @@ use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
 use crate::metrics::Metrics;
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
-use crate::{AppState, Readiness};
+use crate::{AppState, Intake, Readiness};
 
 /// How many connections wait to be taken over, at most.
 const BACKLOG: i32 = 1024;
@@ -81,6 +81,7 @@ impl Server {
             guard,
             ids: Arc::clone(&around.ids),
             limits: config.limits,
+            intake: Intake::new(config.max_inflight_body_bytes),
             rate_limit: config.rate_limit.clone(),
             wake: {
                 let wake = Arc::clone(&wake);

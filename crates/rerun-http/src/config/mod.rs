@@ -253,6 +253,8 @@ pub struct Serve {
     pub roles: RoleRules,
     /// Bounds of requests.
     pub limits: Limits,
+    /// Bytes of all bodies in flight.
+    pub max_inflight_body_bytes: u64,
     /// Requests a second of each account.
     pub rate_limit: RateLimit,
     /// Connections of clients.
@@ -279,6 +281,15 @@ impl Serve {
         let code: &[&Declared] = &[&table::API_CODE.declared];
         let required = layers.require(&[code, Generator::required(layers)?].concat());
         ConfigError::all(tokens.clone().err().into_iter().chain(required.err()))?;
+        let max_body_bytes = layers.value(&table::MAX_BODY_BYTES)?;
+        let max_inflight_body_bytes = layers.value(&table::MAX_INFLIGHT_BODY_BYTES)?;
+        // A body that is alone can have half of the room.
+        if max_inflight_body_bytes / 2 < max_body_bytes {
+            return Err(ConfigError::new(format!(
+                "RERUN_MAX_INFLIGHT_BODY_BYTES is {max_inflight_body_bytes}; it must be at least \
+                 twice RERUN_MAX_BODY_BYTES, which is {max_body_bytes}"
+            )));
+        }
         Ok(Self {
             bind: layers.value(&table::BIND)?,
             database: Database::read(layers)?,
@@ -288,12 +299,13 @@ impl Serve {
             api_code_previous: layers.given(&table::API_CODE_PREVIOUS)?,
             roles: layers.given(&table::ROLES)?.unwrap_or_default(),
             limits: Limits {
-                max_body_bytes: layers.value(&table::MAX_BODY_BYTES)?,
+                max_body_bytes,
                 max_import_bytes: layers.value(&table::MAX_IMPORT_BYTES)?,
                 request_timeout: seconds(layers.value(&table::REQUEST_TIMEOUT_SECONDS)?),
                 import_timeout: seconds(layers.value(&table::IMPORT_TIMEOUT_SECONDS)?),
                 body_timeout: seconds(layers.value(&table::BODY_TIMEOUT_SECONDS)?),
             },
+            max_inflight_body_bytes,
             rate_limit: layers
                 .given(&table::RATE_LIMIT_PER_SECOND)?
                 .map_or(RateLimit::OFF, RateLimit::per_second),
@@ -427,6 +439,32 @@ mod tests {
     }
 
     #[test]
+    fn the_room_for_bodies_fits_the_largest_body_twice() {
+        let secret = "x".repeat(32);
+        let read = |room| {
+            let variables = [
+                ("RERUN_JWT_SECRET", secret.as_str()),
+                ("RERUN_API_CODE", "code"),
+                ("RERUN_MAX_BODY_BYTES", "2000"),
+                ("RERUN_MAX_INFLIGHT_BODY_BYTES", room),
+            ];
+            Serve::read(&layers(Command::Serve, &variables))
+                .map(drop)
+                .map_err(|e| e.to_string())
+        };
+        assert!(read("4000").is_ok());
+        let said = read("3999").unwrap_err();
+        assert!(
+            said.contains("RERUN_MAX_INFLIGHT_BODY_BYTES is 3999"),
+            "{said}"
+        );
+        assert!(
+            said.contains("RERUN_MAX_BODY_BYTES, which is 2000"),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn settings_reach_what_they_are_for() {
         let secret = "x".repeat(32);
         let layers = layers(
@@ -456,6 +494,7 @@ mod tests {
                 ("RERUN_KEEP_ALIVE_SECONDS", "18"),
                 ("RERUN_MAX_CONNECTIONS", "19"),
                 ("RERUN_WRITE_TIMEOUT_SECONDS", "21"),
+                ("RERUN_MAX_INFLIGHT_BODY_BYTES", "4194304"),
             ],
         );
         let serve = Serve::read(&layers).unwrap();
@@ -477,6 +516,7 @@ mod tests {
             (0, Duration::from_secs(1))
         );
         assert_eq!(serve.drain, Duration::from_secs(2));
+        assert_eq!(serve.max_inflight_body_bytes, 4_194_304);
         assert_eq!(serve.database.acquire_timeout, Duration::from_secs(11));
         let statements = serve.database.statement_timeout;
         assert_eq!(statements, Some(Duration::from_secs(12)));

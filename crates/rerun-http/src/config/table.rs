@@ -309,6 +309,12 @@ settings! {
         name: "max_import_bytes", value: "BYTES", default: Some("1073741824"),
         used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
+    /// Bytes of all bodies in flight that this process holds in memory, at least twice
+    /// `RERUN_MAX_BODY_BYTES`; an account may hold as much as it leaves for others.
+    MAX_INFLIGHT_BODY_BYTES: u64 {
+        name: "max_inflight_body_bytes", value: "BYTES", default: Some("268435456"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1 << 40),
+    }
     /// Requests a second that each account may send to this process; no limit when not given.
     RATE_LIMIT_PER_SECOND: NonZeroU32 {
         name: "rate_limit_per_second", value: "NUMBER", default: None,
@@ -734,6 +740,11 @@ mod tests {
             Ok(limits.max_import_bytes)
         );
         assert_eq!(MAX_IMPORT_BYTES.declared.default, Some("1073741824"));
+        let inflight = crate::Intake::DEFAULT_BYTES.to_string();
+        assert_eq!(
+            MAX_INFLIGHT_BODY_BYTES.declared.default,
+            Some(inflight.as_str())
+        );
         for (timeout, default) in [
             (limits.request_timeout, &REQUEST_TIMEOUT_SECONDS),
             (limits.import_timeout, &IMPORT_TIMEOUT_SECONDS),
@@ -879,6 +890,7 @@ mod tests {
             ),
             (&MAX_BODY_BYTES.declared, &["", "0", "2MiB", "1073741825"]),
             (&MAX_IMPORT_BYTES.declared, &["", "0", "1099511627777"]),
+            (&MAX_INFLIGHT_BODY_BYTES.declared, &["", "0", "256MiB"]),
             (&MAX_SEGMENTS.declared, &["", "0", "10000001"]),
             (&REVIEW_FOUR_EYES.declared, &["", "on", "True"]),
             (&SHUTDOWN_GRACE_SECONDS.declared, &["", "-1", "3601"]),

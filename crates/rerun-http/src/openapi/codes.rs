@@ -48,7 +48,7 @@ macro_rules! codes {
 
 codes! {
     InvalidRequest => 400, "invalid_request", "`limit` must be from 1 to 10000, not 0", varies,
-        "Malformed JSON, a value of the wrong type or out of range, text with a NUL character, a damaged cursor, an unknown filter value, a bad `idempotency-key`, a bad row of an import",
+        "Malformed JSON, a value of the wrong type or out of range, text with a NUL character, a damaged cursor, an unknown filter value, a bad `idempotency-key`, a body that cannot be decoded, a bad row or parameter of an import",
         "Mend the request. The message says what is wrong and where";
     CampaignNotPublished => 400, "campaign_not_published",
         "Only Published campaigns can be rerun", fixed,
@@ -111,12 +111,12 @@ codes! {
         "The approval of a message whose content still contains a placeholder, or the publication of a message that an earlier version approved with one; nothing was changed, of the other messages either",
         "Edit the message that is named, or have it generated again";
     PayloadTooLarge => 413, "payload_too_large", "the body may have at most 2097152 bytes", varies,
-        "A JSON body over `RERUN_MAX_BODY_BYTES`, an import over `RERUN_MAX_IMPORT_BYTES`",
+        "A JSON body over `RERUN_MAX_BODY_BYTES`, an import over `RERUN_MAX_IMPORT_BYTES`, each after it is decoded",
         "Send less: name fewer messages, or split the file into several imports";
     UnsupportedMediaType => 415, "unsupported_media_type",
         "the content type must be `application/json`", varies,
-        "`content-type` is absent or another than the endpoint takes",
-        "Send the type that the message names";
+        "`content-type`, its `charset` or `content-encoding` is not one that the endpoint takes",
+        "Send what the message names";
     IdempotencyKeyReused => 422, "idempotency_key_reused",
         "The idempotency key was used for another request", fixed,
         "The `idempotency-key` came with another body, or to another endpoint, within 24 hours",
@@ -128,7 +128,7 @@ codes! {
         "The database or the processing failed. Nothing was changed",
         "Try once more; then tell the operator the `request_id`, under which the log has the cause";
     Unavailable => 503, "unavailable", "The service is not available now, try again", fixed,
-        "The database cannot be reached, the request took too long, or the server is shutting down",
+        "The database cannot be reached, the disk is full, too many bodies or imports are open, the request took too long, or the server is shutting down",
         "Wait as long as `retry-after` says, then send the same request, with the same `idempotency-key` if it writes";
 }
 

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Api, MAX_IMPORT_BYTES, Raw, SPRING, Server, assert_shape, body_of, ids, on_both_stores,
+    Answer, Api, MAX_IMPORT_BYTES, Raw, SPRING, Server, assert_shape, body_of, ids, on_both_stores,
     segment_of,
 };
 
@@ -18,7 +18,11 @@ on_both_stores!(
     files_are_read_however_they_are_written,
     values_are_compared_trimmed_and_composed,
     a_bad_file_leaves_the_group_as_it_was,
-    an_import_is_csv_in_utf_8,
+    an_import_is_csv_in_unicode,
+    the_separator_is_found_or_named,
+    another_column_can_hold_the_reference,
+    files_that_are_no_csv_are_named,
+    parameters_of_an_import_are_known_and_given_once,
     an_import_comes_in_chunks_of_any_size,
     an_import_has_a_largest_size,
     an_import_that_breaks_off_changes_nothing,
@@ -203,6 +207,10 @@ async fn files_are_read_however_they_are_written(server: &Server) {
         "\n\r\n\ncustomer_ref,country,tier\n\n\na,DE,gold\n\r\n\nb,FR,\n\n\n",
         "\"customer_ref\",\"country\",\"tier\"\n\"a\",\"DE\",\"gold\"\n\"b\",\"FR\",\"\"\n",
         " customer_ref , country , tier \n a , DE , gold \n b , FR , \n",
+        "customer_ref, \"country\" ,tier\na, \"DE\" ,gold\nb,\"FR\", \n",
+        "customer_ref,country,tier\ra,DE,gold\rb,FR,\r",
+        "customer_ref,country,tier,\na,DE,gold,\nb,FR,,\n",
+        "customer_ref,country,tier\n,,\na,DE,gold\n \n , , \nb,FR,\n,,\n",
         "tier,country,customer_ref\ngold,DE,a\n,FR,b\n",
     ] {
         let group = api.group("g", csv).await;
@@ -232,6 +240,7 @@ async fn values_are_compared_trimmed_and_composed(server: &Server) {
     assert_eq!(segments(&api, &group).await, ["B/ 1"]);
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn a_bad_file_leaves_the_group_as_it_was(server: &Server) {
     let api = server.account();
     let group = api.group("g", SPRING).await;
@@ -296,15 +305,34 @@ async fn a_bad_file_leaves_the_group_as_it_was(server: &Server) {
             "line 1: the header names `customer_ref` twice",
         ),
         (
-            b"customer_ref,\nx,1\n".to_vec(),
+            b"customer_ref,,a\nx,1,2\n".to_vec(),
             "line 1: column 2 of the header has no name",
+        ),
+        (
+            b"customer_ref,\nx,1\n".to_vec(),
+            "line 2: column 2 has a value, but the header has no name for it",
+        ),
+        (
+            format!("{head}b,12\" monitor\n").into(),
+            "line 4: a quote inside an unquoted field",
+        ),
+        (
+            format!("{head}b,\"12\" monitor\"\n").into(),
+            "line 4: text after a closing quote",
+        ),
+        (
+            format!("{head}b\n").replace('\n', "\r").into(),
+            "line 4: 1 values where the header has 2",
         ),
         (b"customer_ref,a\0b\nx,1\n".to_vec(), "NUL"),
         (
             b"customer_ref,\"a\nx,1\n".to_vec(),
             "line 1: a quote is never closed",
         ),
-        (b"\xff\xfec\0u\0s\0".to_vec(), "line 1"),
+        (
+            b"\xff\xfec\0u\0s\0".to_vec(),
+            "line 1: the header has no column",
+        ),
     ];
     api.unchanged(async || {
         for (file, said) in files {
@@ -318,7 +346,7 @@ async fn a_bad_file_leaves_the_group_as_it_was(server: &Server) {
     );
 }
 
-async fn an_import_is_csv_in_utf_8(server: &Server) {
+async fn an_import_is_csv_in_unicode(server: &Server) {
     let api = server.account();
     let group = api.empty_group("g").await;
     let path = format!("{IMPORT}{group}");
@@ -326,7 +354,11 @@ async fn an_import_is_csv_in_utf_8(server: &Server) {
         ("text/csv", true),
         ("Text/CSV; charset=UTF-8; header=present", true),
         ("text/csv; charset=\"utf-8\"", true),
+        ("text/csv; charset=utf8", true),
+        ("text/csv; charset=UTF-16", true),
+        ("text/csv; charset=\"utf-16le\"", true),
         ("text/csv; charset=latin1", false),
+        ("text/csv; charset=utf-32", false),
         ("application/json", false),
         ("text/plain", false),
         ("", false),
@@ -341,6 +373,159 @@ async fn an_import_is_csv_in_utf_8(server: &Server) {
             answer.says(415, "unsupported_media_type", "`text/csv`");
         }
     }
+    let latin = api
+        .headers()
+        .with("content-type", "text/csv; charset=latin1");
+    let answer = api.send(Method::POST, &path, &latin, "customer_ref\nx\n");
+    answer.await.says(
+        415,
+        "unsupported_media_type",
+        "`text/csv` in UTF-8 or UTF-16, not in `latin1`",
+    );
+}
+
+/// Imports with more parameters.
+async fn import_with(api: &Api, group: &str, more: &str, csv: impl Into<Vec<u8>>) -> Answer {
+    let headers = api.headers().with("content-type", "text/csv");
+    let path = format!("{IMPORT}{group}{more}");
+    api.send(Method::POST, &path, &headers, csv.into()).await
+}
+
+async fn the_separator_is_found_or_named(server: &Server) {
+    let api = server.account();
+    let semicolons = "customer_ref;country;tier\na;DE;\"1;2\"\nb;\"D\nE\";3,4\n";
+    let tabs = "customer_ref\tcountry\ttier\na\tDE\t1;2\nb\t\"D\nE\"\t3,4\n";
+    let expected = ["D\nE/3,4 1", "DE/1;2 1"];
+    for (more, csv) in [
+        ("", semicolons.to_owned()),
+        ("&delimiter=;", semicolons.to_owned()),
+        ("&delimiter=%3B", semicolons.to_owned()),
+        ("", format!("\u{feff}sep=;\r\n{semicolons}")),
+        ("&delimiter=;", format!("sep=;\n{semicolons}")),
+        ("", tabs.to_owned()),
+        ("&delimiter=%09", format!("sep=\t\n{tabs}")),
+    ] {
+        let group = api.empty_group("g").await;
+        import_with(&api, &group, more, csv).await.ok();
+        assert_eq!(segments(&api, &group).await, expected, "{more}");
+    }
+    for big in [false, true] {
+        let units = format!("\u{feff}{semicolons}");
+        let units = units.encode_utf16();
+        let bytes = units.flat_map(|unit| {
+            if big {
+                unit.to_be_bytes()
+            } else {
+                unit.to_le_bytes()
+            }
+        });
+        let group = api.empty_group("g").await;
+        api.import(&group, bytes.collect::<Vec<u8>>()).await.ok();
+        assert_eq!(segments(&api, &group).await, expected);
+    }
+    let group = api.group("g", SPRING).await;
+    api.unchanged(async || {
+        for (more, csv, said) in [
+            ("", "id;country\n", "`customer_ref`; it has: id, country"),
+            ("&delimiter=,", "customer_ref;a\n", "it has: customer_ref;a"),
+            (
+                "&delimiter=,",
+                "sep=;\ncustomer_ref;a\n",
+                "`delimiter` names a comma, but line 1 of the file names a semicolon",
+            ),
+            ("", "sep=;\ncustomer_ref;a\nx\n", "line 3: 1 values"),
+            ("", "sep=|\ncustomer_ref|a\n", "line 1: `sep=` must name"),
+            ("&delimiter=|", "customer_ref|a\n", "`delimiter` must be"),
+        ] {
+            import_with(&api, &group, more, csv).await.is_invalid(said);
+        }
+    })
+    .await;
+}
+
+async fn another_column_can_hold_the_reference(server: &Server) {
+    let api = server.account();
+    let group = api.empty_group("g").await;
+    let csv = "customer_ref,Id,country,tier\nold-1,1,DE,\nold-2,2,DE,\nold-1,1,FR,\n";
+    let done = import_with(&api, &group, "&ref_column=Id", csv).await.ok();
+    assert_eq!((&done["imported"], &done["total"]), (&json!(2), &json!(2)));
+    assert_eq!(segments(&api, &group).await, ["DE/ 1", "FR/ 1"]);
+    // The same customers by another name of the column.
+    let again = import_with(
+        &api,
+        &group,
+        "&ref_column=r%C3%A9f",
+        "r\u{e9}f,country\n1,DE\n",
+    )
+    .await;
+    assert_eq!(again.ok()["updated"], 1);
+    assert_eq!(segments(&api, &group).await, ["DE/ 2"]);
+    api.unchanged(async || {
+        for (more, csv, said) in [
+            (
+                "&ref_column=id",
+                csv,
+                "no column `id`; it has: customer_ref, Id, country, tier",
+            ),
+            ("&ref_column=", csv, "`ref_column` must not be blank"),
+            ("&ref_column=Id", "Id,a\n,x\n", "line 2: `Id` is blank"),
+            (
+                "",
+                csv.trim_start_matches("customer_ref,"),
+                "no column `customer_ref`",
+            ),
+        ] {
+            import_with(&api, &group, more, csv).await.is_invalid(said);
+        }
+    })
+    .await;
+}
+
+async fn files_that_are_no_csv_are_named(server: &Server) {
+    let api = server.account();
+    let group = api.group("g", SPRING).await;
+    api.unchanged(async || {
+        for (file, said) in [
+            (
+                &b"PK\x03\x04\x14\0\x06\0\x08\0[Content_Types].xml"[..],
+                "this is a spreadsheet workbook (xlsx); save it as CSV",
+            ),
+            (b"\x1f\x8b\x08\0", "gzip; send `content-encoding: gzip`"),
+            (b"%PDF-1.7", "this is a PDF"),
+            (b"{\"customer_ref\":\"x\"}", "this is JSON"),
+            (b"<!doctype html>", "this is an HTML page"),
+            (
+                b"c\0u\0s\0t\0\n\0",
+                "this is UTF-16 without a byte order mark",
+            ),
+            (b"customer_ref,a\nx,\xff\n", "line 2: not UTF-8"),
+        ] {
+            api.import(&group, file).await.is_invalid(said);
+        }
+    })
+    .await;
+}
+
+async fn parameters_of_an_import_are_known_and_given_once(server: &Server) {
+    let api = server.account();
+    let group = api.group("g", SPRING).await;
+    let csv = "customer_ref;country\na;XX\n";
+    api.unchanged(async || {
+        for (more, said) in [
+            (
+                "&deliminator=;",
+                "no parameter `deliminator`; the parameters are",
+            ),
+            ("&delimiter=;&delimiter=;", "`delimiter` is given twice"),
+            (
+                &format!("&customer_group_id={group}"),
+                "`customer_group_id` is given twice",
+            ),
+        ] {
+            import_with(&api, &group, more, csv).await.is_invalid(said);
+        }
+    })
+    .await;
 }
 
 fn chunked(server: &Server, api: &Api, group: &str) -> Raw {

@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod bodies;
 mod campaign;
 mod customer_group;
 mod errors;

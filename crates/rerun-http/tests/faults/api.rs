@@ -73,6 +73,14 @@ impl Api {
         }
     }
 
+    /// Somebody of another account.
+    pub(crate) fn stranger(&self, world: &World) -> Self {
+        Self {
+            token: world.token_of("00000000-0000-4000-8000-0000000000aa"),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn moved_to(&self, server: &Server) {
         self.address.write().unwrap().clone_from(&server.address);
     }

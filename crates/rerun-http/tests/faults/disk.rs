@@ -96,6 +96,9 @@ async fn a_full_disk_is_told_damages_nothing_and_passes() {
     let path = format!("customer-group/import?customer_group_id={group}");
     let import = api.send(&path, "text/csv", csv.clone()).await;
     assert!(import.is_unavailable(), "{import:?}");
+    let line = server.process.logs(&["import", "503"]).await;
+    assert!(line.contains("cannot write a temporary file in "), "{line}");
+    assert!(!line.contains("database"), "{line}");
     // What is there can be read.
     assert_eq!(groups(&api).await.len(), made + 1);
 
@@ -216,4 +219,29 @@ async fn a_read_only_file_is_named_at_the_start_and_can_still_be_read() {
     assert_eq!(groups(&api).await.len(), 2);
     assert_eq!(server.process.terminate().await, Some(0));
     world.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_folder_for_temporary_files_is_named_in_the_log() {
+    let world = World::with(Store::Sqlite, &[("TMPDIR", "/nowhere/at/all")]);
+    let server = world.serve(0).await;
+    let api = Api::new(&world, &server);
+    let group = api
+        .post("customer-group/create", json!({ "name": "g" }))
+        .await;
+    let id = group["id"].as_str().unwrap();
+    let path = format!("customer-group/import?customer_group_id={id}");
+    let reply = api.send(&path, "text/csv", "customer_ref\na\n".to_owned());
+    let Reply::Answer { status, body, .. } = reply.await else {
+        panic!("no answer");
+    };
+    assert_eq!(
+        (status, &body["message"]),
+        (500, &json!("Internal server error"))
+    );
+    let said = "cannot create a temporary file in /nowhere/at/all: No such file";
+    let line = server.process.logs(&[said]).await;
+    assert!(!line.contains("database"), "{line}");
+    // The rest of the API goes on.
+    assert_eq!(groups(&api).await.len(), 1);
 }

@@ -299,3 +299,116 @@ async fn an_account_that_sends_too_much_is_told_when_to_come_back() {
     let groups = listed.await["customer_groups"].as_array().unwrap().len();
     assert_eq!(groups, 20 - refused);
 }
+
+/// Unfinished bodies of an attack, each of 1 MiB that came and 1 MiB that does not.
+#[cfg(target_os = "linux")]
+const UNFINISHED: usize = 200;
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_bodies_take_no_more_than_their_budget() {
+    let budget: u64 = 32 << 20;
+    let settings = [("RERUN_MAX_INFLIGHT_BODY_BYTES", "33554432")];
+    let world = World::with(Store::Sqlite, &settings);
+    let server = world.serve(0).await;
+    let api = Api::new(&world, &server);
+    let stranger = api.stranger(&world);
+    assert!(matches!(
+        create(&api).await,
+        Reply::Answer { status: 200, .. }
+    ));
+    let before = server.process.peak_memory();
+    let half = vec![b' '; 1 << 20];
+    let mut refused = 0;
+    let mut open = Vec::new();
+    for _ in 0..UNFINISHED {
+        let mut line = Line::open(&server);
+        line.post(&api, "customer-group/create", "application/json", 2 << 20);
+        // The server may have closed the connection by now.
+        let _sent = line.0.write_all(&half);
+        open.push(line);
+    }
+    // A body of the same account finds no room, one of another account does.
+    let reply = until("a full budget", async || {
+        let reply = create(&api).await;
+        reply.is_unavailable().then_some(reply)
+    });
+    let Reply::Answer { body, .. } = reply.await else {
+        panic!("no answer");
+    };
+    assert!(
+        !body["message"].as_str().unwrap().contains("database"),
+        "{body}"
+    );
+    assert!(matches!(
+        create(&stranger).await,
+        Reply::Answer { status: 200, .. }
+    ));
+    for line in &mut open {
+        let wait = Some(Duration::from_millis(1));
+        line.0.set_read_timeout(wait).unwrap();
+        let mut said = [0; 12];
+        if line.0.read_exact(&mut said).is_ok() {
+            assert_eq!(&said, b"HTTP/1.1 503");
+            refused += 1;
+        }
+    }
+    let grown = server.process.peak_memory() - before;
+    tell(&format!(
+        "{refused} of {UNFINISHED} bodies refused, {} MiB more memory",
+        grown >> 20
+    ));
+    assert!(refused > 0);
+    // Each connection has buffers besides.
+    let buffers = u64::try_from(UNFINISHED).unwrap() * (128 << 10);
+    assert!(grown < budget + buffers, "{} MiB", grown >> 20);
+    drop(open);
+    until("room again", async || {
+        matches!(create(&api).await, Reply::Answer { status: 200, .. }).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dripping_imports_leave_places_for_others() {
+    let world = World::with(Store::Sqlite, &[]);
+    let server = world.serve(0).await;
+    let api = Api::new(&world, &server);
+    let stranger = api.stranger(&world);
+    let import = async |api: &Api| {
+        let group = api
+            .post("customer-group/create", json!({ "name": "g" }))
+            .await;
+        let id = group["id"].as_str().unwrap();
+        format!("customer-group/import?customer_group_id={id}")
+    };
+    let path = import(&api).await;
+    let others = import(&stranger).await;
+    let csv = || "customer_ref\na\n".to_owned();
+    let mut dripping: Vec<Line> = (0..40).map(|_| Line::open(&server)).collect();
+    for line in &mut dripping {
+        line.post(&api, &path, "text/csv", 1_000_000);
+        line.send("customer_ref\n");
+    }
+    until("no place", async || {
+        let reply = api.send(&path, "text/csv", csv()).await;
+        reply.is_unavailable().then_some(())
+    })
+    .await;
+    let reply = stranger.send(&others, "text/csv", csv()).await;
+    assert!(
+        matches!(reply, Reply::Answer { status: 200, .. }),
+        "{reply:?}"
+    );
+    // What is not an import goes on.
+    assert!(matches!(
+        create(&api).await,
+        Reply::Answer { status: 200, .. }
+    ));
+    drop(dripping);
+    until("a place again", async || {
+        let reply = api.send(&path, "text/csv", csv()).await;
+        matches!(reply, Reply::Answer { status: 200, .. }).then_some(())
+    })
+    .await;
+}

@@ -100,6 +100,28 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// The line of the log that holds all of this.
+    pub(crate) async fn logs(&self, what: &[&str]) -> String {
+        until("a line of the log", async || {
+            let lines = self.log.lock().unwrap();
+            let mut lines = lines.iter();
+            lines
+                .find(|line| what.iter().all(|what| line.contains(what)))
+                .cloned()
+        })
+        .await
+    }
+
+    /// The most memory that the process has held, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = peak.unwrap().trim().trim_end_matches(" kB").trim();
+        kibibytes.parse::<u64>().unwrap() << 10
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

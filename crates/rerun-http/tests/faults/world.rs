@@ -135,8 +135,12 @@ impl World {
 
     /// A token of the account that [`World::check`] looks at.
     pub(crate) fn token(&self) -> String {
-        let account = ACCOUNT.to_string();
-        let mut command = rerun(self.folder.path(), &["token", "--account", &account]);
+        self.token_of(&ACCOUNT.to_string())
+    }
+
+    /// A token of any account.
+    pub(crate) fn token_of(&self, account: &str) -> String {
+        let mut command = rerun(self.folder.path(), &["token", "--account", account]);
         let output = command.env("RERUN_JWT_SECRET", SECRET).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()

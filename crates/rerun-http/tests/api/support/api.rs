@@ -1,5 +1,7 @@
+use std::io::Read as _;
 use std::net::SocketAddr;
 
+use flate2::bufread::MultiGzDecoder;
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::header::HeaderMap;
 use rerun_core::ports::{Clock, IdGenerator};
@@ -111,7 +113,19 @@ impl Api {
     ) -> Answer {
         let url = format!("http://{}{path}", self.address);
         let body = body.into();
-        let sent = body.as_bytes().unwrap_or_default().to_vec();
+        let mut sent = body.as_bytes().unwrap_or_default().to_vec();
+        if headers.0.iter().any(|(name, _)| name == "content-encoding") {
+            let mut text = Vec::new();
+            if MultiGzDecoder::new(&sent[..])
+                .read_to_end(&mut text)
+                .is_ok()
+            {
+                sent = text;
+            }
+        }
+        if let Some(unmarked) = sent.strip_prefix(b"\xef\xbb\xbf") {
+            sent = unmarked.to_vec();
+        }
         let mut request = self.http.request(method.clone(), url).body(body);
         for (name, value) in &headers.0 {
             request = request.header(name, value);

@@ -18,7 +18,7 @@ use rerun_http::metrics::Metrics;
 use rerun_http::store::{OpenStore, Surroundings};
 use rerun_http::system::{Shutdown, SystemClock};
 use rerun_http::worker::{Worker, WorkerOptions};
-use rerun_http::{AppState, Limits, RateLimit, Readiness, config};
+use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness, config};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -149,6 +149,7 @@ impl Server {
                 max_import_bytes: MAX_IMPORT_BYTES,
                 ..Limits::default()
             },
+            intake: Intake::default(),
             rate_limit: RateLimit::OFF,
             wake: {
                 let wake = Arc::clone(&wake);

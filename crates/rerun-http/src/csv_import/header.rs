@@ -1,0 +1,104 @@
+//! Which separator a file has.
+
+use std::io::Cursor;
+
+use rerun_core::error::Invalid;
+use rerun_core::text;
+
+use super::Options;
+use super::records::{Records, Separator, Stop, refused};
+use super::sniff::UTF_8;
+
+/// How a file is to be read after what comes before its header.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) separator: Separator,
+    /// How many bytes come before.
+    pub(super) skipped: usize,
+    /// The first line after them.
+    pub(super) line: u64,
+}
+
+/// Finds the separator, by what the caller names, by a first line `sep=;`, or by the header: it
+/// is the one with which the header has the column of the reference. `start` is the start of the
+/// file, with the whole header.
+pub(super) fn layout(start: &[u8], options: &Options) -> Result<Layout, Stop> {
+    let named = named(start)?;
+    let (skipped, line) = named.map_or((0, 1), |(_, skipped)| (skipped, 2));
+    let separator = match (options.separator, named) {
+        (Some(wanted), Some((found, _))) if wanted != found => {
+            return Err(Stop::Refused(Invalid::new(format!(
+                "`delimiter` names {}, but line 1 of the file names {}",
+                wanted.name(),
+                found.name()
+            ))));
+        }
+        (Some(separator), _) | (None, Some((separator, _))) => separator,
+        (None, None) => fitting(start, &options.ref_column)?,
+    };
+    Ok(Layout {
+        separator,
+        skipped,
+        line,
+    })
+}
+
+/// The separator that a first line `sep=;` names, and how many bytes that line has.
+fn named(start: &[u8]) -> Result<Option<(Separator, usize)>, Stop> {
+    let end = start.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    let end = end.unwrap_or(start.len());
+    let (line, rest) = start.split_at_checked(end).unwrap_or((start, &[]));
+    let unquoted = line
+        .strip_prefix(b"\"")
+        .and_then(|line| line.strip_suffix(b"\""));
+    let Some((name, value)) = unquoted.unwrap_or(line).split_at_checked(4) else {
+        return Ok(None);
+    };
+    let value = str::from_utf8(value).unwrap_or_default();
+    if !name.eq_ignore_ascii_case(b"sep=") || value.chars().nth(1).is_some() {
+        return Ok(None);
+    }
+    let separator = Separator::parse(value)
+        .ok_or_else(|| refused(1, "`sep=` must name a comma, a semicolon or a tab"))?;
+    let line_end = if rest.starts_with(b"\r\n") {
+        2
+    } else {
+        rest.len().min(1)
+    };
+    Ok(Some((separator, end + line_end)))
+}
+
+/// The separator with which the header has the column. If none has, the one that the header has
+/// most of, so that the error is about what was meant.
+fn fitting(start: &[u8], ref_column: &str) -> Result<Separator, Stop> {
+    let Some(ref_column) = text::normalise(ref_column) else {
+        return Ok(Separator::Comma);
+    };
+    let header = start
+        .split(|byte| matches!(byte, b'\r' | b'\n'))
+        .find(|line| !line.trim_ascii().is_empty())
+        .unwrap_or_default();
+    let count = |separator: &Separator| {
+        let separator = separator.byte();
+        header.split(|byte| *byte == separator).count()
+    };
+    let mut likely = Separator::ALL;
+    // Stable: a comma, where all are as many.
+    likely.sort_by_key(|separator| std::cmp::Reverse(count(separator)));
+    for separator in likely {
+        let mut records = Records::new(Cursor::new(start), separator, 1, UTF_8);
+        let fits = match records.record() {
+            Ok(Some(header)) => header
+                .values
+                .iter()
+                .any(|name| text::normalise(name).as_ref() == Some(&ref_column)),
+            Ok(None) | Err(Stop::Refused(_)) => false,
+            Err(failed @ Stop::Failed(_)) => return Err(failed),
+        };
+        if fits {
+            return Ok(separator);
+        }
+    }
+    let [first, ..] = likely;
+    Ok(first)
+}

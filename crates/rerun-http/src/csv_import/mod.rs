@@ -1,0 +1,155 @@
+//! Reads an import. The body goes to an unnamed file first, so that a slow client holds neither a
+//! connection nor a transaction, and then row by row from that file into the store. Memory grows
+//! with the longest row, which has a bound, and not with the file.
+
+mod decode;
+mod header;
+mod records;
+pub(crate) mod sniff;
+mod spool;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::sync::{Arc, OnceLock};
+
+use rerun_core::error::Invalid;
+use rerun_core::group::{CustomerRow, CustomerRows, ImportHeader};
+use rerun_core::segment::CUSTOMER_REF;
+
+pub(crate) use records::{Records, Separator, Stop};
+pub(crate) use spool::spool;
+
+use crate::error::ApiError;
+use decode::Text;
+use records::MAX_ROW_BYTES;
+
+/// How many bytes are read from the file at once.
+const BLOCK_BYTES: usize = 256 << 10;
+/// How many bytes a header is looked for in.
+const HEADER_BYTES: usize = MAX_ROW_BYTES + (64 << 10);
+
+/// What the caller says of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// The column that holds the references.
+    pub(crate) ref_column: String,
+    /// What stands between values; else the file tells.
+    pub(crate) separator: Option<Separator>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ref_column: CUSTOMER_REF.to_owned(),
+            separator: None,
+        }
+    }
+}
+
+/// An import whose header row has been read.
+pub(crate) struct Import {
+    /// The profile fields of the rows.
+    pub(crate) fields: Vec<String>,
+    /// The rows, for the store to pull.
+    pub(crate) rows: CustomerRows,
+    /// Holds the error, when the rows ended because the file could not be read.
+    pub(crate) failure: Arc<OnceLock<io::Error>>,
+}
+
+type Start<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// The records of a file in whatever encoding and with whatever separator.
+pub(crate) fn records<R: BufRead>(
+    mut file: R,
+    options: &Options,
+) -> Result<Records<Start<Text<Start<R>>>>, Stop> {
+    let mut start = Vec::new();
+    // However short the pieces are that the file is read in, its start is seen whole.
+    let most = u64::try_from(sniff::START_BYTES).unwrap_or(u64::MAX);
+    file.by_ref().take(most).read_to_end(&mut start)?;
+    let (encoding, mark) =
+        sniff::sniff(&start).map_err(|what| Stop::Refused(Invalid::new(what)))?;
+    start.drain(..mark);
+    let mut text = Text::new(Cursor::new(start).chain(file), encoding);
+
+    let mut start = Vec::new();
+    let most = u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX);
+    text.by_ref().take(most).read_to_end(&mut start)?;
+    let layout = header::layout(&start, options)?;
+    start.drain(..layout.skipped);
+    let input = Cursor::new(start).chain(text);
+    let encoding = encoding.name();
+    Ok(Records::new(input, layout.separator, layout.line, encoding))
+}
+
+/// Reads the header row. It blocks.
+pub(crate) fn open<R: Read + Send + 'static>(
+    file: R,
+    options: &Options,
+) -> Result<Import, ApiError> {
+    let file = BufReader::with_capacity(BLOCK_BYTES, file);
+    let opened = records(file, options).and_then(|mut records| {
+        let header = match records.record()? {
+            Some(record) => ImportHeader::read(record.line, &options.ref_column, record.values),
+            None => ImportHeader::read(1, &options.ref_column, []),
+        };
+        Ok((header.map_err(Stop::Refused)?, records))
+    });
+    let (header, records) = match opened {
+        Ok(opened) => opened,
+        Err(Stop::Refused(invalid)) => return Err(invalid.into()),
+        Err(Stop::Failed(error)) => return Err(unreadable(&error)),
+    };
+    let failure = Arc::new(OnceLock::new());
+    let fields = header.fields().to_vec();
+    let rows = Rows {
+        records,
+        header,
+        ended: false,
+        failure: Arc::clone(&failure),
+    };
+    Ok(Import {
+        fields,
+        rows: Box::new(rows),
+        failure,
+    })
+}
+
+/// The spooled file cannot be read back.
+pub(crate) fn unreadable(error: &io::Error) -> ApiError {
+    ApiError::internal(format!("cannot read a temporary file: {error}"))
+}
+
+/// The rows after the header, up to the first that is refused.
+struct Rows<R> {
+    records: Records<R>,
+    header: ImportHeader,
+    ended: bool,
+    failure: Arc<OnceLock<io::Error>>,
+}
+
+impl<R: BufRead> Iterator for Rows<R> {
+    type Item = Result<CustomerRow, Invalid>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let row = match self.records.record() {
+            Ok(Some(record)) => self.header.row(record.line, record.values.into_iter()),
+            Ok(None) => {
+                self.ended = true;
+                return None;
+            }
+            Err(Stop::Refused(invalid)) => Err(invalid),
+            Err(Stop::Failed(error)) => {
+                // The rows can only be refused; whoever started the import looks here first.
+                let _ = self.failure.set(error);
+                Err(Invalid::new("the file could not be read"))
+            }
+        };
+        self.ended = row.is_err();
+        Some(row)
+    }
+}

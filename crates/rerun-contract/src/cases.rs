@@ -182,6 +182,7 @@ macro_rules! store_contract {
                 requests_at_once_get_one_response,
                 launches_at_once_get_one_response,
                 reviews_at_once_get_one_response,
+                imports_with_one_key_are_one,
                 creations_at_once_get_one_response,
                 one_key_at_once_does_one_thing,
             }

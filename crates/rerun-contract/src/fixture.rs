@@ -527,7 +527,8 @@ impl<S: Store + 'static> Fixture<S> {
         rows: &[Row<'_>],
     ) -> Result<Imported, Error> {
         let file = customer_file(columns, rows);
-        self.engine.groups.import(who, group, file).await
+        let done = self.engine.groups.import(who, group, file, None).await;
+        done.map(|done| done.outcome)
     }
 
     /// Imports a table in place of what the group has.
@@ -544,7 +545,12 @@ impl<S: Store + 'static> Fixture<S> {
             mode: ImportMode::Replace,
             ..customer_file(columns, rows)
         };
-        self.engine.groups.import(&caller(), group, file).await
+        let done = self
+            .engine
+            .groups
+            .import(&caller(), group, file, None)
+            .await;
+        done.map(|done| done.outcome)
     }
 
     /// A draft that is segmented by `country`.

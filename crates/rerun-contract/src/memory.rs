@@ -670,6 +670,7 @@ impl CustomerGroupStore for MemoryStore {
         id: CustomerGroupId,
         file: CustomerFile,
         audit: AuditDraft,
+        key: Option<IdempotencyKey>,
     ) -> Result<Imported, ImportFailure> {
         if self.find_group(account, id).await?.is_none() {
             return Err(ImportFailure::GroupNotFound);
@@ -711,6 +712,8 @@ impl CustomerGroupStore for MemoryStore {
                     Some(_) => done.updated += 1,
                 }
             }
+            let response = key.map(|key| key.answered(&done)).transpose()?;
+            let now = audit.created_at;
             let fields = mode.fields_after(&group.about.fields, &fields, read);
             if done.changed() || fields != group.about.fields {
                 group.version += 1;
@@ -720,6 +723,7 @@ impl CustomerGroupStore for MemoryStore {
                 group.about.updated_at = audit.created_at;
                 account.record(done.audited(audit));
             }
+            account.keep(response, now)?;
             Ok(done)
         })
     }

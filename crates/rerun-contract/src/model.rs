@@ -626,11 +626,12 @@ impl<S: Store + 'static> Model<'_, S> {
             mode,
             ..file
         };
-        let done = self.engine.groups.import(&caller(), id, file).await;
+        let done = self.engine.groups.import(&caller(), id, file, None).await;
         let emptying = mode == ImportMode::Replace && table.is_empty();
         let Some(done) = written(what, !bad && !emptying, done) else {
             return Written::Nothing;
         };
+        let done = done.outcome;
         let removed = before.keys().filter(|known| !after.contains_key(known));
         let refs: BTreeSet<&str> = table.iter().map(|row| row[0]).collect();
         let expected = [
@@ -1221,7 +1222,7 @@ impl<S: Store + 'static> Model<'_, S> {
             reviews.publish(who, id, None).await.map(|_| ()),
             self.engine
                 .groups
-                .import(who, group, file)
+                .import(who, group, file, None)
                 .await
                 .map(|_| ()),
             self.engine

@@ -313,7 +313,7 @@ impl Iterator for AtLeastOne {
 }
 
 /// What an import did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Imported {
     /// Rows read.
     pub rows: u64,

@@ -142,6 +142,7 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {
 pub(crate) struct CsvCall {
     /// Its place among the open imports, to be kept until the import has ended.
     pub(crate) place: Room,
+    pub(crate) key: Option<String>,
     pub(crate) caller: Caller,
     pub(crate) body: Body,
 }
@@ -155,6 +156,7 @@ impl FromRequest for CsvCall {
             let state = state(request)?;
             let limit = state.limits.max_import_bytes;
             Ok(Self {
+                key: idempotency_key(request)?,
                 place: state.intake.import(caller.account_id)?,
                 body: body(request, payload, &caller, limit)?,
                 caller,

@@ -866,7 +866,7 @@ impl World {
             mode: ImportMode::Merge,
             rows: Box::new(rows.into_iter()),
         };
-        let imported = engine.groups.import(&who, group.id, file).await;
+        let imported = engine.groups.import(&who, group.id, file, None).await;
         imported.unwrap();
         let new = NewCampaign {
             name: "c".to_owned(),

@@ -12,7 +12,7 @@ use rerun_core::group::{
 };
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{CustomerGroupStore, IdempotentResponse, ImportFailure};
+use rerun_core::ports::{CustomerGroupStore, IdempotencyKey, IdempotentResponse, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
 use rerun_diesel::lanes::Turn;
@@ -22,7 +22,7 @@ use rerun_diesel::types::{Id, Time};
 use rerun_diesel::watch::progress;
 
 use crate::PgStore;
-use crate::write::{append_audit, keep_response, transaction};
+use crate::write::{append_audit, check_key, keep_response, transaction};
 
 diesel::table! {
     import_rows (ordinal) {
@@ -134,11 +134,13 @@ impl CustomerGroupStore for PgStore {
         id: CustomerGroupId,
         file: CustomerFile,
         audit: AuditDraft,
+        key: Option<IdempotencyKey>,
     ) -> Result<Imported, ImportFailure> {
         let mut attempt = Attempt {
             _turn: self.lanes.turn((account, id)).await,
             file,
             audit,
+            key,
         };
         let mut tries = 0_u32;
         loop {
@@ -151,8 +153,13 @@ impl CustomerGroupStore for PgStore {
                         if !lock_group(conn, account, id)? {
                             return Ok(Err(attempt));
                         }
-                        let Attempt { _turn, file, audit } = attempt;
-                        import(conn, account, id, file, audit).map(Ok)
+                        let Attempt {
+                            _turn,
+                            file,
+                            audit,
+                            key,
+                        } = attempt;
+                        import(conn, account, id, file, audit, key).map(Ok)
                     })
                 })
                 .await?;
@@ -171,6 +178,7 @@ struct Attempt {
     _turn: Turn,
     file: CustomerFile,
     audit: AuditDraft,
+    key: Option<IdempotencyKey>,
 }
 
 #[derive(QueryableByName)]
@@ -217,7 +225,9 @@ fn import(
     id: CustomerGroupId,
     file: CustomerFile,
     audit: AuditDraft,
+    key: Option<IdempotencyKey>,
 ) -> Result<Imported, Failure> {
+    check_key(conn, account, key.as_ref(), audit.created_at)?;
     let CustomerFile { fields, mode, rows } = file;
     // A file takes as long as it takes. Its waits for locks are bounded as everybody's.
     let limit = statement_timeout(conn)?;
@@ -268,7 +278,8 @@ fn import(
     // it, and the account's audit chain.
     set_statement_timeout(conn, &limit)?;
     let fields = mode.fields_after(&known, &fields, rows);
-    if imported.changed() || fields != known {
+    let changes = imported.changed() || fields != known;
+    if changes {
         sql(
             "UPDATE customer_groups SET customer_count = ?, fields = ?, \
                version = version + 1, updated_at = ? WHERE account_id = ? AND id = ?",
@@ -283,6 +294,10 @@ fn import(
             .bind::<Id, _>(account.as_uuid())
             .bind::<Id, _>(id.as_uuid())
             .execute(conn)?;
+    }
+    let response = key.map(|key| key.answered(&imported)).transpose()?;
+    keep_response(conn, account, response.as_ref(), audit.created_at)?;
+    if changes {
         append_audit(conn, imported.audited(audit))?;
     }
     Ok(imported)

@@ -9,7 +9,7 @@ use rerun_core::change::Applied;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, ContentId, JobId, RunNumber, UserId};
 use rerun_core::message::Content;
-use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotentResponse};
+use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotentResponse};
 use rerun_core::run::{MessageCounts, Run};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{CampaignColumns, CampaignRow, RunColumns, RunRow, chain_hash};
@@ -270,6 +270,30 @@ pub(crate) fn append_audit(conn: &mut PgConnection, audit: AuditDraft) -> Result
     .bind::<Binary, _>(entry.hash.as_slice())
     .execute(conn)?;
     Ok(())
+}
+
+/// Refuses a key under which a response is kept, before an import does work in vain.
+pub(crate) fn check_key(
+    conn: &mut PgConnection,
+    account: AccountId,
+    key: Option<&IdempotencyKey>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let Some(IdempotencyKey { key, .. }) = key else {
+        return Ok(());
+    };
+    let used = sql("SELECT count(*) AS value FROM idempotency_keys \
+                    WHERE account_id = ? AND key = ? AND created_at >= ?")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Text, _>(key.as_str())
+    .bind::<Time, _>(now - IDEMPOTENCY_WINDOW)
+    .get_result::<Value>(conn)?
+    .value;
+    if used == 0 {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict.into())
+    }
 }
 
 /// Keeps a response under its key, in the place of one that is too old to count. A younger one

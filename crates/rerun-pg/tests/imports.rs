@@ -38,7 +38,13 @@ async fn imports_of_one_group_wait_without_a_connection() {
     let (first, mut held) = HeldFile::new(&["a", "b"], "DE");
     let run = |file| {
         let engine = f.engine.clone();
-        tokio::spawn(async move { engine.groups.import(&caller(), group, file).await })
+        tokio::spawn(async move {
+            engine
+                .groups
+                .import(&caller(), group, file, None)
+                .await
+                .map(|done| done.outcome)
+        })
     };
     f.import_countries(group, &["DE", "IT"]).await;
     let mut running = vec![run(first)];
@@ -81,7 +87,11 @@ async fn half_of_the_connections_import_at_once() {
         let (file, hold) = HeldFile::new(&["a"], "DE");
         let engine = f.engine.clone();
         running.push(tokio::spawn(async move {
-            engine.groups.import(&caller(), group, file).await
+            engine
+                .groups
+                .import(&caller(), group, file, None)
+                .await
+                .map(|done| done.outcome)
         }));
         held.push(hold);
     }
@@ -109,7 +119,13 @@ async fn the_check_waits_for_nobody() {
     let group = f.empty_group("Customers").await;
     let (file, mut held) = HeldFile::new(&["a"], "DE");
     let engine = f.engine.clone();
-    let importing = tokio::spawn(async move { engine.groups.import(&caller(), group, file).await });
+    let importing = tokio::spawn(async move {
+        engine
+            .groups
+            .import(&caller(), group, file, None)
+            .await
+            .map(|done| done.outcome)
+    });
     held.has_begun().await;
     let all = usage(&f, "all");
     assert_eq!((all.in_use, all.size), (1, 1));
@@ -127,12 +143,22 @@ async fn an_import_waits_for_another_process_without_a_connection() {
     let group = f.empty_group("Customers").await;
     let (file, mut held) = HeldFile::new(&["a", "b"], "DE");
     let engine = f.engine.clone();
-    let first = tokio::spawn(async move { engine.groups.import(&caller(), group, file).await });
+    let first = tokio::spawn(async move {
+        engine
+            .groups
+            .import(&caller(), group, file, None)
+            .await
+            .map(|done| done.outcome)
+    });
     held.has_begun().await;
     let engine = other.engine.clone();
     let second = tokio::spawn(async move {
         let file = customer_file(&["customer_ref", "country"], &[&["b", "FR"], &["c", "FR"]]);
-        engine.groups.import(&caller(), group, file).await
+        engine
+            .groups
+            .import(&caller(), group, file, None)
+            .await
+            .map(|done| done.outcome)
     });
     until("the second import pauses", || {
         let (import, all) = (usage(&other, "import"), usage(&other, "all"));

@@ -18,6 +18,7 @@ use rerun_core::audit::AuditDraft;
 use rerun_core::error::StoreError;
 use rerun_core::group::{ImportMode, Imported};
 use rerun_core::ids::{AccountId, CustomerGroupId};
+use rerun_core::ports::{IdempotencyKey, IdempotentResponse};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{json_list, names};
 use rerun_diesel::sql::sql;
@@ -25,7 +26,7 @@ use rerun_diesel::types::{Id, Time};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::write::append_audit;
+use crate::write::{append_audit, keep_response};
 
 /// The most rows that one transaction of an import writes or deletes, and about the most bytes of
 /// their texts.
@@ -58,6 +59,7 @@ pub(crate) struct Staged {
     pub(crate) fields: Vec<String>,
     pub(crate) mode: ImportMode,
     pub(crate) rows: u64,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 /// Where rows come from that are to be written.
@@ -105,6 +107,7 @@ struct Plan {
     changes_fields: bool,
     fields: Vec<String>,
     done: Imported,
+    response: Option<IdempotentResponse>,
 }
 
 #[derive(QueryableByName)]
@@ -204,7 +207,12 @@ impl Writer<'_> {
         for _ in 0..TRIES {
             let plan = self.conn.transaction(|conn| plan(conn, group, staged))?;
             if !plan.done.changed() && !plan.changes_fields {
-                return Ok(plan.done);
+                if plan.response.is_none()
+                    || self.write(|conn| change_nothing(conn, group, &plan, audit))?
+                {
+                    return Ok(plan.done);
+                }
+                continue;
             }
             if plan.is_small {
                 if self.write(|conn| change(conn, group, &plan, audit))? {
@@ -401,6 +409,16 @@ fn plan(conn: &mut SqliteConnection, group: Group, staged: &Staged) -> Result<Pl
     let fields = staged
         .mode
         .fields_after(&known_fields, &staged.fields, staged.rows);
+    let done = Imported {
+        rows: staged.rows,
+        imported: count(changes.imported)?,
+        updated: count(changes.updated)?,
+        removed: count(removed)?,
+        duplicates: staged.rows.saturating_sub(count(size.customers)?),
+        total: count(before + changes.imported - removed)?,
+    };
+    let key = staged.key.as_ref();
+    let response = key.map(|key| key.answered(&done)).transpose()?;
     Ok(Plan {
         version: known.version,
         edition: known.edition,
@@ -409,14 +427,8 @@ fn plan(conn: &mut SqliteConnection, group: Group, staged: &Staged) -> Result<Pl
         is_small,
         changes_fields: fields != known_fields,
         fields,
-        done: Imported {
-            rows: staged.rows,
-            imported: count(changes.imported)?,
-            updated: count(changes.updated)?,
-            removed: count(removed)?,
-            duplicates: staged.rows.saturating_sub(count(size.customers)?),
-            total: count(before + changes.imported - removed)?,
-        },
+        done,
+        response,
     })
 }
 
@@ -564,7 +576,33 @@ fn finish(
         .bind::<Id, _>(group.account)
         .bind::<Id, _>(group.id)
         .execute(conn)?;
+    keep(conn, group, plan, audit)?;
     append_audit(conn, plan.done.audited(audit.clone()))
+}
+
+/// Keeps the response of an import that leaves the group as it is; false when the group is not
+/// what was planned for.
+fn change_nothing(
+    conn: &mut SqliteConnection,
+    group: Group,
+    plan: &Plan,
+    audit: &AuditDraft,
+) -> Result<bool, Failure> {
+    if version(conn, group)? != Some(plan.version) {
+        return Ok(false);
+    }
+    keep(conn, group, plan, audit)?;
+    Ok(true)
+}
+
+fn keep(
+    conn: &mut SqliteConnection,
+    group: Group,
+    plan: &Plan,
+    audit: &AuditDraft,
+) -> Result<(), Failure> {
+    let account = AccountId::new(group.account);
+    keep_response(conn, account, plan.response.as_ref(), audit.created_at)
 }
 
 /// Begins an edition that no other import writes to; answers its number.

@@ -8,7 +8,7 @@ use rerun_core::error::StoreError;
 use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, CustomerRows, Imported};
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{CustomerGroupStore, IdempotentResponse, ImportFailure};
+use rerun_core::ports::{CustomerGroupStore, IdempotencyKey, IdempotentResponse, ImportFailure};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
 use rerun_diesel::row::{GroupColumns, GroupRow, json_list};
@@ -17,7 +17,7 @@ use rerun_diesel::types::{Id, Time};
 
 use crate::SqliteStore;
 use crate::editions::{Group, Staged, Writer};
-use crate::write::{append_audit, keep_response};
+use crate::write::{append_audit, check_key, keep_response};
 
 /// How long the text of one batch of staged rows gets, in bytes, give or take a row.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -189,6 +189,7 @@ impl CustomerGroupStore for SqliteStore {
         id: CustomerGroupId,
         file: CustomerFile,
         audit: AuditDraft,
+        key: Option<IdempotencyKey>,
     ) -> Result<Imported, ImportFailure> {
         if self.find_group(account, id).await?.is_none() {
             return Err(ImportFailure::GroupNotFound);
@@ -198,8 +199,14 @@ impl CustomerGroupStore for SqliteStore {
         self.run_import(move |conn| {
             let _until_it_ends = turn;
             let CustomerFile { fields, mode, rows } = file;
+            check_key(conn, account, key.as_ref(), audit.created_at)?;
             let rows = stage(conn, &fields, rows)?;
-            let staged = Staged { fields, mode, rows };
+            let staged = Staged {
+                fields,
+                mode,
+                rows,
+                key,
+            };
             let mut writer = Writer {
                 conn,
                 turns: &turns,

@@ -186,7 +186,8 @@ async fn a_slow_import_stops_nobody() {
         mode: ImportMode::Merge,
         rows: Box::new(rows),
     };
-    let import = tokio::spawn(async move { engine.groups.import(&caller(), group, file).await });
+    let import =
+        tokio::spawn(async move { engine.groups.import(&caller(), group, file, None).await });
     begun.await.unwrap();
     f.engine
         .groups
@@ -200,7 +201,7 @@ async fn a_slow_import_stops_nobody() {
         .unwrap();
     assert_eq!(emptied.busy, 0);
     go_on.send(()).unwrap();
-    assert_eq!(import.await.unwrap().unwrap().total, 2);
+    assert_eq!(import.await.unwrap().unwrap().outcome.total, 2);
     f.check().await;
 }
 

@@ -67,7 +67,11 @@ async fn import(
     group: CustomerGroupId,
     file: CustomerFile,
 ) -> Result<Imported, Error> {
-    f.engine.groups.import(&caller(), group, file).await
+    f.engine
+        .groups
+        .import(&caller(), group, file, None)
+        .await
+        .map(|done| done.outcome)
 }
 
 async fn countries(f: &Fixture<SqliteStore>, group: CustomerGroupId) -> BTreeMap<String, i64> {
@@ -100,7 +104,11 @@ async fn others_write_between_the_slices_of_an_import() {
     let (engine, slices) = (f.engine.clone(), 12);
     let importing = tokio::spawn(async move {
         let file = file(ImportMode::Replace, slices * SLICE_ROWS, "new");
-        engine.groups.import(&caller(), group, file).await
+        engine
+            .groups
+            .import(&caller(), group, file, None)
+            .await
+            .map(|done| done.outcome)
     });
     let mut between = 0;
     while !importing.is_finished() {
@@ -145,7 +153,13 @@ async fn imports_of_one_group_wait_without_a_connection() {
     let (first, mut held) = HeldFile::new(&["a", "b"], "DE");
     let run = |file| {
         let engine = f.engine.clone();
-        tokio::spawn(async move { engine.groups.import(&caller(), group, file).await })
+        tokio::spawn(async move {
+            engine
+                .groups
+                .import(&caller(), group, file, None)
+                .await
+                .map(|done| done.outcome)
+        })
     };
     let mut running = vec![run(first)];
     held.has_begun().await;
@@ -184,7 +198,11 @@ async fn half_of_the_connections_import_at_once() {
         let (file, hold) = HeldFile::new(&["a"], "DE");
         let engine = f.engine.clone();
         running.push(tokio::spawn(async move {
-            engine.groups.import(&caller(), group, file).await
+            engine
+                .groups
+                .import(&caller(), group, file, None)
+                .await
+                .map(|done| done.outcome)
         }));
         held.push(hold);
     }
@@ -218,7 +236,13 @@ async fn the_check_waits_for_nobody() {
     let group = f.empty_group("Customers").await;
     let (file, mut held) = HeldFile::new(&["a"], "DE");
     let engine = f.engine.clone();
-    let importing = tokio::spawn(async move { engine.groups.import(&caller(), group, file).await });
+    let importing = tokio::spawn(async move {
+        engine
+            .groups
+            .import(&caller(), group, file, None)
+            .await
+            .map(|done| done.outcome)
+    });
     held.has_begun().await;
     f.store.check().await.unwrap();
     held.go_on();

@@ -645,7 +645,7 @@ pub async fn a_refused_row_changes_nothing<S: Store + 'static>(f: &Fixture<S>) {
                 seen.fetch_add(1, Ordering::SeqCst);
             }));
         let file = CustomerFile { fields, mode, rows };
-        let answer = f.engine.groups.import(&caller(), group, file).await;
+        let answer = f.engine.groups.import(&caller(), group, file, None).await;
         let Err(Error::Invalid(invalid)) = answer else {
             panic!("not refused: {answer:?}")
         };
@@ -761,13 +761,13 @@ pub async fn imports_at_once_all_count<S: Store + 'static>(f: &Fixture<S>) {
             let rows: Vec<[&str; 2]> = rows.iter().map(|[a, b]| [a.as_str(), b.as_str()]).collect();
             let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
             let file = customer_file(&["customer_ref", "task"], &rows);
-            engine.groups.import(&caller(), group, file).await
+            engine.groups.import(&caller(), group, file, None).await
         }
     })
     .await;
     let answers: Vec<Imported> = answers
         .into_iter()
-        .map(|a| a.expect("every import"))
+        .map(|a| a.expect("every import").outcome)
         .collect();
     let total = 200 + u64::try_from(tasks).unwrap();
     assert_eq!(

@@ -10,12 +10,12 @@ use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotentResponse, KeptResponse, Store,
 };
-use rerun_core::usecases::{Answered, Decision, RerunRequest, ReviewedMessages};
+use rerun_core::usecases::{Answered, Decision, FileKey, RerunRequest, ReviewedMessages};
 
 use super::runs::decided;
 use crate::fixture::{
-    ACCOUNT, Fixture, OTHER_ACCOUNT, all_at_once, assert_conflict, caller, new_campaign,
-    run_number, stranger,
+    ACCOUNT, Fixture, OTHER_ACCOUNT, all_at_once, assert_conflict, caller, customer_file,
+    new_campaign, run_number, stranger,
 };
 
 const ALL: ReviewedMessages = ReviewedMessages::AllPending;
@@ -567,6 +567,47 @@ pub async fn reviews_at_once_get_one_response<S: Store + 'static>(f: &Fixture<S>
     for country in ["DE", "FR"] {
         assert_eq!(f.message(campaign, country).await.state.stage(), Some(1));
     }
+    f.check().await;
+}
+
+/// Imports of one file with one key that arrive together are one import, and later ones are none:
+/// also when the first changed nothing, and the group changed since.
+pub async fn imports_with_one_key_are_one<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"]).await;
+    let import = |country: &'static str, key: &'static str, byte: u8| {
+        let engine = f.engine.clone();
+        async move {
+            let rows: [&[&str]; 2] = [&["C-0", country], &["C-1", country]];
+            let file = customer_file(&["customer_ref", "country"], &rows);
+            let key = FileKey {
+                key,
+                sha256: [byte; 32],
+                read_as: "",
+            };
+            engine
+                .groups
+                .import(&caller(), group, file, Some(key))
+                .await
+        }
+    };
+    let entries = f.snapshot(ACCOUNT).await.entries.len();
+    let done = one_response(8, |_| import("FR", "first", 1)).await;
+    assert_eq!((done.imported, done.updated), (1, 1));
+    assert_eq!(f.snapshot(ACCOUNT).await.entries.len(), entries + 1);
+    let same = import("FR", "second", 1).await.unwrap();
+    assert_eq!((same.replayed, same.outcome.updated), (false, 0));
+    import("ES", "third", 2).await.unwrap();
+    let before = f.snapshot(ACCOUNT).await;
+    for (key, outcome) in [("first", done), ("second", same.outcome)] {
+        let again = import("FR", key, 1).await.unwrap();
+        assert_eq!((again.replayed, again.outcome), (true, outcome), "{key}");
+        let other = import("IT", key, 3).await;
+        assert!(
+            matches!(other, Err(Error::IdempotencyKeyReused)),
+            "{other:?}"
+        );
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "repeated imports");
     f.check().await;
 }
 

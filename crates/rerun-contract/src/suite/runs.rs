@@ -482,7 +482,7 @@ pub async fn imports_and_reruns_at_once_do_not_mix<S: Store + 'static>(f: &Fixtu
             let file = crate::fixture::customer_file(&["customer_ref", "country"], &rows);
             engine
                 .groups
-                .import(&caller(), first, file)
+                .import(&caller(), first, file, None)
                 .await
                 .map(|_| ())
         }

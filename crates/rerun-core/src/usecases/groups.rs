@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -6,12 +6,23 @@ use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Stamps, listed};
 use crate::Timestamp;
 use crate::audit::{AuditAction, Caller};
-use crate::error::Error;
+use crate::error::{Error, StoreError};
 use crate::group::{CustomerFile, CustomerGroup, Imported};
 use crate::ids::CustomerGroupId;
 use crate::page::CursorScope;
 use crate::ports::{CustomerGroupStore, IdempotencyKey, IdempotencyStore, ImportFailure};
 use crate::text;
+
+/// The idempotency key of an import, with what tells its file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileKey<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// SHA-256 of the file.
+    pub sha256: [u8; 32],
+    /// How the file is read: whatever gives the same bytes other rows, with defaults filled in.
+    pub read_as: &'a str,
+}
 
 /// Customer groups and their customers.
 #[derive(Clone)]
@@ -137,13 +148,38 @@ impl CustomerGroups {
     ///
     /// # Errors
     /// [`Error::CustomerGroupNotFound`]; [`Error::Invalid`] for the first row that breaks a rule,
-    /// and for a file without rows that would empty the group; [`Error::Store`].
+    /// for a file without rows that would empty the group, and with
+    /// [`Error::IdempotencyKeyReused`] for the key; [`Error::Store`].
     pub async fn import(
         &self,
         caller: &Caller,
         id: CustomerGroupId,
         file: CustomerFile,
+        idempotency_key: Option<FileKey<'_>>,
+    ) -> Result<Answered<Imported>, Error> {
+        let source = idempotency_key.map(|key| (key.sha256, key.read_as));
+        let body = (id, file.mode.as_str(), source);
+        let key = idempotency_key.map(|key| key.key);
+        let file = Mutex::new(Some(file.not_emptying()));
+        self.once
+            .run(caller, "customer_group.import", key, &body, |key| {
+                let file = file.lock().unwrap_or_else(PoisonError::into_inner).take();
+                self.take_in(caller, id, file, key)
+            })
+            .await
+    }
+
+    async fn take_in(
+        &self,
+        caller: &Caller,
+        id: CustomerGroupId,
+        file: Option<CustomerFile>,
+        key: Option<IdempotencyKey>,
     ) -> Result<Imported, Error> {
+        // The rows can be pulled once. What took the key meanwhile is gone again: very rare.
+        let file = file.ok_or_else(|| {
+            StoreError::Unavailable("the import lost its key to another request".into())
+        })?;
         let now = self.stamps.clock.now();
         let audit = self
             .stamps
@@ -151,7 +187,7 @@ impl CustomerGroups {
             .with("customer_group_id", id.to_string())
             .with("mode", file.mode.as_str());
         self.store
-            .import_customers(caller.account_id, id, file.not_emptying(), audit)
+            .import_customers(caller.account_id, id, file, audit, key)
             .await
             .map_err(|failure| import_error(failure, Error::CustomerGroupNotFound))
     }

@@ -18,7 +18,7 @@ use rerun_core::group::{CustomerRow, CustomerRows, ImportHeader};
 use rerun_core::segment::CUSTOMER_REF;
 
 pub(crate) use records::{Records, Separator, Stop};
-pub(crate) use spool::spool;
+pub(crate) use spool::{Spooled, spool};
 
 use crate::error::ApiError;
 use decode::Text;
@@ -36,6 +36,14 @@ pub(crate) struct Options {
     pub(crate) ref_column: String,
     /// What stands between values; else the file tells.
     pub(crate) separator: Option<Separator>,
+}
+
+impl Options {
+    /// What tells these options from others, for an idempotency key.
+    pub(crate) fn read_as(&self) -> String {
+        let separator = self.separator.map(Separator::byte);
+        serde_json::json!([self.ref_column, separator]).to_string()
+    }
 }
 
 impl Default for Options {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 
+use aws_lc_rs::digest;
 use tokio::task::spawn_blocking;
 
 use crate::body::Body;
@@ -11,30 +12,48 @@ use crate::error::ApiError;
 /// How many bytes are written to the file at once.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// Writes a body to an unnamed file and goes back to its start.
-pub(crate) async fn spool(mut body: Body) -> Result<File, ApiError> {
+/// A body that has been written to an unnamed file.
+pub(crate) struct Spooled {
+    /// The file, at its start.
+    pub(crate) file: File,
+    /// SHA-256 of the decoded body.
+    pub(crate) sha256: [u8; 32],
+}
+
+/// Writes a body to an unnamed file.
+pub(crate) async fn spool(mut body: Body) -> Result<Spooled, ApiError> {
     body.hold(BLOCK_BYTES)?;
     let mut file = spawn_blocking(tempfile::tempfile)
         .await
         .map_err(ApiError::internal)?
         .map_err(|error| failed("create", &error))?;
+    let mut sha256 = digest::Context::new(&digest::SHA256);
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     while let Some(piece) = body.next().await? {
         if block.len() + piece.len() > BLOCK_BYTES {
-            (file, block) = write(file, block).await?;
+            (file, block, sha256) = write(file, block, sha256).await?;
         }
         block.extend_from_slice(&piece);
     }
-    let (mut file, _) = write(file, block).await?;
+    let (mut file, _, sha256) = write(file, block, sha256).await?;
     file.rewind().map_err(|error| failed("read", &error))?;
-    Ok(file)
+    let sha256 = sha256.finish();
+    let sha256 = sha256.as_ref().try_into().map_err(ApiError::internal)?;
+    Ok(Spooled { file, sha256 })
 }
 
-async fn write(mut file: File, mut block: Vec<u8>) -> Result<(File, Vec<u8>), ApiError> {
+type Written = (File, Vec<u8>, digest::Context);
+
+async fn write(
+    mut file: File,
+    mut block: Vec<u8>,
+    mut sha256: digest::Context,
+) -> Result<Written, ApiError> {
     let written = spawn_blocking(move || {
+        sha256.update(&block);
         file.write_all(&block)?;
         block.clear();
-        Ok::<_, io::Error>((file, block))
+        Ok::<_, io::Error>((file, block, sha256))
     });
     written
         .await

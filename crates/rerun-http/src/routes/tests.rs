@@ -1118,7 +1118,7 @@ async fn an_import_gives_the_store_its_rows() {
     mocks
         .groups
         .expect_import_customers()
-        .returning(|owner, _, file, audit| {
+        .returning(|owner, _, file, audit, _| {
             assert_eq!(
                 (owner, audit.action),
                 (account(), AuditAction::GroupImported)
@@ -1162,7 +1162,7 @@ fn importing() -> Mocks {
     mocks
         .groups
         .expect_import_customers()
-        .returning(|_, _, file, _| {
+        .returning(|_, _, file, _, _| {
             let rows = file
                 .rows
                 .collect::<Result<Vec<_>, _>>()

@@ -5,17 +5,20 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::bodies::gzip;
 use crate::support::refusal::IDEMPOTENCY_KEY_REUSED;
-use crate::support::{Api, Raw, SPRING, SUMMER, Server, ids, on_both_stores};
+use crate::support::{Answer, Api, Raw, SPRING, SUMMER, Server, ids, on_both_stores};
 
 on_both_stores!(
     every_endpoint_that_writes_takes_a_key,
     a_review_repeated_after_a_lost_answer_passes_one_stage,
     a_key_may_have_spaces,
+    an_import_is_done_once_for_each_key,
+    a_repeated_import_does_not_bring_back_an_old_file,
 );
 
 /// The endpoints that write nothing. One that is not named here must take a key.
-const READING: [&str; 11] = [
+const READING: [&str; 10] = [
     "/v1/audit/list",
     "/v1/campaign/get",
     "/v1/campaign/list",
@@ -25,7 +28,6 @@ const READING: [&str; 11] = [
     "/v1/campaign/rerun/messages",
     "/v1/campaign/rerun/preview",
     "/v1/customer-group/get",
-    "/v1/customer-group/import",
     "/v1/customer-group/list",
 ];
 
@@ -114,7 +116,10 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     }
     api.approve_all(campaign).await;
     call("campaign/publish", this.clone()).await;
-    let summer = api.group("Summer", SUMMER).await;
+    let summer = api.empty_group("Summer").await;
+    import_once(&api, &summer).await;
+    called.insert("/v1/customer-group/import".to_owned());
+    let mut call = async |path: &str, body: Value| once(&api, &mut called, path, body).await;
     let rerun = json!({ "campaign_id": campaign, "new_customer_group_id": summer });
     call("campaign/rerun/initiate", rerun).await;
     let first = json!({ "campaign_id": campaign, "run_number": 1 });
@@ -169,4 +174,85 @@ async fn a_key_may_have_spaces(server: &Server) {
     let again = api.keyed("two  words", path, body.clone()).await;
     assert_eq!((again.ok(), again.replayed()), (first.ok(), true));
     assert!(!api.keyed("two words", path, body).await.replayed());
+}
+
+async fn import(api: &Api, key: &str, query: &str, csv: &str) -> Answer {
+    let headers = api.headers().with("content-type", "text/csv");
+    let headers = headers.with("idempotency-key", key);
+    let path = format!("/v1/customer-group/import?{query}");
+    api.send(reqwest::Method::POST, &path, &headers, csv.to_owned())
+        .await
+}
+
+/// Imports [`SUMMER`] many times at once with one key, then again, then with the key of another
+/// request. It is done once: the first time.
+async fn import_once(api: &Api, group: &str) {
+    let query = format!("customer_group_id={group}");
+    let entries = api.audit().await.len();
+    let answers = join_all((0..16).map(|_| import(api, "import", &query, SUMMER))).await;
+    let done = answers.iter().filter(|answer| !answer.replayed()).count();
+    assert_eq!(done, 1, "imports that were done");
+    for answer in &answers {
+        assert_eq!(answer.ok(), answers[0].ok(), "one response");
+    }
+    assert_eq!(api.audit().await.len(), entries + 1);
+    api.unchanged(async || {
+        let stated = format!("mode=merge&{query}&ref_column=customer_ref");
+        for query in [query.clone(), stated] {
+            let again = import(api, "import", &query, SUMMER).await;
+            assert_eq!(
+                (again.ok(), again.replayed()),
+                (answers[0].ok(), true),
+                "{query}"
+            );
+        }
+        let other = import(api, "import", &query, SPRING).await;
+        other.is(&IDEMPOTENCY_KEY_REUSED);
+        for other in ["mode=replace", "delimiter=,"] {
+            let other = import(api, "import", &format!("{query}&{other}"), SUMMER).await;
+            other.is(&IDEMPOTENCY_KEY_REUSED);
+        }
+        let other = api.keyed("import", "customer-group/create", json!({ "name": "x" }));
+        other.await.is(&IDEMPOTENCY_KEY_REUSED);
+    })
+    .await;
+}
+
+async fn an_import_is_done_once_for_each_key(server: &Server) {
+    let api = server.account();
+    let group = api.empty_group("Summer").await;
+    import_once(&api, &group).await;
+    let query = format!("customer_group_id={group}");
+    // What counts is the decoded file.
+    let headers = api.headers().with("content-type", "text/csv");
+    let headers = headers.with("content-encoding", "gzip");
+    let headers = headers.with("idempotency-key", "import");
+    let path = format!("/v1/customer-group/import?{query}");
+    let zipped = gzip(SUMMER.as_bytes());
+    let zipped = api.send(reqwest::Method::POST, &path, &headers, zipped);
+    assert!(zipped.await.replayed());
+    // Refusals are not remembered.
+    let bad = import(&api, "bad", &query, "customer_ref\na\n\0\n").await;
+    bad.is_invalid("NUL");
+    let good = import(&api, "bad", &query, SPRING).await;
+    assert!(!good.replayed());
+    good.ok();
+}
+
+async fn a_repeated_import_does_not_bring_back_an_old_file(server: &Server) {
+    let api = server.account();
+    let group = api.group("Spring", SPRING).await;
+    let query = format!("customer_group_id={group}&mode=replace");
+    // It changes nothing, and is remembered all the same.
+    let first = import(&api, "k", &query, SPRING).await;
+    assert_eq!(
+        (&first.ok()["updated"], first.replayed()),
+        (&json!(0), false)
+    );
+    import(&api, "l", &query, SUMMER).await.ok();
+    api.unchanged(async || {
+        let again = import(&api, "k", &query, SPRING).await;
+        assert_eq!((again.ok(), again.replayed()), (first.ok(), true));
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::idempotency::IdempotentResponse;
+use super::idempotency::{IdempotencyKey, IdempotentResponse};
 use crate::audit::AuditDraft;
 use crate::error::{Invalid, StoreError};
 use crate::group::{CustomerFile, CustomerGroup, Imported};
@@ -67,15 +67,17 @@ pub trait CustomerGroupStore: Send + Sync {
     /// [`ImportMode::fields_after`](crate::group::ImportMode::fields_after). Counts of segments
     /// kept for the group are dropped when a customer came, changed or went. The audit entry is
     /// completed with the answer's numbers by [`Imported::audited`]; an import that changes neither
-    /// customers nor fields has none.
+    /// customers nor fields has none. What it did is kept under the key either way.
     ///
     /// # Errors
-    /// [`ImportFailure`]; the first refused row ends the import.
+    /// [`ImportFailure`]; the first refused row ends the import. [`StoreError::Conflict`] when the
+    /// idempotency key was used meanwhile; a store may find that out before it pulls a row.
     async fn import_customers(
         &self,
         account: AccountId,
         id: CustomerGroupId,
         file: CustomerFile,
         audit: AuditDraft,
+        key: Option<IdempotencyKey>,
     ) -> Result<Imported, ImportFailure>;
 }

@@ -1,6 +1,7 @@
 use actix_web::{HttpRequest, web};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::group::{CustomerFile, ImportMode};
+use rerun_core::usecases::FileKey;
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::spawn_blocking;
@@ -9,12 +10,12 @@ use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::body::shown;
-use crate::csv_import::{self, Separator};
+use crate::csv_import::{self, Separator, Spooled};
 use crate::error::{ApiError, Refusal};
 use crate::extract::{CsvCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::{customer_group_id, one_of};
-use crate::wire::{self, Answer};
+use crate::wire::{Answer, answered};
 
 /// The parameters of the query string.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -142,6 +143,7 @@ pub(crate) fn docs() -> Docs {
             .schema_type(Type::String)
             .min_length(Some(1)),
     ))
+    .keyed()
     .answers::<Response>(json!({
         "rows": 2,
         "imported": 1,
@@ -168,6 +170,7 @@ fn text_parameter(name: &str, description: &str, schema: ObjectBuilder) -> Param
 pub(crate) async fn handle(state: State, request: HttpRequest, call: CsvCall) -> Answer {
     let CsvCall {
         place: _place,
+        key,
         caller,
         body,
     } = call;
@@ -184,7 +187,8 @@ pub(crate) async fn handle(state: State, request: HttpRequest, call: CsvCall) ->
         ref_column: query.ref_column.unwrap_or(defaults.ref_column),
         separator: query.delimiter,
     };
-    let file = csv_import::spool(body).await?;
+    let read_as = options.read_as();
+    let Spooled { file, sha256 } = csv_import::spool(body).await?;
     let opened = spawn_blocking(move || csv_import::open(file, &options))
         .await
         .map_err(ApiError::internal)?;
@@ -198,14 +202,19 @@ pub(crate) async fn handle(state: State, request: HttpRequest, call: CsvCall) ->
         mode,
         rows,
     };
-    let result = state.engine.groups.import(&caller, group, file).await;
+    let key = key.as_deref().map(|key| FileKey {
+        key,
+        sha256,
+        read_as: &read_as,
+    });
+    let result = state.engine.groups.import(&caller, group, file, key).await;
     let imported = match (result, failure.get()) {
         (Err(Error::Invalid(_)), Some(error)) => {
             return Err(csv_import::unreadable(error));
         }
         (result, _) => result?,
     };
-    wire::json(&Response {
+    answered(&imported, |imported| Response {
         rows: imported.rows,
         imported: imported.imported,
         updated: imported.updated,

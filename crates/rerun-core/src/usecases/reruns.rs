@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
@@ -34,7 +35,7 @@ pub struct RerunRequest {
 }
 
 /// A draft that somebody launches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaunchRequest {
     /// The campaign.
     pub campaign: CampaignId,
@@ -340,12 +341,19 @@ impl Reruns {
         request: RerunRequest,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
-        let body = (
-            request.campaign,
-            request.new_group,
-            request.reuse_from,
-            request.allow_missing_fields,
-        );
+        let RerunRequest {
+            campaign,
+            new_group,
+            reuse_from,
+            allow_missing_fields,
+        } = request;
+        // Without the flag it is the request that it was before there was one, so that keys which
+        // were used then are still good.
+        let body = if allow_missing_fields {
+            json!([campaign, new_group, reuse_from, true])
+        } else {
+            json!([campaign, new_group, reuse_from])
+        };
         self.once
             .run(caller, "rerun.initiate", idempotency_key, &body, |key| {
                 self.begin(caller, Wish::Rerun(request), key)
@@ -367,14 +375,20 @@ impl Reruns {
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
         let request = request.into();
+        let LaunchRequest {
+            campaign,
+            allow_missing_fields,
+        } = request;
+        // As for a rerun.
+        let body = if allow_missing_fields {
+            json!([campaign, true])
+        } else {
+            json!(campaign)
+        };
         self.once
-            .run(
-                caller,
-                "campaign.launch",
-                idempotency_key,
-                &request,
-                |key| self.begin(caller, Wish::Launch(request), key),
-            )
+            .run(caller, "campaign.launch", idempotency_key, &body, |key| {
+                self.begin(caller, Wish::Launch(request), key)
+            })
             .await
     }
 

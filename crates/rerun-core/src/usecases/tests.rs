@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use mockall::predicate::eq;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::*;
@@ -233,6 +234,23 @@ async fn a_key_of_another_endpoint_is_refused() {
         matches!(refused, Err(Error::IdempotencyKeyReused)),
         "{refused:?}"
     );
+}
+
+/// A newer version knows the requests of an older one by their fingerprints: keys that were used
+/// before an upgrade are good after it.
+#[tokio::test]
+async fn fingerprints_stay_what_they_were() {
+    let rerun = kept_response(request()).await.fingerprint;
+    let was = format!(r#"["{CAMPAIGN}","{GROUP}","current_run"]"#);
+    assert_eq!(rerun, <[u8; 32]>::from(Sha256::digest(was)));
+    let publication = fingerprint_of_publication().await;
+    let was = format!(r#""{CAMPAIGN}""#);
+    assert_eq!(publication, <[u8; 32]>::from(Sha256::digest(was)));
+    let meant = RerunRequest {
+        allow_missing_fields: true,
+        ..request()
+    };
+    assert_ne!(kept_response(meant).await.fingerprint, rerun);
 }
 
 /// A key that no header can carry is refused before anything is read.

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::store::{OpenStore, Surroundings};
 use crate::system::{Termination, random_secret};
 use crate::worker::{Housekeeping, Worker, WorkerOptions};
-use crate::{AppState, Limits, RateLimit, Readiness};
+use crate::{AppState, Intake, Limits, RateLimit, Readiness};
 
 /// The most messages that a worker leases for a generator that answers at once.
 const INSTANT_BATCH: u32 = 2_000;
@@ -167,6 +167,7 @@ impl Probes {
             guard: Guard::new(tokens, random_secret()).map_err(weak)?,
             ids: Arc::clone(&around.ids),
             limits: Limits::default(),
+            intake: Intake::default(),
             rate_limit: RateLimit::default(),
             wake: Arc::new(|| {}),
             readiness: readiness.clone(),

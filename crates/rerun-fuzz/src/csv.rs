@@ -229,7 +229,8 @@ fn read(text: &[u8], start: usize, separator: u8, encoding: &str) -> (Vec<Record
 fn by_csv_crate(file: &[u8]) -> Vec<Vec<String>> {
     let mut builder = csv::ReaderBuilder::new();
     let reader = builder.has_headers(false).flexible(true).from_reader(file);
-    let values = |record: csv::StringRecord| record.iter().map(str::to_owned).collect();
+    let values =
+        |record: csv::StringRecord| -> Vec<String> { record.iter().map(str::to_owned).collect() };
     let records = reader.into_records();
     let values = records.map(|record| values(record.unwrap()));
     values.filter(|values| holds_something(values)).collect()

@@ -96,12 +96,11 @@ fn filtered(value: &str, name: &str, default: &str) -> String {
 fn tag(inside: &str, values: &[Option<String>; 5]) -> Option<(String, usize)> {
     let found = INSIDE.captures(inside)?;
     let quoted = found.name("double").or(found.name("single"));
-    let mut value = match quoted {
-        Some(quoted) => quoted.as_str().to_owned(),
-        None => {
-            let index = FIELDS.iter().position(|name| *name == &found["field"]);
-            values[index.unwrap()].clone().unwrap_or_default()
-        }
+    let mut value = if let Some(quoted) = quoted {
+        quoted.as_str().to_owned()
+    } else {
+        let index = FIELDS.iter().position(|name| *name == &found["field"]);
+        values[index.unwrap()].clone().unwrap_or_default()
     };
     let mut longest = value.len();
     for filter in FILTER.captures_iter(&found["filters"]) {

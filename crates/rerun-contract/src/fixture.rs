@@ -17,7 +17,7 @@ use rerun_core::generation::{GenerationError, GenerationTask};
 use rerun_core::group::{CustomerFile, CustomerGroup, ImportHeader, ImportMode, Imported};
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId};
 use rerun_core::message::{Content, Message};
-use rerun_core::page::{Limit, Page, PageRequest};
+use rerun_core::page::{Contents, Limit, MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     Backoff, CampaignContext, CandidateQuery, Clock, IdGenerator, ImportedMessage,
@@ -171,6 +171,37 @@ pub fn page_of<K>(limit: i64, after: Option<K>) -> PageRequest<K> {
         limit: Limit::new(limit).unwrap(),
         after,
     }
+}
+
+/// Reads a list to its end whose rows are so large that their bytes bound its pages. Panics when a
+/// page is larger than it may be, or ends before it is full.
+pub async fn every_large_page<T: Contents, K: Clone>(
+    mut read: impl AsyncFnMut(PageRequest<K>) -> Page<T, K>,
+) -> Vec<T> {
+    let mut rows = Vec::new();
+    let mut request = first_page();
+    for number in 1.. {
+        let page = read(request).await;
+        let (last, before) = page.items.split_last().expect("a page has a row");
+        let before: usize = before.iter().map(Contents::bytes).sum();
+        assert!(
+            before < MAX_PAGE_BYTES,
+            "{before} bytes before the last row"
+        );
+        let bytes = before + last.bytes();
+        rows.extend(page.items);
+        let Some(next) = page.next else {
+            assert!(number > 1, "the rows are too small for this");
+            break;
+        };
+        assert!(
+            bytes >= MAX_PAGE_BYTES,
+            "a page of {bytes} bytes before the last"
+        );
+        request = first_page();
+        request.after = Some(next);
+    }
+    rows
 }
 
 /// Reads a list page by page to its end. Panics when the list has no end, or a page that has a

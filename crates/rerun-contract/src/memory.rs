@@ -20,7 +20,7 @@ use rerun_core::message::{
     Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReviewStatus,
     Source,
 };
-use rerun_core::page::{AuditKey, CreatedKey, MessageKey, Page, PageRequest};
+use rerun_core::page::{AuditKey, Contents, CreatedKey, MessageKey, Page, PageRequest};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
     AuditFilter, AuditStore, Backlog, CLOCK_TOLERANCE, CampaignContext, CampaignStore, CancelRun,
@@ -557,21 +557,20 @@ fn exists_already(what: &str) -> StoreError {
 
 /// The rows that follow `request.after`; `rows` are in the list's order, and `follows` says
 /// whether one comes after a key.
-fn page<T, K: Copy>(
+fn page<T: Contents, K: Copy>(
     rows: impl IntoIterator<Item = T>,
     request: &PageRequest<K>,
     key: impl Fn(&T) -> K,
     follows: impl Fn(&K, &K) -> bool,
 ) -> Page<T, K> {
-    let rest = rows
+    let rest: Vec<T> = rows
         .into_iter()
         .filter(|row| request.after.is_none_or(|after| follows(&key(row), &after)))
-        .take(usize::from(request.limit.get()) + 1)
         .collect();
     Page::from_surplus(rest, request.limit, key)
 }
 
-fn newest_first<T>(
+fn newest_first<T: Contents>(
     mut rows: Vec<T>,
     request: &PageRequest<CreatedKey>,
     key: impl Fn(&T) -> CreatedKey,
@@ -880,24 +879,25 @@ impl HistoryStore for MemoryStore {
                 })
                 .collect();
             rows.sort_by_key(|row| order(&row.key()));
-            let rows = page(
-                rows,
-                &request,
-                |row| row.key(),
-                |one, other| order(one) > order(other),
-            );
-            let next = rows.next;
-            let items = rows
-                .items
+            let messages = rows
                 .into_iter()
                 .map(|row| row.message(ledger.run_of(row)?))
-                .collect::<Result<_, StoreError>>()?;
+                .collect::<Result<Vec<_>, StoreError>>()?;
+            let messages = page(
+                messages,
+                &request,
+                |message| MessageKey {
+                    run_number: message.run_number,
+                    segment_no: message.segment_no,
+                },
+                |one, other| order(one) > order(other),
+            );
             let approval_stages = ledger.campaign.approval_stages.clone();
             Ok(Some(MessageList {
                 current_run: ledger.campaign.current_run,
                 approval_stages,
                 run_exists,
-                messages: Page { items, next },
+                messages,
             }))
         })
     }

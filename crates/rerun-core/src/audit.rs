@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::Timestamp;
 use crate::campaign::{CampaignStatus, wire_enum};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, CustomerGroupId, RunNumber, UserId};
+use crate::page::{Contents, text_bytes};
 
 /// Who calls: what the guard of a server has verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,6 +244,15 @@ pub struct AuditEntry {
     pub created_at: Timestamp,
     /// Hash of this entry and of the hash before it.
     pub hash: [u8; 32],
+}
+
+impl Contents for AuditEntry {
+    fn bytes(&self) -> usize {
+        self.action.len()
+            + text_bytes(self.role_code.as_ref())
+            + text_bytes(self.request_id.as_ref())
+            + self.details.len()
+    }
 }
 
 impl AuditEntry {

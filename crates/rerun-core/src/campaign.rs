@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::error::{Action, Error, IllegalTransition, Invalid};
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
+use crate::page::{Contents, text_bytes};
 use crate::run::Run;
 use crate::segment::SegmentBy;
 use crate::text;
@@ -197,6 +198,15 @@ pub struct Campaign {
     pub created_at: Timestamp,
     /// When it, or its current run, last changed.
     pub updated_at: Timestamp,
+}
+
+impl Contents for Campaign {
+    fn bytes(&self) -> usize {
+        self.name.len()
+            + self.template.subject.len()
+            + self.template.body.len()
+            + text_bytes(self.brief.as_ref())
+    }
 }
 
 impl Campaign {

@@ -7,6 +7,7 @@ use crate::audit::AuditDraft;
 use crate::campaign::wire_enum;
 use crate::error::Invalid;
 use crate::ids::{AccountId, CustomerGroupId};
+use crate::page::Contents;
 use crate::segment::{CUSTOMER_REF, SegmentBy};
 use crate::text;
 
@@ -28,6 +29,14 @@ pub struct CustomerGroup {
     pub created_at: Timestamp,
     /// When its customers last changed.
     pub updated_at: Timestamp,
+}
+
+impl Contents for CustomerGroup {
+    fn bytes(&self) -> usize {
+        // As a list of JSON, which stores keep and answers show.
+        let quoted = |name: &String| serde_json::Value::from(name.as_str()).to_string().len() + 1;
+        self.name.len() + self.fields.iter().map(quoted).sum::<usize>()
+    }
 }
 
 impl CustomerGroup {

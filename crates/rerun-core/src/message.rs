@@ -7,6 +7,7 @@ use crate::Timestamp;
 use crate::campaign::{ApprovalStages, wire_enum};
 use crate::error::{Action, IllegalTransition, Invalid, StoreError};
 use crate::ids::{MessageId, RunNumber, UserId};
+use crate::page::{Contents, text_bytes};
 use crate::segment::Segment;
 use crate::text;
 
@@ -391,6 +392,18 @@ pub struct Provenance {
     pub run_number: RunNumber,
     /// The stages that it has passed since.
     pub approvals: Approvals,
+}
+
+impl Contents for Message {
+    fn bytes(&self) -> usize {
+        let content = self.content.as_ref();
+        let approvals = self.provenance.as_ref().map(|from| &from.approvals.0);
+        self.segment.bytes()
+            + content.map_or(0, |content| content.subject.len() + content.body.len())
+            + text_bytes(approvals)
+            + text_bytes(self.rejection_reason.as_ref())
+            + text_bytes(self.error.as_ref())
+    }
 }
 
 /// The content for one segment in one run.

@@ -63,21 +63,147 @@ pub struct Page<T, K> {
     pub next: Option<K>,
 }
 
-impl<T, K> Page<T, K> {
-    /// Makes a page of rows that were read with one more than the limit: the extra row only
-    /// tells that there is a next page.
+/// The contents of a page, in bytes: it ends early with the row that reaches this. The limit
+/// bounds rows, and this what they hold. The first row is there in any case.
+pub const MAX_PAGE_BYTES: usize = 8 << 20;
+
+/// How many bytes of contents a store reads for a page, at most, before the last two rows. It may
+/// count a little more than rows hold, such as blanks between the parts of a stored list: so much
+/// more that a page never ends before it is full.
+pub const MAX_READ_BYTES: usize = MAX_PAGE_BYTES + MAX_PAGE_BYTES / 2;
+
+/// What a row of a list holds.
+pub trait Contents {
+    /// The bytes of its texts. What every row has, such as ids and times, does not count.
+    fn bytes(&self) -> usize;
+}
+
+/// The bytes of a text that may be missing.
+pub(crate) fn text_bytes(text: Option<&String>) -> usize {
+    text.map_or(0, String::len)
+}
+
+/// The rows that fill a page, with the one after them that shows that there is a next page.
+///
+/// # Errors
+/// Those of the rows.
+pub fn filling<T: Contents, E>(rows: impl IntoIterator<Item = Result<T, E>>) -> Result<Vec<T>, E> {
+    let (mut read, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let row = row?;
+        let is_full = bytes >= MAX_PAGE_BYTES;
+        bytes += row.bytes();
+        read.push(row);
+        if is_full {
+            break;
+        }
+    }
+    Ok(read)
+}
+
+/// A page that is being read, row by row.
+#[derive(Debug)]
+pub struct Filling<T> {
+    rows: Vec<T>,
+    limit: usize,
+    bytes: usize,
+    over: bool,
+}
+
+impl<T: Contents> Filling<T> {
+    /// An empty page.
     #[must_use]
-    pub fn from_surplus(mut rows: Vec<T>, limit: Limit, key: impl Fn(&T) -> K) -> Self {
-        let limit = usize::from(limit.get());
-        let next = if rows.len() > limit {
-            rows.truncate(limit);
-            rows.last().map(key)
+    pub fn new(limit: Limit) -> Self {
+        Self {
+            rows: Vec::new(),
+            limit: limit.get().into(),
+            bytes: 0,
+            over: false,
+        }
+    }
+
+    /// Takes rows in the order of the list until the page is full and a further row shows that
+    /// there is a next page.
+    ///
+    /// # Errors
+    /// Those of the rows.
+    pub fn take<E>(&mut self, rows: impl IntoIterator<Item = Result<T, E>>) -> Result<(), E> {
+        if self.over {
+            return Ok(());
+        }
+        for row in rows {
+            let row = row?;
+            if self.rows.len() == self.limit || self.bytes >= MAX_PAGE_BYTES {
+                self.over = true;
+                break;
+            }
+            self.bytes += row.bytes();
+            self.rows.push(row);
+        }
+        Ok(())
+    }
+
+    /// How many rows there may still be, with the one that shows that there is a next page.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        if self.over {
+            0
+        } else {
+            self.limit + 1 - self.rows.len()
+        }
+    }
+
+    /// Whether it has no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn page<K>(self, key: impl Fn(&T) -> K) -> Page<T, K> {
+        let next = if self.over {
+            self.rows.last().map(key)
         } else {
             None
         };
-        Self { items: rows, next }
+        Page {
+            items: self.rows,
+            next,
+        }
+    }
+}
+
+impl<T: Contents, K> Page<T, K> {
+    /// Makes a page of the rows that follow: as many as fit. A row more tells that there is a
+    /// next page.
+    #[must_use]
+    pub fn from_surplus(
+        rows: impl IntoIterator<Item = T>,
+        limit: Limit,
+        key: impl Fn(&T) -> K,
+    ) -> Self {
+        let mut page = Filling::new(limit);
+        let Ok(()) = page.take(rows.into_iter().map(Ok::<_, std::convert::Infallible>));
+        page.page(key)
     }
 
+    /// The same of rows that are read one by one: no more of them than it takes.
+    ///
+    /// # Errors
+    /// Those of the rows.
+    pub fn read<E>(
+        rows: impl IntoIterator<Item = Result<T, E>>,
+        limit: Limit,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Self, E> {
+        let mut page = Filling::new(limit);
+        page.take(rows)?;
+        Ok(page.page(key))
+    }
+}
+
+impl<T, K> Page<T, K> {
     /// The same page with each row turned into something else.
     #[must_use]
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U, K> {
@@ -212,13 +338,62 @@ mod tests {
         assert_eq!(Limit::new(10_000).unwrap().get(), 10_000);
     }
 
+    impl Contents for usize {
+        fn bytes(&self) -> usize {
+            *self
+        }
+    }
+
     #[test]
     fn a_surplus_row_tells_of_a_next_page() {
         let limit = Limit::new(2).unwrap();
-        let page = Page::from_surplus(vec![1, 2, 3], limit, |n| *n);
+        let page = Page::from_surplus(vec![1_usize, 2, 3], limit, |n| *n);
         assert_eq!((page.items, page.next), (vec![1, 2], Some(2)));
-        let page = Page::from_surplus(vec![1, 2], limit, |n| *n);
+        let page = Page::from_surplus(vec![1_usize, 2], limit, |n| *n);
         assert_eq!((page.items, page.next), (vec![1, 2], None));
+    }
+
+    #[test]
+    fn a_page_ends_with_the_row_that_reaches_its_bytes() {
+        const MAX: usize = MAX_PAGE_BYTES;
+        for (rows, fit) in [
+            (vec![MAX - 1, 1, 1], 2),
+            (vec![MAX - 1, 0, 1, 1], 3),
+            (vec![MAX, 1], 1),
+            (vec![5 * MAX, 1], 1),
+            (vec![1, 5 * MAX, 1], 2),
+            (vec![MAX - 1, MAX], 2),
+            (vec![5 * MAX], 1),
+        ] {
+            let page = Page::from_surplus(rows.clone(), Limit::default(), |n| *n);
+            assert_eq!(page.items, rows[..fit], "{rows:?}");
+            let next = (fit < rows.len()).then(|| rows[fit - 1]);
+            assert_eq!(page.next, next, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_fill_a_page_have_one_more() {
+        let rows = |sizes: &[usize]| {
+            let rows = sizes.iter().map(|size| Ok::<_, Invalid>(*size));
+            filling(rows).unwrap().len()
+        };
+        const MAX: usize = MAX_PAGE_BYTES;
+        assert_eq!(rows(&[MAX, 1, 1]), 2);
+        assert_eq!(rows(&[MAX - 1, 1, 1, 1]), 3);
+        assert_eq!(rows(&[1, 1]), 2);
+    }
+
+    /// A store that reads row by row holds no more than the page and one row.
+    #[test]
+    fn no_more_rows_are_read_than_it_takes() {
+        let mut read = 0;
+        let rows = std::iter::repeat_with(|| {
+            read += 1;
+            Ok::<_, Invalid>(MAX_PAGE_BYTES / 4)
+        });
+        let page = Page::read(rows, Limit::default(), |n| *n).unwrap();
+        assert_eq!((page.items.len(), page.next.is_some(), read), (4, true, 5));
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::generation::TokenCounts;
 use crate::ids::{CustomerGroupId, JobId, RunNumber, UserId};
 use crate::message::{ReviewStatus, Source};
+use crate::page::{Contents, text_bytes};
 
 wire_enum! {
     /// Where a run's generation stands.
@@ -200,6 +201,14 @@ pub struct Run {
     pub archived_at: Option<Timestamp>,
     /// What its generator calls used, those that failed too, as far as it was reported.
     pub usage: TokenCounts,
+}
+
+impl Contents for Run {
+    fn bytes(&self) -> usize {
+        self.group.name.len()
+            + text_bytes(self.error.as_ref())
+            + text_bytes(self.cancel_reason.as_ref())
+    }
 }
 
 impl Run {

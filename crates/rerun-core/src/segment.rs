@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::error::Invalid;
+use crate::page::Contents;
 use crate::text;
 
 /// The column of an import that holds a customer's external reference; no profile field.
@@ -231,6 +232,12 @@ pub struct Segment {
     pub attributes: Attributes,
     /// How many customers of the group have them.
     pub customer_count: i64,
+}
+
+impl Contents for Segment {
+    fn bytes(&self) -> usize {
+        self.attributes.0.len()
+    }
 }
 
 impl Segment {

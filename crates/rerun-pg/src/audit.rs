@@ -15,6 +15,7 @@ use rerun_diesel::types::Id;
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::page::PageQuery;
 use crate::write::Value;
 
 const SELECT: &str = concat!("SELECT ", audit_columns!(), " FROM audit_entries a ");
@@ -53,9 +54,9 @@ impl AuditStore for PgStore {
                         return Ok(None);
                     }
                 }
-                let text = format!(
-                    "{SELECT} WHERE a.account_id = ? {} {} AND a.seq < ? \
-                     ORDER BY a.seq DESC LIMIT ?",
+                let from = format!(
+                    "FROM (SELECT * FROM audit_entries a WHERE a.account_id = ? {} {} \
+                     AND a.seq < ? ORDER BY a.seq DESC LIMIT ?) a",
                     if filter.campaign_id.is_some() {
                         "AND a.campaign_id = ?"
                     } else {
@@ -67,6 +68,15 @@ impl AuditStore for PgStore {
                         ""
                     },
                 );
+                let text = PageQuery {
+                    columns: audit_columns!(),
+                    bytes: "octet_length(a.action) + COALESCE(octet_length(a.role_code), 0) \
+                      + COALESCE(octet_length(a.request_id), 0) + octet_length(a.details)",
+                    from: &from,
+                    order: "a.seq DESC",
+                    by: "audit_seq DESC",
+                }
+                .text();
                 let mut query = sql(&text).bind::<Id, _>(account.as_uuid());
                 if let Some(campaign) = filter.campaign_id {
                     query = query.bind::<Id, _>(campaign.as_uuid());
@@ -80,11 +90,10 @@ impl AuditStore for PgStore {
                     .columns::<AuditColumns>()
                     .load::<AuditRow>(conn)?
                     .into_iter()
-                    .map(AuditEntry::try_from)
-                    .collect::<Result<Vec<_>, _>>()?;
-                Ok(Some(Page::from_surplus(entries, page.limit, |entry| {
+                    .map(AuditEntry::try_from);
+                Ok(Some(Page::read(entries, page.limit, |entry| {
                     AuditKey(entry.seq)
-                })))
+                })?))
             })
             .await
     }

@@ -20,6 +20,7 @@ use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
 use crate::PgStore;
+use crate::page::PageQuery;
 use crate::write::{
     CampaignMove, append_audit, insert_run, int, keep_response, move_campaign, transaction,
 };
@@ -100,10 +101,9 @@ impl CampaignStore for PgStore {
     ) -> Result<Page<Campaign, CreatedKey>, StoreError> {
         self.db
             .run(move |conn| {
-                let text = format!(
-                    "SELECT {} FROM campaigns c WHERE c.account_id = ? {} {} \
-                     ORDER BY c.created_at DESC, c.id DESC LIMIT ?",
-                    campaign_columns!(),
+                let from = format!(
+                    "FROM (SELECT * FROM campaigns c WHERE c.account_id = ? {} {} \
+                     ORDER BY c.created_at DESC, c.id DESC LIMIT ?) c",
                     if status.is_some() {
                         "AND c.status = ?"
                     } else {
@@ -115,6 +115,15 @@ impl CampaignStore for PgStore {
                         ""
                     },
                 );
+                let text = PageQuery {
+                    columns: campaign_columns!(),
+                    bytes: "octet_length(c.name) + octet_length(c.template_subject) \
+                      + octet_length(c.template_body) + COALESCE(octet_length(c.brief), 0)",
+                    from: &from,
+                    order: "c.created_at DESC, c.id DESC",
+                    by: "created_at DESC, id DESC",
+                }
+                .text();
                 let mut query = sql(&text).bind::<Id, _>(account.as_uuid());
                 if let Some(status) = status {
                     query = query.bind::<Text, _>(status.as_str());
@@ -129,14 +138,11 @@ impl CampaignStore for PgStore {
                     .columns::<CampaignColumns>()
                     .load::<CampaignRow>(conn)?
                     .into_iter()
-                    .map(Campaign::try_from)
-                    .collect::<Result<Vec<_>, _>>()?;
-                Ok(Page::from_surplus(campaigns, page.limit, |campaign| {
-                    CreatedKey {
-                        created_at: campaign.created_at,
-                        id: campaign.id.as_uuid(),
-                    }
-                }))
+                    .map(Campaign::try_from);
+                Ok(Page::read(campaigns, page.limit, |campaign| CreatedKey {
+                    created_at: campaign.created_at,
+                    id: campaign.id.as_uuid(),
+                })?)
             })
             .await
     }

@@ -22,6 +22,7 @@ use rerun_diesel::types::{Id, Time};
 use rerun_diesel::watch::progress;
 
 use crate::PgStore;
+use crate::page::PageQuery;
 use crate::write::{append_audit, check_key, keep_response, transaction};
 
 diesel::table! {
@@ -93,16 +94,23 @@ impl CustomerGroupStore for PgStore {
     ) -> Result<Page<CustomerGroup, CreatedKey>, StoreError> {
         self.db
             .run(move |conn| {
-                let text = format!(
-                    "SELECT {} FROM customer_groups g WHERE g.account_id = ? {} \
-                     ORDER BY g.created_at DESC, g.id DESC LIMIT ?",
-                    group_columns!(),
+                let from = format!(
+                    "FROM (SELECT * FROM customer_groups g WHERE g.account_id = ? {} \
+                     ORDER BY g.created_at DESC, g.id DESC LIMIT ?) g",
                     if page.after.is_some() {
                         "AND (g.created_at, g.id) < (?, ?)"
                     } else {
                         ""
                     },
                 );
+                let text = PageQuery {
+                    columns: group_columns!(),
+                    bytes: "octet_length(g.name) + octet_length(g.fields)",
+                    from: &from,
+                    order: "g.created_at DESC, g.id DESC",
+                    by: "group_created_at DESC, group_id DESC",
+                }
+                .text();
                 let mut query = sql(&text).bind::<Id, _>(account.as_uuid());
                 if let Some(after) = page.after {
                     query = query
@@ -114,16 +122,11 @@ impl CustomerGroupStore for PgStore {
                     .columns::<GroupColumns>()
                     .load::<GroupRow>(conn)?
                     .into_iter()
-                    .map(CustomerGroup::try_from)
-                    .collect::<Result<Vec<_>, _>>()?;
-                Ok(Page::from_surplus(
-                    groups,
-                    page.limit,
-                    |group: &CustomerGroup| CreatedKey {
-                        created_at: group.created_at,
-                        id: group.id.as_uuid(),
-                    },
-                ))
+                    .map(CustomerGroup::try_from);
+                Ok(Page::read(groups, page.limit, |group| CreatedKey {
+                    created_at: group.created_at,
+                    id: group.id.as_uuid(),
+                })?)
             })
             .await
     }

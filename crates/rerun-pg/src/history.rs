@@ -19,6 +19,7 @@ use rerun_diesel::{message_columns, run_columns};
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::page::PageQuery;
 use crate::write::Value;
 
 const JOINS: &str = " JOIN runs r ON r.account_id = m.account_id \
@@ -37,21 +38,27 @@ impl HistoryStore for PgStore {
     ) -> Result<Option<History>, StoreError> {
         self.db
             .run(move |conn| {
-                let rows = sql(concat!(
-                    "SELECT c.status, c.current_run_number, ",
-                    run_columns!(),
-                    " FROM campaigns c LEFT JOIN LATERAL ( \
+                let text = PageQuery {
+                    columns: concat!("c.status, c.current_run_number, ", run_columns!()),
+                    bytes: "COALESCE(octet_length(r.group_name), 0) \
+                      + COALESCE(octet_length(r.error), 0) \
+                      + COALESCE(octet_length(r.cancel_reason), 0)",
+                    from: "FROM campaigns c LEFT JOIN LATERAL ( \
                        SELECT * FROM runs WHERE runs.account_id = c.account_id \
                          AND runs.campaign_id = c.id AND runs.number < ? \
                        ORDER BY runs.number DESC LIMIT ?) r ON true \
-                     WHERE c.account_id = ? AND c.id = ? ORDER BY r.number DESC"
-                ))
-                .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| i64::from(after.get())))
-                .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(campaign.as_uuid())
-                .columns::<(Text, Nullable<Integer>, Nullable<RunColumns>)>()
-                .load::<(String, Option<i32>, Option<RunRow>)>(conn)?;
+                     WHERE c.account_id = ? AND c.id = ?",
+                    order: "r.number DESC",
+                    by: "run_number DESC",
+                }
+                .text();
+                let rows = sql(&text)
+                    .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| i64::from(after.get())))
+                    .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .columns::<(Text, Nullable<Integer>, Nullable<RunColumns>)>()
+                    .load::<(String, Option<i32>, Option<RunRow>)>(conn)?;
                 let Some((status, current_run, _)) = rows.first() else {
                     return Ok(None);
                 };
@@ -61,12 +68,11 @@ impl HistoryStore for PgStore {
                 );
                 let runs = rows
                     .into_iter()
-                    .filter_map(|(_, _, run)| run.map(Run::try_from))
-                    .collect::<Result<_, _>>()?;
+                    .filter_map(|(_, _, run)| run.map(Run::try_from));
                 Ok(Some(History {
                     status,
                     current_run,
-                    runs: Page::from_surplus(runs, page.limit, |run| run.number),
+                    runs: Page::read(runs, page.limit, |run| run.number)?,
                 }))
             })
             .await
@@ -102,16 +108,15 @@ impl HistoryStore for PgStore {
                 );
                 let messages = rows
                     .into_iter()
-                    .filter_map(|Listed(.., message)| message.map(Message::try_from))
-                    .collect::<Result<_, _>>()?;
+                    .filter_map(|Listed(.., message)| message.map(Message::try_from));
                 Ok(Some(MessageList {
                     current_run,
                     approval_stages,
                     run_exists,
-                    messages: Page::from_surplus(messages, page.limit, |message| MessageKey {
+                    messages: Page::read(messages, page.limit, |message| MessageKey {
                         run_number: message.run_number,
                         segment_no: message.segment_no,
-                    }),
+                    })?,
                 }))
             })
             .await
@@ -178,7 +183,7 @@ impl HistoryStore for PgStore {
                 }
                 let counts = diff_counts(conn, account, campaign, from, to)?;
                 let items = diff_items(conn, account, campaign, from, to, &page)?;
-                let items = Page::from_surplus(items, page.limit, |item| item.segment_no);
+                let items = Page::read(items, page.limit, |item| item.segment_no)?;
                 Ok(Some(Diff {
                     runs_exist,
                     counts,
@@ -202,6 +207,17 @@ type ListedColumns = (
     Nullable<MessageColumns>,
 );
 
+const LISTED_COLUMNS: &str = concat!(
+    "c.current_run_number, c.approval_stages, r.number, ",
+    message_columns!()
+);
+
+/// What a message holds.
+const MESSAGE_BYTES: &str = "COALESCE(octet_length(s.attributes), 0) \
+    + COALESCE(octet_length(t.subject), 0) + COALESCE(octet_length(t.body), 0) \
+    + COALESCE(octet_length(m.approvals), 0) + COALESCE(octet_length(m.rejection_reason), 0) \
+    + COALESCE(octet_length(m.error), 0)";
+
 /// Looks up what a message `m` of a campaign `c` points at, row by row: a planner that does not
 /// know how many rows a page has would read whole tables.
 const PARTS: &str = " \
@@ -219,16 +235,21 @@ fn one_run(
     run: Option<RunNumber>,
     page: &PageRequest<MessageKey>,
 ) -> Result<Vec<Listed>, Failure> {
-    let text = format!(
-        "SELECT c.current_run_number, c.approval_stages, r.number, {} FROM campaigns c \
-         LEFT JOIN LATERAL (SELECT number, archived_at FROM runs \
-           WHERE account_id = c.account_id AND campaign_id = c.id \
-             AND number = COALESCE(?, c.current_run_number) LIMIT 1) r ON true \
-         LEFT JOIN LATERAL (SELECT * FROM messages WHERE account_id = c.account_id \
-           AND campaign_id = c.id AND run_number = r.number AND segment_no > ? \
-           ORDER BY segment_no LIMIT ?) m ON true {PARTS} ORDER BY m.segment_no",
-        message_columns!()
-    );
+    let text = PageQuery {
+        columns: LISTED_COLUMNS,
+        bytes: MESSAGE_BYTES,
+        from: &format!(
+            "FROM campaigns c LEFT JOIN LATERAL (SELECT number, archived_at FROM runs \
+               WHERE account_id = c.account_id AND campaign_id = c.id \
+                 AND number = COALESCE(?, c.current_run_number) LIMIT 1) r ON true \
+             LEFT JOIN LATERAL (SELECT * FROM messages WHERE account_id = c.account_id \
+               AND campaign_id = c.id AND run_number = r.number AND segment_no > ? \
+               ORDER BY segment_no LIMIT ?) m ON true {PARTS}"
+        ),
+        order: "m.segment_no",
+        by: "message_segment_no",
+    }
+    .text();
     let rows = sql(&text)
         .bind::<Nullable<Integer>, _>(run.map(RunNumber::get))
         .bind::<Integer, _>(page.after.map_or(0, |after| after.segment_no))
@@ -249,9 +270,8 @@ fn every_run(
 ) -> Result<Vec<Listed>, Failure> {
     // The rest of the run that the page before ended in, then the older runs: each half is one
     // range of the index, which a single comparison over both columns would not be.
-    let text = format!(
-        "SELECT c.current_run_number, c.approval_stages, r.number, {} FROM campaigns c \
-         LEFT JOIN LATERAL ( \
+    let from = format!(
+        "FROM campaigns c LEFT JOIN LATERAL ( \
            (SELECT * FROM messages WHERE account_id = c.account_id AND campaign_id = c.id \
               AND run_number = ? AND segment_no > ? ORDER BY segment_no LIMIT ?) \
            UNION ALL \
@@ -260,10 +280,16 @@ fn every_run(
            LIMIT ?) m ON true \
          LEFT JOIN LATERAL (SELECT number, archived_at FROM runs \
            WHERE account_id = c.account_id AND campaign_id = c.id AND number = m.run_number \
-           LIMIT 1) r ON true {PARTS} \
-         ORDER BY m.run_number DESC, m.segment_no",
-        message_columns!()
+           LIMIT 1) r ON true {PARTS}"
     );
+    let text = PageQuery {
+        columns: LISTED_COLUMNS,
+        bytes: MESSAGE_BYTES,
+        from: &from,
+        order: "m.run_number DESC, m.segment_no",
+        by: "message_run_number DESC, message_segment_no",
+    }
+    .text();
     let limit = i64::from(page.limit.get()) + 1;
     let (run, segment) = page.after.map_or((i64::MAX, 0), |after| {
         (i64::from(after.run_number.get()), after.segment_no)
@@ -382,11 +408,14 @@ fn diff_items(
     from: RunNumber,
     to: RunNumber,
     page: &PageRequest<i32>,
-) -> Result<Vec<DiffItem>, Failure> {
+) -> Result<impl Iterator<Item = Result<DiffItem, StoreError>>, Failure> {
     // The first rows of the joined runs are among the first rows of each.
     let limit = i64::from(page.limit.get()) + 1;
     let after = page.after.unwrap_or(0);
-    let rows = sql("SELECT d.*, s.key, s.attributes FROM (SELECT segment_no, \
+    let text = PageQuery {
+        columns: "d.*, s.key, s.attributes",
+        bytes: "octet_length(s.attributes)",
+        from: "FROM (SELECT segment_no, \
            COALESCE(o.customer_count, f.customer_count) AS customer_count, f.id AS from_id, \
            o.id AS to_id, f.content_id IS NOT DISTINCT FROM o.content_id AS same \
          FROM (SELECT segment_no, id, content_id, customer_count FROM messages \
@@ -397,24 +426,26 @@ fn diff_items(
                ORDER BY segment_no LIMIT ?) o USING (segment_no) \
          ORDER BY segment_no LIMIT ?) d \
          JOIN LATERAL (SELECT key, attributes FROM segments WHERE account_id = ? \
-           AND campaign_id = ? AND no = d.segment_no LIMIT 1) s ON true ORDER BY d.segment_no")
-    .planned_anew()
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(campaign.as_uuid())
-    .bind::<Integer, _>(from.get())
-    .bind::<Integer, _>(after)
-    .bind::<BigInt, _>(limit)
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(campaign.as_uuid())
-    .bind::<Integer, _>(to.get())
-    .bind::<Integer, _>(after)
-    .bind::<BigInt, _>(limit)
-    .bind::<BigInt, _>(limit)
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(campaign.as_uuid())
-    .load::<DiffRow>(conn)?;
-    Ok(rows
-        .into_iter()
-        .map(DiffItem::try_from)
-        .collect::<Result<_, _>>()?)
+           AND campaign_id = ? AND no = d.segment_no LIMIT 1) s ON true",
+        order: "d.segment_no",
+        by: "segment_no",
+    }
+    .text();
+    let rows = sql(&text)
+        .planned_anew()
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid())
+        .bind::<Integer, _>(from.get())
+        .bind::<Integer, _>(after)
+        .bind::<BigInt, _>(limit)
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid())
+        .bind::<Integer, _>(to.get())
+        .bind::<Integer, _>(after)
+        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(limit)
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid())
+        .load::<DiffRow>(conn)?;
+    Ok(rows.into_iter().map(DiffItem::try_from))
 }

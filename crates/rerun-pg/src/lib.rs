@@ -7,6 +7,7 @@ mod generation;
 mod groups;
 mod history;
 mod idempotency;
+mod page;
 mod queue;
 mod reruns;
 mod reviews;

@@ -11,6 +11,7 @@ use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
 use uuid::Uuid;
 
+use crate::page::PageQuery;
 use crate::write::Value;
 
 /// More segments than any group has.
@@ -127,29 +128,35 @@ impl SegmentRow {
     }
 }
 
-/// The named segments from what is kept; `None` when nothing is.
+/// The named segments from what is kept, as many as fill a page; `None` when nothing is.
 pub(crate) fn kept_attributes(
     conn: &mut PgConnection,
     wanted: &Wanted<'_>,
     keys: &[SegmentKey],
 ) -> Result<Option<Vec<Segment>>, Failure> {
     let keys: Vec<&[u8]> = keys.iter().map(|key| &key.as_bytes()[..]).collect();
-    let rows = sql(
-        "SELECT gs.key, gs.attributes, gs.customer_count FROM customer_groups g \
+    let text = PageQuery {
+        columns: "gs.key, gs.attributes, gs.customer_count",
+        bytes: "COALESCE(octet_length(gs.attributes), 0)",
+        from: "FROM customer_groups g \
          JOIN segmentations sg ON sg.account_id = g.account_id AND sg.group_id = g.id \
            AND sg.group_version = g.version AND sg.fields = ? \
          LEFT JOIN LATERAL (SELECT named.* FROM (SELECT DISTINCT unnest(?::bytea[]) AS key) k \
            CROSS JOIN LATERAL (SELECT key, attributes, customer_count FROM group_segments \
              WHERE account_id = sg.account_id AND segmentation_id = sg.id AND key = k.key \
              LIMIT 1) named) gs ON true \
-         WHERE g.account_id = ? AND g.id = ? ORDER BY gs.key",
-    )
-    .planned_anew()
-    .bind::<Text, _>(wanted.segment_by.canonical())
-    .bind::<Array<Binary>, _>(keys)
-    .bind::<Id, _>(wanted.account.as_uuid())
-    .bind::<Id, _>(wanted.group.as_uuid())
-    .load::<SegmentRow>(conn)?;
+         WHERE g.account_id = ? AND g.id = ?",
+        order: "gs.key",
+        by: "key",
+    }
+    .text();
+    let rows = sql(&text)
+        .planned_anew()
+        .bind::<Text, _>(wanted.segment_by.canonical())
+        .bind::<Array<Binary>, _>(keys)
+        .bind::<Id, _>(wanted.account.as_uuid())
+        .bind::<Id, _>(wanted.group.as_uuid())
+        .load::<SegmentRow>(conn)?;
     if rows.is_empty() {
         return Ok(None);
     }

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
@@ -7,6 +8,7 @@ use rerun_core::ids::AccountId;
 use rerun_core::page::{AuditKey, Page, PageRequest};
 use rerun_core::ports::{AuditFilter, AuditStore};
 use rerun_diesel::audit_columns;
+use rerun_diesel::error::Failure;
 use rerun_diesel::row::{AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, unlogged_sql};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
@@ -66,13 +68,11 @@ impl AuditStore for SqliteStore {
                 .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| after.0))
                 .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
                 .columns::<AuditColumns>()
-                .load::<AuditRow>(conn)?
-                .into_iter()
-                .map(AuditEntry::try_from)
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(Some(Page::from_surplus(entries, page.limit, |entry| {
+                .load_iter::<AuditRow, DefaultLoadingMode>(conn)?
+                .map(|row| Ok::<_, Failure>(AuditEntry::try_from(row?)?));
+            Ok(Some(Page::read(entries, page.limit, |entry| {
                 AuditKey(entry.seq)
-            })))
+            })?))
         })
         .await
     }

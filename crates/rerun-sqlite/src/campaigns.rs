@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::AuditDraft;
@@ -192,16 +193,12 @@ impl CampaignStore for SqliteStore {
                 let campaigns = query
                     .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
                     .columns::<CampaignColumns>()
-                    .load::<CampaignRow>(conn)?
-                    .into_iter()
-                    .map(Campaign::try_from)
-                    .collect::<Result<Vec<_>, _>>()?;
-                Ok(Page::from_surplus(campaigns, page.limit, |campaign| {
-                    CreatedKey {
-                        created_at: campaign.created_at,
-                        id: campaign.id.as_uuid(),
-                    }
-                }))
+                    .load_iter::<CampaignRow, DefaultLoadingMode>(conn)?
+                    .map(|row| Ok::<_, Failure>(Campaign::try_from(row?)?));
+                Page::read(campaigns, page.limit, |campaign| CreatedKey {
+                    created_at: campaign.created_at,
+                    id: campaign.id.as_uuid(),
+                })
             })
             .await
     }

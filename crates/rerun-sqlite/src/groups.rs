@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{RunQueryDsl, SqliteConnection};
 use rerun_core::audit::AuditDraft;
@@ -171,14 +172,12 @@ impl CustomerGroupStore for SqliteStore {
                 let groups = query
                     .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
                     .columns::<GroupColumns>()
-                    .load::<GroupRow>(conn)?
-                    .into_iter()
-                    .map(CustomerGroup::try_from)
-                    .collect::<Result<Vec<_>, _>>()?;
-                Ok(Page::from_surplus(groups, page.limit, |group| CreatedKey {
+                    .load_iter::<GroupRow, DefaultLoadingMode>(conn)?
+                    .map(|row| Ok::<_, Failure>(CustomerGroup::try_from(row?)?));
+                Page::read(groups, page.limit, |group| CreatedKey {
                     created_at: group.created_at,
                     id: group.id.as_uuid(),
-                }))
+                })
             })
             .await
     }

@@ -1,10 +1,11 @@
 use async_trait::async_trait;
+use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Message;
-use rerun_core::page::{MessageKey, Page, PageRequest};
+use rerun_core::page::{Filling, MessageKey, Page, PageRequest};
 use rerun_core::ports::{
     Diff, DiffChange, DiffCounts, DiffItem, History, HistoryStore, MessageList, MessageSelection,
 };
@@ -44,14 +45,14 @@ struct Messages {
 }
 
 impl Messages {
-    /// Up to `limit` messages of a run, after a segment.
+    /// Fills the page with messages of a run, after a segment.
     fn of_run(
         &self,
         conn: &mut SqliteConnection,
         run: RunNumber,
         after: i32,
-        limit: i64,
-    ) -> Result<Vec<Message>, Failure> {
+        page: &mut Filling<Message>,
+    ) -> Result<(), Failure> {
         let rows = sql(concat!(
             "SELECT ",
             message_columns!(),
@@ -63,22 +64,19 @@ impl Messages {
         .bind::<Id, _>(self.campaign.as_uuid())
         .bind::<Integer, _>(run.get())
         .bind::<Integer, _>(after)
-        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(i64::try_from(page.missing()).unwrap_or(i64::MAX))
         .columns::<MessageColumns>()
-        .load::<MessageRow>(conn)?;
-        Ok(rows
-            .into_iter()
-            .map(Message::try_from)
-            .collect::<Result<_, _>>()?)
+        .load_iter::<MessageRow, DefaultLoadingMode>(conn)?;
+        page.take(rows.map(|row| Ok::<_, Failure>(Message::try_from(row?)?)))
     }
 
-    /// Up to `limit` messages of the runs before one, newest run first.
+    /// Fills the page with messages of the runs before one, newest run first.
     fn before_run(
         &self,
         conn: &mut SqliteConnection,
         run: i64,
-        limit: i64,
-    ) -> Result<Vec<Message>, Failure> {
+        page: &mut Filling<Message>,
+    ) -> Result<(), Failure> {
         let rows = sql(concat!(
             "SELECT ",
             message_columns!(),
@@ -89,31 +87,27 @@ impl Messages {
         .bind::<Id, _>(self.account.as_uuid())
         .bind::<Id, _>(self.campaign.as_uuid())
         .bind::<BigInt, _>(run)
-        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(i64::try_from(page.missing()).unwrap_or(i64::MAX))
         .columns::<MessageColumns>()
-        .load::<MessageRow>(conn)?;
-        Ok(rows
-            .into_iter()
-            .map(Message::try_from)
-            .collect::<Result<_, _>>()?)
+        .load_iter::<MessageRow, DefaultLoadingMode>(conn)?;
+        page.take(rows.map(|row| Ok::<_, Failure>(Message::try_from(row?)?)))
     }
 
-    /// Up to `limit` messages of every run, newest run first.
+    /// Fills the page with messages of every run, newest run first.
     fn of_every_run(
         &self,
         conn: &mut SqliteConnection,
         after: Option<MessageKey>,
-        limit: i64,
-    ) -> Result<Vec<Message>, Failure> {
+        page: &mut Filling<Message>,
+    ) -> Result<(), Failure> {
         let Some(after) = after else {
-            return self.before_run(conn, i64::MAX, limit);
+            return self.before_run(conn, i64::MAX, page);
         };
-        let mut messages = self.of_run(conn, after.run_number, after.segment_no, limit)?;
-        let missing = limit.saturating_sub(i64::try_from(messages.len()).unwrap_or(limit));
-        if missing > 0 {
-            messages.extend(self.before_run(conn, after.run_number.get().into(), missing)?);
+        self.of_run(conn, after.run_number, after.segment_no, page)?;
+        if page.missing() > 0 {
+            self.before_run(conn, after.run_number.get().into(), page)?;
         }
-        Ok(messages)
+        Ok(())
     }
 }
 
@@ -234,9 +228,9 @@ impl Compared {
     fn items(
         &self,
         conn: &mut SqliteConnection,
-        after: i32,
-        limit: i64,
-    ) -> Result<Vec<DiffItem>, Failure> {
+        page: PageRequest<i32>,
+    ) -> Result<Page<DiffItem, i32>, Failure> {
+        let after = page.after.unwrap_or(0);
         // The page's segments come from the two runs' indexes, merged; the rest is looked up.
         let of_run = "SELECT segment_no AS no FROM messages INDEXED BY messages_one_per_segment \
                       WHERE account_id = ? \
@@ -262,16 +256,14 @@ impl Compared {
                 .bind::<Integer, _>(after);
         }
         let rows = query
-            .bind::<BigInt, _>(limit)
+            .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
             .bind::<Id, _>(self.account.as_uuid())
             .bind::<Id, _>(self.campaign.as_uuid())
             .bind::<Integer, _>(self.from.get())
             .bind::<Integer, _>(self.to.get())
-            .load::<DiffRow>(conn)?;
-        Ok(rows
-            .into_iter()
-            .map(DiffItem::try_from)
-            .collect::<Result<_, _>>()?)
+            .load_iter::<DiffRow, DefaultLoadingMode>(conn)?;
+        let items = rows.map(|row| Ok::<_, Failure>(DiffItem::try_from(row?)?));
+        Page::read(items, page.limit, |item| item.segment_no)
     }
 }
 
@@ -298,14 +290,12 @@ impl HistoryStore for SqliteStore {
             .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| after.get().into()))
             .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
             .columns::<RunColumns>()
-            .load::<RunRow>(conn)?
-            .into_iter()
-            .map(Run::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
+            .load_iter::<RunRow, DefaultLoadingMode>(conn)?
+            .map(|row| Ok::<_, Failure>(Run::try_from(row?)?));
             Ok(Some(History {
                 status: found.status,
                 current_run: found.current_run,
-                runs: Page::from_surplus(runs, page.limit, |run| run.number),
+                runs: Page::read(runs, page.limit, |run| run.number)?,
             }))
         })
         .await
@@ -323,30 +313,30 @@ impl HistoryStore for SqliteStore {
                 return Ok(None);
             };
             let list = Messages { account, campaign };
-            let limit = i64::from(page.limit.get()) + 1;
+            let mut messages = Filling::new(page.limit);
             let segment = page.after.map_or(0, |after| after.segment_no);
             let mut exists = true;
-            let messages = match selection {
-                MessageSelection::EveryRun => list.of_every_run(conn, page.after, limit)?,
+            match selection {
+                MessageSelection::EveryRun => {
+                    list.of_every_run(conn, page.after, &mut messages)?;
+                }
                 MessageSelection::Run(run) => {
-                    let messages = list.of_run(conn, run, segment, limit)?;
+                    list.of_run(conn, run, segment, &mut messages)?;
                     exists = !messages.is_empty() || run_exists(conn, account, campaign, run)?;
-                    messages
                 }
                 MessageSelection::CurrentRun => {
                     // A list goes on with the run that it began with, whatever is current now.
                     let begun = page.after.map(|after| after.run_number);
-                    match begun.or(found.current_run) {
-                        Some(run) => list.of_run(conn, run, segment, limit)?,
-                        None => Vec::new(),
+                    if let Some(run) = begun.or(found.current_run) {
+                        list.of_run(conn, run, segment, &mut messages)?;
                     }
                 }
-            };
+            }
             Ok(Some(MessageList {
                 current_run: found.current_run,
                 approval_stages: found.approval_stages,
                 run_exists: exists,
-                messages: Page::from_surplus(messages, page.limit, |message| MessageKey {
+                messages: messages.page(|message| MessageKey {
                     run_number: message.run_number,
                     segment_no: message.segment_no,
                 }),
@@ -408,12 +398,11 @@ impl HistoryStore for SqliteStore {
                     },
                 }));
             };
-            let limit = i64::from(page.limit.get()) + 1;
-            let items = runs.items(conn, page.after.unwrap_or(0), limit)?;
+            let items = runs.items(conn, page)?;
             Ok(Some(Diff {
                 runs_exist: true,
                 counts,
-                items: Page::from_surplus(items, page.limit, |item| item.segment_no),
+                items,
             }))
         })
         .await

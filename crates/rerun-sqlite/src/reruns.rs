@@ -8,6 +8,7 @@ use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::{ReviewStatus, Source};
+use rerun_core::page::filling;
 use rerun_core::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
     CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, RerunStore, SegmentCandidates,
@@ -620,11 +621,8 @@ impl RerunStore for SqliteStore {
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(kept.id)
                 .bind::<Text, _>(serde_json::json!(hex).to_string())
-                .load::<SegmentRow>(conn)?;
-                return Ok(rows
-                    .into_iter()
-                    .map(Segment::try_from)
-                    .collect::<Result<_, _>>()?);
+                .load_iter::<SegmentRow, DefaultLoadingMode>(conn)?;
+                return filling(rows.map(|row| Ok::<_, Failure>(Segment::try_from(row?)?)));
             }
             let wanted: std::collections::HashSet<SegmentKey> = keys.into_iter().collect();
             let mut segments = splitting.count(conn, version, usize::MAX)?.segments;

@@ -12,7 +12,8 @@ use rerun_core::usecases::NewCampaign;
 use uuid::Uuid;
 
 use crate::fixture::{
-    ACCOUNT, Fixture, caller, every_page, messages_from_elsewhere, new_campaign, run_number,
+    ACCOUNT, Fixture, caller, every_large_page, every_page, messages_from_elsewhere, new_campaign,
+    run_number,
 };
 
 /// What was written is what is read: texts as long and as odd as they may be.
@@ -173,6 +174,34 @@ pub async fn campaigns_are_listed_by_status<S: Store + 'static>(f: &Fixture<S>) 
         }
     }
     f.check().await;
+}
+
+/// However large templates are, a page of campaigns is not.
+pub async fn a_page_of_campaigns_ends_at_its_bytes<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let mut made = Vec::new();
+    for _ in 0..30 {
+        let plain = new_campaign(group, &["country"]);
+        let new = NewCampaign {
+            template: Template {
+                body: "\u{20ac}".repeat(199_000),
+                ..plain.template.clone()
+            },
+            ..plain
+        };
+        f.seconds_later(1);
+        made.push(f.create(new).await);
+    }
+    made.reverse();
+    for status in [None, Some(CampaignStatus::Draft)] {
+        let campaigns = every_large_page(async |page| {
+            let found = f.store.list_campaigns(ACCOUNT, status, page).await;
+            found.unwrap()
+        })
+        .await;
+        let ids: Vec<CampaignId> = campaigns.iter().map(|campaign| campaign.id).collect();
+        assert_eq!(ids, made, "{status:?}");
+    }
 }
 
 /// A campaign that was published elsewhere has a run 1 that nobody initiated.

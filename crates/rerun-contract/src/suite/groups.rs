@@ -12,7 +12,8 @@ use rerun_core::ports::Store;
 use uuid::Uuid;
 
 use crate::fixture::{
-    ACCOUNT, Fixture, Row, all_at_once, caller, customer_file, every_page, page_of,
+    ACCOUNT, Fixture, Row, all_at_once, caller, customer_file, every_large_page, every_page,
+    page_of,
 };
 
 type Values = BTreeMap<String, Option<String>>;
@@ -150,6 +151,31 @@ pub async fn groups_are_listed_newest_first<S: Store + 'static>(f: &Fixture<S>) 
         .await
         .unwrap();
     assert_eq!(start.items.first().map(|group| group.id), Some(newer));
+}
+
+/// However many fields groups have, a page of them is bounded.
+pub async fn a_page_of_groups_ends_at_its_bytes<S: Store + 'static>(f: &Fixture<S>) {
+    let names: Vec<String> = (0..2_000)
+        .map(|n| format!("{n:04}{}", "\u{1f600}".repeat(250)))
+        .collect();
+    let fields = names.iter().map(String::as_str);
+    let columns: Vec<&str> = ["customer_ref"].into_iter().chain(fields).collect();
+    let row = vec!["x"; columns.len()];
+    let mut made = Vec::new();
+    for _ in 0..12 {
+        f.seconds_later(1);
+        let group = f.empty_group("Customers").await;
+        f.import(group, &columns, &[&row]).await;
+        made.push(group);
+    }
+    made.reverse();
+    let groups = every_large_page(async |page| {
+        let found = f.store.list_groups(ACCOUNT, page).await;
+        found.unwrap()
+    })
+    .await;
+    let ids: Vec<CustomerGroupId> = groups.iter().map(|group| group.id).collect();
+    assert_eq!(ids, made);
 }
 
 /// A key that names no row is a place in the list all the same.

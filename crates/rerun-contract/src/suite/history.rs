@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::ids::{CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message};
-use rerun_core::page::MessageKey;
+use rerun_core::page::{Contents, MAX_PAGE_BYTES, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    Diff, DiffChange, DiffCounts, DiffItem, IdGenerator, MessageList, MessageSelection, Store,
+    AuditFilter, Diff, DiffChange, DiffCounts, DiffItem, IdGenerator, MessageList,
+    MessageSelection, Store,
 };
-use rerun_core::usecases::{Decision, PageQuery};
+use rerun_core::usecases::{Decision, PageQuery, RerunRequest};
 
-use crate::fixture::{ACCOUNT, Fixture, caller, every_page, first_page, page_of, run_number};
+use crate::fixture::{
+    ACCOUNT, Fixture, Row, caller, every_large_page, every_page, first_page, new_campaign, page_of,
+    run_number,
+};
 
 async fn rerun_and_publish<S: Store + 'static>(
     f: &Fixture<S>,
@@ -292,6 +297,131 @@ pub async fn deep_pages_are_reached<S: Store + 'static>(f: &Fixture<S>) {
     .await;
     assert_eq!(runs.len(), 41);
     f.check().await;
+}
+
+/// However large messages are, a page of them is not.
+pub async fn a_page_of_messages_ends_at_its_bytes<S: Store + 'static>(f: &Fixture<S>) {
+    let names: Vec<String> = (0..40).map(|n| format!("country {n:02}")).collect();
+    let countries: Vec<&str> = names.iter().map(String::as_str).collect();
+    let group = f.group(&countries).await;
+    let campaign = f.draft(group).await;
+    f.launch(campaign).await;
+    let leased = f.lease(1_000).await;
+    f.settle(&leased, |_| {
+        Ok(Content {
+            subject: "Long".into(),
+            body: "\u{20ac}".repeat(Content::MAX_BODY_LENGTH),
+        })
+    })
+    .await;
+    let mut expected = Vec::new();
+    for which in [
+        MessageSelection::CurrentRun,
+        MessageSelection::Run(run_number(1)),
+        MessageSelection::EveryRun,
+    ] {
+        let messages = every_large_page(async |page| {
+            let found = f.store.messages(ACCOUNT, campaign, which, page).await;
+            found.unwrap().unwrap().messages
+        })
+        .await;
+        let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+        assert_eq!(ids.len(), 40, "{which:?}");
+        if expected.is_empty() {
+            expected.clone_from(&ids);
+        }
+        assert_eq!(ids, expected, "{which:?}");
+    }
+}
+
+/// Segments of eight long values: as a preview and as a comparison list them.
+pub async fn a_page_of_segments_ends_at_its_bytes<S: Store + 'static>(f: &Fixture<S>) {
+    const FIELDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let group = f.empty_group("Customers").await;
+    let references: Vec<String> = (0..500).map(|n| format!("{n:03}")).collect();
+    let long = "\u{20ac}".repeat(990);
+    let values: Vec<String> = references.iter().map(|it| format!("{it}{long}")).collect();
+    let rows: Vec<[&str; 9]> = references
+        .iter()
+        .zip(&values)
+        .map(|(reference, value)| {
+            let mut row = [value.as_str(); 9];
+            row[0] = reference;
+            row
+        })
+        .collect();
+    let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 9]>::as_slice).collect();
+    let columns = [&["customer_ref"][..], &FIELDS].concat();
+    f.import(group, &columns, &rows).await;
+    let campaign = f.create(new_campaign(group, &FIELDS)).await;
+    f.launch(campaign).await;
+    f.finish(campaign).await;
+
+    let mut query = PageQuery::default();
+    let mut keys = Vec::new();
+    let mut pages = 0;
+    loop {
+        let request = RerunRequest {
+            campaign,
+            new_group: Some(group),
+            reuse_from: ReuseFrom::CurrentRun,
+            allow_missing_fields: false,
+        };
+        let preview = f.engine.reruns.preview(&caller(), request, &query).await;
+        let items = preview.unwrap().items;
+        let bytes: usize = items.items.iter().map(Contents::bytes).sum();
+        assert!(bytes < MAX_PAGE_BYTES + 100_000, "{bytes} bytes");
+        assert!(items.items.iter().all(|item| item.reuses.is_some()));
+        keys.extend(items.items.iter().map(|item| item.segment.key));
+        pages += 1;
+        query.cursor = items.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+        assert!(bytes >= MAX_PAGE_BYTES, "{bytes} bytes");
+    }
+    assert!(pages > 1 && keys.is_sorted(), "{pages} pages");
+    assert_eq!(keys.len(), 500);
+
+    let same = run_number(1);
+    let items = every_large_page(async |page| {
+        let found = f.store.diff(ACCOUNT, campaign, same, same, page).await;
+        found.unwrap().unwrap().items
+    })
+    .await;
+    assert_eq!(items.len(), 500);
+}
+
+/// Each run and each entry of a cancellation holds its reason.
+pub async fn a_page_of_runs_and_entries_ends_at_its_bytes<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let group = f.group(&["DE"]).await;
+    let reason = "\u{1f600}".repeat(2_000);
+    let cancelled = 1_100;
+    for _ in 0..cancelled {
+        f.rerun(campaign, group).await;
+        let reruns = &f.engine.reruns;
+        let cancelled = reruns
+            .cancel(&caller(), campaign, Some(&reason), None)
+            .await;
+        cancelled.unwrap();
+    }
+    let runs = every_large_page(async |page| {
+        let found = f.store.history(ACCOUNT, campaign, page).await;
+        found.unwrap().unwrap().runs
+    })
+    .await;
+    assert_eq!(runs.len(), cancelled + 1);
+    let filter = AuditFilter {
+        campaign_id: None,
+        action: Some(AuditAction::RerunCancelled),
+    };
+    let entries = every_large_page(async |page| {
+        let found = f.store.list_audit(ACCOUNT, filter, page).await;
+        found.unwrap().unwrap()
+    })
+    .await;
+    assert_eq!(entries.len(), cancelled);
 }
 
 /// Added, removed, kept with the same content, kept with another.

@@ -12,7 +12,7 @@ use crate::error::{Action, Error, StoreError};
 use crate::group::CustomerGroup;
 use crate::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber};
 use crate::message::ReusedFrom;
-use crate::page::{CursorScope, Limit, Page};
+use crate::page::{Contents, CursorScope, Limit, Page};
 use crate::plan::{Audience, FieldCoverage, PlannedSegment, ReuseFrom, RunPlan};
 use crate::ports::{
     CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, IdempotencyStore, RerunStore,
@@ -108,6 +108,12 @@ pub struct PreviewItem {
     pub segment: Segment,
     /// The message that it would reuse; `None` for a new segment.
     pub reuses: Option<ReusedFrom>,
+}
+
+impl Contents for PreviewItem {
+    fn bytes(&self) -> usize {
+        self.segment.bytes()
+    }
 }
 
 /// A run that was taken back.
@@ -452,25 +458,28 @@ impl Reruns {
                 Err(refusal) => return Err(refusal),
             }
         };
-        let rows = preview_page(&plan, page.after.as_deref(), page.limit);
-        let keys = rows.items.iter().map(|item| item.key).collect();
+        let rows = preview_rows(&plan, page.after.as_deref(), page.limit);
+        let keys = rows.iter().map(|item| item.key).collect();
         let segments = self
             .store
             .segments(caller.account_id, group.id, &campaign.segment_by, keys)
             .await?;
-        let found = segments.into_iter().zip(&rows.items);
-        let items: Vec<PreviewItem> = found
-            .filter(|(segment, item)| segment.key == item.key)
-            .map(|(segment, item)| PreviewItem {
-                segment,
-                reuses: item.reuses,
-            })
-            .collect();
-        if items.len() != rows.items.len() {
-            // The group changed between planning and reading the page's attributes.
-            return Err(Error::Store(StoreError::Unavailable(
-                "the customer group changed while it was read".into(),
-            )));
+        let read = segments.len();
+        let items = rows.iter().zip(segments).map(|(item, segment)| {
+            // The group may change between planning and reading the page's attributes.
+            if segment.key == item.key {
+                Ok(PreviewItem {
+                    segment,
+                    reuses: item.reuses,
+                })
+            } else {
+                Err(group_changed())
+            }
+        });
+        let items = Page::read(items, page.limit, |item| item.segment.key.to_string())?;
+        // The store reads no more than fills a page.
+        if read < rows.len() && items.next.is_none() {
+            return Err(group_changed());
         }
         Ok(Preview {
             group: RunGroup {
@@ -481,13 +490,7 @@ impl Reruns {
             fields: plan.fields,
             segments: plan.segments,
             resulting_status: plan.resulting_status,
-            items: listed(
-                Page {
-                    items,
-                    next: rows.next,
-                },
-                scope,
-            )?,
+            items: listed(items, scope)?,
         })
     }
 
@@ -626,12 +629,19 @@ struct Planned {
     plan: RunPlan,
 }
 
-fn preview_page(plan: &RunPlan, after: Option<&str>, limit: Limit) -> Page<PlannedSegment, String> {
+fn group_changed() -> Error {
+    Error::Store(StoreError::Unavailable(
+        "the customer group changed while it was read".into(),
+    ))
+}
+
+/// The segments of a page of a preview, with the one after them.
+fn preview_rows<'a>(plan: &'a RunPlan, after: Option<&str>, limit: Limit) -> &'a [PlannedSegment] {
     let start = after.map_or(0, |after| {
         plan.items
             .partition_point(|item| item.key.to_string().as_str() <= after)
     });
-    let take = usize::from(limit.get()) + 1;
-    let rows = plan.items.iter().skip(start).take(take).copied().collect();
-    Page::from_surplus(rows, limit, |item| item.key.to_string())
+    let rest = plan.items.get(start..).unwrap_or_default();
+    let surplus = usize::from(limit.get()) + 1;
+    rest.get(..surplus).unwrap_or(rest)
 }

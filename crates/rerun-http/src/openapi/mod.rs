@@ -90,7 +90,8 @@ Unknown fields of a body are ignored; an absent field and `null` are the same. A
 UUID is one that is not there. Another method than the documented one is 405 \
 `method_not_allowed`, another path 404 `not_found`.
 
-Lists are paged: `next_cursor` is `null` at the end, else the `cursor` of the next page.";
+Lists are paged: `next_cursor` is `null` at the end, else the `cursor` of the next page. A page ends \
+early when its contents reach 8 MiB.";
 
 fn token() -> SecurityScheme {
     let scheme = HttpBuilder::new()

@@ -22,6 +22,7 @@ mod outage;
 mod process;
 mod read_only;
 mod share;
+mod stalled;
 mod standstill;
 mod story;
 mod stub;

@@ -6,7 +6,7 @@ use crate::campaign::{ApprovalStages, CampaignStatus, wire_enum};
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use crate::message::Message;
-use crate::page::{MessageKey, Page, PageRequest};
+use crate::page::{Contents, MessageKey, Page, PageRequest};
 use crate::run::Run;
 use crate::segment::Segment;
 
@@ -85,6 +85,12 @@ pub struct DiffItem {
     pub from: Option<MessageId>,
     /// Its message in the later run.
     pub to: Option<MessageId>,
+}
+
+impl Contents for DiffItem {
+    fn bytes(&self) -> usize {
+        self.segment.bytes()
+    }
 }
 
 /// A page of a comparison of two runs. Content is compared by identity: a reused message has

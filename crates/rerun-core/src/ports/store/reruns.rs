@@ -132,7 +132,8 @@ pub trait RerunStore: Send + Sync {
         query: CandidateQuery,
     ) -> Result<SegmentCandidates, StoreError>;
 
-    /// Some of the group's segments with their attributes, ordered by key.
+    /// Some of the group's segments with their attributes, ordered by key: the first of those
+    /// that are named, at least as many as fill a [`Page`](crate::page::Page).
     ///
     /// # Errors
     /// [`StoreError`].

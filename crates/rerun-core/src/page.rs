@@ -1,9 +1,12 @@
 //! Paging by key: a page starts after the key of the last row of the page before, so that rows
 //! added meanwhile neither shift nor double one, and a deep page costs what the first one does.
 
-use serde::Serialize;
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use sha2::Sha256;
 
 use crate::error::Invalid;
 use crate::ids::RunNumber;
@@ -218,10 +221,25 @@ impl<T, K> Page<T, K> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct CreatedKey {
     /// When the row was made.
-    #[serde(with = "chrono::serde::ts_milliseconds")]
+    #[serde(
+        serialize_with = "chrono::serde::ts_milliseconds::serialize",
+        deserialize_with = "possible_time"
+    )]
     pub created_at: Timestamp,
     /// Its id, which tells rows of one millisecond apart.
     pub id: uuid::Uuid,
+}
+
+/// A time that every database can hold: nothing is older than the first year, or younger than the
+/// last one that is written with four digits.
+fn possible_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+    let millis = i64::deserialize(deserializer)?;
+    YEARS
+        .contains(&millis)
+        .then(|| Timestamp::from_timestamp_millis(millis))
+        .flatten()
+        .ok_or_else(|| de::Error::custom("no time that a row can have"))
 }
 
 /// Place of a message among the messages of a campaign: newest run first, then by the number
@@ -238,9 +256,58 @@ pub struct MessageKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct AuditKey(pub i64);
 
+/// With what cursors are sealed, so that nobody else can make one. Whoever shares it takes each
+/// other's cursors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CursorKey([u8; 32]);
+
+impl CursorKey {
+    /// This key.
+    #[must_use]
+    pub const fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// A key from what only those know who are to share it.
+    #[must_use]
+    pub fn derived(secret: &[u8]) -> Self {
+        Self(sealed(secret, &[b"rerun.cursor-key.1"]))
+    }
+}
+
+impl Default for CursorKey {
+    /// The key of everybody. With it a seal finds damage and mistakes, but no forger.
+    fn default() -> Self {
+        Self::derived(&[])
+    }
+}
+
+impl fmt::Debug for CursorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CursorKey(..)")
+    }
+}
+
+/// HMAC-SHA256 of parts whose borders count.
+fn sealed(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    mac(key, parts).finalize().into_bytes().into()
+}
+
+fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    // A key of any length is taken.
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!());
+    for part in parts {
+        mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        mac.update(part);
+    }
+    mac
+}
+
 /// The list that a cursor belongs to. A cursor is good for its own list only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CursorScope<'a> {
+    /// With what it is sealed.
+    pub key: CursorKey,
     /// Name of the list.
     pub list: &'static str,
     /// The account that lists.
@@ -249,24 +316,27 @@ pub struct CursorScope<'a> {
     pub narrowed_by: &'a str,
 }
 
-/// So many that damage is never taken for a good cursor by chance.
-const SEAL_BYTES: usize = 8;
+/// Half of the seal: nobody guesses it.
+const SEAL_BYTES: usize = 16;
 
 impl CursorScope<'_> {
-    fn seal(&self, key: &[u8]) -> [u8; SEAL_BYTES] {
-        let mut hash = Sha256::new_with_prefix("rerun.cursor.1");
-        for part in [
-            self.list.as_bytes(),
-            self.account.as_uuid().as_bytes(),
-            self.narrowed_by.as_bytes(),
-            key,
-        ] {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part);
-        }
-        let hash: [u8; 32] = hash.finalize().into();
-        let (seal, _) = hash.split_first_chunk().unwrap_or((&[0; SEAL_BYTES], &[]));
-        *seal
+    fn mac(&self, key: &[u8]) -> Hmac<Sha256> {
+        let Self {
+            key: with,
+            list,
+            account,
+            narrowed_by,
+        } = self;
+        mac(
+            &with.0,
+            &[
+                b"rerun.cursor.2",
+                list.as_bytes(),
+                account.as_uuid().as_bytes(),
+                narrowed_by.as_bytes(),
+                key,
+            ],
+        )
     }
 
     /// The opaque text for a key.
@@ -275,7 +345,8 @@ impl CursorScope<'_> {
     /// When the key has no JSON form, which none of this crate's keys is without.
     pub fn encode<K: Serialize>(&self, key: &K) -> Result<String, serde_json::Error> {
         let mut bytes = serde_json::to_vec(key)?;
-        bytes.splice(0..0, self.seal(&bytes));
+        let seal = self.mac(&bytes).finalize().into_bytes();
+        bytes.splice(0..0, seal.into_iter().take(SEAL_BYTES));
         Ok(hex::encode(bytes))
     }
 
@@ -290,7 +361,10 @@ impl CursorScope<'_> {
             .filter(|bytes| hex::encode(bytes) == cursor)
             .unwrap_or_default();
         match bytes.split_at_checked(SEAL_BYTES) {
-            Some((seal, key)) if seal == self.seal(key) => serde_json::from_slice(key).ok(),
+            // Compared in constant time.
+            Some((seal, key)) if self.mac(key).verify_truncated_left(seal).is_ok() => {
+                serde_json::from_slice(key).ok()
+            }
             _ => None,
         }
         .ok_or_else(|| Invalid::new("`cursor` is damaged, or belongs to another list"))
@@ -305,6 +379,7 @@ mod tests {
 
     fn scope(narrowed_by: &str) -> CursorScope<'_> {
         CursorScope {
+            key: CursorKey::derived(b"a secret"),
             list: "messages",
             account: ids::AccountId::new(uuid::Uuid::nil()),
             narrowed_by,
@@ -328,6 +403,51 @@ mod tests {
         }
         let capitals = cursor.to_uppercase();
         assert!(scope("one").decode::<MessageKey>(&capitals).is_err());
+    }
+
+    #[test]
+    fn a_cursor_is_good_where_the_key_is_known() {
+        let key = AuditKey(7);
+        let ours = scope("one");
+        let of = |secret: &[u8]| CursorScope {
+            key: CursorKey::derived(secret),
+            ..ours
+        };
+        let cursor = ours.encode(&key).unwrap();
+        assert_eq!(of(b"a secret").decode::<AuditKey>(&cursor), Ok(key));
+        for other in [&b"another"[..], b""] {
+            assert!(of(other).decode::<AuditKey>(&cursor).is_err());
+        }
+        assert_eq!(format!("{:?}", ours.key), "CursorKey(..)");
+        // As any implementation of HMAC-SHA256 computes it.
+        assert_eq!(
+            hex::encode(
+                mac(b"Jefe", &[])
+                    .chain_update(b"what do ya want for nothing?")
+                    .finalize()
+                    .into_bytes()
+            ),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn a_sealed_time_that_no_row_can_have_is_refused() {
+        for (millis, taken) in [
+            (-210_866_803_200_001, false),
+            (-62_135_596_800_001, false),
+            (-62_135_596_800_000, true),
+            (0, true),
+            (253_402_300_799_999, true),
+            (253_402_300_800_000, false),
+            (i64::MIN, false),
+            (i64::MAX, false),
+        ] {
+            let key = serde_json::json!({ "created_at": millis, "id": uuid::Uuid::nil() });
+            let cursor = scope("one").encode(&key).unwrap();
+            let read = scope("one").decode::<CreatedKey>(&cursor);
+            assert_eq!(read.is_ok(), taken, "{millis}");
+        }
     }
 
     #[test]

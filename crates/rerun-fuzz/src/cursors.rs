@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use rerun_core::Timestamp;
 use rerun_core::ids::{AccountId, RunNumber};
-use rerun_core::page::{AuditKey, CreatedKey, CursorScope, MessageKey};
+use rerun_core::page::{AuditKey, CreatedKey, CursorKey, CursorScope, MessageKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -10,33 +10,46 @@ use uuid::Uuid;
 
 const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(1));
 
+const KEY: CursorKey = CursorKey::new([7; 32]);
+
 const SCOPE: CursorScope<'_> = CursorScope {
+    key: KEY,
     list: "messages",
     account: ACCOUNT,
     narrowed_by: "one",
 };
 
 /// Lists that are not [`SCOPE`]'s, though nearly.
-const OTHERS: [CursorScope<'_>; 4] = [
+const OTHERS: [CursorScope<'_>; 5] = [
     CursorScope {
+        key: KEY,
         list: "message",
         account: ACCOUNT,
         narrowed_by: "sone",
     },
     CursorScope {
+        key: KEY,
         list: "messages",
         account: AccountId::new(Uuid::from_u128(2)),
         narrowed_by: "one",
     },
     CursorScope {
+        key: KEY,
         list: "messages",
         account: ACCOUNT,
         narrowed_by: "",
     },
     CursorScope {
+        key: KEY,
         list: "messages",
         account: ACCOUNT,
         narrowed_by: "one1",
+    },
+    CursorScope {
+        key: CursorKey::new([8; 32]),
+        list: "messages",
+        account: ACCOUNT,
+        narrowed_by: "one",
     },
 ];
 
@@ -110,7 +123,9 @@ pub fn cursors(data: &[u8]) {
     let (high, low) = id.as_u64_pair();
     let [high, low] = [high, low].map(u64::cast_signed);
     round_trip(&AuditKey(high), damage);
-    if let Some(created_at) = Timestamp::from_timestamp_millis(high) {
+    // Up to the end of the last year of four digits.
+    let millis = high.rem_euclid(253_402_300_800_000);
+    if let Some(created_at) = Timestamp::from_timestamp_millis(millis) {
         round_trip(&CreatedKey { created_at, id }, damage);
     }
     // Halves of the lower number, which fit.

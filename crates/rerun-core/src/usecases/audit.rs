@@ -4,13 +4,14 @@ use super::{Listed, PageQuery, listed};
 use crate::audit::{AuditEntry, Caller, ChainBreak, ChainCheck, ChainHead};
 use crate::error::{Error, StoreError};
 use crate::ids::AccountId;
-use crate::page::CursorScope;
+use crate::page::{CursorKey, CursorScope};
 use crate::ports::{AuditFilter, AuditStore};
 
 /// The audit log.
 #[derive(Clone)]
 pub struct AuditLog {
     store: Arc<dyn AuditStore>,
+    cursors: CursorKey,
 }
 
 /// How many entries are read at once when a chain is checked: a few MiB, were each of them to have
@@ -21,7 +22,17 @@ impl AuditLog {
     /// Over this port.
     #[must_use]
     pub fn new(store: Arc<dyn AuditStore>) -> Self {
-        Self { store }
+        Self {
+            store,
+            cursors: CursorKey::default(),
+        }
+    }
+
+    /// Seals cursors with this key, in place of the one that everybody knows.
+    #[must_use]
+    pub fn sealing_with(mut self, key: CursorKey) -> Self {
+        self.cursors = key;
+        self
     }
 
     /// The account's entries, newest first.
@@ -37,6 +48,7 @@ impl AuditLog {
     ) -> Result<Listed<AuditEntry>, Error> {
         let narrowed_by = format!("{filter:?}");
         let scope = CursorScope {
+            key: self.cursors,
             list: "audit",
             account: caller.account_id,
             narrowed_by: &narrowed_by,

@@ -341,6 +341,7 @@ impl Campaigns {
         page: &PageQuery,
     ) -> Result<Listed<Campaign>, Error> {
         let scope = CursorScope {
+            key: self.settings.cursors,
             list: "campaigns",
             account: caller.account_id,
             narrowed_by: status.map_or("", CampaignStatus::as_str),

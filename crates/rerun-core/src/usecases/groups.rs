@@ -9,7 +9,7 @@ use crate::audit::{AuditAction, Caller};
 use crate::error::{Error, StoreError};
 use crate::group::{CustomerFile, CustomerGroup, Imported};
 use crate::ids::CustomerGroupId;
-use crate::page::CursorScope;
+use crate::page::{CursorKey, CursorScope};
 use crate::ports::{CustomerGroupStore, IdempotencyKey, IdempotencyStore, ImportFailure};
 use crate::text;
 
@@ -30,6 +30,7 @@ pub struct CustomerGroups {
     store: Arc<dyn CustomerGroupStore>,
     once: Once,
     stamps: Stamps,
+    cursors: CursorKey,
 }
 
 /// What a creation made, without what its request says.
@@ -52,7 +53,15 @@ impl CustomerGroups {
             store,
             once: Once::new(responses, &stamps),
             stamps,
+            cursors: CursorKey::default(),
         }
+    }
+
+    /// Seals cursors with this key, in place of the one that everybody knows.
+    #[must_use]
+    pub fn sealing_with(mut self, key: CursorKey) -> Self {
+        self.cursors = key;
+        self
     }
 
     /// Makes a group without customers.
@@ -133,6 +142,7 @@ impl CustomerGroups {
         page: &PageQuery,
     ) -> Result<Listed<CustomerGroup>, Error> {
         let scope = CursorScope {
+            key: self.cursors,
             list: "customer_groups",
             account: caller.account_id,
             narrowed_by: "",

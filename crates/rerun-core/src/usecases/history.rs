@@ -6,7 +6,7 @@ use crate::campaign::{ApprovalStages, CampaignStatus};
 use crate::error::Error;
 use crate::ids::{CampaignId, MessageId, RunNumber};
 use crate::message::Message;
-use crate::page::CursorScope;
+use crate::page::{CursorKey, CursorScope};
 use crate::ports::{DiffCounts, DiffItem, HistoryStore, MessageSelection};
 use crate::run::Run;
 
@@ -36,13 +36,24 @@ pub struct CampaignMessages {
 #[derive(Clone)]
 pub struct Histories {
     store: Arc<dyn HistoryStore>,
+    cursors: CursorKey,
 }
 
 impl Histories {
     /// Over this port.
     #[must_use]
     pub fn new(store: Arc<dyn HistoryStore>) -> Self {
-        Self { store }
+        Self {
+            store,
+            cursors: CursorKey::default(),
+        }
+    }
+
+    /// Seals cursors with this key, in place of the one that everybody knows.
+    #[must_use]
+    pub fn sealing_with(mut self, key: CursorKey) -> Self {
+        self.cursors = key;
+        self
     }
 
     /// The campaign's runs, newest first.
@@ -58,6 +69,7 @@ impl Histories {
     ) -> Result<RunList, Error> {
         let narrowed_by = campaign.to_string();
         let scope = CursorScope {
+            key: self.cursors,
             list: "runs",
             account: caller.account_id,
             narrowed_by: &narrowed_by,
@@ -89,6 +101,7 @@ impl Histories {
     ) -> Result<CampaignMessages, Error> {
         let narrowed_by = format!("{campaign} {selection:?}");
         let scope = CursorScope {
+            key: self.cursors,
             list: "messages",
             account: caller.account_id,
             narrowed_by: &narrowed_by,
@@ -141,6 +154,7 @@ impl Histories {
     ) -> Result<(DiffCounts, Listed<DiffItem>), Error> {
         let narrowed_by = format!("{campaign} {from} {to}");
         let scope = CursorScope {
+            key: self.cursors,
             list: "diff",
             account: caller.account_id,
             narrowed_by: &narrowed_by,

@@ -26,7 +26,7 @@ pub use reviews::*;
 use crate::audit::{AuditAction, AuditDraft, Caller};
 use crate::error::{Error, Invalid, StoreError};
 use crate::ids::AuditEntryId;
-use crate::page::{CursorScope, Limit, Page, PageRequest};
+use crate::page::{CursorKey, CursorScope, Limit, Page, PageRequest};
 use crate::ports::{Backoff, Clock, IdGenerator, Store, TemplateChecker};
 
 /// Limits and rules that an operator may set.
@@ -38,6 +38,8 @@ pub struct Settings {
     pub four_eyes: bool,
     /// Attempts and leases.
     pub generation: crate::generation::GenerationPolicy,
+    /// With what the cursors of lists are sealed.
+    pub cursors: CursorKey,
 }
 
 impl Default for Settings {
@@ -46,6 +48,7 @@ impl Default for Settings {
             max_segments: 100_000,
             four_eyes: false,
             generation: crate::generation::GenerationPolicy::default(),
+            cursors: CursorKey::default(),
         }
     }
 }
@@ -83,7 +86,8 @@ impl Engine {
         let (clock, ids) = (Arc::clone(clock), Arc::clone(ids));
         let stamps = Stamps { clock, ids };
         Self {
-            groups: CustomerGroups::new(store.clone(), store.clone(), stamps.clone()),
+            groups: CustomerGroups::new(store.clone(), store.clone(), stamps.clone())
+                .sealing_with(settings.cursors),
             campaigns: Campaigns::new(
                 store.clone(),
                 store.clone(),
@@ -102,14 +106,14 @@ impl Engine {
                 stamps.clone(),
                 settings,
             ),
-            history: Histories::new(store.clone()),
+            history: Histories::new(store.clone()).sealing_with(settings.cursors),
             generation: Generation::new(
                 store.clone(),
                 Arc::clone(backoff),
                 stamps,
                 settings.generation,
             ),
-            audit: AuditLog::new(store.clone()),
+            audit: AuditLog::new(store.clone()).sealing_with(settings.cursors),
         }
     }
 }

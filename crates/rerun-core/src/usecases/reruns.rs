@@ -440,6 +440,7 @@ impl Reruns {
             request.reuse_from,
         );
         let scope = CursorScope {
+            key: self.settings.cursors,
             list: "preview",
             account: caller.account_id,
             narrowed_by: &narrowed_by,

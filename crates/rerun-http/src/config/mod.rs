@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rerun_core::generation::GenerationPolicy;
+use rerun_core::page::CursorKey;
 use rerun_core::usecases;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use layers::{CONFIG_VARIABLE, ConfigError, Given, Layers};
 pub use table::{
@@ -325,6 +326,8 @@ impl Serve {
             max_segments: self.max_segments,
             four_eyes: self.four_eyes,
             generation: self.generating.policy,
+            // What all servers of one installation share.
+            cursors: CursorKey::derived(self.api_code.expose_secret().as_bytes()),
         }
     }
 }
@@ -394,8 +397,6 @@ fn seconds(seconds: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     pub(super) fn layers(command: Command, environment: &[(&str, &str)]) -> Layers {
@@ -427,7 +428,14 @@ mod tests {
             ("RERUN_API_CODE", "code"),
         ];
         let serve = Serve::read(&layers(Command::Serve, &secrets)).unwrap();
-        assert_eq!(serve.engine(), usecases::Settings::default());
+        let cursors = serve.engine().cursors;
+        assert_eq!(cursors, CursorKey::derived(b"code"));
+        assert_ne!(cursors, CursorKey::default());
+        let default = usecases::Settings {
+            cursors,
+            ..usecases::Settings::default()
+        };
+        assert_eq!(serve.engine(), default);
         assert_eq!(serve.roles, RoleRules::default());
         assert!(serve.api_code_previous.is_none());
         assert_eq!(serve.limits, Limits::default());

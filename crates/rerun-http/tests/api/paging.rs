@@ -1,12 +1,17 @@
 //! Every list, page by page.
 
+use chrono::{NaiveDate, NaiveTime};
+use rerun_core::ids::AccountId;
+use rerun_core::page::{CreatedKey, CursorKey, CursorScope};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::support::{Api, SPRING, SUMMER, SUMMER_AGAIN, Server, body_of, on_both_stores};
+use crate::support::{Api, CURSORS, SPRING, SUMMER, SUMMER_AGAIN, Server, body_of, on_both_stores};
 
 on_both_stores!(
     pages_make_up_the_whole_list,
     a_cursor_is_good_for_its_own_list,
+    a_forged_cursor_is_refused,
     pages_stay_consistent_when_rows_are_added,
     a_list_of_messages_goes_on_with_its_run,
 );
@@ -175,6 +180,39 @@ async fn a_cursor_is_good_for_its_own_list(server: &Server) {
         let mut body = lists[index].1.clone();
         body["campaign_id"] = json!(second);
         refused(&api, lists[index].0, &body, &cursors[index]).await;
+    }
+}
+
+/// One that is sealed with the key of everybody, and one that is well sealed, with a time before
+/// the first that PostgreSQL has.
+async fn a_forged_cursor_is_refused(server: &Server) {
+    let api = server.account();
+    api.empty_group("g").await;
+    let cursor = |key, year| {
+        let scope = CursorScope {
+            key,
+            list: "customer_groups",
+            account: AccountId::parse(&api.account).unwrap(),
+            narrowed_by: "",
+        };
+        let created_at = NaiveDate::from_ymd_opt(year, 1, 1).unwrap();
+        let created_at = created_at.and_time(NaiveTime::MIN).and_utc();
+        let id = Uuid::max();
+        scope.encode(&CreatedKey { created_at, id }).unwrap()
+    };
+    let page = |cursor| json!({ "cursor": cursor });
+    let good = page(cursor(CURSORS, 9999));
+    let good = api.ok("customer-group/list", good).await;
+    assert_eq!(body_of(&good, "customer_groups").len(), 1);
+    for forged in [
+        cursor(CursorKey::default(), 9999),
+        cursor(CURSORS, -5000),
+        cursor(CURSORS, 0),
+        cursor(CURSORS, 10_000),
+        cursor(CURSORS, 200_000),
+    ] {
+        let answer = api.post("customer-group/list", page(forged)).await;
+        answer.is_invalid("`cursor`");
     }
 }
 

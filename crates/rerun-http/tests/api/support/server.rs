@@ -31,6 +31,8 @@ pub(crate) const SECRET: &str = "a secret of more than thirty-two bytes";
 pub(crate) const API_CODE: &str = "an API code";
 /// The most segments that a run may have here.
 pub(crate) const MAX_SEGMENTS: u32 = 40;
+/// With what cursors are sealed.
+pub(crate) const CURSORS: rerun_core::page::CursorKey = rerun_core::page::CursorKey::new([3; 32]);
 /// The largest import here.
 pub(crate) const MAX_IMPORT_BYTES: u64 = 100_000;
 /// How often a message is tried here.
@@ -125,6 +127,7 @@ impl Server {
         };
         let settings = Settings {
             max_segments: MAX_SEGMENTS,
+            cursors: CURSORS,
             generation: GenerationPolicy {
                 max_attempts: MAX_ATTEMPTS,
                 ..GenerationPolicy::default()

@@ -111,7 +111,7 @@ mod tests {
                 "upstream\r\nconnect error\u{1b}[2J",
                 "upstream\\r\\nconnect error\\u{1b}[2J",
             ),
-            ("\u{feff}\"no\"", "\"no\""),
+            ("\u{feff}\"no\"", "no"),
             ("", ""),
         ] {
             assert_eq!(shown(body), expected, "{body}");

@@ -274,7 +274,7 @@ mod tests {
     #[actix_web::test]
     async fn paths_and_methods_that_are_not_there_are_answered_in_form() {
         for (request, expected, allow) in [
-            (TestRequest::get().uri("/"), (404, "not_found"), None),
+            (TestRequest::get().uri("/x"), (404, "not_found"), None),
             (
                 TestRequest::get().method(Method::OPTIONS).uri("*"),
                 (404, "not_found"),

@@ -208,11 +208,11 @@ pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
         connection.batch_execute(limits)?;
         let applied = applied(connection)?;
         refuse_newer(&applied)?;
-        let status = |migration: &Box<dyn Migration<Pg>>| MigrationStatus {
+        let status = |migration: Box<dyn Migration<Pg>>| MigrationStatus {
             applied: applied.contains(&migration.name().version().to_string()),
             name: migration.name().to_string(),
         };
-        Ok(known()?.iter().map(status).collect())
+        Ok(known()?.into_iter().map(status).collect())
     })
 }
 

@@ -102,7 +102,7 @@ async fn readers_do_not_wait_for_a_writer_and_writers_not_for_ever() {
 async fn a_write_that_has_begun_is_waited_for_whatever_the_limit_of_statements() {
     let (url, folder) = common::database();
     let options = Options {
-        acquire_timeout: Duration::from_secs(60),
+        acquire_timeout: Duration::from_mins(1),
         statement_timeout: Some(Duration::ZERO),
         ..Options::default()
     };

@@ -317,6 +317,43 @@ fn verify(url: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), stdout, stderr)
 }
 
+/// A head of an earlier day is still in the log, and nothing else passes for it.
+fn an_earlier_head_is_compared(url: &str, written: &[AuditEntry]) {
+    let account_text = ACCOUNT.to_string();
+    let expecting = |head: ChainHead| {
+        let head = head.to_string();
+        verify(url, &["--account", &account_text, "--expect", &head])
+    };
+    let noted = |at: usize| ChainHead {
+        seq: written[at].seq,
+        hash: written[at].hash,
+    };
+    for at in [0, 4, 6] {
+        assert_eq!(expecting(noted(at)).0, Some(0));
+        let mut other = noted(at);
+        other.hash[31] ^= 1;
+        let (code, stdout, _) = expecting(other);
+        assert_eq!(code, Some(1));
+        assert!(
+            stdout.contains("has another hash than the expected one"),
+            "{stdout}"
+        );
+    }
+    let (code, stdout, _) = expecting(ChainHead { seq: 8, ..noted(6) });
+    assert_eq!(code, Some(1));
+    assert!(
+        stdout.contains("ends with entry 7, but entry 8 was written"),
+        "{stdout}"
+    );
+    for wrong in [
+        &["--expect", "7:00"][..],
+        &["--account", &account_text, "--expect", "7:00"],
+        &["--account", &account_text, "--expect", "0"],
+    ] {
+        assert_eq!(verify(url, wrong).0, Some(2), "{wrong:?}");
+    }
+}
+
 async fn the_command_names_what_is_broken(database: Database) {
     let url = database.url();
     let empty = (
@@ -351,40 +388,7 @@ async fn the_command_names_what_is_broken(database: Database) {
         (&true.into(), &2.into())
     );
     assert_eq!(lines[0]["head"], head.to_string());
-    // A head of an earlier day is still in the log.
-    let account_text = ACCOUNT.to_string();
-    let expecting = |head: ChainHead| {
-        let head = head.to_string();
-        verify(&url, &["--account", &account_text, "--expect", &head])
-    };
-    let noted = |at: usize| ChainHead {
-        seq: written[at].seq,
-        hash: written[at].hash,
-    };
-    for at in [0, 4, 6] {
-        assert_eq!(expecting(noted(at)).0, Some(0));
-        let mut other = noted(at);
-        other.hash[31] ^= 1;
-        let (code, stdout, _) = expecting(other);
-        assert_eq!(code, Some(1));
-        assert!(
-            stdout.contains("has another hash than the expected one"),
-            "{stdout}"
-        );
-    }
-    let (code, stdout, _) = expecting(ChainHead { seq: 8, ..head });
-    assert_eq!(code, Some(1));
-    assert!(
-        stdout.contains("ends with entry 7, but entry 8 was written"),
-        "{stdout}"
-    );
-    for wrong in [
-        &["--expect", "7:00"][..],
-        &["--account", &account_text, "--expect", "7:00"],
-        &["--account", &account_text, "--expect", "0"],
-    ] {
-        assert_eq!(verify(&url, wrong).0, Some(2), "{wrong:?}");
-    }
+    an_earlier_head_is_compared(&url, &written);
 
     let account = database.id(ACCOUNT.as_uuid());
     database.execute(&format!(

@@ -9,7 +9,7 @@ use rerun_contract::fixture::{ACCOUNT, caller};
 use rerun_core::Timestamp;
 use rerun_core::audit::{AuditAction, AuditDraft, AuditEntry, ChainHead};
 use rerun_core::campaign::CampaignStatus;
-use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, RunNumber};
+use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use rerun_core::ports;
 use rerun_core::segment::SegmentKey;
 use rerun_testkit::TestDatabase;
@@ -146,7 +146,7 @@ impl Rows<'_> {
                 "run_number",
                 run.map_or_else(|| "NULL".to_owned(), |run| run.to_string()),
             ),
-            ("user_id", uuid(entry.user_id.map(|user| user.as_uuid()))),
+            ("user_id", uuid(entry.user_id.map(UserId::as_uuid))),
             ("role_code", text(entry.role_code.as_deref())),
             ("ip", text(entry.ip.as_deref())),
             ("request_id", text(entry.request_id.as_deref())),

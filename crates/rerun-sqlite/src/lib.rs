@@ -60,6 +60,8 @@ pub struct SqliteStore {
     patience: Duration,
     /// Whether the disk took the last write. Nobody knows before the first.
     disk_writes: Arc<AtomicBool>,
+    /// Whether the disk refused a write, and the check has not found since that it takes one.
+    disk_refused: Arc<AtomicBool>,
 }
 
 /// The database could not be opened.
@@ -124,6 +126,7 @@ impl SqliteStore {
             turns: Arc::new(Mutex::new(())),
             patience: timeout,
             disk_writes: Arc::default(),
+            disk_refused: Arc::default(),
         })
     }
 
@@ -201,6 +204,7 @@ impl SqliteStore {
         ];
         let said = cause.to_string();
         if CAUSES.iter().any(|cause| said.contains(cause)) {
+            self.disk_refused.store(true, Ordering::Relaxed);
             self.disk_writes.store(false, Ordering::Relaxed);
         }
     }
@@ -210,14 +214,28 @@ impl SqliteStore {
         if self.disk_writes.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.write(|conn| {
-            // A number that nothing here uses, in the file's first page.
-            let kept = sql("SELECT user_version AS value FROM pragma_user_version")
-                .get_result::<Value>(conn)?;
-            conn.batch_execute(&format!("PRAGMA user_version = {}", kept.value))?;
-            Ok(())
-        })
-        .await?;
+        // A server that others keep from writing is ready: nothing speaks against the disk.
+        let in_doubt = self.disk_refused.load(Ordering::Relaxed);
+        if !in_doubt && self.turns.try_lock().is_err() {
+            return Ok(());
+        }
+        let written = self
+            .write(|conn| {
+                // A number that nothing here uses, in the file's first page.
+                let kept = sql("SELECT user_version AS value FROM pragma_user_version")
+                    .get_result::<Value>(conn)?;
+                conn.batch_execute(&format!("PRAGMA user_version = {}", kept.value))?;
+                Ok(())
+            })
+            .await;
+        if let Err(error) = written {
+            return if self.disk_refused.load(Ordering::Relaxed) {
+                Err(error)
+            } else {
+                Ok(())
+            };
+        }
+        self.disk_refused.store(false, Ordering::Relaxed);
         self.disk_writes.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -271,16 +271,20 @@ impl IdGenerator for Counter {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let ids = Counter(AtomicU64::new(1));
-    let caller = Caller {
+fn caller(ids: &Counter) -> Caller {
+    Caller {
         account_id: AccountId::new(ids.next()),
         user_id: UserId::new(ids.next()),
         role_code: "ADMIN".into(),
         ip: [127, 0, 0, 1].into(),
         request_id: "story".into(),
-    };
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let ids = Counter(AtomicU64::new(1));
+    let caller = caller(&ids);
     let now = Noon.now();
     let group = |name: &str, countries: &[&'static str]| {
         let group = CustomerGroup {

@@ -494,11 +494,11 @@ mod tests {
 
     #[test]
     fn rows_that_fill_a_page_have_one_more() {
+        const MAX: usize = MAX_PAGE_BYTES;
         let rows = |sizes: &[usize]| {
             let rows = sizes.iter().map(|size| Ok::<_, Invalid>(*size));
             filling(rows).unwrap().len()
         };
-        const MAX: usize = MAX_PAGE_BYTES;
         assert_eq!(rows(&[MAX, 1, 1]), 2);
         assert_eq!(rows(&[MAX - 1, 1, 1, 1]), 3);
         assert_eq!(rows(&[1, 1]), 2);

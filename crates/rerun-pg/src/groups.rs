@@ -145,7 +145,7 @@ impl CustomerGroupStore for PgStore {
             audit,
             key,
         };
-        let mut tries = 0_u32;
+        let mut rounds = 0_u32;
         loop {
             let lane = self.lanes.lane().await?;
             let tried = self
@@ -170,8 +170,8 @@ impl CustomerGroupStore for PgStore {
                 Ok(imported) => return Ok(imported),
                 Err(attempt) => attempt,
             };
-            self.lanes.pause(tries).await;
-            tries = tries.saturating_add(1);
+            self.lanes.pause(rounds).await;
+            rounds = rounds.saturating_add(1);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Imports beside everything else: who waits for what, and with how many connections.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
 )]
@@ -80,7 +81,7 @@ async fn imports_of_one_group_wait_without_a_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn half_of_the_connections_import_at_once() {
     let f = opened(4);
-    let mut held = Vec::new();
+    let mut files = Vec::new();
     let mut running = Vec::new();
     for n in 0..6 {
         let group = f.empty_group(&format!("Group {n}")).await;
@@ -93,7 +94,7 @@ async fn half_of_the_connections_import_at_once() {
                 .await
                 .map(|done| done.outcome)
         }));
-        held.push(hold);
+        files.push(hold);
     }
     until("two import", || usage(&f, "all").in_use == 2).await;
     until("four wait", || usage(&f, "import").waiting == 4).await;
@@ -103,7 +104,7 @@ async fn half_of_the_connections_import_at_once() {
         .await
         .unwrap();
     f.store.check().await.unwrap();
-    for hold in held {
+    for hold in files {
         hold.go_on();
     }
     for import in running {

@@ -228,7 +228,7 @@ impl Compared {
     fn items(
         &self,
         conn: &mut SqliteConnection,
-        page: PageRequest<i32>,
+        page: &PageRequest<i32>,
     ) -> Result<Page<DiffItem, i32>, Failure> {
         let after = page.after.unwrap_or(0);
         // The page's segments come from the two runs' indexes, merged; the rest is looked up.
@@ -398,7 +398,7 @@ impl HistoryStore for SqliteStore {
                     },
                 }));
             };
-            let items = runs.items(conn, page)?;
+            let items = runs.items(conn, &page)?;
             Ok(Some(Diff {
                 runs_exist: true,
                 counts,

@@ -1,6 +1,7 @@
 //! Imports beside everything else: who waits for what, and what a broken import leaves.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
 )]
@@ -191,7 +192,7 @@ async fn imports_of_one_group_wait_without_a_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn half_of_the_connections_import_at_once() {
     let (f, _) = opened();
-    let mut held = Vec::new();
+    let mut files = Vec::new();
     let mut running = Vec::new();
     for n in 0..3 {
         let group = f.empty_group(&format!("Group {n}")).await;
@@ -204,7 +205,7 @@ async fn half_of_the_connections_import_at_once() {
                 .await
                 .map(|done| done.outcome)
         }));
-        held.push(hold);
+        files.push(hold);
     }
     until("two import", || imports(&f).in_use == 2).await;
     until("one waits", || imports(&f).waiting == 1).await;
@@ -214,7 +215,7 @@ async fn half_of_the_connections_import_at_once() {
         .await
         .unwrap();
     f.store.check().await.unwrap();
-    for hold in held {
+    for hold in files {
         hold.go_on();
     }
     for import in running {

@@ -246,7 +246,7 @@ pub async fn a_group_keeps_the_names_of_its_fields<S: Store + 'static>(f: &Fixtu
     let fields = async || {
         let found = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
         let listed = f.store.list_groups(ACCOUNT, page_of(9, None)).await;
-        assert_eq!(listed.unwrap().items, [found.clone()]);
+        assert_eq!(listed.unwrap().items, std::slice::from_ref(&found));
         found.fields
     };
     assert_eq!(fields().await, Vec::<String>::new());

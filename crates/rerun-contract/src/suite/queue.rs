@@ -59,7 +59,8 @@ pub async fn what_is_put_off_uses_patience_and_no_attempt<S: Store + 'static>(f:
             .await;
         assert_eq!((settled.put_off, settled.retried), (2, 0));
         put_off += minutes;
-        f.clock.advance(minutes - Duration::from_millis(1));
+        f.clock
+            .advance(minutes.checked_sub(Duration::from_millis(1)).unwrap());
         assert_eq!(f.lease(10).await.tasks, [], "it waits its time");
         f.clock.advance(Duration::from_millis(1));
     }
@@ -273,12 +274,12 @@ pub async fn a_lease_is_bounded_by_bytes<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(f.lease(10).await.tasks.len(), 4);
 }
 
-fn cost(prompt_tokens: u32, completion_tokens: u32) -> Option<Usage> {
-    Some(Usage {
+fn cost(prompt_tokens: u32, completion_tokens: u32) -> Usage {
+    Usage {
         prompt_tokens,
         completion_tokens,
         model: Some("m".to_owned()),
-    })
+    }
 }
 
 /// What calls used is summed on the run, that of calls which failed too, and once.
@@ -286,11 +287,14 @@ pub async fn usage_is_summed_on_the_run<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = launched(f, 4).await;
     let leased = f.lease(4).await;
     let generation = &f.engine.generation;
-    let failure = |error: GenerationError, usage| GenerationError { usage, ..error };
+    let failure = |error: GenerationError, usage| GenerationError {
+        usage: Some(usage),
+        ..error
+    };
     let attempts = [
         Ok(Made {
             content: generated(&leased.tasks[0]),
-            usage: cost(1, 10),
+            usage: Some(cost(1, 10)),
         }),
         Err(failure(GenerationError::new("busy"), cost(2, 20))),
         Err(failure(GenerationError::for_good("refused"), cost(4, 40))),
@@ -337,7 +341,7 @@ pub async fn a_reused_message_costs_nothing<S: Store + 'static>(f: &Fixture<S>) 
     let leased = f.lease(1).await;
     let made = Made {
         content: generated(&leased.tasks[0]),
-        usage: cost(3, 4),
+        usage: Some(cost(3, 4)),
     };
     let generation = &f.engine.generation;
     let result = generation.judge(&leased.tasks[0], Ok(made));

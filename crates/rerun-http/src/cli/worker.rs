@@ -65,7 +65,7 @@ fn generator(
         Generator::Template => (Arc::new(TemplateGenerator::default()), INSTANT_BATCH),
         Generator::OpenAi(settings) => {
             let clock = Arc::clone(&around.clock);
-            let generator = OpenAiGenerator::new(settings.clone(), clock)?;
+            let generator = OpenAiGenerator::new((**settings).clone(), clock)?;
             // Other workers are to find something to do, and a crash is to leave little behind.
             let batch = u32::try_from(generating.workers).unwrap_or(u32::MAX);
             (Arc::new(generator), batch)

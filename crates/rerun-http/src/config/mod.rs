@@ -143,7 +143,7 @@ pub enum Generator {
     /// [`crate::generator::TemplateGenerator`].
     Template,
     /// [`crate::generator::OpenAiGenerator`].
-    OpenAi(OpenAiSettings),
+    OpenAi(Box<OpenAiSettings>),
 }
 
 impl Generator {
@@ -161,7 +161,7 @@ impl Generator {
     fn read(layers: &Layers) -> Result<Self, ConfigError> {
         Ok(match layers.value(&table::GENERATOR)? {
             GeneratorKind::Template => Self::Template,
-            GeneratorKind::OpenAi => Self::OpenAi(OpenAiSettings {
+            GeneratorKind::OpenAi => Self::OpenAi(Box::new(OpenAiSettings {
                 base_url: layers.value(&table::OPENAI_BASE_URL)?,
                 api_key: layers.given(&table::OPENAI_API_KEY)?,
                 model: layers.value(&table::OPENAI_MODEL)?,
@@ -169,7 +169,7 @@ impl Generator {
                 temperature: layers.given(&table::OPENAI_TEMPERATURE)?,
                 max_tokens: layers.given(&table::OPENAI_MAX_TOKENS)?,
                 headers: layers.given(&table::OPENAI_HEADERS)?.unwrap_or_default(),
-            }),
+            })),
         })
     }
 }

@@ -109,7 +109,10 @@ async fn pages_of_large_messages_do_not_use_up_memory() {
     let mut most = 0;
     until("the readers", async || {
         most = most.max(resident(&server.process));
-        reading.iter().all(|task| task.is_finished()).then_some(())
+        reading
+            .iter()
+            .all(tokio::task::JoinHandle::is_finished)
+            .then_some(())
     })
     .await;
     for seen in reading {

@@ -5,7 +5,7 @@
 //! follows a schema, then any JSON object, then the instructions alone. What an endpoint refused
 //! is not tried again once a lesser way has worked.
 //!
-//! An endpoint that takes no calls for a while gets none from the whole process: see [`gate`].
+//! An endpoint that takes no calls for a while gets none from the whole process: see `gate`.
 
 mod gate;
 mod headers;

@@ -388,7 +388,8 @@ impl ResponseError for ApiError {
 mod tests {
     use rerun_core::campaign::CampaignStatus;
     use rerun_core::error::{Action, IllegalTransition, UnfilledPlaceholder};
-    use rerun_core::ids::{MessageId, RunNumber};
+    use rerun_core::ids::{CustomerGroupId, MessageId, RunNumber};
+    use rerun_core::missing_field::UnknownSegmentField;
 
     use super::*;
     use crate::openapi::Code;
@@ -405,7 +406,15 @@ mod tests {
             action: Action::Cancel,
         };
         let busy = "The service is not available now, try again";
-        let cases: [(ApiError, u16, &str, &str); 33] = [
+        let unknown = UnknownSegmentField {
+            fields: vec!["country".to_owned()],
+            group: CustomerGroupId::new(uuid::Uuid::nil()),
+            group_name: "Spring".to_owned(),
+            known: vec!["Country".to_owned()],
+            more: 0,
+        };
+        let unknown_says = unknown.to_string();
+        let cases: [(ApiError, u16, &str, &str); 34] = [
             (
                 Refusal::Auth {
                     untrusted: Untrusted("x"),
@@ -505,6 +514,12 @@ mod tests {
                 400,
                 "invalid_request",
                 "line 1",
+            ),
+            (
+                Error::from(Box::new(unknown)).into(),
+                400,
+                "unknown_segment_field",
+                &unknown_says,
             ),
             (
                 Error::EmptyCustomerGroup.into(),

@@ -503,6 +503,8 @@ fn quiet(server: &LoggedServer) -> PgConnection {
     connection
 }
 
+const WITH_STATISTICS: &str = "with statistics";
+
 /// Reads every list, with plans as they come and with kept ones; answers what is wrong with them.
 fn faults_of_all(server: &LoggedServer, statistics: &str) -> Vec<String> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -514,6 +516,12 @@ fn faults_of_all(server: &LoggedServer, statistics: &str) -> Vec<String> {
             "&options=-c%20plan_cache_mode%3Dforce_generic_plan",
         ),
     ] {
+        if statistics == WITH_STATISTICS {
+            // What reading the lists before this left behind is no part of a plan.
+            quiet(server)
+                .batch_execute("VACUUM ANALYZE generation_tasks")
+                .unwrap();
+        }
         let store = server.store(settings);
         let lists = Lists {
             server,
@@ -550,7 +558,7 @@ fn lists_read_their_page_and_one_row_more() {
     admin.batch_execute(SEED).unwrap();
     let mut faults = faults_of_all(&server, "without statistics");
     admin.batch_execute("ANALYZE").unwrap();
-    faults.extend(faults_of_all(&server, "with statistics"));
+    faults.extend(faults_of_all(&server, WITH_STATISTICS));
     none(&faults);
 }
 

@@ -1,13 +1,15 @@
 -- SQLite has one writer at a time. A large import writes the next edition of a group's customers in
 -- many short transactions, between which others write. Nobody reads that edition before the last
 -- transaction makes it the group's current one.
+-- The columns are in the order of the key: otherwise the integrity check of SQLite before 3.41
+-- reports values that are there as NULL.
 CREATE TABLE customers_by_edition (
     account_id BLOB NOT NULL,
     group_id BLOB NOT NULL,
+    edition INTEGER NOT NULL DEFAULT 0,
     customer_ref TEXT NOT NULL,
     -- Normalised values by field name, as a JSON object; fields without a value are not there.
     profile TEXT NOT NULL,
-    edition INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, group_id, edition, customer_ref),
     FOREIGN KEY (account_id, group_id) REFERENCES customer_groups (account_id, id)
 ) STRICT, WITHOUT ROWID;

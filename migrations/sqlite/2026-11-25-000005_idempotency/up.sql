@@ -5,7 +5,7 @@ CREATE TABLE idempotency_keys_of_accounts (
     endpoint TEXT NOT NULL,
     key TEXT NOT NULL,
     fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 32),
-    response TEXT NOT NULL CHECK (octet_length(response) <= 16384),
+    response TEXT NOT NULL CHECK (length(CAST(response AS BLOB)) <= 16384),
     created_at INTEGER NOT NULL,
     PRIMARY KEY (account_id, key)
 ) STRICT;

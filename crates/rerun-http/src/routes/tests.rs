@@ -766,6 +766,10 @@ async fn preview_tells_what_would_be() {
             "campaign_id": ID, "customer_group": { "id": ID, "name": "Spring" },
             "customer_count": 3, "segments": { "total": 1, "matched": 1, "new": 0 },
             "resulting_status": "Ready to publish",
+            "fields": [
+                { "name": "country", "customers_without_value": 0 },
+                { "name": "tier", "customers_without_value": 0 },
+            ],
             "items": [{
                 "segment": message_json()["segment"], "outcome": "matched",
                 "reuses": { "message_id": OTHER, "run_number": 1 },
@@ -1005,10 +1009,12 @@ fn campaign_json() -> Value {
 #[actix_web::test]
 async fn campaigns_are_made_and_shown() {
     let mut mocks = Mocks::default();
-    mocks
-        .groups
-        .expect_find_group()
-        .returning(|_, _| Ok(Some(group())));
+    // Of an empty group the fields are not known yet.
+    mocks.groups.expect_find_group().returning(|_, _| {
+        let mut empty = group();
+        empty.customer_count = 0;
+        Ok(Some(empty))
+    });
     mocks.templates.expect_check().returning(|_, _| Ok(()));
     mocks
         .campaigns

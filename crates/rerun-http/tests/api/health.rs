@@ -48,7 +48,6 @@ async fn an_unready_server_says_so_and_still_lives(server: &Server) {
 async fn unknown_paths_are_not_found(server: &Server) {
     let api = server.account();
     for path in [
-        "/",
         "/v1",
         "/v1/campaign",
         "/v1/campaign/get/",

@@ -234,7 +234,7 @@ fn the_demo_tells_the_story_and_ends() {
     assert_eq!(row("1", "Customers 2025"), "3010 34 0 34 34 Completed");
     assert_eq!(
         row("2", "Customers 2026"),
-        "3291 38 30 8 0 Completed, current"
+        "3316 38 30 8 0 Completed, current"
     );
     for part in [
         "30 of 38 segments have an approved message, 8 are new",

@@ -36,7 +36,7 @@ async fn campaign_of(api: &Api, messages: usize) -> String {
         .collect();
     let csv = format!("customer_ref,no\n{}", rows.concat());
     api.import(group.as_str().unwrap(), csv).await;
-    let body = "\u{1f600}".repeat(BODY_LENGTH - 3);
+    let body = "\u{1f600}".repeat(BODY_LENGTH - "{{ no }}".len());
     let campaign = json!({
         "name": "large",
         "customer_group_id": group,

@@ -113,6 +113,8 @@ impl World {
         command
             .env("RERUN_JWT_SECRET", SECRET)
             .env("RERUN_API_CODE", API_CODE)
+            // Tests wait for what the web framework says of its end.
+            .env("RERUN_LOG", "info,actix_server=info")
             .envs(self.settings.iter().copied());
         command
     }

@@ -39,6 +39,16 @@ use leases::Leases;
 /// The most results that are stored at once.
 const SETTLE_BATCH: usize = 500;
 
+/// The size at which results are stored although more are ready, in bytes of their content.
+const SETTLE_BYTES: usize = 8 << 20;
+
+fn content_bytes(result: &TaskResult) -> usize {
+    match &result.outcome {
+        TaskOutcome::Generated(content) => content.subject.len() + content.body.len(),
+        TaskOutcome::RetryAt { .. } | TaskOutcome::PutOff { .. } | TaskOutcome::Failed { .. } => 0,
+    }
+}
+
 /// How often results are offered to a failing store once the process is to end.
 const LAST_SETTLE_ATTEMPTS: u32 = 3;
 
@@ -101,10 +111,21 @@ impl Worker {
                 .tasks(&leases, shutdown)
                 .map(|(lease, task)| self.attempt(lease, task, shutdown))
                 .buffer_unordered(self.options.concurrency.max(1))
-                .filter_map(std::future::ready)
-                .ready_chunks(SETTLE_BATCH);
+                .filter_map(std::future::ready);
             let mut results = pin!(results);
-            while let Some(chunk) = results.next().await {
+            while let Some(first) = results.next().await {
+                let mut chunk = vec![first];
+                let mut bytes = 0;
+                while let Some((_, last)) = chunk.last() {
+                    bytes += content_bytes(last);
+                    if chunk.len() >= SETTLE_BATCH || bytes >= SETTLE_BYTES {
+                        break;
+                    }
+                    let Some(Some(next)) = results.next().now_or_never() else {
+                        break;
+                    };
+                    chunk.push(next);
+                }
                 self.settle(&leases, chunk, shutdown).await;
                 // A generator that never waits would keep everything else from running.
                 tokio::task::yield_now().await;

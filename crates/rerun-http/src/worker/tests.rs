@@ -23,6 +23,8 @@ const LEASE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 struct Slow {
     takes: Duration,
+    /// How many bytes the body has besides its first.
+    more: usize,
     calls: AtomicUsize,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -41,7 +43,7 @@ impl MessageGenerator for Slow {
         let subject = task.message_id.to_string();
         Ok(Made::from(Content {
             subject,
-            body: "b".to_owned(),
+            body: "b".repeat(1 + self.more),
         }))
     }
 }
@@ -252,6 +254,25 @@ async fn every_task_is_generated_once_and_settled() {
         world.released.lock().unwrap().is_empty(),
         "nothing was held any more"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_results_are_stored_before_many_are_held() {
+    let world = World::of(vec![Ok(tasks(0..200))]);
+    let generator = Arc::new(Slow {
+        more: 199_999,
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator, 4);
+    run_for(&worker, Duration::from_secs(1)).await;
+    assert_eq!(world.messages(), (0..200).collect::<Vec<_>>());
+    for (_, results) in world.settled.lock().unwrap().iter() {
+        assert!(
+            results.len() * 200_000 < SETTLE_BYTES + 200_000,
+            "{}",
+            results.len()
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -601,16 +601,24 @@ impl LogFilter {
         Err(allowed.to_owned())
     }
 
-    /// Whether a part of a filter is one plain word that is no level. As a filter it stands for a
-    /// target of that name, of which there is none, so that nothing would be logged.
+    /// Whether a part of a filter names a target that cannot exist, such as a misspelt level or a
+    /// name with a character that no module has. Nothing would be logged by it.
     fn is_misspelt(part: &str) -> bool {
         let word = part.trim();
+        // Rules for spans have a syntax of their own.
+        if word.is_empty() || word.contains('[') {
+            return false;
+        }
+        let is_target = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
+        if let Some((target, _level)) = word.split_once('=') {
+            return !target.bytes().all(is_target);
+        }
         let is_level = |word: &str| {
             let level = |level: &&str| level.eq_ignore_ascii_case(word);
             Self::LEVELS.iter().any(level) || matches!(word, "0" | "1" | "2" | "3" | "4" | "5")
         };
-        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        !word.is_empty() && word.bytes().all(is_word) && !is_level(word)
+        let names_a_module = word.bytes().all(is_target) && word.contains(['_', ':']);
+        !is_level(word) && !names_a_module
     }
 
     /// Whether everything is logged at the level `info` that has no rule of its own.
@@ -680,11 +688,22 @@ mod tests {
             ("inof", "`info`"),
             ("information", "`info`"),
             ("info,tracing=debug,errors", "`error`"),
+            ("trace!", "`trace`"),
+            ("info;", "`info`"),
+            ("warn.", "`warn`"),
+            ("info rerun=debug", "`info`"),
         ] {
             let said = LOG.declared.check(text).unwrap_err();
             assert!(said.contains(&format!("did you mean {meant}?")), "{said}");
         }
-        for text in ["verbose", "loud", "6", "rerun-http", "info,x"] {
+        for text in [
+            "verbose",
+            "loud",
+            "6",
+            "rerun-http",
+            "rerun-http=debug",
+            "info,x",
+        ] {
             let said = LOG.declared.check(text).unwrap_err();
             assert!(!said.contains("did you mean"), "{said}");
         }

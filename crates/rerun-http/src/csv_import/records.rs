@@ -251,7 +251,7 @@ impl Row {
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        if self.values.len() + bytes.len() > MAX_ROW_BYTES {
+        if self.values.len() + self.ends.len() + bytes.len() > MAX_ROW_BYTES {
             let why = format!("more than {MAX_ROW_BYTES} bytes; perhaps a quote is never closed");
             return Err(refused(self.starts, &why));
         }

@@ -4,11 +4,19 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rerun_core::text::escape_controls;
 use secrecy::{ExposeSecret, SecretString};
 
 /// A shorter secret stands in ordinary words, and hiding those would tell what it is.
 const LEAST_LENGTH: usize = 8;
+
+/// What most programs leave as it is in a URL.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// What a secret is shown as.
 const HIDDEN: &str = "***";
@@ -30,7 +38,15 @@ impl Secrets {
                 let inside = quoted.get(1..quoted.len().saturating_sub(1));
                 inside.unwrap_or_default().to_owned()
             };
-            for text in [secret.to_owned(), inside(&json), inside(&debug)] {
+            // PHP escapes slashes in JSON, and an error may quote the URL that was called.
+            let slashes = inside(&json).replace('/', "\\/");
+            let encoded = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+            let encoded_least = utf8_percent_encode(secret, UNRESERVED).to_string();
+            let others = [slashes, encoded, encoded_least];
+            for text in [secret.to_owned(), inside(&json), inside(&debug)]
+                .into_iter()
+                .chain(others)
+            {
                 if text.len() >= LEAST_LENGTH && !texts.contains(&text) {
                     texts.push(text);
                 }
@@ -93,10 +109,17 @@ mod tests {
             ("key sk-hunter2\"\\ sk-hunter", "key *** ***"),
             (json.as_str(), "{\"key\":\"***\"}"),
             ("does not exist", "does not exist"),
+            ("?key=sk-hunter2%22%5C&x", "?key=***&x"),
+            ("?key=sk%2Dhunter2%22%5C&x", "?key=***&x"),
         ] {
             assert_eq!(secrets.redact(text), shown);
         }
-        assert_eq!(format!("{secrets:?}"), "Secrets(3)");
+        assert_eq!(format!("{secrets:?}"), "Secrets(6)");
+        let slashes = self::secrets(&["sk/hunter/2"]);
+        assert_eq!(
+            slashes.redact(r#"{"key": "sk\/hunter\/2"}"#),
+            r#"{"key": "***"}"#
+        );
     }
 
     #[test]

@@ -655,9 +655,17 @@ async fn a_redirect_is_not_followed() {
 async fn an_endless_answer_is_not_read_to_its_end() {
     let long = "x".repeat(MAX_ANSWER_BYTES + 1);
     let reason = format!("the language model's response is longer than {MAX_ANSWER_BYTES} bytes");
-    for status in [200, 500] {
-        assert_eq!(error_of(Reply::new(status, &long)).await.reason, reason);
-    }
+    assert_eq!(error_of(Reply::new(200, &long)).await.reason, reason);
+    // Of a refusal the status counts, however long its text is.
+    let busy = error_of(Reply::new(429, &long).with("retry-after", "7")).await;
+    assert!(put_off_for(&busy).unwrap() >= Duration::from_secs(7));
+    let error = error_of(Reply::new(401, &long)).await;
+    assert_eq!(error.kind, FailureKind::Final);
+    assert!(
+        error.reason.contains("(status 401): xxx"),
+        "{}",
+        error.reason
+    );
     // The longest that is read.
     let short = json!({ "choices": [] }).to_string();
     let padded = short.clone() + &" ".repeat(MAX_ANSWER_BYTES - short.len());
@@ -1091,7 +1099,7 @@ async fn what_cannot_succeed_is_called_once() {
     let refuse = |call: &Call| match call.document()["segment"]["country"].as_str() {
         Some("DE") => Reply::refusal(401, "Incorrect API key"),
         Some("FR") => Reply::refusal(404, "The model does not exist"),
-        _ => Reply::choice(&json!({ "finish_reason": "content_filter", "message": {} })),
+        _ => Reply::choice(&json!({ "finish_reason": "content_filter", "message": null })),
     };
     let stub = Stub::new(refuse);
     let world = World::new(&["DE", "FR", "IT"], 5).await;

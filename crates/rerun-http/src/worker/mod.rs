@@ -338,8 +338,9 @@ fn kind(attempt: &Result<Made, GenerationError>) -> CallResult {
     }
 }
 
-/// Each cause is in the log once. The generator itself reports that it puts calls off, once for
-/// all messages that wait.
+/// A message's first failed attempt and its end without content are logged at `warn`, the attempts
+/// between them at `info`. The generator itself reports that it puts calls off, once for all
+/// messages that wait.
 fn report(task: &GenerationTask, outcome: &TaskOutcome) {
     let (campaign_id, message_id) = (task.campaign_id, task.message_id);
     let run_number = task.run_number;
@@ -348,6 +349,11 @@ fn report(task: &GenerationTask, outcome: &TaskOutcome) {
         TaskOutcome::PutOff { wait, error, .. } => tracing::debug!(
             %campaign_id, %run_number, %message_id, seconds = wait.as_secs_f64(), error,
             "a message was put off"
+        ),
+        TaskOutcome::RetryAt { error, .. } if task.failed_attempts > 0 => tracing::info!(
+            %campaign_id, %run_number, %message_id, failed_attempts = task.failed_attempts + 1,
+            error,
+            "a message could not be generated again; it will be tried again"
         ),
         TaskOutcome::RetryAt { error, .. } => tracing::warn!(
             %campaign_id, %run_number, %message_id, failed_attempts = task.failed_attempts + 1,

@@ -37,6 +37,9 @@ use reading::{Reading, Unusable};
 pub(crate) use words::reported;
 use words::{is_about_format, shown};
 
+/// How much of the body of a refusal is read, in bytes.
+const MAX_REFUSAL_BYTES: usize = 64 << 10;
+
 /// The longest answer that is read, in bytes. The longest content there may be fits, even when an
 /// endpoint writes each of its characters as an escape of an escape.
 pub const MAX_ANSWER_BYTES: usize = 4 << 20;
@@ -265,10 +268,11 @@ impl OpenAiGenerator {
             .await;
         let response = sent.map_err(|error| self.unanswered(error, round))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let answer = self.read(response).await?;
         if !status.is_success() {
+            let answer = beginning(response).await;
             return Err(self.refused(status, &headers, &answer, format, round));
         }
+        let answer = self.read(response).await?;
         let Reading { content, usage } = reading::read(&answer);
         match content {
             Err(Unusable::Error(Some(status))) => {
@@ -450,6 +454,20 @@ impl MessageGenerator for OpenAiGenerator {
     async fn ready(&self) {
         self.gate.opened().await;
     }
+}
+
+/// Returns the beginning of the body of a refusal. The status decides what follows, so a body that
+/// is too long or breaks off changes nothing.
+async fn beginning(mut response: Response) -> Vec<u8> {
+    let mut answer = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        answer.extend_from_slice(&chunk);
+        if answer.len() >= MAX_REFUSAL_BYTES {
+            answer.truncate(MAX_REFUSAL_BYTES);
+            break;
+        }
+    }
+    answer
 }
 
 /// Where calls go: the base with `chat/completions`, which it may have already.

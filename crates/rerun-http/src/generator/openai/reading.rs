@@ -90,15 +90,16 @@ fn content(response: &mut Map<String, Value>) -> Result<Content, Unusable> {
     if let Some(error) = choice.error.as_ref().filter(|error| is_error(error)) {
         return Err(Unusable::Error(status_of(error, &Map::new())));
     }
-    let message = choice.message.ok_or(NO_COMPLETION)?;
-    if let Some(refusal) = message.refusal.filter(|text| !text.trim().is_empty()) {
-        return Err(Unusable::Refused(refusal));
+    let refusal = choice.message.as_ref().and_then(|m| m.refusal.as_deref());
+    if let Some(refusal) = refusal.filter(|text| !text.trim().is_empty()) {
+        return Err(Unusable::Refused(refusal.to_owned()));
     }
     match choice.finish_reason.as_deref() {
         Some("length" | "max_tokens") => return Err(Unusable::CutOff),
         Some("content_filter") => return Err(Unusable::Filtered),
         Some(_) | None => {}
     }
+    let message = choice.message.ok_or(NO_COMPLETION)?;
     if let Some(refusal) = refusal_part(&message.content) {
         return Err(Unusable::Refused(refusal.to_owned()));
     }

@@ -33,9 +33,11 @@ fn number(text: &str, per_second: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(number / per_second).ok()
 }
 
-/// The time up to a date.
+/// The time up to a date in one of the three forms of HTTP.
 fn until(text: &str, now: Timestamp) -> Option<Duration> {
-    let at = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+    let at = httpdate::parse_http_date(text).map(Timestamp::from);
+    let at = at.or_else(|_other| DateTime::parse_from_rfc2822(text).map(|at| at.to_utc()));
+    let at = at.ok()?;
     Some((at - now).to_std().unwrap_or_default())
 }
 
@@ -97,6 +99,13 @@ mod tests {
             ("retry-after", &"9".repeat(400), None),
             ("retry-after", "Mon, 23 Nov 2026 09:01:30 GMT", Some(90_000)),
             ("retry-after", "Mon, 23 Nov 2026 08:59:59 GMT", Some(0)),
+            // The older forms of HTTP.
+            (
+                "retry-after",
+                "Monday, 23-Nov-26 09:01:30 GMT",
+                Some(90_000),
+            ),
+            ("retry-after", "Mon Nov 23 09:01:30 2026", Some(90_000)),
             ("retry-after-ms", "250", Some(250)),
             ("retry-after-ms", "x", None),
             ("x-ratelimit-reset-requests", "1s", Some(1_000)),

@@ -81,7 +81,7 @@ fn ask(server: &Server, api: &Api, path: &str, body: &Value) -> TcpStream {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_large_messages_do_not_use_up_memory() {
-    const MESSAGES: usize = 400;
+    const MESSAGES: usize = 120;
     let world = world(&[]);
     let server = world.serve(2).await;
     let api = Api::new(&world, &server);

@@ -640,7 +640,8 @@ fn health_tells_whether_the_server_is_ready() {
     let file = folder.path().join("rerun.db");
     SqliteConnection::establish(file.to_str().unwrap())
         .unwrap()
-        .batch_execute("DELETE FROM __diesel_schema_migrations")
+        // The server writes at its start too.
+        .batch_execute("PRAGMA busy_timeout = 5000; DELETE FROM __diesel_schema_migrations")
         .unwrap();
     let unready = health(&address);
     assert_eq!(unready.status.code(), Some(1), "{unready:?}");

@@ -31,6 +31,7 @@ struct Load {
     campaign: String,
     groups: Vec<String>,
     answers: AtomicUsize,
+    reruns: AtomicUsize,
     begun: Instant,
     lasts: Option<Duration>,
 }
@@ -61,6 +62,7 @@ impl Load {
             campaign: campaign["id"].as_str().unwrap().to_owned(),
             groups,
             answers: AtomicUsize::new(0),
+            reruns: AtomicUsize::new(0),
             begun: Instant::now(),
             lasts: number("RERUN_TEST_MIXED_SECONDS").map(Duration::from_secs),
         }
@@ -69,7 +71,14 @@ impl Load {
     fn goes_on(&self) -> bool {
         match self.lasts {
             Some(lasts) => self.begun.elapsed() < lasts,
-            None => self.answers.load(Ordering::Relaxed) < REQUESTS,
+            // Chance may leave out a rerun for a while.
+            None => {
+                let most = match self.reruns.load(Ordering::Relaxed) {
+                    0 => 10 * REQUESTS,
+                    _ => REQUESTS,
+                };
+                self.answers.load(Ordering::Relaxed) < most
+            }
         }
     }
 
@@ -131,6 +140,9 @@ impl Load {
             assert!(*status < 500 || reply.is_unavailable(), "{path}: {reply:?}");
             *tally.entry((path, *status)).or_default() += 1;
             self.answers.fetch_add(1, Ordering::Relaxed);
+            if (path, *status) == ("campaign/rerun/initiate", 200) {
+                self.reruns.fetch_add(1, Ordering::Relaxed);
+            }
             let body = json!({ "campaign_id": self.campaign, "limit": 5 });
             let path = "campaign/rerun/messages";
             let reply = self.api.send(path, "application/json", body.to_string());

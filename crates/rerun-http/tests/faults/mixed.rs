@@ -69,17 +69,15 @@ impl Load {
     }
 
     fn goes_on(&self) -> bool {
-        match self.lasts {
-            Some(lasts) => self.begun.elapsed() < lasts,
-            // Chance may leave out a rerun for a while.
-            None => {
-                let most = match self.reruns.load(Ordering::Relaxed) {
-                    0 => 10 * REQUESTS,
-                    _ => REQUESTS,
-                };
-                self.answers.load(Ordering::Relaxed) < most
-            }
+        if let Some(lasts) = self.lasts {
+            return self.begun.elapsed() < lasts;
         }
+        // Chance may leave out a rerun for a while.
+        let most = match self.reruns.load(Ordering::Relaxed) {
+            0 => 10 * REQUESTS,
+            _ => REQUESTS,
+        };
+        self.answers.load(Ordering::Relaxed) < most
     }
 
     /// One request of any kind, with what the campaign has now.

@@ -265,7 +265,7 @@ impl Content {
     /// The longest body, in characters.
     pub const MAX_BODY_LENGTH: usize = 200_000;
 
-    /// The most characters of a placeholder that are told.
+    /// The longest placeholder that an error shows, in characters.
     const MAX_PLACEHOLDER_LENGTH: usize = 100;
 
     /// Whether it can be a message's content.

@@ -101,7 +101,7 @@ pub fn name(field: &str, text: &str, max: usize) -> Result<String, Invalid> {
     Ok(name)
 }
 
-/// What some programs write before a text, which is no part of it.
+/// The byte order mark that some programs write before a text. It is not part of the text.
 pub const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The bytes of a text of UTF-8 without a byte order mark before it: editors and spreadsheets

@@ -206,7 +206,7 @@ fn read(text: &[u8], start: usize, separator: u8, encoding: &str) -> (Vec<Record
         if !quoted && values.iter().all(spaces) {
             continue;
         }
-        // The first value that is no text tells the line.
+        // The first value that is not text gives the line.
         for (number, value) in values.iter().enumerate() {
             if let Err(error) = str::from_utf8(value) {
                 let before = error.valid_up_to();

@@ -16,7 +16,7 @@ COPY migrations migrations
 # What was downloaded and compiled stays in the builder's caches; the binary must not.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --locked --release --package rerun-http --features static-tls \
+    cargo build --locked --release --package rerun-server --features static-tls \
     && install -D --mode 755 --strip target/release/rerun-http /out/rerun-http
 
 FROM debian:bookworm-slim

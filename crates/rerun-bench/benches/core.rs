@@ -14,8 +14,8 @@ use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::plan::{Audience, ReuseCandidate, ReuseFrom, RunPlan, SegmentCandidate};
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use rerun_generate::SystemClock;
 use rerun_http::auth::{StaticKey, TokenRules, TokenVerifier};
-use rerun_http::system::SystemClock;
 use secrecy::SecretString;
 use uuid::Uuid;
 

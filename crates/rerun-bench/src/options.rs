@@ -7,7 +7,7 @@ use crate::works;
 
 /// Measures the server, and bare SQL doing the same work, on one database.
 ///
-/// Build the server first: cargo build --release -p rerun-http
+/// Build the server first: cargo build --release -p rerun-server
 #[derive(Debug, Parser)]
 #[command(version)]
 #[expect(

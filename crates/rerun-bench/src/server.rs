@@ -46,7 +46,7 @@ impl Launcher {
                 "--release "
             };
             return Err(format!(
-                "there is no {}: build the server first, with cargo build {profile}-p rerun-http",
+                "there is no {}: build the server first, with cargo build {profile}-p rerun-server",
                 program.display()
             )
             .into());

@@ -189,6 +189,23 @@ impl From<StoreError> for Error {
     }
 }
 
+/// An error with everything that caused it, in one line. A cause that the text before it repeats
+/// is left out.
+#[must_use]
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// The error behind a [`StoreError`], kept for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 pub mod audit;
 pub mod campaign;
 pub mod change;
+pub mod deadline;
 pub mod error;
 pub mod generation;
 pub mod group;

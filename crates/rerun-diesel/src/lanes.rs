@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CustomerGroupId};
+use rerun_core::ports::PoolUsage;
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use crate::pool::{Meter, PoolUsage};
+use crate::pool::Meter;
 
 /// Which group an import is about.
 pub type Group = (AccountId, CustomerGroupId);

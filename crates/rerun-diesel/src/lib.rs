@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-pub mod deadline;
 pub mod error;
 pub mod lanes;
 pub mod pool;

@@ -1,5 +1,5 @@
 use rerun_core::text::is_control;
-use rerun_http::fuzzing::{Answer, answer};
+use rerun_generate::fuzzing::{Answer, answer};
 use serde_json::json;
 
 const SECRET: &str = "sk-hunter2-0123456789";

@@ -12,9 +12,8 @@ use rerun_contract::memory::MemoryStore;
 use rerun_core::generation::GenerationError;
 use rerun_core::ports::{Backoff, Clock, IdGenerator, MessageGenerator, TemplateChecker};
 use rerun_core::usecases::{Engine, Settings};
-use rerun_http::generator::TemplateGenerator;
+use rerun_generate::{ExponentialBackoff, TemplateGenerator};
 use rerun_http::metrics::Metrics;
-use rerun_http::store::Surroundings;
 use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -36,12 +35,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut fixture = Fixture::new(MemoryStore::new());
-        let Surroundings {
-            templates, backoff, ..
-        } = Surroundings::default();
         let clock: Arc<dyn Clock> = fixture.clock.clone();
         let ids: Arc<dyn IdGenerator> = fixture.ids.clone();
-        let (checker, backoff): (Arc<dyn TemplateChecker>, Arc<dyn Backoff>) = (templates, backoff);
+        let checker: Arc<dyn TemplateChecker> = Arc::new(TemplateGenerator::default());
+        let backoff: Arc<dyn Backoff> = Arc::new(ExponentialBackoff);
         let settings = Settings::default();
         fixture.engine = Engine::new(&fixture.store, &clock, &ids, &checker, &backoff, settings);
         let state = Data::new(AppState {
@@ -57,6 +54,7 @@ impl World {
             intake: Intake::default(),
             rate_limit: RateLimit::OFF,
             metrics: Metrics::default(),
+            traces: None,
             wake: Arc::new(|| ()),
             readiness: Readiness::default(),
         });

@@ -9,7 +9,7 @@ use rerun_core::message::Content;
 use rerun_core::ports::TemplateChecker;
 use rerun_core::segment::{Attributes, SegmentBy};
 use rerun_core::text::normalise;
-use rerun_http::generator::TemplateGenerator;
+use rerun_generate::TemplateGenerator;
 use uuid::Uuid;
 
 /// The fields that the input has values for, then one that never has a value and one whose value

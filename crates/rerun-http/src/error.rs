@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
-use rerun_core::error::{Cause, Error, Invalid, StoreError};
+use rerun_core::error::{Cause, Error, Invalid, StoreError, chain};
 use serde::Serialize;
 
 use crate::auth::Untrusted;
@@ -358,18 +358,6 @@ impl Problem {
 fn whole_seconds(wait: Duration) -> u64 {
     let started = u64::from(wait.subsec_nanos() > 0);
     wait.as_secs().saturating_add(started).max(1)
-}
-
-/// An error with all its causes, in one line.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// The answer's body needs the request's id, so the middleware that knows it writes the whole

@@ -8,13 +8,10 @@ use actix_web::http::header::HeaderMap;
 use actix_web::test::TestRequest;
 use rerun_core::group::CustomerRow;
 use rerun_core::ids::{AccountId, UserId};
-use secrecy::SecretString;
 
-use crate::Secrets;
 use crate::auth::{Admitted, Guard, MediaType};
 use crate::csv_import::{self, Import, Options, Stop};
 use crate::error::Problem;
-use crate::generator::openai::{reading, reported};
 
 /// Whom a guard lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,30 +83,4 @@ pub fn import(file: impl Read + Send + 'static) -> Result<(Vec<String>, Vec<Cust
     let Import { fields, rows, .. } = csv_import::open(file, &Options::default()).map_err(told)?;
     let rows: Result<_, _> = rows.collect();
     Ok((fields, rows.map_err(|invalid| told(invalid.into()))?))
-}
-
-/// What is read of the body of a language model's response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// Subject and body of the message, or why there is none.
-    pub content: Result<(String, String), String>,
-    /// The model that was used, if the response says so.
-    pub model: Option<String>,
-    /// What is shown of the response when it is of no use.
-    pub reported: String,
-}
-
-/// Reads the body of a response, of which `secret` must not be shown.
-#[must_use]
-pub fn answer(body: &[u8], secret: &str) -> Answer {
-    let reading = reading::read(body);
-    let secrets = Secrets::new([&SecretString::from(secret)]);
-    Answer {
-        content: reading
-            .content
-            .map(|content| (content.subject, content.body))
-            .map_err(|unusable| format!("{unusable:?}")),
-        model: reading.usage.and_then(|usage| usage.model),
-        reported: reported(body, &secrets),
-    }
 }

@@ -12,40 +12,28 @@ use rerun_core::usecases::Engine;
 
 pub mod auth;
 mod body;
-pub mod cli;
-pub mod config;
 mod csv_import;
-pub mod demo;
 mod error;
 mod extract;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod generator;
 mod intake;
 pub mod metrics;
 mod openapi;
 mod rate_limit;
-mod redact;
 mod request_id;
 mod routes;
-pub mod store;
-pub mod system;
 #[cfg(test)]
 mod testing;
-#[cfg(feature = "otlp")]
-mod traces;
-#[cfg(not(feature = "otlp"))]
-#[path = "no_traces.rs"]
 mod traces;
 mod wire;
-pub mod worker;
 
 pub use intake::Intake;
 pub use openapi::openapi;
 pub use rate_limit::RateLimit;
-pub use redact::Secrets;
 pub use routes::{ENDPOINTS, Endpoint};
+pub use traces::{Completed, Traces};
 
 /// Bounds of what a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +114,8 @@ pub struct AppState {
     pub readiness: Readiness,
     /// What is counted.
     pub metrics: metrics::Metrics,
+    /// Where the spans of requests are sent.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 impl fmt::Debug for AppState {
@@ -166,8 +156,3 @@ fn configured(
             .default_service(web::to(routes::path_not_found).wrap(from_fn(request_id::observe)));
     }
 }
-
-/// The programs of the page about embedding are tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/embedding.md")]
-struct Embedding;

@@ -15,10 +15,11 @@ use actix_web::{HttpMessage, web};
 use rerun_core::ids::{AccountId, CampaignId, RunNumber};
 use tracing::{Instrument, Span, field};
 
+use crate::AppState;
 use crate::error::{ApiError, Log, Problem};
 use crate::metrics::NO_ROUTE;
 use crate::routes::ENDPOINTS;
-use crate::{AppState, traces};
+use crate::traces::Completed;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_LENGTH: usize = 128;
@@ -94,11 +95,11 @@ fn is_operational(route: &str) -> bool {
 }
 
 /// At the level of errors, so that whatever is logged within has the request's id.
-fn span(request: &ServiceRequest, id: &str, route: &str) -> Span {
+fn span(request: &ServiceRequest, id: &str, route: &str, traced: bool) -> Span {
     let method = field::display(request.method());
     if is_operational(route) {
         tracing::error_span!("probe", request_id = id, %method, route)
-    } else if traces::are_on() {
+    } else if traced {
         tracing::error_span!("request", request_id = id, %method, route, otel.kind = "server")
     } else {
         tracing::error_span!("request", request_id = id, %method, route)
@@ -115,8 +116,11 @@ pub(crate) async fn observe(
     let _in_flight = state.metrics.request();
     let id = given(request.headers()).unwrap_or_else(|| state.ids.next().to_string());
     let (method, route) = (request.method().clone(), route(&request));
-    let span = span(&request, &id, &route);
-    traces::take_over(&span, request.headers());
+    let traces = state.traces.as_deref();
+    let span = span(&request, &id, &route, traces.is_some());
+    if let Some(traces) = traces {
+        traces.take_over(&span, request.headers());
+    }
     request.extensions_mut().insert(RequestId(id.clone()));
     let answer = async {
         let (response, problem) = formed(next.call(request).await?, &id);
@@ -124,7 +128,15 @@ pub(crate) async fn observe(
         let notes = NOTES.get().get();
         state.metrics.answered(&route, &method, status, took);
         log(&route, status, took, notes, problem.as_ref());
-        traces::complete(&span, method.as_str(), &route, status, || notes.texts());
+        if let Some(traces) = traces {
+            let completed = Completed {
+                method: method.as_str(),
+                route: &route,
+                status,
+                ids: &notes.texts(),
+            };
+            traces.complete(&span, &completed);
+        }
         Ok::<_, actix_web::Error>(response)
     };
     let answer = NOTES.scope(Cell::default(), answer);
@@ -143,11 +155,11 @@ pub(crate) async fn observe(
 
 impl Notes {
     /// For traces.
-    fn texts(self) -> impl Iterator<Item = (&'static str, String)> {
+    fn texts(self) -> Vec<(&'static str, String)> {
         let account = self.account.map(|id| ("account_id", id.to_string()));
         let campaign = self.campaign.map(|id| ("campaign_id", id.to_string()));
         let run = self.run.map(|number| ("run_number", number.to_string()));
-        [account, campaign, run].into_iter().flatten()
+        [account, campaign, run].into_iter().flatten().collect()
     }
 }
 

@@ -138,6 +138,7 @@ impl Mocks {
             }),
             readiness: self.readiness,
             metrics: Metrics::default(),
+            traces: None,
         })
     }
 

@@ -25,13 +25,12 @@ use diesel::sql_types::{Bool, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use rerun_core::error::StoreError;
-use rerun_core::ports::HealthCheck;
+use rerun_core::ports::{HealthCheck, PoolGauge, PoolUsage};
 use rerun_diesel::lanes::Lanes;
 use rerun_diesel::pool::Database;
 
 pub use connection::BadUrl;
-pub use rerun_diesel::deadline::{Deadline, Passed};
-pub use rerun_diesel::pool::{Options, PoolUsage, Waits};
+pub use rerun_diesel::pool::Options;
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -79,10 +78,11 @@ impl PgStore {
             lanes: Lanes::new(options.pool_size),
         })
     }
+}
 
-    /// How the connections are used: all of them, and those of them that import.
-    #[must_use]
-    pub fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
+impl PoolGauge for PgStore {
+    /// All connections, and those of them that import.
+    fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
         vec![("all", self.db.usage()), ("import", self.lanes.usage())]
     }
 }

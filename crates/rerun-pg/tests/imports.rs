@@ -9,8 +9,8 @@
 mod common;
 
 use rerun_contract::fixture::{Fixture, HeldFile, caller, customer_file, stranger, until};
-use rerun_core::ports::HealthCheck;
-use rerun_pg::{Options, PgStore, PoolUsage};
+use rerun_core::ports::{HealthCheck, PoolGauge, PoolUsage};
+use rerun_pg::{Options, PgStore};
 
 fn opened(pool_size: u32) -> Fixture<PgStore> {
     let database = common::database();

@@ -28,16 +28,16 @@ use diesel::{
     Connection, ConnectionError, ConnectionResult, QueryableByName, RunQueryDsl, SqliteConnection,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use rerun_core::deadline::Deadline;
 use rerun_core::error::StoreError;
-use rerun_core::ports::{HealthCheck, ImportFailure};
-use rerun_diesel::deadline::Deadline;
+use rerun_core::ports::{HealthCheck, ImportFailure, PoolGauge, PoolUsage};
 use rerun_diesel::error::Failure;
 use rerun_diesel::lanes::Lanes;
 use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
 use tokio::sync::Mutex;
 
-pub use rerun_diesel::pool::{Options, PoolUsage, Waits};
+pub use rerun_diesel::pool::Options;
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
 use crate::file::File;
@@ -73,6 +73,16 @@ pub enum ConnectError {
     /// No connection could be made within the acquire timeout.
     #[error("cannot connect to the SQLite database: {0}")]
     Pool(#[from] r2d2::Error),
+}
+
+impl PoolGauge for SqliteStore {
+    fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
+        vec![
+            ("read", self.readers.usage()),
+            ("write", self.writer.usage()),
+            ("import", self.imports()),
+        ]
+    }
 }
 
 impl SqliteStore {
@@ -128,16 +138,6 @@ impl SqliteStore {
             disk_writes: Arc::default(),
             disk_refused: Arc::default(),
         })
-    }
-
-    /// How the connections are used, by what they are for.
-    #[must_use]
-    pub fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
-        vec![
-            ("read", self.readers.usage()),
-            ("write", self.writer.usage()),
-            ("import", self.imports()),
-        ]
     }
 
     /// How the connections of imports are used. Imports wait for a lane, of which there is one for

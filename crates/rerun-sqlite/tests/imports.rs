@@ -17,8 +17,8 @@ use rerun_contract::fixture::{ACCOUNT, Fixture, HeldFile, caller, customer_file,
 use rerun_core::error::{Error, StoreError};
 use rerun_core::group::{CustomerFile, CustomerRow, ImportMode, Imported};
 use rerun_core::ids::CustomerGroupId;
-use rerun_core::ports::{CustomerGroupStore, HealthCheck};
-use rerun_sqlite::{Options, PoolUsage, SqliteStore};
+use rerun_core::ports::{CustomerGroupStore, HealthCheck, PoolGauge, PoolUsage};
+use rerun_sqlite::{Options, SqliteStore};
 
 /// More rows than a slice has.
 const SLICE_ROWS: u32 = 5_000;

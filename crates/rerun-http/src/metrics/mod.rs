@@ -12,11 +12,10 @@ use actix_web::http::{Method, StatusCode};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
-use rerun_core::generation::{Settled, Usage};
-use rerun_core::ports::Clock;
+use rerun_core::generation::{FailureKind, Settled, Usage};
+use rerun_core::ports::{Clock, PoolGauge, QueueGauge};
 use rerun_core::run::SegmentCounts;
 
-use crate::store::OpenStore;
 use store::Watched;
 
 /// What the route of a request is called that matches no endpoint.
@@ -32,26 +31,15 @@ const CALL_SECONDS: &[f64] = &[
     0.0001, 0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
-/// How a generator call went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CallResult {
-    /// It made a message.
-    Ok,
-    /// It failed.
-    Error,
-    /// It was put off.
-    PutOff,
-}
+/// How a generator call can go.
+const CALL_RESULTS: [&str; 3] = ["ok", "error", "put_off"];
 
-impl CallResult {
-    const ALL: [Self; 3] = [Self::Ok, Self::Error, Self::PutOff];
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-            Self::PutOff => "put_off",
-        }
+const fn call_result(result: Result<(), FailureKind>) -> &'static str {
+    let [ok, error, put_off] = CALL_RESULTS;
+    match result {
+        Ok(()) => ok,
+        Err(FailureKind::Attempt | FailureKind::Final) => error,
+        Err(FailureKind::PutOff(_)) => put_off,
     }
 }
 
@@ -183,8 +171,8 @@ impl Families {
         ] {
             families.results.with_label_values(&[outcome]);
         }
-        for result in CallResult::ALL {
-            families.call_seconds.with_label_values(&[result.label()]);
+        for result in CALL_RESULTS {
+            families.call_seconds.with_label_values(&[result]);
         }
         for kind in ["prompt", "completion"] {
             families.tokens.with_label_values(&[kind]);
@@ -230,8 +218,13 @@ impl Drop for InFlight {
 impl Metrics {
     /// Tells from now on what waits in this store, and how its connections are used. The first
     /// store that is given stays.
-    pub fn watch(&self, store: &OpenStore, clock: Arc<dyn Clock>) {
-        let watched = Watched::new(Arc::clone(&store.pools), Arc::clone(&store.queue), clock);
+    pub fn watch(
+        &self,
+        pools: Arc<dyn PoolGauge>,
+        queue: Arc<dyn QueueGauge>,
+        clock: Arc<dyn Clock>,
+    ) {
+        let watched = Watched::new(pools, queue, clock);
         let _others = self.0.watched.set(watched);
     }
 
@@ -275,21 +268,26 @@ impl Metrics {
         self.0.reruns.with_label_values(&[result]).inc();
     }
 
-    /// A generator is called.
-    pub(crate) fn call(&self) -> InFlight {
-        InFlight::begin(&self.0.calls_in_flight)
+    /// A generator call begins.
+    pub fn call_began(&self) {
+        self.0.calls_in_flight.inc();
     }
 
-    /// A generator has answered.
-    pub(crate) fn called(&self, result: CallResult, took: Duration) {
+    /// A generator call is over, whether it returned or was dropped.
+    pub fn call_ended(&self) {
+        self.0.calls_in_flight.dec();
+    }
+
+    /// A generator call returned after this time.
+    pub fn call_returned(&self, result: Result<(), FailureKind>, took: Duration) {
         self.0
             .call_seconds
-            .with_label_values(&[result.label()])
+            .with_label_values(&[call_result(result)])
             .observe(took.as_secs_f64());
     }
 
-    /// A language model has reported what a call used.
-    pub(crate) fn used(&self, usage: &Usage) {
+    /// A language model reported what a call used.
+    pub fn tokens_used(&self, usage: &Usage) {
         for (kind, tokens) in [
             ("prompt", usage.prompt_tokens),
             ("completion", usage.completion_tokens),
@@ -302,7 +300,7 @@ impl Metrics {
     }
 
     /// Of `results` under one lease these were stored. Those that count nowhere came too late.
-    pub(crate) fn settled(&self, results: usize, settled: Settled) {
+    pub fn settled(&self, results: usize, settled: Settled) {
         let Settled {
             generated,
             retried,
@@ -373,13 +371,15 @@ mod tests {
     #[tokio::test]
     async fn what_goes_on_is_counted_until_it_is_dropped() {
         let metrics = Metrics::default();
-        let (request, call) = (metrics.request(), metrics.call());
+        let request = metrics.request();
+        metrics.call_began();
         let _other = metrics.request();
         let requests = "rerun_http_requests_in_flight ";
         let calls = "rerun_generation_calls_in_flight ";
         assert_eq!(sample(&metrics, requests).await.as_deref(), Some("2"));
         assert_eq!(sample(&metrics, calls).await.as_deref(), Some("1"));
-        drop((request, call));
+        drop(request);
+        metrics.call_ended();
         assert_eq!(sample(&metrics, requests).await.as_deref(), Some("1"));
         assert_eq!(sample(&metrics, calls).await.as_deref(), Some("0"));
     }

@@ -7,13 +7,11 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 use rerun_core::Timestamp;
-use rerun_core::error::StoreError;
-use rerun_core::ports::{Backlog, Clock, QueueGauge};
+use rerun_core::error::{StoreError, chain};
+use rerun_core::ports::{Backlog, Clock, PoolGauge, PoolUsage, QueueGauge, Waits};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-
-use crate::store::{PoolUsage, Pools, Waits};
 
 /// How long an answer of the store is good for at least, however often somebody asks.
 const FRESH: Duration = Duration::from_secs(5);
@@ -30,7 +28,7 @@ type Answer = (Result<Backlog, StoreError>, Instant);
 
 /// A store under watch.
 pub(super) struct Watched {
-    pools: Arc<dyn Pools>,
+    pools: Arc<dyn PoolGauge>,
     queue: Arc<dyn QueueGauge>,
     clock: Arc<dyn Clock>,
     reading: Mutex<Reading>,
@@ -48,7 +46,7 @@ struct Reading {
 
 impl Watched {
     pub(super) fn new(
-        pools: Arc<dyn Pools>,
+        pools: Arc<dyn PoolGauge>,
         queue: Arc<dyn QueueGauge>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -105,7 +103,7 @@ impl Watched {
 }
 
 fn tell(error: &StoreError) {
-    let error = crate::worker::error_chain(error);
+    let error = chain(error);
     tracing::warn!(error, "the generation queue could not be counted");
 }
 
@@ -246,7 +244,7 @@ mod tests {
 
     struct NoPools;
 
-    impl Pools for NoPools {
+    impl PoolGauge for NoPools {
         fn pools(&self) -> Vec<(&'static str, PoolUsage)> {
             Vec::new()
         }

@@ -18,6 +18,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler};
 use rerun_core::audit::Caller;
+use rerun_core::deadline::{Deadline, Passed};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber};
 use rerun_core::usecases::PageQuery;
@@ -27,7 +28,6 @@ use crate::error::{ApiError, Refusal};
 use crate::extract::{Integer, State};
 use crate::openapi::Docs;
 use crate::request_id::{note_campaign, note_run};
-use crate::store::{Deadline, Passed};
 use crate::wire::Answer;
 
 /// An endpoint of the API.
@@ -142,7 +142,7 @@ async fn within_limits(
         state.limits.request_timeout
     };
     let http = request.request().clone();
-    Deadline::run(limit, next.call(request))
+    Deadline::run(tokio::time::sleep(limit), next.call(request))
         .await
         .unwrap_or_else(|Passed| {
             let error = ApiError::from(Refusal::TimedOut { limit });

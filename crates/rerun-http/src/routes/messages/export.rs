@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, http::header};
 use futures_util::stream;
 use rerun_core::audit::Caller;
 use rerun_core::campaign::ApprovalStages;
-use rerun_core::error::Invalid;
+use rerun_core::error::{Invalid, chain};
 use rerun_core::ids::{CampaignId, RunNumber};
 use rerun_core::message::Message;
 use rerun_core::ports::MessageSelection;
@@ -17,7 +17,7 @@ use tracing::{Instrument, Span};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, Type};
 
-use crate::error::{ApiError, chain};
+use crate::error::ApiError;
 use crate::extract::{Integer, JsonCall, Required, State};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::{campaign_id, one_of, run_number};

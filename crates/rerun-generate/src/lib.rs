@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod observer;
+#[cfg(feature = "openai")]
+pub mod openai;
+mod redact;
+mod system;
+pub mod template;
+mod worker;
+
+pub use observer::Observer;
+#[cfg(feature = "openai")]
+pub use openai::{ExtraHeaders, OpenAiGenerator, OpenAiSettings};
+pub use redact::Secrets;
+pub use system::{ExponentialBackoff, Shutdown, ShutdownTrigger, SystemClock, UuidV7};
+pub use template::TemplateGenerator;
+pub use worker::{Housekeeping, Worker, WorkerOptions};

@@ -1,0 +1,27 @@
+use std::time::Duration;
+
+use rerun_core::generation::{FailureKind, Settled, Usage};
+
+/// Is told what a worker does, for example to count it. A method that is left out does nothing.
+pub trait Observer: Send + Sync {
+    /// A generator call begins.
+    fn call_began(&self) {}
+
+    /// A generator call is over. It returned, or it was dropped because the worker ends.
+    fn call_ended(&self) {}
+
+    /// A generator call returned after this time, with a message or with a failure of this kind.
+    fn call_returned(&self, _result: Result<(), FailureKind>, _took: Duration) {}
+
+    /// A language model reported what a call used.
+    fn tokens_used(&self, _usage: &Usage) {}
+
+    /// The worker offered the results of one lease to the store. `settled` counts those that were
+    /// stored; the others came too late.
+    fn settled(&self, _results: usize, _settled: Settled) {}
+}
+
+/// Nobody is told.
+pub(crate) struct Unobserved;
+
+impl Observer for Unobserved {}

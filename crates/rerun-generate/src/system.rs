@@ -1,0 +1,174 @@
+//! What a worker takes from its machine: the time, new ids, and waits with chance in them; and how
+//! it is told to end.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use rerun_core::Timestamp;
+use rerun_core::ports::{Backoff, Clock, IdGenerator};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// The clock of the machine, in whole milliseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the port that all others ask"
+    )]
+    fn now(&self) -> Timestamp {
+        rerun_core::timestamp::truncate(chrono::Utc::now())
+    }
+}
+
+/// Makes UUIDs of version 7, which sort by the time they were made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UuidV7;
+
+impl IdGenerator for UuidV7 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the port that all others ask"
+    )]
+    fn next(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+}
+
+/// Waits that double: the first takes 0.5 s to 1 s, the fourth 4 s to 8 s, none longer than 15 s.
+/// Chance picks within these bounds, so that what failed together does not return together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExponentialBackoff;
+
+impl ExponentialBackoff {
+    const SHORTEST: Duration = Duration::from_millis(500);
+    // Jitter can double a wait.
+    const LONGEST_BEFORE_JITTER: Duration = Duration::from_millis(7_500);
+}
+
+impl Backoff for ExponentialBackoff {
+    fn delay(&self, failed: u32) -> Duration {
+        // From the fifth on every wait has the same bounds.
+        let skipped = usize::try_from(failed.clamp(1, 5)).unwrap_or(5) - 1;
+        ExponentialBuilder::new()
+            .with_min_delay(Self::SHORTEST)
+            .with_max_delay(Self::LONGEST_BEFORE_JITTER)
+            .with_jitter()
+            .without_max_times()
+            .build()
+            .nth(skipped)
+            .unwrap_or(Self::LONGEST_BEFORE_JITTER)
+    }
+}
+
+/// Asks everything that holds a [`Shutdown`] of this trigger to end. Dropping it asks as well.
+#[derive(Debug)]
+pub struct ShutdownTrigger(watch::Sender<bool>);
+
+impl ShutdownTrigger {
+    /// Asks.
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// Whether, and when, the process is asked to end.
+#[derive(Debug, Clone)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+impl Shutdown {
+    /// One that nobody has asked for yet, and what asks for it.
+    #[must_use]
+    pub fn new() -> (ShutdownTrigger, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (ShutdownTrigger(sender), Self(receiver))
+    }
+
+    /// Whether it has been asked for.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
+    /// Waits until it is asked for.
+    pub async fn requested(&self) {
+        // The error says that the trigger is gone, which asks as well.
+        let mut receiver = self.0.clone();
+        let _gone = receiver.wait_for(|requested| *requested).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_has_whole_milliseconds() {
+        let now = SystemClock.now();
+        assert_eq!(now, rerun_core::timestamp::truncate(now));
+    }
+
+    #[test]
+    fn ids_sort_by_the_time_they_were_made() {
+        let ids: Vec<Uuid> = (0..1_000).map(|_| UuidV7.next()).collect();
+        assert!(ids.is_sorted());
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn waits_double_within_their_bounds() {
+        let bounds = [
+            (1, 500, 1_000),
+            (2, 1_000, 2_000),
+            (3, 2_000, 4_000),
+            (4, 4_000, 8_000),
+        ];
+        for (failed, shortest, longest) in bounds {
+            for _ in 0..200 {
+                let wait = ExponentialBackoff.delay(failed).as_millis();
+                assert!((shortest..=longest).contains(&wait), "{failed}: {wait} ms");
+            }
+        }
+        for failed in [0, 5, 6, u32::MAX] {
+            assert!(
+                ExponentialBackoff.delay(failed) <= Duration::from_secs(15),
+                "{failed}"
+            );
+        }
+    }
+
+    #[test]
+    fn five_attempts_end_within_a_minute() {
+        for _ in 0..200 {
+            let waits: Duration = (1..5).map(|failed| ExponentialBackoff.delay(failed)).sum();
+            assert!(waits < Duration::from_mins(1), "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn waits_differ() {
+        let first = ExponentialBackoff.delay(3);
+        assert!((0..100).any(|_| ExponentialBackoff.delay(3) != first));
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_is_seen_by_all_and_at_any_time() {
+        let (trigger, shutdown) = Shutdown::new();
+        assert!(!shutdown.is_requested());
+        let other = shutdown.clone();
+        trigger.request();
+        assert!(shutdown.is_requested());
+        shutdown.requested().await;
+        other.requested().await;
+    }
+
+    #[tokio::test]
+    async fn a_lost_trigger_asks_as_well() {
+        let (trigger, shutdown) = Shutdown::new();
+        drop(trigger);
+        assert!(shutdown.is_requested());
+        shutdown.requested().await;
+    }
+}

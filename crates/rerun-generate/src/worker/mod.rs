@@ -1,0 +1,400 @@
+//! The generation worker: leases messages, has a generator make them, stores what it made.
+//!
+//! One worker is one endless stream: tasks are leased when the last ones are taken, so that a
+//! slow message holds up nobody, at most `concurrency` generator calls run at once, and results
+//! are stored as they come. Leases are renewed beside it for as long as they hold anything.
+//!
+//! While the generator takes no calls, nothing is leased: other workers may have another one.
+
+mod housekeeping;
+mod leases;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use rerun_core::error::{StoreError, chain};
+use rerun_core::generation::{
+    EndedRun, GenerationError, GenerationTask, Settled, TaskOutcome, TaskResult,
+};
+use rerun_core::ids::LeaseId;
+use rerun_core::ports::{Backoff, MessageGenerator};
+use rerun_core::usecases::{Generation, LeasedTasks, Settlement};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tracing::Instrument;
+
+use crate::observer::{Observer, Unobserved};
+use crate::system::Shutdown;
+pub use housekeeping::Housekeeping;
+use leases::Leases;
+
+/// The most results that are stored at once.
+const SETTLE_BATCH: usize = 500;
+
+/// The size at which results are stored although more are ready, in bytes of their content.
+const SETTLE_BYTES: usize = 8 << 20;
+
+fn content_bytes(result: &TaskResult) -> usize {
+    match &result.outcome {
+        TaskOutcome::Generated(content) => content.subject.len() + content.body.len(),
+        TaskOutcome::RetryAt { .. } | TaskOutcome::PutOff { .. } | TaskOutcome::Failed { .. } => 0,
+    }
+}
+
+/// How often results are offered to a failing store once the process is to end.
+const LAST_SETTLE_ATTEMPTS: u32 = 3;
+
+/// How a worker works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerOptions {
+    /// Generator calls at once, at least 1.
+    pub concurrency: usize,
+    /// The most messages to lease at once. For a slow generator about `concurrency`, so that
+    /// other workers find something to do and a crash leaves little behind; a quick one takes
+    /// more at a time to spare the store.
+    pub batch: u32,
+    /// How long to wait before asking again when nothing was due.
+    pub idle: Duration,
+}
+
+/// Makes messages until it is told to end.
+pub struct Worker {
+    generation: Generation,
+    generator: Arc<dyn MessageGenerator>,
+    pause: Arc<dyn Backoff>,
+    wake: Arc<Notify>,
+    options: WorkerOptions,
+    observer: Arc<dyn Observer>,
+}
+
+impl Worker {
+    /// `pause` says how long to wait after the store failed; a notification of `wake` ends a
+    /// wait for something to do.
+    #[must_use]
+    pub fn new(
+        generation: Generation,
+        generator: Arc<dyn MessageGenerator>,
+        pause: Arc<dyn Backoff>,
+        wake: Arc<Notify>,
+        options: WorkerOptions,
+    ) -> Self {
+        Self {
+            generation,
+            generator,
+            pause,
+            wake,
+            options,
+            observer: Arc::new(Unobserved),
+        }
+    }
+
+    /// Reports what it does to `observer`.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// Works until `shutdown` is requested. Then generator calls are dropped, finished results
+    /// stored, and leases given back. No failure of store or generator ends it.
+    pub async fn run(&self, shutdown: &Shutdown) {
+        let leases = Leases::default();
+        let work = async {
+            let results = self
+                .tasks(&leases, shutdown)
+                .map(|(lease, task)| self.attempt(lease, task, shutdown))
+                .buffer_unordered(self.options.concurrency.max(1))
+                .filter_map(std::future::ready);
+            let mut results = pin!(results);
+            while let Some(first) = results.next().await {
+                let mut chunk = vec![first];
+                let mut bytes = 0;
+                while let Some((_, last)) = chunk.last() {
+                    bytes += content_bytes(last);
+                    if chunk.len() >= SETTLE_BATCH || bytes >= SETTLE_BYTES {
+                        break;
+                    }
+                    let Some(Some(next)) = results.next().now_or_never() else {
+                        break;
+                    };
+                    chunk.push(next);
+                }
+                self.settle(&leases, chunk, shutdown).await;
+                // A generator that never waits would keep everything else from running.
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = self.keep(&leases) => {}
+        }
+        for lease in leases.all() {
+            match self.generation.release(lease).await {
+                Ok(messages) => tracing::debug!(%lease, messages, "gave a lease back"),
+                Err(error) => warn(
+                    "a lease could not be given back; it will end by itself",
+                    &error,
+                ),
+            }
+        }
+    }
+
+    /// Leased tasks, without end until `shutdown` is requested.
+    fn tasks(
+        &self,
+        leases: &Leases,
+        shutdown: &Shutdown,
+    ) -> impl Stream<Item = (LeaseId, GenerationTask)> {
+        stream::unfold(VecDeque::new(), move |mut queue| async move {
+            loop {
+                if shutdown.is_requested() {
+                    return None;
+                }
+                while let Some((lease, task)) = queue.pop_front() {
+                    if leases.hold(lease) {
+                        return Some(((lease, task), queue));
+                    }
+                }
+                queue = self.lease(leases, shutdown).await;
+            }
+        })
+    }
+
+    /// Asks until there is something to do; empty when `shutdown` is requested instead.
+    async fn lease(
+        &self,
+        leases: &Leases,
+        shutdown: &Shutdown,
+    ) -> VecDeque<(LeaseId, GenerationTask)> {
+        let mut failed = 0;
+        while !shutdown.is_requested() {
+            tokio::select! {
+                () = self.generator.ready() => {}
+                () = shutdown.requested() => break,
+            }
+            let asked = Instant::now();
+            match self.lease_batch().await {
+                Ok(LeasedTasks { tasks, .. }) if tasks.is_empty() => {
+                    failed = 0;
+                    tokio::select! {
+                        () = sleep(self.options.idle) => {}
+                        () = self.wake.notified() => {}
+                        () = shutdown.requested() => {}
+                    }
+                }
+                Ok(LeasedTasks { lease, tasks }) => {
+                    tracing::debug!(%lease, messages = tasks.len(), "leased");
+                    let until = asked + self.generation.policy().lease;
+                    leases.add(lease, tasks.len(), until);
+                    return tasks.into_iter().map(|task| (lease, task)).collect();
+                }
+                Err(error) => {
+                    failed += 1;
+                    warn("no messages could be leased", &error);
+                    self.pause(failed, shutdown).await;
+                }
+            }
+        }
+        VecDeque::new()
+    }
+
+    /// As a task of its own: this stream stands still while results are stored, and a request that
+    /// stood still with it could keep from them the store's lock that it had been given.
+    async fn lease_batch(&self) -> Result<LeasedTasks, StoreError> {
+        let (generation, batch) = (self.generation.clone(), self.options.batch);
+        let leased = tokio::spawn(async move { generation.lease(batch).await }).await;
+        leased.unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into())))
+    }
+
+    /// `None` when `shutdown` was requested before the generator answered.
+    async fn attempt(
+        &self,
+        lease: LeaseId,
+        task: GenerationTask,
+        shutdown: &Shutdown,
+    ) -> Option<(LeaseId, TaskResult)> {
+        let span = tracing::debug_span!(
+            "generate",
+            campaign_id = %task.campaign_id,
+            run_number = %task.run_number,
+            message_id = %task.message_id,
+        );
+        let (begun, call_under_way) = (Instant::now(), Call::begin(&*self.observer));
+        let call = AssertUnwindSafe(self.generator.generate(&task)).catch_unwind();
+        let attempt = tokio::select! {
+            biased;
+            attempt = call.instrument(span) => attempt,
+            () = shutdown.requested() => return None,
+        };
+        drop(call_under_way);
+        let attempt = attempt.unwrap_or_else(|panic| {
+            tracing::error!(panic = panic_text(panic.as_ref()), "the generator panicked");
+            Err(GenerationError::new("the generator panicked"))
+        });
+        let result = attempt.as_ref().map(|_| ()).map_err(|error| error.kind);
+        self.observer.call_returned(result, begun.elapsed());
+        let result = self.generation.judge(&task, attempt);
+        if let Some(usage) = &result.usage {
+            self.observer.tokens_used(usage);
+        }
+        report(&task, &result.outcome);
+        Some((lease, result))
+    }
+
+    async fn settle(
+        &self,
+        leases: &Leases,
+        results: Vec<(LeaseId, TaskResult)>,
+        shutdown: &Shutdown,
+    ) {
+        let mut by_lease: BTreeMap<LeaseId, Vec<TaskResult>> = BTreeMap::new();
+        for (lease, result) in results {
+            by_lease.entry(lease).or_default().push(result);
+        }
+        for (lease, results) in by_lease {
+            let messages = results.len();
+            let mut failed = 0;
+            loop {
+                // What was stored before a failure has left the lease, so that offering
+                // everything again stores nothing twice.
+                let span = tracing::debug_span!("settle", messages);
+                let settle = self.generation.settle(lease, results.clone());
+                let error = match settle.instrument(span).await {
+                    Ok(Settlement { settled, ended }) => {
+                        self.observer.settled(messages, settled);
+                        tracing::debug!(%lease, messages, ?settled, "stored results");
+                        ended.iter().for_each(report_end);
+                        break;
+                    }
+                    Err(error) => error,
+                };
+                failed += 1;
+                warn("results could not be stored", &error);
+                let ending = shutdown.is_requested() && failed >= LAST_SETTLE_ATTEMPTS;
+                if ending || !leases.hold(lease) {
+                    self.observer.settled(messages, Settled::default());
+                    tracing::warn!(%lease, messages, "results are lost: they will be made again");
+                    break;
+                }
+                self.pause(failed, shutdown).await;
+            }
+            leases.done(lease, messages);
+        }
+    }
+
+    /// Renews every lease at a third of its length, sooner after a failure. Never ends.
+    async fn keep(&self, leases: &Leases) {
+        let length = self.generation.policy().lease;
+        let mut wait = length / 3;
+        loop {
+            sleep(wait).await;
+            let renewed = join_all(leases.all().into_iter().map(async |lease| {
+                let asked = Instant::now();
+                match self.generation.renew(lease).await {
+                    Ok(0) => {
+                        // Cancelled, or taken over after it had ended.
+                        tracing::debug!(%lease, "a lease holds nothing any more");
+                        leases.lost(lease);
+                        true
+                    }
+                    Ok(_) => {
+                        leases.renewed(lease, asked + length);
+                        true
+                    }
+                    Err(error) => {
+                        warn("a lease could not be renewed", &error);
+                        false
+                    }
+                }
+            }))
+            .await;
+            wait = if renewed.contains(&false) {
+                length / 12
+            } else {
+                length / 3
+            };
+        }
+    }
+
+    async fn pause(&self, failed: u32, shutdown: &Shutdown) {
+        tokio::select! {
+            () = sleep(self.pause.delay(failed)) => {}
+            () = shutdown.requested() => {}
+        }
+    }
+}
+
+/// A generator call that has begun. It is over when this is dropped.
+struct Call<'a>(&'a dyn Observer);
+
+impl<'a> Call<'a> {
+    fn begin(observer: &'a dyn Observer) -> Self {
+        observer.call_began();
+        Self(observer)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.call_ended();
+    }
+}
+
+/// A message's first failed attempt and its end without content are logged at `warn`, the attempts
+/// between them at `info`. The generator itself reports that it puts calls off, once for all
+/// messages that wait.
+fn report(task: &GenerationTask, outcome: &TaskOutcome) {
+    let (campaign_id, message_id) = (task.campaign_id, task.message_id);
+    let run_number = task.run_number;
+    match outcome {
+        TaskOutcome::Generated(_) => {}
+        TaskOutcome::PutOff { wait, error, .. } => tracing::debug!(
+            %campaign_id, %run_number, %message_id, seconds = wait.as_secs_f64(), error,
+            "a message was put off"
+        ),
+        TaskOutcome::RetryAt { error, .. } if task.failed_attempts > 0 => tracing::info!(
+            %campaign_id, %run_number, %message_id, failed_attempts = task.failed_attempts + 1,
+            error,
+            "a message could not be generated again; it will be tried again"
+        ),
+        TaskOutcome::RetryAt { error, .. } => tracing::warn!(
+            %campaign_id, %run_number, %message_id, failed_attempts = task.failed_attempts + 1,
+            error,
+            "a message could not be generated; it will be tried again"
+        ),
+        TaskOutcome::Failed { error } => tracing::warn!(
+            %campaign_id, %run_number, %message_id, error,
+            "a message could not be generated"
+        ),
+    }
+}
+
+fn report_end(run: &EndedRun) {
+    let EndedRun {
+        campaign_id,
+        run_number,
+        made,
+        failed,
+        took,
+        ..
+    } = run;
+    let seconds = took.as_secs_f64();
+    tracing::info!(%campaign_id, run = %run_number, made, failed, seconds, "settled a run");
+}
+
+fn warn(what: &str, error: &StoreError) {
+    tracing::warn!(error = chain(error), "{what}");
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
+}

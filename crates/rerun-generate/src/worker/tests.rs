@@ -1,0 +1,649 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use rerun_core::Timestamp;
+use rerun_core::campaign::Template;
+use rerun_core::generation::{GenerationBrief, GenerationPolicy, Made, SettledRun};
+use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
+use rerun_core::message::Content;
+use rerun_core::ports::{
+    GenerationQueue, IDEMPOTENCY_WINDOW, LeaseTasks, MockBackoff, MockClock, MockGenerationQueue,
+    MockIdGenerator, MockIdempotencyStore, SettleRun,
+};
+use rerun_core::segment::{Attributes, SegmentBy};
+use rerun_core::usecases::Stamps;
+use uuid::Uuid;
+
+use super::*;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A generator that takes as long as the test says.
+#[derive(Default)]
+struct Slow {
+    takes: Duration,
+    /// How many bytes the body has besides its first.
+    more: usize,
+    calls: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+}
+
+#[async_trait]
+impl MessageGenerator for Slow {
+    async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+        if !self.takes.is_zero() {
+            sleep(self.takes).await;
+        }
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+        let subject = task.message_id.to_string();
+        Ok(Made::from(Content {
+            subject,
+            body: "b".repeat(1 + self.more),
+        }))
+    }
+}
+
+fn task(number: u128) -> GenerationTask {
+    GenerationTask {
+        account_id: AccountId::new(Uuid::nil()),
+        campaign_id: CampaignId::new(Uuid::nil()),
+        run_number: RunNumber::FIRST,
+        message_id: MessageId::new(Uuid::from_u128(number)),
+        failed_attempts: 0,
+        put_off: Duration::ZERO,
+        attributes: Attributes::new([]),
+        brief: Arc::new(GenerationBrief {
+            template: Template {
+                subject: "s".into(),
+                body: "b".into(),
+            },
+            brief: None,
+            segment_by: SegmentBy::new(&["country"]).unwrap(),
+        }),
+    }
+}
+
+fn tasks(numbers: std::ops::Range<u128>) -> Vec<GenerationTask> {
+    numbers.map(task).collect()
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("down".into())
+}
+
+/// What the mocked queue was told, and what it is to answer.
+#[derive(Default)]
+struct World {
+    /// Answers to requests for tasks, the first first; then nothing is due.
+    due: Mutex<VecDeque<Result<Vec<GenerationTask>, StoreError>>>,
+    asked: Mutex<Vec<Duration>>,
+    limits: Mutex<Vec<u32>>,
+    settled: Mutex<Vec<(Duration, Vec<TaskResult>)>>,
+    settle_failures: AtomicUsize,
+    renewals: Mutex<Vec<Duration>>,
+    /// How many renewals to answer before the lease holds nothing any more.
+    renewable: Mutex<Option<usize>>,
+    renew_failures: AtomicUsize,
+    released: Mutex<Vec<LeaseId>>,
+}
+
+impl World {
+    fn of(due: Vec<Result<Vec<GenerationTask>, StoreError>>) -> Arc<Self> {
+        Arc::new(Self {
+            due: Mutex::new(due.into()),
+            ..Self::default()
+        })
+    }
+
+    fn messages(&self) -> Vec<u128> {
+        let settled = self.settled.lock().unwrap();
+        let results = settled.iter().flat_map(|(_, results)| results);
+        let mut ids: Vec<u128> = results.map(|r| r.message_id.as_uuid().as_u128()).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+fn fail_once(failures: &AtomicUsize) -> bool {
+    let less = |n: usize| n.checked_sub(1);
+    failures
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        .is_ok()
+}
+
+fn queue(world: &Arc<World>, begun: Instant) -> MockGenerationQueue {
+    let mut queue = MockGenerationQueue::new();
+    let of = Arc::clone(world);
+    queue.expect_due_accounts().returning(move |after, _, _| {
+        // The one account, then nothing until all are asked for again.
+        if after.is_some() {
+            return Ok(Vec::new());
+        }
+        of.asked.lock().unwrap().push(begun.elapsed());
+        let mut due = of.due.lock().unwrap();
+        match due.front() {
+            None => Ok(Vec::new()),
+            Some(Ok(_)) => Ok(vec![AccountId::new(Uuid::nil())]),
+            Some(Err(_)) => due.pop_front().unwrap().map(|_| Vec::new()),
+        }
+    });
+    let of = Arc::clone(world);
+    queue.expect_lease().returning(move |request| {
+        of.limits.lock().unwrap().push(request.limit);
+        of.due
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or_else(|| Ok(Vec::new()))
+    });
+    let of = Arc::clone(world);
+    queue.expect_settle().returning(move |settle: SettleRun| {
+        if fail_once(&of.settle_failures) {
+            return Err(unavailable());
+        }
+        of.settled
+            .lock()
+            .unwrap()
+            .push((begun.elapsed(), settle.results));
+        Ok(SettledRun::default())
+    });
+    let of = Arc::clone(world);
+    queue.expect_renew().returning(move |_, _, _| {
+        of.renewals.lock().unwrap().push(begun.elapsed());
+        if fail_once(&of.renew_failures) {
+            return Err(unavailable());
+        }
+        match of.renewable.lock().unwrap().as_mut() {
+            Some(0) => Ok(0),
+            Some(left) => {
+                *left -= 1;
+                Ok(1)
+            }
+            None => Ok(1),
+        }
+    });
+    let of = Arc::clone(world);
+    queue.expect_release().returning(move |lease, _| {
+        of.released.lock().unwrap().push(lease);
+        Ok(1)
+    });
+    queue
+}
+
+fn worker(
+    world: &Arc<World>,
+    generator: Arc<dyn MessageGenerator>,
+    concurrency: usize,
+) -> (Worker, Arc<Notify>) {
+    let queue = Arc::new(queue(world, Instant::now()));
+    worker_over(queue, generator, concurrency)
+}
+
+fn worker_over(
+    queue: Arc<dyn GenerationQueue>,
+    generator: Arc<dyn MessageGenerator>,
+    concurrency: usize,
+) -> (Worker, Arc<Notify>) {
+    let mut clock = MockClock::new();
+    clock.expect_now().returning(|| Timestamp::UNIX_EPOCH);
+    let mut ids = MockIdGenerator::new();
+    let next = AtomicUsize::new(1);
+    ids.expect_next().returning(move || {
+        Uuid::from_u128(next.fetch_add(1, Ordering::SeqCst).try_into().unwrap())
+    });
+    let mut backoff = MockBackoff::new();
+    backoff
+        .expect_delay()
+        .returning(|failed| Duration::from_secs(failed.into()));
+    let backoff: Arc<dyn Backoff> = Arc::new(backoff);
+    let generation = Generation::new(
+        queue,
+        Arc::clone(&backoff),
+        Stamps {
+            clock: Arc::new(clock),
+            ids: Arc::new(ids),
+        },
+        GenerationPolicy {
+            lease: LEASE,
+            ..GenerationPolicy::default()
+        },
+    );
+    let wake = Arc::new(Notify::new());
+    let options = WorkerOptions {
+        concurrency,
+        batch: 2_000,
+        idle: Duration::from_millis(500),
+    };
+    (
+        Worker::new(generation, generator, backoff, Arc::clone(&wake), options),
+        wake,
+    )
+}
+
+/// Lets the worker work for a while, then ends it.
+async fn run_for(worker: &Worker, time: Duration) {
+    let (trigger, shutdown) = Shutdown::new();
+    tokio::join!(worker.run(&shutdown), async {
+        sleep(time).await;
+        trigger.request();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_task_is_generated_once_and_settled() {
+    let world = World::of(vec![Ok(tasks(0..1_200)), Ok(tasks(1_200..1_300))]);
+    let generator = Arc::new(Slow::default());
+    let (worker, _) = worker(&world, generator.clone(), 4);
+    run_for(&worker, Duration::from_secs(1)).await;
+    assert_eq!(world.messages(), (0..1_300).collect::<Vec<_>>());
+    assert_eq!(generator.calls.load(Ordering::SeqCst), 1_300);
+    let settled = world.settled.lock().unwrap();
+    assert!(
+        settled
+            .iter()
+            .all(|(_, results)| results.len() <= SETTLE_BATCH)
+    );
+    assert!(settled.len() < 10, "{} transactions", settled.len());
+    assert_eq!(world.limits.lock().unwrap()[0], 2_000);
+    assert!(
+        world.released.lock().unwrap().is_empty(),
+        "nothing was held any more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_results_are_stored_before_many_are_held() {
+    let world = World::of(vec![Ok(tasks(0..200))]);
+    let generator = Arc::new(Slow {
+        more: 199_999,
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator, 4);
+    run_for(&worker, Duration::from_secs(1)).await;
+    assert_eq!(world.messages(), (0..200).collect::<Vec<_>>());
+    for (_, results) in world.settled.lock().unwrap().iter() {
+        assert!(
+            results.len() * 200_000 < SETTLE_BYTES + 200_000,
+            "{}",
+            results.len()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_at_once_are_bounded_and_results_do_not_wait_for_the_batch() {
+    let world = World::of(vec![Ok(tasks(0..9))]);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(1),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator.clone(), 3);
+    run_for(&worker, Duration::from_millis(3_500)).await;
+    assert_eq!(generator.most_at_once.load(Ordering::SeqCst), 3);
+    let seconds: Vec<u64> = world
+        .settled
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(at, _)| at.as_secs())
+        .collect();
+    assert_eq!((seconds.first(), seconds.last()), (Some(&1), Some(&3)));
+    assert_eq!(world.messages().len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_message_does_not_hold_up_the_next_batch() {
+    struct OneSlow;
+    #[async_trait]
+    impl MessageGenerator for OneSlow {
+        async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
+            let slow = task.message_id.as_uuid().is_nil();
+            sleep(Duration::from_secs(if slow { 100 } else { 1 })).await;
+            Ok(Made::from(Content {
+                subject: "s".into(),
+                body: "b".into(),
+            }))
+        }
+    }
+    let world = World::of(vec![Ok(tasks(0..2)), Ok(tasks(2..4)), Ok(tasks(4..6))]);
+    let (worker, _) = worker(&world, Arc::new(OneSlow), 2);
+    run_for(&worker, Duration::from_secs(10)).await;
+    assert_eq!(world.messages(), [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_are_renewed_at_a_third_of_their_length() {
+    let world = World::of(vec![Ok(tasks(0..1))]);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(95),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator, 1);
+    run_for(&worker, Duration::from_mins(2)).await;
+    let seconds: Vec<u64> = world
+        .renewals
+        .lock()
+        .unwrap()
+        .iter()
+        .map(Duration::as_secs)
+        .collect();
+    assert_eq!(seconds, [10, 20, 30, 40, 50, 60, 70, 80, 90]);
+    assert_eq!(world.messages(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_renewal_is_tried_again_soon() {
+    let world = World::of(vec![Ok(tasks(0..1))]);
+    world.renew_failures.store(1, Ordering::SeqCst);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(20),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator, 1);
+    run_for(&worker, Duration::from_secs(25)).await;
+    let renewals = world.renewals.lock().unwrap();
+    assert_eq!(
+        *renewals,
+        [Duration::from_secs(10), Duration::from_millis(12_500)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_lease_held_is_not_generated() {
+    let world = World::of(vec![Ok(tasks(0..10))]);
+    *world.renewable.lock().unwrap() = Some(1);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(6),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator.clone(), 1);
+    run_for(&worker, Duration::from_secs(100)).await;
+    // The lease was lost at 20 s, in the fourth call.
+    assert_eq!(generator.calls.load(Ordering::SeqCst), 4);
+    assert!(world.released.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_cannot_be_renewed_ends_at_its_time() {
+    let world = World::of(vec![Ok(tasks(0..10))]);
+    world.renew_failures.store(usize::MAX, Ordering::SeqCst);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(8),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator.clone(), 1);
+    run_for(&worker, Duration::from_secs(100)).await;
+    assert_eq!(
+        generator.calls.load(Ordering::SeqCst),
+        4,
+        "none begins after 30 s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_polls_and_can_be_woken() {
+    let world = World::of(vec![]);
+    let (worker, wake) = worker(&world, Arc::new(Slow::default()), 1);
+    let (trigger, shutdown) = Shutdown::new();
+    tokio::join!(worker.run(&shutdown), async {
+        sleep(Duration::from_millis(1_200)).await;
+        wake.notify_one();
+        sleep(Duration::from_millis(100)).await;
+        trigger.request();
+    });
+    let asked: Vec<u128> = world
+        .asked
+        .lock()
+        .unwrap()
+        .iter()
+        .map(Duration::as_millis)
+        .collect();
+    assert_eq!(asked, [0, 500, 1_000, 1_200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_is_asked_again_ever_more_slowly() {
+    let world = World::of(vec![
+        Err(unavailable()),
+        Err(StoreError::Backend("broken".into())),
+        Err(unavailable()),
+        Ok(tasks(0..1)),
+    ]);
+    let (worker, _) = worker(&world, Arc::new(Slow::default()), 1);
+    run_for(&worker, Duration::from_secs(7)).await;
+    let asked: Vec<u64> = world
+        .asked
+        .lock()
+        .unwrap()
+        .iter()
+        .map(Duration::as_secs)
+        .take(4)
+        .collect();
+    assert_eq!(asked, [0, 1, 3, 6]);
+    assert_eq!(world.messages(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_outlive_a_failure_of_the_store() {
+    let world = World::of(vec![Ok(tasks(0..3))]);
+    world.settle_failures.store(5, Ordering::SeqCst);
+    let generator = Arc::new(Slow::default());
+    let (worker, _) = worker(&world, generator.clone(), 2);
+    run_for(&worker, Duration::from_mins(1)).await;
+    assert_eq!(world.messages(), [0, 1, 2]);
+    assert_eq!(generator.calls.load(Ordering::SeqCst), 3);
+    // The waits between the attempts took longer than a third of the lease.
+    assert!(!world.renewals.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_finished_results_are_stored_and_leases_given_back() {
+    let world = World::of(vec![Ok(tasks(0..10))]);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(10),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator.clone(), 4);
+    let begun = Instant::now();
+    run_for(&worker, Duration::from_secs(15)).await;
+    assert_eq!(
+        begun.elapsed(),
+        Duration::from_secs(15),
+        "calls are dropped, not awaited"
+    );
+    assert_eq!(world.messages(), [0, 1, 2, 3]);
+    assert_eq!(generator.calls.load(Ordering::SeqCst), 8);
+    assert_eq!(world.released.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_does_not_wait_for_a_store_that_is_gone() {
+    let world = World::of(vec![Ok(tasks(0..1))]);
+    world.settle_failures.store(usize::MAX, Ordering::SeqCst);
+    let (worker, _) = worker(&world, Arc::new(Slow::default()), 1);
+    let begun = Instant::now();
+    run_for(&worker, Duration::from_millis(100)).await;
+    assert_eq!(begun.elapsed(), Duration::from_millis(100));
+    assert!(world.messages().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_and_panics_of_the_generator_are_failed_attempts() {
+    struct Bad;
+    #[async_trait]
+    impl MessageGenerator for Bad {
+        async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
+            assert!(!task.message_id.as_uuid().is_nil(), "the first one panics");
+            Err(GenerationError::new("busy"))
+        }
+    }
+    let world = World::of(vec![Ok(tasks(0..2))]);
+    let (worker, _) = worker(&world, Arc::new(Bad), 1);
+    run_for(&worker, Duration::from_secs(1)).await;
+    let settled = world.settled.lock().unwrap();
+    let mut errors: Vec<String> = settled
+        .iter()
+        .flat_map(|(_, results)| results)
+        .map(|result| match &result.outcome {
+            TaskOutcome::RetryAt { error, .. } => error.clone(),
+            other @ (TaskOutcome::Generated(_)
+            | TaskOutcome::PutOff { .. }
+            | TaskOutcome::Failed { .. }) => {
+                panic!("{other:?}")
+            }
+        })
+        .collect();
+    errors.sort_unstable();
+    assert_eq!(errors, ["busy", "the generator panicked"]);
+}
+
+/// A store that does one thing at a time, for those who ask in their order.
+struct TakingTurns {
+    turns: tokio::sync::Mutex<()>,
+    queue: MockGenerationQueue,
+}
+
+#[async_trait]
+impl GenerationQueue for TakingTurns {
+    async fn due_accounts(
+        &self,
+        after: Option<AccountId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let _turn = self.turns.lock().await;
+        self.queue.due_accounts(after, limit, now).await
+    }
+
+    async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
+        let _turn = self.turns.lock().await;
+        self.queue.lease(request).await
+    }
+
+    async fn renew(
+        &self,
+        lease: LeaseId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let _turn = self.turns.lock().await;
+        self.queue.renew(lease, now, until).await
+    }
+
+    async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {
+        let _turn = self.turns.lock().await;
+        self.queue.release(lease, now).await
+    }
+
+    async fn settle(&self, settle: SettleRun) -> Result<SettledRun, StoreError> {
+        let _turn = self.turns.lock().await;
+        self.queue.settle(settle).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_leasing_was_given_is_not_kept_from_results() {
+    let world = World::of(vec![Ok(tasks(0..1))]);
+    let store = Arc::new(TakingTurns {
+        turns: tokio::sync::Mutex::new(()),
+        queue: queue(&world, Instant::now()),
+    });
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(1),
+        ..Slow::default()
+    });
+    let (worker, _) = worker_over(store.clone(), generator, 2);
+    let others = async {
+        sleep(Duration::from_millis(400)).await;
+        // Meanwhile the worker asks for tasks, then it has a result to store.
+        let _turn = store.turns.lock().await;
+        sleep(Duration::from_secs(2)).await;
+    };
+    let ended = tokio::time::timeout(Duration::from_mins(1), async {
+        tokio::join!(run_for(&worker, Duration::from_secs(5)), others)
+    });
+    assert!(ended.await.is_ok(), "it waits for itself");
+    assert_eq!(world.messages(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_responses_are_forgotten_every_hour() {
+    let mut clock = MockClock::new();
+    clock.expect_now().returning(|| Timestamp::UNIX_EPOCH);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let mut responses = MockIdempotencyStore::new();
+    responses
+        .expect_forget_responses()
+        .returning(move |before| {
+            assert_eq!(before, Timestamp::UNIX_EPOCH - IDEMPOTENCY_WINDOW);
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                Err(unavailable())
+            } else {
+                Ok(1)
+            }
+        });
+    let housekeeping = Housekeeping::new(Arc::new(responses), Arc::new(clock));
+    let (trigger, shutdown) = Shutdown::new();
+    tokio::join!(housekeeping.run(&shutdown), async {
+        sleep(Duration::from_mins(121)).await;
+        trigger.request();
+    });
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_leased_while_the_generator_takes_no_calls() {
+    /// Puts the first call off for a minute, and says so to whoever asks.
+    #[derive(Default)]
+    struct Closed {
+        until: Mutex<Option<Instant>>,
+        calls: AtomicUsize,
+    }
+    #[async_trait]
+    impl MessageGenerator for Closed {
+        async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
+            if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+                let wait = Duration::from_mins(1);
+                *self.until.lock().unwrap() = Some(Instant::now() + wait);
+                return Err(GenerationError::put_off(wait, "busy"));
+            }
+            Slow::default().generate(task).await
+        }
+
+        async fn ready(&self) {
+            let until = *self.until.lock().unwrap();
+            if let Some(until) = until {
+                tokio::time::sleep_until(until).await;
+            }
+        }
+    }
+    let world = World::of(vec![Ok(tasks(0..1)), Ok(tasks(1..2))]);
+    let generator = Arc::new(Closed::default());
+    let (worker, _) = worker(&world, generator.clone(), 1);
+    run_for(&worker, Duration::from_secs(61)).await;
+    let asked = world.asked.lock().unwrap().clone();
+    // It asks once more while the first call is made.
+    let later: Vec<u64> = asked.iter().skip(1).map(Duration::as_secs).collect();
+    assert!(later.iter().all(|at| *at >= 60), "{asked:?}");
+    assert_eq!(generator.calls.load(Ordering::SeqCst), 2);
+    let settled = world.settled.lock().unwrap();
+    let outcomes: Vec<&TaskOutcome> = settled
+        .iter()
+        .flat_map(|(_, results)| results)
+        .map(|result| &result.outcome)
+        .collect();
+    assert!(
+        matches!(
+            outcomes.as_slice(),
+            [TaskOutcome::PutOff { wait, .. }, TaskOutcome::Generated(_)]
+                if *wait == Duration::from_mins(1)
+        ),
+        "{outcomes:?}"
+    );
+}

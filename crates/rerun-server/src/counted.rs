@@ -1,0 +1,31 @@
+use std::time::Duration;
+
+use rerun_core::generation::{FailureKind, Settled, Usage};
+use rerun_generate::Observer;
+use rerun_http::metrics::Metrics;
+
+/// Counts what a worker does in the metrics of the process.
+#[derive(Debug)]
+pub struct Counted(pub Metrics);
+
+impl Observer for Counted {
+    fn call_began(&self) {
+        self.0.call_began();
+    }
+
+    fn call_ended(&self) {
+        self.0.call_ended();
+    }
+
+    fn call_returned(&self, result: Result<(), FailureKind>, took: Duration) {
+        self.0.call_returned(result, took);
+    }
+
+    fn tokens_used(&self, usage: &Usage) {
+        self.0.tokens_used(usage);
+    }
+
+    fn settled(&self, results: usize, settled: Settled) {
+        self.0.settled(results, settled);
+    }
+}

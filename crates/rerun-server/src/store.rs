@@ -1,0 +1,204 @@
+//! The one place that knows which stores there are.
+
+use std::sync::Arc;
+
+use rerun_core::ports::{
+    Backoff, Clock, HealthCheck, IdGenerator, IdempotencyStore, PoolGauge, QueueGauge, Store,
+    TemplateChecker,
+};
+use rerun_core::usecases::{Engine, Settings};
+use rerun_generate::{ExponentialBackoff, SystemClock, TemplateGenerator, UuidV7};
+use rerun_http::metrics::Metrics;
+use rerun_pg::PgStore;
+use rerun_sqlite::SqliteStore;
+
+use crate::config::{Database, DatabaseUrl};
+
+/// Why the store could not be opened, or its schema not be read or changed. The text holds no
+/// password.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(String);
+
+/// What the process has besides its store.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ids: Arc<dyn IdGenerator>,
+    /// The template language.
+    pub templates: Arc<dyn TemplateChecker>,
+    /// Waits between attempts.
+    pub backoff: Arc<dyn Backoff>,
+}
+
+impl Default for Surroundings {
+    /// Those of the machine.
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(UuidV7),
+            templates: Arc::new(TemplateGenerator::default()),
+            backoff: Arc::new(ExponentialBackoff),
+        }
+    }
+}
+
+/// An open store, as what the rest of the process asks of it.
+#[derive(Clone)]
+pub struct OpenStore {
+    /// The use cases over it.
+    pub engine: Engine,
+    /// Whether it can be reached.
+    pub health: Arc<dyn HealthCheck>,
+    /// Its kept responses.
+    pub responses: Arc<dyn IdempotencyStore>,
+    /// How much waits to be generated.
+    pub queue: Arc<dyn QueueGauge>,
+    /// How its connections are used.
+    pub pools: Arc<dyn PoolGauge>,
+}
+
+impl OpenStore {
+    fn over<S: Store + PoolGauge + 'static>(
+        store: S,
+        around: &Surroundings,
+        settings: Settings,
+    ) -> Self {
+        let store = Arc::new(store);
+        let Surroundings {
+            clock,
+            ids,
+            templates,
+            backoff,
+        } = around;
+        Self {
+            engine: Engine::new(&store, clock, ids, templates, backoff, settings),
+            health: store.clone(),
+            responses: store.clone(),
+            queue: store.clone(),
+            pools: store,
+        }
+    }
+
+    /// Has the metrics tell what waits in the store, and how its connections are used.
+    pub fn watched_by(&self, metrics: &Metrics, clock: &Arc<dyn Clock>) {
+        let (pools, queue) = (Arc::clone(&self.pools), Arc::clone(&self.queue));
+        metrics.watch(pools, queue, Arc::clone(clock));
+    }
+
+    /// Connects to the database that the URL names. It blocks until that has succeeded.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        database: &Database,
+        around: &Surroundings,
+        settings: Settings,
+    ) -> Result<Self, OpenError> {
+        match &database.url {
+            DatabaseUrl::Postgres(url) => {
+                let options = rerun_pg::Options {
+                    pool_size: database.pool_size,
+                    acquire_timeout: database.acquire_timeout,
+                    statement_timeout: database.statement_timeout,
+                };
+                let store = PgStore::connect(url, &options).map_err(|e| failed(&e))?;
+                Ok(Self::over(store, around, settings))
+            }
+            DatabaseUrl::Sqlite(url) => {
+                let options = rerun_sqlite::Options {
+                    pool_size: database.pool_size,
+                    acquire_timeout: database.acquire_timeout,
+                    statement_timeout: database.statement_timeout,
+                };
+                let store = SqliteStore::connect(url, &options).map_err(|e| failed(&e))?;
+                Ok(Self::over(store, around, settings))
+            }
+        }
+    }
+}
+
+/// A schema migration and whether the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// Its version and what it does.
+    pub name: String,
+    /// Whether the database has it.
+    pub applied: bool,
+}
+
+/// Applies pending migrations, one process at a time; answers their names. It blocks.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+    match url {
+        DatabaseUrl::Postgres(url) => rerun_pg::migrate(url).map_err(|e| failed(&e)),
+        DatabaseUrl::Sqlite(url) => rerun_sqlite::migrate(url).map_err(|e| failed(&e)),
+    }
+}
+
+/// Every migration that this version knows, oldest first. It blocks.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn migrations(url: &DatabaseUrl) -> Result<Vec<Migration>, OpenError> {
+    match url {
+        DatabaseUrl::Postgres(url) => {
+            let known = rerun_pg::migrations(url).map_err(|e| failed(&e))?;
+            Ok(known
+                .into_iter()
+                .map(|m| Migration {
+                    name: m.name,
+                    applied: m.applied,
+                })
+                .collect())
+        }
+        DatabaseUrl::Sqlite(url) => {
+            let known = rerun_sqlite::migrations(url).map_err(|e| failed(&e))?;
+            Ok(known
+                .into_iter()
+                .map(|m| Migration {
+                    name: m.name,
+                    applied: m.applied,
+                })
+                .collect())
+        }
+    }
+}
+
+/// The text of an error, with its causes. The stores keep the password out of it.
+fn failed(error: &dyn std::error::Error) -> OpenError {
+    OpenError(rerun_core::error::chain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_repeated_and_nothing_else_is_left_out() {
+        // `x` is in every text that libpq says about a host or a path.
+        for url in [
+            "postgres://user:x@%2Fdoes%2Fnot%2Fexist:1/db",
+            "postgres://user:secret@%2Fdoes%2Fnot%2Fexist:1/db",
+            "postgres://user:secret@[::1/db",
+            "postgres://user:sec@ret@host/db",
+            "postgres://user:secret@%2Fdoes%2Fnot%2Fexist:1/db?sslmode=exotic",
+        ] {
+            let url = DatabaseUrl::Postgres(url.to_owned());
+            for said in [migrate(&url).map(drop), migrations(&url).map(drop)] {
+                let said = said.unwrap_err().to_string();
+                assert!(!said.contains("secret") && !said.contains("ret@"), "{said}");
+                assert!(!said.contains("***"), "{said}");
+            }
+        }
+        let url = "postgres://user:x@%2Fdoes%2Fnot%2Fexist:1/db".to_owned();
+        let said = migrations(&DatabaseUrl::Postgres(url))
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("/does/not/exist"), "{said}");
+    }
+}

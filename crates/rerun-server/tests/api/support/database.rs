@@ -1,0 +1,122 @@
+use std::path::Path;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection, SqliteConnection};
+use rerun_server::config::DatabaseUrl;
+use rerun_testkit::{TestDatabase, template_name};
+use tempfile::TempDir;
+
+/// Where the migrations of PostgreSQL are.
+const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
+
+/// Which kind of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    Sqlite,
+    Postgres,
+}
+
+/// A migrated database that goes when this value does.
+pub(crate) enum Database {
+    Sqlite { file: String, _folder: TempDir },
+    Postgres(TestDatabase),
+}
+
+impl Database {
+    pub(crate) fn new(store: Store) -> Self {
+        match store {
+            Store::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                let file = folder.path().join("rerun.db").display().to_string();
+                rerun_sqlite::migrate(&format!("sqlite://{file}")).unwrap();
+                Self::Sqlite {
+                    file,
+                    _folder: folder,
+                }
+            }
+            Store::Postgres => {
+                let template = template_name("rerun_http", Path::new(MIGRATIONS)).unwrap();
+                let database = TestDatabase::create(&template, |url| {
+                    rerun_pg::migrate(url)?;
+                    Ok(())
+                });
+                Self::Postgres(database.unwrap())
+            }
+        }
+    }
+
+    pub(crate) fn url(&self) -> DatabaseUrl {
+        match self {
+            Self::Sqlite { file, .. } => DatabaseUrl::Sqlite(format!("sqlite://{file}")),
+            Self::Postgres(database) => DatabaseUrl::Postgres(database.url().to_owned()),
+        }
+    }
+
+    /// Runs SQL behind the server's back.
+    pub(crate) fn execute(&self, sql: &str) {
+        match self {
+            Self::Sqlite { file, .. } => {
+                let mut connection = SqliteConnection::establish(file).unwrap();
+                let patient = format!("PRAGMA busy_timeout = 5000; {sql}");
+                connection.batch_execute(&patient).unwrap();
+            }
+            Self::Postgres(database) => {
+                let mut connection = PgConnection::establish(database.url()).unwrap();
+                connection.batch_execute(sql).unwrap();
+            }
+        }
+    }
+
+    /// Keeps the server from writing until the answer is dropped: SQLite is locked by another
+    /// process, PostgreSQL takes no connections.
+    pub(crate) fn outage(&self) -> Outage {
+        match self {
+            Self::Sqlite { file, .. } => {
+                let mut connection = SqliteConnection::establish(file).unwrap();
+                connection
+                    .batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE")
+                    .unwrap();
+                Outage::Sqlite(connection)
+            }
+            Self::Postgres(database) => {
+                let name = database.name();
+                let server = database.url().replace(name, "postgres");
+                let mut connection = PgConnection::establish(&server).unwrap();
+                connection
+                    .batch_execute(&format!(
+                        "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false; \
+                         SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                         WHERE datname = '{name}'"
+                    ))
+                    .unwrap();
+                let name = name.to_owned();
+                Outage::Postgres { connection, name }
+            }
+        }
+    }
+}
+
+/// See [`Database::outage`].
+pub(crate) enum Outage {
+    Sqlite(SqliteConnection),
+    Postgres {
+        connection: PgConnection,
+        name: String,
+    },
+}
+
+impl Outage {
+    pub(crate) fn end(self) {
+        match self {
+            Self::Sqlite(mut connection) => connection.batch_execute("ROLLBACK").unwrap(),
+            Self::Postgres {
+                mut connection,
+                name,
+            } => connection
+                .batch_execute(&format!(
+                    "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"
+                ))
+                .unwrap(),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+use async_trait::async_trait;
+use jsonwebtoken::Algorithm;
+use rerun_core::Timestamp;
+use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask, Made};
+use rerun_core::ports::{Backoff, Clock, MessageGenerator};
+use rerun_core::usecases::{Engine, Settings};
+use rerun_generate::TemplateGenerator;
+use rerun_generate::{Shutdown, SystemClock};
+use rerun_generate::{Worker, WorkerOptions};
+use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
+use rerun_http::metrics::Metrics;
+use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
+use rerun_server::store::{OpenStore, Surroundings};
+use rerun_server::{Counted, config};
+use secrecy::SecretString;
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::Api;
+use super::database::{Database, Store};
+
+pub(crate) const SECRET: &str = "a secret of more than thirty-two bytes";
+pub(crate) const API_CODE: &str = "an API code";
+/// The most segments that a run may have here.
+pub(crate) const MAX_SEGMENTS: u32 = 40;
+/// With what cursors are sealed.
+pub(crate) const CURSORS: rerun_core::page::CursorKey = rerun_core::page::CursorKey::new([3; 32]);
+/// The largest import here.
+pub(crate) const MAX_IMPORT_BYTES: u64 = 100_000;
+/// How often a message is tried here.
+const MAX_ATTEMPTS: u32 = 2;
+/// The longest that anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The machine's clock, put forward by tests.
+#[derive(Default)]
+pub(crate) struct TestClock {
+    ahead_millis: AtomicI64,
+}
+
+impl TestClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        let millis = i64::try_from(by.as_millis()).unwrap();
+        self.ahead_millis.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        let ahead = self.ahead_millis.load(Ordering::SeqCst);
+        let now = SystemClock.now().timestamp_millis() + ahead;
+        Timestamp::from_timestamp_millis(now).unwrap()
+    }
+}
+
+/// Tries again at once.
+struct AtOnce;
+
+impl Backoff for AtOnce {
+    fn delay(&self, _: u32) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// The template generator, which fails for the countries that a test names.
+#[derive(Default)]
+struct Unreliable {
+    template: TemplateGenerator,
+    failing: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl MessageGenerator for Unreliable {
+    async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
+        let values = task.attributes.to_map().unwrap();
+        let country = values.get("country").cloned().flatten().unwrap_or_default();
+        if self.failing.lock().unwrap().contains(&country) {
+            return Err(GenerationError::new(format!("no words for {country}")));
+        }
+        self.template.generate(task).await
+    }
+}
+
+/// A server over a database of its own. It generates when a test says so, by the real worker.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) database: Database,
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) readiness: Readiness,
+    metrics: Metrics,
+    store: Store,
+    generator: Arc<Unreliable>,
+    wake: Arc<Notify>,
+    http: reqwest::Client,
+    handle: ServerHandle,
+    running: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Runs a test on a fresh server, and stops it.
+    pub(crate) async fn run(store: Store, case: impl AsyncFnOnce(&Self)) {
+        let server = Self::start(store);
+        // It begins to listen on this thread, which some tests then block.
+        server.account().get("/health/live").await.ok();
+        case(&server).await;
+        // Connections that a client keeps open would hold up a patient stop.
+        server.handle.stop(false).await;
+        server.running.await.unwrap().unwrap();
+    }
+
+    fn start(store: Store) -> Self {
+        let database = Database::new(store);
+        let clock = Arc::new(TestClock::default());
+        let around = Surroundings {
+            clock: clock.clone(),
+            backoff: Arc::new(AtOnce),
+            ..Surroundings::default()
+        };
+        let settings = Settings {
+            max_segments: MAX_SEGMENTS,
+            cursors: CURSORS,
+            generation: GenerationPolicy {
+                max_attempts: MAX_ATTEMPTS,
+                ..GenerationPolicy::default()
+            },
+            ..Settings::default()
+        };
+        let wanted = config::Database::new(database.url(), 8);
+        let open = OpenStore::open(&wanted, &around, settings).unwrap();
+        let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
+        let rules = TokenRules::default();
+        let tokens = TokenVerifier::new(Arc::new(key), Algorithm::HS256, rules, clock.clone());
+        let wake = Arc::new(Notify::new());
+        let readiness = Readiness::default();
+        let metrics = Metrics::default();
+        open.watched_by(&metrics, &around.clock);
+        let state = Data::new(AppState {
+            engine: open.engine.clone(),
+            health: open.health,
+            guard: Guard::new(tokens, SecretString::from(API_CODE)).unwrap(),
+            ids: around.ids,
+            limits: Limits {
+                max_import_bytes: MAX_IMPORT_BYTES,
+                ..Limits::default()
+            },
+            intake: Intake::default(),
+            rate_limit: RateLimit::OFF,
+            wake: {
+                let wake = Arc::clone(&wake);
+                Arc::new(move || wake.notify_one())
+            },
+            readiness: readiness.clone(),
+            metrics: metrics.clone(),
+            traces: None,
+        });
+        let server =
+            HttpServer::new(move || App::new().configure(rerun_http::configure(state.clone())))
+                .workers(2)
+                .disable_signals()
+                .bind("127.0.0.1:0")
+                .unwrap();
+        let address = server.addrs()[0];
+        let server = server.run();
+        let handle = server.handle();
+        Self {
+            address,
+            database,
+            engine: open.engine,
+            clock,
+            readiness,
+            metrics,
+            store,
+            generator: Arc::default(),
+            wake,
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .tls_danger_accept_invalid_certs(true)
+                .build()
+                .unwrap(),
+            handle,
+            running: actix_web::rt::spawn(server),
+        }
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.store
+    }
+
+    /// Somebody of an account that nobody else has.
+    pub(crate) fn account(&self) -> Api {
+        Api::new(self.http.clone(), self.address)
+    }
+
+    /// From now on nothing can be generated for these countries, and for all others it can.
+    pub(crate) fn fail_for(&self, countries: &[&str]) {
+        *self.generator.failing.lock().unwrap() = countries.iter().map(|c| (*c).into()).collect();
+    }
+
+    fn worker(&self, idle: Duration) -> Worker {
+        Worker::new(
+            self.engine.generation.clone(),
+            self.generator.clone(),
+            Arc::new(AtOnce),
+            Arc::clone(&self.wake),
+            WorkerOptions {
+                concurrency: 4,
+                batch: 100,
+                idle,
+            },
+        )
+        .observed_by(Arc::new(Counted(self.metrics.clone())))
+    }
+
+    /// Has the worker make the campaign's messages; answers the campaign's status then.
+    pub(crate) async fn generate(&self, api: &Api, campaign: &str) -> String {
+        self.working(Duration::from_millis(5), async || {
+            settled(api, campaign).await
+        })
+        .await
+    }
+
+    /// Does something while the worker is at work, which by itself looks for work every `idle`.
+    pub(crate) async fn working<T>(&self, idle: Duration, during: impl AsyncFnOnce() -> T) -> T {
+        let (trigger, shutdown) = Shutdown::new();
+        let worker = self.worker(idle);
+        let during = async {
+            let done = tokio::time::timeout(PATIENCE, during()).await;
+            trigger.request();
+            done.unwrap()
+        };
+        tokio::join!(worker.run(&shutdown), during).1
+    }
+}
+
+/// Asks until the campaign has nothing left to generate; answers its status.
+pub(crate) async fn settled(api: &Api, campaign: &str) -> String {
+    loop {
+        let found = api
+            .ok("campaign/get", json!({ "campaign_id": campaign }))
+            .await;
+        let status = found["status"].as_str().unwrap();
+        if status != "Processing" {
+            return status.to_owned();
+        }
+        // Leaves the processor to the worker between two questions.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

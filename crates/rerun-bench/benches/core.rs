@@ -109,6 +109,7 @@ fn published() -> Option<(Campaign, Run)> {
         counts: MessageCounts::default().add(ReviewStatus::Published, Source::Generated, SEGMENTS),
         resulting_status: CampaignStatus::ReadyForReview,
         initiated_by: Some(user),
+        initiated_by_name: None,
         previous_run: None,
         error: None,
         cancel_reason: None,

@@ -10,12 +10,15 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rerun_core::Timestamp;
-use rerun_core::audit::{AuditEntry, Caller};
+use rerun_core::actor::{Actor, Person, UserName};
+use rerun_core::audit::{AuditEntry, Authorship};
 use rerun_core::campaign::{Campaign, Template};
 use rerun_core::error::{Error, Invalid, StoreError};
 use rerun_core::generation::{GenerationError, GenerationTask};
 use rerun_core::group::{CustomerFile, CustomerGroup, ImportHeader, ImportMode, Imported};
-use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId};
+use rerun_core::ids::{
+    AccountId, AuditEntryId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId,
+};
 use rerun_core::message::{Content, Message};
 use rerun_core::page::{Contents, Limit, MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::plan::ReuseFrom;
@@ -116,34 +119,47 @@ pub const ACCOUNT: AccountId =
 pub const OTHER_ACCOUNT: AccountId =
     AccountId::new(Uuid::from_u128(0xbbbb_bbbb_0000_4000_8000_0000_0000_0002));
 
-fn person(account_id: AccountId, user: u128, role: &str) -> Caller {
-    Caller {
-        account_id,
+/// The name that [`caller`] has.
+pub const CALLERS_NAME: &str = "Ada \"Å\" O'Neill";
+
+fn person(account_id: AccountId, user: u128, name: Option<&str>, role: &str) -> Actor {
+    let person = Person {
         user_id: UserId::new(Uuid::from_u128(
             0x1111_0000_0000_4000_8000_0000_0000_0000 + user,
         )),
+        user_name: name.map(|name| UserName::new(name).unwrap()),
         role_code: role.to_owned(),
-        ip: IpAddr::from([192, 0, 2, 7]),
-        request_id: format!("request-{user}"),
+        ip: Some(IpAddr::from([192, 0, 2, 7])),
+    };
+    Actor::person(account_id, person).in_request(format!("request-{user}"))
+}
+
+/// Whoever `actor` is, as the author of a change that a case decides itself.
+#[must_use]
+pub fn author<S: Store + 'static>(f: &Fixture<S>, actor: Actor) -> Authorship {
+    Authorship {
+        entry_id: AuditEntryId::new(f.ids.next()),
+        actor,
+        at: f.now(),
     }
 }
 
 /// Somebody of [`ACCOUNT`].
 #[must_use]
-pub fn caller() -> Caller {
-    person(ACCOUNT, 1, "ADMIN")
+pub fn caller() -> Actor {
+    person(ACCOUNT, 1, Some(CALLERS_NAME), "ADMIN")
 }
 
 /// Somebody else of [`ACCOUNT`].
 #[must_use]
-pub fn colleague() -> Caller {
-    person(ACCOUNT, 2, "REVIEWER")
+pub fn colleague() -> Actor {
+    person(ACCOUNT, 2, None, "REVIEWER")
 }
 
 /// Somebody of [`OTHER_ACCOUNT`].
 #[must_use]
-pub fn stranger() -> Caller {
-    person(OTHER_ACCOUNT, 3, "ADMIN")
+pub fn stranger() -> Actor {
+    person(OTHER_ACCOUNT, 3, None, "ADMIN")
 }
 
 /// What a generator of the cases makes of a task: a text of its run and segment.
@@ -552,7 +568,7 @@ impl<S: Store + 'static> Fixture<S> {
     /// What the use case answers.
     pub async fn try_import(
         &self,
-        who: &Caller,
+        who: &Actor,
         group: CustomerGroupId,
         columns: &[&str],
         rows: &[Row<'_>],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rerun_core::Timestamp;
-use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead, Unlogged};
+use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead, ImportAudit, Unlogged};
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::change::{self, Applied, Effect, MessageChange, Move, Selection, Shift};
 use rerun_core::error::{Invalid, StoreError, UnfilledPlaceholder};
@@ -239,7 +239,7 @@ impl Row {
         self.bare.reused_from = None;
     }
 
-    fn follow(&mut self, moved: &Move, effect: &Effect, user: UserId, now: Timestamp) -> Shift {
+    fn follow(&mut self, moved: &Move, effect: &Effect, now: Timestamp) -> Shift {
         let from = self.standing();
         self.bare.state = moved.to;
         self.bare.updated_at = now;
@@ -249,8 +249,10 @@ impl Row {
         match effect {
             Effect::Nothing => {}
             Effect::Reject { reason } => self.bare.rejection_reason = Some(reason.clone()),
-            Effect::Edit { content, .. } => {
-                self.write(content.clone(), Some(user), Source::Edited);
+            Effect::Edit {
+                content, author, ..
+            } => {
+                self.write(content.clone(), Some(*author), Source::Edited);
             }
             Effect::Queue => {
                 self.waiting = Some(Waiting::at_once(now));
@@ -668,7 +670,7 @@ impl CustomerGroupStore for MemoryStore {
         account: AccountId,
         id: CustomerGroupId,
         file: CustomerFile,
-        audit: AuditDraft,
+        audit: ImportAudit,
         key: Option<IdempotencyKey>,
     ) -> Result<Imported, ImportFailure> {
         if self.find_group(account, id).await?.is_none() {
@@ -712,15 +714,15 @@ impl CustomerGroupStore for MemoryStore {
                 }
             }
             let response = key.map(|key| key.answered(&done)).transpose()?;
-            let now = audit.created_at;
+            let now = audit.at();
             let fields = mode.fields_after(&group.about.fields, &fields, read);
             if done.changed() || fields != group.about.fields {
                 group.version += 1;
                 group.about.fields = fields;
                 group.about.customer_count =
                     i64::try_from(done.total).map_err(|e| StoreError::Backend(e.into()))?;
-                group.about.updated_at = audit.created_at;
-                account.record(done.audited(audit));
+                group.about.updated_at = now;
+                account.record(audit.completed(done));
             }
             account.keep(response, now)?;
             Ok(done)
@@ -1121,27 +1123,6 @@ impl RerunStore for MemoryStore {
             Ok(())
         })
     }
-
-    async fn archive_run(
-        &self,
-        account: AccountId,
-        campaign: CampaignId,
-        run: RunNumber,
-        audit: AuditDraft,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Option<u32>, StoreError> {
-        self.write_account(account, |account| match account.campaigns.get(&campaign) {
-            Some(ledger) if ledger.campaign.current_run == Some(run) => Err(StoreError::Conflict),
-            // Archiving is a fact of the run, so that nothing of a past one is active.
-            Some(ledger) if ledger.runs.contains_key(&run) => {
-                let archived = 0;
-                let response = key.map(|key| key.answered(&archived)).transpose()?;
-                account.keep(response, audit.created_at)?;
-                Ok(Some(archived))
-            }
-            Some(_) | None => Ok(None),
-        })
-    }
 }
 
 #[async_trait]
@@ -1214,7 +1195,7 @@ impl ReviewStore for MemoryStore {
             let mut shifts = Vec::new();
             for (id, moved) in moved {
                 if let Some(row) = ledger.rows.get_mut(&id) {
-                    shifts.push(row.follow(moved, &change.effect, change.user_id, change.now));
+                    shifts.push(row.follow(moved, &change.effect, change.now));
                 }
             }
             let applied = change.applied(run, &shifts)?;
@@ -1247,6 +1228,15 @@ impl IdempotencyStore for MemoryStore {
             let (kept, kept_at) = account.responses.get(key)?;
             (*kept_at >= not_before).then(|| kept.clone())
         }))
+    }
+
+    async fn keep_response(
+        &self,
+        account: AccountId,
+        response: IdempotentResponse,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write_account(account, |account| account.keep(Some(response), now))
     }
 
     async fn forget_responses(&self, before: Timestamp) -> Result<u64, StoreError> {

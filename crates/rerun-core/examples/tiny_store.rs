@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use rerun_core::Timestamp;
-use rerun_core::audit::{AuditDraft, Caller};
+use rerun_core::actor::{Actor, Person};
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
@@ -26,8 +26,8 @@ use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId}
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, Clock, IdGenerator, IdempotencyKey,
-    IdempotencyStore, KeptResponse, RerunStore, SegmentCandidates, StartRun, WantedGroup,
+    CampaignContext, CancelRun, CandidateQuery, Clock, IdGenerator, IdempotencyStore,
+    IdempotentResponse, KeptResponse, RerunStore, SegmentCandidates, StartRun, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
@@ -221,22 +221,6 @@ impl RerunStore for TinyStore {
         }
         Ok(())
     }
-
-    async fn archive_run(
-        &self,
-        _account: AccountId,
-        _campaign: CampaignId,
-        run: RunNumber,
-        _audit: AuditDraft,
-        _key: Option<IdempotencyKey>,
-    ) -> Result<Option<u32>, StoreError> {
-        let state = self.state();
-        if state.campaign.current_run == Some(run) {
-            return Err(StoreError::Conflict);
-        }
-        // Starting a run archives the one before, so that nothing of it is left to archive.
-        Ok(state.runs.contains_key(&run).then_some(0))
-    }
 }
 
 #[async_trait]
@@ -248,6 +232,15 @@ impl IdempotencyStore for TinyStore {
         _not_before: Timestamp,
     ) -> Result<Option<KeptResponse>, StoreError> {
         Ok(None)
+    }
+
+    async fn keep_response(
+        &self,
+        _account: AccountId,
+        _response: IdempotentResponse,
+        _now: Timestamp,
+    ) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn forget_responses(&self, _before: Timestamp) -> Result<u64, StoreError> {
@@ -271,24 +264,24 @@ impl IdGenerator for Counter {
     }
 }
 
-fn caller(ids: &Counter) -> Caller {
-    Caller {
-        account_id: AccountId::new(ids.next()),
+fn actor(ids: &Counter) -> Actor {
+    let person = Person {
         user_id: UserId::new(ids.next()),
+        user_name: None,
         role_code: "ADMIN".into(),
-        ip: [127, 0, 0, 1].into(),
-        request_id: "story".into(),
-    }
+        ip: None,
+    };
+    Actor::person(AccountId::new(ids.next()), person)
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let ids = Counter(AtomicU64::new(1));
-    let caller = caller(&ids);
+    let actor = actor(&ids);
     let now = Noon.now();
     let group = |name: &str, countries: &[&'static str]| {
         let group = CustomerGroup {
-            account_id: caller.account_id,
+            account_id: actor.account_id,
             id: CustomerGroupId::new(ids.next()),
             name: name.into(),
             customer_count: i64::try_from(countries.len()).unwrap_or(i64::MAX),
@@ -303,7 +296,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         group("Spring", &["DE", "FR", "FR", "IT"]),
     );
     let campaign = Campaign {
-        account_id: caller.account_id,
+        account_id: actor.account_id,
         id: CampaignId::new(ids.next()),
         name: "Offers".into(),
         customer_group_id: winter.0,
@@ -318,7 +311,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         current_run: None,
         last_run: None,
         version: 1,
-        created_by: caller.user_id,
+        created_by: UserId::new(ids.next()),
         created_at: now,
         updated_at: now,
     };
@@ -335,7 +328,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let reruns = Reruns::new(store.clone(), store.clone(), stamps, Settings::default());
 
-    let launched = reruns.launch(&caller, campaign_id, None).await?.outcome;
+    let launched = reruns.launch(&actor, campaign_id, None).await?.outcome;
     println!(
         "Run {} for {}: {} segments, {} to generate. The campaign is `{}`.",
         launched.run_number,
@@ -351,7 +344,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         reuse_from: ReuseFrom::CurrentRun,
         allow_missing_fields: false,
     };
-    match reruns.initiate(&caller, request, None).await {
+    match reruns.initiate(&actor, request, None).await {
         Ok(_) => return Err("an unpublished campaign was rerun".into()),
         Err(refusal) => println!("Too early for a rerun: {refusal}."),
     }
@@ -359,7 +352,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     store.publish(now);
     println!("Generated, reviewed and published.");
 
-    let rerun = reruns.initiate(&caller, request, None).await?.outcome;
+    let rerun = reruns.initiate(&actor, request, None).await?.outcome;
     println!(
         "Run {} for {}: {} segments, {} reused from run 1, {} to generate. The campaign is `{}`.",
         rerun.run_number,
@@ -375,7 +368,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let cancelled = reruns
-        .cancel(&caller, campaign_id, Some("wrong group"), None)
+        .cancel(&actor, campaign_id, Some("wrong group"), None)
         .await?
         .outcome;
     println!(

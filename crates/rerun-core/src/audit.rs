@@ -1,182 +1,117 @@
 //! The audit log: one entry for each change, chained so that a change of the log shows.
 
-use std::net::IpAddr;
-
 use sha2::{Digest, Sha256};
 
 use crate::Timestamp;
-use crate::campaign::{CampaignStatus, wire_enum};
+use crate::actor::Actor;
+use crate::event::Event;
+use crate::group::{ImportMode, Imported};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::page::{Contents, text_bytes};
 
-/// Who calls: what the guard of a server has verified.
+pub use crate::event::AuditAction;
+
+/// Who makes a change, and when: what every entry of the log has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The account that everything happens in.
-    pub account_id: AccountId,
-    /// The person.
-    pub user_id: UserId,
-    /// The person's role.
-    pub role_code: String,
-    /// Where the person calls from.
-    pub ip: IpAddr,
-    /// The request, as logs and answers name it.
-    pub request_id: String,
+pub struct Authorship {
+    /// The id of the entry.
+    pub entry_id: AuditEntryId,
+    /// Who makes the change.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
 }
 
-wire_enum! {
-    /// What an audit entry records.
-    AuditAction {
-        /// A customer group was made.
-        GroupCreated => "customer_group.created",
-        /// Customers were imported.
-        GroupImported => "customer_group.imported",
-        /// A campaign was made.
-        CampaignCreated => "campaign.created",
-        /// A campaign's first run was started.
-        CampaignLaunched => "campaign.launched",
-        /// A campaign was published.
-        CampaignPublished => "campaign.published",
-        /// Messages passed an approval stage.
-        MessagesApproved => "messages.approved",
-        /// Messages were rejected.
-        MessagesRejected => "messages.rejected",
-        /// A message was edited.
-        MessageEdited => "message.edited",
-        /// Messages were queued to be generated anew.
-        MessagesRegenerated => "messages.regenerated",
-        /// A rerun was started.
-        RerunInitiated => "rerun.initiated",
-        /// What was still active of a past run was archived.
-        RerunArchived => "rerun.archived",
-        /// A run was taken back.
-        RerunCancelled => "rerun.cancelled",
-        /// Failed messages were queued again.
-        RerunRetried => "rerun.retried",
-        /// A run's generation ended well.
-        RunCompleted => "run.completed",
-        /// A run's generation ended with failures.
-        RunFailed => "run.failed",
+impl Authorship {
+    /// The entry of this event.
+    #[must_use]
+    pub const fn of(self, event: Event) -> AuditDraft {
+        AuditDraft {
+            author: self,
+            event,
+        }
     }
 }
 
 /// An audit entry before the store has given it its place in the account's chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditDraft {
-    /// Its id.
-    pub id: AuditEntryId,
-    /// The account.
-    pub account_id: AccountId,
+    /// Who did it, and when.
+    pub author: Authorship,
     /// What happened.
-    pub action: AuditAction,
-    /// The campaign it happened to, if one.
-    pub campaign_id: Option<CampaignId>,
-    /// The run it happened to, if one.
-    pub run_number: Option<RunNumber>,
-    /// Who did it; `None` for the system.
-    pub user_id: Option<UserId>,
-    /// In which role.
-    pub role_code: Option<String>,
-    /// From where.
-    pub ip: Option<IpAddr>,
-    /// In which request.
-    pub request_id: Option<String>,
-    /// Subject, before and after, as a JSON object.
-    pub details: serde_json::Map<String, serde_json::Value>,
-    /// When.
-    pub created_at: Timestamp,
+    pub event: Event,
 }
 
 impl AuditDraft {
-    /// What a person did.
+    /// The account in whose chain it belongs.
     #[must_use]
-    pub fn by_caller(
-        id: AuditEntryId,
-        caller: &Caller,
-        action: AuditAction,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            id,
-            account_id: caller.account_id,
-            action,
-            campaign_id: None,
-            run_number: None,
-            user_id: Some(caller.user_id),
-            role_code: Some(caller.role_code.clone()),
-            ip: Some(caller.ip),
-            request_id: Some(caller.request_id.clone()),
-            details: serde_json::Map::new(),
-            created_at: now,
-        }
-    }
-
-    /// What the system did when the generation of a run ended.
-    #[must_use]
-    pub fn by_system(
-        id: AuditEntryId,
-        account_id: AccountId,
-        action: AuditAction,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            id,
-            account_id,
-            action,
-            campaign_id: None,
-            run_number: None,
-            user_id: None,
-            role_code: None,
-            ip: None,
-            request_id: None,
-            details: serde_json::Map::new(),
-            created_at: now,
-        }
-    }
-
-    /// Names the campaign and run.
-    #[must_use]
-    pub fn about(mut self, campaign: CampaignId, run: Option<RunNumber>) -> Self {
-        self.campaign_id = Some(campaign);
-        self.run_number = run;
-        self
-    }
-
-    /// Adds a detail.
-    #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
-        self.details.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// Adds the campaign's status before and after, as every entry about a campaign's state has
-    /// it.
-    #[must_use]
-    pub fn moved(self, before: CampaignStatus, after: CampaignStatus) -> Self {
-        self.with("before", before.as_str())
-            .with("after", after.as_str())
+    pub const fn account_id(&self) -> AccountId {
+        self.author.actor.account_id
     }
 
     /// The entry with its place in the chain: after `head`.
     #[must_use]
     pub fn sealed(self, head: &ChainHead) -> AuditEntry {
+        let Authorship {
+            entry_id,
+            actor,
+            at,
+        } = self.author;
+        let person = actor.as_person();
         let mut entry = AuditEntry {
             seq: head.seq + 1,
-            id: self.id,
-            account_id: self.account_id,
-            action: self.action.as_str().to_owned(),
-            campaign_id: self.campaign_id,
-            run_number: self.run_number,
-            user_id: self.user_id,
-            role_code: self.role_code,
-            ip: self.ip.map(|ip| ip.to_string()),
-            request_id: self.request_id,
-            details: serde_json::Value::Object(self.details).to_string(),
-            created_at: self.created_at,
+            id: entry_id,
+            account_id: actor.account_id,
+            action: self.event.action().as_str().to_owned(),
+            campaign_id: self.event.campaign_id(),
+            run_number: self.event.run_number(),
+            user_id: person.map(|person| person.user_id),
+            user_name: person
+                .and_then(|person| person.user_name.as_ref())
+                .map(ToString::to_string),
+            role_code: person.map(|person| person.role_code.clone()),
+            ip: person.and_then(|person| person.ip).map(|ip| ip.to_string()),
+            request_id: actor.request_id.clone(),
+            details: self.event.details().to_string(),
+            created_at: at,
             hash: [0; 32],
         };
         entry.hash = entry.hash_after(&head.hash);
         entry
+    }
+}
+
+/// The entry of an import, which a store completes with what the import did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportAudit {
+    /// Who imports, and when.
+    pub author: Authorship,
+    /// The group.
+    pub customer_group_id: CustomerGroupId,
+    /// Whether other customers stay.
+    pub mode: ImportMode,
+}
+
+impl ImportAudit {
+    /// When the customers are imported.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        self.author.at
+    }
+
+    /// The entry of an import that did this.
+    #[must_use]
+    pub fn completed(self, imported: Imported) -> AuditDraft {
+        let Self {
+            author,
+            customer_group_id,
+            mode,
+        } = self;
+        author.of(Event::GroupImported {
+            customer_group_id,
+            mode,
+            imported,
+        })
     }
 }
 
@@ -232,6 +167,8 @@ pub struct AuditEntry {
     pub run_number: Option<RunNumber>,
     /// Who; `None` for the system.
     pub user_id: Option<UserId>,
+    /// The person's name at that time, if it was known.
+    pub user_name: Option<String>,
     /// In which role.
     pub role_code: Option<String>,
     /// From where.
@@ -249,6 +186,7 @@ pub struct AuditEntry {
 impl Contents for AuditEntry {
     fn bytes(&self) -> usize {
         self.action.len()
+            + text_bytes(self.user_name.as_ref())
             + text_bytes(self.role_code.as_ref())
             + text_bytes(self.request_id.as_ref())
             + self.details.len()
@@ -257,10 +195,11 @@ impl Contents for AuditEntry {
 
 impl AuditEntry {
     /// The hash that this entry has after one with the hash `previous`: SHA-256 over that hash
-    /// and the entry's fields as a JSON array.
+    /// and the entry's fields as a JSON array. An entry without a user name has none in it, as in
+    /// logs that were written before there were names.
     #[must_use]
     pub fn hash_after(&self, previous: &[u8; 32]) -> [u8; 32] {
-        let fields = serde_json::json!([
+        let mut fields = serde_json::json!([
             self.account_id,
             self.seq,
             self.id,
@@ -274,6 +213,9 @@ impl AuditEntry {
             self.details,
             self.created_at.timestamp_millis(),
         ]);
+        if let (Some(name), Some(fields)) = (&self.user_name, fields.as_array_mut()) {
+            fields.push(name.as_str().into());
+        }
         Sha256::new_with_prefix(previous)
             .chain_update(fields.to_string())
             .finalize()
@@ -464,7 +406,12 @@ impl ChainCheck {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::actor::{Person, UserName};
+    use crate::campaign::CampaignStatus;
+    use crate::event::StatusChange;
 
     #[test]
     fn a_head_is_read_as_it_is_written() {
@@ -484,5 +431,104 @@ mod tests {
         ] {
             assert_eq!(ChainHead::parse(text), None, "{text}");
         }
+    }
+
+    fn author(n: u128, minutes: i64, actor: Actor) -> Authorship {
+        Authorship {
+            entry_id: AuditEntryId::new(Uuid::from_u128(n)),
+            actor,
+            at: Timestamp::from_timestamp_millis(1_767_225_600_123 + minutes * 60_000).unwrap(),
+        }
+    }
+
+    fn person(user_name: Option<&str>) -> Actor {
+        let person = Person {
+            user_id: UserId::new(Uuid::from_u128(4)),
+            user_name: user_name.map(|name| UserName::new(name).unwrap()),
+            role_code: "ADMIN".into(),
+            ip: Some([192, 0, 2, 1].into()),
+        };
+        Actor::person(AccountId::new(Uuid::from_u128(1)), person).in_request("r-1")
+    }
+
+    /// Three entries: two as the first version wrote them, and one with a name.
+    fn entries() -> Vec<AuditEntry> {
+        let campaign_id = CampaignId::new(Uuid::from_u128(3));
+        let created = || Event::CampaignCreated {
+            campaign_id,
+            name: "Offers \"ü\"".into(),
+        };
+        let completed = Event::RunCompleted {
+            status: StatusChange {
+                campaign_id,
+                run_number: RunNumber::FIRST,
+                before: CampaignStatus::Processing,
+                after: CampaignStatus::ReadyForReview,
+            },
+        };
+        let system = Actor::system(AccountId::new(Uuid::from_u128(1)));
+        let drafts = [
+            author(2, 0, person(None)).of(created()),
+            author(5, 1, system).of(completed),
+            author(6, 2, person(Some("Ada"))).of(created()),
+        ];
+        let mut head = ChainHead::EMPTY;
+        let mut entries = Vec::new();
+        for draft in drafts {
+            let entry = draft.sealed(&head);
+            head = ChainHead {
+                seq: entry.seq,
+                hash: entry.hash,
+            };
+            entries.push(entry);
+        }
+        entries
+    }
+
+    /// The hashes were computed apart from this code. The first two are those of a log that was
+    /// written before entries had names.
+    #[test]
+    fn logs_of_every_version_have_the_same_hashes() {
+        let hashes: Vec<String> = entries().iter().map(|e| hex::encode(e.hash)).collect();
+        assert_eq!(
+            hashes,
+            [
+                "0252b15dd3ac50e23c779c2227194c129e06b6549186c85a9ee41130d07eab58",
+                "eaa7e94ea69beef8022a8ea04a704babee9db9cf6bba4e7719c754b0bc06d97e",
+                "4e1ce41b4e951ade3f4c7024744d4556b0ed374203e0c62c0edf5f9182037f84",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_chain_shows_every_change_of_an_entry() {
+        let entries = entries();
+        let check = |entries: &[AuditEntry]| {
+            let mut check = ChainCheck::default();
+            entries.iter().try_for_each(|entry| check.next(entry))
+        };
+        assert_eq!(check(&entries), Ok(()));
+        let changes: [fn(&mut AuditEntry); 4] = [
+            |entry| entry.user_name = None,
+            |entry| entry.user_name = Some("Eve".into()),
+            |entry| entry.role_code = None,
+            |entry| entry.details = "{}".into(),
+        ];
+        for change in changes {
+            let mut changed = entries.clone();
+            change(&mut changed[2]);
+            let broken = check(&changed).unwrap_err();
+            assert!(
+                matches!(broken, ChainBreak::Altered { seq: 3, .. }),
+                "{broken}"
+            );
+        }
+        let mut named = entries;
+        named[0].user_name = Some("Eve".into());
+        let broken = check(&named).unwrap_err();
+        assert!(
+            matches!(broken, ChainBreak::Altered { seq: 1, .. }),
+            "{broken}"
+        );
     }
 }

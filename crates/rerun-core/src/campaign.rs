@@ -273,6 +273,21 @@ impl Campaign {
         }
     }
 
+    /// Checks that the campaign has had this run, and that it is not the current one. Numbers are
+    /// given in order and never again, and every run stays in the history.
+    ///
+    /// # Errors
+    /// [`Error::RunNotFound`], [`Error::CurrentRunArchive`].
+    pub fn check_past(&self, run: RunNumber) -> Result<(), Error> {
+        if self.current_run == Some(run) {
+            Err(Error::CurrentRunArchive(run))
+        } else if self.last_run.is_some_and(|last| run <= last) {
+            Ok(())
+        } else {
+            Err(Error::RunNotFound)
+        }
+    }
+
     /// The number that the next run takes.
     ///
     /// # Errors

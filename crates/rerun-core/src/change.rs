@@ -8,14 +8,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
-use crate::audit::{AuditAction, AuditDraft};
+use crate::actor::Actor;
+use crate::audit::{AuditDraft, Authorship};
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus};
 use crate::error::StoreError;
+use crate::event::{ChangedMessages, Event, StatusChange};
 use crate::generation::EndedRun;
 use crate::ids::{AuditEntryId, CampaignId, ContentId, MessageId, RunNumber, UserId};
-use crate::message::{Approval, Content, MessageState, ReviewStatus, Source};
+use crate::message::{Approval, Content, MessageCommand, MessageState, ReviewStatus, Source};
 use crate::ports::{IdempotencyKey, IdempotentResponse};
 use crate::run::{MessageCounts, Run, RunStatus};
+
+/// The most message ids that an audit entry names one by one.
+const MAX_AUDITED_IDS: usize = 100;
 
 /// One row of a change: messages in the state `from` go to the state `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub enum Effect {
         content_id: ContentId,
         /// The new content.
         content: Content,
+        /// Who wrote it.
+        author: UserId,
     },
     /// The messages are queued for generation, to be taken up at once, with no attempt failed.
     Queue,
@@ -67,16 +74,16 @@ pub enum Effect {
 pub struct MessageChange {
     /// The campaign as the decision saw it. A store commits only while its version is the same.
     pub campaign: Campaign,
+    /// What is done to the messages.
+    pub command: MessageCommand,
     /// Which messages.
     pub selection: Selection,
     /// From which states to which.
     pub moves: Vec<Move>,
     /// What comes with it.
     pub effect: Effect,
-    /// Who makes the change.
-    pub user_id: UserId,
-    /// The audit entry; the store has it completed by [`MessageChange::applied`].
-    pub audit: AuditDraft,
+    /// Who makes the change; [`MessageChange::applied`] returns the audit entry.
+    pub author: Authorship,
     /// The idempotency key; the store keeps [`Applied::response`] under it.
     pub key: Option<IdempotencyKey>,
     /// When.
@@ -188,13 +195,16 @@ impl MessageChange {
         let (counts, messages) = shifted(run.counts, shifts)?;
         let run = run.recounted(counts, self.now, None);
         let campaign_status = counts.campaign_status();
-        let audit = (messages > 0).then(|| {
-            self.audit
-                .clone()
-                .about(self.campaign.id, Some(run.number))
-                .moved(self.campaign.status, campaign_status)
-                .with("messages", messages)
-        });
+        let status = StatusChange {
+            campaign_id: self.campaign.id,
+            run_number: run.number,
+            before: self.campaign.status,
+            after: campaign_status,
+        };
+        let audit = match self.event(status, messages) {
+            Some(event) if messages > 0 => Some(self.author.clone().of(event)),
+            Some(_) | None => None,
+        };
         let response = match (&self.key, &self.effect) {
             (None, _) => None,
             (Some(key), Effect::Edit { content_id, .. }) => {
@@ -216,6 +226,43 @@ impl MessageChange {
             audit,
             response,
         })
+    }
+
+    /// The event of a change that moved so many messages; `None` for what a worker does, whose
+    /// event is that of the run's end.
+    fn event(&self, status: StatusChange, messages: u32) -> Option<Event> {
+        let message_ids = match &self.selection {
+            // Some thousand ids would make the entry larger than what it tells.
+            Selection::Ids(ids) if ids.len() <= MAX_AUDITED_IDS => Some(ids.clone()),
+            Selection::Ids(_) | Selection::Every { .. } => None,
+        };
+        let changed = ChangedMessages {
+            status,
+            messages,
+            message_ids,
+        };
+        let event = match (self.command, &self.effect) {
+            (MessageCommand::Approve, _) => Event::MessagesApproved(changed),
+            (MessageCommand::Reject, Effect::Reject { reason }) => Event::MessagesRejected {
+                changed,
+                reason: reason.clone(),
+            },
+            (MessageCommand::Edit, Effect::Edit { content_id, .. }) => Event::MessageEdited {
+                changed,
+                content_id: *content_id,
+            },
+            (MessageCommand::Regenerate, _) => Event::MessagesRegenerated(changed),
+            (MessageCommand::Retry, _) => Event::RerunRetried(changed),
+            (MessageCommand::Publish, _) => Event::CampaignPublished(changed),
+            (
+                MessageCommand::Generated
+                | MessageCommand::GenerationFailed
+                | MessageCommand::Reject
+                | MessageCommand::Edit,
+                _,
+            ) => return None,
+        };
+        Some(event)
     }
 
     pub(crate) fn edited(&self, run_number: RunNumber, content_id: ContentId) -> Edited {
@@ -246,18 +293,27 @@ pub fn generated(
     let (counts, messages) = shifted(run.counts, shifts)?;
     let run = run.recounted(counts, now, last_error);
     let campaign_status = counts.campaign_status();
-    let action = match run.status {
+    let status = StatusChange {
+        campaign_id: campaign.id,
+        run_number: run.number,
+        before: campaign.status,
+        after: campaign_status,
+    };
+    let event = match run.status {
         _ if messages == 0 => None,
-        RunStatus::Completed => Some(AuditAction::RunCompleted),
-        RunStatus::Failed => Some(AuditAction::RunFailed),
+        RunStatus::Completed => Some(Event::RunCompleted { status }),
+        RunStatus::Failed => Some(Event::RunFailed {
+            status,
+            failed: counts.failed,
+        }),
         RunStatus::Queued | RunStatus::Processing | RunStatus::Cancelled => None,
     };
-    let audit = action.map(|action| {
-        AuditDraft::by_system(audit_id, campaign.account_id, action, now)
-            .about(campaign.id, Some(run.number))
-            .moved(campaign.status, campaign_status)
-            .with("failed", counts.failed)
-    });
+    let author = Authorship {
+        entry_id: audit_id,
+        actor: Actor::system(campaign.account_id),
+        at: now,
+    };
+    let audit = event.map(|event| author.of(event));
     Ok(Applied {
         run,
         campaign_status,

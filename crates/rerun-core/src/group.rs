@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use crate::Timestamp;
-use crate::audit::AuditDraft;
 use crate::campaign::wire_enum;
 use crate::error::Invalid;
 use crate::ids::{AccountId, CustomerGroupId};
@@ -343,18 +342,6 @@ impl Imported {
     #[must_use]
     pub const fn changed(&self) -> bool {
         self.imported > 0 || self.updated > 0 || self.removed > 0
-    }
-
-    /// The audit entry of an import that did this.
-    #[must_use]
-    pub fn audited(&self, audit: AuditDraft) -> AuditDraft {
-        audit
-            .with("rows", self.rows)
-            .with("imported", self.imported)
-            .with("updated", self.updated)
-            .with("removed", self.removed)
-            .with("duplicates", self.duplicates)
-            .with("total", self.total)
     }
 }
 

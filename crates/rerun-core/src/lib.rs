@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
+pub mod actor;
 pub mod audit;
 pub mod campaign;
 pub mod change;
 pub mod deadline;
 pub mod error;
+pub mod event;
 pub mod generation;
 pub mod group;
 pub mod ids;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::Timestamp;
+use crate::actor::UserName;
 use crate::campaign::{ApprovalStages, wire_enum};
 use crate::error::{Action, IllegalTransition, Invalid, StoreError};
 use crate::ids::{MessageId, RunNumber, UserId};
@@ -351,6 +352,9 @@ pub struct Approval {
     pub stage: String,
     /// Who passed it.
     pub user_id: UserId,
+    /// That person's name at that time, if it was known.
+    #[serde(default)]
+    pub user_name: Option<UserName>,
     /// When.
     #[serde(with = "crate::timestamp")]
     pub approved_at: Timestamp,
@@ -379,8 +383,16 @@ impl Approvals {
 
 impl Serialize for Approvals {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
-        raw.serialize(serializer)
+        // A quote within a text has a backslash before it, so that this finds names of members only.
+        let members = |name: &str| self.0.matches(name).count();
+        if members("\"user_name\":") == members("\"user_id\":") {
+            let raw: &RawValue =
+                serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+            return raw.serialize(serializer);
+        }
+        // Some were kept before names were.
+        let approvals = self.to_vec().map_err(serde::ser::Error::custom)?;
+        approvals.serialize(serializer)
     }
 }
 
@@ -566,6 +578,26 @@ mod tests {
                 .contains("`subject` must be one line")
         );
         assert_eq!(content("a", "b\r\nc\td"), Ok(()));
+    }
+
+    #[test]
+    fn approvals_that_were_kept_without_a_name_have_none() {
+        let at = "2026-01-01T00:00:00.000Z";
+        let user = "00000000-0000-0000-0000-000000000004";
+        let old =
+            format!(r#"{{"stage":"a \"user_name\": b","user_id":"{user}","approved_at":"{at}"}}"#);
+        let new =
+            format!(r#"{{"stage":"c","user_id":"{user}","user_name":"Ada","approved_at":"{at}"}}"#);
+        let sent = |kept: &str| {
+            let approvals = Approvals::from_stored(kept.to_owned());
+            serde_json::to_value(approvals).unwrap()
+        };
+        let mixed = sent(&format!("[{old},{new}]"));
+        assert_eq!(mixed[0]["user_name"], serde_json::Value::Null);
+        assert!(mixed[0].as_object().unwrap().contains_key("user_name"));
+        assert_eq!(mixed[0]["stage"], r#"a "user_name": b"#);
+        assert_eq!(mixed[1]["user_name"], "Ada");
+        assert_eq!(sent("[]"), serde_json::json!([]));
     }
 
     fn content(subject: &str, body: &str) -> Content {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
+use crate::actor::UserName;
 use crate::campaign::{CampaignStatus, wire_enum};
 use crate::error::StoreError;
 use crate::generation::TokenCounts;
@@ -187,6 +188,8 @@ pub struct Run {
     pub resulting_status: CampaignStatus,
     /// Who initiated it; `None` for a run that was brought in from elsewhere.
     pub initiated_by: Option<UserId>,
+    /// That person's name at that time, if it was known.
+    pub initiated_by_name: Option<UserName>,
     /// The run that was current before and becomes current again if this one is cancelled.
     pub previous_run: Option<RunNumber>,
     /// How many messages failed and why the last did.
@@ -205,7 +208,9 @@ pub struct Run {
 
 impl Contents for Run {
     fn bytes(&self) -> usize {
+        let initiator = self.initiated_by_name.as_ref();
         self.group.name.len()
+            + initiator.map_or(0, |name| name.as_str().len())
             + text_bytes(self.error.as_ref())
             + text_bytes(self.cancel_reason.as_ref())
     }

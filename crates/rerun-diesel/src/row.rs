@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::Queryable;
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
+use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditEntry, Unlogged};
 use rerun_core::campaign::{ApprovalStages, Campaign, Template};
 use rerun_core::error::{Invalid, StoreError};
@@ -258,6 +259,7 @@ macro_rules! run_columns {
          r.failed AS run_failed, r.pending AS run_pending, r.approved AS run_approved, \
          r.rejected AS run_rejected, r.published AS run_published, \
          r.resulting_status AS run_resulting_status, r.initiated_by AS run_initiated_by, \
+         r.initiated_by_name AS run_initiated_by_name, \
          r.previous_run_number AS run_previous_run_number, r.error AS run_error, \
          r.cancel_reason AS run_cancel_reason, r.started_at AS run_started_at, \
          r.completed_at AS run_completed_at, r.archived_at AS run_archived_at, \
@@ -289,6 +291,7 @@ row! {
         run_published: i32 = Integer,
         run_resulting_status: String = Text,
         run_initiated_by: Option<Uuid> = Nullable<Id>,
+        run_initiated_by_name: Option<String> = Nullable<Text>,
         run_previous_run_number: Option<i32> = Nullable<Integer>,
         run_error: Option<String> = Nullable<Text>,
         run_cancel_reason: Option<String> = Nullable<Text>,
@@ -332,6 +335,13 @@ impl TryFrom<RunRow> for Run {
             },
             resulting_status: text("runs", "resulting_status", &row.run_resulting_status)?,
             initiated_by: row.run_initiated_by.map(UserId::new),
+            initiated_by_name: row
+                .run_initiated_by_name
+                .map(|name| {
+                    UserName::new(name.as_str())
+                        .map_err(|_invalid| corrupt("runs", "initiated_by_name", &name))
+                })
+                .transpose()?,
             previous_run: row
                 .run_previous_run_number
                 .map(|number| run_number("runs", number))
@@ -452,7 +462,7 @@ macro_rules! audit_columns {
         "a.account_id AS audit_account_id, a.seq AS audit_seq, a.id AS audit_id, \
          a.action AS audit_action, a.campaign_id AS audit_campaign_id, \
          a.run_number AS audit_run_number, a.user_id AS audit_user_id, \
-         a.role_code AS audit_role_code, a.ip AS audit_ip, a.request_id AS audit_request_id, \
+         a.user_name AS audit_user_name, a.role_code AS audit_role_code, a.ip AS audit_ip, a.request_id AS audit_request_id, \
          a.details AS audit_details, a.created_at AS audit_created_at, a.hash AS audit_hash"
     };
 }
@@ -467,6 +477,7 @@ row! {
         audit_campaign_id: Option<Uuid> = Nullable<Id>,
         audit_run_number: Option<i32> = Nullable<Integer>,
         audit_user_id: Option<Uuid> = Nullable<Id>,
+        audit_user_name: Option<String> = Nullable<Text>,
         audit_role_code: Option<String> = Nullable<Text>,
         audit_ip: Option<String> = Nullable<Text>,
         audit_request_id: Option<String> = Nullable<Text>,
@@ -501,6 +512,7 @@ impl TryFrom<AuditRow> for AuditEntry {
                 .map(|number| run_number("audit_entries", number))
                 .transpose()?,
             user_id: row.audit_user_id.map(UserId::new),
+            user_name: row.audit_user_name,
             role_code: row.audit_role_code,
             ip: row.audit_ip,
             request_id: row.audit_request_id,

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use rerun_contract::fixture::ACCOUNT;
 use rerun_core::Timestamp;
+use rerun_core::actor::{Person, UserName};
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::Clock;
 use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
@@ -176,7 +177,7 @@ impl Fields {
 }
 
 /// Whom a token names by the rules of the published API, read another way than the guard does.
-fn named(value: &[u8]) -> Option<(AccountId, UserId, String)> {
+fn named(value: &[u8]) -> Option<(AccountId, Person)> {
     let value = str::from_utf8(value).ok()?;
     let (scheme, token) = value.split_at_checked(7)?;
     if !scheme.eq_ignore_ascii_case("bearer ") {
@@ -214,7 +215,17 @@ fn named(value: &[u8]) -> Option<(AccountId, UserId, String)> {
     }
     let account = AccountId::parse(&claims.get::<String>("account_id")?)?;
     let user = UserId::parse(&claims.get::<String>("user_id")?)?;
-    Some((account, user, role))
+    let name = match claims.lacks("user_name") {
+        true => None,
+        false => Some(UserName::new(claims.get::<String>("user_name")?).ok()?),
+    };
+    let person = Person {
+        user_id: user,
+        user_name: name,
+        role_code: role,
+        ip: None,
+    };
+    Some((account, person))
 }
 
 fn api_access(value: &[u8]) -> bool {
@@ -285,13 +296,14 @@ pub fn guard(data: &[u8]) {
 fn check(entrant: &Entrant, headers: &HeaderMap, csv: bool) {
     let [token, context, address, content_type] =
         NAMES.map(|name| only(headers, name).expect("a header that is there once"));
-    let (account_id, user_id, role_code) = named(token).expect("a token to be trusted");
+    let (account_id, person) = named(token).expect("a token to be trusted");
     assert!(api_access(context), "x-auth-context");
     let expected = Entrant {
         account_id,
-        user_id,
-        role_code,
-        ip: ip(address).expect("an address"),
+        person: Person {
+            ip: Some(ip(address).expect("an address")),
+            ..person
+        },
     };
     assert_eq!(*entrant, expected);
     assert!(media_type(content_type, csv), "content-type");
@@ -333,6 +345,6 @@ fn plain_header(token: &[u8]) -> bool {
     };
     decode(header).is_some_and(|header| header.are_all_among(&["alg"]))
         && decode(claims).is_some_and(|claims| {
-            claims.are_all_among(&["user_id", "account_id", "role_code", "exp"])
+            claims.are_all_among(&["user_id", "user_name", "account_id", "role_code", "exp"])
         })
 }

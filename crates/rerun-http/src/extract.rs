@@ -8,7 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
-use rerun_core::audit::Caller;
+use rerun_core::actor::Actor;
 use rerun_core::error::{Error, Invalid};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
@@ -31,14 +31,9 @@ fn state(request: &HttpRequest) -> Result<&State, ApiError> {
 }
 
 /// Lets a request in by its headers alone.
-fn admit(request: &HttpRequest, expected: MediaType) -> Result<Caller, ApiError> {
+fn admit(request: &HttpRequest, expected: MediaType) -> Result<Actor, ApiError> {
     let admitted = state(request)?.guard.admit(request, expected)?;
-    let Admitted {
-        account_id,
-        user_id,
-        role_code,
-        ip,
-    } = admitted;
+    let Admitted { account_id, person } = admitted;
     note_account(account_id);
     state(request)?
         .rate_limit
@@ -48,20 +43,15 @@ fn admit(request: &HttpRequest, expected: MediaType) -> Result<Caller, ApiError>
         .extensions()
         .get::<RequestId>()
         .map(|id| id.0.clone());
-    Ok(Caller {
-        account_id,
-        user_id,
-        role_code,
-        ip,
-        request_id: request_id.ok_or_else(|| ApiError::internal("the request has no id"))?,
-    })
+    let request_id = request_id.ok_or_else(|| ApiError::internal("the request has no id"))?;
+    Ok(Actor::person(account_id, person).in_request(request_id))
 }
 
 /// A call with a JSON body. A handler can get at a body only through one of these types, whose
 /// headers have been checked before anything of the body was read.
 #[derive(Debug)]
 pub(crate) struct JsonCall<T> {
-    pub(crate) caller: Caller,
+    pub(crate) caller: Actor,
     pub(crate) body: T,
 }
 
@@ -90,7 +80,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonCall<T> {
 #[derive(Debug)]
 pub(crate) struct KeyedCall<T> {
     pub(crate) key: Option<String>,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Actor,
     pub(crate) body: T,
 }
 
@@ -143,7 +133,7 @@ pub(crate) struct CsvCall {
     /// Its place among the open imports, to be kept until the import has ended.
     pub(crate) place: Room,
     pub(crate) key: Option<String>,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Actor,
     pub(crate) body: Body,
 }
 
@@ -170,7 +160,7 @@ impl FromRequest for CsvCall {
 fn body(
     request: &HttpRequest,
     payload: &mut Payload,
-    caller: &Caller,
+    caller: &Actor,
     limit: u64,
 ) -> Result<Body, ApiError> {
     let state = state(request)?;
@@ -182,7 +172,7 @@ fn body(
 fn json_body(
     request: &HttpRequest,
     payload: &mut Payload,
-    caller: &Caller,
+    caller: &Actor,
 ) -> Result<Body, ApiError> {
     let limit = state(request)?.limits.max_body_bytes;
     body(request, payload, caller, limit)

@@ -2,12 +2,12 @@
 //! feature `fuzzing` alone, and changes whenever the parts behind it do.
 
 use std::io::{BufRead, Read};
-use std::net::IpAddr;
 
 use actix_web::http::header::HeaderMap;
 use actix_web::test::TestRequest;
+use rerun_core::actor::Person;
 use rerun_core::group::CustomerRow;
-use rerun_core::ids::{AccountId, UserId};
+use rerun_core::ids::AccountId;
 
 use crate::auth::{Admitted, Guard, MediaType};
 use crate::csv_import::{self, Import, Options, Stop};
@@ -18,12 +18,8 @@ use crate::error::Problem;
 pub struct Entrant {
     /// The account of the token.
     pub account_id: AccountId,
-    /// The person of the token.
-    pub user_id: UserId,
-    /// The role of the token.
-    pub role_code: String,
-    /// The client's address.
-    pub ip: IpAddr,
+    /// The person of the token, at the client's address.
+    pub person: Person,
 }
 
 /// What `guard` makes of the headers of a call to an endpoint that takes CSV, or else JSON.
@@ -36,20 +32,10 @@ pub fn admit(guard: &Guard, headers: &HeaderMap, csv: bool) -> Result<Entrant, &
     for header in headers {
         request = request.append_header(header);
     }
-    let Admitted {
-        account_id,
-        user_id,
-        role_code,
-        ip,
-    } = guard
+    let Admitted { account_id, person } = guard
         .admit(&request.to_http_request(), expected)
         .map_err(|refusal| Problem::of(&refusal.into()).code)?;
-    Ok(Entrant {
-        account_id,
-        user_id,
-        role_code,
-        ip,
-    })
+    Ok(Entrant { account_id, person })
 }
 
 /// The records of a CSV file, each with the line that it starts on, up to the end or the first

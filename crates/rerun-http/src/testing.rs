@@ -276,6 +276,7 @@ pub(crate) fn run() -> Run {
         counts: MessageCounts::default().add(ReviewStatus::Published, Source::Generated, 1),
         resulting_status: CampaignStatus::ReadyForReview,
         initiated_by: UserId::parse(USER),
+        initiated_by_name: None,
         previous_run: None,
         error: None,
         cancel_reason: None,

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
 use rerun_core::Timestamp;
+use rerun_core::actor::UserName;
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus};
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
@@ -241,6 +242,9 @@ pub(crate) struct RunItem<'a> {
     /// Who started it.
     #[schema(value_type = Option<Uuid>, required)]
     initiated_by: Option<UserId>,
+    /// That person's name at that time; `null` when the token did not have it.
+    #[schema(required, min_length = 1, max_length = 200)]
+    initiated_by_name: Option<&'a str>,
     /// How many messages failed, and why the last did.
     #[schema(required)]
     error: Option<&'a str>,
@@ -288,6 +292,7 @@ impl<'a> RunItem<'a> {
             },
             resulting_status: run.resulting_status,
             initiated_by: run.initiated_by,
+            initiated_by_name: run.initiated_by_name.as_ref().map(UserName::as_str),
             error: run.error.as_deref(),
             cancel_reason: run.cancel_reason.as_deref(),
             started_at: run.started_at,

@@ -70,7 +70,8 @@ impl AuditStore for PgStore {
                 );
                 let text = PageQuery {
                     columns: audit_columns!(),
-                    bytes: "octet_length(a.action) + COALESCE(octet_length(a.role_code), 0) \
+                    bytes: "octet_length(a.action) + COALESCE(octet_length(a.user_name), 0) \
+                      + COALESCE(octet_length(a.role_code), 0) \
                       + COALESCE(octet_length(a.request_id), 0) + octet_length(a.details)",
                     from: &from,
                     order: "a.seq DESC",

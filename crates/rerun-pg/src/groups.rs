@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use diesel::pg::CopyFormat;
 use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel::{ExecuteCopyFromDsl, PgConnection, QueryableByName, RunQueryDsl};
-use rerun_core::audit::AuditDraft;
+use rerun_core::audit::{AuditDraft, ImportAudit};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::group::{
     CustomerFile, CustomerGroup, CustomerRow, CustomerRows, ImportMode, Imported,
@@ -136,7 +136,7 @@ impl CustomerGroupStore for PgStore {
         account: AccountId,
         id: CustomerGroupId,
         file: CustomerFile,
-        audit: AuditDraft,
+        audit: ImportAudit,
         key: Option<IdempotencyKey>,
     ) -> Result<Imported, ImportFailure> {
         let mut attempt = Attempt {
@@ -180,7 +180,7 @@ impl CustomerGroupStore for PgStore {
 struct Attempt {
     _turn: Turn,
     file: CustomerFile,
-    audit: AuditDraft,
+    audit: ImportAudit,
     key: Option<IdempotencyKey>,
 }
 
@@ -227,10 +227,10 @@ fn import(
     account: AccountId,
     id: CustomerGroupId,
     file: CustomerFile,
-    audit: AuditDraft,
+    audit: ImportAudit,
     key: Option<IdempotencyKey>,
 ) -> Result<Imported, Failure> {
-    check_key(conn, account, key.as_ref(), audit.created_at)?;
+    check_key(conn, account, key.as_ref(), audit.at())?;
     let CustomerFile { fields, mode, rows } = file;
     // A file takes as long as it takes. Its waits for locks are bounded as everybody's.
     let limit = statement_timeout(conn)?;
@@ -289,7 +289,7 @@ fn import(
         )
         .bind::<BigInt, _>(total)
         .bind::<Text, _>(json_list(&fields))
-        .bind::<Time, _>(audit.created_at)
+        .bind::<Time, _>(audit.at())
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(id.as_uuid())
         .execute(conn)?;
@@ -299,9 +299,9 @@ fn import(
             .execute(conn)?;
     }
     let response = key.map(|key| key.answered(&imported)).transpose()?;
-    keep_response(conn, account, response.as_ref(), audit.created_at)?;
+    keep_response(conn, account, response.as_ref(), audit.at())?;
     if changes {
-        append_audit(conn, imported.audited(audit))?;
+        append_audit(conn, audit.completed(imported))?;
     }
     Ok(imported)
 }

@@ -41,6 +41,7 @@ impl HistoryStore for PgStore {
                 let text = PageQuery {
                     columns: concat!("c.status, c.current_run_number, ", run_columns!()),
                     bytes: "COALESCE(octet_length(r.group_name), 0) \
+                      + COALESCE(octet_length(r.initiated_by_name), 0) \
                       + COALESCE(octet_length(r.error), 0) \
                       + COALESCE(octet_length(r.cancel_reason), 0)",
                     from: "FROM campaigns c LEFT JOIN LATERAL ( \

@@ -3,7 +3,6 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
-use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
@@ -11,8 +10,8 @@ use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumb
 use rerun_core::message::ReviewStatus;
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, RerunStore, SegmentCandidates,
-    StartRun, WantedGroup,
+    CampaignContext, CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun,
+    WantedGroup,
 };
 use rerun_core::run::Run;
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
@@ -28,8 +27,8 @@ use uuid::Uuid;
 use crate::PgStore;
 use crate::segments::{self, Counts, Wanted};
 use crate::write::{
-    CampaignMove, Value, append_audit, insert_run, keep_response, lock_campaign, lock_current,
-    move_campaign, transaction,
+    CampaignMove, Value, append_audit, insert_run, keep_response, lock_current, move_campaign,
+    transaction,
 };
 
 #[async_trait]
@@ -154,37 +153,6 @@ impl RerunStore for PgStore {
             .run(move |conn| transaction(conn, |conn| cancel_run(conn, cancel)))
             .await
     }
-
-    async fn archive_run(
-        &self,
-        account: AccountId,
-        campaign: CampaignId,
-        run: RunNumber,
-        audit: AuditDraft,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Option<u32>, StoreError> {
-        self.db
-            .run(move |conn| {
-                transaction(conn, |conn| {
-                    let found = lock_campaign(conn, account, campaign, run)?;
-                    match found {
-                        None | Some((_, None)) => Ok(None),
-                        Some((campaign, _)) if campaign.current_run == Some(run) => {
-                            Err(StoreError::Conflict.into())
-                        }
-                        // A run that is not current has been archived whole.
-                        Some(_) => {
-                            let archived = 0;
-                            let response = key.map(|key| key.answered(&archived)).transpose()?;
-                            let now = audit.created_at;
-                            keep_response(conn, account, response.as_ref(), now)?;
-                            Ok(Some(archived))
-                        }
-                    }
-                })
-            })
-            .await
-    }
 }
 
 #[derive(QueryableByName)]
@@ -276,7 +244,7 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
     if let Some(previous) = run.previous_run {
         set_archived(conn, campaign, previous, Some(now))?;
     }
-    insert_run(conn, campaign, run, Some(initiated_ip.to_string()))?;
+    insert_run(conn, campaign, run, initiated_ip.map(|ip| ip.to_string()))?;
     let planned: Vec<(Uuid, &PlannedSegment)> = message_ids
         .iter()
         .map(|id| id.as_uuid())

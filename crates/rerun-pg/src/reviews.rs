@@ -95,17 +95,17 @@ fn change_messages(
     if let Effect::Edit {
         content_id,
         content,
+        author,
     } = &change.effect
     {
         let account = change.campaign.account_id;
-        let author = change.user_id.as_uuid();
         insert_content(
             conn,
             account,
             *content_id,
             run.number,
             content,
-            author,
+            author.as_uuid(),
             change.now,
         )?;
     }
@@ -318,10 +318,13 @@ fn move_messages(
     let mut query = bind_selection(query, change)
         .bind::<Nullable<Text>, _>(reason)
         .bind::<Time, _>(change.now);
-    if let Effect::Edit { content_id, .. } = &change.effect {
+    if let Effect::Edit {
+        content_id, author, ..
+    } = &change.effect
+    {
         query = query
             .bind::<Id, _>(content_id.as_uuid())
-            .bind::<Id, _>(change.user_id.as_uuid());
+            .bind::<Id, _>(author.as_uuid());
     }
     let shifts = query.load::<ShiftRow>(conn)?;
     Ok(shifts

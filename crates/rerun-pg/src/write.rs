@@ -3,6 +3,7 @@
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
+use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditDraft, ChainHead};
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::change::Applied;
@@ -232,7 +233,7 @@ struct HeadRow {
 /// Appends an entry to its account's chain. Last in a transaction: the head's lock, which all
 /// writers of the account need, is held until the commit.
 pub(crate) fn append_audit(conn: &mut PgConnection, audit: AuditDraft) -> Result<(), Failure> {
-    let account = audit.account_id;
+    let account = audit.account_id();
     let head = sql(
         "INSERT INTO audit_heads (account_id, seq, hash) VALUES (?, 0, ?) \
                     ON CONFLICT (account_id) DO UPDATE SET seq = audit_heads.seq \
@@ -249,8 +250,8 @@ pub(crate) fn append_audit(conn: &mut PgConnection, audit: AuditDraft) -> Result
     sql(
         "WITH head AS (UPDATE audit_heads SET seq = ?, hash = ? WHERE account_id = ?) \
          INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, run_number, \
-           user_id, role_code, ip, request_id, details, created_at, hash) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+           user_id, user_name, role_code, ip, request_id, details, created_at, hash) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<BigInt, _>(entry.seq)
     .bind::<Binary, _>(entry.hash.as_slice())
@@ -262,6 +263,7 @@ pub(crate) fn append_audit(conn: &mut PgConnection, audit: AuditDraft) -> Result
     .bind::<Nullable<Id>, _>(entry.campaign_id.map(CampaignId::as_uuid))
     .bind::<Nullable<Integer>, _>(entry.run_number.map(RunNumber::get))
     .bind::<Nullable<Id>, _>(entry.user_id.map(UserId::as_uuid))
+    .bind::<Nullable<Text>, _>(entry.user_name.as_deref())
     .bind::<Nullable<Text>, _>(entry.role_code.as_deref())
     .bind::<Nullable<Text>, _>(entry.ip.as_deref())
     .bind::<Nullable<Text>, _>(entry.request_id.as_deref())
@@ -339,10 +341,10 @@ pub(crate) fn insert_run(
     let mut insert = sql(
         "INSERT INTO runs (account_id, campaign_id, number, job_uid, status, \
            synthesised, group_id, group_name, customer_count, resulting_status, initiated_by, \
-           initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
+           initiated_by_name, initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
            segments_matched, segments_new, reused, generated, edited, generating, failed, \
            pending, approved, rejected, published) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
@@ -355,6 +357,7 @@ pub(crate) fn insert_run(
     .bind::<BigInt, _>(run.customer_count)
     .bind::<Text, _>(run.resulting_status.as_str())
     .bind::<Nullable<Id>, _>(run.initiated_by.map(UserId::as_uuid))
+    .bind::<Nullable<Text>, _>(run.initiated_by_name.as_ref().map(UserName::as_str))
     .bind::<Nullable<Text>, _>(initiated_ip)
     .bind::<Nullable<Integer>, _>(run.previous_run.map(RunNumber::get))
     .bind::<Time, _>(run.started_at)

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rerun_core::Timestamp;
-use rerun_core::audit::Caller;
+use rerun_core::actor::{Actor, Person};
 use rerun_core::campaign::{CampaignStatus, Template};
 use rerun_core::generation::{
     FailureKind, GenerationBrief, GenerationError, GenerationPolicy, GenerationTask, Made,
@@ -827,14 +827,14 @@ impl MessageGenerator for Counted {
     }
 }
 
-fn caller() -> Caller {
-    Caller {
-        account_id: AccountId::new(Uuid::from_u128(1)),
+fn caller() -> Actor {
+    let person = Person {
         user_id: UserId::new(Uuid::from_u128(2)),
+        user_name: None,
         role_code: "ADMIN".to_owned(),
-        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        request_id: "r".to_owned(),
-    }
+        ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    };
+    Actor::person(AccountId::new(Uuid::from_u128(1)), person)
 }
 
 /// A launched campaign of one segment for each country, on SQLite.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
-use rerun_core::audit::AuditDraft;
+use rerun_core::audit::ImportAudit;
 use rerun_core::error::StoreError;
 use rerun_core::group::{ImportMode, Imported};
 use rerun_core::ids::{AccountId, CustomerGroupId};
@@ -201,7 +201,7 @@ impl Writer<'_> {
         &mut self,
         group: Group,
         staged: &Staged,
-        audit: &AuditDraft,
+        audit: &ImportAudit,
     ) -> Result<Imported, Failure> {
         self.sweep_quietly();
         for _ in 0..TRIES {
@@ -229,7 +229,7 @@ impl Writer<'_> {
 
     /// Builds the group's next edition and makes it current; false when the group was changed
     /// meanwhile.
-    fn build(&mut self, group: Group, plan: &Plan, audit: &AuditDraft) -> Result<bool, Failure> {
+    fn build(&mut self, group: Group, plan: &Plan, audit: &ImportAudit) -> Result<bool, Failure> {
         let next = self.write(|conn| claim(conn, group))?;
         let built = self.build_claimed(group, plan, next, audit);
         if !matches!(built, Ok(true)) {
@@ -247,7 +247,7 @@ impl Writer<'_> {
         group: Group,
         plan: &Plan,
         next: i64,
-        audit: &AuditDraft,
+        audit: &ImportAudit,
     ) -> Result<bool, Failure> {
         let mut after = String::new();
         while let Some(last) = slice_of_source(self.conn, plan.source, &after)? {
@@ -518,7 +518,7 @@ fn change(
     conn: &mut SqliteConnection,
     group: Group,
     plan: &Plan,
-    audit: &AuditDraft,
+    audit: &ImportAudit,
 ) -> Result<bool, Failure> {
     if version(conn, group)? != Some(plan.version) {
         return Ok(false);
@@ -556,7 +556,7 @@ fn finish(
     group: Group,
     plan: &Plan,
     edition: i64,
-    audit: &AuditDraft,
+    audit: &ImportAudit,
 ) -> Result<(), Failure> {
     let total =
         i64::try_from(plan.done.total).map_err(|error| StoreError::Backend(error.into()))?;
@@ -568,7 +568,7 @@ fn finish(
     .bind::<BigInt, _>(edition)
     .bind::<BigInt, _>(total)
     .bind::<Text, _>(json_list(&plan.fields))
-    .bind::<Time, _>(audit.created_at)
+    .bind::<Time, _>(audit.at())
     .bind::<Id, _>(group.account)
     .bind::<Id, _>(group.id)
     .execute(conn)?;
@@ -577,7 +577,7 @@ fn finish(
         .bind::<Id, _>(group.id)
         .execute(conn)?;
     keep(conn, group, plan, audit)?;
-    append_audit(conn, plan.done.audited(audit.clone()))
+    append_audit(conn, audit.clone().completed(plan.done))
 }
 
 /// Keeps the response of an import that leaves the group as it is; false when the group is not
@@ -586,7 +586,7 @@ fn change_nothing(
     conn: &mut SqliteConnection,
     group: Group,
     plan: &Plan,
-    audit: &AuditDraft,
+    audit: &ImportAudit,
 ) -> Result<bool, Failure> {
     if version(conn, group)? != Some(plan.version) {
         return Ok(false);
@@ -599,10 +599,10 @@ fn keep(
     conn: &mut SqliteConnection,
     group: Group,
     plan: &Plan,
-    audit: &AuditDraft,
+    audit: &ImportAudit,
 ) -> Result<(), Failure> {
     let account = AccountId::new(group.account);
-    keep_response(conn, account, plan.response.as_ref(), audit.created_at)
+    keep_response(conn, account, plan.response.as_ref(), audit.at())
 }
 
 /// Begins an edition that no other import writes to; answers its number.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{RunQueryDsl, SqliteConnection};
-use rerun_core::audit::AuditDraft;
+use rerun_core::audit::{AuditDraft, ImportAudit};
 use rerun_core::error::StoreError;
 use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, CustomerRows, Imported};
 use rerun_core::ids::{AccountId, CustomerGroupId};
@@ -187,7 +187,7 @@ impl CustomerGroupStore for SqliteStore {
         account: AccountId,
         id: CustomerGroupId,
         file: CustomerFile,
-        audit: AuditDraft,
+        audit: ImportAudit,
         key: Option<IdempotencyKey>,
     ) -> Result<Imported, ImportFailure> {
         if self.find_group(account, id).await?.is_none() {
@@ -198,7 +198,7 @@ impl CustomerGroupStore for SqliteStore {
         self.run_import(move |conn| {
             let _until_it_ends = turn;
             let CustomerFile { fields, mode, rows } = file;
-            check_key(conn, account, key.as_ref(), audit.created_at)?;
+            check_key(conn, account, key.as_ref(), audit.at())?;
             let rows = stage(conn, &fields, rows)?;
             let staged = Staged {
                 fields,

@@ -4,12 +4,13 @@ use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
 use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
-use rerun_core::ports::{IdempotencyStore, KeptResponse};
+use rerun_core::ports::{IdempotencyStore, IdempotentResponse, KeptResponse};
 use rerun_diesel::row::chain_hash;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
 use crate::SqliteStore;
+use crate::write::keep_response;
 
 #[derive(QueryableByName)]
 struct ResponseRow {
@@ -49,6 +50,16 @@ impl IdempotencyStore for SqliteStore {
                     response: row.response,
                 }))
             })
+            .await
+    }
+
+    async fn keep_response(
+        &self,
+        account: AccountId,
+        response: IdempotentResponse,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |conn| keep_response(conn, account, Some(&response), now))
             .await
     }
 

@@ -2,7 +2,6 @@ use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
-use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
@@ -11,8 +10,8 @@ use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::filling;
 use rerun_core::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, RerunStore, SegmentCandidates,
-    StartRun, WantedGroup,
+    CampaignContext, CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun,
+    WantedGroup,
 };
 use rerun_core::run::Run;
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
@@ -439,7 +438,7 @@ fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure
         conn,
         campaign,
         &start.run,
-        Some(start.initiated_ip.to_string()),
+        start.initiated_ip.map(|ip| ip.to_string()),
     )?;
     let new_segments = insert_segments(conn, &start, segmentation)?;
     insert_messages(conn, &start)?;
@@ -638,42 +637,5 @@ impl RerunStore for SqliteStore {
 
     async fn cancel_run(&self, cancel: CancelRun) -> Result<(), StoreError> {
         self.write(move |conn| cancel_run(conn, cancel)).await
-    }
-
-    async fn archive_run(
-        &self,
-        account: AccountId,
-        campaign: CampaignId,
-        run: RunNumber,
-        audit: AuditDraft,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Option<u32>, StoreError> {
-        // Archiving is a fact of the run, so that nothing of a past run is ever active.
-        let archive = move |conn: &mut SqliteConnection| {
-            let row = sql("SELECT archived_at IS NULL AS value FROM runs \
-                 WHERE account_id = ? AND campaign_id = ? AND number = ?")
-            .bind::<Id, _>(account.as_uuid())
-            .bind::<Id, _>(campaign.as_uuid())
-            .bind::<Integer, _>(run.get())
-            .load::<Value>(conn)?
-            .pop();
-            match row.map(|row| row.value) {
-                None => Ok(None),
-                Some(0) => Ok(Some(0)),
-                Some(_) => Err(Failure::from(StoreError::Conflict)),
-            }
-        };
-        let Some(key) = key else {
-            return self.readers.run(archive).await;
-        };
-        self.write(move |conn| {
-            let archived = archive(conn)?;
-            if let Some(archived) = archived {
-                let response = key.answered(&archived)?;
-                keep_response(conn, account, Some(&response), audit.created_at)?;
-            }
-            Ok(archived)
-        })
-        .await
     }
 }

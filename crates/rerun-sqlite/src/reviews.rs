@@ -206,12 +206,7 @@ impl<'a> Selected<'a> {
 
     /// Moves the rows.
     fn move_rows(&self, conn: &mut SqliteConnection) -> Result<(), Failure> {
-        let MessageChange {
-            effect,
-            user_id,
-            now,
-            ..
-        } = self.change;
+        let MessageChange { effect, now, .. } = self.change;
         let moves = moves_json(&self.change.moves)?;
         if let Effect::Queue = effect {
             let statement = format!(
@@ -264,10 +259,13 @@ impl<'a> Selected<'a> {
             self.condition()
         );
         let mut query = sql(&statement);
-        if let Effect::Edit { content_id, .. } = effect {
+        if let Effect::Edit {
+            content_id, author, ..
+        } = effect
+        {
             query = query
                 .bind::<Id, _>(content_id.as_uuid())
-                .bind::<Id, _>(user_id.as_uuid());
+                .bind::<Id, _>(author.as_uuid());
         }
         if let Some(reason) = reason {
             query = query.bind::<Text, _>(reason);
@@ -324,6 +322,7 @@ fn change_messages(
     if let Effect::Edit {
         content_id,
         content,
+        author,
     } = &change.effect
     {
         insert_content(
@@ -332,7 +331,7 @@ fn change_messages(
             *content_id,
             run.number,
             content,
-            Some(change.user_id),
+            Some(*author),
             change.now,
         )?;
     }

@@ -3,6 +3,7 @@
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::Timestamp;
+use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditDraft, ChainHead};
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::change::Applied;
@@ -104,10 +105,10 @@ pub(crate) fn insert_run(
     let mut insert = sql(
         "INSERT INTO runs (account_id, campaign_id, number, job_uid, status, \
            synthesised, group_id, group_name, customer_count, resulting_status, initiated_by, \
-           initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
+           initiated_by_name, initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
            segments_matched, segments_new, reused, generated, edited, generating, failed, \
            pending, approved, rejected, published) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
@@ -120,6 +121,7 @@ pub(crate) fn insert_run(
     .bind::<BigInt, _>(run.customer_count)
     .bind::<Text, _>(run.resulting_status.as_str())
     .bind::<Nullable<Id>, _>(run.initiated_by.map(UserId::as_uuid))
+    .bind::<Nullable<Text>, _>(run.initiated_by_name.as_ref().map(UserName::as_str))
     .bind::<Nullable<Text>, _>(initiated_ip)
     .bind::<Nullable<Integer>, _>(run.previous_run.map(RunNumber::get))
     .bind::<Time, _>(run.started_at)
@@ -288,12 +290,12 @@ pub(crate) fn chain_head(
 
 /// Appends an entry to its account's chain.
 pub(crate) fn append_audit(conn: &mut SqliteConnection, audit: AuditDraft) -> Result<(), Failure> {
-    let account = audit.account_id;
+    let account = audit.account_id();
     let entry = audit.sealed(&chain_head(conn, account)?);
     sql(
         "INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, run_number, \
-           user_id, role_code, ip, request_id, details, created_at, hash) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+           user_id, user_name, role_code, ip, request_id, details, created_at, hash) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(account.as_uuid())
     .bind::<BigInt, _>(entry.seq)
@@ -302,6 +304,7 @@ pub(crate) fn append_audit(conn: &mut SqliteConnection, audit: AuditDraft) -> Re
     .bind::<Nullable<Id>, _>(entry.campaign_id.map(CampaignId::as_uuid))
     .bind::<Nullable<Integer>, _>(entry.run_number.map(RunNumber::get))
     .bind::<Nullable<Id>, _>(entry.user_id.map(UserId::as_uuid))
+    .bind::<Nullable<Text>, _>(entry.user_name.as_deref())
     .bind::<Nullable<Text>, _>(entry.role_code.as_deref())
     .bind::<Nullable<Text>, _>(entry.ip.as_deref())
     .bind::<Nullable<Text>, _>(entry.request_id.as_deref())

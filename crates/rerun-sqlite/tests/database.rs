@@ -12,11 +12,11 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Integer, Text};
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
-use rerun_contract::fixture::{ACCOUNT, Fixture, caller};
-use rerun_core::audit::{AuditAction, AuditDraft};
+use rerun_contract::fixture::{ACCOUNT, Fixture, author, caller};
 use rerun_core::error::{Error, StoreError};
+use rerun_core::event::Event;
 use rerun_core::group::{CustomerFile, CustomerGroup, ImportHeader, ImportMode};
-use rerun_core::ids::{AuditEntryId, CustomerGroupId};
+use rerun_core::ids::CustomerGroupId;
 use rerun_core::ports::{CustomerGroupStore, HealthCheck};
 use rerun_sqlite::{Options, SqliteStore};
 use uuid::Uuid;
@@ -139,8 +139,10 @@ async fn two_stores_share_a_file() {
                 created_at: f.now(),
                 updated_at: f.now(),
             };
-            let id = AuditEntryId::new(group.id.as_uuid());
-            let audit = AuditDraft::by_caller(id, &caller(), AuditAction::GroupCreated, f.now());
+            let audit = author(f, caller()).of(Event::GroupCreated {
+                customer_group_id: group.id,
+                name: group.name.clone(),
+            });
             let store = f.store.clone();
             tokio::spawn(async move { store.create_group(&group, audit, None).await })
         })

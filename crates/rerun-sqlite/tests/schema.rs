@@ -147,7 +147,7 @@ fn no_row_can_reference_another_accounts() {
         ),
         format!(
             "INSERT INTO audit_entries VALUES ({own}, 1, {own}, 'x', {campaign}, NULL, NULL, \
-             NULL, NULL, NULL, '{{}}', 1, randomblob(32))"
+             NULL, NULL, NULL, '{{}}', 1, randomblob(32), NULL)"
         ),
     ] {
         refused(&mut conn, &statement, "FOREIGN KEY constraint failed");

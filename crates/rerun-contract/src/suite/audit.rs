@@ -7,7 +7,7 @@ use rerun_core::ports::{AuditFilter, IdGenerator, Store};
 use rerun_core::usecases::Decision;
 
 use crate::fixture::{
-    ACCOUNT, Fixture, OTHER_ACCOUNT, all_at_once, caller, every_page, first_page,
+    ACCOUNT, CALLERS_NAME, Fixture, OTHER_ACCOUNT, all_at_once, caller, every_page, first_page,
     messages_from_elsewhere, new_campaign, page_of, run_number, stranger,
 };
 
@@ -95,7 +95,13 @@ pub async fn every_change_writes_one_entry<S: Store + 'static>(f: &Fixture<S>) {
         let system = entry.action.starts_with("run.");
         assert_eq!(
             entry.user_id,
-            (!system).then_some(who.user_id),
+            if system { None } else { who.user_id() },
+            "{}",
+            entry.action
+        );
+        assert_eq!(
+            entry.user_name.as_deref(),
+            (!system).then_some(CALLERS_NAME),
             "{}",
             entry.action
         );

@@ -2,6 +2,7 @@
 
 use rerun_core::campaign::{CampaignStatus, Template};
 use rerun_core::error::{Error, Invalid};
+use rerun_core::event::Event;
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
 use rerun_core::message::{Content, MessageState, Source};
 use rerun_core::ports::{ImportedMessages, MessageSelection, Store};
@@ -12,8 +13,8 @@ use rerun_core::usecases::NewCampaign;
 use uuid::Uuid;
 
 use crate::fixture::{
-    ACCOUNT, Fixture, caller, every_large_page, every_page, messages_from_elsewhere, new_campaign,
-    run_number,
+    ACCOUNT, Fixture, author, caller, every_large_page, every_page, messages_from_elsewhere,
+    new_campaign, run_number,
 };
 
 /// What was written is what is read: texts as long and as odd as they may be.
@@ -86,12 +87,10 @@ pub async fn a_campaigns_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
     twin.status = CampaignStatus::Draft;
     twin.current_run = None;
     twin.last_run = None;
-    let audit = rerun_core::audit::AuditDraft::by_caller(
-        rerun_core::ids::AuditEntryId::new(Uuid::from_u128(8)),
-        &caller(),
-        rerun_core::audit::AuditAction::CampaignCreated,
-        f.now(),
-    );
+    let audit = author(f, caller()).of(Event::CampaignCreated {
+        campaign_id: twin.id,
+        name: twin.name.clone(),
+    });
     assert!(
         f.store.create_campaign(&twin, audit, None).await.is_err(),
         "a doubled id was accepted"

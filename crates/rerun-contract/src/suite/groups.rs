@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rerun_core::error::{Error, Invalid};
+use rerun_core::event::Event;
 use rerun_core::group::{CustomerFile, CustomerRow, CustomerRows, Imported};
 use rerun_core::ids::CustomerGroupId;
 use rerun_core::page::CreatedKey;
@@ -12,8 +13,8 @@ use rerun_core::ports::Store;
 use uuid::Uuid;
 
 use crate::fixture::{
-    ACCOUNT, Fixture, Row, all_at_once, caller, customer_file, every_large_page, every_page,
-    page_of,
+    ACCOUNT, Fixture, Row, all_at_once, author, caller, customer_file, every_large_page,
+    every_page, page_of,
 };
 
 type Values = BTreeMap<String, Option<String>>;
@@ -85,12 +86,10 @@ pub async fn a_groups_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
     let before = f.snapshot(ACCOUNT).await;
     let mut twin = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
     twin.name = "Twin".into();
-    let audit = rerun_core::audit::AuditDraft::by_caller(
-        rerun_core::ids::AuditEntryId::new(Uuid::from_u128(8)),
-        &caller(),
-        rerun_core::audit::AuditAction::GroupCreated,
-        f.now(),
-    );
+    let audit = author(f, caller()).of(Event::GroupCreated {
+        customer_group_id: twin.id,
+        name: twin.name.clone(),
+    });
     assert!(
         f.store.create_group(&twin, audit, None).await.is_err(),
         "a doubled id was accepted"

@@ -1,10 +1,10 @@
 //! Accounts do not see, and cannot reach, each other's rows.
 
-use rerun_core::audit::AuditAction;
 use rerun_core::change::{Effect, MessageChange, Move, Selection};
 use rerun_core::error::Error;
-use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, MessageId};
-use rerun_core::message::{Content, MessageState};
+use rerun_core::event::Event;
+use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
+use rerun_core::message::{Content, MessageCommand, MessageState};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     AuditFilter, CampaignContext, CancelRun, CandidateQuery, IdGenerator, MessageSelection, Store,
@@ -13,10 +13,10 @@ use rerun_core::ports::{
 use rerun_core::segment::SegmentBy;
 use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
 
-use super::runs::{decided, draft};
+use super::runs::decided;
 use crate::fixture::{
-    ACCOUNT, Fixture, OTHER_ACCOUNT, caller, first_page, generated, new_campaign, run_number,
-    stranger,
+    ACCOUNT, Fixture, OTHER_ACCOUNT, author, caller, first_page, generated, new_campaign,
+    run_number, stranger,
 };
 
 /// A campaign whose run 2 is under review, its messages of run 1 archived, with a group.
@@ -332,9 +332,10 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
     let start = decided(f, fresh, group).await;
     let before = (f.snapshot(ACCOUNT).await, f.snapshot(OTHER_ACCOUNT).await);
     let forged_audit = || {
-        let mut audit = draft(f, AuditAction::RerunInitiated);
-        audit.account_id = OTHER_ACCOUNT;
-        audit
+        author(f, stranger()).of(Event::CampaignCreated {
+            campaign_id: campaign,
+            name: "Forged".into(),
+        })
     };
     let mut forged = start.clone();
     forged.campaign.account_id = OTHER_ACCOUNT;
@@ -373,9 +374,9 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
                 to: MessageState::Approved,
                 approval: None,
             }],
+            command: MessageCommand::Approve,
             effect: Effect::Nothing,
-            user_id: stranger().user_id,
-            audit: forged_audit(),
+            author: author(f, stranger()),
             key: None,
             now: f.now(),
         };
@@ -384,11 +385,6 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
             "a forged change"
         );
     }
-    let archived = f
-        .store
-        .archive_run(OTHER_ACCOUNT, campaign, run_number(1), forged_audit(), None)
-        .await;
-    assert_eq!(archived.unwrap(), None);
     let mut theirs = f.campaign(campaign).await;
     theirs.account_id = OTHER_ACCOUNT;
     theirs.id = CampaignId::new(f.ids.next());
@@ -413,9 +409,10 @@ pub async fn accounts_with_the_same_ids_do_not_meet<S: Store + 'static>(f: &Fixt
     let mut twin_group = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
     twin_group.account_id = OTHER_ACCOUNT;
     twin_group.customer_count = 0;
-    let mut audit = draft(f, AuditAction::GroupCreated);
-    audit.account_id = OTHER_ACCOUNT;
-    audit.id = AuditEntryId::new(f.ids.next());
+    let audit = author(f, stranger()).of(Event::GroupCreated {
+        customer_group_id: group,
+        name: "Twin".into(),
+    });
     let before = f.snapshot(ACCOUNT).await;
     f.store
         .create_group(&twin_group, audit, None)
@@ -427,8 +424,10 @@ pub async fn accounts_with_the_same_ids_do_not_meet<S: Store + 'static>(f: &Fixt
     twin.status = rerun_core::campaign::CampaignStatus::Draft;
     twin.current_run = None;
     twin.last_run = None;
-    let mut audit = draft(f, AuditAction::CampaignCreated);
-    audit.account_id = OTHER_ACCOUNT;
+    let audit = author(f, stranger()).of(Event::CampaignCreated {
+        campaign_id: campaign,
+        name: "Twin".into(),
+    });
     f.store
         .create_campaign(&twin, audit, None)
         .await

@@ -1,19 +1,19 @@
 //! Review, edits, regeneration, publication.
 
-use rerun_core::audit::AuditAction;
+use rerun_core::actor::UserName;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::change::{Effect, MessageChange, Move, Selection};
 use rerun_core::error::{Error, IllegalTransition, UnfilledPlaceholder};
 use rerun_core::generation::GenerationError;
 use rerun_core::ids::{CampaignId, ContentId, MessageId};
-use rerun_core::message::{Approval, Content, Message, MessageState, Source};
+use rerun_core::message::{Approval, Content, Message, MessageCommand, MessageState, Source};
 use rerun_core::ports::{ChangeOutcome, IdGenerator, Store};
 use rerun_core::run::RunStatus;
 use rerun_core::usecases::{Decision, Engine, ReviewedMessages, Settings};
 
-use super::runs::draft;
 use crate::fixture::{
-    ACCOUNT, Fixture, all_at_once, assert_conflict, caller, colleague, generated, run_number,
+    ACCOUNT, CALLERS_NAME, Fixture, all_at_once, assert_conflict, author, caller, colleague,
+    generated, run_number,
 };
 
 const PENDING: MessageState = MessageState::PendingReview { stage: 0 };
@@ -88,9 +88,9 @@ async fn approval_of<S: Store + 'static>(
             to: SECOND,
             approval: None,
         }],
+        command: MessageCommand::Approve,
         effect: Effect::Nothing,
-        user_id: caller().user_id,
-        audit: draft(f, AuditAction::MessagesApproved),
+        author: author(f, caller()),
         key: None,
         now: f.now(),
     }
@@ -149,11 +149,14 @@ pub async fn an_approval_passes_one_stage<S: Store + 'static>(f: &Fixture<S>) {
         .unwrap();
     let approvals: Vec<_> = approvals
         .iter()
-        .map(|a| (a.stage.as_str(), a.user_id, a.approved_at))
+        .map(|a| {
+            let name = a.user_name.as_ref().map(UserName::as_str);
+            (a.stage.as_str(), Some(a.user_id), name, a.approved_at)
+        })
         .collect();
     let expected = [
-        ("Draft", caller().user_id, first_at),
-        ("Legal", colleague().user_id, f.now()),
+        ("Draft", caller().user_id(), Some(CALLERS_NAME), first_at),
+        ("Legal", colleague().user_id(), None, f.now()),
     ];
     assert_eq!(approvals, expected);
     assert_eq!(
@@ -446,7 +449,7 @@ pub async fn refs_tell_run_state_and_author<S: Store + 'static>(f: &Fixture<S>) 
     let mut refs = f.store.message_refs(ACCOUNT, campaign, ids).await.unwrap();
     refs.sort_by_key(|found| found.id);
     let mut expected = vec![
-        (german, PENDING, Some(colleague().user_id)),
+        (german, PENDING, colleague().user_id()),
         (french, SECOND, None),
         (italian, PENDING, None),
     ];
@@ -984,9 +987,10 @@ pub async fn a_contents_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
         effect: Effect::Edit {
             content_id: ContentId::new(uuid::Uuid::from_u128(5)),
             content: content(body),
+            author: caller().user_id().unwrap(),
         },
+        command: MessageCommand::Edit,
         now,
-        audit: draft(f, AuditAction::MessageEdited),
         ..approval_of(f, campaign, Selection::Ids(vec![german])).await
     };
     f.store
@@ -1110,7 +1114,8 @@ pub async fn no_change_lets_a_placeholder_through<S: Store + 'static>(f: &Fixtur
     let every = |not_edited_by| Selection::Every { not_edited_by };
     let passed = Approval {
         stage: "Draft".into(),
-        user_id: caller().user_id,
+        user_id: caller().user_id().unwrap(),
+        user_name: None,
         approved_at: f.now(),
     };
     let before = f.snapshot(ACCOUNT).await;
@@ -1121,7 +1126,7 @@ pub async fn no_change_lets_a_placeholder_through<S: Store + 'static>(f: &Fixtur
     ] {
         for selection in [
             every(None),
-            every(Some(caller().user_id)),
+            every(caller().user_id()),
             Selection::Ids(ids.clone()),
         ] {
             let change = MessageChange {
@@ -1159,7 +1164,7 @@ pub async fn no_change_lets_a_placeholder_through<S: Store + 'static>(f: &Fixtur
             to: MessageState::Approved,
             approval: None,
         }],
-        ..approval_of(f, campaign, every(Some(colleague().user_id))).await
+        ..approval_of(f, campaign, every(colleague().user_id())).await
     };
     let outcome = f.store.change_messages(change).await.unwrap();
     assert!(matches!(

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rerun_core::audit::{AuditAction, AuditDraft};
+use rerun_core::actor::UserName;
+use rerun_core::audit::Authorship;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::{Error, IllegalTransition};
+use rerun_core::event::{Event, StartedRun, StatusChange};
 use rerun_core::generation::{GenerationError, Settled};
-use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, JobId, MessageId};
+use rerun_core::ids::{CampaignId, CustomerGroupId, JobId, MessageId};
 use rerun_core::message::{MessageState, Source};
 use rerun_core::page::{Limit, PageRequest};
 use rerun_core::plan::{Audience, ReuseFrom, RunPlan};
@@ -19,8 +21,8 @@ use rerun_core::usecases::{
 };
 
 use crate::fixture::{
-    ACCOUNT, Fixture, all_at_once, assert_conflict, caller, generated, messages_from_elsewhere,
-    new_campaign, run_number,
+    ACCOUNT, CALLERS_NAME, Fixture, all_at_once, assert_conflict, author, caller, generated,
+    messages_from_elsewhere, new_campaign, run_number,
 };
 
 /// A rerun as the use case decides it, to be committed by the case itself.
@@ -77,7 +79,8 @@ pub(super) async fn decided<S: Store + 'static>(
         segments: plan.segments,
         counts,
         resulting_status: plan.resulting_status,
-        initiated_by: Some(caller().user_id),
+        initiated_by: caller().user_id(),
+        initiated_by_name: caller().as_person().unwrap().user_name.clone(),
         previous_run: plan.previous_run,
         error: None,
         cancel_reason: None,
@@ -94,8 +97,20 @@ pub(super) async fn decided<S: Store + 'static>(
             .iter()
             .map(|_| MessageId::new(f.ids.next()))
             .collect(),
-        initiated_ip: caller().ip,
-        audit: draft(f, AuditAction::RerunInitiated).about(campaign.id, Some(run.number)),
+        initiated_ip: caller().as_person().unwrap().ip,
+        audit: author(f, caller()).of(Event::RerunInitiated(StartedRun {
+            status: StatusChange {
+                campaign_id: campaign.id,
+                run_number: run.number,
+                before: campaign.status,
+                after: run.counts.campaign_status(),
+            },
+            job_uid: run.job_uid.unwrap(),
+            customer_group_id: group.id,
+            matched: plan.segments.matched,
+            new: plan.segments.new,
+            archived_messages: plan.archived_messages,
+        })),
         campaign,
         plan,
         run,
@@ -104,27 +119,32 @@ pub(super) async fn decided<S: Store + 'static>(
     }
 }
 
-pub(super) fn draft<S: Store + 'static>(f: &Fixture<S>, action: AuditAction) -> AuditDraft {
-    AuditDraft::by_caller(AuditEntryId::new(f.ids.next()), &caller(), action, f.now())
-}
-
-fn cancel_of(context: CampaignContext, audit: AuditDraft) -> CancelRun {
+fn cancel_of(context: CampaignContext, author: Authorship) -> CancelRun {
     let CampaignContext {
         campaign,
         current_run,
         ..
     } = context;
-    let run = current_run.unwrap().cancelled(audit.created_at, None);
+    let run = current_run.unwrap().cancelled(author.at, None);
     let campaign_status = match run.previous_run {
         Some(_) => CampaignStatus::Published,
         None => CampaignStatus::Draft,
+    };
+    let status = StatusChange {
+        campaign_id: campaign.id,
+        run_number: run.number,
+        before: campaign.status,
+        after: campaign_status,
     };
     CancelRun {
         campaign,
         run,
         campaign_status,
-        now: audit.created_at,
-        audit,
+        now: author.at,
+        audit: author.of(Event::RerunCancelled {
+            status,
+            reason: None,
+        }),
         response: None,
     }
 }
@@ -174,7 +194,8 @@ pub async fn a_launch_makes_run_and_messages<S: Store + 'static>(f: &Fixture<S>)
                 ..MessageCounts::default()
             },
             resulting_status: CampaignStatus::ReadyForReview,
-            initiated_by: Some(caller().user_id),
+            initiated_by: caller().user_id(),
+            initiated_by_name: Some(UserName::new(CALLERS_NAME).unwrap()),
             previous_run: None,
             error: None,
             cancel_reason: None,
@@ -834,10 +855,7 @@ pub async fn a_stale_cancellation_is_a_conflict<S: Store + 'static>(f: &Fixture<
     let campaign = f.published(&["DE"]).await;
     let group = f.group(&["DE"]).await;
     f.rerun(campaign, group).await;
-    let stale = cancel_of(
-        f.context(campaign).await,
-        draft(f, AuditAction::RerunCancelled),
-    );
+    let stale = cancel_of(f.context(campaign).await, author(f, caller()));
     f.publish(campaign).await;
     let before = f.snapshot(ACCOUNT).await;
     assert_conflict(f.store.cancel_run(stale).await, "a stale cancellation");
@@ -850,10 +868,7 @@ pub async fn a_cancellation_keeps_what_was_settled_meanwhile<S: Store + 'static>
     let campaign = f.published(&["DE"]).await;
     let group = f.group(&["ES", "IT", "PT"]).await;
     f.rerun(campaign, group).await;
-    let cancel = cancel_of(
-        f.context(campaign).await,
-        draft(f, AuditAction::RerunCancelled),
-    );
+    let cancel = cancel_of(f.context(campaign).await, author(f, caller()));
     let leased = f.lease(2).await;
     f.settle(&leased, |task| Ok(generated(task))).await;
     f.store
@@ -954,20 +969,19 @@ pub async fn archiving_again_changes_nothing<S: Store + 'static>(f: &Fixture<S>)
     f.rerun(campaign, group).await;
     let before = f.snapshot(ACCOUNT).await;
     let archive = async |run: i64| {
-        let audit = draft(f, AuditAction::RerunArchived).about(campaign, Some(run_number(run)));
-        f.store
-            .archive_run(ACCOUNT, campaign, run_number(run), audit, None)
-            .await
+        let run = Some(run_number(run));
+        let done = f
+            .engine
+            .reruns
+            .archive(&caller(), campaign, run, None)
+            .await;
+        done.map(|done| done.outcome)
     };
-    assert_eq!(archive(1).await.unwrap(), Some(0));
-    assert_eq!(archive(2).await.unwrap(), Some(0), "a cancelled run");
-    assert_eq!(archive(4).await.unwrap(), None, "a run that has not been");
-    assert_conflict(archive(3).await, "the current run");
-    let current = f
-        .engine
-        .reruns
-        .archive(&caller(), campaign, Some(run_number(3)), None)
-        .await;
+    assert_eq!(archive(1).await.unwrap(), 0);
+    assert_eq!(archive(2).await.unwrap(), 0, "a cancelled run");
+    let unknown = archive(4).await;
+    assert!(matches!(unknown, Err(Error::RunNotFound)), "{unknown:?}");
+    let current = archive(3).await;
     assert!(
         matches!(current, Err(Error::CurrentRunArchive(_))),
         "{current:?}"

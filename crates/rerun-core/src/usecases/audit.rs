@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{Listed, PageQuery, listed};
-use crate::audit::{AuditEntry, Caller, ChainBreak, ChainCheck, ChainHead};
+use crate::actor::Actor;
+use crate::audit::{AuditEntry, ChainBreak, ChainCheck, ChainHead};
 use crate::error::{Error, StoreError};
 use crate::ids::AccountId;
 use crate::page::{CursorKey, CursorScope};
@@ -42,7 +43,7 @@ impl AuditLog {
     /// the filter names a campaign that is not there; [`Error::Store`].
     pub async fn list(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         filter: AuditFilter,
         page: &PageQuery,
     ) -> Result<Listed<AuditEntry>, Error> {
@@ -50,13 +51,13 @@ impl AuditLog {
         let scope = CursorScope {
             key: self.cursors,
             list: "audit",
-            account: caller.account_id,
+            account: actor.account_id,
             narrowed_by: &narrowed_by,
         };
         let page = page.resolve(scope)?;
         let found = self
             .store
-            .list_audit(caller.account_id, filter, page)
+            .list_audit(actor.account_id, filter, page)
             .await?;
         listed(found.ok_or(Error::CampaignNotFound)?, scope)
     }

@@ -6,9 +6,10 @@ use super::groups::import_error;
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
 use crate::Timestamp;
-use crate::audit::{AuditAction, Caller};
+use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use crate::error::{Error, Invalid};
+use crate::event::Event;
 use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::message::Content;
@@ -162,21 +163,22 @@ impl Campaigns {
         })
     }
 
-    async fn group(&self, caller: &Caller, draft: &Draft) -> Result<CustomerGroup, Error> {
+    async fn group(&self, actor: &Actor, draft: &Draft) -> Result<CustomerGroup, Error> {
         let id = draft
             .customer_group_id
             .ok_or(Error::CustomerGroupNotFound)?;
-        let group = self.groups.find_group(caller.account_id, id).await?;
+        let group = self.groups.find_group(actor.account_id, id).await?;
         group.ok_or(Error::CustomerGroupNotFound)
     }
 
-    fn made(&self, caller: &Caller, group: &CustomerGroup) -> Made {
-        Made {
+    fn made(&self, actor: &Actor, group: &CustomerGroup) -> Result<Made, Invalid> {
+        let person = actor.required_person("create a campaign")?;
+        Ok(Made {
             id: CampaignId::new(self.stamps.ids.next()),
             customer_group_id: group.id,
-            by: caller.user_id,
+            by: person.user_id,
             at: self.stamps.clock.now(),
-        }
+        })
     }
 
     /// Refuses fields that no customer of the group has, so that a misspelt name is found before
@@ -217,42 +219,41 @@ impl Campaigns {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name, segmentation, template, brief or stages that break a rule,
-    /// and with [`Error::IdempotencyKeyReused`] for the key; [`Error::CustomerGroupNotFound`];
+    /// when the actor is no person, and with [`Error::IdempotencyKeyReused`] for the key; [`Error::CustomerGroupNotFound`];
     /// [`Error::UnknownSegmentField`]; [`Error::Store`].
     pub async fn create(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         new: NewCampaign,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<Campaign>, Error> {
         let draft = self.draft(new)?;
         let made = self
             .once
-            .run(caller, "campaign.create", idempotency_key, &draft, |key| {
-                self.make(caller, &draft, key)
+            .run(actor, "campaign.create", idempotency_key, &draft, |key| {
+                self.make(actor, &draft, key)
             })
             .await?;
-        Ok(made.map(|made| draft.campaign(caller.account_id, made)))
+        Ok(made.map(|made| draft.campaign(actor.account_id, made)))
     }
 
     async fn make(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         draft: &Draft,
         key: Option<IdempotencyKey>,
     ) -> Result<Made, Error> {
-        let group = self.group(caller, draft).await?;
+        let group = self.group(actor, draft).await?;
         if !draft.allow_missing_fields {
             self.check_fields(&draft.segment_by, &group).await?;
         }
-        let made = self.made(caller, &group);
-        let campaign = draft.clone().campaign(caller.account_id, made);
-        let audit = self
-            .stamps
-            .audit(caller, AuditAction::CampaignCreated, campaign.created_at)
-            .about(campaign.id, None)
-            .with("name", campaign.name.as_str())
-            .with("after", campaign.status.as_str());
+        let made = self.made(actor, &group)?;
+        let campaign = draft.clone().campaign(actor.account_id, made);
+        let event = Event::CampaignCreated {
+            campaign_id: campaign.id,
+            name: campaign.name.clone(),
+        };
+        let audit = self.stamps.author(actor, campaign.created_at).of(event);
         let response = key.map(|key| key.answered(&made)).transpose()?;
         self.store
             .create_campaign(&campaign, audit, response)
@@ -269,13 +270,13 @@ impl Campaigns {
     /// rule, for two messages of one segment, and when there is no message.
     pub async fn import(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         new: NewCampaign,
         messages: impl FnOnce(&SegmentBy) -> ImportedMessages,
     ) -> Result<(Campaign, Run), Error> {
         let draft = self.draft(new)?;
-        let group = self.group(caller, &draft).await?;
-        let mut campaign = draft.campaign(caller.account_id, self.made(caller, &group));
+        let group = self.group(actor, &draft).await?;
+        let mut campaign = draft.campaign(actor.account_id, self.made(actor, &group)?);
         campaign.status = CampaignStatus::Published;
         campaign.current_run = Some(RunNumber::FIRST);
         campaign.last_run = Some(RunNumber::FIRST);
@@ -297,6 +298,7 @@ impl Campaigns {
             counts: MessageCounts::default(),
             resulting_status: CampaignStatus::ReadyForReview,
             initiated_by: None,
+            initiated_by_name: None,
             previous_run: None,
             error: None,
             cancel_reason: None,
@@ -305,13 +307,12 @@ impl Campaigns {
             archived_at: None,
             usage: crate::generation::TokenCounts::default(),
         };
-        let audit = self
-            .stamps
-            .audit(caller, AuditAction::CampaignCreated, campaign.created_at)
-            .about(campaign.id, Some(run.number))
-            .with("name", campaign.name.as_str())
-            .with("imported", true)
-            .with("after", campaign.status.as_str());
+        let event = Event::CampaignImported {
+            campaign_id: campaign.id,
+            run_number: run.number,
+            name: campaign.name.clone(),
+        };
+        let audit = self.stamps.author(actor, campaign.created_at).of(event);
         let messages = messages(&campaign.segment_by);
         let run = self
             .store
@@ -325,8 +326,8 @@ impl Campaigns {
     ///
     /// # Errors
     /// [`Error::CampaignNotFound`], [`Error::Store`].
-    pub async fn get(&self, caller: &Caller, id: CampaignId) -> Result<Campaign, Error> {
-        let found = self.store.find_campaign(caller.account_id, id).await?;
+    pub async fn get(&self, actor: &Actor, id: CampaignId) -> Result<Campaign, Error> {
+        let found = self.store.find_campaign(actor.account_id, id).await?;
         found.ok_or(Error::CampaignNotFound)
     }
 
@@ -336,19 +337,19 @@ impl Campaigns {
     /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::Store`].
     pub async fn list(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         status: Option<CampaignStatus>,
         page: &PageQuery,
     ) -> Result<Listed<Campaign>, Error> {
         let scope = CursorScope {
             key: self.settings.cursors,
             list: "campaigns",
-            account: caller.account_id,
+            account: actor.account_id,
             narrowed_by: status.map_or("", CampaignStatus::as_str),
         };
         let page = self
             .store
-            .list_campaigns(caller.account_id, status, page.resolve(scope)?)
+            .list_campaigns(actor.account_id, status, page.resolve(scope)?)
             .await?;
         listed(page, scope)
     }

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Stamps, listed};
 use crate::Timestamp;
-use crate::audit::{AuditAction, Caller};
+use crate::actor::Actor;
+use crate::audit::ImportAudit;
 use crate::error::{Error, StoreError};
+use crate::event::Event;
 use crate::group::{CustomerFile, CustomerGroup, Imported};
 use crate::ids::CustomerGroupId;
 use crate::page::{CursorKey, CursorScope};
@@ -71,7 +73,7 @@ impl CustomerGroups {
     /// [`Error::IdempotencyKeyReused`] for the key; [`Error::Store`].
     pub async fn create(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         name: &str,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<CustomerGroup>, Error> {
@@ -79,19 +81,19 @@ impl CustomerGroups {
         let made = self
             .once
             .run(
-                caller,
+                actor,
                 "customer_group.create",
                 idempotency_key,
                 &name,
-                |key| self.make(caller, &name, key),
+                |key| self.make(actor, &name, key),
             )
             .await?;
-        Ok(made.map(|made| Self::empty(caller, &name, made)))
+        Ok(made.map(|made| Self::empty(actor, &name, made)))
     }
 
     async fn make(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         name: &str,
         key: Option<IdempotencyKey>,
     ) -> Result<Made, Error> {
@@ -99,21 +101,21 @@ impl CustomerGroups {
             id: CustomerGroupId::new(self.stamps.ids.next()),
             at: self.stamps.clock.now(),
         };
-        let audit = self
-            .stamps
-            .audit(caller, AuditAction::GroupCreated, made.at)
-            .with("customer_group_id", made.id.to_string())
-            .with("name", name);
+        let event = Event::GroupCreated {
+            customer_group_id: made.id,
+            name: name.to_owned(),
+        };
+        let audit = self.stamps.author(actor, made.at).of(event);
         let response = key.map(|key| key.answered(&made)).transpose()?;
-        let group = Self::empty(caller, name, made);
+        let group = Self::empty(actor, name, made);
         self.store.create_group(&group, audit, response).await?;
         Ok(made)
     }
 
     /// The group as it was when it had just been made.
-    fn empty(caller: &Caller, name: &str, made: Made) -> CustomerGroup {
+    fn empty(actor: &Actor, name: &str, made: Made) -> CustomerGroup {
         CustomerGroup {
-            account_id: caller.account_id,
+            account_id: actor.account_id,
             id: made.id,
             name: name.to_owned(),
             customer_count: 0,
@@ -127,8 +129,8 @@ impl CustomerGroups {
     ///
     /// # Errors
     /// [`Error::CustomerGroupNotFound`], [`Error::Store`].
-    pub async fn get(&self, caller: &Caller, id: CustomerGroupId) -> Result<CustomerGroup, Error> {
-        let found = self.store.find_group(caller.account_id, id).await?;
+    pub async fn get(&self, actor: &Actor, id: CustomerGroupId) -> Result<CustomerGroup, Error> {
+        let found = self.store.find_group(actor.account_id, id).await?;
         found.ok_or(Error::CustomerGroupNotFound)
     }
 
@@ -138,18 +140,18 @@ impl CustomerGroups {
     /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::Store`].
     pub async fn list(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         page: &PageQuery,
     ) -> Result<Listed<CustomerGroup>, Error> {
         let scope = CursorScope {
             key: self.cursors,
             list: "customer_groups",
-            account: caller.account_id,
+            account: actor.account_id,
             narrowed_by: "",
         };
         let page = self
             .store
-            .list_groups(caller.account_id, page.resolve(scope)?)
+            .list_groups(actor.account_id, page.resolve(scope)?)
             .await?;
         listed(page, scope)
     }
@@ -162,7 +164,7 @@ impl CustomerGroups {
     /// [`Error::IdempotencyKeyReused`] for the key; [`Error::Store`].
     pub async fn import(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         id: CustomerGroupId,
         file: CustomerFile,
         idempotency_key: Option<FileKey<'_>>,
@@ -172,16 +174,16 @@ impl CustomerGroups {
         let key = idempotency_key.map(|key| key.key);
         let file = Mutex::new(Some(file.not_emptying()));
         self.once
-            .run(caller, "customer_group.import", key, &body, |key| {
+            .run(actor, "customer_group.import", key, &body, |key| {
                 let file = file.lock().unwrap_or_else(PoisonError::into_inner).take();
-                self.take_in(caller, id, file, key)
+                self.take_in(actor, id, file, key)
             })
             .await
     }
 
     async fn take_in(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         id: CustomerGroupId,
         file: Option<CustomerFile>,
         key: Option<IdempotencyKey>,
@@ -190,14 +192,13 @@ impl CustomerGroups {
         let file = file.ok_or_else(|| {
             StoreError::Unavailable("the import lost its key to another request".into())
         })?;
-        let now = self.stamps.clock.now();
-        let audit = self
-            .stamps
-            .audit(caller, AuditAction::GroupImported, now)
-            .with("customer_group_id", id.to_string())
-            .with("mode", file.mode.as_str());
+        let audit = ImportAudit {
+            author: self.stamps.author(actor, self.stamps.clock.now()),
+            customer_group_id: id,
+            mode: file.mode,
+        };
         self.store
-            .import_customers(caller.account_id, id, file, audit, key)
+            .import_customers(actor.account_id, id, file, audit, key)
             .await
             .map_err(|failure| import_error(failure, Error::CustomerGroupNotFound))
     }

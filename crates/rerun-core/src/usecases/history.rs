@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Listed, PageQuery, listed};
-use crate::audit::Caller;
+use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, CampaignStatus};
 use crate::error::Error;
 use crate::ids::{CampaignId, MessageId, RunNumber};
@@ -63,7 +63,7 @@ impl Histories {
     /// [`Error::Store`].
     pub async fn runs(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         page: &PageQuery,
     ) -> Result<RunList, Error> {
@@ -71,12 +71,12 @@ impl Histories {
         let scope = CursorScope {
             key: self.cursors,
             list: "runs",
-            account: caller.account_id,
+            account: actor.account_id,
             narrowed_by: &narrowed_by,
         };
         let found = self
             .store
-            .history(caller.account_id, campaign, page.resolve(scope)?)
+            .history(actor.account_id, campaign, page.resolve(scope)?)
             .await?;
         let history = found.ok_or(Error::CampaignNotFound)?;
         Ok(RunList {
@@ -94,7 +94,7 @@ impl Histories {
     /// [`Error::RunNotFound`]; [`Error::Store`].
     pub async fn messages(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         selection: MessageSelection,
         page: &PageQuery,
@@ -103,13 +103,13 @@ impl Histories {
         let scope = CursorScope {
             key: self.cursors,
             list: "messages",
-            account: caller.account_id,
+            account: actor.account_id,
             narrowed_by: &narrowed_by,
         };
         let page = page.resolve(scope)?;
         let found = self
             .store
-            .messages(caller.account_id, campaign, selection, page)
+            .messages(actor.account_id, campaign, selection, page)
             .await?;
         let list = found.ok_or(Error::CampaignNotFound)?;
         if !list.run_exists {
@@ -128,13 +128,13 @@ impl Histories {
     /// [`Error::MessageNotFound`], [`Error::Store`].
     pub async fn message(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         message: MessageId,
     ) -> Result<Message, Error> {
         let found = self
             .store
-            .find_message(caller.account_id, campaign, message)
+            .find_message(actor.account_id, campaign, message)
             .await?;
         found.ok_or(Error::MessageNotFound)
     }
@@ -146,7 +146,7 @@ impl Histories {
     /// [`Error::RunNotFound`]; [`Error::Store`].
     pub async fn diff(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         from: RunNumber,
         to: RunNumber,
@@ -156,13 +156,13 @@ impl Histories {
         let scope = CursorScope {
             key: self.cursors,
             list: "diff",
-            account: caller.account_id,
+            account: actor.account_id,
             narrowed_by: &narrowed_by,
         };
         let page = page.resolve(scope)?;
         let found = self
             .store
-            .diff(caller.account_id, campaign, from, to, page)
+            .diff(actor.account_id, campaign, from, to, page)
             .await?;
         let diff = found.ok_or(Error::CampaignNotFound)?;
         if !diff.runs_exist {

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::{Stamps, decide_again};
-use crate::audit::Caller;
+use crate::actor::Actor;
 use crate::error::{Error, Invalid, StoreError};
 use crate::ports::{Clock, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore};
 use crate::text;
@@ -52,7 +52,7 @@ impl Once {
     /// filled in: another one under the same key is refused.
     pub(super) async fn run<T, F>(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         endpoint: &'static str,
         key: Option<&str>,
         request: &impl Serialize,
@@ -65,7 +65,7 @@ impl Once {
         let key = new_key(endpoint, key, request)?;
         let mut decisions = 0;
         loop {
-            if let Some(kept) = self.kept(caller, key.as_ref()).await? {
+            if let Some(kept) = self.kept(actor, key.as_ref()).await? {
                 return Ok(kept);
             }
             match attempt(key.clone()).await {
@@ -78,7 +78,7 @@ impl Once {
                 Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
                 // The request that got there first may have been this one's twin.
                 Err(refusal) => {
-                    let kept = self.kept(caller, key.as_ref()).await?;
+                    let kept = self.kept(actor, key.as_ref()).await?;
                     return kept.ok_or(refusal);
                 }
             }
@@ -88,14 +88,14 @@ impl Once {
     /// The outcome that the key has had, if it has had one.
     async fn kept<T: DeserializeOwned>(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Answered<T>>, Error> {
         let Some(key) = key else { return Ok(None) };
         let not_before = self.clock.now() - IDEMPOTENCY_WINDOW;
         let kept = self
             .responses
-            .find_response(caller.account_id, &key.key, not_before)
+            .find_response(actor.account_id, &key.key, not_before)
             .await?;
         let Some(kept) = kept else { return Ok(None) };
         if kept.endpoint != key.endpoint || kept.fingerprint != key.fingerprint {

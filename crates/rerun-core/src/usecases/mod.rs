@@ -23,7 +23,8 @@ pub use idempotency::Answered;
 pub use reruns::*;
 pub use reviews::*;
 
-use crate::audit::{AuditAction, AuditDraft, Caller};
+use crate::actor::Actor;
+use crate::audit::Authorship;
 use crate::error::{Error, Invalid, StoreError};
 use crate::ids::AuditEntryId;
 use crate::page::{CursorKey, CursorScope, Limit, Page, PageRequest};
@@ -128,8 +129,12 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    fn audit(&self, caller: &Caller, action: AuditAction, now: crate::Timestamp) -> AuditDraft {
-        AuditDraft::by_caller(AuditEntryId::new(self.ids.next()), caller, action, now)
+    fn author(&self, actor: &Actor, at: crate::Timestamp) -> Authorship {
+        Authorship {
+            entry_id: AuditEntryId::new(self.ids.next()),
+            actor: actor.clone(),
+            at,
+        }
     }
 }
 

@@ -6,9 +6,10 @@ use serde_json::json;
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
 use crate::Timestamp;
-use crate::audit::{AuditAction, Caller};
+use crate::actor::Actor;
 use crate::campaign::CampaignStatus;
 use crate::error::{Action, Error, StoreError};
+use crate::event::{Event, StartedRun, StatusChange};
 use crate::group::CustomerGroup;
 use crate::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber};
 use crate::message::ReusedFrom;
@@ -133,6 +134,7 @@ pub struct RunCancelled {
 #[derive(Clone)]
 pub struct Reruns {
     store: Arc<dyn RerunStore>,
+    responses: Arc<dyn IdempotencyStore>,
     once: Once,
     stamps: Stamps,
     settings: Settings,
@@ -149,7 +151,8 @@ impl Reruns {
     ) -> Self {
         Self {
             store,
-            once: Once::new(responses, &stamps),
+            once: Once::new(Arc::clone(&responses), &stamps),
+            responses,
             stamps,
             settings,
         }
@@ -157,23 +160,23 @@ impl Reruns {
 
     async fn context(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         group: WantedGroup,
     ) -> Result<CampaignContext, Error> {
         let found = self
             .store
-            .campaign_context(caller.account_id, campaign, group)
+            .campaign_context(actor.account_id, campaign, group)
             .await?;
         found.ok_or(Error::CampaignNotFound)
     }
 
     /// The plan of a rerun, with what it was made on.
-    async fn plan(&self, caller: &Caller, request: RerunRequest) -> Result<Planned, Error> {
+    async fn plan(&self, actor: &Actor, request: RerunRequest) -> Result<Planned, Error> {
         let wanted = request
             .new_group
             .map_or(WantedGroup::None, WantedGroup::Named);
-        let context = self.context(caller, request.campaign, wanted).await?;
+        let context = self.context(actor, request.campaign, wanted).await?;
         let CampaignContext {
             campaign,
             current_run,
@@ -187,7 +190,7 @@ impl Reruns {
         let candidates = self
             .store
             .segment_candidates(CandidateQuery {
-                account_id: caller.account_id,
+                account_id: actor.account_id,
                 group_id: group.id,
                 segment_by: campaign.segment_by.clone(),
                 reuse,
@@ -215,9 +218,9 @@ impl Reruns {
         })
     }
 
-    async fn plan_launch(&self, caller: &Caller, request: LaunchRequest) -> Result<Planned, Error> {
+    async fn plan_launch(&self, actor: &Actor, request: LaunchRequest) -> Result<Planned, Error> {
         let context = self
-            .context(caller, request.campaign, WantedGroup::OfCampaign)
+            .context(actor, request.campaign, WantedGroup::OfCampaign)
             .await?;
         let CampaignContext {
             campaign, group, ..
@@ -227,7 +230,7 @@ impl Reruns {
         let candidates = self
             .store
             .segment_candidates(CandidateQuery {
-                account_id: caller.account_id,
+                account_id: actor.account_id,
                 group_id: group.id,
                 segment_by: campaign.segment_by.clone(),
                 reuse: None,
@@ -252,8 +255,8 @@ impl Reruns {
 
     fn start(
         &self,
-        caller: &Caller,
-        action: AuditAction,
+        actor: &Actor,
+        event: fn(StartedRun) -> Event,
         planned: Planned,
         key: Option<IdempotencyKey>,
     ) -> Result<(StartRun, RunStarted), Error> {
@@ -279,7 +282,10 @@ impl Reruns {
             segments: plan.segments,
             counts,
             resulting_status: plan.resulting_status,
-            initiated_by: Some(caller.user_id),
+            initiated_by: actor.user_id(),
+            initiated_by_name: actor
+                .as_person()
+                .and_then(|person| person.user_name.clone()),
             previous_run: plan.previous_run,
             error: None,
             cancel_reason: None,
@@ -304,16 +310,20 @@ impl Reruns {
             started_at: run.started_at,
             completed_at: run.completed_at,
         };
-        let audit = self
-            .stamps
-            .audit(caller, action, now)
-            .about(campaign.id, Some(run.number))
-            .moved(campaign.status, campaign_status)
-            .with("job_uid", job_uid.to_string())
-            .with("customer_group_id", group.id.to_string())
-            .with("matched", plan.segments.matched)
-            .with("new", plan.segments.new)
-            .with("archived_messages", plan.archived_messages);
+        let event = event(StartedRun {
+            status: StatusChange {
+                campaign_id: campaign.id,
+                run_number: run.number,
+                before: campaign.status,
+                after: campaign_status,
+            },
+            job_uid,
+            customer_group_id: group.id,
+            matched: plan.segments.matched,
+            new: plan.segments.new,
+            archived_messages: plan.archived_messages,
+        });
+        let audit = self.stamps.author(actor, now).of(event);
         let start = StartRun {
             campaign,
             group_version,
@@ -324,7 +334,7 @@ impl Reruns {
                 .collect(),
             plan,
             run,
-            initiated_ip: caller.ip,
+            initiated_ip: actor.as_person().and_then(|person| person.ip),
             audit,
             response: key.map(|key| key.answered(&started)).transpose()?,
             now,
@@ -343,7 +353,7 @@ impl Reruns {
     /// [`Error::Store`].
     pub async fn initiate(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         request: RerunRequest,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
@@ -361,8 +371,8 @@ impl Reruns {
             json!([campaign, new_group, reuse_from])
         };
         self.once
-            .run(caller, "rerun.initiate", idempotency_key, &body, |key| {
-                self.begin(caller, Wish::Rerun(request), key)
+            .run(actor, "rerun.initiate", idempotency_key, &body, |key| {
+                self.begin(actor, Wish::Rerun(request), key)
             })
             .await
     }
@@ -376,7 +386,7 @@ impl Reruns {
     /// to segment by that is too long; [`Error::Store`].
     pub async fn launch(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         request: impl Into<LaunchRequest>,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<RunStarted>, Error> {
@@ -392,8 +402,8 @@ impl Reruns {
             json!(campaign)
         };
         self.once
-            .run(caller, "campaign.launch", idempotency_key, &body, |key| {
-                self.begin(caller, Wish::Launch(request), key)
+            .run(actor, "campaign.launch", idempotency_key, &body, |key| {
+                self.begin(actor, Wish::Launch(request), key)
             })
             .await
     }
@@ -401,21 +411,18 @@ impl Reruns {
     /// Plans on fresh state, and has the plan made true.
     async fn begin(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         wish: Wish,
         key: Option<IdempotencyKey>,
     ) -> Result<RunStarted, Error> {
-        let (planned, action) = match wish {
-            Wish::Rerun(request) => (
-                self.plan(caller, request).await?,
-                AuditAction::RerunInitiated,
-            ),
+        let (planned, event): (_, fn(StartedRun) -> Event) = match wish {
+            Wish::Rerun(request) => (self.plan(actor, request).await?, Event::RerunInitiated),
             Wish::Launch(request) => (
-                self.plan_launch(caller, request).await?,
-                AuditAction::CampaignLaunched,
+                self.plan_launch(actor, request).await?,
+                Event::CampaignLaunched,
             ),
         };
-        let (start, started) = self.start(caller, action, planned, key)?;
+        let (start, started) = self.start(actor, event, planned, key)?;
         self.store.start_run(start).await?;
         Ok(started)
     }
@@ -426,7 +433,7 @@ impl Reruns {
     /// As [`Reruns::initiate`]; [`Error::Invalid`] for a limit or cursor that is none.
     pub async fn preview(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         request: RerunRequest,
         page: &PageQuery,
     ) -> Result<Preview, Error> {
@@ -442,7 +449,7 @@ impl Reruns {
         let scope = CursorScope {
             key: self.settings.cursors,
             list: "preview",
-            account: caller.account_id,
+            account: actor.account_id,
             narrowed_by: &narrowed_by,
         };
         let page = page.resolve::<String>(scope)?;
@@ -453,7 +460,7 @@ impl Reruns {
             plan,
             ..
         } = loop {
-            match self.plan(caller, request).await {
+            match self.plan(actor, request).await {
                 Ok(planned) => break planned,
                 Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
                 Err(refusal) => return Err(refusal),
@@ -463,7 +470,7 @@ impl Reruns {
         let keys = rows.iter().map(|item| item.key).collect();
         let segments = self
             .store
-            .segments(caller.account_id, group.id, &campaign.segment_by, keys)
+            .segments(actor.account_id, group.id, &campaign.segment_by, keys)
             .await?;
         let read = segments.len();
         let items = rows.iter().zip(segments).map(|(item, segment)| {
@@ -504,7 +511,7 @@ impl Reruns {
     /// [`Error::IllegalTransition`]; [`Error::Store`].
     pub async fn cancel(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         reason: Option<&str>,
         idempotency_key: Option<&str>,
@@ -514,20 +521,20 @@ impl Reruns {
             .transpose()?;
         let body = (campaign, &reason);
         self.once
-            .run(caller, "rerun.cancel", idempotency_key, &body, |key| {
-                self.take_back(caller, campaign, reason.clone(), key)
+            .run(actor, "rerun.cancel", idempotency_key, &body, |key| {
+                self.take_back(actor, campaign, reason.clone(), key)
             })
             .await
     }
 
     async fn take_back(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         reason: Option<String>,
         key: Option<IdempotencyKey>,
     ) -> Result<RunCancelled, Error> {
-        let context = self.context(caller, campaign, WantedGroup::None).await?;
+        let context = self.context(actor, campaign, WantedGroup::None).await?;
         let CampaignContext {
             campaign,
             current_run,
@@ -544,14 +551,16 @@ impl Reruns {
             Some(_) => CampaignStatus::Published,
             None => CampaignStatus::Draft,
         };
-        let mut audit = self
-            .stamps
-            .audit(caller, AuditAction::RerunCancelled, now)
-            .about(campaign.id, Some(run.number))
-            .moved(campaign.status, campaign_status);
-        if let Some(reason) = reason {
-            audit = audit.with("reason", reason);
-        }
+        let event = Event::RerunCancelled {
+            status: StatusChange {
+                campaign_id: campaign.id,
+                run_number: run.number,
+                before: campaign.status,
+                after: campaign_status,
+            },
+            reason,
+        };
+        let audit = self.stamps.author(actor, now).of(event);
         let cancelled = RunCancelled {
             campaign_id: campaign.id,
             run_number: run.number,
@@ -570,7 +579,8 @@ impl Reruns {
         Ok(cancelled)
     }
 
-    /// Archives what is still active of a past run; answers how many messages that were.
+    /// Archives what is still active of a past run; returns how many messages that were: none.
+    /// Archiving is a fact of the run, and whatever makes another run current states it.
     ///
     /// # Errors
     /// [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
@@ -578,41 +588,38 @@ impl Reruns {
     /// [`Error::Store`].
     pub async fn archive(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         run: Option<RunNumber>,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<u32>, Error> {
         let body = (campaign, run);
         self.once
-            .run(caller, "rerun.archive", idempotency_key, &body, |key| {
-                self.put_away(caller, campaign, run, key)
+            .run(actor, "rerun.archive", idempotency_key, &body, |key| {
+                self.put_away(actor, campaign, run, key)
             })
             .await
     }
 
     async fn put_away(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         run: Option<RunNumber>,
         key: Option<IdempotencyKey>,
     ) -> Result<u32, Error> {
-        let context = self.context(caller, campaign, WantedGroup::None).await?;
-        let run = run.ok_or(Error::RunNotFound)?;
-        if context.campaign.current_run == Some(run) {
-            return Err(Error::CurrentRunArchive(run));
+        let context = self.context(actor, campaign, WantedGroup::None).await?;
+        context
+            .campaign
+            .check_past(run.ok_or(Error::RunNotFound)?)?;
+        let response = key.map(|key| key.answered(&NOTHING_ARCHIVED)).transpose()?;
+        if let Some(response) = response {
+            let now = self.stamps.clock.now();
+            self.responses
+                .keep_response(actor.account_id, response, now)
+                .await?;
         }
-        let now = self.stamps.clock.now();
-        let audit = self
-            .stamps
-            .audit(caller, AuditAction::RerunArchived, now)
-            .about(campaign, Some(run));
-        let archived = self
-            .store
-            .archive_run(caller.account_id, campaign, run, audit, key)
-            .await?;
-        archived.ok_or(Error::RunNotFound)
+        Ok(NOTHING_ARCHIVED)
     }
 }
 
@@ -622,6 +629,9 @@ enum Wish {
     Launch(LaunchRequest),
     Rerun(RerunRequest),
 }
+
+/// How many messages of a past run can still be archived.
+const NOTHING_ARCHIVED: u32 = 0;
 
 struct Planned {
     campaign: crate::campaign::Campaign,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::idempotency::{Answered, Once};
 use super::{MAX_REASON_LENGTH, Settings, Stamps};
 use crate::Timestamp;
-use crate::audit::{AuditAction, AuditDraft, Caller};
+use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, Campaign};
 pub use crate::change::MessagesChanged;
 use crate::change::{Edited, Effect, MessageChange, Move, Selection};
@@ -56,10 +56,9 @@ pub struct Reviews {
 
 /// What a decision is made on, and what it leads to apart from the messages it is about.
 struct Wish<'a> {
-    caller: &'a Caller,
+    actor: &'a Actor,
     campaign: CampaignId,
     command: MessageCommand,
-    audit: AuditAction,
     /// The only stage whose messages it is about.
     stage: Option<&'a str>,
 }
@@ -98,33 +97,24 @@ impl Reviews {
     /// [`Error::UnfilledPlaceholder`] for an approval; [`Error::Store`].
     pub async fn review(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         decision: &Decision,
         messages: &ReviewedMessages,
         stage: Option<&str>,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<MessagesChanged>, Error> {
-        let (command, audit, effect) = match decision {
-            Decision::Approve => (
-                MessageCommand::Approve,
-                AuditAction::MessagesApproved,
-                Effect::Nothing,
-            ),
+        let (command, effect) = match decision {
+            Decision::Approve => (MessageCommand::Approve, Effect::Nothing),
             Decision::Reject { reason } => {
                 let reason = text::name("reason", reason, MAX_REASON_LENGTH)?;
-                (
-                    MessageCommand::Reject,
-                    AuditAction::MessagesRejected,
-                    Effect::Reject { reason },
-                )
+                (MessageCommand::Reject, Effect::Reject { reason })
             }
         };
         let wish = Wish {
-            caller,
+            actor,
             campaign,
             command,
-            audit,
             stage,
         };
         let named = match messages {
@@ -133,7 +123,7 @@ impl Reviews {
         };
         let body = (campaign, decision, messages, stage);
         self.once
-            .run(caller, "messages.review", idempotency_key, &body, |key| {
+            .run(actor, "messages.review", idempotency_key, &body, |key| {
                 self.change(&wish, named.as_ref(), &effect, key)
             })
             .await
@@ -149,7 +139,7 @@ impl Reviews {
     /// [`Error::IllegalTransition`]; [`Error::Store`].
     pub async fn edit(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         message: Option<MessageId>,
         content: Content,
@@ -159,14 +149,14 @@ impl Reviews {
         let body = (campaign, message, &content);
         let edited = self
             .once
-            .run(caller, "messages.edit", idempotency_key, &body, |key| {
-                self.rewrite(caller, campaign, message, &content, key)
+            .run(actor, "messages.edit", idempotency_key, &body, |key| {
+                self.rewrite(actor, campaign, message, &content, key)
             })
             .await?;
         let id = message.ok_or(Error::MessageNotFound)?;
         let found = self
             .history
-            .find_message(caller.account_id, campaign, id)
+            .find_message(actor.account_id, campaign, id)
             .await?;
         let found = found.ok_or(Error::MessageNotFound)?;
         Ok(edited.map(|edited| as_edited(found, content, edited)))
@@ -174,17 +164,16 @@ impl Reviews {
 
     async fn rewrite(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         message: Option<MessageId>,
         content: &Content,
         key: Option<IdempotencyKey>,
     ) -> Result<Edited, Error> {
         let wish = Wish {
-            caller,
+            actor,
             campaign,
             command: MessageCommand::Edit,
-            audit: AuditAction::MessageEdited,
             stage: None,
         };
         let named = Named {
@@ -195,6 +184,7 @@ impl Reviews {
         let effect = Effect::Edit {
             content_id,
             content: content.clone(),
+            author: actor.required_person("edit a message")?.user_id,
         };
         let (change, run) = self.decide(&wish, Some(&named), &effect, key).await?;
         let edited = change.edited(run, content_id);
@@ -212,23 +202,22 @@ impl Reviews {
     /// [`Error::IllegalTransition`]; [`Error::Store`].
     pub async fn regenerate(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         messages: &[Option<MessageId>],
         idempotency_key: Option<&str>,
     ) -> Result<Answered<MessagesChanged>, Error> {
         let wish = Wish {
-            caller,
+            actor,
             campaign,
             command: MessageCommand::Regenerate,
-            audit: AuditAction::MessagesRegenerated,
             stage: None,
         };
         let named = distinct(messages)?;
         let body = (campaign, messages);
         self.once
             .run(
-                caller,
+                actor,
                 "messages.regenerate",
                 idempotency_key,
                 &body,
@@ -244,19 +233,18 @@ impl Reviews {
     /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::Store`].
     pub async fn retry(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<MessagesChanged>, Error> {
         let wish = Wish {
-            caller,
+            actor,
             campaign,
             command: MessageCommand::Retry,
-            audit: AuditAction::RerunRetried,
             stage: None,
         };
         self.once
-            .run(caller, "rerun.retry", idempotency_key, &campaign, |key| {
+            .run(actor, "rerun.retry", idempotency_key, &campaign, |key| {
                 self.change(&wish, None, &Effect::Queue, key)
             })
             .await
@@ -270,20 +258,19 @@ impl Reviews {
     /// a message that was approved before placeholders were looked for; [`Error::Store`].
     pub async fn publish(
         &self,
-        caller: &Caller,
+        actor: &Actor,
         campaign: CampaignId,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<MessagesChanged>, Error> {
         let wish = Wish {
-            caller,
+            actor,
             campaign,
             command: MessageCommand::Publish,
-            audit: AuditAction::CampaignPublished,
             stage: None,
         };
         self.once
             .run(
-                caller,
+                actor,
                 "campaign.publish",
                 idempotency_key,
                 &campaign,
@@ -324,7 +311,7 @@ impl Reviews {
         effect: &Effect,
         key: Option<IdempotencyKey>,
     ) -> Result<(MessageChange, RunNumber), Error> {
-        let account = wish.caller.account_id;
+        let account = wish.actor.account_id;
         let context = self
             .campaigns
             .campaign_context(account, wish.campaign, WantedGroup::None)
@@ -358,10 +345,10 @@ impl Reviews {
         };
         let change = MessageChange {
             moves: moves(wish, &campaign, &states, now)?,
+            command: wish.command,
             selection,
             effect: effect.clone(),
-            user_id: wish.caller.user_id,
-            audit: self.audit(wish, named, effect, now),
+            author: self.stamps.author(wish.actor, now),
             key,
             campaign,
             now,
@@ -375,7 +362,7 @@ impl Reviews {
 
     fn everything(&self, wish: &Wish<'_>) -> Selection {
         Selection::Every {
-            not_edited_by: self.four_eyes(wish).then_some(wish.caller.user_id),
+            not_edited_by: self.four_eyes(wish).then(|| wish.actor.user_id()).flatten(),
         }
     }
 
@@ -409,7 +396,7 @@ impl Reviews {
         named: &Named,
     ) -> Result<Vec<MessageState>, Error> {
         let action = wish.command.action();
-        let account = wish.caller.account_id;
+        let account = wish.actor.account_id;
         let refs = self
             .store
             .message_refs(account, campaign.id, named.ids.clone())
@@ -422,7 +409,10 @@ impl Reviews {
             if message.run_number != run.number {
                 return Err(IllegalTransition::Archived { action }.into());
             }
-            if self.four_eyes(wish) && message.edited_by == Some(wish.caller.user_id) {
+            if self.four_eyes(wish)
+                && message.edited_by.is_some()
+                && message.edited_by == wish.actor.user_id()
+            {
                 return Err(IllegalTransition::OwnEdit.into());
             }
             if !states.contains(&message.state) {
@@ -431,37 +421,7 @@ impl Reviews {
         }
         Ok(states)
     }
-
-    fn audit(
-        &self,
-        wish: &Wish<'_>,
-        named: Option<&Named>,
-        effect: &Effect,
-        now: Timestamp,
-    ) -> AuditDraft {
-        let audit = self.stamps.audit(wish.caller, wish.audit, now);
-        let audit = match named {
-            // Some thousand ids would make the entry larger than what it tells.
-            Some(named) if named.ids.len() <= MAX_AUDITED_IDS => audit.with(
-                "message_ids",
-                named
-                    .ids
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-            ),
-            Some(_) | None => audit,
-        };
-        match effect {
-            Effect::Reject { reason } => audit.with("reason", reason.as_str()),
-            Effect::Edit { content_id, .. } => audit.with("content_id", content_id.to_string()),
-            Effect::Nothing | Effect::Queue => audit,
-        }
-    }
 }
-
-/// The most message ids that an audit entry names one by one.
-const MAX_AUDITED_IDS: usize = 100;
 
 struct Named {
     ids: Vec<MessageId>,
@@ -535,7 +495,7 @@ fn moves(
     campaign: &Campaign,
     from: &[MessageState],
     now: Timestamp,
-) -> Result<Vec<Move>, IllegalTransition> {
+) -> Result<Vec<Move>, Error> {
     let stages = &campaign.approval_stages;
     let step = |from: &MessageState| {
         let to = from.apply(wish.command, stages)?;
@@ -549,11 +509,16 @@ fn moves(
             | MessageCommand::Regenerate
             | MessageCommand::Publish => None,
         };
-        let approval = passed.map(|stage| Approval {
-            stage: stage.to_owned(),
-            user_id: wish.caller.user_id,
-            approved_at: now,
-        });
+        let approved = |stage: &str| -> Result<Approval, Invalid> {
+            let person = wish.actor.required_person("approve messages")?;
+            Ok(Approval {
+                stage: stage.to_owned(),
+                user_id: person.user_id,
+                user_name: person.user_name.clone(),
+                approved_at: now,
+            })
+        };
+        let approval = passed.map(approved).transpose()?;
         Ok(Move {
             from: *from,
             to,

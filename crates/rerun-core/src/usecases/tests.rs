@@ -9,11 +9,12 @@ use uuid::Uuid;
 
 use super::*;
 use crate::Timestamp;
+use crate::actor::{Actor, Person};
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use crate::error::IllegalTransition;
 use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
-use crate::message::{Content, MessageState, ReviewStatus, Source};
+use crate::message::{Content, MessageCommand, MessageState, ReviewStatus, Source};
 use crate::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use crate::ports::{
     CampaignContext, ChangeOutcome, IDEMPOTENCY_WINDOW, IdempotencyKey, KeptResponse, MessageRef,
@@ -401,12 +402,12 @@ async fn an_own_edit_is_not_approved() {
                 id,
                 run_number: RunNumber::new(2).unwrap(),
                 state: MessageState::PendingReview { stage: 0 },
-                edited_by: Some(caller().user_id),
+                edited_by: caller().user_id(),
             })
             .collect())
     });
     store.expect_change_messages().times(1).returning(|change| {
-        assert_eq!(change.audit.action, AuditAction::MessagesRejected);
+        assert_eq!(change.command, MessageCommand::Reject);
         Ok(ChangeOutcome::Changed {
             messages: 1,
             campaign_status: CampaignStatus::ReadyForReview,
@@ -458,19 +459,82 @@ async fn bad_content_is_refused_first() {
     assert!(matches!(refused, Err(Error::Invalid(_))));
 }
 
-/// The current run is refused before the store is asked to archive it.
+/// A past run is archived already: nothing is left to do but to keep the response. Numbers that no
+/// run has had, and the current run, are refused before that.
 #[tokio::test]
-async fn the_current_run_is_not_archived() {
+async fn of_a_past_run_nothing_is_left_to_archive() {
+    let archive = async |run: i64, key: Option<&str>| {
+        let mut responses = no_responses();
+        let kept = usize::from(key.is_some());
+        responses
+            .expect_keep_response()
+            .times(0..=kept)
+            .returning(|_, response, _| {
+                assert_eq!(response.response, "0");
+                Ok(())
+            });
+        let run = RunNumber::new(run);
+        reruns(second_run_under_review(), responses)
+            .archive(&caller(), CAMPAIGN, run, key)
+            .await
+            .map(|done| done.outcome)
+    };
+    assert!(matches!(archive(1, None).await, Ok(0)));
+    assert!(matches!(archive(1, Some("k")).await, Ok(0)));
+    let current = archive(2, Some("k")).await;
+    assert!(matches!(current, Err(Error::CurrentRunArchive(_))));
+    let unknown = archive(3, Some("k")).await;
+    assert!(matches!(unknown, Err(Error::RunNotFound)));
+}
+
+/// The system starts runs in nobody's name; what is of a person, it cannot do.
+#[tokio::test]
+async fn the_system_starts_runs_and_decides_no_reviews() {
+    let system = Actor::system(ACCOUNT);
     let mut store = published();
-    store.expect_archive_run().never();
-    let current = Some(RunNumber::FIRST);
-    let refused = reruns(store, no_responses())
-        .archive(&caller(), CAMPAIGN, current, None)
-        .await;
-    assert!(matches!(
+    store
+        .expect_segment_candidates()
+        .returning(|_| Ok(one_matched_one_new()));
+    store.expect_start_run().times(1).returning(|start| {
+        assert_eq!(
+            (
+                start.run.initiated_by,
+                start.run.initiated_by_name,
+                start.initiated_ip
+            ),
+            (None, None, None)
+        );
+        let entry = start.audit.sealed(&crate::audit::ChainHead::EMPTY);
+        assert_eq!(
+            (entry.user_id, entry.role_code, entry.ip),
+            (None, None, None)
+        );
+        Ok(())
+    });
+    reruns(store, no_responses())
+        .initiate(&system, request(), None)
+        .await
+        .unwrap();
+
+    let approved = reviews(
+        MockReviewStore::new(),
+        second_run_under_review(),
+        no_responses(),
+    )
+    .review(
+        &system,
+        CAMPAIGN,
+        &Decision::Approve,
+        &ReviewedMessages::AllPending,
+        None,
+        None,
+    )
+    .await;
+    let refused = approved.unwrap_err().to_string();
+    assert_eq!(
         refused,
-        Err(Error::CurrentRunArchive(RunNumber::FIRST))
-    ));
+        "only a person can approve messages, not the system"
+    );
 }
 
 /// A cancellation decides on the run that it read: its counts and error stay as they were.
@@ -500,14 +564,14 @@ fn now() -> Timestamp {
     Timestamp::from_timestamp_millis(1_772_355_600_000).unwrap()
 }
 
-fn caller() -> Caller {
-    Caller {
-        account_id: ACCOUNT,
+fn caller() -> Actor {
+    let person = Person {
         user_id: UserId::new(Uuid::from_u128(4)),
+        user_name: None,
         role_code: "ADMIN".into(),
-        ip: [192, 0, 2, 1].into(),
-        request_id: "request".into(),
-    }
+        ip: Some([192, 0, 2, 1].into()),
+    };
+    Actor::person(ACCOUNT, person).in_request("request")
 }
 
 fn request() -> RerunRequest {
@@ -606,7 +670,8 @@ fn context(status: CampaignStatus) -> CampaignContext {
         },
         counts: MessageCounts::default().add(review, Source::Generated, 1),
         resulting_status: CampaignStatus::ReadyForReview,
-        initiated_by: Some(caller().user_id),
+        initiated_by: caller().user_id(),
+        initiated_by_name: None,
         previous_run: None,
         error: None,
         cancel_reason: None,
@@ -631,7 +696,7 @@ fn context(status: CampaignStatus) -> CampaignContext {
         current_run: Some(run.number),
         last_run: Some(run.number),
         version: 1,
-        created_by: caller().user_id,
+        created_by: caller().user_id().unwrap(),
         created_at: now(),
         updated_at: now(),
     };

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use aws_lc_rs::digest::{Digest, SHA256, digest};
-use rerun_core::ids::{AccountId, UserId};
+use rerun_core::actor::Person;
+use rerun_core::ids::AccountId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
@@ -99,9 +100,7 @@ fn is_unicode(charset: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Admitted {
     pub(crate) account_id: AccountId,
-    pub(crate) user_id: UserId,
-    pub(crate) role_code: String,
-    pub(crate) ip: IpAddr,
+    pub(crate) person: Person,
 }
 
 /// Checks the headers of every request but those of operational endpoints.
@@ -226,13 +225,17 @@ impl Guard {
         let Identity {
             account_id,
             user_id,
+            user_name,
             role_code,
         } = identity;
         Ok(Admitted {
             account_id,
-            user_id,
-            role_code,
-            ip,
+            person: Person {
+                user_id,
+                user_name,
+                role_code,
+                ip: Some(ip),
+            },
         })
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
+use rerun_core::actor::UserName;
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::Clock;
 use serde::{Deserialize, Deserializer, de};
@@ -24,6 +25,8 @@ pub struct Identity {
     pub account_id: AccountId,
     /// The person.
     pub user_id: UserId,
+    /// The person's name, if the token tells it.
+    pub user_name: Option<UserName>,
     /// The person's role, not empty.
     pub role_code: String,
 }
@@ -60,6 +63,8 @@ impl fmt::Debug for TokenVerifier {
 struct Claims {
     user_id: String,
     account_id: String,
+    #[serde(default, deserialize_with = "given")]
+    user_name: Option<UserName>,
     role_code: String,
     exp: NumericDate,
     #[serde(default, deserialize_with = "given")]
@@ -177,6 +182,7 @@ impl TokenVerifier {
                 .ok_or(Untrusted("the token's account is no UUID"))?,
             user_id: UserId::parse(&claims.user_id)
                 .ok_or(Untrusted("the token's user is no UUID"))?,
+            user_name: claims.user_name,
             role_code: claims.role_code,
         })
     }

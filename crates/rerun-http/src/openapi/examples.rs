@@ -69,7 +69,10 @@ pub(crate) fn message() -> Value {
         "provenance": {
             "run_number": 1,
             "approvals": [
-                { "stage": "Review", "user_id": USER, "approved_at": "2026-02-21T09:48:02.004Z" },
+                {
+                    "stage": "Review", "user_id": USER, "user_name": "Ada Lovelace",
+                    "approved_at": "2026-02-21T09:48:02.004Z",
+                },
             ],
         },
         "archived": false,
@@ -98,6 +101,7 @@ pub(crate) fn run() -> Value {
         "usage": { "prompt_tokens": 1_240, "completion_tokens": 310 },
         "resulting_status": "Ready for review",
         "initiated_by": USER,
+        "initiated_by_name": "Ada Lovelace",
         "error": null,
         "cancel_reason": null,
         "started_at": STARTED,

@@ -194,6 +194,9 @@ pub(crate) struct Approval {
     stage: String,
     /// Who approved it.
     user_id: Uuid,
+    /// That person's name at that time; `null` when the token did not have it.
+    #[schema(required, min_length = 1, max_length = 200)]
+    user_name: Option<String>,
     /// When.
     #[schema(value_type = Timestamp)]
     approved_at: (),

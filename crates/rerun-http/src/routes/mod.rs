@@ -17,7 +17,7 @@ use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler};
-use rerun_core::audit::Caller;
+use rerun_core::actor::Actor;
 use rerun_core::deadline::{Deadline, Passed};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber};
@@ -203,7 +203,7 @@ fn customer_group_id(text: &str) -> CustomerGroupId {
 /// there before the run is missed.
 async fn run_number(
     state: &State,
-    caller: &Caller,
+    caller: &Actor,
     campaign: CampaignId,
     number: Integer,
 ) -> Result<RunNumber, Error> {

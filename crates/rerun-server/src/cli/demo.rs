@@ -60,6 +60,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
         let identity = Identity {
             account_id: AccountId::new(UuidV7.next()),
             user_id: UserId::new(UuidV7.next()),
+            user_name: None,
             role_code: "ADMIN".to_owned(),
         };
         let token = token::signed(&signing, &identity, SystemClock.now(), TTL)?;

@@ -2,6 +2,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, value_parser};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rerun_core::Timestamp;
+use rerun_core::actor::UserName;
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::Clock;
 use secrecy::ExposeSecret;
@@ -37,6 +38,13 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
                 .help("User that the token names"),
         )
         .arg(
+            Arg::new("user-name")
+                .long("user-name")
+                .value_name("NAME")
+                .value_parser(|text: &str| UserName::new(text))
+                .help("Name of the user, for people"),
+        )
+        .arg(
             Arg::new("role")
                 .long("role")
                 .value_name("CODE")
@@ -66,6 +74,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
             .get_one("user")
             .copied()
             .unwrap_or(UserId::new(nobody)),
+        user_name: matches.get_one("user-name").cloned(),
         role_code: matches
             .get_one::<String>("role")
             .cloned()
@@ -79,6 +88,8 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
 #[derive(Serialize)]
 struct Claims<'a> {
     user_id: UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_name: Option<&'a UserName>,
     account_id: AccountId,
     role_code: &'a str,
     iat: i64,
@@ -99,6 +110,7 @@ pub(super) fn signed(
     let iat = now.timestamp();
     let claims = Claims {
         user_id: identity.user_id,
+        user_name: identity.user_name.as_ref(),
         account_id: identity.account_id,
         role_code: &identity.role_code,
         iat,
@@ -136,6 +148,7 @@ mod tests {
         let identity = Identity {
             account_id: AccountId::parse(ACCOUNT).unwrap(),
             user_id: UserId::parse(USER).unwrap(),
+            user_name: Some(UserName::new("Ada").unwrap()),
             role_code: "EDITOR".to_owned(),
         };
         let verifier = TokenVerifier::new(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::refusal::CAMPAIGN_NOT_FOUND;
 use crate::support::{
-    Answer, Api, IP, SPRING, SUMMER, Server, assert_shape, body_of, ids, on_both_stores,
+    Answer, Api, IP, NAME, SPRING, SUMMER, Server, assert_shape, body_of, ids, on_both_stores,
 };
 
 on_both_stores!(
@@ -49,6 +49,7 @@ impl Log {
             &json!({
                 "id": "uuid", "action": format!("={action}"), "campaign_id": about,
                 "run_number": run, "user_id": format!("={}", self.api.user),
+                "user_name": format!("={NAME}"),
                 "role_code": "=ADMIN", "ip": format!("={IP}"),
                 "request_id": format!("={}", answer.header("x-request-id").unwrap()),
                 "details": "any", "created_at": "time",
@@ -70,7 +71,7 @@ impl Log {
             &entry,
             &json!({
                 "id": "uuid", "action": format!("={action}"), "campaign_id": "uuid",
-                "run_number": run, "user_id": null, "role_code": null, "ip": null,
+                "run_number": run, "user_id": null, "user_name": null, "role_code": null, "ip": null,
                 "request_id": null, "details": "any", "created_at": "time",
             }),
         );

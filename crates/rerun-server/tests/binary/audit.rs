@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use rerun_contract::Fixture;
 use rerun_contract::fixture::{self, messages_from_elsewhere};
-use rerun_core::audit::{AuditEntry, Caller, ChainBreak, ChainHead};
+use rerun_core::actor::{Actor, Person};
+use rerun_core::audit::{AuditEntry, ChainBreak, ChainHead};
 use rerun_core::campaign::Template;
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::{self, AuditFilter};
@@ -18,14 +19,14 @@ use crate::{folder, rerun, text};
 const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(0xa1));
 const OTHER_ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(0xb2));
 
-fn caller(account_id: AccountId) -> Caller {
-    Caller {
-        account_id,
+fn caller(account_id: AccountId) -> Actor {
+    let person = Person {
         user_id: UserId::new(Uuid::from_u128(0xc3)),
+        user_name: None,
         role_code: "ADMIN".to_owned(),
-        ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-        request_id: "a request".to_owned(),
-    }
+        ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+    };
+    Actor::person(account_id, person).in_request("a request")
 }
 
 /// Seven entries in one account, the fourth about a campaign, and two in another.

@@ -7,12 +7,13 @@ use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConne
 use rerun_contract::Fixture;
 use rerun_contract::fixture::{ACCOUNT, caller};
 use rerun_core::Timestamp;
-use rerun_core::audit::{AuditAction, AuditDraft, AuditEntry, ChainHead};
+use rerun_core::audit::{AuditAction, AuditEntry, ChainHead};
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use rerun_core::ports;
 use rerun_core::segment::SegmentKey;
 use rerun_testkit::TestDatabase;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::database::Database;
@@ -119,15 +120,28 @@ impl Rows<'_> {
         &mut self,
         minutes: i64,
         action: AuditAction,
-        about: impl Fn(AuditDraft) -> AuditDraft,
+        about: Option<(Uuid, Option<i64>)>,
+        details: Value,
     ) {
-        let id = AuditEntryId::new(Uuid::from_u128(0x900 + u128::try_from(minutes).unwrap()));
-        let draft = if action == AuditAction::RunCompleted {
-            AuditDraft::by_system(id, ACCOUNT, action, at(minutes))
-        } else {
-            AuditDraft::by_caller(id, &caller(), action, at(minutes))
+        let by_system = action == AuditAction::RunCompleted;
+        let person = |value: &str| (!by_system).then(|| value.to_owned());
+        let mut entry = AuditEntry {
+            seq: self.head.seq + 1,
+            id: AuditEntryId::new(Uuid::from_u128(0x900 + u128::try_from(minutes).unwrap())),
+            account_id: ACCOUNT,
+            action: action.to_string(),
+            campaign_id: about.map(|(id, _)| CampaignId::new(id)),
+            run_number: about.and_then(|(_, run)| RunNumber::new(run?)),
+            user_id: caller().user_id().filter(|_| !by_system),
+            user_name: None,
+            role_code: person("ADMIN"),
+            ip: person("192.0.2.7"),
+            request_id: person("request-1"),
+            details: details.to_string(),
+            created_at: at(minutes),
+            hash: [0; 32],
         };
-        let entry: AuditEntry = about(draft).sealed(&self.head);
+        entry.hash = entry.hash_after(&self.head.hash);
         self.head = ChainHead {
             seq: entry.seq,
             hash: entry.hash,
@@ -172,7 +186,7 @@ impl Rows<'_> {
             ("last_run_number", "1".to_owned()),
             ("last_segment_no", segments.to_string()),
             ("version", "3".to_owned()),
-            ("created_by", self.id(caller().user_id.as_uuid())),
+            ("created_by", self.id(caller().user_id().unwrap().as_uuid())),
             ("created_at", self.time(at(created))),
             ("updated_at", self.time(at(updated))),
         ];
@@ -210,7 +224,10 @@ impl Rows<'_> {
             ("rejected", "0".to_owned()),
             ("published", published.to_string()),
             ("resulting_status", text(Some("Ready for review"))),
-            ("initiated_by", self.id(caller().user_id.as_uuid())),
+            (
+                "initiated_by",
+                self.id(caller().user_id().unwrap().as_uuid()),
+            ),
             ("initiated_ip", text(Some("192.0.2.1"))),
         ];
         values.extend([
@@ -337,22 +354,38 @@ fn fill(database: &Database) {
     ];
     rows.insert("idempotency_keys", &response);
 
-    let group = |draft: AuditDraft| {
-        draft.with("customer_group_id", CustomerGroupId::new(GROUP).to_string())
-    };
-    let of = |id: Uuid, run: Option<i64>| {
-        let run = run.and_then(RunNumber::new);
-        move |draft: AuditDraft| draft.about(CampaignId::new(id), run).with("after", "x")
-    };
-    rows.audit(1, AuditAction::GroupCreated, group);
-    rows.audit(2, AuditAction::GroupImported, group);
-    rows.audit(3, AuditAction::CampaignCreated, of(PUBLISHED, None));
-    rows.audit(4, AuditAction::CampaignLaunched, of(PUBLISHED, Some(1)));
-    rows.audit(5, AuditAction::RunCompleted, of(PUBLISHED, Some(1)));
-    rows.audit(6, AuditAction::MessagesApproved, of(PUBLISHED, Some(1)));
-    rows.audit(7, AuditAction::CampaignPublished, of(PUBLISHED, Some(1)));
-    rows.audit(8, AuditAction::CampaignCreated, of(UNDER_WAY, None));
-    rows.audit(9, AuditAction::CampaignLaunched, of(UNDER_WAY, Some(1)));
+    let group = || json!({ "customer_group_id": GROUP });
+    let changed = || json!({ "after": "x" });
+    let (published, under_way) = (|run| Some((PUBLISHED, run)), |run| Some((UNDER_WAY, run)));
+    rows.audit(1, AuditAction::GroupCreated, None, group());
+    rows.audit(2, AuditAction::GroupImported, None, group());
+    rows.audit(3, AuditAction::CampaignCreated, published(None), changed());
+    rows.audit(
+        4,
+        AuditAction::CampaignLaunched,
+        published(Some(1)),
+        changed(),
+    );
+    rows.audit(5, AuditAction::RunCompleted, published(Some(1)), changed());
+    rows.audit(
+        6,
+        AuditAction::MessagesApproved,
+        published(Some(1)),
+        changed(),
+    );
+    rows.audit(
+        7,
+        AuditAction::CampaignPublished,
+        published(Some(1)),
+        changed(),
+    );
+    rows.audit(8, AuditAction::CampaignCreated, under_way(None), changed());
+    rows.audit(
+        9,
+        AuditAction::CampaignLaunched,
+        under_way(Some(1)),
+        changed(),
+    );
     let head = [
         ("seq", rows.head.seq.to_string()),
         ("hash", database.bytes(&rows.head.hash)),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::idempotency::{IdempotencyKey, IdempotentResponse};
-use crate::audit::AuditDraft;
+use crate::audit::{AuditDraft, ImportAudit};
 use crate::error::{Invalid, StoreError};
 use crate::group::{CustomerFile, CustomerGroup, Imported};
 use crate::ids::{AccountId, CustomerGroupId};
@@ -66,7 +66,7 @@ pub trait CustomerGroupStore: Send + Sync {
     /// [replace mode](crate::group::ImportMode::Replace) they go. The group's fields become those of
     /// [`ImportMode::fields_after`](crate::group::ImportMode::fields_after). Counts of segments
     /// kept for the group are dropped when a customer came, changed or went. The audit entry is
-    /// completed with the answer's numbers by [`Imported::audited`]; an import that changes neither
+    /// completed with the answer's numbers by [`ImportAudit::completed`]; an import that changes neither
     /// customers nor fields has none. What it did is kept under the key either way.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ pub trait CustomerGroupStore: Send + Sync {
         account: AccountId,
         id: CustomerGroupId,
         file: CustomerFile,
-        audit: AuditDraft,
+        audit: ImportAudit,
         key: Option<IdempotencyKey>,
     ) -> Result<Imported, ImportFailure>;
 }

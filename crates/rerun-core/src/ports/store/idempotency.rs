@@ -86,6 +86,17 @@ pub trait IdempotencyStore: Send + Sync {
         not_before: Timestamp,
     ) -> Result<Option<KeptResponse>, StoreError>;
 
+    /// Keeps the response of a request that changes nothing else.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the key was used meanwhile.
+    async fn keep_response(
+        &self,
+        account: AccountId,
+        response: IdempotentResponse,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
     /// Forgets responses kept before `before`; answers how many those were.
     ///
     /// # Errors

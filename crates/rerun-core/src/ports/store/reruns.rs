@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use super::idempotency::{IdempotencyKey, IdempotentResponse};
+use super::idempotency::IdempotentResponse;
 use crate::Timestamp;
 use crate::audit::AuditDraft;
 use crate::campaign::{Campaign, CampaignStatus};
@@ -79,8 +79,8 @@ pub struct StartRun {
     pub run: Run,
     /// An id for the message of each of the plan's segments, in their order.
     pub message_ids: Vec<MessageId>,
-    /// Where the initiating user called from.
-    pub initiated_ip: IpAddr,
+    /// Where the initiating user called from, if that is known.
+    pub initiated_ip: Option<IpAddr>,
     /// The audit entry.
     pub audit: AuditDraft,
     /// The response to keep under an idempotency key.
@@ -162,20 +162,4 @@ pub trait RerunStore: Send + Sync {
     /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
     /// idempotency key was used meanwhile.
     async fn cancel_run(&self, cancel: CancelRun) -> Result<(), StoreError>;
-
-    /// Archives what is still active of a past run, with the audit entry when there was any;
-    /// answers how many messages that were, and keeps that number under the key. Where archiving is a fact of the run, as in this
-    /// project's stores, nothing of a past run is ever active.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when the run is the current one, or the idempotency key was used
-    /// meanwhile.
-    async fn archive_run(
-        &self,
-        account: AccountId,
-        campaign: CampaignId,
-        run: RunNumber,
-        audit: AuditDraft,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Option<u32>, StoreError>;
 }

@@ -47,6 +47,9 @@ struct Entry<'a> {
     /// Who did it; `null` for the system.
     #[schema(value_type = Option<Uuid>, required)]
     user_id: Option<UserId>,
+    /// That person's name at that time; `null` when the token did not have it.
+    #[schema(required, min_length = 1, max_length = 200)]
+    user_name: Option<&'a str>,
     /// In which role.
     #[schema(required)]
     role_code: Option<&'a str>,
@@ -88,6 +91,7 @@ fn entry(entry: &AuditEntry) -> Result<Entry<'_>, ApiError> {
         campaign_id: entry.campaign_id,
         run_number: entry.run_number,
         user_id: entry.user_id,
+        user_name: entry.user_name.as_deref(),
         role_code: entry.role_code.as_deref(),
         ip: entry.ip.as_deref(),
         request_id: entry.request_id.as_deref(),
@@ -111,6 +115,7 @@ pub(crate) fn docs() -> Docs {
             "campaign_id": examples::CAMPAIGN,
             "run_number": 2,
             "user_id": examples::USER,
+            "user_name": "Ada Lovelace",
             "role_code": "ADMIN",
             "ip": "203.0.113.7",
             "request_id": "019aaf10-2d01-7b9e-8f30-1a2b3c4d5e6f",

@@ -3,7 +3,7 @@ use std::str::FromStr;
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, http::header};
 use futures_util::stream;
-use rerun_core::audit::Caller;
+use rerun_core::actor::Actor;
 use rerun_core::campaign::ApprovalStages;
 use rerun_core::error::{Invalid, chain};
 use rerun_core::ids::{CampaignId, RunNumber};
@@ -170,7 +170,7 @@ enum Rest {
 
 struct Export {
     state: State,
-    caller: Caller,
+    caller: Actor,
     campaign: CampaignId,
     /// The fields that the campaign's segments are made of.
     fields: Vec<String>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches};
-use rerun_core::audit::Caller;
+use rerun_core::actor::{Actor, Person};
 use rerun_core::campaign::Template;
 use rerun_core::ids::{AccountId, CustomerGroupId, UserId};
 use rerun_core::ports::IdGenerator;
@@ -161,16 +161,17 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
 }
 
 /// What the arguments say; `None` when one that is required is not there.
-fn given(matches: &ArgMatches) -> Option<(Caller, NewCampaign)> {
+fn given(matches: &ArgMatches) -> Option<(Actor, NewCampaign)> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
-    let caller = Caller {
-        account_id: *matches.get_one("account")?,
+    let person = Person {
         user_id: *matches.get_one("user")?,
+        user_name: None,
         role_code: text("role")?,
         // Whoever runs a command is on this machine.
-        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        request_id: format!("campaign-import-{}", UuidV7.next()),
+        ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
+    let caller = Actor::person(*matches.get_one("account")?, person)
+        .in_request(format!("campaign-import-{}", UuidV7.next()));
     let new = NewCampaign {
         name: text("name")?,
         customer_group_id: Some(*matches.get_one("customer-group")?),

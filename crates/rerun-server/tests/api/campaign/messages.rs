@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Api, SPRING, SUMMER, Server, assert_shape, attribute, ids, on_both_stores, segment_of,
+    Api, NAME, SPRING, SUMMER, Server, assert_shape, attribute, ids, on_both_stores, segment_of,
 };
 
 on_both_stores!(
@@ -242,6 +242,7 @@ async fn approvals_are_kept_and_carried_along(server: &Server) {
             "run_number": 1,
             "approvals": [{
                 "stage": "=Review", "user_id": format!("={}", reviewer.user),
+                "user_name": format!("={NAME}"),
                 "approved_at": "time",
             }],
         }),

@@ -14,6 +14,8 @@ use super::server::{API_CODE, SECRET};
 
 /// Where calls come from.
 pub(crate) const IP: &str = "203.0.113.7";
+/// The name in every token.
+pub(crate) const NAME: &str = "Ada \"Å\" Lovelace";
 
 /// A token with these claims, signed with this secret.
 pub(crate) fn token(claims: &Value, secret: &str) -> String {
@@ -81,6 +83,7 @@ impl Api {
     pub(crate) fn claims(&self) -> Value {
         json!({
             "user_id": self.user,
+            "user_name": NAME,
             "account_id": self.account,
             "role_code": "ADMIN",
             "exp": SystemClock.now().timestamp() + 7 * 86_400,

@@ -10,7 +10,7 @@ mod server;
 mod shape;
 mod story;
 
-pub(crate) use api::{Answer, Api, Headers, IP, token};
+pub(crate) use api::{Answer, Api, Headers, IP, NAME, token};
 pub(crate) use database::Store;
 pub(crate) use exposition::Exposition;
 pub(crate) use raw::Raw;

@@ -1,4 +1,4 @@
-use rerun_core::audit::Caller;
+use rerun_core::actor::{Actor, Person};
 use rerun_core::campaign::Template;
 use rerun_core::ids::{AccountId, CustomerGroupId, MessageId, UserId};
 use rerun_core::message::Content;
@@ -8,7 +8,9 @@ use rerun_core::usecases::NewCampaign;
 use rerun_generate::UuidV7;
 use serde_json::{Value, json};
 
-use crate::support::{IP, SPRING, SUMMER, SUMMER_AGAIN, Server, assert_shape, on_both_stores};
+use crate::support::{
+    IP, NAME, SPRING, SUMMER, SUMMER_AGAIN, Server, assert_shape, on_both_stores,
+};
 
 on_both_stores!(
     history_tells_of_every_run,
@@ -38,7 +40,8 @@ async fn history_tells_of_every_run(server: &Server) {
                 },
                 "usage": { "prompt_tokens": "int", "completion_tokens": "int" },
                 "resulting_status": "=Ready for review",
-                "initiated_by": format!("={}", api.user), "error": null, "cancel_reason": null,
+                "initiated_by": format!("={}", api.user), "initiated_by_name": format!("={NAME}"),
+                "error": null, "cancel_reason": null,
                 "started_at": "time", "completed_at": "time",
             }],
             "next_cursor": null,
@@ -131,13 +134,13 @@ async fn history_counts_messages_as_they_move(server: &Server) {
 async fn a_campaign_from_elsewhere_has_a_synthesised_run(server: &Server) {
     let api = server.account();
     let group = api.group("Spring", SPRING).await;
-    let caller = Caller {
-        account_id: AccountId::parse(&api.account).unwrap(),
+    let person = Person {
         user_id: UserId::parse(&api.user).unwrap(),
+        user_name: None,
         role_code: "ADMIN".to_owned(),
-        ip: IP.parse().unwrap(),
-        request_id: "import".to_owned(),
+        ip: IP.parse().ok(),
     };
+    let caller = Actor::person(AccountId::parse(&api.account).unwrap(), person);
     let new = NewCampaign {
         name: "Elsewhere".to_owned(),
         customer_group_id: CustomerGroupId::parse(&group),
@@ -176,8 +179,12 @@ async fn a_campaign_from_elsewhere_has_a_synthesised_run(server: &Server) {
         (&json!(true), &json!(1))
     );
     assert_eq!(
-        (&run["job_uid"], &run["initiated_by"]),
-        (&Value::Null, &Value::Null)
+        (
+            &run["job_uid"],
+            &run["initiated_by"],
+            &run["initiated_by_name"]
+        ),
+        (&Value::Null, &Value::Null, &Value::Null)
     );
     assert_eq!(
         (&run["status"], &run["messages"]["published"]),

@@ -1,0 +1,308 @@
+//! What the audit log records: one event for each change.
+
+use serde_json::{Value, json};
+
+use crate::campaign::{CampaignStatus, wire_enum};
+use crate::group::{ImportMode, Imported};
+use crate::ids::{CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber};
+
+wire_enum! {
+    /// What an audit entry records.
+    AuditAction {
+        /// A customer group was made.
+        GroupCreated => "customer_group.created",
+        /// Customers were imported.
+        GroupImported => "customer_group.imported",
+        /// A campaign was made.
+        CampaignCreated => "campaign.created",
+        /// A campaign's first run was started.
+        CampaignLaunched => "campaign.launched",
+        /// A campaign was published.
+        CampaignPublished => "campaign.published",
+        /// Messages passed an approval stage.
+        MessagesApproved => "messages.approved",
+        /// Messages were rejected.
+        MessagesRejected => "messages.rejected",
+        /// A message was edited.
+        MessageEdited => "message.edited",
+        /// Messages were queued to be generated anew.
+        MessagesRegenerated => "messages.regenerated",
+        /// A rerun was started.
+        RerunInitiated => "rerun.initiated",
+        /// What was still active of a past run was archived.
+        RerunArchived => "rerun.archived",
+        /// A run was taken back.
+        RerunCancelled => "rerun.cancelled",
+        /// Failed messages were queued again.
+        RerunRetried => "rerun.retried",
+        /// A run's generation ended well.
+        RunCompleted => "run.completed",
+        /// A run's generation ended with failures.
+        RunFailed => "run.failed",
+    }
+}
+
+/// A change of a run, with the campaign's status before and after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusChange {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// The run.
+    pub run_number: RunNumber,
+    /// The campaign's status before.
+    pub before: CampaignStatus,
+    /// The campaign's status after.
+    pub after: CampaignStatus,
+}
+
+/// A change of messages of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedMessages {
+    /// What it is for run and campaign.
+    pub status: StatusChange,
+    /// How many messages changed.
+    pub messages: u32,
+    /// The messages, if they were named one by one and are few.
+    pub message_ids: Option<Vec<MessageId>>,
+}
+
+/// A run that was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartedRun {
+    /// What it is for run and campaign.
+    pub status: StatusChange,
+    /// The run's job.
+    pub job_uid: JobId,
+    /// The group that the run is for.
+    pub customer_group_id: CustomerGroupId,
+    /// Segments that reuse an approved message.
+    pub matched: u32,
+    /// Segments that need a new one.
+    pub new: u32,
+    /// Messages of the previous run that are archived now.
+    pub archived_messages: u32,
+}
+
+/// Something that happened in an account. An entry of the audit log has its action, the campaign
+/// and the run that it is about, and the rest as details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A customer group was made.
+    GroupCreated {
+        /// The group.
+        customer_group_id: CustomerGroupId,
+        /// Its name.
+        name: String,
+    },
+    /// Customers were imported.
+    GroupImported {
+        /// The group.
+        customer_group_id: CustomerGroupId,
+        /// Whether other customers stayed.
+        mode: ImportMode,
+        /// What the import did.
+        imported: Imported,
+    },
+    /// A draft was made.
+    CampaignCreated {
+        /// The campaign.
+        campaign_id: CampaignId,
+        /// Its name.
+        name: String,
+    },
+    /// A campaign that was published elsewhere was brought in.
+    CampaignImported {
+        /// The campaign.
+        campaign_id: CampaignId,
+        /// The run that its messages have.
+        run_number: RunNumber,
+        /// Its name.
+        name: String,
+    },
+    /// A campaign's first run was started.
+    CampaignLaunched(StartedRun),
+    /// A campaign was published.
+    CampaignPublished(ChangedMessages),
+    /// Messages passed an approval stage.
+    MessagesApproved(ChangedMessages),
+    /// Messages were rejected.
+    MessagesRejected {
+        /// Which.
+        changed: ChangedMessages,
+        /// Why.
+        reason: String,
+    },
+    /// A message was edited.
+    MessageEdited {
+        /// Which.
+        changed: ChangedMessages,
+        /// Its new content.
+        content_id: ContentId,
+    },
+    /// Messages were queued to be generated anew.
+    MessagesRegenerated(ChangedMessages),
+    /// A rerun was started.
+    RerunInitiated(StartedRun),
+    /// A run was taken back.
+    RerunCancelled {
+        /// What it is for run and campaign.
+        status: StatusChange,
+        /// Why, if a reason was given.
+        reason: Option<String>,
+    },
+    /// Failed messages were queued again.
+    RerunRetried(ChangedMessages),
+    /// A run's generation ended well.
+    RunCompleted {
+        /// What it is for run and campaign.
+        status: StatusChange,
+    },
+    /// A run's generation ended with failures.
+    RunFailed {
+        /// What it is for run and campaign.
+        status: StatusChange,
+        /// How many messages could not be made.
+        failed: u32,
+    },
+}
+
+impl Event {
+    /// What it is called in the log.
+    #[must_use]
+    pub const fn action(&self) -> AuditAction {
+        match self {
+            Self::GroupCreated { .. } => AuditAction::GroupCreated,
+            Self::GroupImported { .. } => AuditAction::GroupImported,
+            Self::CampaignCreated { .. } | Self::CampaignImported { .. } => {
+                AuditAction::CampaignCreated
+            }
+            Self::CampaignLaunched(_) => AuditAction::CampaignLaunched,
+            Self::CampaignPublished(_) => AuditAction::CampaignPublished,
+            Self::MessagesApproved(_) => AuditAction::MessagesApproved,
+            Self::MessagesRejected { .. } => AuditAction::MessagesRejected,
+            Self::MessageEdited { .. } => AuditAction::MessageEdited,
+            Self::MessagesRegenerated(_) => AuditAction::MessagesRegenerated,
+            Self::RerunInitiated(_) => AuditAction::RerunInitiated,
+            Self::RerunCancelled { .. } => AuditAction::RerunCancelled,
+            Self::RerunRetried(_) => AuditAction::RerunRetried,
+            Self::RunCompleted { .. } => AuditAction::RunCompleted,
+            Self::RunFailed { .. } => AuditAction::RunFailed,
+        }
+    }
+
+    /// The status change of an event about a run; `None` for the others.
+    const fn status(&self) -> Option<&StatusChange> {
+        match self {
+            Self::CampaignLaunched(run) | Self::RerunInitiated(run) => Some(&run.status),
+            Self::CampaignPublished(changed)
+            | Self::MessagesApproved(changed)
+            | Self::MessagesRejected { changed, .. }
+            | Self::MessageEdited { changed, .. }
+            | Self::MessagesRegenerated(changed)
+            | Self::RerunRetried(changed) => Some(&changed.status),
+            Self::RerunCancelled { status, .. }
+            | Self::RunCompleted { status }
+            | Self::RunFailed { status, .. } => Some(status),
+            Self::GroupCreated { .. }
+            | Self::GroupImported { .. }
+            | Self::CampaignCreated { .. }
+            | Self::CampaignImported { .. } => None,
+        }
+    }
+
+    /// The campaign that it is about, if it is about one.
+    #[must_use]
+    pub fn campaign_id(&self) -> Option<CampaignId> {
+        if let Self::CampaignCreated { campaign_id, .. }
+        | Self::CampaignImported { campaign_id, .. } = self
+        {
+            return Some(*campaign_id);
+        }
+        self.status().map(|status| status.campaign_id)
+    }
+
+    /// The run that it is about, if it is about one.
+    #[must_use]
+    pub fn run_number(&self) -> Option<RunNumber> {
+        if let Self::CampaignImported { run_number, .. } = self {
+            return Some(*run_number);
+        }
+        self.status().map(|status| status.run_number)
+    }
+
+    /// The rest, as a JSON object: the `details` of an entry. Names are never changed: logs are
+    /// read for years.
+    #[must_use]
+    pub fn details(&self) -> Value {
+        let of_status = self.status().map_or_else(
+            || json!({}),
+            |status| json!({ "before": status.before, "after": status.after }),
+        );
+        let rest = match self {
+            Self::GroupCreated {
+                customer_group_id,
+                name,
+            } => json!({ "customer_group_id": customer_group_id, "name": name }),
+            Self::GroupImported {
+                customer_group_id,
+                mode,
+                imported,
+            } => with(
+                json!({ "customer_group_id": customer_group_id, "mode": mode }),
+                json!(imported),
+            ),
+            Self::CampaignCreated { name, .. } => {
+                json!({ "name": name, "after": CampaignStatus::Draft })
+            }
+            Self::CampaignImported { name, .. } => {
+                json!({ "name": name, "imported": true, "after": CampaignStatus::Published })
+            }
+            Self::CampaignLaunched(run) | Self::RerunInitiated(run) => json!({
+                "job_uid": run.job_uid,
+                "customer_group_id": run.customer_group_id,
+                "matched": run.matched,
+                "new": run.new,
+                "archived_messages": run.archived_messages,
+            }),
+            Self::CampaignPublished(changed)
+            | Self::MessagesApproved(changed)
+            | Self::MessagesRegenerated(changed)
+            | Self::RerunRetried(changed) => changed.details(),
+            Self::MessagesRejected { changed, reason } => {
+                with(changed.details(), json!({ "reason": reason }))
+            }
+            Self::MessageEdited {
+                changed,
+                content_id,
+            } => with(changed.details(), json!({ "content_id": content_id })),
+            Self::RerunCancelled { reason, .. } => match reason {
+                Some(reason) => json!({ "reason": reason }),
+                None => json!({}),
+            },
+            Self::RunCompleted { .. } => json!({ "failed": 0 }),
+            Self::RunFailed { failed, .. } => json!({ "failed": failed }),
+        };
+        with(of_status, rest)
+    }
+}
+
+impl ChangedMessages {
+    fn details(&self) -> Value {
+        match &self.message_ids {
+            Some(ids) => json!({ "messages": self.messages, "message_ids": ids }),
+            None => json!({ "messages": self.messages }),
+        }
+    }
+}
+
+/// The members of both objects.
+fn with(one: Value, other: Value) -> Value {
+    match (one, other) {
+        (Value::Object(mut all), Value::Object(more)) => {
+            all.extend(more);
+            Value::Object(all)
+        }
+        (one, _) => one,
+    }
+}

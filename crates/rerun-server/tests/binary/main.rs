@@ -565,7 +565,11 @@ async fn who_edited_a_message_may_approve_it_unless_four_eyes_are_wanted() {
         let folder = folder();
         let (mut server, address) = serve(
             folder.path(),
-            &[&["--log", "rerun_http=debug"], arguments.as_slice()].concat(),
+            &[
+                &["--log", "info,rerun_generate=debug"],
+                arguments.as_slice(),
+            ]
+            .concat(),
         );
         let client = Client::new(folder.path(), &address);
         let group = client.group("g", "customer_ref,country\n1,DE\n").await;

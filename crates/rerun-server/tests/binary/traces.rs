@@ -239,7 +239,10 @@ async fn a_worker_sends_traces_too() {
     let (server, address) = serve_with(folder.path(), &[("RERUN_WORKERS", "0")]);
     let client = Client::new(folder.path(), &address);
     let campaign = launched(&client).await;
-    let mut worker = rerun(folder.path(), &["worker", "--log", "rerun_generate=debug"]);
+    let mut worker = rerun(
+        folder.path(),
+        &["worker", "--log", "info,rerun_generate=debug"],
+    );
     worker.env("RERUN_OTLP_ENDPOINT", format!("http://{collector}"));
     let mut worker = Running::start(worker);
     worker.says("stored results");

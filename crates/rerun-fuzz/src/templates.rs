@@ -1,7 +1,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use regex::Regex;
+use regex::{Captures, Regex};
 use rerun_core::campaign::Template;
 use rerun_core::generation::{GenerationBrief, GenerationTask};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
@@ -22,21 +22,24 @@ const LONG: usize = 1_000;
 /// The longest error text.
 const MAX_REFUSAL: usize = 1_000;
 
-/// A tag, shortest first.
-static TAG: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?s)\{\{(.*?)\}\}").unwrap());
-
-/// What a tag may hold: a field or a text in quotes, then at most 8 filters.
-static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
+/// A tag: a field or a text in quotes, then at most 8 filters.
+static TAG: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r#"(?x)^\s*
+        r#"(?x)^\{\{\s*
         (?: (?<field> country | first\ name | a\|b | nothing | long )
           | "(?<double>[^"\\]*)" | '(?<single>[^'\\]*)' )
         (?<filters> (?: \s*\|\s* (?: upper | lower | title | trim | escape | urlencode
           | default\( \s* (?: "[^"\\]*" | '[^'\\]*' ) \s* \) ) ){0,8} )
-        \s*$"#,
+        \s*\}\}"#,
     )
     .unwrap()
 });
+
+/// What begins a tag, or nothing that is allowed.
+static MARK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{[{%#]").unwrap());
+
+/// A placeholder in content.
+static LEFT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?s)\{\{.*?\}\}").unwrap());
 
 /// One filter, with the text of `default`.
 static FILTER: LazyLock<Regex> = LazyLock::new(|| {
@@ -92,9 +95,9 @@ fn filtered(value: &str, name: &str, default: &str) -> String {
     }
 }
 
-/// What fills a tag; with the most bytes that it has had on the way.
-fn tag(inside: &str, values: &[Option<String>; 5]) -> Option<(String, usize)> {
-    let found = INSIDE.captures(inside)?;
+/// What fills a tag; with the most bytes that it has had on the way, and whether it is the same for
+/// every message.
+fn tag(found: &Captures<'_>, values: &[Option<String>; 5]) -> (String, usize, bool) {
     let quoted = found.name("double").or(found.name("single"));
     let mut value = if let Some(quoted) = quoted {
         quoted.as_str().to_owned()
@@ -112,25 +115,33 @@ fn tag(inside: &str, values: &[Option<String>; 5]) -> Option<(String, usize)> {
         );
         longest = longest.max(value.len());
     }
-    Some((value, longest))
+    (value, longest, quoted.is_some())
 }
 
 /// What the template comes to, by patterns; with the longest text on the way. `None` when it is
 /// refused.
 fn model(source: &str, values: &[Option<String>; 5]) -> Option<(String, usize)> {
-    let text_is_plain = |text: &str| ["{{", "{%", "{#"].iter().all(|mark| !text.contains(mark));
-    let (mut filled, mut longest, mut at) = (String::new(), 0, 0);
-    for found in TAG.captures_iter(source) {
-        let whole = found.get(0).unwrap();
-        let text = &source[at..whole.start()];
-        let (value, most) = text_is_plain(text).then(|| tag(&found[1], values))??;
+    let (mut filled, mut longest, mut rest) = (String::new(), 0, source);
+    // The text with a character in place of each field that no template has.
+    let (mut known, mut most_known) = (String::new(), 0);
+    while let Some(mark) = MARK.find(rest) {
+        let (text, tagged) = rest.split_at(mark.start());
+        let found = TAG.captures(tagged)?;
+        let (value, most, is_known) = tag(&found, values);
+        known = known + text + if is_known { &value } else { "\0" };
+        most_known = most_known.max(if is_known { most } else { 0 });
         filled = filled + text + &value;
         longest = longest.max(most);
-        at = whole.end();
+        rest = &tagged[found[0].len()..];
     }
-    let text = &source[at..];
-    longest = longest.max(filled.len() + text.len());
-    text_is_plain(text).then(|| (filled + text, longest))
+    longest = longest.max(filled.len() + rest.len());
+    known += rest;
+    // A character has at most four bytes.
+    let most = most_known.max(known.replace('\0', "").len());
+    let fits = !known.trim().is_empty()
+        && !LEFT.is_match(&known)
+        && most <= 4 * Content::MAX_SUBJECT_LENGTH;
+    fits.then(|| (filled + rest, longest))
 }
 
 /// A template is taken exactly when the language allows it, and then filled as the language says

@@ -1,11 +1,12 @@
 //! The template language, and the generator that fills templates.
 //!
 //! A placeholder names a field of the campaign's `segment_by`, whatever characters that name has:
-//! `{{ country }}`, `{{ first name }}`. The field's value takes its place, nothing when the segment
+//! `{{ country }}`, `{{ first name }}`, `{{ a }} b }}`. The field's value takes its place, nothing when the segment
 //! has none. At most [`MAX_FILTERS`] filters may follow: `upper`, `lower`, `title`, `trim`, `escape`
 //! (for HTML), `urlencode`, and `default("text")` for segments without a value, as in
 //! `{{ tier | default("valued") }}`. A text in quotes stands for itself, so that `{{ "{{" }}` prints
-//! two braces. There is nothing else: no statements, no comments, no arithmetic.
+//! two braces; it may hold anything but its quotes and a backslash. A template from which no message
+//! can come, whatever the values are, is refused. There is nothing else: no statements, no comments, no arithmetic.
 //!
 //! The parser reads a template from left to right, once, and nothing in it calls itself: its time
 //! grows with the template's length, and its stack does not grow. Filling stops as soon as the text
@@ -86,7 +87,7 @@ impl Filter {
     /// The filter that this text names, with what is left of the text.
     fn parse(text: &str) -> Result<(Self, &str), Mistake<'_>> {
         let text = text.trim_start();
-        let ends = |c: char| c == '|' || c == '(' || c.is_whitespace();
+        let ends = |c: char| matches!(c, '|' | '(' | '}') || c.is_whitespace();
         let (name, rest) = text.split_at(text.find(ends).unwrap_or(text.len()));
         let filter = match name {
             "upper" => Self::Upper,
@@ -103,18 +104,19 @@ impl Filter {
                         let rest = rest.trim_start().strip_prefix(')')?;
                         Some((text, rest))
                     });
-                let (text, rest) = argument.ok_or(Mistake::Argument(rest))?;
+                let (text, rest) = argument.ok_or(Mistake::Argument(up_to_close(rest)))?;
                 return Ok((Self::Default(text.to_owned()), rest));
             }
-            name => return Err(Mistake::Filter(name)),
+            _ => return Err(Mistake::Filter(named(text))),
         };
-        match rest.trim_start() {
-            "" => Ok((filter, "")),
-            rest if rest.starts_with('|') => Ok((filter, rest)),
-            found => Err(Mistake::NoArgument {
+        let rest = rest.trim_start();
+        if rest.starts_with('|') || rest.starts_with(CLOSES) {
+            Ok((filter, rest))
+        } else {
+            Err(Mistake::NoArgument {
                 filter: name,
-                found,
-            }),
+                found: up_to_close(rest),
+            })
         }
     }
 
@@ -178,16 +180,25 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
     (!inside.contains('\\')).then_some((inside, rest))
 }
 
-/// What a placeholder holds between its braces.
-fn placeholder<'a>(inside: &'a str, fields: &[String]) -> Result<Piece, Mistake<'a>> {
-    let (value, mut rest) = match quoted(inside.trim_start()) {
-        Some((text, rest)) if field(inside, fields).is_none() => {
-            (Value::Quoted(text.to_owned()), rest.trim_start())
-        }
-        _ => field(inside, fields).ok_or_else(|| Mistake::Field(first_part(inside)))?,
+/// The text up to a bar, a bracket, white space or the braces that close.
+fn named(text: &str) -> &str {
+    let ends = |c: char| c == '|' || c == '(' || c.is_whitespace();
+    up_to_close(text).split(ends).next().unwrap_or_default()
+}
+
+/// What follows the braces that open a placeholder, and what is left of the text after those that
+/// close it.
+fn placeholder<'a>(inside: &'a str, fields: &[String]) -> Result<(Piece, &'a str), Mistake<'a>> {
+    let (value, rest) = match field(inside, fields) {
+        Some((index, rest)) => (Value::Field(index), rest),
+        None => match quoted(inside.trim_start()) {
+            Some((text, rest)) => (Value::Quoted(text.to_owned()), rest),
+            None => return Err(Mistake::Field(first_part(inside))),
+        },
     };
-    if !rest.is_empty() && !rest.starts_with('|') {
-        return Err(Mistake::Field(inside));
+    let mut rest = rest.trim_start();
+    if !rest.starts_with('|') && !rest.starts_with(CLOSES) {
+        return Err(Mistake::Field(up_to_close(inside)));
     }
     let mut filters = Vec::new();
     while let Some(after) = rest.strip_prefix('|') {
@@ -198,37 +209,57 @@ fn placeholder<'a>(inside: &'a str, fields: &[String]) -> Result<Piece, Mistake<
         filters.push(filter);
         rest = left.trim_start();
     }
-    if rest.is_empty() {
-        Ok(Piece::Placeholder { value, filters })
-    } else {
-        Err(Mistake::Filter(rest))
+    match rest.strip_prefix(CLOSES) {
+        Some(rest) => Ok((Piece::Placeholder { value, filters }, rest)),
+        None => Err(Mistake::Filter(up_to_close(rest))),
     }
+}
+
+/// The braces that close a placeholder.
+const CLOSES: &str = "}}";
+
+/// The text before the next braces that close.
+fn up_to_close(text: &str) -> &str {
+    text.split_once(CLOSES).map_or(text, |(before, _)| before)
 }
 
 fn first_part(inside: &str) -> &str {
-    inside.split('|').next().unwrap_or(inside)
+    up_to_close(inside).split('|').next().unwrap_or(inside)
 }
 
-/// The field that the text begins with, and the filters after it. A name may have bars of its own:
-/// the longest name counts.
-fn field<'a>(inside: &'a str, fields: &[String]) -> Option<(Value, &'a str)> {
-    let index = |name: &str| {
-        let name = normalise(name)?;
-        fields.iter().position(|field| *field == *name)
-    };
-    if let Some(index) = index(inside) {
-        return Some((Value::Field(index), ""));
-    }
-    let most = fields.iter().map(|field| field.matches('|').count()).max();
-    let bars: Vec<usize> = inside
-        .match_indices('|')
+/// Where something in a placeholder may end: at a bar, or at closing braces.
+fn ends(text: &str) -> impl Iterator<Item = usize> {
+    let closes = |at: usize| text.get(at..).is_some_and(|rest| rest.starts_with(CLOSES));
+    text.char_indices()
+        .filter(move |(at, c)| *c == '|' || *c == '}' && closes(*at))
         .map(|(at, _)| at)
-        .take(most.unwrap_or_default() + 1)
-        .collect();
-    bars.into_iter().rev().find_map(|at| {
-        let (name, filters) = inside.split_at_checked(at)?;
-        Some((Value::Field(index(name)?), filters))
-    })
+}
+
+/// The field that the text begins with, and what follows it. A name may have bars and braces of its
+/// own: the longest name counts.
+fn field<'a>(inside: &'a str, fields: &[String]) -> Option<(usize, &'a str)> {
+    // Normalising moves no bar and no brace. So the end of a name is after as many ends as the name
+    // has, and one more if its last brace and the first that closes look like an end themselves.
+    let expected = |name: &str| {
+        let own = ends(name).count();
+        (own, own + usize::from(name.ends_with('}')))
+    };
+    let most = fields.iter().map(|name| expected(name).1).max()?;
+    let found: Vec<usize> = ends(inside).take(most + 1).collect();
+    let end = |index: usize, name: &String| {
+        let (first, last) = expected(name);
+        let candidates = found.get(first..).unwrap_or_default();
+        let mut candidates = candidates.iter().take(last + 1 - first).rev();
+        let end = candidates.find(|end| {
+            let text = inside.get(..**end).unwrap_or_default().trim();
+            // Normalising makes no text shorter than a quarter. So a long one costs nothing.
+            text.len() / 4 <= name.len() && normalise(text).is_some_and(|text| *text == **name)
+        });
+        end.map(|end| (*end, index))
+    };
+    let ends = fields.iter().enumerate();
+    let (end, index) = ends.filter_map(|(index, name)| end(index, name)).max()?;
+    Some((index, inside.get(end..)?))
 }
 
 /// Reads one part of a template.
@@ -243,27 +274,30 @@ fn parse_part(
         let line = before.matches('\n').count() + 1;
         Invalid::new(format!("`template.{name}`, line {line}: {what}"))
     };
-    let mut pieces = Vec::new();
+    // The pieces, and where each begins.
+    let (mut pieces, mut places) = (Vec::new(), Vec::new());
     let (mut text, mut at) = (0, 0);
     while let Some(brace) = source.get(at..).and_then(|rest| rest.find('{')) {
         let opens = at + brace;
         let inside = opens + 2;
         match source.as_bytes().get(opens + 1) {
             Some(b'{') => {
-                let Some(length) = source.get(inside..).and_then(|rest| rest.find("}}")) else {
+                let after = source.get(inside..).unwrap_or_default();
+                if !after.contains(CLOSES) {
                     let what = "`{{` is not closed by `}}`; write {{ \"{{\" }} to print it";
                     return Err(refuse(opens, &what));
-                };
+                }
                 if text < opens {
                     pieces.push(Piece::Text(
                         source.get(text..opens).unwrap_or_default().into(),
                     ));
+                    places.push(text);
                 }
-                let between = source.get(inside..inside + length).unwrap_or_default();
-                let piece = placeholder(between, fields)
+                let (piece, rest) = placeholder(after, fields)
                     .map_err(|mistake| refuse(opens, &Told(&mistake, fields)))?;
                 pieces.push(piece);
-                at = inside + length + 2;
+                places.push(opens);
+                at = source.len() - rest.len();
                 text = at;
             }
             Some(mark @ (b'%' | b'#')) => {
@@ -279,8 +313,14 @@ fn parse_part(
     }
     if text < source.len() {
         pieces.push(Piece::Text(source.get(text..).unwrap_or_default().into()));
+        places.push(text);
     }
-    Ok(Part { name, max, pieces })
+    let part = Part { name, max, pieces };
+    if let Some((piece, offset, what)) = part.never_fit() {
+        let at = places.get(piece).copied().unwrap_or_default();
+        return Err(refuse(at + offset, &what));
+    }
+    Ok(part)
 }
 
 /// A mistake, told with the fields that there are.
@@ -326,32 +366,70 @@ impl fmt::Display for Told<'_> {
     }
 }
 
+/// Stands for a value that is not known yet. No text of a template has this character.
+const UNKNOWN: char = '\0';
+
 impl Part {
+    /// Why no message can have this text, whatever the values are: it is blank, or a placeholder
+    /// stays in it, or it is too long. With the piece where that begins, and the offset in it.
+    fn never_fit(&self) -> Option<(usize, usize, String)> {
+        let mut known = String::new();
+        let mut begins = Vec::with_capacity(self.pieces.len());
+        // As in `fill`.
+        let most = self.max.saturating_mul(4);
+        let mut room = most;
+        for (index, piece) in self.pieces.iter().enumerate() {
+            begins.push(known.len());
+            match piece {
+                Piece::Placeholder {
+                    value: Value::Field(_),
+                    ..
+                } => known.push(UNKNOWN),
+                Piece::Text(_) | Piece::Placeholder { .. } => {
+                    let value = piece.value(&[], most);
+                    let Some(left) = room.checked_sub(value.len()) else {
+                        let what = format!("a message may have at most {} characters", self.max);
+                        return Some((index, 0, what));
+                    };
+                    room = left;
+                    known.push_str(&value);
+                }
+            }
+        }
+        let content = Content {
+            subject: String::new(),
+            body: known,
+        };
+        if let Some(placeholder) = content.placeholder() {
+            let at = content.body.find("{{").unwrap_or_default();
+            let piece = begins
+                .partition_point(|begin| *begin <= at)
+                .checked_sub(1)?;
+            let offset = match self.pieces.get(piece)? {
+                Piece::Text(_) => at - begins.get(piece)?,
+                Piece::Placeholder { .. } => 0,
+            };
+            let shown = placeholder.replace(UNKNOWN, "\u{2026}");
+            let what = format!(
+                "`{}` stays in every message as a placeholder that nothing fills",
+                excerpt(&shown)
+            );
+            return Some((piece, offset, what));
+        }
+        if content.body.trim().is_empty() {
+            let what = "the text is blank, whatever the values are".to_owned();
+            return Some((0, 0, what));
+        }
+        None
+    }
+
     /// The text with the values in their places: one for each field of `segment_by`, in order.
     fn fill(&self, values: &[Option<String>]) -> Result<String, GenerationError> {
         // A character has at most four bytes. The bound on characters is for content to check.
         let room = self.max.saturating_mul(4);
         let mut filled = String::new();
         for piece in &self.pieces {
-            let value = match piece {
-                Piece::Text(text) => Cow::Borrowed(text.as_str()),
-                Piece::Placeholder { value, filters } => {
-                    let value = match value {
-                        Value::Field(index) => {
-                            values.get(*index).and_then(Option::as_deref).unwrap_or("")
-                        }
-                        Value::Quoted(text) => text,
-                    };
-                    let mut value = Cow::Borrowed(value);
-                    for filter in filters {
-                        if value.len() > room {
-                            break;
-                        }
-                        value = filter.apply(value);
-                    }
-                    value
-                }
-            };
+            let value = piece.value(values, room);
             if value.len() > room - filled.len() {
                 return Err(GenerationError::for_good(format!(
                     "the generated content: `{}` may have at most {} characters",
@@ -361,6 +439,31 @@ impl Part {
             filled.push_str(&value);
         }
         Ok(filled)
+    }
+}
+
+impl Piece {
+    /// What takes its place. Filters stop when the text has more bytes than `room`.
+    fn value<'v>(&'v self, values: &'v [Option<String>], room: usize) -> Cow<'v, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text.as_str()),
+            Self::Placeholder { value, filters } => {
+                let value = match value {
+                    Value::Field(index) => {
+                        values.get(*index).and_then(Option::as_deref).unwrap_or("")
+                    }
+                    Value::Quoted(text) => text,
+                };
+                let mut value = Cow::Borrowed(value);
+                for filter in filters {
+                    if value.len() > room {
+                        break;
+                    }
+                    value = filter.apply(value);
+                }
+                value
+            }
+        }
     }
 }
 
@@ -572,6 +675,13 @@ mod tests {
             "a + b",
             "- dashed -",
             "{% if %}",
+            "x }} y",
+            "}}",
+            "}",
+            "{{ x }}",
+            "a}",
+            "a}}}",
+            "a | b }} | c",
         ] {
             let text = format!("<{{{{ {name} }}}}>");
             assert_eq!(filled(&text, &[(name, Some("v"))]).await, "<v>", "{name}");
@@ -714,11 +824,68 @@ mod tests {
     #[tokio::test]
     async fn quoted_text_prints_itself() {
         let values = [("country", Some("DE"))];
+        assert_eq!(filled("{{ \"{{\" }} {{ \"{%\" }}", &values).await, "{{ {%");
         assert_eq!(
-            filled("{{ \"{{\" }} }} {{ \"{%\" }}", &values).await,
-            "{{ }} {%"
+            filled("{{ \"}}\" }}{{ 'a }} | b' }}", &values).await,
+            "}}a }} | b"
+        );
+        let values = [("tier", None)];
+        assert_eq!(
+            filled("{{ tier | default(\"}} | {{\") | upper }}!", &values).await,
+            "}} | {{!"
         );
         assert_eq!(filled("{{ 'a' | upper }}", &values).await, "A");
+    }
+
+    /// Of two names the longer one counts, and a name ends where its own braces end.
+    #[tokio::test]
+    async fn names_with_braces_are_told_apart() {
+        let values = [("a", Some("1")), ("a }} b", Some("2")), ("a}", Some("3"))];
+        assert_eq!(filled("{{ a }}-{{a}}-{{ a }} b }}", &values).await, "1-1-2");
+        assert_eq!(
+            filled("{{ a} }}-{{a}}}-{{ a }} c }}", &values).await,
+            "3-3-1 c }}"
+        );
+        assert_eq!(filled("{{ a }} b | default('x') }}", &values).await, "2");
+    }
+
+    #[test]
+    fn a_template_from_which_no_message_comes_is_refused() {
+        let fields = ["country", "tier"];
+        let stays = |shown: &str| {
+            format!("`{shown}` stays in every message as a placeholder that nothing fills")
+        };
+        let blank = "the text is blank, whatever the values are".to_owned();
+        for (source, line, what) in [
+            ("{{ \"{{ x }}\" }}", 1, stays("{{ x }}")),
+            ("a\n{{ '{{' }} x }}", 2, stays("{{ x }}")),
+            ("a\n{{ '{{' }}\n{{ '}}' }}", 2, stays("{{\\n}}")),
+            ("{{ '{' }}{ x }}", 1, stays("{{ x }}")),
+            (
+                "{{ '{{' }}\n{{ country }}\n}}",
+                1,
+                stays("{{\\n\u{2026}\\n}}"),
+            ),
+            ("a {{ '{{ b }}' | upper }}", 1, stays("{{ B }}")),
+            ("{{ '' }}", 1, blank.clone()),
+            ("{{ ' ' | trim }} \n{{ \"\" }}", 1, blank),
+        ] {
+            let refusal = check(source, &fields).unwrap_err();
+            assert_eq!(refusal, format!("`template.subject`, line {line}: {what}"));
+        }
+        // These depend on the values, or are right.
+        for source in [
+            "{{ country }}",
+            "{{ '' }}{{ country | trim }}",
+            "{{ country | default('{{ x }}') }}",
+            "{ {{ country }} {{ '{' }}{{ tier }}{ x }}",
+            "{{ '{{' }} and no end",
+            "}} first, {{ '{{' }} then",
+            "plain text",
+            "{{ '{{ x }}' | urlencode }}",
+        ] {
+            assert_eq!(check(source, &fields), Ok(()), "{source}");
+        }
     }
 
     #[test]
@@ -826,8 +993,18 @@ mod tests {
         assert!(check(&source, &["country"]).is_err());
         let source = format!("{{{{ {} }}}}", "|".repeat(500_000));
         assert!(check(&source, &["country", "|||||||||||"]).is_err());
+        // Names that could end at every brace and bar.
+        let name = "}}|".repeat(85);
+        let fields = ["x", name.as_str()];
+        let source = "{{x}}".repeat(40_000);
+        assert_eq!(check(&source, &fields), Ok(()));
+        let source = format!("{{{{ {} }}}}", name.repeat(1_000));
+        assert!(check(&source, &fields).is_err());
         let source = "{ ".repeat(500_000);
-        assert_eq!(check(&source, &["country"]), Ok(()));
+        let refusal = check(&source, &["country"]).unwrap_err();
+        assert!(refusal.ends_with("at most 1000 characters"), "{refusal}");
+        let source = "{{ '&&&&' | escape | escape | escape }}".repeat(100_000);
+        assert!(check(&source, &["country"]).is_err());
     }
 
     #[tokio::test]

@@ -425,6 +425,63 @@ async fn a_refusal_that_only_sounds_like_it_is_not_remembered() {
     assert_eq!(formats(&stub), expected);
 }
 
+/// Newer models of OpenAI know the bound on tokens by another name.
+#[tokio::test]
+async fn the_bound_on_tokens_has_the_name_that_the_endpoint_takes() {
+    let stub = Stub::new(|call| {
+        if call.body.get("max_tokens").is_some() {
+            let message = "Unsupported parameter: 'max_tokens' is not supported with this model. \
+                           Use 'max_completion_tokens' instead.";
+            return Reply::refusal(400, message);
+        }
+        Reply::good()
+    });
+    let settings = OpenAiSettings {
+        max_tokens: Some(900),
+        ..stub.settings()
+    };
+    let generator = OpenAiGenerator::new(settings, Arc::new(StoppedClock)).unwrap();
+    for _ in 0..2 {
+        generator.generate(&german()).await.unwrap();
+    }
+    let asked: Vec<[Option<u64>; 2]> = stub
+        .calls()
+        .iter()
+        .map(|call| ["max_tokens", "max_completion_tokens"].map(|name| call.body[name].as_u64()))
+        .collect();
+    let (older, newer) = ([Some(900), None], [None, Some(900)]);
+    assert_eq!(asked, [older, newer, newer], "what it takes is remembered");
+    // An endpoint that refuses both is not asked without end.
+    let stub = Stub::new(|_| Reply::refusal(400, "no max_completion_tokens"));
+    let settings = OpenAiSettings {
+        max_tokens: Some(900),
+        ..stub.settings()
+    };
+    let generator = OpenAiGenerator::new(settings, Arc::new(StoppedClock)).unwrap();
+    let error = generator.generate(&german()).await.unwrap_err();
+    assert_eq!((error.kind, stub.calls().len()), (FailureKind::Final, 2));
+}
+
+/// What breaks a rule of content is told with the status, as everything else is.
+#[tokio::test]
+async fn the_cause_of_unusable_content_has_the_status() {
+    for (text, reason) in [
+        (
+            r#"{"subject": " ", "body": "b"}"#,
+            "the generated content (status 200): `subject` must not be blank",
+        ),
+        (
+            r#"{"subject": "s", "body": "Dear {{ name }}"}"#,
+            "the generated content (status 200): the placeholder `{{ name }}` is unfilled",
+        ),
+    ] {
+        let error = error_of(Reply::text(text)).await;
+        assert_eq!(error.kind, FailureKind::Attempt);
+        assert_eq!(error.reason, reason);
+        assert!(error.usage.is_some());
+    }
+}
+
 #[tokio::test]
 async fn another_refusal_is_no_reason_to_ask_for_less() {
     let stub = Stub::in_turn([
@@ -454,11 +511,11 @@ async fn responses_that_are_no_message_are_failed_attempts() {
     for (reply, reason) in [
         (
             finished("length"),
-            "response was cut off at its longest length",
+            "response was cut off at its longest length (status 200)",
         ),
         (
             finished("max_tokens"),
-            "response was cut off at its longest length",
+            "response was cut off at its longest length (status 200)",
         ),
         (Reply::text(""), NO_OBJECT),
         (Reply::text("Here you are: {}"), NO_OBJECT),
@@ -469,6 +526,10 @@ async fn responses_that_are_no_message_are_failed_attempts() {
             "response has no choices (status 200): {\"choices\":[]}",
         ),
         (Reply::new(200, ""), NO_COMPLETION),
+        (
+            Reply::new(204, ""),
+            "endpoint did not return a chat completion (status 204): ",
+        ),
         (
             Reply::new(200, "<html>Welcome</html>"),
             "endpoint did not return a chat completion (status 200): <html>Welcome</html>",
@@ -500,15 +561,15 @@ async fn a_refusal_of_the_model_is_for_good() {
     for (reply, reason) in [
         (
             choice("stop", json!(null), json!("I cannot\nhelp with that.\n")),
-            "the language model refused: I cannot\\nhelp with that.",
+            "the language model refused (status 200): I cannot\\nhelp with that.",
         ),
         (
             choice("stop", part, json!(null)),
-            "the language model refused: I cannot\\nhelp with that.",
+            "the language model refused (status 200): I cannot\\nhelp with that.",
         ),
         (
             choice("content_filter", json!(null), json!(null)),
-            "the language model's response was held back by a content filter",
+            "the language model's response was held back by a content filter (status 200)",
         ),
     ] {
         let error = error_of(reply).await;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// What calls are about is not the operator's to change.
 const OWN: [&str; 6] = [
@@ -28,6 +29,33 @@ impl fmt::Debug for ExtraHeaders {
     }
 }
 
+/// The texts of a JSON object in their order. A map would hide a name that comes twice.
+struct Object(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(Object(pairs))
+    }
+}
+
 impl ExtraHeaders {
     /// Reads `name: value` pairs, one on a line or separated by commas, or a JSON object.
     ///
@@ -35,17 +63,12 @@ impl ExtraHeaders {
     /// What such a text must be, to follow the word "must".
     pub fn parse(text: &str) -> Result<Self, String> {
         let allowed = "be headers, such as `x-title: Campaigns, x-team: growth`: one on each line, \
-                       separated by commas, or a JSON object of texts; those that HTTP itself \
-                       needs are not among them";
+                       separated by commas, or a JSON object of texts; each name once; those \
+                       that HTTP itself needs are not among them";
         let text = text.trim();
         let pairs: Option<Vec<(String, String)>> = if text.starts_with('{') {
-            let object: Option<serde_json::Map<_, _>> = serde_json::from_str(text).ok();
-            object.and_then(|object| {
-                let pair = |(name, value): (String, serde_json::Value)| {
-                    Some((name, value.as_str()?.to_owned()))
-                };
-                object.into_iter().map(pair).collect()
-            })
+            let object: Option<Object> = serde_json::from_str(text).ok();
+            object.map(|Object(pairs)| pairs)
         } else {
             let separator = if text.contains('\n') { '\n' } else { ',' };
             let parts = text.split(separator).map(str::trim);
@@ -59,7 +82,8 @@ impl ExtraHeaders {
         for (name, value) in pairs.ok_or(allowed)? {
             let name = HeaderName::try_from(name).map_err(|_name| allowed)?;
             let mut sent = HeaderValue::from_str(&value).map_err(|_value| allowed)?;
-            if value.is_empty() || OWN.contains(&name.as_str()) {
+            let twice = headers.headers.contains_key(&name);
+            if value.is_empty() || twice || OWN.contains(&name.as_str()) {
                 return Err(allowed.to_owned());
             }
             sent.set_sensitive(true);
@@ -99,6 +123,16 @@ mod tests {
             let shown = format!("{headers:?}");
             assert!(shown.contains("x-title"), "{shown}");
             assert!(!shown.contains("Campaigns"), "{shown}");
+        }
+        for twice in [
+            "x-team: growth, X-Team: sales",
+            "x-team: growth\nx-team: growth",
+            r#"{"x-team": "growth", "X-TEAM": "sales"}"#,
+            r#"{"x-team": "growth", "x-team": "sales"}"#,
+        ] {
+            let refusal = ExtraHeaders::parse(twice).unwrap_err();
+            assert!(refusal.contains("each name once"), "{refusal}");
+            assert!(!refusal.contains("sales"), "{refusal}");
         }
         let lines = ExtraHeaders::parse("a: 1, 2\nreferer: https://host/x=1").unwrap();
         assert_eq!(lines.headers()["a"], "1, 2");

@@ -18,14 +18,15 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
-use rerun_core::generation::{FailureKind, GenerationError, GenerationTask, Made, Usage};
+use rerun_core::generation::{FailureKind, GenerationError, GenerationTask, Made};
+use rerun_core::message::Content;
 use rerun_core::ports::{Clock, MessageGenerator};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ use gate::{Gate, Round};
 pub use headers::ExtraHeaders;
 use reading::{Reading, Unusable};
 pub(crate) use words::reported;
-use words::{is_about_format, shown};
+use words::{is_about_format, names_newer_limit, shown};
 
 /// How much of the body of a refusal is read, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
@@ -166,6 +167,8 @@ pub struct OpenAiGenerator {
     clock: Arc<dyn Clock>,
     /// Number of the best [`Format`] that has worked since a better one was refused.
     format: AtomicU8,
+    /// Whether the endpoint has refused `max_tokens` and then taken `max_completion_tokens`.
+    newer_limit: AtomicBool,
     gate: Gate,
 }
 
@@ -182,6 +185,15 @@ struct Failed {
     error: GenerationError,
     /// Whether the endpoint does not know the way in which it was asked for JSON.
     about_format: bool,
+    /// Whether the endpoint wants `max_completion_tokens` in place of `max_tokens`.
+    about_limit: bool,
+}
+
+/// How a call is made, as far as endpoints differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    format: Format,
+    newer_limit: bool,
 }
 
 impl From<GenerationError> for Failed {
@@ -189,6 +201,7 @@ impl From<GenerationError> for Failed {
         Self {
             error,
             about_format: false,
+            about_limit: false,
         }
     }
 }
@@ -222,13 +235,14 @@ impl OpenAiGenerator {
             settings,
             clock,
             format: AtomicU8::new(Format::Schema.number()),
+            newer_limit: AtomicBool::new(false),
             gate: Gate::default(),
         })
     }
 
     /// The body of a call. Everything that is not the operator's own text stands in one JSON
     /// document, from which no value can break out.
-    fn body(&self, task: &GenerationTask, format: Format) -> Value {
+    fn body(&self, task: &GenerationTask, asked: Asked) -> Value {
         let document = json!({
             "brief": task.brief.brief,
             "template": task.brief.template,
@@ -241,23 +255,28 @@ impl OpenAiGenerator {
                 { "role": "user", "content": document.to_string() },
             ],
         });
-        if let Some(parameter) = format.parameter() {
+        if let Some(parameter) = asked.format.parameter() {
             body["response_format"] = parameter;
         }
         if let Some(temperature) = self.settings.temperature {
             body["temperature"] = temperature.into();
         }
         if let Some(max_tokens) = self.settings.max_tokens {
-            body["max_tokens"] = max_tokens.into();
+            let name = if asked.newer_limit {
+                "max_completion_tokens"
+            } else {
+                "max_tokens"
+            };
+            body[name] = max_tokens.into();
         }
         body
     }
 
-    async fn call(&self, task: &GenerationTask, format: Format) -> Result<Made, Failed> {
+    async fn call(&self, task: &GenerationTask, asked: Asked) -> Result<Made, Failed> {
         let round = self.gate.enter().map_err(|left| {
             GenerationError::put_off(left, "the language model takes no calls at the moment")
         })?;
-        let body = self.body(task, format);
+        let body = self.body(task, asked);
         let mut request = self.client.post(self.endpoint.clone()).json(&body);
         if let Some(key) = &self.settings.api_key {
             request = request.bearer_auth(key.expose_secret());
@@ -270,23 +289,32 @@ impl OpenAiGenerator {
         let (status, headers) = (response.status(), response.headers().clone());
         if !status.is_success() {
             let answer = beginning(response).await;
-            return Err(self.refused(status, &headers, &answer, format, round));
+            return Err(self.refused(status, &headers, &answer, asked, round));
         }
         let answer = self.read(response).await?;
         let Reading { content, usage } = reading::read(&answer);
         match content {
             Err(Unusable::Error(Some(status))) => {
-                let mut failed = self.refused(status, &headers, &answer, format, round);
+                let mut failed = self.refused(status, &headers, &answer, asked, round);
                 failed.error.usage = usage;
                 Err(failed)
             }
             content => {
                 self.gate.taken();
-                self.format.fetch_max(format.number(), Ordering::Relaxed);
-                match content {
-                    Ok(content) => Ok(Made { content, usage }),
-                    Err(unusable) => Err(self.unusable(&unusable, &answer, usage).into()),
-                }
+                self.format
+                    .fetch_max(asked.format.number(), Ordering::Relaxed);
+                self.newer_limit
+                    .fetch_or(asked.newer_limit, Ordering::Relaxed);
+                let unusable = match content.map(Content::generated) {
+                    Ok(Ok(content)) => return Ok(Made { content, usage }),
+                    Ok(Err(invalid)) => {
+                        let status = status.as_u16();
+                        let reason = format!("the generated content (status {status}): {invalid}");
+                        GenerationError::new(reason)
+                    }
+                    Err(unusable) => self.unusable(&unusable, status, &answer),
+                };
+                Err(GenerationError { usage, ..unusable }.into())
             }
         }
     }
@@ -358,7 +386,7 @@ impl OpenAiGenerator {
         status: StatusCode,
         headers: &HeaderMap,
         answer: &[u8],
-        format: Format,
+        asked: Asked,
         round: Round,
     ) -> Failed {
         let what = match status {
@@ -375,9 +403,13 @@ impl OpenAiGenerator {
             reason.push_str(": ");
             reason.push_str(&reported);
         }
-        let about_format = format != Format::Instructed
-            && matches!(status.as_u16(), 400 | 404 | 422 | 500 | 501)
-            && is_about_format(answer);
+        let may_ask_otherwise = matches!(status.as_u16(), 400 | 404 | 422 | 500 | 501);
+        let about_limit = may_ask_otherwise
+            && self.settings.max_tokens.is_some()
+            && !asked.newer_limit
+            && names_newer_limit(answer);
+        let about_format =
+            may_ask_otherwise && asked.format != Format::Instructed && is_about_format(answer);
         let named = || wait::named(headers, self.clock.now());
         let error = match status.as_u16() {
             429 => self.put_off(round, named(), reason),
@@ -395,39 +427,37 @@ impl OpenAiGenerator {
         Failed {
             error,
             about_format,
+            about_limit,
         }
     }
 
-    /// A response of status 200 that has no message.
-    fn unusable(
-        &self,
-        unusable: &Unusable,
-        answer: &[u8],
-        usage: Option<Usage>,
-    ) -> GenerationError {
-        let error = match unusable {
+    /// A successful response that has no message.
+    fn unusable(&self, unusable: &Unusable, status: StatusCode, answer: &[u8]) -> GenerationError {
+        let status = status.as_u16();
+        match unusable {
             Unusable::Refused(words) => {
                 let words = shown(words, &self.secrets);
-                GenerationError::for_good(format!("the language model refused: {words}"))
+                GenerationError::for_good(format!(
+                    "the language model refused (status {status}): {words}"
+                ))
             }
-            Unusable::Filtered => GenerationError::for_good(
-                "the language model's response was held back by a content filter",
-            ),
-            Unusable::CutOff => GenerationError::new(
-                "the language model's response was cut off at its longest length",
-            ),
+            Unusable::Filtered => GenerationError::for_good(format!(
+                "the language model's response was held back by a content filter (status {status})"
+            )),
+            Unusable::CutOff => GenerationError::new(format!(
+                "the language model's response was cut off at its longest length (status {status})"
+            )),
             Unusable::Error(_) => GenerationError::new(format!(
-                "the language model reported an error (status 200): {}",
+                "the language model reported an error (status {status}): {}",
                 reported(answer, &self.secrets)
             )),
             Unusable::Other(what) => {
                 let reported = reported(answer, &self.secrets);
                 GenerationError::new(format!(
-                    "the language model's {what} (status 200): {reported}"
+                    "the language model's {what} (status {status}): {reported}"
                 ))
             }
-        };
-        GenerationError { usage, ..error }
+        }
     }
 }
 
@@ -436,16 +466,17 @@ const TIMEOUT: &str = "the language model did not respond in time";
 #[async_trait]
 impl MessageGenerator for OpenAiGenerator {
     async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
-        let mut format = Format::of_number(self.format.load(Ordering::Relaxed));
+        let mut asked = Asked {
+            format: Format::of_number(self.format.load(Ordering::Relaxed)),
+            newer_limit: self.newer_limit.load(Ordering::Relaxed),
+        };
         loop {
-            match self.call(task, format).await {
+            match self.call(task, asked).await {
                 Ok(made) => return Ok(made),
-                Err(Failed {
-                    error,
-                    about_format,
-                }) => match format.lesser() {
-                    Some(lesser) if about_format => format = lesser,
-                    _ => return Err(error),
+                Err(failed) if failed.about_limit => asked.newer_limit = true,
+                Err(failed) => match asked.format.lesser() {
+                    Some(lesser) if failed.about_format => asked.format = lesser,
+                    _ => return Err(failed.error),
                 },
             }
         }
@@ -521,7 +552,6 @@ mod tests {
     use rerun_core::campaign::Template;
     use rerun_core::generation::GenerationBrief;
     use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
-    use rerun_core::message::Content;
     use rerun_core::segment::{Attributes, SegmentBy};
     use uuid::Uuid;
 
@@ -627,9 +657,13 @@ mod tests {
                     segment_by: SegmentBy::new(&["country", "tier"]).unwrap(),
                 }),
             };
-            let body = generator("http://host")
-                .unwrap()
-                .body(&task, Format::Instructed);
+            let body = generator("http://host").unwrap().body(
+                &task,
+                Asked {
+                    format: Format::Instructed,
+                    newer_limit: false,
+                },
+            );
             assert_eq!(body["messages"][0]["content"], INSTRUCTIONS);
             assert_eq!(body["messages"].as_array().unwrap().len(), 2);
             let document = body["messages"][1]["content"].as_str().unwrap();

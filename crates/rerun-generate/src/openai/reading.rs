@@ -73,7 +73,8 @@ pub(crate) fn read(body: &[u8]) -> Reading {
 const NO_COMPLETION: Unusable = Unusable::Other("endpoint did not return a chat completion");
 const NO_OBJECT: Unusable =
     Unusable::Other("response is not a JSON object with the texts `subject` and `body`");
-const TWO_OBJECTS: Unusable = Unusable::Other("response has more than one JSON object");
+const TWO_OBJECTS: Unusable =
+    Unusable::Other("response has more than one JSON object that is a message");
 
 fn content(response: &mut Map<String, Value>) -> Result<Content, Unusable> {
     if let Some(error) = response.get("error").filter(|error| is_error(error)) {
@@ -174,46 +175,64 @@ fn message_of(text: &str) -> Result<Content, Unusable> {
     let object = match serde_json::from_str(text) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return Err(NO_OBJECT),
-        Err(_prose) => object_in(without_thoughts(text))?,
+        Err(_prose) => return message_in(without_thoughts(text)),
     };
-    let text = |name: &str| object.get(name)?.as_str().map(str::to_owned);
-    match (text("subject"), text("body")) {
-        (Some(subject), Some(body)) => Ok(Content { subject, body }),
-        _ => Err(NO_OBJECT),
-    }
+    content_of(&object).ok_or(NO_OBJECT)
 }
 
-const BEGIN: &str = "<think>";
-const END: &str = "</think>";
+/// The message that an object is, if it has both texts.
+fn content_of(object: &Map<String, Value>) -> Option<Content> {
+    let text = |name: &str| object.get(name)?.as_str().map(str::to_owned);
+    let (subject, body) = (text("subject")?, text("body")?);
+    Some(Content { subject, body })
+}
 
-/// The text after what a model thinks aloud, `<think>…</think>`, before its answer.
+/// The tags between which models think aloud, in small letters.
+const TAGS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
+
+/// Where an ASCII text in small letters begins in another, whatever the other's case.
+fn find_in_any_case(text: &str, small: &str) -> Option<usize> {
+    let bytes = text.as_bytes().windows(small.len());
+    let mut places = bytes.map(|window| window.eq_ignore_ascii_case(small.as_bytes()));
+    places.position(|found| found)
+}
+
+/// The text after what a model thinks aloud, `<think>…</think>` or `<thinking>…</thinking>`, before
+/// its answer.
 fn without_thoughts(mut text: &str) -> &str {
     for _ in 0..MAX_STARTS {
-        let object = text.find('{').unwrap_or(text.len());
         // A tag further on stands in a text of the message.
-        let thought = text.find(BEGIN).filter(|begin| *begin < object);
-        let Some(begin) = thought else { return text };
+        let before = text.split('{').next().unwrap_or_default();
+        let begins = TAGS.map(|(begin, end)| (find_in_any_case(before, begin), end));
+        let first = begins.into_iter().filter_map(|(at, end)| Some((at?, end)));
+        let Some((begin, end)) = first.min() else {
+            return text;
+        };
         let thought = text.get(begin..).unwrap_or_default();
         // It thinks to the end, if its thought has none.
-        let Some(end) = thought.find(END) else {
+        let Some(at) = find_in_any_case(thought, end) else {
             return "";
         };
-        text = thought.get(end + END.len()..).unwrap_or_default();
+        text = thought.get(at + end.len()..).unwrap_or_default();
     }
     text
 }
 
-/// The one object in a text. Some servers leave out the tag that begins a thought: if the text has
-/// not one object, what follows the end of a thought may have.
-fn object_in(text: &str) -> Result<Map<String, Value>, Unusable> {
-    only_object(text).or_else(|unusable| match text.split_once(END) {
-        Some((_thought, answer)) => only_object(answer),
-        None => Err(unusable),
+/// The one message in a text. Some servers leave out the tag that begins a thought: if the text has
+/// not one message, what follows the end of a thought may have.
+fn message_in(text: &str) -> Result<Content, Unusable> {
+    only_message(text).or_else(|unusable| {
+        let ends = TAGS.map(|(_, end)| Some(find_in_any_case(text, end)? + end.len()));
+        match ends.into_iter().flatten().min() {
+            Some(end) => only_message(text.get(end..).unwrap_or_default()),
+            None => Err(unusable),
+        }
     })
 }
 
-/// The one JSON object in a text, with a code fence or prose around it.
-fn only_object(text: &str) -> Result<Map<String, Value>, Unusable> {
+/// The one JSON object in a text that is a message, with a code fence, prose or other objects around
+/// it.
+fn only_message(text: &str) -> Result<Content, Unusable> {
     let mut found = None;
     let mut rest = text;
     for _ in 0..MAX_STARTS {
@@ -222,10 +241,11 @@ fn only_object(text: &str) -> Result<Map<String, Value>, Unusable> {
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
         let after = match values.next() {
             Some(Ok(Value::Object(object))) => {
-                if found.is_some() {
+                let content = content_of(&object);
+                if found.is_some() && content.is_some() {
                     return Err(TWO_OBJECTS);
                 }
-                found = Some(object);
+                found = found.or(content);
                 values.byte_offset()
             }
             _ => 1,
@@ -287,6 +307,11 @@ mod tests {
             "Let me see { and }.</think>\n{}",
             "Let me see {\"subject\": \"no\"}.</think>\n{}",
             "Here is </think>, and here is {}",
+            "<thinking>{\"subject\": \"x\", \"body\": \"y\"}</thinking>\n{}",
+            "<THINK>{\"subject\": \"x\", \"body\": \"y\"}</Think>\n{}",
+            "Maybe {\"subject\": \"x\", \"body\": \"y\"}.</THINKING>\n{}",
+            "For the segment {\"country\": \"DE\"} I wrote {}",
+            "{} for the segment {\"country\": \"DE\", \"subject\": null}",
             "For {country} I wrote: {}",
         ];
         for around in around {
@@ -316,6 +341,7 @@ mod tests {
             "{\"subject\": \"s\", \"body\": 5}",
             "{\"subject\": null, \"body\": \"b\"}",
             "<think>{\"subject\": \"s\", \"body\": \"b\"}",
+            "<THINKING>{\"subject\": \"s\", \"body\": \"b\"}</think>",
             "\"s\"",
             "subject: s\nbody: b",
         ] {

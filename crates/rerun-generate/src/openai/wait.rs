@@ -13,11 +13,11 @@ pub(super) fn named(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let millis = text("retry-after-ms").and_then(|text| number(text, 1_000.0));
     let after = || {
         let text = text(RETRY_AFTER.as_str())?;
-        number(text, 1.0).or_else(|| until(text, now))
+        seconds(text, now).or_else(|| until(text, now))
     };
     millis.or_else(after).or_else(|| {
         let resets = ["requests", "tokens"].map(|limit| {
-            let wait = span(text(&format!("x-ratelimit-reset-{limit}"))?)?;
+            let wait = span(text(&format!("x-ratelimit-reset-{limit}"))?, now)?;
             let left = text(&format!("x-ratelimit-remaining-{limit}"));
             Some((left == Some("0"), wait))
         });
@@ -33,6 +33,24 @@ fn number(text: &str, per_second: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(number / per_second).ok()
 }
 
+/// A number of seconds. One that is longer than thirty years is a date: the seconds, or the
+/// milliseconds, since 1970.
+fn seconds(text: &str, now: Timestamp) -> Option<Duration> {
+    const DATE: Duration = Duration::from_secs(1_000_000_000);
+    const DATE_IN_MILLIS: Duration = Duration::from_secs(1_000_000_000_000);
+    let given = number(text, 1.0)?;
+    if given < DATE {
+        return Some(given);
+    }
+    let since = if given < DATE_IN_MILLIS {
+        given
+    } else {
+        given / 1_000
+    };
+    let until_now = (now - Timestamp::UNIX_EPOCH).to_std().unwrap_or_default();
+    Some(since.saturating_sub(until_now))
+}
+
 /// The time up to a date in one of the three forms of HTTP.
 fn until(text: &str, now: Timestamp) -> Option<Duration> {
     let at = httpdate::parse_http_date(text).map(Timestamp::from);
@@ -41,9 +59,9 @@ fn until(text: &str, now: Timestamp) -> Option<Duration> {
     Some((at - now).to_std().unwrap_or_default())
 }
 
-/// A span such as `1s`, `6m0s`, `120ms` or `1h30m`; a bare number is of seconds.
-fn span(text: &str) -> Option<Duration> {
-    if let Some(seconds) = number(text, 1.0) {
+/// A span such as `1s`, `6m0s`, `120ms` or `1h30m`; a bare number is of seconds, or a date.
+fn span(text: &str, now: Timestamp) -> Option<Duration> {
+    if let Some(seconds) = seconds(text, now) {
         return Some(seconds);
     }
     let mut rest = text;
@@ -117,6 +135,12 @@ mod tests {
             ("x-ratelimit-reset-tokens", "s", None),
             ("x-ratelimit-reset-tokens", "1s2", None),
             ("x-ratelimit-reset-other", "1s", None),
+            // Seconds and milliseconds since 1970.
+            ("x-ratelimit-reset-requests", "1795424430", Some(30_000)),
+            ("x-ratelimit-reset-tokens", "1795424430.5", Some(30_500)),
+            ("x-ratelimit-reset-tokens", "1795424430500", Some(30_500)),
+            ("x-ratelimit-reset-tokens", "1795424399", Some(0)),
+            ("retry-after", "1795424430", Some(30_000)),
         ] {
             assert_eq!(wait(&[(name, value)]), millis, "{name}: {value}");
         }

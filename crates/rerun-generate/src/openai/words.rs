@@ -67,6 +67,13 @@ pub(super) fn is_about_format(body: &[u8]) -> bool {
     WORDS.iter().any(|word| text.contains(word))
 }
 
+/// Whether a refusal says that the bound on tokens has the newer name.
+pub(super) fn names_newer_limit(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body)
+        .to_lowercase()
+        .contains("max_completion_tokens")
+}
+
 #[cfg(test)]
 mod tests {
     use secrecy::SecretString;

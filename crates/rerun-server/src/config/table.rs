@@ -278,7 +278,7 @@ settings! {
     }
     /// Headers that are sent to the language model besides, such as
     /// `x-title: Campaigns, x-team: growth`; one on each line, or a JSON object, if a value has a
-    /// comma.
+    /// comma. Each name once; `authorization` replaces the API key.
     OPENAI_HEADERS: ExtraHeaders {
         name: "openai_headers", value: "HEADERS", default: None,
         used_by: &[Serve, Worker], care: Secret, parse: ExtraHeaders::parse,

@@ -288,13 +288,13 @@ pub enum Unlogged {
     #[error("customer group {0} is there, but no entry of its creation")]
     Group(CustomerGroupId),
     /// A customer group whose last change has no entry.
-    #[error("customer group {0} was changed, and there is no entry of that time")]
+    #[error("customer group {0} was changed, but the log has no entry of that time")]
     GroupChange(CustomerGroupId),
     /// A campaign without the entry of its creation.
     #[error("campaign {0} is there, but no entry of its creation")]
     Campaign(CampaignId),
     /// A campaign whose last change has no entry.
-    #[error("campaign {0} was changed, and there is no entry of that time")]
+    #[error("campaign {0} was changed, but the log has no entry of that time")]
     CampaignChange(CampaignId),
     /// A run without the entry of its start.
     #[error("run {run} of campaign {campaign} is there, but no entry of its start")]
@@ -305,7 +305,9 @@ pub enum Unlogged {
         run: RunNumber,
     },
     /// A published run without the entry of that.
-    #[error("run {run} of campaign {campaign} is published, but there is no entry of that")]
+    #[error(
+        "run {run} of campaign {campaign} is published, but the log has no entry of its publication"
+    )]
     Publication {
         /// The campaign.
         campaign: CampaignId,
@@ -313,7 +315,9 @@ pub enum Unlogged {
         run: RunNumber,
     },
     /// A cancelled run without the entry of that.
-    #[error("run {run} of campaign {campaign} is cancelled, but there is no entry of that")]
+    #[error(
+        "run {run} of campaign {campaign} is cancelled, but the log has no entry of its cancellation"
+    )]
     Cancellation {
         /// The campaign.
         campaign: CampaignId,

@@ -37,7 +37,7 @@ pub enum Action {
     Reject,
     /// Replace a message's content by hand.
     Edit,
-    /// Have a message generated anew.
+    /// Have a message generated again.
     Regenerate,
     /// Store what a generator made, or that it could not.
     Generate,

@@ -25,7 +25,7 @@ wire_enum! {
         MessagesRejected => "messages.rejected",
         /// A message was edited.
         MessageEdited => "message.edited",
-        /// Messages were queued to be generated anew.
+        /// Messages were queued to be generated again.
         MessagesRegenerated => "messages.regenerated",
         /// A rerun was started.
         RerunInitiated => "rerun.initiated",
@@ -140,7 +140,7 @@ pub enum Event {
         /// Its new content.
         content_id: ContentId,
     },
-    /// Messages were queued to be generated anew.
+    /// Messages were queued to be generated again.
     MessagesRegenerated(ChangedMessages),
     /// A rerun was started.
     RerunInitiated(StartedRun),

@@ -77,7 +77,7 @@ pub enum MessageCommand {
     Reject,
     /// Replace its content by hand.
     Edit,
-    /// Have it generated anew.
+    /// Have it generated again.
     Regenerate,
     /// Publish it with its run.
     Publish,

@@ -55,7 +55,7 @@ pub struct Audience<'a> {
     /// What its customers have in each field of the segmentation, in the order of
     /// [`SegmentBy::sorted`].
     pub fields: &'a [FieldValues],
-    /// Whether fields that no customer has are meant.
+    /// Whether fields that no customer has are allowed.
     pub allow_missing_fields: bool,
     /// The most segments that a run may have.
     pub limit: u32,

@@ -444,7 +444,7 @@ pub(crate) struct QueuedItem {
     run_number: RunNumber,
     #[schema(value_type = schema::CampaignStatus)]
     campaign_status: CampaignStatus,
-    /// How many messages are generated anew.
+    /// How many messages are generated again.
     queued_messages: u32,
 }
 

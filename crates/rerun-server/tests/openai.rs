@@ -1225,7 +1225,7 @@ async fn a_worker_makes_messages_and_never_tells_the_key() {
         .unwrap();
     let mut log = String::new();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
-    while !log.contains("settled a run") {
+    while !log.contains("generation of a run finished") {
         assert_ne!(lines.read_line(&mut log).unwrap(), 0, "it ended: {log}");
     }
     child.kill().unwrap();
@@ -1244,7 +1244,7 @@ async fn a_worker_makes_messages_and_never_tells_the_key() {
     assert!(log.contains("Incorrect API key provided: ***"), "{log}");
     let ended: Vec<&str> = log
         .lines()
-        .filter(|l| l.contains("settled a run"))
+        .filter(|l| l.contains("generation of a run finished"))
         .collect();
     let [ended] = ended.as_slice() else {
         panic!("one line for the run: {ended:#?}")

@@ -38,7 +38,7 @@ pub struct NewCampaign {
     pub brief: Option<String>,
     /// The stages of an approval; the default when not given.
     pub approval_stages: Option<Vec<String>>,
-    /// Whether fields of `segment_by` that no customer of the group has are meant.
+    /// Whether fields of `segment_by` that no customer of the group has are allowed.
     pub allow_missing_fields: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct RerunRequest {
     pub new_group: Option<CustomerGroupId>,
     /// Where to look for messages to reuse.
     pub reuse_from: ReuseFrom,
-    /// Whether fields to segment by that no customer has are meant.
+    /// Whether fields to segment by that no customer has are allowed.
     pub allow_missing_fields: bool,
 }
 
@@ -40,7 +40,7 @@ pub struct RerunRequest {
 pub struct LaunchRequest {
     /// The campaign.
     pub campaign: CampaignId,
-    /// Whether fields to segment by that no customer has are meant.
+    /// Whether fields to segment by that no customer has are allowed.
     pub allow_missing_fields: bool,
 }
 

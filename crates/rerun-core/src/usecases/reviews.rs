@@ -194,7 +194,7 @@ impl Reviews {
         }
     }
 
-    /// Queues messages of the current run to be generated anew.
+    /// Queues messages of the current run to be generated again.
     ///
     /// # Errors
     /// [`Error::Invalid`] for too many messages, and with [`Error::IdempotencyKeyReused`] for the

@@ -386,7 +386,7 @@ fn report_end(run: &EndedRun) {
         ..
     } = run;
     let seconds = took.as_secs_f64();
-    tracing::info!(%campaign_id, run = %run_number, made, failed, seconds, "settled a run");
+    tracing::info!(%campaign_id, run = %run_number, made, failed, seconds, "generation of a run finished");
 }
 
 fn warn(what: &str, error: &StoreError) {

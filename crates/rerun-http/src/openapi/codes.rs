@@ -49,11 +49,11 @@ macro_rules! codes {
 codes! {
     InvalidRequest => 400, "invalid_request", "`limit` must be from 1 to 10000, not 0", varies,
         "Malformed JSON, a value of the wrong type or out of range, text with a NUL character, a damaged cursor, an unknown filter value, a bad `idempotency-key`, a body that cannot be decoded, a bad row or parameter of an import",
-        "Mend the request. The message says what is wrong and where";
+        "Fix the request. The message says what is wrong and where";
     CampaignNotPublished => 400, "campaign_not_published",
         "Only Published campaigns can be rerun", fixed,
-        "A rerun of a campaign that is not `Published`; also for all but one of several that are initiated at the same time",
-        "Read the campaign's status. Publish it first, or see whether somebody else has just begun the rerun";
+        "A rerun of a campaign that is not `Published`. If several reruns of one campaign are initiated at the same time, all but one get this error",
+        "Read the campaign's status. Publish the campaign first, or check whether somebody else has just started the rerun";
     MessagesNotPublished => 400, "messages_not_published",
         "All campaign messages must be published before initiating a rerun", fixed,
         "A rerun while messages of the current run are not published",
@@ -73,42 +73,42 @@ codes! {
     TooManySegments => 400, "too_many_segments",
         "the customer group has more than 100000 segments by these fields", varies,
         "The group falls into more segments than `RERUN_MAX_SEGMENTS`",
-        "Segment by fields with fewer values, or have the limit raised";
+        "Segment by fields with fewer values, or ask the operator to raise the limit";
     MissingRequiredFields => 401, "missing_required_fields", "Missing required fields", fixed,
         "Required fields of the body, or of the query, are absent, `null` or empty; `fields` names them all",
         "Send these fields";
     AuthError => 403, "auth_error", "auth error", fixed,
-        "`authorization` is not `Bearer` with a token that is well-formed, rightly signed, in force, and has every claim",
-        "Get a new token. If that is refused too, the server's log says why under the request id";
+        "`authorization` is not `Bearer` with a token that is well-formed, correctly signed, valid now, and has every claim",
+        "Get a new token. If it is refused too, the server's log has the reason under the `request_id`";
     Unauthorized => 403, "unauthorized", "Unauthorized", fixed,
-        "`x-auth-context` or `x-ip` is absent, given twice or not right, or the role may not do this",
+        "`x-auth-context` or `x-ip` is absent, repeated or wrong, or the role may not do this",
         "Check the API code, the two headers, and the role in the token";
     CampaignNotFound => 404, "campaign_not_found", "Campaign not found", fixed,
-        "`campaign_id` is malformed, unknown, or of another account: three cases, one answer",
-        "Check the id, and that the token is of the campaign's account";
+        "`campaign_id` is malformed, unknown, or belongs to another account. The response is the same in all three cases",
+        "Check the id, and that the token belongs to the campaign's account";
     CustomerGroupNotFound => 404, "customer_group_not_found", "Customer group not found", fixed,
-        "Likewise for a customer group",
-        "Check the id, and that the token is of the group's account";
+        "The id of a customer group is malformed, unknown, or belongs to another account",
+        "Check the id, and that the token belongs to the group's account";
     RunNotFound => 404, "run_not_found", "Run not found", fixed,
         "The campaign has no run with this number",
-        "Take a number from the campaign's history";
+        "Use a run number from the campaign's history";
     MessageNotFound => 404, "message_not_found", "Message not found", fixed,
-        "The campaign has no message with this id; nothing was changed, of the other messages named either",
-        "Take ids from the list of messages";
+        "The campaign has no message with this id. Nothing was changed, not even the other messages that the request names",
+        "Use ids from the list of messages";
     NotFound => 404, "not_found", "Not found", fixed,
         "No endpoint has this path",
-        "Check the path; there is no slash at its end";
+        "Check the path; it has no slash at its end";
     MethodNotAllowed => 405, "method_not_allowed", "Method not allowed", fixed,
         "The path has other methods; the header `allow` names them",
         "Use one of these";
     InvalidTransition => 409, "invalid_transition",
         "cannot cancel a campaign that is `Published`", varies,
         "The status of the campaign or of a message does not allow the action; the message names both",
-        "Read the status again and decide anew";
+        "Read the status again, then decide what to do";
     UnfilledPlaceholder => 409, "unfilled_placeholder",
         "the message 0193ed20-7b3c-7000-8000-00000000000c cannot be approved: `{{ first_name }}` in its content is unfilled; edit the message or have it generated again",
         varies,
-        "The approval of a message whose content still contains a placeholder, or the publication of a message that an earlier version approved with one; nothing was changed, of the other messages either",
+        "The approval of a message whose content still contains a placeholder, or the publication of a message that an earlier version approved with one. Nothing was changed, not even the other messages that the request names",
         "Edit the message that is named, or have it generated again";
     PayloadTooLarge => 413, "payload_too_large", "the body may have at most 2097152 bytes", varies,
         "A JSON body over `RERUN_MAX_BODY_BYTES`, an import over `RERUN_MAX_IMPORT_BYTES`, each after it is decoded",
@@ -120,13 +120,13 @@ codes! {
     IdempotencyKeyReused => 422, "idempotency_key_reused",
         "The idempotency key was used for another request", fixed,
         "The `idempotency-key` came with another body, or to another endpoint, within 24 hours",
-        "Make a new key for each new request; keep a key only to repeat the same one";
+        "Use a new key for each new request. Use a key again only to repeat the same request";
     RateLimited => 429, "rate_limited", "Too many requests", varies,
-        "More requests than the caller may make; `retry-after` says for how many seconds",
+        "The caller sent more requests than are allowed. `retry-after` gives the wait in seconds",
         "Wait as long as `retry-after` says, then send the same request";
     InternalError => 500, "internal_error", "Internal server error", fixed,
         "The database or the processing failed. Nothing was changed",
-        "Try once more; then tell the operator the `request_id`, under which the log has the cause";
+        "Try once more. If it fails again, give the operator the `request_id`: the log has the cause under that id";
     Unavailable => 503, "unavailable", "The service is not available now, try again", fixed,
         "The database cannot be reached, the disk is full, too many bodies or imports are open, the request took too long, or the server is shutting down",
         "Wait as long as `retry-after` says, then send the same request, with the same `idempotency-key` if it writes";

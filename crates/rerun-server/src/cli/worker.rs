@@ -117,7 +117,7 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
         tokio::select! {
             signal = termination.signal() => tracing::info!(signal, "ending"),
             () = background.ended() => return Err(Failure::Ended("the worker")),
-            () = ended(&mut probes) => return Err(Failure::Ended("the server of the probes")),
+            () = ended(&mut probes) => return Err(Failure::Ended("the probe server")),
         }
         if let Some(probes) = &probes {
             probes.readiness.set(false);
@@ -134,7 +134,7 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     })
 }
 
-/// Ends when the server of the probes does; never without one.
+/// Ends when the probe server does; never without one.
 async fn ended(probes: &mut Option<Probes>) {
     match probes {
         Some(probes) => drop((&mut probes.running).await),

@@ -483,7 +483,7 @@ async fn a_server_without_workers_leaves_generation_to_a_worker() {
 
     let arguments = ["worker", "--bind", "127.0.0.1:0"];
     let (mut worker, probes) = listening(rerun(folder.path(), &arguments));
-    worker.says("settled a run");
+    worker.says("generation of a run finished");
     let settled = &worker.lines.last().unwrap();
     assert_eq!(settled["level"], "INFO");
     let fields = &settled["fields"];

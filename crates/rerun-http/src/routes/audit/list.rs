@@ -23,7 +23,7 @@ pub(crate) struct Request {
     /// Entries of this action alone.
     #[schema(value_type = Option<schema::AuditAction>)]
     action: Option<String>,
-    /// The most items to answer.
+    /// The most items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
     /// `next_cursor` of the page before.

@@ -29,8 +29,8 @@ pub(crate) struct Request {
     /// The stages that a message passes, in order: 1 to 16 different names of at most 100 characters. By default `["Review"]`.
     #[schema(value_type = Option<Vec<schema::StageName>>, min_items = 1, max_items = 16)]
     approval_stages: Option<Vec<String>>,
-    /// Whether fields of `segment_by` that no customer of the group has are meant. Without it
-    /// they are refused. It applies to this request only.
+    /// Whether fields to segment by that no customer of the group has are allowed. By default
+    /// they are refused. This applies to this request only.
     #[schema(default = false)]
     allow_missing_fields: Option<bool>,
 }

@@ -14,8 +14,8 @@ pub(crate) struct Request {
     /// The campaign.
     #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
-    /// Whether fields to segment by that no customer of the group has are meant. Without it they
-    /// are refused. It applies to this request only.
+    /// Whether fields to segment by that no customer of the group has are allowed. By default
+    /// they are refused. This applies to this request only.
     #[schema(default = false)]
     allow_missing_fields: Option<bool>,
 }

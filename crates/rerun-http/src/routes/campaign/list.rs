@@ -13,7 +13,7 @@ pub(crate) struct Request {
     /// Campaigns with this status alone.
     #[schema(value_type = Option<schema::CampaignStatus>)]
     status: Option<String>,
-    /// The most items to answer.
+    /// The most items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
     /// `next_cursor` of the page before.

@@ -10,7 +10,7 @@ use crate::wire::{self, Answer, GroupItem};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerGroupListRequest)]
 pub(crate) struct Request {
-    /// The most items to answer.
+    /// The most items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
     /// `next_cursor` of the page before.

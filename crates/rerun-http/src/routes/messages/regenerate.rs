@@ -23,7 +23,7 @@ pub(crate) struct Request {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
-        "Generate messages anew",
+        "Generate messages again",
         "Of the current run; all that are named, or none.",
         json!({ "campaign_id": examples::CAMPAIGN, "message_ids": [examples::MESSAGE] }),
     )

@@ -7,7 +7,7 @@ use crate::wire::Answer;
 
 /// Relative, so that it works behind a proxy that adds a prefix.
 const PAGE: &str = "docs";
-/// For whoever does not follow.
+/// For clients that do not follow redirects.
 const TEXT: &str = "The API is described at /docs, and as a document at /openapi.json.\n";
 
 pub(crate) fn docs() -> Docs {

@@ -22,7 +22,7 @@ pub(crate) struct Request {
     /// The run to compare to.
     #[schema(value_type = schema::RunNumber, required)]
     to_run: Option<Integer>,
-    /// The most items to answer.
+    /// The most items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
     /// `next_cursor` of the page before.

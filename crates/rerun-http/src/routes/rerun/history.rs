@@ -15,7 +15,7 @@ pub(crate) struct Request {
     /// The campaign.
     #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
-    /// The most items to answer.
+    /// The most items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
     /// `next_cursor` of the page before.

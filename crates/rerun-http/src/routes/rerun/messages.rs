@@ -21,7 +21,7 @@ pub(crate) struct Request {
     /// With `true` and no `run_number`: the messages of every run, newest run first.
     #[schema(default = false)]
     include_archived: Option<bool>,
-    /// The most items to answer.
+    /// The most items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
     /// `next_cursor` of the page before.

@@ -25,11 +25,11 @@ pub(crate) struct Request {
     /// By default the current run.
     #[schema(value_type = Option<schema::ReuseFrom>)]
     reuse_from: Option<String>,
-    /// Whether fields to segment by that no customer of the group has are meant. Without it they
-    /// are refused. It applies to this request only.
+    /// Whether fields to segment by that no customer of the group has are allowed. By default
+    /// they are refused. This applies to this request only.
     #[schema(default = false)]
     allow_missing_fields: Option<bool>,
-    /// The most items to answer.
+    /// The most items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
     /// `next_cursor` of the page before.

@@ -37,13 +37,13 @@ impl IdGenerator for UuidV7 {
     }
 }
 
-/// Waits that double: the first takes 0.5 s to 1 s, the fourth 4 s to 8 s, none longer than 15 s.
+/// Waits that double: the first takes 0.35 s to 0.7 s, the fourth 2.8 s to 5.6 s, none longer than 15 s.
 /// Chance picks within these bounds, so that what failed together does not return together.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExponentialBackoff;
 
 impl ExponentialBackoff {
-    const SHORTEST: Duration = Duration::from_millis(500);
+    const SHORTEST: Duration = Duration::from_millis(350);
     // Jitter can double a wait.
     const LONGEST_BEFORE_JITTER: Duration = Duration::from_millis(7_500);
 }
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn waits_double_within_their_bounds() {
         let bounds = [
-            (1, 500, 1_000),
-            (2, 1_000, 2_000),
-            (3, 2_000, 4_000),
-            (4, 4_000, 8_000),
+            (1, 350, 700),
+            (2, 700, 1_400),
+            (3, 1_400, 2_800),
+            (4, 2_800, 5_600),
         ];
         for (failed, shortest, longest) in bounds {
             for _ in 0..200 {
@@ -131,7 +131,7 @@ mod tests {
                 assert!((shortest..=longest).contains(&wait), "{failed}: {wait} ms");
             }
         }
-        for failed in [0, 5, 6, u32::MAX] {
+        for failed in [0, 5, 6, 7, u32::MAX] {
             assert!(
                 ExponentialBackoff.delay(failed) <= Duration::from_secs(15),
                 "{failed}"

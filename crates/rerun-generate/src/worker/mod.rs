@@ -15,7 +15,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -24,7 +24,7 @@ use rerun_core::error::{StoreError, chain};
 use rerun_core::generation::{
     EndedRun, GenerationError, GenerationTask, Settled, TaskOutcome, TaskResult,
 };
-use rerun_core::ids::LeaseId;
+use rerun_core::ids::{CampaignId, LeaseId, RunNumber};
 use rerun_core::ports::{Backoff, MessageGenerator};
 use rerun_core::usecases::{Generation, LeasedTasks, Settlement};
 use tokio::sync::Notify;
@@ -49,6 +49,9 @@ fn content_bytes(result: &TaskResult) -> usize {
     }
 }
 
+/// How long after the last message a worker asks more often. The first retry falls into it.
+const ATTENTIVE: Duration = Duration::from_secs(2);
+
 /// How often results are offered to a failing store once the process is to end.
 const LAST_SETTLE_ATTEMPTS: u32 = 3;
 
@@ -61,7 +64,8 @@ pub struct WorkerOptions {
     /// other workers find something to do and a crash leaves little behind; a quick one takes
     /// more at a time to spare the store.
     pub batch: u32,
-    /// How long to wait before asking again when nothing was due.
+    /// How long to wait before asking again when nothing was due. In the first seconds after a
+    /// message was leased the worker asks four times as often, so that a retry is not late.
     pub idle: Duration,
 }
 
@@ -73,6 +77,7 @@ pub struct Worker {
     wake: Arc<Notify>,
     options: WorkerOptions,
     observer: Arc<dyn Observer>,
+    causes: Causes,
 }
 
 impl Worker {
@@ -93,6 +98,7 @@ impl Worker {
             wake,
             options,
             observer: Arc::new(Unobserved),
+            causes: Causes::default(),
         }
     }
 
@@ -174,6 +180,7 @@ impl Worker {
         shutdown: &Shutdown,
     ) -> VecDeque<(LeaseId, GenerationTask)> {
         let mut failed = 0;
+        let begun = Instant::now();
         while !shutdown.is_requested() {
             tokio::select! {
                 () = self.generator.ready() => {}
@@ -183,8 +190,13 @@ impl Worker {
             match self.lease_batch().await {
                 Ok(LeasedTasks { tasks, .. }) if tasks.is_empty() => {
                     failed = 0;
+                    let idle = if begun.elapsed() < ATTENTIVE {
+                        self.options.idle / 4
+                    } else {
+                        self.options.idle
+                    };
                     tokio::select! {
-                        () = sleep(self.options.idle) => {}
+                        () = sleep(idle) => {}
                         () = self.wake.notified() => {}
                         () = shutdown.requested() => {}
                     }
@@ -244,7 +256,7 @@ impl Worker {
         if let Some(usage) = &result.usage {
             self.observer.tokens_used(usage);
         }
-        report(&task, &result.outcome);
+        self.report(&task, &result.outcome);
         Some((lease, result))
     }
 
@@ -323,11 +335,77 @@ impl Worker {
         }
     }
 
+    /// The first failure of a run by a cause is logged at `warn`, the others at `debug`: when an
+    /// endpoint refuses a key, one line is enough for 100,000 messages. The line about the end of
+    /// the run counts them. The generator itself reports that it puts calls off, once for all
+    /// messages that wait.
+    fn report(&self, task: &GenerationTask, outcome: &TaskOutcome) {
+        let (campaign_id, message_id) = (task.campaign_id, task.message_id);
+        let run_number = task.run_number;
+        let (error, what) = match outcome {
+            TaskOutcome::Generated(_) => return,
+            TaskOutcome::PutOff { wait, error, .. } => {
+                let seconds = wait.as_secs_f64();
+                tracing::debug!(
+                    %campaign_id, %run_number, %message_id, seconds, error,
+                    "a message was put off"
+                );
+                return;
+            }
+            TaskOutcome::RetryAt { error, .. } => (
+                error,
+                "a message could not be generated; it will be tried again",
+            ),
+            TaskOutcome::Failed { error } => (error, "a message could not be generated"),
+        };
+        let failed_attempts = task.failed_attempts + 1;
+        if self.causes.is_new(campaign_id, run_number, what, error) {
+            tracing::warn!(
+                %campaign_id, %run_number, %message_id, failed_attempts, error, "{what}"
+            );
+        } else {
+            tracing::debug!(
+                %campaign_id, %run_number, %message_id, failed_attempts, error, "{what}"
+            );
+        }
+    }
+
     async fn pause(&self, failed: u32, shutdown: &Shutdown) {
         tokio::select! {
             () = sleep(self.pause.delay(failed)) => {}
             () = shutdown.requested() => {}
         }
+    }
+}
+
+/// A failure as the log has it: the run, what happened, and why.
+type Cause = (CampaignId, RunNumber, &'static str, String);
+
+/// The failures that were logged last.
+#[derive(Default)]
+struct Causes(Mutex<VecDeque<Cause>>);
+
+impl Causes {
+    /// How many are kept. Of two causes that take turns beyond it each is logged again.
+    const KEPT: usize = 64;
+
+    /// Whether this failure was not logged yet, as far as is known. It counts as logged then.
+    fn is_new(
+        &self,
+        campaign_id: CampaignId,
+        run_number: RunNumber,
+        what: &'static str,
+        error: &str,
+    ) -> bool {
+        let mut causes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = causes.iter().any(|(campaign, run, logged, why)| {
+            (*campaign, *run, *logged, why.as_str()) == (campaign_id, run_number, what, error)
+        });
+        if !known {
+            causes.truncate(Self::KEPT - 1);
+            causes.push_front((campaign_id, run_number, what, error.to_owned()));
+        }
+        !known
     }
 }
 
@@ -344,35 +422,6 @@ impl<'a> Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.0.call_ended();
-    }
-}
-
-/// A message's first failed attempt and its end without content are logged at `warn`, the attempts
-/// between them at `info`. The generator itself reports that it puts calls off, once for all
-/// messages that wait.
-fn report(task: &GenerationTask, outcome: &TaskOutcome) {
-    let (campaign_id, message_id) = (task.campaign_id, task.message_id);
-    let run_number = task.run_number;
-    match outcome {
-        TaskOutcome::Generated(_) => {}
-        TaskOutcome::PutOff { wait, error, .. } => tracing::debug!(
-            %campaign_id, %run_number, %message_id, seconds = wait.as_secs_f64(), error,
-            "a message was put off"
-        ),
-        TaskOutcome::RetryAt { error, .. } if task.failed_attempts > 0 => tracing::info!(
-            %campaign_id, %run_number, %message_id, failed_attempts = task.failed_attempts + 1,
-            error,
-            "a message could not be generated again; it will be tried again"
-        ),
-        TaskOutcome::RetryAt { error, .. } => tracing::warn!(
-            %campaign_id, %run_number, %message_id, failed_attempts = task.failed_attempts + 1,
-            error,
-            "a message could not be generated; it will be tried again"
-        ),
-        TaskOutcome::Failed { error } => tracing::warn!(
-            %campaign_id, %run_number, %message_id, error,
-            "a message could not be generated"
-        ),
     }
 }
 

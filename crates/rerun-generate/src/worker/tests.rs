@@ -391,7 +391,7 @@ async fn an_idle_worker_polls_and_can_be_woken() {
     let (worker, wake) = worker(&world, Arc::new(Slow::default()), 1);
     let (trigger, shutdown) = Shutdown::new();
     tokio::join!(worker.run(&shutdown), async {
-        sleep(Duration::from_millis(1_200)).await;
+        sleep(Duration::from_millis(3_200)).await;
         wake.notify_one();
         sleep(Duration::from_millis(100)).await;
         trigger.request();
@@ -403,7 +403,27 @@ async fn an_idle_worker_polls_and_can_be_woken() {
         .iter()
         .map(Duration::as_millis)
         .collect();
-    assert_eq!(asked, [0, 500, 1_000, 1_200]);
+    let attentive: Vec<u128> = (0..=16).map(|n| n * 125).collect();
+    assert_eq!(asked[..17], attentive, "more often at first");
+    assert_eq!(asked[17..], [2_500, 3_000, 3_200]);
+}
+
+#[test]
+fn a_cause_is_new_once_for_each_run() {
+    let causes = Causes::default();
+    let is_new = |run: i64, error: &str| {
+        let run = RunNumber::new(run).unwrap();
+        causes.is_new(CampaignId::new(Uuid::nil()), run, "failed", error)
+    };
+    assert!(is_new(1, "status 401"));
+    assert!(!is_new(1, "status 401"));
+    assert!(is_new(1, "status 500"));
+    assert!(is_new(2, "status 401"));
+    assert!(!is_new(1, "status 401"), "others in between change nothing");
+    for n in 0..2 * Causes::KEPT {
+        assert!(is_new(1, &n.to_string()));
+    }
+    assert!(causes.0.lock().unwrap().len() <= Causes::KEPT, "bounded");
 }
 
 #[tokio::test(start_paused = true)]

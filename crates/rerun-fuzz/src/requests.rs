@@ -44,7 +44,7 @@ impl World {
         let state = Data::new(AppState {
             engine: fixture.engine.clone(),
             health: fixture.store.clone(),
-            guard: GUARD.clone(),
+            authenticator: Arc::new(GUARD.clone()),
             ids,
             limits: Limits {
                 max_body_bytes: MAX_BODY_BYTES,

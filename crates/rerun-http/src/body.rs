@@ -12,8 +12,9 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use crate::error::{ApiError, Refusal};
-use crate::extract::from_json;
+use crate::headers::shown;
 use crate::intake::Room;
+use crate::json::from_json;
 
 /// How many bytes are decoded at once.
 const DECODED_BYTES: usize = 16 << 10;
@@ -22,8 +23,6 @@ const DECODER_BYTES: usize = 64 << 10;
 /// How much longer than what is in it a gzip may be: its frame, and blocks that are stored as
 /// they are.
 const GZIP_FRAME_BYTES: u64 = 64 << 10;
-/// The longest name of an encoding that an error repeats, in characters.
-const MAX_SHOWN: usize = 60;
 
 /// A body that is read piece by piece, up to a limit of bytes once they are decoded.
 pub(crate) struct Body {
@@ -206,13 +205,6 @@ fn is_gzip(request: &HttpRequest) -> Result<bool, Refusal> {
         }
     }
     Ok(gzip)
-}
-
-/// A header's value as an error can show it.
-pub(crate) fn shown(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(value);
-    let start: String = text.chars().take(MAX_SHOWN).collect();
-    start.escape_debug().to_string()
 }
 
 /// What came of the bytes that a decoder has been fed.

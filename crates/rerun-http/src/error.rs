@@ -9,25 +9,11 @@ use actix_web::{HttpResponse, ResponseError};
 use rerun_core::error::{Cause, Error, Invalid, StoreError, chain};
 use serde::Serialize;
 
-use crate::auth::Untrusted;
+use crate::auth::Denied;
 
 /// Why HTTP itself refuses a request, before a use case has seen it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// There is no token that can be trusted.
-    #[error("auth error: {untrusted}")]
-    Auth {
-        untrusted: Untrusted,
-        /// The security headers that are not there, if the token's is one of them.
-        absent: Vec<&'static str>,
-    },
-    /// The API may not be used.
-    #[error("unauthorized: {reason}")]
-    Unauthorized {
-        reason: &'static str,
-        /// The security headers that are not there, if the one that was checked is one of them.
-        absent: Vec<&'static str>,
-    },
     /// The `content-type` is another.
     #[error("the content type must be `{expected}`")]
     UnsupportedMediaType { expected: &'static str },
@@ -78,6 +64,9 @@ pub(crate) enum ApiError {
     /// The request was refused before.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The sender may not do this, or is not known.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The server itself failed, and not the database.
     #[error("{0}")]
     Internal(Cause),
@@ -194,6 +183,7 @@ impl Problem {
         match error {
             ApiError::UseCase(error) => Self::of_use_case(error),
             ApiError::Refused(refusal) => Self::of_refusal(refusal),
+            ApiError::Denied(denied) => Self::of_denial(denied),
             ApiError::Internal(cause) => Self::internal(&**cause),
             ApiError::Unavailable(cause) => Self::unavailable(&**cause),
             ApiError::Unhealthy(_) => Self::unavailable(error),
@@ -261,27 +251,34 @@ impl Problem {
                 "idempotency_key_reused",
                 "The idempotency key was used for another request",
             ),
+            Error::Store(error) => Self::of_store(error),
+        }
+    }
+
+    fn of_denial(denied: &Denied) -> Self {
+        let forbidden =
+            |code, message: &'static str| Self::new(StatusCode::FORBIDDEN, code, message);
+        match denied {
+            Denied::Unauthenticated { reason, absent } => forbidden("auth_error", "auth error")
+                .because(reason)
+                .naming(absent),
+            Denied::Unauthorized { reason, absent } => forbidden("unauthorized", "Unauthorized")
+                .because(reason)
+                .naming(absent),
+            Denied::Failed(error) => Self::of_store(error),
+        }
+    }
+
+    fn of_store(error: &StoreError) -> Self {
+        match error {
             // A conflict that no use case decided anew on is one that passes.
-            Error::Store(StoreError::Unavailable(_) | StoreError::Conflict) => {
-                Self::unavailable(error)
-            }
-            Error::Store(StoreError::Corrupt(_) | StoreError::Backend(_)) => Self::internal(error),
+            StoreError::Unavailable(_) | StoreError::Conflict => Self::unavailable(error),
+            StoreError::Corrupt(_) | StoreError::Backend(_) => Self::internal(error),
         }
     }
 
     fn of_refusal(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Auth {
-                untrusted: Untrusted(reason),
-                absent,
-            } => Self::new(StatusCode::FORBIDDEN, "auth_error", "auth error")
-                .because(reason)
-                .naming(absent),
-            Refusal::Unauthorized { reason, absent } => {
-                Self::new(StatusCode::FORBIDDEN, "unauthorized", "Unauthorized")
-                    .because(reason)
-                    .naming(absent)
-            }
             Refusal::UnsupportedMediaType { .. }
             | Refusal::UnsupportedCharset { .. }
             | Refusal::UnsupportedEncoding { .. } => Self::new(
@@ -404,8 +401,8 @@ mod tests {
         let unknown_says = unknown.to_string();
         let cases: [(ApiError, u16, &str, &str); 34] = [
             (
-                Refusal::Auth {
-                    untrusted: Untrusted("x"),
+                Denied::Unauthenticated {
+                    reason: "x",
                     absent: Vec::new(),
                 }
                 .into(),
@@ -414,7 +411,7 @@ mod tests {
                 "auth error",
             ),
             (
-                Refusal::Unauthorized {
+                Denied::Unauthorized {
                     reason: "x",
                     absent: Vec::new(),
                 }
@@ -649,8 +646,8 @@ mod tests {
         assert_eq!(logged(&error), Log::Cause(cause.into()));
         let error = ApiError::internal("disk full");
         assert_eq!(logged(&error), Log::Cause("disk full".into()));
-        let error = Refusal::Auth {
-            untrusted: Untrusted("expired"),
+        let error = Denied::Unauthenticated {
+            reason: "expired",
             absent: Vec::new(),
         }
         .into();

@@ -1,29 +1,20 @@
 //! How a handler gets at a request: headers first, then the body, then the fields.
 
-use std::fmt;
-use std::future::{Ready, ready};
-use std::marker::PhantomData;
-
 use actix_web::dev::Payload;
 use actix_web::http::header::HeaderName;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use rerun_core::actor::Actor;
 use rerun_core::error::{Error, Invalid};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 
-use crate::AppState;
-use crate::auth::{Admitted, MediaType};
+use crate::auth::Admitted;
 use crate::body::Body;
-use crate::csv_import::sniff;
 use crate::error::{ApiError, Refusal};
 use crate::intake::Room;
+use crate::media_type::MediaType;
 use crate::request_id::{RequestId, note_account};
-
-/// What handlers share.
-pub(crate) type State = web::Data<AppState>;
+use crate::state::State;
 
 fn state(request: &HttpRequest) -> Result<&State, ApiError> {
     let missing = || ApiError::internal("the application was built without its state");
@@ -31,8 +22,9 @@ fn state(request: &HttpRequest) -> Result<&State, ApiError> {
 }
 
 /// Lets a request in by its headers alone.
-fn admit(request: &HttpRequest, expected: MediaType) -> Result<Actor, ApiError> {
-    let admitted = state(request)?.guard.admit(request, expected)?;
+async fn admit(request: &HttpRequest, expected: MediaType) -> Result<Actor, ApiError> {
+    let admitted = state(request)?.authenticator.authenticate(request).await?;
+    expected.check(request.headers())?;
     let Admitted { account_id, person } = admitted;
     note_account(account_id);
     state(request)?
@@ -60,13 +52,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonCall<T> {
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let admitted = admit(request, MediaType::Json);
-        let body = admitted.and_then(|caller| {
-            let body = json_body(request, payload, &caller)?;
-            Ok((caller, body))
-        });
+        let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let (caller, body) = body?;
+            let caller = admit(&request, MediaType::Json).await?;
+            let body = json_body(&request, &mut payload, &caller)?;
             Ok(Self {
                 caller,
                 body: body.json().await?,
@@ -89,14 +78,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for KeyedCall<T> {
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let admitted = admit(request, MediaType::Json);
-        let call = admitted.and_then(|caller| {
-            let key = idempotency_key(request)?;
-            let body = json_body(request, payload, &caller)?;
-            Ok((caller, key, body))
-        });
+        let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let (caller, key, body) = call?;
+            let caller = admit(&request, MediaType::Json).await?;
+            let key = idempotency_key(&request)?;
+            let body = json_body(&request, &mut payload, &caller)?;
             Ok(Self {
                 key,
                 caller,
@@ -139,20 +125,21 @@ pub(crate) struct CsvCall {
 
 impl FromRequest for CsvCall {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let call = admit(request, MediaType::Csv).and_then(|caller| {
-            let state = state(request)?;
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let caller = admit(&request, MediaType::Csv).await?;
+            let state = state(&request)?;
             let limit = state.limits.max_import_bytes;
             Ok(Self {
-                key: idempotency_key(request)?,
+                key: idempotency_key(&request)?,
                 place: state.intake.import(caller.account_id)?,
-                body: body(request, payload, &caller, limit)?,
+                body: body(&request, &mut payload, &caller, limit)?,
                 caller,
             })
-        });
-        ready(call)
+        })
     }
 }
 
@@ -176,103 +163,6 @@ fn json_body(
 ) -> Result<Body, ApiError> {
     let limit = state(request)?.limits.max_body_bytes;
     body(request, payload, caller, limit)
-}
-
-/// Reads a JSON object; the error says where it is not what it should be.
-pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    if let Some(what) = sniff::not_json(bytes) {
-        return Err(format!("the body must be JSON in UTF-8; {what}"));
-    }
-    let bytes = bytes.strip_prefix(sniff::UTF_8_MARK).unwrap_or(bytes);
-    // Read from bytes, fields that are ignored could hold what is no UTF-8.
-    let text =
-        str::from_utf8(bytes).map_err(|error| format!("the body is malformed JSON: {error}"))?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let body: Object<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner();
-        if error.is_data() && path != "." {
-            format!("`{path}`: {error}")
-        } else if error.is_data() {
-            format!("the body: {error}")
-        } else {
-            format!("the body is malformed JSON: {error}")
-        }
-    })?;
-    json.end()
-        .map_err(|error| format!("the body is malformed JSON: {error}"))?;
-    Ok(body.0)
-}
-
-/// A struct that is read from a JSON object alone: left to itself serde takes an array, too.
-#[derive(Debug)]
-pub(crate) struct Object<T>(pub(crate) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-
-        deserializer
-            .deserialize_map(ObjectVisitor(PhantomData))
-            .map(Self)
-    }
-}
-
-/// A JSON integer. One that 64 bits cannot hold is the nearest that they can: it is out of every
-/// range that such a number has here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Integer(pub(crate) i64);
-
-impl<'de> Deserialize<'de> for Integer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IntegerVisitor;
-
-        impl Visitor<'_> for IntegerVisitor {
-            type Value = Integer;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an integer")
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Integer, E> {
-                Ok(Integer(value))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Integer, E> {
-                Ok(Integer(i64::try_from(value).unwrap_or(i64::MAX)))
-            }
-
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Integer, E> {
-                // Integers of more than 64 bits arrive as floating point numbers.
-                const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
-                if value >= TWO_POW_63 {
-                    Ok(Integer(i64::MAX))
-                } else if value <= -TWO_POW_63 {
-                    Ok(Integer(i64::MIN))
-                } else if value.fract() == 0.0 {
-                    // To JSON Schema `5.0` is an integer, and some clients write it so.
-                    let whole = format!("{value:.0}").parse();
-                    whole.map(Integer).map_err(E::custom)
-                } else {
-                    Err(E::invalid_type(de::Unexpected::Float(value), &self))
-                }
-            }
-        }
-
-        deserializer.deserialize_i64(IntegerVisitor)
-    }
 }
 
 /// Collects the names of required fields that are not there, so that one answer names them all.
@@ -316,9 +206,12 @@ mod tests {
     use std::num::NonZeroU32;
 
     use actix_web::error::PayloadError;
+    use actix_web::web;
     use futures_util::stream;
+    use serde::Deserialize;
 
     use super::*;
+    use crate::json::{Integer, Object, from_json};
     use crate::testing::{Mocks, request};
     use crate::{Limits, RateLimit};
 

@@ -5,13 +5,15 @@ use std::io::{BufRead, Read};
 
 use actix_web::http::header::HeaderMap;
 use actix_web::test::TestRequest;
+use futures_util::FutureExt;
 use rerun_core::actor::Person;
 use rerun_core::group::CustomerRow;
 use rerun_core::ids::AccountId;
 
-use crate::auth::{Admitted, Guard, MediaType};
+use crate::auth::{Admitted, Authenticator, Guard};
 use crate::csv_import::{self, Import, Options, Stop};
-use crate::error::Problem;
+use crate::error::{ApiError, Problem};
+use crate::media_type::MediaType;
 
 /// Whom a guard lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +34,15 @@ pub fn admit(guard: &Guard, headers: &HeaderMap, csv: bool) -> Result<Entrant, &
     for header in headers {
         request = request.append_header(header);
     }
-    let Admitted { account_id, person } = guard
-        .admit(&request.to_http_request(), expected)
-        .map_err(|refusal| Problem::of(&refusal.into()).code)?;
+    let told = |error: ApiError| Problem::of(&error).code;
+    let request = request.to_http_request();
+    let admitted = guard.authenticate(&request).now_or_never();
+    let Admitted { account_id, person } = admitted
+        .ok_or("the guard waits")?
+        .map_err(|denied| told(denied.into()))?;
+    expected
+        .check(request.headers())
+        .map_err(|refusal| told(refusal.into()))?;
     Ok(Entrant { account_id, person })
 }
 

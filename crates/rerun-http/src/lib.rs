@@ -1,132 +1,40 @@
 #![doc = include_str!("../README.md")]
 
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
-use rerun_core::ports::{HealthCheck, IdGenerator};
-use rerun_core::usecases::Engine;
 
 pub mod auth;
 mod body;
 mod csv_import;
+mod endpoints;
 mod error;
 mod extract;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod headers;
 mod intake;
+mod json;
+mod media_type;
 pub mod metrics;
+mod observe;
 mod openapi;
 mod rate_limit;
 mod request_id;
 mod routes;
+mod sniff;
+mod state;
 #[cfg(test)]
 mod testing;
 mod traces;
 mod wire;
 
+pub use endpoints::{ENDPOINTS, Endpoint};
 pub use intake::Intake;
-pub use openapi::openapi;
 pub use rate_limit::RateLimit;
-pub use routes::{ENDPOINTS, Endpoint};
+pub use routes::openapi;
+pub use state::{AppState, Limits, Readiness, Wake};
 pub use traces::{Completed, Traces};
-
-/// Bounds of what a client may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The largest JSON body, in bytes.
-    pub max_body_bytes: u64,
-    /// The largest body of an import, in bytes.
-    pub max_import_bytes: u64,
-    /// How long a request may take, imports apart, up to the first byte of its answer.
-    pub request_timeout: Duration,
-    /// How long an import may take.
-    pub import_timeout: Duration,
-    /// The longest pause between two pieces of a body.
-    pub body_timeout: Duration,
-}
-
-impl Default for Limits {
-    /// 2 MiB and 1 GiB; half a minute, an hour, and 20 seconds.
-    fn default() -> Self {
-        Self {
-            max_body_bytes: 2 << 20,
-            max_import_bytes: 1 << 30,
-            request_timeout: Duration::from_secs(30),
-            import_timeout: Duration::from_hours(1),
-            body_timeout: Duration::from_secs(20),
-        }
-    }
-}
-
-/// Whether the server takes requests: false once it has begun to shut down, so that a load
-/// balancer sends no more.
-#[derive(Debug, Clone)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Whether it does.
-    #[must_use]
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Says that it does, or not any more. Every clone shares the answer.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-}
-
-impl Default for Readiness {
-    /// Ready.
-    fn default() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
-    }
-}
-
-/// Called after messages were queued for generation, so that a worker looks at once.
-pub type Wake = Arc<dyn Fn() + Send + Sync>;
-
-/// What the endpoints work with.
-#[derive(Clone)]
-pub struct AppState {
-    /// The use cases.
-    pub engine: Engine,
-    /// Whether the store can be reached.
-    pub health: Arc<dyn HealthCheck>,
-    /// Who may call.
-    pub guard: auth::Guard,
-    /// Makes the ids of requests that come without one.
-    pub ids: Arc<dyn IdGenerator>,
-    /// Bounds of request bodies.
-    pub limits: Limits,
-    /// Room for the bodies in flight.
-    pub intake: Intake,
-    /// How many requests an account may send.
-    pub rate_limit: RateLimit,
-    /// Wakes the worker.
-    pub wake: Wake,
-    /// Whether the server takes requests.
-    pub readiness: Readiness,
-    /// What is counted.
-    pub metrics: metrics::Metrics,
-    /// Where the spans of requests are sent.
-    pub traces: Option<Arc<dyn Traces>>,
-}
-
-impl fmt::Debug for AppState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppState")
-            .field("limits", &self.limits)
-            .field("rate_limit", &self.rate_limit)
-            .field("readiness", &self.readiness)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Mounts every endpoint, with the answers for unknown paths and wrong methods, request ids and
 /// the log of requests: `App::new().configure(rerun_http::configure(state))`.
@@ -148,11 +56,11 @@ fn configured(
             .app_data(state)
             .service(
                 web::scope("")
-                    .wrap(from_fn(request_id::observe))
+                    .wrap(from_fn(observe::observe))
                     .configure(routes)
                     .default_service(web::to(routes::path_not_found)),
             )
             // For targets that are no path, as in `OPTIONS *`: no scope matches them.
-            .default_service(web::to(routes::path_not_found).wrap(from_fn(request_id::observe)));
+            .default_service(web::to(routes::path_not_found).wrap(from_fn(observe::observe)));
     }
 }

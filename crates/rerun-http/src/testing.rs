@@ -53,6 +53,18 @@ pub(crate) fn account() -> AccountId {
     AccountId::parse(ACCOUNT).unwrap()
 }
 
+/// The guard of the tests, with these rules.
+fn guard_with(rules: TokenRules, clock: Arc<MockClock>) -> Guard {
+    let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
+    let tokens = TokenVerifier::new(Arc::new(key), Algorithm::HS256, rules, clock);
+    Guard::new(tokens, SecretString::from(API_CODE)).unwrap()
+}
+
+/// The guard of the tests.
+pub(crate) fn guard() -> Guard {
+    guard_with(TokenRules::default(), Arc::new(MockClock::new()))
+}
+
 /// The ports, to set expectations on.
 #[derive(Default)]
 pub(crate) struct Mocks {
@@ -122,13 +134,11 @@ impl Mocks {
             ),
             audit: AuditLog::new(Arc::new(self.audit)),
         };
-        let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
-        let tokens = TokenVerifier::new(Arc::new(key), Algorithm::HS256, self.rules, clock);
         let woken = self.woken;
         web::Data::new(AppState {
             engine,
             health: Arc::new(self.health),
-            guard: Guard::new(tokens, SecretString::from(API_CODE)).unwrap(),
+            authenticator: Arc::new(guard_with(self.rules, clock)),
             ids,
             limits: self.limits,
             intake: self.intake,

@@ -1,8 +1,10 @@
 //! Who may call: the header checks that come before anything of a body is read.
 
+mod authenticator;
 mod keys;
 mod roles;
 mod token;
+mod weak;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,98 +12,25 @@ use std::ops::BitOr;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use async_trait::async_trait;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use rerun_core::actor::Person;
-use rerun_core::ids::AccountId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
 
+pub use authenticator::{Admitted, Authenticator, Denied};
 pub use keys::{Asymmetric, KeyFile, KeyFileError, KeyFormat, KeySource, StaticKey, UnfitKeys};
 pub use roles::RoleRules;
 pub use token::{Identity, TokenRules, TokenVerifier, Untrusted};
+pub use weak::WeakSetting;
 
-use crate::body::shown;
-use crate::error::Refusal;
-use crate::extract::Object;
-
-/// A setting of the guard that would let the wrong people in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WeakSetting {
-    /// The secret of HS256 is too short to withstand guessing.
-    #[error(
-        "the JWT secret has {bytes} bytes; HS256 needs at least {}",
-        StaticKey::MIN_SECRET_BYTES
-    )]
-    ShortSecret {
-        /// How long it is.
-        bytes: usize,
-    },
-    /// There is no API code to compare with.
-    #[error("the API code is empty")]
-    EmptyApiCode,
-}
+use crate::headers::single;
+use crate::json::Object;
 
 const X_AUTH_CONTEXT: HeaderName = HeaderName::from_static("x-auth-context");
 const X_IP: HeaderName = HeaderName::from_static("x-ip");
-
-/// The media type that an endpoint takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MediaType {
-    /// `application/json`.
-    Json,
-    /// `text/csv` in UTF-8 or UTF-16.
-    Csv,
-}
-
-impl MediaType {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Csv => "text/csv",
-        }
-    }
-
-    /// Checks that a `content-type` names it. JSON is UTF-8 whatever its parameters say. A CSV
-    /// may be in UTF-8 or UTF-16; which of them, its byte order mark tells.
-    fn check(self, content_type: Option<&str>) -> Result<(), Refusal> {
-        let expected = self.as_str();
-        let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
-        if !parts
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case(expected))
-        {
-            return Err(Refusal::UnsupportedMediaType { expected });
-        }
-        let mut charsets = parts
-            .filter_map(|part| part.split_once('='))
-            .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
-            .map(|(_, value)| value.trim().trim_matches('"').trim());
-        match charsets.find(|charset| !is_unicode(charset)) {
-            Some(charset) if self == Self::Csv => Err(Refusal::UnsupportedCharset {
-                charset: shown(charset.as_bytes()),
-            }),
-            Some(_) | None => Ok(()),
-        }
-    }
-}
-
-/// Whether the name of a character set is a spelling of UTF-8 or UTF-16.
-fn is_unicode(charset: &str) -> bool {
-    let letters = charset
-        .chars()
-        .filter(|letter| !matches!(letter, '-' | '_' | ' '));
-    let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
-    ["utf8", "utf16", "utf16le", "utf16be"].contains(&name.as_str())
-}
-
-/// What the headers of a request have proven.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Admitted {
-    pub(crate) account_id: AccountId,
-    pub(crate) person: Person,
-}
 
 /// Checks the headers of every request but those of operational endpoints.
 #[derive(Clone)]
@@ -190,22 +119,20 @@ impl Guard {
     }
 
     /// Checks in the order that the published API fixes; the first refusal wins.
-    pub(crate) fn admit(
-        &self,
-        request: &HttpRequest,
-        expected: MediaType,
-    ) -> Result<Admitted, Refusal> {
+    fn admit(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
         let headers = request.headers();
-        let identity = self.token(headers).map_err(|untrusted| Refusal::Auth {
-            untrusted,
-            absent: absent(headers, &AUTHORIZATION),
-        })?;
+        let identity =
+            self.token(headers)
+                .map_err(|Untrusted(reason)| Denied::Unauthenticated {
+                    reason,
+                    absent: absent(headers, &AUTHORIZATION),
+                })?;
         self.api_access(headers)
-            .map_err(|reason| Refusal::Unauthorized {
+            .map_err(|reason| Denied::Unauthorized {
                 reason,
                 absent: absent(headers, &X_AUTH_CONTEXT),
             })?;
-        let ip = client_ip(headers).map_err(|reason| Refusal::Unauthorized {
+        let ip = client_ip(headers).map_err(|reason| Denied::Unauthorized {
             reason,
             absent: absent(headers, &X_IP),
         })?;
@@ -215,13 +142,11 @@ impl Guard {
                 .roles
                 .admit(request.match_pattern().as_deref(), &identity.role_code)
         {
-            return Err(Refusal::Unauthorized {
+            return Err(Denied::Unauthorized {
                 reason: "the role may not do this",
                 absent: Vec::new(),
             });
         }
-        let content_type = single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        expected.check(content_type)?;
         let Identity {
             account_id,
             user_id,
@@ -266,6 +191,13 @@ impl Guard {
     }
 }
 
+#[async_trait(?Send)]
+impl Authenticator for Guard {
+    async fn authenticate(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
+        self.admit(request)
+    }
+}
+
 fn client_ip(headers: &HeaderMap) -> Result<IpAddr, &'static str> {
     let value = single(headers, &X_IP).ok_or("no single `x-ip`")?;
     let address = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -288,13 +220,6 @@ fn absent(headers: &HeaderMap, checked: &HeaderName) -> Vec<&'static str> {
         .filter(|(name, _)| !headers.contains_key(*name))
         .map(|(_, name)| name)
         .collect()
-}
-
-/// The value of a header that stands there exactly once. With a repeated one, two parties on the
-/// way could each believe another value.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name);
-    values.next().filter(|_| values.next().is_none())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::routes::ENDPOINTS;
+use crate::endpoints::ENDPOINTS;
 
 /// The roles that some actions are left to; who may do an action that no rule names is not
 /// restricted. A role is compared exactly.

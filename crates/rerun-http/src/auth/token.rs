@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
 use super::KeySource;
-use crate::extract::Object;
+use crate::json::Object;
 
 /// Why a token is not trusted: for the log, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use encoding_rs::{Decoder, DecoderResult};
 
-use super::sniff::Encoding;
+use crate::sniff::Encoding;
 
 /// How many bytes of UTF-8 are made at once.
 const BLOCK_BYTES: usize = 64 << 10;

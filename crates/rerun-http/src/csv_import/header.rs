@@ -7,7 +7,7 @@ use rerun_core::text;
 
 use super::Options;
 use super::records::{Records, Separator, Stop, refused};
-use super::sniff::UTF_8;
+use crate::sniff::UTF_8;
 
 /// How a file is to be read after what comes before its header.
 #[derive(Debug, PartialEq, Eq)]

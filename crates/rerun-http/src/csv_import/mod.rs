@@ -5,7 +5,6 @@
 mod decode;
 mod header;
 mod records;
-pub(crate) mod sniff;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -21,6 +20,7 @@ pub(crate) use records::{Records, Separator, Stop};
 pub(crate) use spool::{Spooled, spool};
 
 use crate::error::ApiError;
+use crate::sniff;
 use decode::Text;
 use records::MAX_ROW_BYTES;
 

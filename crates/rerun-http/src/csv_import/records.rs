@@ -359,7 +359,7 @@ impl<R: BufRead> Records<R> {
             }
             start = *end;
         }
-        let remedy = if self.encoding == super::sniff::UTF_8 {
+        let remedy = if self.encoding == crate::sniff::UTF_8 {
             "; save the file in UTF-8"
         } else {
             ""

@@ -6,8 +6,6 @@ mod docs;
 pub(crate) mod examples;
 pub(crate) mod schema;
 
-use std::sync::LazyLock;
-
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -18,27 +16,16 @@ use utoipa::openapi::{
 pub(crate) use codes::Code;
 pub(crate) use docs::{Docs, Tag};
 
-use crate::routes::{self, Endpoint};
+use crate::endpoints::Endpoint;
 
-/// The OpenAPI 3.1 document of every endpoint, as JSON: what `GET /openapi.json` answers.
-///
-/// It depends on the version of this crate alone, not on settings.
-#[must_use]
-pub fn openapi() -> &'static str {
-    static JSON: LazyLock<String> = LazyLock::new(|| {
-        // Maps with texts as keys, and no value whose serialisation can fail.
-        document().to_json().unwrap_or_default()
-    });
-    &JSON
-}
-
-fn document() -> OpenApi {
+/// The document of these endpoints.
+pub(crate) fn document(endpoints: impl Iterator<Item = (Endpoint, Docs)>) -> OpenApi {
     let mut paths = PathsBuilder::new();
     let mut components = ComponentsBuilder::new()
         .security_scheme(docs::TOKEN, token())
         .security_scheme(docs::API_CONTEXT, api_context());
     components = components.schemas_from_iter(schema::with_references::<schema::Error>());
-    for (endpoint, docs) in routes::documented() {
+    for (endpoint, docs) in endpoints {
         let (operation, schemas) = docs.operation(endpoint.path);
         components = components.schemas_from_iter(schemas);
         paths = paths.path(endpoint.path, PathItem::new(method(endpoint), operation));
@@ -112,7 +99,7 @@ fn api_context() -> SecurityScheme {
     )))
 }
 
-fn method(endpoint: &Endpoint) -> HttpMethod {
+fn method(endpoint: Endpoint) -> HttpMethod {
     if endpoint.method == "GET" {
         HttpMethod::Get
     } else {

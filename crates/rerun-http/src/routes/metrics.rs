@@ -3,8 +3,8 @@ use actix_web::HttpResponse;
 use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::ApiError;
-use crate::extract::State;
 use crate::openapi::Docs;
+use crate::state::State;
 use crate::wire::Answer;
 
 /// The version is of the format, not of this program.

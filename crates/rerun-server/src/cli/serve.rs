@@ -79,7 +79,7 @@ impl Server {
         let state = Data::new(AppState {
             engine: store.engine.clone(),
             health: Arc::clone(&store.health),
-            guard,
+            authenticator: Arc::new(guard),
             ids: Arc::clone(&around.ids),
             limits: config.limits,
             intake: Intake::new(config.max_inflight_body_bytes),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
-use jsonwebtoken::Algorithm;
+use actix_web::{App, HttpRequest, HttpServer};
+use async_trait::async_trait;
 use rerun_core::ports::MessageGenerator;
 use rerun_core::usecases::Settings;
 use tokio::sync::Notify;
@@ -14,13 +14,13 @@ use tokio::task::JoinHandle;
 use super::background::Background;
 use super::{Failure, logging, refuse_pending};
 use crate::Counted;
-use crate::config::{ConfigError, Generating, Generator, Layers, Log, Otlp, Worker as Config};
+use crate::config::{Generating, Generator, Layers, Log, Otlp, Worker as Config};
 use crate::store::{OpenStore, Surroundings};
-use crate::system::{Termination, random_secret};
+use crate::system::Termination;
 use crate::traces;
 use rerun_generate::{Housekeeping, Worker, WorkerOptions};
 use rerun_generate::{OpenAiGenerator, TemplateGenerator};
-use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier, WeakSetting};
+use rerun_http::auth::{Admitted, Authenticator, Denied};
 use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
 
@@ -142,6 +142,19 @@ async fn ended(probes: &mut Option<Probes>) {
     }
 }
 
+/// Lets nobody in: what tells an operator how the worker is asks for no token.
+struct Nobody;
+
+#[async_trait(?Send)]
+impl Authenticator for Nobody {
+    async fn authenticate(&self, _: &HttpRequest) -> Result<Admitted, Denied> {
+        Err(Denied::Unauthorized {
+            reason: "nobody may sign in",
+            absent: Vec::new(),
+        })
+    }
+}
+
 /// What tells an operator how the worker is: `/health/*` and `/metrics`, on a thread of its own.
 struct Probes {
     readiness: Readiness,
@@ -156,18 +169,11 @@ impl Probes {
         around: &Surroundings,
         metrics: Metrics,
     ) -> Result<Self, Failure> {
-        // Nothing that it serves asks for a token; these keys are known to nobody.
-        let weak = |weak: WeakSetting| ConfigError::new(weak.to_string());
-        let secret = random_secret();
-        let keys = StaticKey::secrets(std::iter::once(&secret)).map_err(weak)?;
-        let clock = Arc::clone(&around.clock);
-        let rules = TokenRules::default();
-        let tokens = TokenVerifier::new(Arc::new(keys), Algorithm::HS256, rules, clock);
         let readiness = Readiness::default();
         let state = Data::new(AppState {
             engine: store.engine.clone(),
             health: Arc::clone(&store.health),
-            guard: Guard::new(tokens, random_secret()).map_err(weak)?,
+            authenticator: Arc::new(Nobody),
             ids: Arc::clone(&around.ids),
             limits: Limits::default(),
             intake: Intake::default(),

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use file::{KeyFile, KeyFileError};
 pub use set::{KeyFormat, UnfitKeys};
 
-use super::WeakSetting;
+use super::weak::{MIN_SECRET_BYTES, WeakSetting};
 
 /// Where the keys come from that signatures are checked with.
 ///
@@ -63,7 +63,7 @@ pub struct StaticKey(Arc<[DecodingKey]>);
 
 impl StaticKey {
     /// The shortest secret, in bytes: the length of the signature that it makes.
-    pub const MIN_SECRET_BYTES: usize = 32;
+    pub const MIN_SECRET_BYTES: usize = MIN_SECRET_BYTES;
 
     /// The one secret that counts.
     ///

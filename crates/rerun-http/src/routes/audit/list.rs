@@ -9,9 +9,11 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
-use crate::extract::{Integer, JsonCall, State};
+use crate::extract::JsonCall;
+use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::{campaign_id, one_of, page};
+use crate::routes::params::{campaign_id, one_of, page};
+use crate::state::State;
 use crate::wire::{self, Answer};
 
 #[derive(Deserialize, ToSchema)]

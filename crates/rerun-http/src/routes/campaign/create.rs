@@ -5,8 +5,10 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{KeyedCall, Object, Required, State};
+use crate::extract::{KeyedCall, Required};
+use crate::json::Object;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::state::State;
 use crate::wire::{Answer, CampaignItem, answered};
 
 #[derive(Deserialize, ToSchema)]

@@ -1,9 +1,10 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::extract::{JsonCall, Required, State};
+use crate::extract::{JsonCall, Required};
 use crate::openapi::{Code, Docs, Tag, examples};
-use crate::routes::campaign_id;
+use crate::routes::params::campaign_id;
+use crate::state::State;
 use crate::wire::{Answer, CampaignItem, json};
 
 #[derive(Deserialize, ToSchema)]

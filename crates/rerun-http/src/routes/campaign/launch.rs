@@ -2,10 +2,11 @@ use rerun_core::usecases::LaunchRequest;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::extract::{KeyedCall, Required, State};
+use crate::extract::{KeyedCall, Required};
 use crate::openapi::{Code, Docs, Tag, examples};
 use crate::request_id::note_run;
-use crate::routes::campaign_id;
+use crate::routes::params::campaign_id;
+use crate::state::State;
 use crate::wire::{Answer, RunStartedItem, answered};
 
 #[derive(Deserialize, ToSchema)]

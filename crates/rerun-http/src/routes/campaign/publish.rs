@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{KeyedCall, Required, State};
+use crate::extract::{KeyedCall, Required};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::request_id::note_run;
-use crate::routes::campaign_id;
+use crate::routes::params::campaign_id;
+use crate::state::State;
 use crate::wire::{Answer, answered};
 
 #[derive(Deserialize, ToSchema)]

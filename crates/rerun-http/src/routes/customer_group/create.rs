@@ -2,8 +2,9 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{KeyedCall, Required, State};
+use crate::extract::{KeyedCall, Required};
 use crate::openapi::{Docs, Tag, examples};
+use crate::state::State;
 use crate::wire::{Answer, GroupItem, answered};
 
 #[derive(Deserialize, ToSchema)]

@@ -2,9 +2,10 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{JsonCall, Required, State};
+use crate::extract::{JsonCall, Required};
 use crate::openapi::{Code, Docs, Tag, examples};
-use crate::routes::customer_group_id;
+use crate::routes::params::customer_group_id;
+use crate::state::State;
 use crate::wire::{self, Answer, GroupItem};
 
 #[derive(Deserialize, ToSchema)]

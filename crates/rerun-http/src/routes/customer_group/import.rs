@@ -9,12 +9,13 @@ use utoipa::ToSchema;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use crate::body::shown;
 use crate::csv_import::{self, Separator, Spooled};
 use crate::error::{ApiError, Refusal};
-use crate::extract::{CsvCall, Required, State};
+use crate::extract::{CsvCall, Required};
+use crate::headers::shown;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::{customer_group_id, one_of};
+use crate::routes::params::{customer_group_id, one_of};
+use crate::state::State;
 use crate::wire::{Answer, answered};
 
 /// The parameters of the query string.

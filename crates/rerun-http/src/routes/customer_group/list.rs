@@ -2,9 +2,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{Integer, JsonCall, State};
+use crate::extract::JsonCall;
+use crate::json::Integer;
 use crate::openapi::{Docs, Tag, examples};
-use crate::routes::page;
+use crate::routes::params::page;
+use crate::state::State;
 use crate::wire::{self, Answer, GroupItem};
 
 #[derive(Deserialize, ToSchema)]

@@ -3,8 +3,8 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::error::{ApiError, Refusal};
-use crate::extract::State;
 use crate::openapi::{Code, Docs};
+use crate::state::State;
 use crate::wire::{self, Answer};
 
 #[derive(Serialize, ToSchema)]

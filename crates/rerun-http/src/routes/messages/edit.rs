@@ -4,10 +4,12 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{KeyedCall, Object, Required, State};
+use crate::extract::{KeyedCall, Required};
+use crate::json::Object;
 use crate::openapi::{Code, Docs, Tag, examples};
 use crate::request_id::note_run;
-use crate::routes::campaign_id;
+use crate::routes::params::campaign_id;
+use crate::state::State;
 use crate::wire::{Answer, MessageItem, answered};
 
 #[derive(Deserialize, ToSchema)]

@@ -18,9 +18,11 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::ApiError;
-use crate::extract::{Integer, JsonCall, Required, State};
+use crate::extract::{JsonCall, Required};
+use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::{campaign_id, one_of, run_number};
+use crate::routes::params::{campaign_id, one_of, run_number};
+use crate::state::State;
 use crate::wire::{Answer, MessageItem, approval_stage};
 
 /// How many messages are in memory at once.

@@ -3,10 +3,11 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{KeyedCall, Required, State};
+use crate::extract::{KeyedCall, Required};
 use crate::openapi::{Code, Docs, Tag, examples};
 use crate::request_id::note_run;
-use crate::routes::campaign_id;
+use crate::routes::params::campaign_id;
+use crate::state::State;
 use crate::wire::{Answer, QueuedItem, answered};
 
 #[derive(Deserialize, ToSchema)]

@@ -3,9 +3,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{Integer, KeyedCall, Required, State};
+use crate::extract::{KeyedCall, Required};
+use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::{campaign_id, run_number};
+use crate::routes::params::{campaign_id, run_number};
+use crate::state::State;
 use crate::wire::{Answer, answered};
 
 #[derive(Deserialize, ToSchema)]

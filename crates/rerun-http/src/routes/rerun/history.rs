@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{Integer, JsonCall, Required, State};
+use crate::extract::{JsonCall, Required};
+use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::{campaign_id, page};
+use crate::routes::params::{campaign_id, page};
+use crate::state::State;
 use crate::wire::{self, Answer, RunItem};
 
 #[derive(Deserialize, ToSchema)]

@@ -4,9 +4,10 @@ use utoipa::ToSchema;
 
 use super::{REFUSALS, rerun_request};
 use crate::error::Problem;
-use crate::extract::{KeyedCall, State};
+use crate::extract::KeyedCall;
 use crate::openapi::{Docs, Tag, examples, schema};
 use crate::request_id::note_run;
+use crate::state::State;
 use crate::wire::{Answer, RunStartedItem, answered};
 
 #[derive(Deserialize, ToSchema)]

@@ -12,7 +12,7 @@ use rerun_core::ids::CustomerGroupId;
 use rerun_core::plan::ReuseFrom;
 use rerun_core::usecases::RerunRequest;
 
-use super::{campaign_id, one_of};
+use super::params::{campaign_id, one_of};
 use crate::extract::Required;
 use crate::openapi::Code;
 

@@ -8,9 +8,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{REFUSALS, rerun_request};
-use crate::extract::{Integer, JsonCall, State};
+use crate::extract::JsonCall;
+use crate::json::Integer;
 use crate::openapi::{Docs, Tag, examples, schema};
-use crate::routes::page;
+use crate::routes::params::page;
+use crate::state::State;
 use crate::wire::{self, Answer, GroupRef};
 
 #[derive(Deserialize, ToSchema)]

@@ -147,7 +147,7 @@ impl Server {
         let state = Data::new(AppState {
             engine: open.engine.clone(),
             health: open.health,
-            guard: Guard::new(tokens, SecretString::from(API_CODE)).unwrap(),
+            authenticator: Arc::new(Guard::new(tokens, SecretString::from(API_CODE)).unwrap()),
             ids: around.ids,
             limits: Limits {
                 max_import_bytes: MAX_IMPORT_BYTES,

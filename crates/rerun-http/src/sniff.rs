@@ -1,9 +1,9 @@
 //! What a body is, by its first bytes.
 
 /// The encoding of most files, as errors name it.
-pub(super) const UTF_8: &str = "UTF-8";
+pub(crate) const UTF_8: &str = "UTF-8";
 /// How many bytes are looked at.
-pub(super) const START_BYTES: usize = 8 << 10;
+pub(crate) const START_BYTES: usize = 8 << 10;
 
 /// How the text of a file is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) enum Encoding {
 
 impl Encoding {
     /// The name for errors.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Utf8 => UTF_8,
             Self::Utf16Le | Self::Utf16Be => "UTF-16",
@@ -159,7 +159,7 @@ fn markup(text: &[u8]) -> Option<&'static str> {
 ///
 /// # Errors
 /// What the file is instead.
-pub(super) fn sniff(start: &[u8]) -> Result<(Encoding, usize), &'static str> {
+pub(crate) fn sniff(start: &[u8]) -> Result<(Encoding, usize), &'static str> {
     if let Some(what) = foreign(start) {
         return Err(what);
     }

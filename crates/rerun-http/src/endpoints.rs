@@ -1,0 +1,74 @@
+//! The table of endpoints.
+
+/// An endpoint of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The method that it is called with. `GET` stands for `HEAD`, too.
+    pub method: &'static str,
+    /// Its path.
+    pub path: &'static str,
+}
+
+impl Endpoint {
+    const fn post(path: &'static str) -> Self {
+        let method = "POST";
+        Self { method, path }
+    }
+
+    const fn get(path: &'static str) -> Self {
+        let method = "GET";
+        Self { method, path }
+    }
+
+    /// The name that role rules have for it: its path without `/v1/`, `campaign/` and `rerun/`,
+    /// with `_` for what else separates words. `None` for an endpoint that is open to all.
+    #[must_use]
+    pub fn action(&self) -> Option<String> {
+        let path = self.path.strip_prefix("/v1/")?;
+        let path = path.strip_prefix("campaign/").unwrap_or(path);
+        let path = path.strip_prefix("rerun/").unwrap_or(path);
+        Some(path.replace(['/', '-'], "_"))
+    }
+}
+
+macro_rules! endpoints {
+    ($($name:ident = $method:ident $path:literal;)+) => {
+        $(pub(crate) const $name: Endpoint = Endpoint::$method($path);)+
+
+        /// Every endpoint that there is.
+        pub const ENDPOINTS: &[Endpoint] = &[$($name),+];
+    };
+}
+
+endpoints! {
+    RERUN_HISTORY = post "/v1/campaign/rerun/history";
+    RERUN_MESSAGES = post "/v1/campaign/rerun/messages";
+    RERUN_INITIATE = post "/v1/campaign/rerun/initiate";
+    RERUN_PREVIEW = post "/v1/campaign/rerun/preview";
+    RERUN_ARCHIVE = post "/v1/campaign/rerun/archive";
+    RERUN_CANCEL = post "/v1/campaign/rerun/cancel";
+    RERUN_RETRY = post "/v1/campaign/rerun/retry";
+    RERUN_DIFF = post "/v1/campaign/rerun/diff";
+    CAMPAIGN_CREATE = post "/v1/campaign/create";
+    CAMPAIGN_LIST = post "/v1/campaign/list";
+    CAMPAIGN_GET = post "/v1/campaign/get";
+    CAMPAIGN_LAUNCH = post "/v1/campaign/launch";
+    CAMPAIGN_PUBLISH = post "/v1/campaign/publish";
+    MESSAGES_REVIEW = post "/v1/campaign/messages/review";
+    MESSAGES_EDIT = post "/v1/campaign/messages/edit";
+    MESSAGES_REGENERATE = post "/v1/campaign/messages/regenerate";
+    MESSAGES_EXPORT = post "/v1/campaign/messages/export";
+    GROUP_CREATE = post "/v1/customer-group/create";
+    GROUP_IMPORT = post "/v1/customer-group/import";
+    GROUP_LIST = post "/v1/customer-group/list";
+    GROUP_GET = post "/v1/customer-group/get";
+    AUDIT_LIST = post "/v1/audit/list";
+    HEALTH_LIVE = get "/health/live";
+    HEALTH_READY = get "/health/ready";
+    ROOT = get "/";
+    OPENAPI_JSON = get "/openapi.json";
+    DOCS = get "/docs";
+    DOCS_SLASH = get "/docs/";
+    DOCS_FILE = get "/docs/{file}";
+    METRICS = get "/metrics";
+}

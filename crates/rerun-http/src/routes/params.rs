@@ -1,0 +1,59 @@
+//! Values that several endpoints are given.
+
+use std::str::FromStr;
+
+use rerun_core::actor::Actor;
+use rerun_core::error::{Error, Invalid};
+use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber};
+use rerun_core::usecases::PageQuery;
+use uuid::Uuid;
+
+use crate::json::Integer;
+use crate::request_id::{note_campaign, note_run};
+use crate::state::State;
+
+/// The id that a text which is no id stands for: one that no generator makes, since it has
+/// neither version nor variant. So a malformed id takes the way of an unknown one, and the two
+/// cannot be told apart.
+const NOBODY: Uuid = Uuid::max();
+
+pub(super) fn campaign_id(text: &str) -> CampaignId {
+    let id = CampaignId::parse(text);
+    if let Some(id) = id {
+        note_campaign(id);
+    }
+    id.unwrap_or(CampaignId::new(NOBODY))
+}
+
+pub(super) fn customer_group_id(text: &str) -> CustomerGroupId {
+    CustomerGroupId::parse(text).unwrap_or(CustomerGroupId::new(NOBODY))
+}
+
+/// The number of a run of a campaign. For a number that no run can have, the campaign must be
+/// there before the run is missed.
+pub(super) async fn run_number(
+    state: &State,
+    caller: &Actor,
+    campaign: CampaignId,
+    number: Integer,
+) -> Result<RunNumber, Error> {
+    if let Some(number) = RunNumber::new(number.0) {
+        note_run(number);
+        return Ok(number);
+    }
+    state.engine.campaigns.get(caller, campaign).await?;
+    Err(Error::RunNotFound)
+}
+
+pub(super) fn page(limit: Option<Integer>, cursor: Option<String>) -> PageQuery {
+    PageQuery {
+        limit: limit.map(|limit| limit.0),
+        cursor,
+    }
+}
+
+/// One of the texts that a field takes.
+pub(super) fn one_of<T: FromStr<Err = Invalid>>(field: &str, text: &str) -> Result<T, Invalid> {
+    text.parse()
+        .map_err(|invalid| Invalid::new(format!("`{field}`: {invalid}")))
+}

@@ -8,13 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead, ImportAudit, Unlogged};
-use rerun_core::campaign::{Campaign, CampaignStatus};
-use rerun_core::change::{self, Applied, Effect, MessageChange, Move, Selection, Shift};
+use rerun_core::campaign::{Campaign, CampaignStatus, Standing};
+use rerun_core::change::{self, Applied, MessageChange, Move, Patch, Selection, Shift};
+use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::{Invalid, StoreError, UnfilledPlaceholder};
 use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome};
 use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, ImportMode, Imported};
 use rerun_core::ids::{
-    AccountId, CampaignId, CustomerGroupId, LeaseId, MessageId, RunNumber, UserId,
+    AccountId, CampaignId, ContentId, CustomerGroupId, LeaseId, MessageId, RunNumber, UserId,
 };
 use rerun_core::message::{
     Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReviewStatus,
@@ -24,12 +25,13 @@ use rerun_core::page::{AuditKey, Contents, CreatedKey, MessageKey, Page, PageReq
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
     AuditFilter, AuditStore, Backlog, CLOCK_TOLERANCE, CampaignContext, CampaignStore, CancelRun,
-    CandidateQuery, ChangeOutcome, CustomerGroupStore, Diff, DiffChange, DiffCounts, DiffItem,
-    GenerationQueue, HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyKey,
-    IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessage, ImportedMessages,
-    KeptResponse, LeaseTasks, MessageList, MessageRef, MessageSelection, QueueGauge, RerunStore,
-    ReviewStore, SegmentCandidates, SettleRun, StartRun, WantedGroup,
+    CandidateQuery, ChangeOutcome, CustomerGroupStore, Diff, GenerationQueue, HealthCheck, History,
+    HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore, IdempotentResponse,
+    ImportFailure, ImportedMessage, ImportedMessages, KeptResponse, LeaseTasks, MessageList,
+    MessageSelection, QueueGauge, RerunStore, ReviewStore, SegmentCandidates, SettleRun, StartRun,
+    WantedGroup,
 };
+use rerun_core::review::MessageRef;
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 
@@ -80,6 +82,7 @@ struct Row {
 /// Content with its identity: two messages have the same content when they share this.
 #[derive(Debug)]
 struct Text {
+    id: ContentId,
     content: Content,
     made_in: RunNumber,
     written_by: Option<UserId>,
@@ -228,35 +231,43 @@ impl Row {
         }
     }
 
-    fn write(&mut self, content: Content, written_by: Option<UserId>, source: Source) {
+    /// Generated content takes the place of what the message had.
+    fn write(&mut self, id: ContentId, content: Content) {
         self.text = Some(Arc::new(Text {
+            id,
             content,
             made_in: self.bare.run_number,
-            written_by,
+            written_by: None,
         }));
         self.approvals = Vec::new();
-        self.bare.source = source;
+        self.bare.source = Source::Generated;
         self.bare.reused_from = None;
     }
 
-    fn follow(&mut self, moved: &Move, effect: &Effect, now: Timestamp) -> Shift {
+    /// `text` is the content of the patch's origin, if it has one.
+    fn follow(
+        &mut self,
+        moved: &Move,
+        patch: &Patch,
+        text: Option<&Arc<Text>>,
+        now: Timestamp,
+    ) -> Shift {
         let from = self.standing();
         self.bare.state = moved.to;
         self.bare.updated_at = now;
-        self.bare.rejection_reason = None;
+        self.bare
+            .rejection_reason
+            .clone_from(&patch.rejection_reason);
         self.bare.error = None;
+        if let Some(origin) = patch.origin {
+            self.text = text.cloned();
+            self.approvals = Vec::new();
+            self.bare.source = origin.source;
+            self.bare.reused_from = origin.reused_from;
+        }
         self.approvals.extend(moved.approval.clone());
-        match effect {
-            Effect::Nothing => {}
-            Effect::Reject { reason } => self.bare.rejection_reason = Some(reason.clone()),
-            Effect::Edit {
-                content, author, ..
-            } => {
-                self.write(content.clone(), Some(*author), Source::Edited);
-            }
-            Effect::Queue => {
-                self.waiting = Some(Waiting::at_once(now));
-            }
+        if patch.queued {
+            self.waiting = Some(Waiting::at_once(now));
         }
         Shift {
             from,
@@ -456,20 +467,36 @@ impl Ledger {
             approvals: Vec::new(),
             waiting: None,
         };
-        row.write(content, None, Source::Generated);
+        row.write(ContentId::new(id.as_uuid()), content);
         Ok(row)
     }
 
-    fn become_current(
-        &mut self,
-        current: Option<RunNumber>,
-        status: CampaignStatus,
-        now: Timestamp,
-    ) {
-        self.campaign.current_run = current;
-        self.campaign.status = status;
+    fn become_current(&mut self, standing: Standing, now: Timestamp) {
+        self.campaign.status = standing.status;
+        self.campaign.current_run = standing.current_run;
+        self.campaign.last_run = standing.last_run;
         self.campaign.version += 1;
         self.campaign.updated_at = now;
+    }
+
+    /// The content that a patch gives to messages of the run.
+    fn origin(&self, patch: &Patch, run: RunNumber) -> Result<Option<Arc<Text>>, StoreError> {
+        let Some(origin) = patch.origin else {
+            return Ok(None);
+        };
+        let mut known = self.rows.values().filter_map(|row| row.text.as_ref());
+        let known = known.find(|text| text.id == origin.content_id).cloned();
+        match (known, &patch.new_content) {
+            (Some(text), None) => Ok(Some(text)),
+            (None, Some(new)) => Ok(Some(Arc::new(Text {
+                id: new.id,
+                content: new.content.clone(),
+                made_in: run,
+                written_by: origin.edited_by,
+            }))),
+            (None, None) => Err(StoreError::Conflict),
+            (Some(_), Some(_)) => Err(exists_already("the content")),
+        }
     }
 
     /// Writes what a change has come to; the audit entry is left for the account.
@@ -519,7 +546,7 @@ impl Ledger {
                 return Ok(None);
             }
             TaskOutcome::Generated(content) => {
-                row.write(content.clone(), None, Source::Generated);
+                row.write(result.content_id, content.clone());
                 settled.generated += 1;
                 MessageCommand::Generated
             }
@@ -767,6 +794,29 @@ impl CampaignStore for MemoryStore {
         }))
     }
 
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign)?;
+            let wanted = match group {
+                WantedGroup::None => None,
+                WantedGroup::OfCampaign => Some(ledger.campaign.customer_group_id),
+                WantedGroup::Named(id) => Some(id),
+            };
+            Some(CampaignContext {
+                campaign: ledger.campaign.clone(),
+                current_run: ledger.current_run(),
+                group: wanted
+                    .and_then(|id| account.groups.get(&id))
+                    .map(|g| g.about.clone()),
+            })
+        }))
+    }
+
     async fn list_campaigns(
         &self,
         account: AccountId,
@@ -947,22 +997,16 @@ impl HistoryStore for MemoryStore {
                 .into_iter()
                 .filter_map(|number| {
                     let (old, new) = (earlier.get(&number), later.get(&number));
-                    let (change, count) = match (old, new) {
-                        (None, _) => (DiffChange::Added, &mut counts.added),
-                        (_, None) => (DiffChange::Removed, &mut counts.removed),
-                        (Some(old), Some(new)) if same_text(old, new) => {
-                            (DiffChange::KeptSame, &mut counts.kept_same)
-                        }
-                        (Some(_), Some(_)) => (DiffChange::KeptChanged, &mut counts.kept_changed),
-                    };
-                    *count += 1;
-                    Some(DiffItem {
-                        segment_no: number,
-                        segment: new.or(old)?.bare.segment.clone(),
-                        change,
-                        from: old.map(|row| row.bare.id),
-                        to: new.map(|row| row.bare.id),
-                    })
+                    let same = old.zip(new).is_some_and(|(old, new)| same_text(old, new));
+                    let item = DiffItem::new(
+                        number,
+                        new.or(old)?.bare.segment.clone(),
+                        old.map(|row| row.bare.id),
+                        new.map(|row| row.bare.id),
+                        same,
+                    );
+                    counts = counts.with(item.change);
+                    Some(item)
                 })
                 .collect();
             Some(Diff {
@@ -989,29 +1033,6 @@ fn same_text(one: &Row, other: &Row) -> bool {
 
 #[async_trait]
 impl RerunStore for MemoryStore {
-    async fn campaign_context(
-        &self,
-        account: AccountId,
-        campaign: CampaignId,
-        group: WantedGroup,
-    ) -> Result<Option<CampaignContext>, StoreError> {
-        Ok(self.read(account, |account| {
-            let ledger = account.campaigns.get(&campaign)?;
-            let wanted = match group {
-                WantedGroup::None => None,
-                WantedGroup::OfCampaign => Some(ledger.campaign.customer_group_id),
-                WantedGroup::Named(id) => Some(id),
-            };
-            Some(CampaignContext {
-                campaign: ledger.campaign.clone(),
-                current_run: ledger.current_run(),
-                group: wanted
-                    .and_then(|id| account.groups.get(&id))
-                    .map(|g| g.about.clone()),
-            })
-        }))
-    }
-
     async fn segment_candidates(
         &self,
         query: CandidateQuery,
@@ -1087,8 +1108,7 @@ impl RerunStore for MemoryStore {
                 previous.archived_at = Some(start.now);
             }
             let number = start.run.number;
-            ledger.campaign.last_run = Some(number);
-            ledger.become_current(Some(number), start.run.counts.campaign_status(), start.now);
+            ledger.become_current(start.standing, start.now);
             ledger.runs.insert(number, start.run);
             account.record(start.audit);
             Ok(())
@@ -1117,7 +1137,7 @@ impl RerunStore for MemoryStore {
                 previous.archived_at = None;
             }
             ledger.runs.insert(cancelled.number, cancelled);
-            ledger.become_current(previous, cancel.campaign_status, cancel.now);
+            ledger.become_current(cancel.standing, cancel.now);
             account.keep(cancel.response, cancel.now)?;
             account.record(cancel.audit);
             Ok(())
@@ -1192,10 +1212,11 @@ impl ReviewStore for MemoryStore {
                     }));
                 }
             }
+            let text = ledger.origin(&change.patch, run.number)?;
             let mut shifts = Vec::new();
             for (id, moved) in moved {
                 if let Some(row) = ledger.rows.get_mut(&id) {
-                    shifts.push(row.follow(moved, &change.effect, change.now));
+                    shifts.push(row.follow(moved, &change.patch, text.as_ref(), change.now));
                 }
             }
             let applied = change.applied(run, &shifts)?;

@@ -12,13 +12,14 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
 use rerun_core::Timestamp;
 use rerun_core::campaign::CampaignStatus;
+use rerun_core::diff::{DiffChange, DiffCounts};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask, Settled};
 use rerun_core::group::{CustomerFile, ImportMode};
 use rerun_core::ids::{CampaignId, CustomerGroupId, LeaseId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message, MessageState, ReusedFrom, ReviewStatus, Source};
 use rerun_core::plan::ReuseFrom;
-use rerun_core::ports::{DiffChange, DiffCounts, Store};
+use rerun_core::ports::Store;
 use rerun_core::run::RunStatus;
 use rerun_core::segment::{SegmentBy, SegmentKey};
 use rerun_core::usecases::{

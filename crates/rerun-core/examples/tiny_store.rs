@@ -1,6 +1,6 @@
 //! A launch and a rerun over a store of one's own, made as small as it can be.
 //!
-//! A use case asks only for the ports that it uses. [`Reruns`] needs two: this store has them for
+//! A use case asks only for the ports that it uses. [`Reruns`] needs three: this store has them for
 //! one campaign, keeps everything in vectors, and leaves out what the story does not need: the
 //! audit log, kept responses, generation and review. The crate `rerun-contract` has a whole store
 //! in memory, and the suite that says whether a store of one's own is right.
@@ -19,15 +19,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::actor::{Actor, Person};
-use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use rerun_core::audit::AuditDraft;
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Standing, Template};
 use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use rerun_core::message::{ReviewStatus, Source};
+use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, Clock, IdGenerator, IdempotencyStore,
-    IdempotentResponse, KeptResponse, RerunStore, SegmentCandidates, StartRun, WantedGroup,
+    CampaignContext, CampaignStore, CancelRun, CandidateQuery, Clock, IdGenerator,
+    IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessages, KeptResponse,
+    RerunStore, SegmentCandidates, StartRun, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
@@ -83,9 +86,10 @@ impl State {
         }
     }
 
-    fn make_current(&mut self, run: Option<RunNumber>, status: CampaignStatus) {
-        self.campaign.current_run = run;
-        self.campaign.status = status;
+    fn make_current(&mut self, standing: Standing) {
+        self.campaign.status = standing.status;
+        self.campaign.current_run = standing.current_run;
+        self.campaign.last_run = standing.last_run;
         self.campaign.version += 1;
     }
 
@@ -121,8 +125,13 @@ impl State {
     }
 }
 
+/// What the story does not need.
+fn left_out() -> StoreError {
+    StoreError::Backend("this store is too small for that".into())
+}
+
 #[async_trait]
-impl RerunStore for TinyStore {
+impl CampaignStore for TinyStore {
     async fn campaign_context(
         &self,
         account: AccountId,
@@ -151,6 +160,45 @@ impl RerunStore for TinyStore {
         }))
     }
 
+    async fn find_campaign(
+        &self,
+        _account: AccountId,
+        _id: CampaignId,
+    ) -> Result<Option<Campaign>, StoreError> {
+        Err(left_out())
+    }
+
+    async fn create_campaign(
+        &self,
+        _campaign: &Campaign,
+        _audit: AuditDraft,
+        _response: Option<IdempotentResponse>,
+    ) -> Result<(), StoreError> {
+        Err(left_out())
+    }
+
+    async fn list_campaigns(
+        &self,
+        _account: AccountId,
+        _status: Option<CampaignStatus>,
+        _page: PageRequest<CreatedKey>,
+    ) -> Result<Page<Campaign, CreatedKey>, StoreError> {
+        Err(left_out())
+    }
+
+    async fn import_campaign(
+        &self,
+        _campaign: &Campaign,
+        _run: Run,
+        _messages: ImportedMessages,
+        _audit: AuditDraft,
+    ) -> Result<Run, ImportFailure> {
+        Err(left_out().into())
+    }
+}
+
+#[async_trait]
+impl RerunStore for TinyStore {
     async fn segment_candidates(
         &self,
         query: CandidateQuery,
@@ -203,8 +251,7 @@ impl RerunStore for TinyStore {
         let number = start.run.number;
         let messages = start.message_ids.into_iter().zip(start.plan.items);
         let messages = messages.map(|(id, segment)| (id, segment, false)).collect();
-        state.campaign.last_run = Some(number);
-        state.make_current(Some(number), start.run.counts.campaign_status());
+        state.make_current(start.standing);
         state.runs.insert(number, (start.run, messages));
         Ok(())
     }
@@ -215,7 +262,7 @@ impl RerunStore for TinyStore {
         if let Some((previous, _)) = cancel.run.previous_run.and_then(|n| state.runs.get_mut(&n)) {
             previous.archived_at = None;
         }
-        state.make_current(cancel.run.previous_run, cancel.campaign_status);
+        state.make_current(cancel.standing);
         if let Some((run, _)) = state.runs.get_mut(&cancel.run.number) {
             *run = cancel.run;
         }
@@ -326,7 +373,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         clock: Arc::new(Noon),
         ids: Arc::new(ids),
     };
-    let reruns = Reruns::new(store.clone(), store.clone(), stamps, Settings::default());
+    let reruns = Reruns::new(
+        store.clone(),
+        store.clone(),
+        store.clone(),
+        stamps,
+        Settings::default(),
+    );
 
     let launched = reruns.launch(&actor, campaign_id, None).await?.outcome;
     println!(

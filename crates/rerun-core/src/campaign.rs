@@ -200,6 +200,17 @@ pub struct Campaign {
     pub updated_at: Timestamp,
 }
 
+/// What a campaign is after another of its runs became current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Its status.
+    pub status: CampaignStatus,
+    /// Its current run.
+    pub current_run: Option<RunNumber>,
+    /// The highest number that any run has had.
+    pub last_run: Option<RunNumber>,
+}
+
 impl Contents for Campaign {
     fn bytes(&self) -> usize {
         self.name.len()
@@ -270,6 +281,30 @@ impl Campaign {
                 open => Err(Error::MessagesNotPublished(open)),
             },
             (status, _) => Err(Error::CampaignNotPublished(status)),
+        }
+    }
+
+    /// What it is while this run, which was just started, is current.
+    #[must_use]
+    pub const fn with_started(&self, run: &Run) -> Standing {
+        Standing {
+            status: run.counts.campaign_status(),
+            current_run: Some(run.number),
+            last_run: Some(run.number),
+        }
+    }
+
+    /// What it is after this run, its current one, was taken back: what it was before the run. A run
+    /// is only ever started from a published campaign, or from a draft.
+    #[must_use]
+    pub const fn without_cancelled(&self, run: &Run) -> Standing {
+        Standing {
+            status: match run.previous_run {
+                Some(_) => CampaignStatus::Published,
+                None => CampaignStatus::Draft,
+            },
+            current_run: run.previous_run,
+            last_run: self.last_run,
         }
     }
 

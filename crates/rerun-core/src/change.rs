@@ -15,7 +15,9 @@ use crate::error::StoreError;
 use crate::event::{ChangedMessages, Event, StatusChange};
 use crate::generation::EndedRun;
 use crate::ids::{AuditEntryId, CampaignId, ContentId, MessageId, RunNumber, UserId};
-use crate::message::{Approval, Content, MessageCommand, MessageState, ReviewStatus, Source};
+use crate::message::{
+    Approval, Content, MessageCommand, MessageState, ReusedFrom, ReviewStatus, Source,
+};
 use crate::ports::{IdempotencyKey, IdempotentResponse};
 use crate::run::{MessageCounts, Run, RunStatus};
 
@@ -46,27 +48,84 @@ pub enum Selection {
     },
 }
 
-/// What comes with the moves. Whatever it is, `rejection_reason` and `error` are cleared first.
+/// Content that a person wrote, to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing besides the states and the moves' approvals.
-    Nothing,
-    /// The reason is kept.
-    Reject {
-        /// Why.
-        reason: String,
-    },
-    /// The one message gets new content, with source `edited`, nothing reused, no approvals.
-    Edit {
-        /// Id of the new content.
-        content_id: ContentId,
-        /// The new content.
-        content: Content,
-        /// Who wrote it.
-        author: UserId,
-    },
-    /// The messages are queued for generation, to be taken up at once, with no attempt failed.
-    Queue,
+pub struct NewContent {
+    /// Its id.
+    pub id: ContentId,
+    /// What it says.
+    pub content: Content,
+    /// Who wrote it.
+    pub author: UserId,
+}
+
+/// Where the content of messages comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The content.
+    pub content_id: ContentId,
+    /// Who wrote it, when a person did.
+    pub edited_by: Option<UserId>,
+    /// Its source.
+    pub source: Source,
+    /// The message that is reused.
+    pub reused_from: Option<ReusedFrom>,
+}
+
+/// What a change sets on each message that it moves, besides state and approvals of the moves. The
+/// message's error is cleared by every change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Patch {
+    /// Content that is stored first.
+    pub new_content: Option<NewContent>,
+    /// The messages have this content from now on, without approvals; `None`: all of that stays.
+    pub origin: Option<Origin>,
+    /// Why the messages are rejected. Without a reason, one that they had is cleared.
+    pub rejection_reason: Option<String>,
+    /// Whether the messages are queued for generation, to be taken up at once, with no attempt
+    /// failed.
+    pub queued: bool,
+}
+
+impl Patch {
+    /// Messages are rejected.
+    #[must_use]
+    pub fn rejecting(reason: String) -> Self {
+        Self {
+            rejection_reason: Some(reason),
+            ..Self::default()
+        }
+    }
+
+    /// A message gets new content.
+    #[must_use]
+    pub fn editing(content: NewContent) -> Self {
+        Self {
+            origin: Some(Origin {
+                content_id: content.id,
+                edited_by: Some(content.author),
+                source: Source::Edited,
+                reused_from: None,
+            }),
+            new_content: Some(content),
+            ..Self::default()
+        }
+    }
+
+    /// Messages are to be generated.
+    #[must_use]
+    pub fn queueing() -> Self {
+        Self {
+            queued: true,
+            ..Self::default()
+        }
+    }
+
+    /// The source that a message has after the change.
+    #[must_use]
+    pub fn source_after(&self, source: Source) -> Source {
+        self.origin.map_or(source, |origin| origin.source)
+    }
 }
 
 /// A change of messages of the current run, decided on a campaign at one version.
@@ -81,7 +140,7 @@ pub struct MessageChange {
     /// From which states to which.
     pub moves: Vec<Move>,
     /// What comes with it.
-    pub effect: Effect,
+    pub patch: Patch,
     /// Who makes the change; [`MessageChange::applied`] returns the audit entry.
     pub author: Authorship,
     /// The idempotency key; the store keeps [`Applied::response`] under it.
@@ -205,19 +264,15 @@ impl MessageChange {
             Some(event) if messages > 0 => Some(self.author.clone().of(event)),
             Some(_) | None => None,
         };
-        let response = match (&self.key, &self.effect) {
+        let response = match (&self.key, &self.patch.new_content) {
             (None, _) => None,
-            (Some(key), Effect::Edit { content_id, .. }) => {
-                Some(key.answered(&self.edited(run.number, *content_id))?)
-            }
-            (Some(key), Effect::Nothing | Effect::Reject { .. } | Effect::Queue) => {
-                Some(key.answered(&MessagesChanged {
-                    campaign_id: self.campaign.id,
-                    run_number: run.number,
-                    campaign_status,
-                    messages,
-                })?)
-            }
+            (Some(key), Some(content)) => Some(key.answered(&self.edited(run.number, content.id))?),
+            (Some(key), None) => Some(key.answered(&MessagesChanged {
+                campaign_id: self.campaign.id,
+                run_number: run.number,
+                campaign_status,
+                messages,
+            })?),
         };
         Ok(Applied {
             run,
@@ -241,26 +296,25 @@ impl MessageChange {
             messages,
             message_ids,
         };
-        let event = match (self.command, &self.effect) {
-            (MessageCommand::Approve, _) => Event::MessagesApproved(changed),
-            (MessageCommand::Reject, Effect::Reject { reason }) => Event::MessagesRejected {
+        let Patch {
+            new_content,
+            rejection_reason,
+            ..
+        } = &self.patch;
+        let event = match self.command {
+            MessageCommand::Approve => Event::MessagesApproved(changed),
+            MessageCommand::Reject => Event::MessagesRejected {
                 changed,
-                reason: reason.clone(),
+                reason: rejection_reason.clone()?,
             },
-            (MessageCommand::Edit, Effect::Edit { content_id, .. }) => Event::MessageEdited {
+            MessageCommand::Edit => Event::MessageEdited {
                 changed,
-                content_id: *content_id,
+                content_id: new_content.as_ref()?.id,
             },
-            (MessageCommand::Regenerate, _) => Event::MessagesRegenerated(changed),
-            (MessageCommand::Retry, _) => Event::RerunRetried(changed),
-            (MessageCommand::Publish, _) => Event::CampaignPublished(changed),
-            (
-                MessageCommand::Generated
-                | MessageCommand::GenerationFailed
-                | MessageCommand::Reject
-                | MessageCommand::Edit,
-                _,
-            ) => return None,
+            MessageCommand::Regenerate => Event::MessagesRegenerated(changed),
+            MessageCommand::Retry => Event::RerunRetried(changed),
+            MessageCommand::Publish => Event::CampaignPublished(changed),
+            MessageCommand::Generated | MessageCommand::GenerationFailed => return None,
         };
         Some(event)
     }

@@ -102,13 +102,14 @@ impl Mocks {
             ids: ids.clone(),
         };
         let groups = Arc::new(self.groups);
+        let campaigns = Arc::new(self.campaigns);
         let reruns = Arc::new(self.reruns);
         let history = Arc::new(self.history);
         let responses = Arc::new(self.responses);
         let engine = Engine {
             groups: CustomerGroups::new(groups.clone(), responses.clone(), stamps.clone()),
             campaigns: Campaigns::new(
-                Arc::new(self.campaigns),
+                campaigns.clone(),
                 groups,
                 reruns.clone(),
                 Arc::new(self.templates),
@@ -116,10 +117,16 @@ impl Mocks {
                 stamps.clone(),
                 settings,
             ),
-            reruns: Reruns::new(reruns.clone(), responses.clone(), stamps.clone(), settings),
+            reruns: Reruns::new(
+                reruns,
+                campaigns.clone(),
+                responses.clone(),
+                stamps.clone(),
+                settings,
+            ),
             reviews: Reviews::new(
                 Arc::new(self.reviews),
-                reruns,
+                campaigns,
                 history.clone(),
                 responses,
                 stamps.clone(),

@@ -4,20 +4,24 @@ use async_trait::async_trait;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use diesel::{PgConnection, RunQueryDsl};
 use rerun_core::audit::AuditDraft;
-use rerun_core::campaign::{Campaign, CampaignStatus};
+use rerun_core::campaign::{Campaign, CampaignStatus, Standing};
 use rerun_core::error::{Invalid, StoreError};
+use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{AccountId, CampaignId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{
-    CampaignStore, IdempotentResponse, ImportFailure, ImportedMessage, ImportedMessages,
+    CampaignContext, CampaignStore, IdempotentResponse, ImportFailure, ImportedMessage,
+    ImportedMessages, WantedGroup,
 };
 use rerun_core::run::{Run, SegmentCounts};
-use rerun_diesel::campaign_columns;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{CampaignColumns, CampaignRow, json_list};
+use rerun_diesel::row::{
+    CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow, json_list,
+};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
+use rerun_diesel::{campaign_columns, group_columns, run_columns};
 
 use crate::PgStore;
 use crate::page::PageQuery;
@@ -89,6 +93,49 @@ impl CampaignStore for PgStore {
                 .load::<CampaignRow>(conn)?
                 .pop();
                 Ok(row.map(Campaign::try_from).transpose()?)
+            })
+            .await
+    }
+
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let (wanted, named) = match group {
+                    WantedGroup::None => ("NULL::uuid", None),
+                    WantedGroup::OfCampaign => ("c.customer_group_id", None),
+                    WantedGroup::Named(id) => ("?", Some(id)),
+                };
+                let text = format!(
+                    "SELECT {}, {}, {} FROM campaigns c \
+                     LEFT JOIN runs r ON r.account_id = c.account_id AND r.campaign_id = c.id \
+                       AND r.number = c.current_run_number \
+                     LEFT JOIN customer_groups g ON g.account_id = c.account_id AND g.id = {wanted} \
+                     WHERE c.account_id = ? AND c.id = ?",
+                    campaign_columns!(),
+                    run_columns!(),
+                    group_columns!(),
+                );
+                let mut query = sql(&text);
+                if let Some(id) = named {
+                    query = query.bind::<Id, _>(id.as_uuid());
+                }
+                let row = query
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .columns::<(CampaignColumns, Nullable<RunColumns>, Nullable<GroupColumns>)>()
+                    .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
+                    .pop();
+                let Some((campaign, run, group)) = row else { return Ok(None) };
+                Ok(Some(CampaignContext {
+                    campaign: campaign.try_into()?,
+                    current_run: run.map(Run::try_from).transpose()?,
+                    group: group.map(CustomerGroup::try_from).transpose()?,
+                }))
             })
             .await
     }
@@ -236,9 +283,11 @@ fn bring_in(
     .execute(conn)?;
     let to = CampaignMove {
         campaign,
-        status: campaign.status,
-        current_run: campaign.current_run,
-        last_run: campaign.last_run,
+        standing: Standing {
+            status: campaign.status,
+            current_run: campaign.current_run,
+            last_run: campaign.last_run,
+        },
         new_segments: segments,
         now: campaign.updated_at,
     };

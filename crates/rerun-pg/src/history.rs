@@ -2,13 +2,12 @@ use async_trait::async_trait;
 use diesel::prelude::Queryable;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
+use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Message;
 use rerun_core::page::{MessageKey, Page, PageRequest};
-use rerun_core::ports::{
-    Diff, DiffChange, DiffCounts, DiffItem, History, HistoryStore, MessageList, MessageSelection,
-};
+use rerun_core::ports::{Diff, History, HistoryStore, MessageList, MessageSelection};
 use rerun_core::run::Run;
 use rerun_core::segment::{Attributes, Segment};
 use rerun_diesel::error::Failure;
@@ -382,23 +381,17 @@ impl TryFrom<DiffRow> for DiffItem {
     type Error = StoreError;
 
     fn try_from(row: DiffRow) -> Result<Self, StoreError> {
-        let change = match (row.from_id, row.to_id) {
-            (None, _) => DiffChange::Added,
-            (Some(_), None) => DiffChange::Removed,
-            (Some(_), Some(_)) if row.same => DiffChange::KeptSame,
-            (Some(_), Some(_)) => DiffChange::KeptChanged,
-        };
-        Ok(Self {
-            segment_no: row.segment_no,
-            segment: Segment {
+        Ok(Self::new(
+            row.segment_no,
+            Segment {
                 key: row::segment_key(&row.key)?,
                 attributes: Attributes::from_stored(row.attributes),
                 customer_count: row.customer_count,
             },
-            change,
-            from: row.from_id.map(MessageId::new),
-            to: row.to_id.map(MessageId::new),
-        })
+            row.from_id.map(MessageId::new),
+            row.to_id.map(MessageId::new),
+            row.same,
+        ))
     }
 }
 

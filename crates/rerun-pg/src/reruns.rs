@@ -5,23 +5,15 @@ use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
-use rerun_core::group::CustomerGroup;
-use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::ids::{AccountId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::ReviewStatus;
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
-use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun,
-    WantedGroup,
-};
-use rerun_core::run::Run;
+use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{
-    self, CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow,
-};
+use rerun_diesel::row::{self};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
-use rerun_diesel::{campaign_columns, group_columns, run_columns};
 use uuid::Uuid;
 
 use crate::PgStore;
@@ -33,49 +25,6 @@ use crate::write::{
 
 #[async_trait]
 impl RerunStore for PgStore {
-    async fn campaign_context(
-        &self,
-        account: AccountId,
-        campaign: CampaignId,
-        group: WantedGroup,
-    ) -> Result<Option<CampaignContext>, StoreError> {
-        self.db
-            .run(move |conn| {
-                let (wanted, named) = match group {
-                    WantedGroup::None => ("NULL::uuid", None),
-                    WantedGroup::OfCampaign => ("c.customer_group_id", None),
-                    WantedGroup::Named(id) => ("?", Some(id)),
-                };
-                let text = format!(
-                    "SELECT {}, {}, {} FROM campaigns c \
-                     LEFT JOIN runs r ON r.account_id = c.account_id AND r.campaign_id = c.id \
-                       AND r.number = c.current_run_number \
-                     LEFT JOIN customer_groups g ON g.account_id = c.account_id AND g.id = {wanted} \
-                     WHERE c.account_id = ? AND c.id = ?",
-                    campaign_columns!(),
-                    run_columns!(),
-                    group_columns!(),
-                );
-                let mut query = sql(&text);
-                if let Some(id) = named {
-                    query = query.bind::<Id, _>(id.as_uuid());
-                }
-                let row = query
-                    .bind::<Id, _>(account.as_uuid())
-                    .bind::<Id, _>(campaign.as_uuid())
-                    .columns::<(CampaignColumns, Nullable<RunColumns>, Nullable<GroupColumns>)>()
-                    .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
-                    .pop();
-                let Some((campaign, run, group)) = row else { return Ok(None) };
-                Ok(Some(CampaignContext {
-                    campaign: campaign.try_into()?,
-                    current_run: run.map(Run::try_from).transpose()?,
-                    group: group.map(CustomerGroup::try_from).transpose()?,
-                }))
-            })
-            .await
-    }
-
     async fn segment_candidates(
         &self,
         query: CandidateQuery,
@@ -264,9 +213,7 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
     }
     let to = CampaignMove {
         campaign,
-        status: run.counts.campaign_status(),
-        current_run: Some(run.number),
-        last_run: Some(run.number),
+        standing: start.standing,
         new_segments,
         now,
     };
@@ -448,7 +395,7 @@ fn cancel_run(conn: &mut PgConnection, cancel: CancelRun) -> Result<(), Failure>
     let CancelRun {
         campaign,
         run,
-        campaign_status,
+        standing,
         audit,
         response,
         now,
@@ -478,9 +425,7 @@ fn cancel_run(conn: &mut PgConnection, cancel: CancelRun) -> Result<(), Failure>
     }
     let to = CampaignMove {
         campaign: &campaign,
-        status: campaign_status,
-        current_run: run.previous_run,
-        last_run: campaign.last_run,
+        standing,
         new_segments: 0,
         now,
     };

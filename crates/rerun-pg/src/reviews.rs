@@ -2,11 +2,12 @@ use async_trait::async_trait;
 use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
-use rerun_core::change::{Effect, MessageChange, Move, Selection, Shift};
+use rerun_core::change::{MessageChange, Move, Selection, Shift};
 use rerun_core::error::{StoreError, UnfilledPlaceholder};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, UserId};
 use rerun_core::message::MessageState;
-use rerun_core::ports::{ChangeOutcome, MessageRef, ReviewStore};
+use rerun_core::ports::{ChangeOutcome, ReviewStore};
+use rerun_core::review::MessageRef;
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
@@ -92,20 +93,15 @@ fn change_messages(
     {
         return Ok(ChangeOutcome::Unfilled(unfilled));
     }
-    if let Effect::Edit {
-        content_id,
-        content,
-        author,
-    } = &change.effect
-    {
+    if let Some(new) = &change.patch.new_content {
         let account = change.campaign.account_id;
         insert_content(
             conn,
             account,
-            *content_id,
+            new.id,
             run.number,
-            content,
-            author.as_uuid(),
+            &new.content,
+            new.author.as_uuid(),
             change.now,
         )?;
     }
@@ -242,26 +238,25 @@ fn states(moves: &[Move], of: fn(&Move) -> MessageState) -> (Vec<&'static str>, 
 /// single message would go through all of the account's for each one by its key.
 fn move_statement(change: &MessageChange) -> String {
     let selected = selected(change);
-    let (edit, queue) = match &change.effect {
-        Effect::Edit { .. } => (
-            ", content_id = ?, source = 'edited', reused_from_message_id = NULL, \
-             reused_from_run_number = NULL, edited_by = ?",
-            "",
+    let (origin, approvals) = match change.patch.origin {
+        Some(_) => (
+            ", content_id = ?, edited_by = ?, source = ?, reused_from_message_id = ?, \
+             reused_from_run_number = ?",
+            "'[]'",
         ),
-        Effect::Queue => (
+        None => (
             "",
-            ", queued AS (INSERT INTO generation_tasks \
-               (account_id, message_id, campaign_id, run_number, due_at) \
-             SELECT account_id, id, campaign_id, run_number, updated_at FROM moved)",
+            "CASE WHEN t.approval IS NULL THEN m.approvals \
+             WHEN m.approvals = '[]' THEN '[' || t.approval || ']' \
+             ELSE left(m.approvals, -1) || ',' || t.approval || ']' END",
         ),
-        Effect::Nothing | Effect::Reject { .. } => ("", ""),
     };
-    let approvals = if matches!(change.effect, Effect::Edit { .. }) {
-        "'[]'"
+    let queue = if change.patch.queued {
+        ", queued AS (INSERT INTO generation_tasks \
+           (account_id, message_id, campaign_id, run_number, due_at) \
+         SELECT account_id, id, campaign_id, run_number, updated_at FROM moved)"
     } else {
-        "CASE WHEN t.approval IS NULL THEN m.approvals \
-         WHEN m.approvals = '[]' THEN '[' || t.approval || ']' \
-         ELSE left(m.approvals, -1) || ',' || t.approval || ']' END"
+        ""
     };
     format!(
         "WITH moves AS (SELECT * FROM unnest(?::text[], ?::smallint[], ?::text[], ?::smallint[], \
@@ -272,7 +267,7 @@ fn move_statement(change: &MessageChange) -> String {
            WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {selected}), \
          moved AS (UPDATE messages m SET review_status = t.to_status, \
              approval_stage = t.to_stage, approvals = {approvals}, rejection_reason = ?, \
-             error = NULL, updated_at = ? {edit} \
+             error = NULL, updated_at = ? {origin} \
            FROM target t WHERE m.ctid = t.place \
            RETURNING m.account_id, m.id, m.campaign_id, m.run_number, m.updated_at, \
              t.from_status, t.from_source, t.to_status, m.source AS to_source) {queue} \
@@ -311,20 +306,18 @@ fn move_messages(
         .bind::<Id, _>(account)
         .bind::<Id, _>(change.campaign.id.as_uuid())
         .bind::<Integer, _>(run.number.get());
-    let reason = match &change.effect {
-        Effect::Reject { reason } => Some(reason.as_str()),
-        Effect::Nothing | Effect::Edit { .. } | Effect::Queue => None,
-    };
+    let reason = change.patch.rejection_reason.as_deref();
     let mut query = bind_selection(query, change)
         .bind::<Nullable<Text>, _>(reason)
         .bind::<Time, _>(change.now);
-    if let Effect::Edit {
-        content_id, author, ..
-    } = &change.effect
-    {
+    if let Some(origin) = change.patch.origin {
+        let reused = origin.reused_from;
         query = query
-            .bind::<Id, _>(content_id.as_uuid())
-            .bind::<Id, _>(author.as_uuid());
+            .bind::<Id, _>(origin.content_id.as_uuid())
+            .bind::<Nullable<Id>, _>(origin.edited_by.map(UserId::as_uuid))
+            .bind::<Text, _>(origin.source.as_str())
+            .bind::<Nullable<Id>, _>(reused.map(|from| from.message_id.as_uuid()))
+            .bind::<Nullable<Integer>, _>(reused.map(|from| from.run_number.get()));
     }
     let shifts = query.load::<ShiftRow>(conn)?;
     Ok(shifts

@@ -222,7 +222,7 @@ const EXPECTED: &[(&str, u32, u32, u32)] = &[
     ("cancel of a rerun", 11, 0, 0),
     ("initiate, all matched, with a key", 14, 0, 2),
     ("initiate, a key's second time", 1, 0, 0),
-    ("archive", 5, 0, 0),
+    ("archive", 1, 0, 0),
     ("preview, segments not counted yet", 11, 3, 4),
     ("initiate, all new", 14, 0, 4),
     ("history", 1, 0, 0),

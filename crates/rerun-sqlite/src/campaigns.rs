@@ -5,18 +5,20 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::error::{Invalid, StoreError};
+use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{AccountId, CampaignId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{
-    CampaignStore, IdempotentResponse, ImportFailure, ImportedMessage, ImportedMessages,
+    CampaignContext, CampaignStore, IdempotentResponse, ImportFailure, ImportedMessage,
+    ImportedMessages, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
-use rerun_diesel::campaign_columns;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{CampaignColumns, CampaignRow};
+use rerun_diesel::row::{CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
+use rerun_diesel::{campaign_columns, group_columns, run_columns};
 
 use crate::SqliteStore;
 use crate::write::{Value, append_audit, insert_campaign, insert_run, int, keep_response, rows};
@@ -156,6 +158,56 @@ impl CampaignStore for SqliteStore {
         id: CampaignId,
     ) -> Result<Option<Campaign>, StoreError> {
         self.readers.run(move |conn| find(conn, account, id)).await
+    }
+
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError> {
+        let wanted = match group {
+            WantedGroup::None => "NULL",
+            WantedGroup::OfCampaign => "c.customer_group_id",
+            WantedGroup::Named(_) => "?",
+        };
+        self.readers
+            .run(move |conn| {
+                let text = format!(
+                    "SELECT {}, {}, {} FROM campaigns c \
+                     LEFT JOIN runs r ON r.account_id = c.account_id \
+                       AND r.campaign_id = c.id AND r.number = c.current_run_number \
+                     LEFT JOIN customer_groups g ON g.account_id = c.account_id \
+                       AND g.id = {wanted} \
+                     WHERE c.account_id = ? AND c.id = ?",
+                    campaign_columns!(),
+                    run_columns!(),
+                    group_columns!(),
+                );
+                let mut query = sql(&text);
+                if let WantedGroup::Named(id) = group {
+                    query = query.bind::<Id, _>(id.as_uuid());
+                }
+                let row = query
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .columns::<(
+                        CampaignColumns,
+                        Nullable<RunColumns>,
+                        Nullable<GroupColumns>,
+                    )>()
+                    .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
+                    .pop();
+                let Some((campaign, run, group)) = row else {
+                    return Ok(None);
+                };
+                Ok(Some(CampaignContext {
+                    campaign: Campaign::try_from(campaign)?,
+                    current_run: run.map(Run::try_from).transpose()?,
+                    group: group.map(CustomerGroup::try_from).transpose()?,
+                }))
+            })
+            .await
     }
 
     async fn list_campaigns(

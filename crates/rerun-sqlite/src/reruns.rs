@@ -2,27 +2,17 @@ use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
-use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
-use rerun_core::group::CustomerGroup;
-use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::ids::{AccountId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::filling;
 use rerun_core::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
-use rerun_core::ports::{
-    CampaignContext, CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun,
-    WantedGroup,
-};
-use rerun_core::run::Run;
+use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{
-    CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow, customers_with_value,
-    field_values, run_number, segment_key,
-};
+use rerun_diesel::row::{customers_with_value, field_values, run_number, segment_key};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
-use rerun_diesel::{campaign_columns, group_columns, run_columns};
 use uuid::Uuid;
 
 use crate::SqliteStore;
@@ -446,9 +436,7 @@ fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure
         conn,
         &CampaignMove {
             campaign,
-            status: start.run.counts.campaign_status(),
-            current_run: Some(start.run.number),
-            last_run: Some(start.run.number),
+            standing: start.standing,
             new_segments: i32::try_from(new_segments)
                 .map_err(|error| StoreError::Backend(error.into()))?,
             now: start.now,
@@ -461,7 +449,7 @@ fn cancel_run(conn: &mut SqliteConnection, cancel: CancelRun) -> Result<(), Fail
     let CancelRun {
         campaign,
         run,
-        campaign_status,
+        standing,
         audit,
         response,
         now,
@@ -499,9 +487,7 @@ fn cancel_run(conn: &mut SqliteConnection, cancel: CancelRun) -> Result<(), Fail
         conn,
         &CampaignMove {
             campaign: &campaign,
-            status: campaign_status,
-            current_run: run.previous_run,
-            last_run: campaign.last_run,
+            standing,
             new_segments: 0,
             now,
         },
@@ -511,56 +497,6 @@ fn cancel_run(conn: &mut SqliteConnection, cancel: CancelRun) -> Result<(), Fail
 
 #[async_trait]
 impl RerunStore for SqliteStore {
-    async fn campaign_context(
-        &self,
-        account: AccountId,
-        campaign: CampaignId,
-        group: WantedGroup,
-    ) -> Result<Option<CampaignContext>, StoreError> {
-        let wanted = match group {
-            WantedGroup::None => "NULL",
-            WantedGroup::OfCampaign => "c.customer_group_id",
-            WantedGroup::Named(_) => "?",
-        };
-        self.readers
-            .run(move |conn| {
-                let text = format!(
-                    "SELECT {}, {}, {} FROM campaigns c \
-                     LEFT JOIN runs r ON r.account_id = c.account_id \
-                       AND r.campaign_id = c.id AND r.number = c.current_run_number \
-                     LEFT JOIN customer_groups g ON g.account_id = c.account_id \
-                       AND g.id = {wanted} \
-                     WHERE c.account_id = ? AND c.id = ?",
-                    campaign_columns!(),
-                    run_columns!(),
-                    group_columns!(),
-                );
-                let mut query = sql(&text);
-                if let WantedGroup::Named(id) = group {
-                    query = query.bind::<Id, _>(id.as_uuid());
-                }
-                let row = query
-                    .bind::<Id, _>(account.as_uuid())
-                    .bind::<Id, _>(campaign.as_uuid())
-                    .columns::<(
-                        CampaignColumns,
-                        Nullable<RunColumns>,
-                        Nullable<GroupColumns>,
-                    )>()
-                    .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
-                    .pop();
-                let Some((campaign, run, group)) = row else {
-                    return Ok(None);
-                };
-                Ok(Some(CampaignContext {
-                    campaign: Campaign::try_from(campaign)?,
-                    current_run: run.map(Run::try_from).transpose()?,
-                    group: group.map(CustomerGroup::try_from).transpose()?,
-                }))
-            })
-            .await
-    }
-
     async fn segment_candidates(
         &self,
         query: CandidateQuery,

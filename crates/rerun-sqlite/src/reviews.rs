@@ -2,11 +2,12 @@ use async_trait::async_trait;
 use diesel::sql_types::{BigInt, Integer, Nullable, SmallInt, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
-use rerun_core::change::{Effect, MessageChange, Move, Selection, Shift};
+use rerun_core::change::{MessageChange, Move, Selection, Shift};
 use rerun_core::error::{StoreError, UnfilledPlaceholder};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, UserId};
 use rerun_core::message::{MessageState, ReviewStatus, Source};
-use rerun_core::ports::{ChangeOutcome, MessageRef, ReviewStore};
+use rerun_core::ports::{ChangeOutcome, ReviewStore};
+use rerun_core::review::MessageRef;
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{run_number, text};
@@ -157,15 +158,11 @@ impl<'a> Selected<'a> {
                 continue;
             };
             let source: Source = text("messages", "source", &row.source)?;
-            let source_after = match self.change.effect {
-                Effect::Edit { .. } => Source::Edited,
-                Effect::Nothing | Effect::Reject { .. } | Effect::Queue => source,
-            };
             let messages = rows(row.messages)?;
             found += row.messages;
             shifts.push(Shift {
                 from: (status, source),
-                to: (moved.to.status(), source_after),
+                to: (moved.to.status(), self.change.patch.source_after(source)),
                 messages,
             });
         }
@@ -206,9 +203,9 @@ impl<'a> Selected<'a> {
 
     /// Moves the rows.
     fn move_rows(&self, conn: &mut SqliteConnection) -> Result<(), Failure> {
-        let MessageChange { effect, now, .. } = self.change;
+        let MessageChange { patch, now, .. } = self.change;
         let moves = moves_json(&self.change.moves)?;
-        if let Effect::Queue = effect {
+        if patch.queued {
             let statement = format!(
                 "INSERT INTO generation_tasks \
                    (account_id, message_id, campaign_id, run_number, due_at) \
@@ -226,29 +223,18 @@ impl<'a> Selected<'a> {
                 .bind::<Text, _>(moves.as_str());
             self.bind(query).execute(conn)?;
         }
-        let (assignments, reason) = match effect {
-            Effect::Edit { .. } => (
-                "content_id = ?, edited_by = ?, source = 'edited', \
-                 reused_from_message_id = NULL, reused_from_run_number = NULL, \
-                 approvals = '[]', rejection_reason = NULL,",
-                None,
-            ),
-            Effect::Reject { reason } => ("rejection_reason = ?,", Some(reason.as_str())),
-            Effect::Nothing | Effect::Queue => ("rejection_reason = NULL,", None),
-        };
-        let approvals = if self
-            .change
-            .moves
-            .iter()
-            .any(|moved| moved.approval.is_some())
-        {
+        let passes_stage = |moved: &Move| moved.approval.is_some();
+        let origin = if patch.origin.is_some() {
+            "content_id = ?, edited_by = ?, source = ?, reused_from_message_id = ?, \
+             reused_from_run_number = ?, approvals = '[]',"
+        } else if self.change.moves.iter().any(passes_stage) {
             "approvals = iif(moved.approval IS NULL, approvals, \
                json_insert(approvals, '$[#]', json(moved.approval))),"
         } else {
             ""
         };
         let statement = format!(
-            "UPDATE {} SET {assignments} {approvals} review_status = moved.to_status, \
+            "UPDATE {} SET {origin} rejection_reason = ?, review_status = moved.to_status, \
                approval_stage = moved.to_stage, error = NULL, updated_at = ? \
              FROM (SELECT value ->> 'from' AS from_status, value ->> 'from_stage' AS from_stage, \
                      value ->> 'to' AS to_status, value ->> 'to_stage' AS to_stage, \
@@ -259,18 +245,19 @@ impl<'a> Selected<'a> {
             self.condition()
         );
         let mut query = sql(&statement);
-        if let Effect::Edit {
-            content_id, author, ..
-        } = effect
-        {
+        if let Some(origin) = patch.origin {
+            let reused = origin.reused_from;
             query = query
-                .bind::<Id, _>(content_id.as_uuid())
-                .bind::<Id, _>(author.as_uuid());
+                .bind::<Id, _>(origin.content_id.as_uuid())
+                .bind::<Nullable<Id>, _>(origin.edited_by.map(UserId::as_uuid))
+                .bind::<Text, _>(origin.source.as_str())
+                .bind::<Nullable<Id>, _>(reused.map(|from| from.message_id.as_uuid()))
+                .bind::<Nullable<Integer>, _>(reused.map(|from| from.run_number.get()));
         }
-        if let Some(reason) = reason {
-            query = query.bind::<Text, _>(reason);
-        }
-        let query = query.bind::<Time, _>(*now).bind::<Text, _>(moves.as_str());
+        let query = query
+            .bind::<Nullable<Text>, _>(patch.rejection_reason.as_deref())
+            .bind::<Time, _>(*now)
+            .bind::<Text, _>(moves.as_str());
         self.bind(query).execute(conn)?;
         Ok(())
     }
@@ -319,19 +306,14 @@ fn change_messages(
     if applied.messages == 0 {
         return Ok(outcome);
     }
-    if let Effect::Edit {
-        content_id,
-        content,
-        author,
-    } = &change.effect
-    {
+    if let Some(new) = &change.patch.new_content {
         insert_content(
             conn,
             account,
-            *content_id,
+            new.id,
             run.number,
-            content,
-            Some(*author),
+            &new.content,
+            Some(new.author),
             change.now,
         )?;
     }

@@ -5,7 +5,7 @@ use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::Timestamp;
 use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditDraft, ChainHead};
-use rerun_core::campaign::{Campaign, CampaignStatus};
+use rerun_core::campaign::{Campaign, Standing};
 use rerun_core::change::Applied;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, ContentId, JobId, RunNumber, UserId};
@@ -149,9 +149,7 @@ pub(crate) fn insert_run(
 /// The columns of a campaign that a change of its current run moves.
 pub(crate) struct CampaignMove<'a> {
     pub(crate) campaign: &'a Campaign,
-    pub(crate) status: CampaignStatus,
-    pub(crate) current_run: Option<RunNumber>,
-    pub(crate) last_run: Option<RunNumber>,
+    pub(crate) standing: Standing,
     pub(crate) new_segments: i32,
     pub(crate) now: Timestamp,
 }
@@ -166,9 +164,9 @@ pub(crate) fn move_campaign(
            last_segment_no = last_segment_no + ?, version = version + 1, updated_at = ? \
          WHERE account_id = ? AND id = ?",
     )
-    .bind::<Text, _>(to.status.as_str())
-    .bind::<Nullable<Integer>, _>(to.current_run.map(RunNumber::get))
-    .bind::<Nullable<Integer>, _>(to.last_run.map(RunNumber::get))
+    .bind::<Text, _>(to.standing.status.as_str())
+    .bind::<Nullable<Integer>, _>(to.standing.current_run.map(RunNumber::get))
+    .bind::<Nullable<Integer>, _>(to.standing.last_run.map(RunNumber::get))
     .bind::<Integer, _>(to.new_segments)
     .bind::<Time, _>(to.now)
     .bind::<Id, _>(to.campaign.account_id.as_uuid())

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
+use rerun_core::diff::{DiffChange, DiffCounts, DiffItem};
 use rerun_core::ids::{CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message};
 use rerun_core::page::{Contents, MAX_PAGE_BYTES, MessageKey};
 use rerun_core::plan::ReuseFrom;
-use rerun_core::ports::{
-    AuditFilter, Diff, DiffChange, DiffCounts, DiffItem, IdGenerator, MessageList,
-    MessageSelection, Store,
-};
+use rerun_core::ports::{AuditFilter, Diff, IdGenerator, MessageList, MessageSelection, Store};
 use rerun_core::usecases::{Decision, PageQuery, RerunRequest};
 
 use crate::fixture::{

@@ -1,6 +1,6 @@
 //! Accounts do not see, and cannot reach, each other's rows.
 
-use rerun_core::change::{Effect, MessageChange, Move, Selection};
+use rerun_core::change::{MessageChange, Move, Patch, Selection};
 use rerun_core::error::Error;
 use rerun_core::event::Event;
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
@@ -347,9 +347,10 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
         ..
     } = f.context(campaign).await;
     stolen.account_id = OTHER_ACCOUNT;
+    let run = current_run.unwrap().cancelled(f.now(), None);
     let cancel = CancelRun {
-        run: current_run.unwrap().cancelled(f.now(), None),
-        campaign_status: rerun_core::campaign::CampaignStatus::Published,
+        standing: stolen.without_cancelled(&run),
+        run,
         campaign: stolen.clone(),
         audit: forged_audit(),
         response: None,
@@ -375,7 +376,7 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
                 approval: None,
             }],
             command: MessageCommand::Approve,
-            effect: Effect::Nothing,
+            patch: Patch::default(),
             author: author(f, stranger()),
             key: None,
             now: f.now(),

@@ -2,7 +2,7 @@
 
 use rerun_core::actor::UserName;
 use rerun_core::campaign::CampaignStatus;
-use rerun_core::change::{Effect, MessageChange, Move, Selection};
+use rerun_core::change::{MessageChange, Move, NewContent, Patch, Selection};
 use rerun_core::error::{Error, IllegalTransition, UnfilledPlaceholder};
 use rerun_core::generation::GenerationError;
 use rerun_core::ids::{CampaignId, ContentId, MessageId};
@@ -89,7 +89,7 @@ async fn approval_of<S: Store + 'static>(
             approval: None,
         }],
         command: MessageCommand::Approve,
-        effect: Effect::Nothing,
+        patch: Patch::default(),
         author: author(f, caller()),
         key: None,
         now: f.now(),
@@ -984,11 +984,11 @@ pub async fn a_contents_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
             to: PENDING,
             approval: None,
         }],
-        effect: Effect::Edit {
-            content_id: ContentId::new(uuid::Uuid::from_u128(5)),
+        patch: Patch::editing(NewContent {
+            id: ContentId::new(uuid::Uuid::from_u128(5)),
             content: content(body),
             author: caller().user_id().unwrap(),
-        },
+        }),
         command: MessageCommand::Edit,
         now,
         ..approval_of(f, campaign, Selection::Ids(vec![german])).await

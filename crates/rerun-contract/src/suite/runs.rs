@@ -111,6 +111,7 @@ pub(super) async fn decided<S: Store + 'static>(
             new: plan.segments.new,
             archived_messages: plan.archived_messages,
         })),
+        standing: campaign.with_started(&run),
         campaign,
         plan,
         run,
@@ -126,20 +127,17 @@ fn cancel_of(context: CampaignContext, author: Authorship) -> CancelRun {
         ..
     } = context;
     let run = current_run.unwrap().cancelled(author.at, None);
-    let campaign_status = match run.previous_run {
-        Some(_) => CampaignStatus::Published,
-        None => CampaignStatus::Draft,
-    };
+    let standing = campaign.without_cancelled(&run);
     let status = StatusChange {
         campaign_id: campaign.id,
         run_number: run.number,
         before: campaign.status,
-        after: campaign_status,
+        after: standing.status,
     };
     CancelRun {
         campaign,
         run,
-        campaign_status,
+        standing,
         now: author.at,
         audit: author.of(Event::RerunCancelled {
             status,

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use super::{Listed, PageQuery, listed};
 use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, CampaignStatus};
+use crate::diff::{DiffCounts, DiffItem};
 use crate::error::Error;
 use crate::ids::{CampaignId, MessageId, RunNumber};
 use crate::message::Message;
 use crate::page::{CursorKey, CursorScope};
-use crate::ports::{DiffCounts, DiffItem, HistoryStore, MessageSelection};
+use crate::ports::{HistoryStore, MessageSelection};
 use crate::run::Run;
 
 /// The runs of a campaign.

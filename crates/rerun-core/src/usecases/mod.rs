@@ -98,7 +98,13 @@ impl Engine {
                 stamps.clone(),
                 settings,
             ),
-            reruns: Reruns::new(store.clone(), store.clone(), stamps.clone(), settings),
+            reruns: Reruns::new(
+                store.clone(),
+                store.clone(),
+                store.clone(),
+                stamps.clone(),
+                settings,
+            ),
             reviews: Reviews::new(
                 store.clone(),
                 store.clone(),

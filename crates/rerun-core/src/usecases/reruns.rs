@@ -16,8 +16,8 @@ use crate::message::ReusedFrom;
 use crate::page::{Contents, CursorScope, Limit, Page};
 use crate::plan::{Audience, FieldCoverage, PlannedSegment, ReuseFrom, RunPlan};
 use crate::ports::{
-    CampaignContext, CancelRun, CandidateQuery, IdempotencyKey, IdempotencyStore, RerunStore,
-    StartRun, WantedGroup,
+    CampaignContext, CampaignStore, CancelRun, CandidateQuery, IdempotencyKey, IdempotencyStore,
+    RerunStore, StartRun, WantedGroup,
 };
 use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::Segment;
@@ -134,6 +134,7 @@ pub struct RunCancelled {
 #[derive(Clone)]
 pub struct Reruns {
     store: Arc<dyn RerunStore>,
+    campaigns: Arc<dyn CampaignStore>,
     responses: Arc<dyn IdempotencyStore>,
     once: Once,
     stamps: Stamps,
@@ -145,12 +146,14 @@ impl Reruns {
     #[must_use]
     pub fn new(
         store: Arc<dyn RerunStore>,
+        campaigns: Arc<dyn CampaignStore>,
         responses: Arc<dyn IdempotencyStore>,
         stamps: Stamps,
         settings: Settings,
     ) -> Self {
         Self {
             store,
+            campaigns,
             once: Once::new(Arc::clone(&responses), &stamps),
             responses,
             stamps,
@@ -165,7 +168,7 @@ impl Reruns {
         group: WantedGroup,
     ) -> Result<CampaignContext, Error> {
         let found = self
-            .store
+            .campaigns
             .campaign_context(actor.account_id, campaign, group)
             .await?;
         found.ok_or(Error::CampaignNotFound)
@@ -295,13 +298,13 @@ impl Reruns {
             usage: crate::generation::TokenCounts::default(),
         }
         .recounted(counts, now, None);
-        let campaign_status = counts.campaign_status();
+        let standing = campaign.with_started(&run);
         let started = RunStarted {
             campaign_id: campaign.id,
             run_number: run.number,
             job_uid,
             run_status: run.status,
-            campaign_status,
+            campaign_status: standing.status,
             resulting_status: run.resulting_status,
             customer_group: run.group.clone(),
             customer_count: run.customer_count,
@@ -315,7 +318,7 @@ impl Reruns {
                 campaign_id: campaign.id,
                 run_number: run.number,
                 before: campaign.status,
-                after: campaign_status,
+                after: standing.status,
             },
             job_uid,
             customer_group_id: group.id,
@@ -334,6 +337,7 @@ impl Reruns {
                 .collect(),
             plan,
             run,
+            standing,
             initiated_ip: actor.as_person().and_then(|person| person.ip),
             audit,
             response: key.map(|key| key.answered(&started)).transpose()?,
@@ -546,17 +550,13 @@ impl Reruns {
         })?;
         let now = self.stamps.clock.now();
         let run = run.cancelled(now, reason.clone());
-        // A run is only ever started from a published campaign, or from a draft.
-        let campaign_status = match run.previous_run {
-            Some(_) => CampaignStatus::Published,
-            None => CampaignStatus::Draft,
-        };
+        let standing = campaign.without_cancelled(&run);
         let event = Event::RerunCancelled {
             status: StatusChange {
                 campaign_id: campaign.id,
                 run_number: run.number,
                 before: campaign.status,
-                after: campaign_status,
+                after: standing.status,
             },
             reason,
         };
@@ -564,13 +564,13 @@ impl Reruns {
         let cancelled = RunCancelled {
             campaign_id: campaign.id,
             run_number: run.number,
-            campaign_status,
-            current_run_number: run.previous_run,
+            campaign_status: standing.status,
+            current_run_number: standing.current_run,
         };
         let cancel = CancelRun {
             campaign,
             run,
-            campaign_status,
+            standing,
             audit,
             response: key.map(|key| key.answered(&cancelled)).transpose()?,
             now,

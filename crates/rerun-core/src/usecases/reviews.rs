@@ -5,21 +5,20 @@ use serde::Serialize;
 
 use super::idempotency::{Answered, Once};
 use super::{MAX_REASON_LENGTH, Settings, Stamps};
-use crate::Timestamp;
 use crate::actor::Actor;
-use crate::campaign::{ApprovalStages, Campaign};
+use crate::campaign::ApprovalStages;
 pub use crate::change::MessagesChanged;
-use crate::change::{Edited, Effect, MessageChange, Move, Selection};
-use crate::error::{Error, IllegalTransition, Invalid, StoreError};
-use crate::ids::{CampaignId, ContentId, MessageId, RunNumber};
+use crate::change::{Edited, MessageChange, NewContent, Patch, Selection};
+use crate::error::{Error, Invalid, StoreError};
+use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber, UserId};
 use crate::message::{
-    Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, Source,
+    Approvals, Content, Message, MessageCommand, MessageState, Provenance, Source,
 };
 use crate::ports::{
-    CampaignContext, ChangeOutcome, HistoryStore, IdempotencyKey, IdempotencyStore, RerunStore,
+    CampaignContext, CampaignStore, ChangeOutcome, HistoryStore, IdempotencyKey, IdempotencyStore,
     ReviewStore, WantedGroup,
 };
-use crate::run::Run;
+use crate::review::{MessageRef, Review};
 use crate::text;
 
 /// A reviewer's word.
@@ -47,7 +46,7 @@ pub enum ReviewedMessages {
 #[derive(Clone)]
 pub struct Reviews {
     store: Arc<dyn ReviewStore>,
-    campaigns: Arc<dyn RerunStore>,
+    campaigns: Arc<dyn CampaignStore>,
     history: Arc<dyn HistoryStore>,
     once: Once,
     stamps: Stamps,
@@ -71,7 +70,7 @@ impl Reviews {
     #[must_use]
     pub fn new(
         store: Arc<dyn ReviewStore>,
-        campaigns: Arc<dyn RerunStore>,
+        campaigns: Arc<dyn CampaignStore>,
         history: Arc<dyn HistoryStore>,
         responses: Arc<dyn IdempotencyStore>,
         stamps: Stamps,
@@ -104,11 +103,11 @@ impl Reviews {
         stage: Option<&str>,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<MessagesChanged>, Error> {
-        let (command, effect) = match decision {
-            Decision::Approve => (MessageCommand::Approve, Effect::Nothing),
+        let (command, patch) = match decision {
+            Decision::Approve => (MessageCommand::Approve, Patch::default()),
             Decision::Reject { reason } => {
                 let reason = text::name("reason", reason, MAX_REASON_LENGTH)?;
-                (MessageCommand::Reject, Effect::Reject { reason })
+                (MessageCommand::Reject, Patch::rejecting(reason))
             }
         };
         let wish = Wish {
@@ -124,7 +123,7 @@ impl Reviews {
         let body = (campaign, decision, messages, stage);
         self.once
             .run(actor, "messages.review", idempotency_key, &body, |key| {
-                self.change(&wish, named.as_ref(), &effect, key)
+                self.change(&wish, named.as_ref(), patch.clone(), key)
             })
             .await
     }
@@ -181,12 +180,12 @@ impl Reviews {
             unknown: message.is_none(),
         };
         let content_id = ContentId::new(self.stamps.ids.next());
-        let effect = Effect::Edit {
-            content_id,
+        let patch = Patch::editing(NewContent {
+            id: content_id,
             content: content.clone(),
             author: actor.required_person("edit a message")?.user_id,
-        };
-        let (change, run) = self.decide(&wish, Some(&named), &effect, key).await?;
+        });
+        let (change, run) = self.decide(&wish, Some(&named), patch, key).await?;
         let edited = change.edited(run, content_id);
         match self.store.change_messages(change).await? {
             ChangeOutcome::Changed { .. } => Ok(edited),
@@ -221,7 +220,7 @@ impl Reviews {
                 "messages.regenerate",
                 idempotency_key,
                 &body,
-                |key| self.change(&wish, Some(&named), &Effect::Queue, key),
+                |key| self.change(&wish, Some(&named), Patch::queueing(), key),
             )
             .await
     }
@@ -245,7 +244,7 @@ impl Reviews {
         };
         self.once
             .run(actor, "rerun.retry", idempotency_key, &campaign, |key| {
-                self.change(&wish, None, &Effect::Queue, key)
+                self.change(&wish, None, Patch::queueing(), key)
             })
             .await
     }
@@ -274,7 +273,7 @@ impl Reviews {
                 "campaign.publish",
                 idempotency_key,
                 &campaign,
-                |key| self.change(&wish, None, &Effect::Nothing, key),
+                |key| self.change(&wish, None, Patch::default(), key),
             )
             .await
     }
@@ -284,10 +283,10 @@ impl Reviews {
         &self,
         wish: &Wish<'_>,
         named: Option<&Named>,
-        effect: &Effect,
+        patch: Patch,
         key: Option<IdempotencyKey>,
     ) -> Result<MessagesChanged, Error> {
-        let (change, run_number) = self.decide(wish, named, effect, key).await?;
+        let (change, run_number) = self.decide(wish, named, patch, key).await?;
         let campaign_id = change.campaign.id;
         match self.store.change_messages(change).await? {
             ChangeOutcome::Changed {
@@ -308,7 +307,7 @@ impl Reviews {
         &self,
         wish: &Wish<'_>,
         named: Option<&Named>,
-        effect: &Effect,
+        patch: Patch,
         key: Option<IdempotencyKey>,
     ) -> Result<(MessageChange, RunNumber), Error> {
         let account = wish.actor.account_id;
@@ -330,24 +329,29 @@ impl Reviews {
             StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
         })?;
         let now = self.stamps.clock.now();
+        let review = Review {
+            command: wish.command,
+            stages: &campaign.approval_stages,
+            stage,
+            not_edited_by: self.own_edits(wish),
+        };
         let (selection, states) = match named {
-            None => (
-                self.everything(wish),
-                Self::all_states(wish, &campaign, stage),
-            ),
+            None => {
+                let not_edited_by = review.not_edited_by;
+                (Selection::Every { not_edited_by }, review.all_states())
+            }
             Some(named) => {
-                let states = self.states(wish, &campaign, &run, named).await?;
-                if let Some(stage) = stage {
-                    check_stage(wish, &campaign.approval_stages, stage, &states)?;
-                }
+                let messages = self.named(account, campaign.id, named).await?;
+                let states = review.states_of(run.number, &messages)?;
                 (Selection::Ids(named.ids.clone()), states)
             }
         };
+        let moves = review.moves(&states, wish.actor.as_person(), now)?;
         let change = MessageChange {
-            moves: moves(wish, &campaign, &states, now)?,
+            moves,
             command: wish.command,
             selection,
-            effect: effect.clone(),
+            patch,
             author: self.stamps.author(wish.actor, now),
             key,
             campaign,
@@ -356,70 +360,27 @@ impl Reviews {
         Ok((change, run.number))
     }
 
-    fn four_eyes(&self, wish: &Wish<'_>) -> bool {
-        self.settings.four_eyes && wish.command == MessageCommand::Approve
+    /// The user whose own edits the decision must not pass.
+    fn own_edits(&self, wish: &Wish<'_>) -> Option<UserId> {
+        let applies = self.settings.four_eyes && wish.command == MessageCommand::Approve;
+        wish.actor.user_id().filter(|_| applies)
     }
 
-    fn everything(&self, wish: &Wish<'_>) -> Selection {
-        Selection::Every {
-            not_edited_by: self.four_eyes(wish).then(|| wish.actor.user_id()).flatten(),
-        }
-    }
-
-    /// The states that a change of everything is about: those that allow the command, but for a
-    /// review only the pending ones, and with a stage only those that wait there.
-    fn all_states(wish: &Wish<'_>, campaign: &Campaign, stage: Option<u8>) -> Vec<MessageState> {
-        let stages = &campaign.approval_stages;
-        let pending_only = match wish.command {
-            MessageCommand::Approve | MessageCommand::Reject => true,
-            MessageCommand::Generated
-            | MessageCommand::GenerationFailed
-            | MessageCommand::Retry
-            | MessageCommand::Edit
-            | MessageCommand::Regenerate
-            | MessageCommand::Publish => false,
-        };
-        MessageState::all(stages)
-            .into_iter()
-            .filter(|state| !pending_only || state.stage().is_some())
-            .filter(|state| stage.is_none() || state.stage() == stage)
-            .filter(|state| state.apply(wish.command, stages).is_ok())
-            .collect()
-    }
-
-    /// The states that the named messages are in.
-    async fn states(
+    /// The named messages, each of which must be there.
+    async fn named(
         &self,
-        wish: &Wish<'_>,
-        campaign: &Campaign,
-        run: &Run,
+        account: AccountId,
+        campaign: CampaignId,
         named: &Named,
-    ) -> Result<Vec<MessageState>, Error> {
-        let action = wish.command.action();
-        let account = wish.actor.account_id;
-        let refs = self
+    ) -> Result<Vec<MessageRef>, Error> {
+        let found = self
             .store
-            .message_refs(account, campaign.id, named.ids.clone())
+            .message_refs(account, campaign, named.ids.clone())
             .await?;
-        if named.unknown || refs.len() != named.ids.len() {
+        if named.unknown || found.len() != named.ids.len() {
             return Err(Error::MessageNotFound);
         }
-        let mut states: Vec<MessageState> = Vec::new();
-        for message in refs {
-            if message.run_number != run.number {
-                return Err(IllegalTransition::Archived { action }.into());
-            }
-            if self.four_eyes(wish)
-                && message.edited_by.is_some()
-                && message.edited_by == wish.actor.user_id()
-            {
-                return Err(IllegalTransition::OwnEdit.into());
-            }
-            if !states.contains(&message.state) {
-                states.push(message.state);
-            }
-        }
-        Ok(states)
+        Ok(found)
     }
 }
 
@@ -449,25 +410,6 @@ fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
     })
 }
 
-/// Refuses messages that do not wait at the stage.
-fn check_stage(
-    wish: &Wish<'_>,
-    stages: &ApprovalStages,
-    stage: u8,
-    found: &[MessageState],
-) -> Result<(), IllegalTransition> {
-    let name = |stage| stages.name(stage).unwrap_or_default().to_owned();
-    match found.iter().find(|message| message.stage() != Some(stage)) {
-        None => Ok(()),
-        Some(elsewhere) => Err(IllegalTransition::Stage {
-            action: wish.command.action(),
-            stage: name(stage),
-            status: elsewhere.status(),
-            waits_at: elsewhere.stage().map(name),
-        }),
-    }
-}
-
 /// The message as the edit left it, whatever it is now. What an edit does not touch (segment, time
 /// of making) never changes; the text is in the request; the rest follows from the transition.
 fn as_edited(message: Message, content: Content, edited: Edited) -> (ApprovalStages, Message) {
@@ -488,42 +430,4 @@ fn as_edited(message: Message, content: Content, edited: Edited) -> (ApprovalSta
         ..message
     };
     (edited.approval_stages, message)
-}
-
-fn moves(
-    wish: &Wish<'_>,
-    campaign: &Campaign,
-    from: &[MessageState],
-    now: Timestamp,
-) -> Result<Vec<Move>, Error> {
-    let stages = &campaign.approval_stages;
-    let step = |from: &MessageState| {
-        let to = from.apply(wish.command, stages)?;
-        let passed = match wish.command {
-            MessageCommand::Approve => from.stage().and_then(|stage| stages.name(stage)),
-            MessageCommand::Generated
-            | MessageCommand::GenerationFailed
-            | MessageCommand::Retry
-            | MessageCommand::Reject
-            | MessageCommand::Edit
-            | MessageCommand::Regenerate
-            | MessageCommand::Publish => None,
-        };
-        let approved = |stage: &str| -> Result<Approval, Invalid> {
-            let person = wish.actor.required_person("approve messages")?;
-            Ok(Approval {
-                stage: stage.to_owned(),
-                user_id: person.user_id,
-                user_name: person.user_name.clone(),
-                approved_at: now,
-            })
-        };
-        let approval = passed.map(approved).transpose()?;
-        Ok(Move {
-            from: *from,
-            to,
-            approval,
-        })
-    };
-    from.iter().map(step).collect()
 }

@@ -17,22 +17,24 @@ use crate::ids::{AccountId, CampaignId, CustomerGroupId, JobId, MessageId, RunNu
 use crate::message::{Content, MessageCommand, MessageState, ReviewStatus, Source};
 use crate::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use crate::ports::{
-    CampaignContext, ChangeOutcome, IDEMPOTENCY_WINDOW, IdempotencyKey, KeptResponse, MessageRef,
-    MockClock, MockHistoryStore, MockIdGenerator, MockIdempotencyStore, MockRerunStore,
-    MockReviewStore, SegmentCandidates, WantedGroup,
+    CampaignContext, ChangeOutcome, IDEMPOTENCY_WINDOW, IdempotencyKey, KeptResponse,
+    MockCampaignStore, MockClock, MockHistoryStore, MockIdGenerator, MockIdempotencyStore,
+    MockRerunStore, MockReviewStore, SegmentCandidates, WantedGroup,
 };
+use crate::review::MessageRef;
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 
 /// A rerun that is refused is no write: the mock panics if the store is asked to start a run.
 #[tokio::test]
 async fn a_refused_rerun_never_reaches_start_run() {
-    let mut store = MockRerunStore::new();
+    let mut store = Stores::default();
     store
+        .campaigns
         .expect_campaign_context()
         .with(eq(ACCOUNT), eq(CAMPAIGN), eq(WantedGroup::Named(GROUP)))
         .returning(|_, _, _| Ok(Some(context(CampaignStatus::ReadyForReview))));
-    store.expect_start_run().never();
+    store.reruns.expect_start_run().never();
 
     let refused = reruns(store, no_responses())
         .initiate(&caller(), request(), None)
@@ -47,9 +49,10 @@ async fn a_refused_rerun_never_reaches_start_run() {
 /// When the state moved meanwhile, the use case decides again on what it reads then.
 #[tokio::test]
 async fn a_conflict_leads_to_a_fresh_decision() {
-    let mut store = MockRerunStore::new();
+    let mut store = Stores::default();
     let mut version = 0;
     store
+        .campaigns
         .expect_campaign_context()
         .times(2)
         .returning(move |_, _, _| {
@@ -57,15 +60,18 @@ async fn a_conflict_leads_to_a_fresh_decision() {
             Ok(Some(at_version(version)))
         });
     store
+        .reruns
         .expect_segment_candidates()
         .times(2)
         .returning(|_| Ok(one_matched_one_new()));
     store
+        .reruns
         .expect_start_run()
         .withf(|start| start.campaign.version == 1)
         .times(1)
         .returning(|_| Err(StoreError::Conflict));
     store
+        .reruns
         .expect_start_run()
         .withf(|start| start.campaign.version == 2 && start.message_ids.len() == 2)
         .times(1)
@@ -95,6 +101,7 @@ async fn a_group_that_changes_while_it_is_counted_is_counted_again() {
     let mut store = published();
     let mut counted = 0;
     store
+        .reruns
         .expect_segment_candidates()
         .times(2)
         .returning(move |_| {
@@ -105,7 +112,11 @@ async fn a_group_that_changes_while_it_is_counted_is_counted_again() {
                 Ok(one_matched_one_new())
             }
         });
-    store.expect_start_run().times(1).returning(|_| Ok(()));
+    store
+        .reruns
+        .expect_start_run()
+        .times(1)
+        .returning(|_| Ok(()));
 
     let started = reruns(store, no_responses())
         .initiate(&caller(), request(), None)
@@ -119,9 +130,11 @@ async fn a_group_that_changes_while_it_is_counted_is_counted_again() {
 async fn fifty_conflicts_are_enough() {
     let mut store = published();
     store
+        .reruns
         .expect_segment_candidates()
         .returning(|_| Ok(one_matched_one_new()));
     store
+        .reruns
         .expect_start_run()
         .times(50)
         .returning(|_| Err(StoreError::Conflict));
@@ -141,9 +154,11 @@ async fn fifty_conflicts_are_enough() {
 async fn a_failing_store_is_asked_once() {
     let mut store = published();
     store
+        .reruns
         .expect_segment_candidates()
         .returning(|_| Ok(one_matched_one_new()));
     store
+        .reruns
         .expect_start_run()
         .times(1)
         .returning(|_| Err(StoreError::corrupt("runs: nonsense")));
@@ -170,7 +185,7 @@ async fn a_replay_reads_nothing_but_the_kept_response() {
         .times(1)
         .returning(move |_, _, _| Ok(Some(kept.clone())));
 
-    let untouched = MockRerunStore::new();
+    let untouched = Stores::default();
     let replayed = reruns(untouched, responses)
         .initiate(&caller(), request(), Some("key"))
         .await;
@@ -208,7 +223,7 @@ async fn a_key_with_another_body_is_refused() {
             .expect_find_response()
             .returning(move |_, _, _| Ok(Some(kept.clone())));
 
-        let untouched = MockRerunStore::new();
+        let untouched = Stores::default();
         let refused = reruns(untouched, responses)
             .initiate(&caller(), other, Some("key"))
             .await;
@@ -229,7 +244,7 @@ async fn a_key_of_another_endpoint_is_refused() {
             response: "{}".to_owned(),
         }))
     });
-    let reviews = reviews(MockReviewStore::new(), MockRerunStore::new(), responses);
+    let reviews = reviews(MockReviewStore::new(), Stores::default(), responses);
     let refused = reviews.publish(&caller(), CAMPAIGN, Some("key")).await;
     assert!(
         matches!(refused, Err(Error::IdempotencyKeyReused)),
@@ -258,7 +273,7 @@ async fn fingerprints_stay_what_they_were() {
 #[tokio::test]
 async fn a_key_has_bounds() {
     for key in ["", "a\0", &"k".repeat(256)] {
-        let refused = reruns(MockRerunStore::new(), MockIdempotencyStore::new())
+        let refused = reruns(Stores::default(), MockIdempotencyStore::new())
             .initiate(&caller(), request(), Some(key))
             .await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{key:?}");
@@ -289,8 +304,9 @@ async fn a_publication_that_lost_to_its_twin_is_a_replay() {
                 response,
             }))
         });
-    let mut store = MockRerunStore::new();
+    let mut store = Stores::default();
     store
+        .campaigns
         .expect_campaign_context()
         .returning(|_, _, _| Ok(Some(context(CampaignStatus::Published))));
 
@@ -318,8 +334,9 @@ async fn a_rerun_that_lost_to_its_twin_is_a_replay() {
             asked += 1;
             Ok((asked == 2).then(|| kept.clone()))
         });
-    let mut store = MockRerunStore::new();
+    let mut store = Stores::default();
     store
+        .campaigns
         .expect_campaign_context()
         .returning(|_, _, _| Ok(Some(context(CampaignStatus::ReadyForReview))));
 
@@ -337,9 +354,10 @@ async fn a_rerun_that_lost_to_its_twin_is_a_replay() {
 async fn a_preview_writes_nothing() {
     let mut store = published();
     store
+        .reruns
         .expect_segment_candidates()
         .returning(|_| Ok(one_matched_one_new()));
-    store.expect_segments().returning(|_, _, _, keys| {
+    store.reruns.expect_segments().returning(|_, _, _, keys| {
         let segments = [segment("DE"), segment("FR")];
         Ok(keys
             .into_iter()
@@ -448,7 +466,7 @@ async fn an_own_edit_is_not_approved() {
 async fn bad_content_is_refused_first() {
     let reviews = reviews(
         MockReviewStore::new(),
-        MockRerunStore::new(),
+        Stores::default(),
         MockIdempotencyStore::new(),
     );
     let blank = Content {
@@ -493,9 +511,10 @@ async fn the_system_starts_runs_and_decides_no_reviews() {
     let system = Actor::system(ACCOUNT);
     let mut store = published();
     store
+        .reruns
         .expect_segment_candidates()
         .returning(|_| Ok(one_matched_one_new()));
-    store.expect_start_run().times(1).returning(|start| {
+    store.reruns.expect_start_run().times(1).returning(|start| {
         assert_eq!(
             (
                 start.run.initiated_by,
@@ -541,13 +560,17 @@ async fn the_system_starts_runs_and_decides_no_reviews() {
 #[tokio::test]
 async fn a_cancellation_keeps_what_the_run_was() {
     let mut store = second_run_under_review();
-    store.expect_cancel_run().times(1).returning(|cancel| {
-        assert_eq!(cancel.run.status, RunStatus::Cancelled);
-        assert_eq!(cancel.run.cancel_reason.as_deref(), Some("too early"));
-        assert_eq!(cancel.run.counts.pending, 1);
-        assert_eq!(cancel.campaign_status, CampaignStatus::Published);
-        Ok(())
-    });
+    store
+        .reruns
+        .expect_cancel_run()
+        .times(1)
+        .returning(|cancel| {
+            assert_eq!(cancel.run.status, RunStatus::Cancelled);
+            assert_eq!(cancel.run.cancel_reason.as_deref(), Some("too early"));
+            assert_eq!(cancel.run.counts.pending, 1);
+            assert_eq!(cancel.standing.status, CampaignStatus::Published);
+            Ok(())
+        });
     let done = reruns(store, no_responses())
         .cancel(&caller(), CAMPAIGN, Some(" too early "), None)
         .await
@@ -598,32 +621,44 @@ fn stamps() -> Stamps {
     }
 }
 
-fn reruns(store: MockRerunStore, responses: MockIdempotencyStore) -> Reruns {
+/// What runs and campaigns are read from and written to.
+struct Stores {
+    reruns: MockRerunStore,
+    campaigns: MockCampaignStore,
+}
+
+impl Default for Stores {
+    fn default() -> Self {
+        Self {
+            reruns: MockRerunStore::new(),
+            campaigns: MockCampaignStore::new(),
+        }
+    }
+}
+
+fn reruns(store: Stores, responses: MockIdempotencyStore) -> Reruns {
     Reruns::new(
-        Arc::new(store),
+        Arc::new(store.reruns),
+        Arc::new(store.campaigns),
         Arc::new(responses),
         stamps(),
         Settings::default(),
     )
 }
 
-fn reviews(
-    store: MockReviewStore,
-    campaigns: MockRerunStore,
-    responses: MockIdempotencyStore,
-) -> Reviews {
+fn reviews(store: MockReviewStore, campaigns: Stores, responses: MockIdempotencyStore) -> Reviews {
     reviews_with(store, campaigns, responses, Settings::default())
 }
 
 fn reviews_with(
     store: MockReviewStore,
-    campaigns: MockRerunStore,
+    campaigns: Stores,
     responses: MockIdempotencyStore,
     settings: Settings,
 ) -> Reviews {
     Reviews::new(
         Arc::new(store),
-        Arc::new(campaigns),
+        Arc::new(campaigns.campaigns),
         Arc::new(MockHistoryStore::new()),
         Arc::new(responses),
         stamps(),
@@ -723,29 +758,33 @@ fn at_version(version: i64) -> CampaignContext {
 }
 
 /// A store with one published campaign.
-fn published() -> MockRerunStore {
-    let mut store = MockRerunStore::new();
+fn published() -> Stores {
+    let mut store = Stores::default();
     store
+        .campaigns
         .expect_campaign_context()
         .returning(|_, _, _| Ok(Some(context(CampaignStatus::Published))));
     store
 }
 
 /// A store with one campaign whose run 2 waits for a reviewer.
-fn second_run_under_review() -> MockRerunStore {
-    let mut store = MockRerunStore::new();
-    store.expect_campaign_context().returning(|_, _, _| {
-        let mut context = context(CampaignStatus::ReadyForReview);
-        let second = RunNumber::new(2);
-        context.campaign.current_run = second;
-        context.campaign.last_run = second;
-        context.current_run = context.current_run.map(|run| Run {
-            number: second.unwrap(),
-            previous_run: Some(RunNumber::FIRST),
-            ..run
+fn second_run_under_review() -> Stores {
+    let mut store = Stores::default();
+    store
+        .campaigns
+        .expect_campaign_context()
+        .returning(|_, _, _| {
+            let mut context = context(CampaignStatus::ReadyForReview);
+            let second = RunNumber::new(2);
+            context.campaign.current_run = second;
+            context.campaign.last_run = second;
+            context.current_run = context.current_run.map(|run| Run {
+                number: second.unwrap(),
+                previous_run: Some(RunNumber::FIRST),
+                ..run
+            });
+            Ok(Some(context))
         });
-        Ok(Some(context))
-    });
     store
 }
 
@@ -780,9 +819,10 @@ async fn kept_response(request: RerunRequest) -> KeptResponse {
     let (sender, given) = std::sync::mpsc::channel();
     let mut store = published();
     store
+        .reruns
         .expect_segment_candidates()
         .returning(|_| Ok(one_matched_one_new()));
-    store.expect_start_run().returning(move |start| {
+    store.reruns.expect_start_run().returning(move |start| {
         sender.send(start.response).unwrap();
         Ok(())
     });
@@ -809,8 +849,9 @@ async fn fingerprint_of_publication() -> [u8; 32] {
             campaign_status: CampaignStatus::Published,
         })
     });
-    let mut campaigns = MockRerunStore::new();
+    let mut campaigns = Stores::default();
     campaigns
+        .campaigns
         .expect_campaign_context()
         .returning(|_, _, _| Ok(Some(context(CampaignStatus::ReadyToPublish))));
     let reviews = reviews(store, campaigns, no_responses());

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use rerun_core::audit::AuditAction as Action;
 use rerun_core::campaign::CampaignStatus as Status;
+use rerun_core::diff::DiffChange as Change;
 use rerun_core::message::{ReviewStatus as Review, Source as MessageSource};
 use rerun_core::plan::ReuseFrom as Reuse;
-use rerun_core::ports::DiffChange as Change;
 use rerun_core::run::RunStatus as Running;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Ref, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};

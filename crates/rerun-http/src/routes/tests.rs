@@ -5,6 +5,7 @@ use actix_web::test::TestRequest;
 use rerun_core::actor::{Actor, Person, UserName};
 use rerun_core::audit::{AuditAction, Authorship, ChainHead};
 use rerun_core::campaign::CampaignStatus;
+use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::event::{ChangedMessages, Event, StatusChange};
 use rerun_core::group::{ImportMode, Imported};
@@ -15,9 +16,10 @@ use rerun_core::message::{
 use rerun_core::page::{AuditKey, MessageKey, Page};
 use rerun_core::plan::SegmentCandidate;
 use rerun_core::ports::{
-    CampaignContext, ChangeOutcome, Diff, DiffChange, DiffCounts, DiffItem, History, ImportFailure,
-    KeptResponse, MessageList, MessageRef, MessageSelection, SegmentCandidates,
+    CampaignContext, ChangeOutcome, Diff, History, ImportFailure, KeptResponse, MessageList,
+    MessageSelection, SegmentCandidates,
 };
+use rerun_core::review::MessageRef;
 use rerun_core::run::RunStatus;
 use serde_json::{Value, json};
 
@@ -366,7 +368,7 @@ async fn a_malformed_id_is_an_unknown_one() {
                 .expect_diff()
                 .returning(|_, _, _, _, _| Ok(None));
             mocks
-                .reruns
+                .campaigns
                 .expect_campaign_context()
                 .returning(|_, _, _| Ok(None));
             mocks
@@ -645,13 +647,16 @@ async fn a_run_that_is_not_there_is_missed() {
 /// Ports for a rerun of a published campaign to a group of one segment, new or not.
 fn rerunnable(new: bool) -> Mocks {
     let mut mocks = Mocks::default();
-    mocks.reruns.expect_campaign_context().returning(|_, _, _| {
-        Ok(Some(CampaignContext {
-            campaign: campaign(CampaignStatus::Published),
-            current_run: Some(run()),
-            group: Some(group()),
-        }))
-    });
+    mocks
+        .campaigns
+        .expect_campaign_context()
+        .returning(|_, _, _| {
+            Ok(Some(CampaignContext {
+                campaign: campaign(CampaignStatus::Published),
+                current_run: Some(run()),
+                group: Some(group()),
+            }))
+        });
     mocks
         .reruns
         .expect_segment_candidates()
@@ -793,14 +798,17 @@ async fn archive_cancel_and_diff_answer() {
     assert_eq!(answer.error().2, "The current run cannot be archived");
 
     let mut mocks = Mocks::default();
-    mocks.reruns.expect_campaign_context().returning(|_, _, _| {
-        let campaign = campaign(CampaignStatus::ReadyToPublish);
-        Ok(Some(CampaignContext {
-            campaign,
-            current_run: Some(run()),
-            group: None,
-        }))
-    });
+    mocks
+        .campaigns
+        .expect_campaign_context()
+        .returning(|_, _, _| {
+            let campaign = campaign(CampaignStatus::ReadyToPublish);
+            Ok(Some(CampaignContext {
+                campaign,
+                current_run: Some(run()),
+                group: None,
+            }))
+        });
     mocks.reruns.expect_cancel_run().returning(|cancel| {
         assert_eq!(cancel.run.status, RunStatus::Cancelled);
         Ok(())
@@ -817,13 +825,13 @@ async fn archive_cancel_and_diff_answer() {
 
     let mut mocks = Mocks::default();
     mocks.history.expect_diff().returning(|_, _, _, _, _| {
-        let item = DiffItem {
-            segment_no: 1,
-            segment: segment(),
-            change: DiffChange::KeptChanged,
-            from: MessageId::parse(ID),
-            to: MessageId::parse(OTHER),
-        };
+        let item = DiffItem::new(
+            1,
+            segment(),
+            MessageId::parse(ID),
+            MessageId::parse(OTHER),
+            false,
+        );
         let counts = DiffCounts {
             kept_changed: 1,
             ..DiffCounts::default()
@@ -857,7 +865,7 @@ async fn archive_cancel_and_diff_answer() {
 fn changeable(status: CampaignStatus, after: CampaignStatus) -> Mocks {
     let mut mocks = Mocks::default();
     mocks
-        .reruns
+        .campaigns
         .expect_campaign_context()
         .returning(move |_, _, _| {
             let campaign = campaign(status);

@@ -7,7 +7,8 @@ use super::idempotency::IdempotentResponse;
 use crate::audit::AuditDraft;
 use crate::campaign::{Campaign, CampaignStatus};
 use crate::error::{Invalid, StoreError};
-use crate::ids::{AccountId, CampaignId, MessageId};
+use crate::group::CustomerGroup;
+use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId};
 use crate::message::Content;
 use crate::page::{CreatedKey, Page, PageRequest};
 use crate::run::Run;
@@ -26,6 +27,28 @@ pub struct ImportedMessage {
 
 /// Messages that are brought in, pulled one by one from a thread that may block.
 pub type ImportedMessages = Box<dyn Iterator<Item = Result<ImportedMessage, Invalid>> + Send>;
+
+/// Which customer group a decision needs besides the campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WantedGroup {
+    /// None.
+    None,
+    /// The one that the campaign was made for.
+    OfCampaign,
+    /// This one.
+    Named(CustomerGroupId),
+}
+
+/// What a decision about a campaign rests on, read at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CampaignContext {
+    /// The campaign.
+    pub campaign: Campaign,
+    /// Its current run.
+    pub current_run: Option<Run>,
+    /// The wanted group; `None` when the account has no such group.
+    pub group: Option<CustomerGroup>,
+}
 
 /// Keeps campaigns.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
@@ -51,6 +74,18 @@ pub trait CampaignStore: Send + Sync {
         account: AccountId,
         id: CampaignId,
     ) -> Result<Option<Campaign>, StoreError>;
+
+    /// The campaign with its current run and the wanted group; `None` when the account has no
+    /// such campaign.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn campaign_context(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        group: WantedGroup,
+    ) -> Result<Option<CampaignContext>, StoreError>;
 
     /// The account's campaigns, newest first; with `status`, those that have it.
     ///

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 
-use crate::campaign::{ApprovalStages, CampaignStatus, wire_enum};
+use crate::campaign::{ApprovalStages, CampaignStatus};
+use crate::diff::{DiffCounts, DiffItem};
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use crate::message::Message;
-use crate::page::{Contents, MessageKey, Page, PageRequest};
+use crate::page::{MessageKey, Page, PageRequest};
 use crate::run::Run;
-use crate::segment::Segment;
 
 /// Which messages of a campaign to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,54 +43,6 @@ pub struct MessageList {
     pub run_exists: bool,
     /// The messages: within a run in the order of their segments' numbers.
     pub messages: Page<Message, MessageKey>,
-}
-
-wire_enum! {
-    /// How a segment differs between two runs.
-    DiffChange {
-        /// Only the later run has it.
-        Added => "added",
-        /// Only the earlier run has it.
-        Removed => "removed",
-        /// Both have it, with the same content.
-        KeptSame => "kept_same",
-        /// Both have it, with different content.
-        KeptChanged => "kept_changed",
-    }
-}
-
-/// How many segments differ in which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct DiffCounts {
-    /// [`DiffChange::Added`].
-    pub added: i64,
-    /// [`DiffChange::Removed`].
-    pub removed: i64,
-    /// [`DiffChange::KeptSame`].
-    pub kept_same: i64,
-    /// [`DiffChange::KeptChanged`].
-    pub kept_changed: i64,
-}
-
-/// One segment in a comparison of two runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiffItem {
-    /// The store's number of the segment within the campaign; orders the items.
-    pub segment_no: i32,
-    /// The segment, with the customers of the later run, or of the earlier when it was removed.
-    pub segment: Segment,
-    /// How it differs.
-    pub change: DiffChange,
-    /// Its message in the earlier run.
-    pub from: Option<MessageId>,
-    /// Its message in the later run.
-    pub to: Option<MessageId>,
-}
-
-impl Contents for DiffItem {
-    fn bytes(&self) -> usize {
-        self.segment.bytes()
-    }
 }
 
 /// A page of a comparison of two runs. Content is compared by identity: a reused message has

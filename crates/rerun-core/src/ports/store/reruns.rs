@@ -7,35 +7,12 @@ use async_trait::async_trait;
 use super::idempotency::IdempotentResponse;
 use crate::Timestamp;
 use crate::audit::AuditDraft;
-use crate::campaign::{Campaign, CampaignStatus};
+use crate::campaign::{Campaign, Standing};
 use crate::error::StoreError;
-use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use crate::plan::{ReuseFrom, RunPlan, SegmentCandidate};
 use crate::run::Run;
 use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
-
-/// Which customer group a decision needs besides the campaign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WantedGroup {
-    /// None.
-    None,
-    /// The one that the campaign was made for.
-    OfCampaign,
-    /// This one.
-    Named(CustomerGroupId),
-}
-
-/// What a decision about a campaign rests on, read at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CampaignContext {
-    /// The campaign.
-    pub campaign: Campaign,
-    /// Its current run.
-    pub current_run: Option<Run>,
-    /// The wanted group; `None` when the account has no such group.
-    pub group: Option<CustomerGroup>,
-}
 
 /// Asks for the segments of a group, with what each could reuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +54,8 @@ pub struct StartRun {
     pub plan: RunPlan,
     /// The run as it is to be stored.
     pub run: Run,
+    /// What the campaign is afterwards.
+    pub standing: Standing,
     /// An id for the message of each of the plan's segments, in their order.
     pub message_ids: Vec<MessageId>,
     /// Where the initiating user called from, if that is known.
@@ -94,10 +73,11 @@ pub struct StartRun {
 pub struct CancelRun {
     /// The campaign as the decision saw it. A store commits only while its version is the same.
     pub campaign: Campaign,
-    /// The run as it stays in the history.
+    /// The run as it stays in the history. Its counts are those of the decision: a store keeps its
+    /// own, since workers may have stored results meanwhile.
     pub run: Run,
-    /// The campaign's status afterwards, with the run's `previous_run` current again.
-    pub campaign_status: CampaignStatus,
+    /// What the campaign is afterwards.
+    pub standing: Standing,
     /// The audit entry.
     pub audit: AuditDraft,
     /// The response to keep under an idempotency key.
@@ -110,18 +90,6 @@ pub struct CancelRun {
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait RerunStore: Send + Sync {
-    /// The campaign with its current run and the wanted group; `None` when the account has no
-    /// such campaign.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn campaign_context(
-        &self,
-        account: AccountId,
-        campaign: CampaignId,
-        group: WantedGroup,
-    ) -> Result<Option<CampaignContext>, StoreError>;
-
     /// The group's segments. A store may keep the counts until the group changes. Values go
     /// through [`FieldValues::counted`], so that memory is bounded whatever profiles hold.
     ///
@@ -147,8 +115,7 @@ pub trait RerunStore: Send + Sync {
 
     /// Makes a plan true: the run and its messages are there, matched ones approved with the
     /// content (and its approvals) that they reuse, new ones queued for generation; the previous
-    /// run is archived; the campaign has the run as its current one, the status that the run's
-    /// counts give, and the next version.
+    /// run is archived; the campaign has its new standing, and the next version.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when campaign or group are not at their versions any more, or

@@ -5,21 +5,8 @@ use async_trait::async_trait;
 use crate::campaign::CampaignStatus;
 use crate::change::MessageChange;
 use crate::error::{StoreError, UnfilledPlaceholder};
-use crate::ids::{AccountId, CampaignId, MessageId, RunNumber, UserId};
-use crate::message::MessageState;
-
-/// What a review decision needs to know of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MessageRef {
-    /// The message.
-    pub id: MessageId,
-    /// Its run.
-    pub run_number: RunNumber,
-    /// Where its review stands.
-    pub state: MessageState,
-    /// Who wrote its content, when a person did.
-    pub edited_by: Option<UserId>,
-}
+use crate::ids::{AccountId, CampaignId, MessageId};
+use crate::review::MessageRef;
 
 /// Moves messages through review.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]

@@ -1,5 +1,5 @@
+use rerun_core::diff::{DiffChange, DiffCounts};
 use rerun_core::ids::{CampaignId, MessageId, RunNumber};
-use rerun_core::ports::{DiffChange, DiffCounts};
 use rerun_core::segment::Segment;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

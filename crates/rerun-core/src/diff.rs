@@ -1,0 +1,95 @@
+//! How two runs of a campaign differ, segment by segment.
+
+use crate::campaign::wire_enum;
+use crate::ids::MessageId;
+use crate::page::Contents;
+use crate::segment::Segment;
+
+wire_enum! {
+    /// How a segment differs between two runs.
+    DiffChange {
+        /// Only the later run has it.
+        Added => "added",
+        /// Only the earlier run has it.
+        Removed => "removed",
+        /// Both have it, with the same content.
+        KeptSame => "kept_same",
+        /// Both have it, with different content.
+        KeptChanged => "kept_changed",
+    }
+}
+
+/// How many segments differ in which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct DiffCounts {
+    /// [`DiffChange::Added`].
+    pub added: i64,
+    /// [`DiffChange::Removed`].
+    pub removed: i64,
+    /// [`DiffChange::KeptSame`].
+    pub kept_same: i64,
+    /// [`DiffChange::KeptChanged`].
+    pub kept_changed: i64,
+}
+
+/// One segment in a comparison of two runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiffItem {
+    /// The store's number of the segment within the campaign; orders the items.
+    pub segment_no: i32,
+    /// The segment, with the customers of the later run, or of the earlier when it was removed.
+    pub segment: Segment,
+    /// How it differs.
+    pub change: DiffChange,
+    /// Its message in the earlier run.
+    pub from: Option<MessageId>,
+    /// Its message in the later run.
+    pub to: Option<MessageId>,
+}
+
+impl Contents for DiffItem {
+    fn bytes(&self) -> usize {
+        self.segment.bytes()
+    }
+}
+
+impl DiffItem {
+    /// The segment, of which at least one run has a message. `same_content` tells whether the
+    /// contents of both are one: content is compared by identity.
+    #[must_use]
+    pub const fn new(
+        segment_no: i32,
+        segment: Segment,
+        from: Option<MessageId>,
+        to: Option<MessageId>,
+        same_content: bool,
+    ) -> Self {
+        let change = match (from, to) {
+            (None, _) => DiffChange::Added,
+            (Some(_), None) => DiffChange::Removed,
+            (Some(_), Some(_)) if same_content => DiffChange::KeptSame,
+            (Some(_), Some(_)) => DiffChange::KeptChanged,
+        };
+        Self {
+            segment_no,
+            segment,
+            change,
+            from,
+            to,
+        }
+    }
+}
+
+impl DiffCounts {
+    /// Counts one more segment.
+    #[must_use]
+    pub const fn with(mut self, change: DiffChange) -> Self {
+        match change {
+            DiffChange::Added => self.added += 1,
+            DiffChange::Removed => self.removed += 1,
+            DiffChange::KeptSame => self.kept_same += 1,
+            DiffChange::KeptChanged => self.kept_changed += 1,
+        }
+        self
+    }
+}

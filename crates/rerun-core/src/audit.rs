@@ -519,9 +519,9 @@ mod tests {
             |entry| entry.details = "{}".into(),
         ];
         for change in changes {
-            let mut changed = entries.clone();
-            change(&mut changed[2]);
-            let broken = check(&changed).unwrap_err();
+            let mut altered = entries.clone();
+            change(&mut altered[2]);
+            let broken = check(&altered).unwrap_err();
             assert!(
                 matches!(broken, ChainBreak::Altered { seq: 3, .. }),
                 "{broken}"

@@ -215,9 +215,10 @@ fn named(value: &[u8]) -> Option<(AccountId, Person)> {
     }
     let account = AccountId::parse(&claims.get::<String>("account_id")?)?;
     let user = UserId::parse(&claims.get::<String>("user_id")?)?;
-    let name = match claims.lacks("user_name") {
-        true => None,
-        false => Some(UserName::new(claims.get::<String>("user_name")?).ok()?),
+    let name = if claims.lacks("user_name") {
+        None
+    } else {
+        Some(UserName::new(claims.get::<String>("user_name")?).ok()?)
     };
     let person = Person {
         user_id: user,

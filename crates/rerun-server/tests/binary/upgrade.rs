@@ -121,7 +121,7 @@ impl Rows<'_> {
         minutes: i64,
         action: AuditAction,
         about: Option<(Uuid, Option<i64>)>,
-        details: Value,
+        details: &Value,
     ) {
         let by_system = action == AuditAction::RunCompleted;
         let person = |value: &str| (!by_system).then(|| value.to_owned());
@@ -357,34 +357,34 @@ fn fill(database: &Database) {
     let group = || json!({ "customer_group_id": GROUP });
     let changed = || json!({ "after": "x" });
     let (published, under_way) = (|run| Some((PUBLISHED, run)), |run| Some((UNDER_WAY, run)));
-    rows.audit(1, AuditAction::GroupCreated, None, group());
-    rows.audit(2, AuditAction::GroupImported, None, group());
-    rows.audit(3, AuditAction::CampaignCreated, published(None), changed());
+    rows.audit(1, AuditAction::GroupCreated, None, &group());
+    rows.audit(2, AuditAction::GroupImported, None, &group());
+    rows.audit(3, AuditAction::CampaignCreated, published(None), &changed());
     rows.audit(
         4,
         AuditAction::CampaignLaunched,
         published(Some(1)),
-        changed(),
+        &changed(),
     );
-    rows.audit(5, AuditAction::RunCompleted, published(Some(1)), changed());
+    rows.audit(5, AuditAction::RunCompleted, published(Some(1)), &changed());
     rows.audit(
         6,
         AuditAction::MessagesApproved,
         published(Some(1)),
-        changed(),
+        &changed(),
     );
     rows.audit(
         7,
         AuditAction::CampaignPublished,
         published(Some(1)),
-        changed(),
+        &changed(),
     );
-    rows.audit(8, AuditAction::CampaignCreated, under_way(None), changed());
+    rows.audit(8, AuditAction::CampaignCreated, under_way(None), &changed());
     rows.audit(
         9,
         AuditAction::CampaignLaunched,
         under_way(Some(1)),
-        changed(),
+        &changed(),
     );
     let head = [
         ("seq", rows.head.seq.to_string()),

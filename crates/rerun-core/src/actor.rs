@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Invalid;
 use crate::ids::{AccountId, UserId};
+use crate::invalid::Invalid;
 use crate::text;
 
 /// The name of a person, for people: 1 to 200 characters, none of them a control character.

@@ -2,12 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::Timestamp;
 use crate::actor::Actor;
 use crate::event::Event;
 use crate::group::{ImportMode, Imported};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::page::{Contents, text_bytes};
+use crate::timestamp::Timestamp;
 
 pub use crate::event::AuditAction;
 

@@ -2,77 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
 use crate::error::{Action, Error, IllegalTransition, Invalid};
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::page::{Contents, text_bytes};
 use crate::run::Run;
 use crate::segment::SegmentBy;
-use crate::text;
+use crate::timestamp::Timestamp;
 
-/// Declares an enum that travels as fixed strings: on the wire, in the database, in messages.
-macro_rules! wire_enum {
-    (
-        $(#[$doc:meta])*
-        $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $text:literal),+ $(,)? }
-    ) => {
-        $(#[$doc])*
-        #[derive(
-            Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
-        )]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
-        }
-
-        impl $name {
-            /// Every value.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The fixed text.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = $crate::error::Invalid;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
-                    let known: Vec<&str> = Self::ALL.iter().map(|value| value.as_str()).collect();
-                    $crate::error::Invalid::new(format!("`{text}` is none of: {}", known.join(", ")))
-                })
-            }
-        }
-    };
-}
-pub(crate) use wire_enum;
-
-wire_enum! {
-    /// Where a campaign stands. With a current run it follows from that run's messages, see
-    /// [`crate::run::MessageCounts::campaign_status`].
-    CampaignStatus {
-        /// No current run.
-        Draft => "Draft",
-        /// Messages of the current run are being generated.
-        Processing => "Processing",
-        /// Retries are used up for at least one message.
-        GenerationFailed => "Generation failed",
-        /// At least one message is not approved yet.
-        ReadyForReview => "Ready for review",
-        /// Every message of the current run is approved.
-        ReadyToPublish => "Ready to publish",
-        /// Every message of the current run is published.
-        Published => "Published",
-    }
-}
+pub use crate::stages::ApprovalStages;
+pub use crate::status::CampaignStatus;
 
 /// The texts that messages are generated from. `{{ field }}` names a field of `segment_by`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,87 +19,6 @@ pub struct Template {
     pub subject: String,
     /// Body.
     pub body: String,
-}
-
-/// A campaign's named approval stages, passed in order: 1 to 16 distinct names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ApprovalStages(Vec<String>);
-
-impl ApprovalStages {
-    /// The most stages.
-    pub const MAX: usize = 16;
-    /// The longest stage name, in characters.
-    pub const MAX_NAME_LENGTH: usize = 100;
-
-    /// # Errors
-    /// [`Invalid`] when there are none or too many, or a name is blank, too long or doubled.
-    pub fn new<S: AsRef<str>>(names: &[S]) -> Result<Self, Invalid> {
-        if names.is_empty() || names.len() > Self::MAX {
-            return Err(Invalid::new(format!(
-                "`approval_stages` takes 1 to {} names, not {}",
-                Self::MAX,
-                names.len()
-            )));
-        }
-        let mut stages: Vec<String> = Vec::with_capacity(names.len());
-        for name in names {
-            let name = text::name("approval_stages", name.as_ref(), Self::MAX_NAME_LENGTH)?;
-            if stages.contains(&name) {
-                return Err(Invalid::new(format!(
-                    "`approval_stages` names `{name}` twice"
-                )));
-            }
-            stages.push(name);
-        }
-        Ok(Self(stages))
-    }
-
-    /// The names in order.
-    #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.0
-    }
-
-    /// The name of a stage.
-    #[must_use]
-    pub fn name(&self, stage: u8) -> Option<&str> {
-        self.0.get(usize::from(stage)).map(String::as_str)
-    }
-
-    /// The number of the stage that has this name.
-    ///
-    /// # Errors
-    /// [`Invalid`] when there is none. It names the stages that there are.
-    pub fn number(&self, name: &str) -> Result<u8, Invalid> {
-        let name = text::name("stage", name, Self::MAX_NAME_LENGTH)?;
-        self.numbers()
-            .find(|stage| self.name(*stage) == Some(&name))
-            .ok_or_else(|| {
-                Invalid::new(format!(
-                    "`stage`: the campaign has no stage `{name}`; its stages are: {}",
-                    self.0.join(", ")
-                ))
-            })
-    }
-
-    /// The stage after `stage`; `None` when it was the last.
-    #[must_use]
-    pub fn after(&self, stage: u8) -> Option<u8> {
-        let next = stage.checked_add(1)?;
-        (usize::from(next) < self.0.len()).then_some(next)
-    }
-
-    /// Every stage's number, from 0.
-    pub fn numbers(&self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).take(self.0.len())
-    }
-}
-
-impl Default for ApprovalStages {
-    fn default() -> Self {
-        Self(vec!["Review".to_owned()])
-    }
 }
 
 /// A campaign: one personalised message for each segment of a customer group.

@@ -7,19 +7,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
 use crate::actor::Actor;
 use crate::audit::{AuditDraft, Authorship};
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus};
 use crate::error::StoreError;
 use crate::event::{ChangedMessages, Event, StatusChange};
 use crate::generation::EndedRun;
+use crate::idempotency::{IdempotencyKey, IdempotentResponse};
 use crate::ids::{AuditEntryId, CampaignId, ContentId, MessageId, RunNumber, UserId};
 use crate::message::{
     Approval, Content, MessageCommand, MessageState, ReusedFrom, ReviewStatus, Source,
 };
-use crate::ports::{IdempotencyKey, IdempotentResponse};
 use crate::run::{MessageCounts, Run, RunStatus};
+use crate::timestamp::Timestamp;
 
 /// The most message ids that an audit entry names one by one.
 const MAX_AUDITED_IDS: usize = 100;

@@ -1,9 +1,9 @@
 //! How two runs of a campaign differ, segment by segment.
 
-use crate::campaign::wire_enum;
 use crate::ids::MessageId;
 use crate::page::Contents;
 use crate::segment::Segment;
+use crate::status::wire_enum;
 
 wire_enum! {
     /// How a segment differs between two runs.

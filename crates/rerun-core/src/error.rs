@@ -2,23 +2,11 @@
 
 use std::error::Error as StdError;
 
-use crate::campaign::CampaignStatus;
 use crate::ids::MessageId;
-use crate::message::ReviewStatus;
 use crate::missing_field::UnknownSegmentField;
+use crate::status::{CampaignStatus, ReviewStatus};
 
-/// Input that breaks a rule of its own, whatever the state of things.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Invalid(String);
-
-impl Invalid {
-    /// `reason` is a sentence for people: what is wrong, and where.
-    #[must_use]
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
+pub use crate::invalid::Invalid;
 
 /// What somebody wanted to do, for the message of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

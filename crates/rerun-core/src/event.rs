@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::campaign::{CampaignStatus, wire_enum};
 use crate::group::{ImportMode, Imported};
 use crate::ids::{CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber};
+use crate::status::{CampaignStatus, wire_enum};
 
 wire_enum! {
     /// What an audit entry records.

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::Timestamp;
-use crate::campaign::wire_enum;
-use crate::error::Invalid;
 use crate::ids::{AccountId, CustomerGroupId};
+use crate::invalid::Invalid;
 use crate::page::Contents;
 use crate::segment::{CUSTOMER_REF, SegmentBy};
+use crate::status::wire_enum;
 use crate::text;
+use crate::timestamp::Timestamp;
 
 /// A named set of customers, each with an external reference and profile fields.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-use chrono::{DateTime, Utc};
-
 pub mod actor;
 pub mod audit;
 pub mod campaign;
@@ -12,7 +10,9 @@ pub mod error;
 pub mod event;
 pub mod generation;
 pub mod group;
+pub mod idempotency;
 pub mod ids;
+mod invalid;
 pub mod message;
 pub mod missing_field;
 pub mod page;
@@ -21,9 +21,11 @@ pub mod ports;
 pub mod review;
 pub mod run;
 pub mod segment;
+mod stages;
+mod status;
 pub mod text;
 pub mod timestamp;
+mod usage;
 pub mod usecases;
 
-/// A point in time, UTC, in whole milliseconds: the precision of the wire and of every store.
-pub type Timestamp = DateTime<Utc>;
+pub use timestamp::Timestamp;

@@ -3,44 +3,16 @@
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::Timestamp;
 use crate::actor::UserName;
-use crate::campaign::{ApprovalStages, wire_enum};
 use crate::error::{Action, IllegalTransition, Invalid, StoreError};
 use crate::ids::{MessageId, RunNumber, UserId};
 use crate::page::{Contents, text_bytes};
 use crate::segment::Segment;
+use crate::stages::ApprovalStages;
 use crate::text;
+use crate::timestamp::Timestamp;
 
-wire_enum! {
-    /// A message's `review_status`.
-    ReviewStatus {
-        /// A generator is to make it, or is at it.
-        Generating => "Generating",
-        /// Every attempt to make it failed.
-        GenerationFailed => "Generation failed",
-        /// It waits for a reviewer, at one approval stage.
-        PendingReview => "Pending review",
-        /// It has passed every stage.
-        Approved => "Approved",
-        /// A reviewer refused it.
-        Rejected => "Rejected",
-        /// It is published.
-        Published => "Published",
-    }
-}
-
-wire_enum! {
-    /// Where a message's content comes from.
-    Source {
-        /// A generator made it.
-        Generated => "generated",
-        /// It is the approved content of an earlier message.
-        Reused => "reused",
-        /// A person wrote it.
-        Edited => "edited",
-    }
-}
+pub use crate::status::{ReviewStatus, Source};
 
 /// A message's review status, with the stage that only a pending message has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

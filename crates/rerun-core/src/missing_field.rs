@@ -124,8 +124,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::Timestamp;
     use crate::ids::AccountId;
+    use crate::timestamp::Timestamp;
 
     fn group(fields: &[String]) -> CustomerGroup {
         CustomerGroup {

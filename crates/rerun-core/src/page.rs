@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::Sha256;
 
-use crate::error::Invalid;
+use crate::ids;
 use crate::ids::RunNumber;
-use crate::{Timestamp, ids};
+use crate::invalid::Invalid;
+use crate::timestamp::Timestamp;
 
 /// How many rows a page may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

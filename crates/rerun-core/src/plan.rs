@@ -3,7 +3,7 @@
 //! Planning is a pure function of what a store read. The plan names what to reuse by id, so that
 //! content never travels through the process.
 
-use crate::campaign::{Campaign, CampaignStatus, wire_enum};
+use crate::campaign::Campaign;
 use crate::error::{Action, Error, Invalid, StoreError};
 use crate::group::CustomerGroup;
 use crate::ids::{MessageId, RunNumber};
@@ -11,6 +11,7 @@ use crate::message::{ReusedFrom, ReviewStatus, Source};
 use crate::missing_field::UnknownSegmentField;
 use crate::run::{MessageCounts, Run, SegmentCounts};
 use crate::segment::{FieldValues, SegmentBy, SegmentKey};
+use crate::status::{CampaignStatus, wire_enum};
 
 wire_enum! {
     /// Where a rerun looks for messages to reuse.
@@ -282,9 +283,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::Timestamp;
     use crate::campaign::{ApprovalStages, Template};
     use crate::ids::{AccountId, CampaignId, CustomerGroupId, UserId};
+    use crate::timestamp::Timestamp;
 
     fn draft(fields: &[&str]) -> Campaign {
         Campaign {

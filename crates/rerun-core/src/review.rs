@@ -1,13 +1,13 @@
 //! The rules of a decision about messages of a campaign's current run: which of them it is about,
 //! and from which state to which they go.
 
-use crate::Timestamp;
 use crate::actor::Person;
 use crate::campaign::ApprovalStages;
 use crate::change::Move;
 use crate::error::{Error, IllegalTransition, Invalid};
 use crate::ids::{MessageId, RunNumber, UserId};
 use crate::message::{Approval, MessageCommand, MessageState};
+use crate::timestamp::Timestamp;
 
 /// What a review decision needs to know of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,41 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
 use crate::actor::UserName;
-use crate::campaign::{CampaignStatus, wire_enum};
 use crate::error::StoreError;
-use crate::generation::TokenCounts;
 use crate::ids::{CustomerGroupId, JobId, RunNumber, UserId};
-use crate::message::{ReviewStatus, Source};
 use crate::page::{Contents, text_bytes};
+use crate::status::{CampaignStatus, ReviewStatus, Source};
+use crate::timestamp::Timestamp;
+use crate::usage::TokenCounts;
 
-wire_enum! {
-    /// Where a run's generation stands.
-    RunStatus {
-        /// No worker has begun.
-        Queued => "Queued",
-        /// Messages are being generated.
-        Processing => "Processing",
-        /// Every message has content.
-        Completed => "Completed",
-        /// Generation ended and at least one message could not be made.
-        Failed => "Failed",
-        /// The run was taken back before it was published.
-        Cancelled => "Cancelled",
-    }
-}
-
-impl RunStatus {
-    /// Whether the run has come to an end, so that `completed_at` is set.
-    #[must_use]
-    pub const fn is_ended(self) -> bool {
-        match self {
-            Self::Completed | Self::Failed | Self::Cancelled => true,
-            Self::Queued | Self::Processing => false,
-        }
-    }
-}
+pub use crate::status::RunStatus;
 
 /// How many messages of a run have which review status, and which source. Each message counts
 /// once in either group.

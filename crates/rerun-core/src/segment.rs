@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::error::Invalid;
+use crate::invalid::Invalid;
 use crate::page::Contents;
 use crate::text;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use crate::error::Invalid;
+use crate::invalid::Invalid;
 
 /// Trims Unicode white space and brings the text into NFC: the form in which profile values,
 /// field names and customer references are compared, stored and shown. `None` when nothing is

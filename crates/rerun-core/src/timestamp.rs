@@ -4,7 +4,8 @@
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Deserializer, Serializer, de};
 
-use crate::Timestamp;
+/// A point in time, UTC, in whole milliseconds: the precision of the wire and of every store.
+pub type Timestamp = DateTime<Utc>;
 
 /// The text of a point in time.
 #[must_use]
@@ -41,7 +42,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timesta
 pub mod option {
     use serde::Serializer;
 
-    use crate::Timestamp;
+    use super::Timestamp;
 
     /// Writes one, or `null`.
     ///

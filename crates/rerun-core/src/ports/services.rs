@@ -5,11 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::Timestamp;
 use crate::campaign::Template;
 use crate::error::Invalid;
 use crate::generation::{GenerationError, GenerationTask, Made};
 use crate::segment::SegmentBy;
+use crate::timestamp::Timestamp;
 
 /// Tells the time.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::groups::import_error;
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
-use crate::Timestamp;
 use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use crate::error::{Error, Invalid};
@@ -22,6 +21,7 @@ use crate::ports::{
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::SegmentBy;
 use crate::text;
+use crate::timestamp::Timestamp;
 
 /// A campaign to make.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Stamps;
-use crate::Timestamp;
 use crate::error::StoreError;
 use crate::generation::{
     EndedRun, GenerationError, GenerationPolicy, GenerationTask, Made, Settled, TaskResult,
 };
 use crate::ids::{AccountId, AuditEntryId, CampaignId, ContentId, LeaseId, RunNumber};
 use crate::ports::{Backoff, GenerationQueue, LeaseTasks, SettleRun};
+use crate::timestamp::Timestamp;
 
 /// The worker's side of generation. A worker leases tasks, calls its generator for each, and
 /// settles the results under the same lease; how many it has at once and when it sleeps is its

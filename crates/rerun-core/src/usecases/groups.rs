@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Stamps, listed};
-use crate::Timestamp;
 use crate::actor::Actor;
 use crate::audit::ImportAudit;
 use crate::error::{Error, StoreError};
@@ -14,6 +13,7 @@ use crate::ids::CustomerGroupId;
 use crate::page::{CursorKey, CursorScope};
 use crate::ports::{CustomerGroupStore, IdempotencyKey, IdempotencyStore, ImportFailure};
 use crate::text;
+use crate::timestamp::Timestamp;
 
 /// The idempotency key of an import, with what tells its file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

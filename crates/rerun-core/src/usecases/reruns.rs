@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
-use crate::Timestamp;
 use crate::actor::Actor;
 use crate::campaign::CampaignStatus;
 use crate::error::{Action, Error, StoreError};
@@ -21,6 +20,7 @@ use crate::ports::{
 };
 use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::Segment;
+use crate::timestamp::Timestamp;
 
 /// A rerun that somebody asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

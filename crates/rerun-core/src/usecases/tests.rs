@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::*;
-use crate::Timestamp;
 use crate::actor::{Actor, Person};
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use crate::error::IllegalTransition;
@@ -24,6 +23,7 @@ use crate::ports::{
 use crate::review::MessageRef;
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use crate::timestamp::Timestamp;
 
 /// A rerun that is refused is no write: the mock panics if the store is asked to start a run.
 #[tokio::test]

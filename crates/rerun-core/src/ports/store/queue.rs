@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::Timestamp;
 use crate::error::StoreError;
 use crate::generation::{GenerationTask, SettledRun, TaskResult};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, RunNumber};
+use crate::timestamp::Timestamp;
 
 /// Results of one lease for messages of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 
 use super::idempotency::IdempotentResponse;
-use crate::Timestamp;
 use crate::audit::AuditDraft;
 use crate::campaign::{Campaign, Standing};
 use crate::error::StoreError;
@@ -13,6 +12,7 @@ use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use crate::plan::{ReuseFrom, RunPlan, SegmentCandidate};
 use crate::run::Run;
 use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use crate::timestamp::Timestamp;
 
 /// Asks for the segments of a group, with what each could reuse.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use rerun_core::campaign::CampaignStatus;
 use rerun_core::message::{Content, Message, ReviewStatus, Source};
 use rerun_core::run::{MessageCounts, Run, RunStatus};
 
-use crate::fixture::{CampaignSnapshot, Snapshot};
+use crate::snapshot::{CampaignSnapshot, Snapshot};
 
 /// Panics, naming campaign, run or message, when an invariant does not hold.
 pub fn check(snapshot: &Snapshot) {

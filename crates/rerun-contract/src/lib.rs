@@ -11,6 +11,8 @@ pub mod fixture;
 pub mod invariants;
 pub mod memory;
 pub mod model;
+mod snapshot;
 pub mod suite;
 
 pub use fixture::Fixture;
+pub use snapshot::{CampaignSnapshot, Snapshot};

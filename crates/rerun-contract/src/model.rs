@@ -28,10 +28,11 @@ use rerun_core::usecases::{
 };
 
 use crate::fixture::{
-    ACCOUNT, CampaignSnapshot, Fixture, OTHER_ACCOUNT, Snapshot, caller, customer_file, generated,
-    messages_from_elsewhere, new_campaign, run_number, stranger,
+    ACCOUNT, Fixture, OTHER_ACCOUNT, caller, customer_file, generated, messages_from_elsewhere,
+    new_campaign, run_number, stranger,
 };
 use crate::invariants;
+use crate::snapshot::{CampaignSnapshot, Snapshot};
 
 /// One command of a sequence. Numbers choose among what is there, whatever that is: the n-th
 /// group, campaign or message, counted around.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::campaign::Template;
-use rerun_core::generation::{GenerationBrief, GenerationPolicy, Made, SettledRun};
+use rerun_core::generation::{FailureKind, GenerationBrief, GenerationPolicy, Made, SettledRun};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Content;
 use rerun_core::ports::{
@@ -666,4 +666,49 @@ async fn nothing_is_leased_while_the_generator_takes_no_calls() {
         ),
         "{outcomes:?}"
     );
+}
+
+/// Counts what it is told.
+#[derive(Default)]
+struct Seen {
+    began: AtomicUsize,
+    ended: AtomicUsize,
+    returned: AtomicUsize,
+    results: AtomicUsize,
+}
+
+impl Observer for Seen {
+    fn call_began(&self) {
+        self.began.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn call_ended(&self) {
+        self.ended.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn call_returned(&self, result: Result<(), FailureKind>, took: Duration) {
+        assert_eq!((result, took), (Ok(()), Duration::from_secs(2)));
+        self.returned.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn settled(&self, results: usize, _: Settled) {
+        self.results.fetch_add(results, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_learns_of_every_call_and_its_end() {
+    let world = World::of(vec![Ok(tasks(0..3))]);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(2),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator, 2);
+    let seen = Arc::new(Seen::default());
+    let worker = worker.observed_by(seen.clone());
+    // The third call begins after two seconds, and is dropped a second later.
+    run_for(&worker, Duration::from_secs(3)).await;
+    let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+    assert_eq!((count(&seen.began), count(&seen.ended)), (3, 3));
+    assert_eq!((count(&seen.returned), count(&seen.results)), (2, 2));
 }

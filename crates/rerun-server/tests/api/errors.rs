@@ -38,6 +38,56 @@ const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 /// The two that have the same refusals.
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
 
+/// Every endpoint of the API, with the fields that it cannot do without.
+const REQUIRED: [(&str, &[&str]); 22] = [
+    ("/v1/campaign/rerun/history", &["campaign_id"]),
+    ("/v1/campaign/rerun/messages", &["campaign_id"]),
+    (
+        "/v1/campaign/rerun/initiate",
+        &["campaign_id", "new_customer_group_id"],
+    ),
+    (
+        "/v1/campaign/rerun/preview",
+        &["campaign_id", "new_customer_group_id"],
+    ),
+    ("/v1/campaign/rerun/archive", &["campaign_id", "run_number"]),
+    ("/v1/campaign/rerun/cancel", &["campaign_id"]),
+    ("/v1/campaign/rerun/retry", &["campaign_id"]),
+    (
+        "/v1/campaign/rerun/diff",
+        &["campaign_id", "from_run", "to_run"],
+    ),
+    (
+        "/v1/campaign/create",
+        &["name", "customer_group_id", "segment_by", "template"],
+    ),
+    ("/v1/campaign/list", &[]),
+    ("/v1/campaign/get", &["campaign_id"]),
+    ("/v1/campaign/launch", &["campaign_id"]),
+    ("/v1/campaign/publish", &["campaign_id"]),
+    (
+        "/v1/campaign/messages/review",
+        &["campaign_id", "decision", "message_ids"],
+    ),
+    (
+        "/v1/campaign/messages/edit",
+        &["campaign_id", "message_id", "content"],
+    ),
+    (
+        "/v1/campaign/messages/regenerate",
+        &["campaign_id", "message_ids"],
+    ),
+    (
+        "/v1/campaign/messages/export",
+        &["campaign_id", "run_number", "format"],
+    ),
+    ("/v1/customer-group/create", &["name"]),
+    ("/v1/customer-group/import", &["customer_group_id"]),
+    ("/v1/customer-group/list", &[]),
+    ("/v1/customer-group/get", &["customer_group_id"]),
+    ("/v1/audit/list", &[]),
+];
+
 /// Makes the current run one with a message that is not published, which no request can.
 fn unpublish(server: &Server) {
     server.database.execute(
@@ -56,24 +106,29 @@ fn wide(segments: u32) -> String {
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 async fn required_fields_are_missed_by_name(server: &Server) {
+    let posts = rerun_http::ENDPOINTS.iter().filter(|e| e.method == "POST");
+    let known: Vec<&str> = posts.map(|endpoint| endpoint.path).collect();
+    assert_eq!(known, REQUIRED.map(|(path, _)| path));
     let api = server.account();
     api.unchanged(async || {
+        for (path, fields) in REQUIRED {
+            if fields.is_empty() || path.ends_with("/import") {
+                continue;
+            }
+            let path = path.trim_start_matches("/v1/");
+            let nulls = fields
+                .iter()
+                .map(|field| ((*field).to_owned(), Value::Null));
+            api.post(path, json!({})).await.misses(fields);
+            api.post(path, Value::Object(nulls.collect()))
+                .await
+                .misses(fields);
+        }
         for (path, body, fields) in [
-            ("campaign/rerun/history", json!({}), &["campaign_id"][..]),
-            (
-                "campaign/rerun/history",
-                json!({ "campaign_id": null }),
-                &["campaign_id"],
-            ),
             (
                 "campaign/rerun/messages",
                 json!({ "campaign_id": "" }),
-                &["campaign_id"],
-            ),
-            (
-                "campaign/rerun/initiate",
-                json!({}),
-                &["campaign_id", "new_customer_group_id"],
+                &["campaign_id"][..],
             ),
             (
                 "campaign/rerun/initiate",
@@ -95,7 +150,6 @@ async fn required_fields_are_missed_by_name(server: &Server) {
                 json!({ "reason": "x" }),
                 &["campaign_id"],
             ),
-            ("campaign/rerun/retry", json!({}), &["campaign_id"]),
             (
                 "campaign/rerun/diff",
                 json!({ "campaign_id": NOBODY }),
@@ -103,22 +157,9 @@ async fn required_fields_are_missed_by_name(server: &Server) {
             ),
             (
                 "campaign/create",
-                json!({}),
-                &["name", "customer_group_id", "segment_by", "template"],
-            ),
-            (
-                "campaign/create",
                 json!({ "name": "c", "customer_group_id": NOBODY, "segment_by": ["a"],
                         "template": { "subject": null, "body": "" } }),
                 &["template.subject", "template.body"],
-            ),
-            ("campaign/get", json!({}), &["campaign_id"]),
-            ("campaign/launch", json!({}), &["campaign_id"]),
-            ("campaign/publish", json!({}), &["campaign_id"]),
-            (
-                "campaign/messages/review",
-                json!({}),
-                &["campaign_id", "decision", "message_ids"],
             ),
             (
                 "campaign/messages/review",
@@ -147,21 +188,31 @@ async fn required_fields_are_missed_by_name(server: &Server) {
             ),
             (
                 "campaign/messages/regenerate",
-                json!({}),
-                &["campaign_id", "message_ids"],
-            ),
-            (
-                "campaign/messages/regenerate",
                 json!({ "campaign_id": NOBODY, "message_ids": [] }),
                 &["message_ids"],
             ),
-            (
-                "campaign/messages/export",
-                json!({}),
-                &["campaign_id", "run_number", "format"],
-            ),
             ("customer-group/create", json!({ "name": "" }), &["name"]),
-            ("customer-group/get", json!({}), &["customer_group_id"]),
+            (
+                "campaign/create",
+                json!({ "name": "", "customer_group_id": "x", "segment_by": [], "template": {} }),
+                &["name", "template.subject", "template.body"],
+            ),
+            (
+                "campaign/messages/edit",
+                json!({ "campaign_id": "x", "message_id": "y",
+                        "content": { "subject": "", "body": "b" } }),
+                &["content.subject"],
+            ),
+            (
+                "campaign/messages/review",
+                json!({ "campaign_id": "x", "decision": "reject", "all": true }),
+                &["reason"],
+            ),
+            (
+                "campaign/messages/review",
+                json!({ "decision": "reject", "all": false, "reason": "" }),
+                &["campaign_id", "message_ids", "reason"],
+            ),
         ] {
             api.post(path, body).await.misses(fields);
         }
@@ -193,15 +244,26 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                     "a\0b",
                     " ",
                     "{}",
+                    "0193ed20-7b3c-7000-8000-0000000000fg",
                     &"9".repeat(10_000),
                 ] {
+                    for (path, fields) in REQUIRED {
+                        let optional = path == "/v1/audit/list";
+                        if !optional && !fields.contains(&"campaign_id") {
+                            continue;
+                        }
+                        let body = json!({
+                            "campaign_id": id, "new_customer_group_id": id, "message_id": id,
+                            "message_ids": [id], "run_number": 1, "from_run": 1, "to_run": 2,
+                            "decision": "approve", "content": { "subject": "s", "body": "b" },
+                            "format": "csv",
+                        });
+                        let path = path.trim_start_matches("/v1/");
+                        api.refused(path, body, &CAMPAIGN_NOT_FOUND).await;
+                    }
                     for path in RERUN {
                         let body = json!({ "campaign_id": id, "new_customer_group_id": group });
                         api.refused(path, body, &CAMPAIGN_NOT_FOUND).await;
-                    }
-                    for path in ["campaign/get", "campaign/rerun/history", "campaign/launch"] {
-                        api.refused(path, json!({ "campaign_id": id }), &CAMPAIGN_NOT_FOUND)
-                            .await;
                     }
                 }
             })
@@ -379,6 +441,8 @@ async fn malformed_bodies_and_wrong_types(server: &Server) {
                 "null",
                 "\"x\"",
                 "{} {}",
+                "{}x",
+                "{\"campaign_id\":",
                 "{\"campaign_id\": }",
             ] {
                 let post = reqwest::Method::POST;
@@ -456,7 +520,33 @@ async fn malformed_bodies_and_wrong_types(server: &Server) {
                 json!({ "content": "x" }),
                 "`content`",
             ),
-            ("audit/list", json!({ "action": 1 }), "`action`"),
+            ("audit/list", json!({ "action": {} }), "`action`"),
+            (
+                "campaign/rerun/archive",
+                json!({ "run_number": 1.5 }),
+                "`run_number`",
+            ),
+            (
+                "campaign/rerun/cancel",
+                json!({ "reason": false }),
+                "`reason`",
+            ),
+            ("campaign/create", json!({ "template": "x" }), "`template`"),
+            (
+                "campaign/create",
+                json!({ "template": { "body": 1 } }),
+                "`template.body`",
+            ),
+            (
+                "campaign/create",
+                json!({ "approval_stages": [1] }),
+                "`approval_stages[0]`",
+            ),
+            (
+                "campaign/messages/regenerate",
+                json!({ "message_ids": "x" }),
+                "`message_ids`",
+            ),
         ] {
             api.post(path, body).await.is_invalid(place);
         }
@@ -516,7 +606,7 @@ async fn runs_and_messages_that_are_not_there(server: &Server) {
     let foreign = ids(&api.messages(&elsewhere).await)[0].clone();
     let own = ids(&api.messages(&campaign).await)[0].clone();
     api.unchanged(async || {
-        for number in [json!(2), json!(0), json!(-1), json!(1_u64 << 31), json!(1e20)] {
+        for number in [json!(2), json!(0), json!(-1), json!(1_u64 << 31), json!(u64::MAX), json!(1e30)] {
             let run = json!({ "campaign_id": campaign, "run_number": number, "format": "csv" });
             for path in ["rerun/messages", "rerun/archive", "messages/export"] {
                 api.refused(&format!("campaign/{path}"), run.clone(), &RUN_NOT_FOUND).await;
@@ -721,7 +811,7 @@ async fn values_that_are_none(server: &Server) {
             (
                 "campaign/list",
                 json!({ "status": "published" }),
-                "`status`",
+                "Ready to publish",
             ),
             (
                 "audit/list",
@@ -731,7 +821,7 @@ async fn values_that_are_none(server: &Server) {
             (
                 "campaign/rerun/initiate",
                 with(json!({ "new_customer_group_id": group, "reuse_from": "all" })),
-                "`reuse_from`",
+                "current_run, any_run",
             ),
             (
                 "campaign/rerun/preview",
@@ -741,11 +831,11 @@ async fn values_that_are_none(server: &Server) {
             (
                 "campaign/messages/export",
                 with(json!({ "run_number": 1, "format": "xml" })),
-                "`format`",
+                "csv, jsonl",
             ),
             (
                 "campaign/messages/review",
-                with(json!({ "decision": "maybe", "all": true })),
+                with(json!({ "decision": "Approve", "all": true })),
                 "`decision`",
             ),
             (
@@ -892,14 +982,26 @@ async fn the_first_error_in_order_wins(server: &Server) {
             .await;
     }
     // The campaign before its runs and messages.
-    let run = json!({ "campaign_id": NOBODY, "run_number": 0, "format": "csv" });
-    for path in ["rerun/messages", "rerun/archive", "messages/export"] {
-        api.refused(
-            &format!("campaign/{path}"),
-            run.clone(),
-            &CAMPAIGN_NOT_FOUND,
-        )
-        .await;
+    for number in [
+        json!(0),
+        json!(-1),
+        json!(1_u64 << 31),
+        json!(u64::MAX),
+        json!(1e30),
+    ] {
+        let run = json!({
+            "campaign_id": NOBODY, "run_number": number, "from_run": 1, "to_run": number,
+            "format": "csv",
+        });
+        for path in [
+            "rerun/messages",
+            "rerun/archive",
+            "rerun/diff",
+            "messages/export",
+        ] {
+            let path = format!("campaign/{path}");
+            api.refused(&path, run.clone(), &CAMPAIGN_NOT_FOUND).await;
+        }
     }
     let named = json!({ "campaign_id": NOBODY, "decision": "approve", "message_ids": ["x"] });
     api.refused("campaign/messages/review", named, &CAMPAIGN_NOT_FOUND)

@@ -22,10 +22,11 @@ async fn health_needs_no_headers(server: &Server) {
         api.get("/health/ready").await.ok(),
         json!({ "status": "ready" })
     );
-    let head = api
-        .send(Method::HEAD, "/health/ready", &Headers(Vec::new()), "")
-        .await;
-    assert_eq!((head.status, &*head.text), (200, ""));
+    for path in ["/health/live", "/health/ready"] {
+        let none = Headers(Vec::new());
+        let head = api.send(Method::HEAD, path, &none, "").await;
+        assert_eq!((head.status, &*head.text), (200, ""), "{path}");
+    }
 }
 
 async fn an_unready_server_says_so_and_still_lives(server: &Server) {

@@ -183,6 +183,8 @@ impl Server {
             generator: Arc::default(),
             wake,
             http: reqwest::Client::builder()
+                // Sooner than the server closes it: packing a body may take longer on a slow machine.
+                .pool_idle_timeout(Duration::from_secs(1))
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
                 .tls_danger_accept_invalid_certs(true)

@@ -335,6 +335,11 @@ impl Problem {
             fields: &'a [&'static str],
         }
         let mut response = HttpResponse::build(self.status);
+        // The rest of the body is not read, so the connection ends. A client that is not told would
+        // send its next request on it.
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            response.force_close();
+        }
         if let Some(allow) = self.allow {
             response.insert_header(("allow", allow));
         }

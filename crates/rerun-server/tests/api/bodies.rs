@@ -185,6 +185,9 @@ async fn the_limit_is_for_what_a_gzip_holds(server: &Server) {
     let announced = headers.clone().with("content-length", "165634");
     let (status, _) = Raw::post(server.address, &path, &announced).answer();
     assert_eq!(status, 413);
+    let refused = create(&api, "identity", json(most + 1)).await;
+    refused.says(413, "payload_too_large", "at most 2097152 bytes");
+    assert_eq!(refused.headers["connection"], "close");
     let chunked = headers.with("transfer-encoding", "chunked");
     let mut raw = Raw::post(server.address, &path, &chunked);
     raw.chunk(&gzip(b"").repeat(8_282));

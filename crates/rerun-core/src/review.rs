@@ -111,7 +111,7 @@ impl Review<'_> {
         approver: Option<&Person>,
         now: Timestamp,
     ) -> Result<Vec<Move>, Error> {
-        let approved = |stage: &str| {
+        let passing = |stage: &str| {
             let nobody = || Invalid::new("only a person can approve messages, not the system");
             let person = approver.ok_or_else(nobody)?;
             Ok::<_, Invalid>(Approval {
@@ -136,7 +136,7 @@ impl Review<'_> {
             Ok(Move {
                 from: *from,
                 to,
-                approval: passed.map(approved).transpose()?,
+                approval: passed.map(passing).transpose()?,
             })
         };
         from.iter().map(step).collect()

@@ -415,10 +415,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         rerun.segments.new,
         rerun.campaign_status,
     );
-    println!(
-        "{} messages of run 1 are archived.",
-        rerun.archived_messages
-    );
+    let archived = rerun.archived_messages;
+    println!("{archived} messages of run 1 are archived.");
 
     let cancelled = reruns
         .cancel(&actor, campaign_id, Some("wrong group"), None)

@@ -361,7 +361,7 @@ async fn unfinished_bodies_take_no_more_than_their_budget() {
         grown >> 20
     ));
     // Each connection has buffers besides; without the budget it would hold 1 MiB.
-    let buffers = u64::try_from(UNFINISHED).unwrap() * (256 << 10);
+    let buffers = u64::try_from(UNFINISHED).unwrap() * (384 << 10);
     assert!(grown < budget + buffers, "{} MiB", grown >> 20);
     drop(open);
     until("room again", async || {

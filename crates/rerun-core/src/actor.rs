@@ -59,7 +59,7 @@ impl From<UserName> for String {
     }
 }
 
-/// A person, as whoever let the person in has verified.
+/// A signed-in person. The caller has verified who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// The person.

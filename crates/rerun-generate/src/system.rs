@@ -1,5 +1,5 @@
-//! What a worker takes from its machine: the time, new ids, and waits with chance in them; and how
-//! it is told to end.
+//! What a worker takes from its machine: the time, new ids, random waits, and the request to shut
+//! down.
 
 use std::time::Duration;
 

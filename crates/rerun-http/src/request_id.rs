@@ -47,7 +47,7 @@ pub(crate) fn note_run(run: RunNumber) {
     note(|notes| notes.run = Some(run));
 }
 
-/// Runs `work` as the work of a request, of which nothing is noted yet.
+/// Runs the work of one request with empty notes for its log line.
 pub(crate) async fn noting<T>(work: impl Future<Output = T>) -> T {
     NOTES.scope(Cell::default(), work).await
 }

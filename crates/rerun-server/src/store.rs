@@ -9,6 +9,7 @@ use rerun_core::ports::{
 use rerun_core::usecases::{Engine, Settings};
 use rerun_generate::{ExponentialBackoff, SystemClock, TemplateGenerator, UuidV7};
 use rerun_http::metrics::Metrics;
+pub use rerun_pg::MigrationStatus;
 use rerun_pg::PgStore;
 use rerun_sqlite::SqliteStore;
 
@@ -120,15 +121,6 @@ impl OpenStore {
     }
 }
 
-/// A schema migration and whether the database has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Migration {
-    /// Its version and what it does.
-    pub name: String,
-    /// Whether the database has it.
-    pub applied: bool,
-}
-
 /// Applies pending migrations, one process at a time; answers their names. It blocks.
 ///
 /// # Errors
@@ -144,28 +136,10 @@ pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn migrations(url: &DatabaseUrl) -> Result<Vec<Migration>, OpenError> {
+pub fn migrations(url: &DatabaseUrl) -> Result<Vec<MigrationStatus>, OpenError> {
     match url {
-        DatabaseUrl::Postgres(url) => {
-            let known = rerun_pg::migrations(url).map_err(|e| failed(&e))?;
-            Ok(known
-                .into_iter()
-                .map(|m| Migration {
-                    name: m.name,
-                    applied: m.applied,
-                })
-                .collect())
-        }
-        DatabaseUrl::Sqlite(url) => {
-            let known = rerun_sqlite::migrations(url).map_err(|e| failed(&e))?;
-            Ok(known
-                .into_iter()
-                .map(|m| Migration {
-                    name: m.name,
-                    applied: m.applied,
-                })
-                .collect())
-        }
+        DatabaseUrl::Postgres(url) => rerun_pg::migrations(url).map_err(|e| failed(&e)),
+        DatabaseUrl::Sqlite(url) => rerun_sqlite::migrations(url).map_err(|e| failed(&e)),
     }
 }
 

@@ -7,10 +7,7 @@ use uuid::Uuid;
 
 /// A secret that nobody can guess: 64 hexadecimal digits, of which 244 bits are chance.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it is no id, and must not be predictable"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is a secret, not an id")]
 pub(crate) fn random_secret() -> SecretString {
     let (one, other) = (Uuid::new_v4().simple(), Uuid::new_v4().simple());
     format!("{one}{other}").into()

@@ -101,7 +101,7 @@ pub(crate) fn start<S>(otlp: &Otlp) -> Result<(impl Layer<S> + use<S>, Sending),
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    // The one that others are told of would be found anew for each batch.
+    // One client for all batches, with a time limit of its own.
     let client = reqwest::blocking::Client::builder()
         .timeout(PATIENCE)
         .build()?;

@@ -218,8 +218,9 @@ impl Campaigns {
     /// Makes a draft. Its group may still be empty.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name, segmentation, template, brief or stages that break a rule,
-    /// when the actor is no person, and with [`Error::IdempotencyKeyReused`] for the key; [`Error::CustomerGroupNotFound`];
+    /// [`Error::Invalid`] if the name, segmentation, template, brief or stages break a rule, if the
+    /// actor is the system, or if the key is malformed; [`Error::IdempotencyKeyReused`] if the key
+    /// was used for another request; [`Error::CustomerGroupNotFound`];
     /// [`Error::UnknownSegmentField`]; [`Error::Store`].
     pub async fn create(
         &self,

@@ -69,7 +69,7 @@ pub struct WorkerOptions {
     pub idle: Duration,
 }
 
-/// Makes messages until it is told to end.
+/// Generates messages until the shutdown is requested.
 pub struct Worker {
     generation: Generation,
     generator: Arc<dyn MessageGenerator>,

@@ -668,7 +668,7 @@ async fn nothing_is_leased_while_the_generator_takes_no_calls() {
     );
 }
 
-/// Counts what it is told.
+/// Counts the calls of each method.
 #[derive(Default)]
 struct Seen {
     began: AtomicUsize,

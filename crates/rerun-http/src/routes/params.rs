@@ -12,21 +12,20 @@ use crate::json::Integer;
 use crate::request_id::{note_campaign, note_run};
 use crate::state::State;
 
-/// The id that a text which is no id stands for: one that no generator makes, since it has
-/// neither version nor variant. So a malformed id takes the way of an unknown one, and the two
-/// cannot be told apart.
-const NOBODY: Uuid = Uuid::max();
+/// Stands for a malformed id. No generator makes this id, since it has neither version nor
+/// variant. So a malformed id is looked up like an unknown one, and the response is the same.
+const UNKNOWN: Uuid = Uuid::max();
 
 pub(super) fn campaign_id(text: &str) -> CampaignId {
     let id = CampaignId::parse(text);
     if let Some(id) = id {
         note_campaign(id);
     }
-    id.unwrap_or(CampaignId::new(NOBODY))
+    id.unwrap_or(CampaignId::new(UNKNOWN))
 }
 
 pub(super) fn customer_group_id(text: &str) -> CustomerGroupId {
-    CustomerGroupId::parse(text).unwrap_or(CustomerGroupId::new(NOBODY))
+    CustomerGroupId::parse(text).unwrap_or(CustomerGroupId::new(UNKNOWN))
 }
 
 /// The number of a run of a campaign. For a number that no run can have, the campaign must be

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::{Failure, logging, say};
 use crate::config::{self, Layers, Log, LogFormat};
-use crate::store::{self, Migration};
+use crate::store::{self, MigrationStatus};
 
 pub(super) fn arguments(command: clap::Command) -> clap::Command {
     command.arg(
@@ -23,23 +23,27 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
         store::migrations(&url)?
     } else {
         let applied = store::migrate(&url)?;
-        let applied = applied.into_iter().map(|name| Migration {
+        let applied = applied.into_iter().map(|name| MigrationStatus {
             name,
             applied: true,
         });
         applied.collect()
     };
     match log.format {
-        LogFormat::Json => migrations.iter().for_each(|Migration { name, applied }| {
-            say(&json!({ "migration": name, "applied": applied }).to_string());
-        }),
+        LogFormat::Json => migrations
+            .iter()
+            .for_each(|MigrationStatus { name, applied }| {
+                say(&json!({ "migration": name, "applied": applied }).to_string());
+            }),
         LogFormat::Text if migrations.is_empty() => {
             say("Nothing to apply: the schema is up to date.");
         }
-        LogFormat::Text => migrations.iter().for_each(|Migration { name, applied }| {
-            let state = if *applied { "applied" } else { "pending" };
-            say(&format!("{state}  {name}"));
-        }),
+        LogFormat::Text => migrations
+            .iter()
+            .for_each(|MigrationStatus { name, applied }| {
+                let state = if *applied { "applied" } else { "pending" };
+                say(&format!("{state}  {name}"));
+            }),
     }
     Ok(())
 }

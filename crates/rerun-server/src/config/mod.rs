@@ -267,7 +267,7 @@ pub struct Serve {
     pub four_eyes: bool,
     /// The worker inside.
     pub generating: Generating,
-    /// How long it goes on, not ready, when it is told to end.
+    /// How long the server goes on, reported as not ready, after a shutdown was requested.
     pub drain: Duration,
     /// How long requests in flight may take at the end.
     pub grace: Duration,

@@ -128,7 +128,7 @@ fn plans(criterion: &mut Criterion) {
     let candidates = candidates(run.number);
     let everybody = FieldValues {
         customers: run.customer_count,
-        too_long: false,
+        ..FieldValues::default()
     };
     let customers = CustomerGroup {
         account_id: campaign.account_id,

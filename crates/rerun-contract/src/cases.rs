@@ -65,6 +65,11 @@ macro_rules! store_contract {
                 segments_are_read_by_key,
                 published_messages_are_offered_for_reuse,
             }
+            rules {
+                rules_make_the_segments_of_the_oracle,
+                counts_by_rules_are_kept_apart,
+                rules_have_bounds,
+            }
             runs {
                 a_launch_makes_run_and_messages,
                 a_rerun_reuses_generates_and_archives,
@@ -234,6 +239,7 @@ mod tests {
             ("groups", include_str!("suite/groups.rs")),
             ("campaigns", include_str!("suite/campaigns.rs")),
             ("segments", include_str!("suite/segments.rs")),
+            ("rules", include_str!("suite/rules.rs")),
             ("runs", include_str!("suite/runs.rs")),
             ("reviews", include_str!("suite/reviews.rs")),
             ("history", include_str!("suite/history.rs")),

@@ -10,6 +10,7 @@ use rerun_core::Timestamp;
 use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead, ImportAudit, Unlogged};
 use rerun_core::campaign::{Campaign, CampaignStatus, Standing};
 use rerun_core::change::{self, Applied, MessageChange, Move, Patch, Selection, Shift};
+use rerun_core::counting::{Counted, Counting};
 use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::{Invalid, StoreError, UnfilledPlaceholder};
 use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome};
@@ -88,6 +89,9 @@ struct Text {
     written_by: Option<UserId>,
 }
 
+/// More segments than any group has.
+const NO_LIMIT: u32 = u32::MAX;
+
 /// A message's place in the generation queue.
 #[derive(Debug, Clone)]
 struct Waiting {
@@ -154,31 +158,25 @@ impl Account {
 
 impl Group {
     fn segments(&self, segment_by: &SegmentBy) -> BTreeMap<SegmentKey, Segment> {
-        let names = segment_by.sorted();
-        let mut segments = BTreeMap::new();
-        for customer in self.customers.values() {
-            let pairs: Vec<(&str, Option<&str>)> = names
-                .iter()
-                .map(|name| (*name, customer.get(*name).map(|v| FieldValues::counted(v))))
-                .collect();
-            let segment = Segment::new(&pairs, 0);
-            segments
-                .entry(segment.key)
-                .or_insert(segment)
-                .customer_count += 1;
-        }
-        segments
+        let counted = self.counted(segment_by, NO_LIMIT);
+        let segments = counted.segments.into_iter();
+        segments.map(|segment| (segment.key, segment)).collect()
     }
 
-    fn field_values(&self, segment_by: &SegmentBy) -> Vec<FieldValues> {
-        let values = |name: &str| {
-            let mut values = FieldValues::default();
-            for customer in self.customers.values() {
-                values.add(customer.get(name).map(|v| FieldValues::counted(v)), 1);
-            }
-            values
-        };
-        segment_by.sorted().into_iter().map(values).collect()
+    /// The segments that the value rules make of each distinct combination of values.
+    fn counted(&self, segment_by: &SegmentBy, limit: u32) -> Counted {
+        let names = segment_by.sorted();
+        let mut combinations: BTreeMap<Vec<Option<&str>>, i64> = BTreeMap::new();
+        for customer in self.customers.values() {
+            let value = |name: &&str| customer.get(*name).map(|v| FieldValues::counted(v));
+            let values = names.iter().map(value).collect();
+            *combinations.entry(values).or_default() += 1;
+        }
+        let mut counting = Counting::new(segment_by, limit);
+        for (values, customers) in combinations {
+            counting.add(values, customers);
+        }
+        counting.finish()
     }
 
     fn take(&mut self, fields: &[String], row: CustomerRow) {
@@ -1051,13 +1049,9 @@ impl RerunStore for MemoryStore {
                     .map(|ledger| ledger.reusable(current, from))
                     .unwrap_or_default(),
             };
-            let limit = usize::try_from(query.limit)
-                .unwrap_or(usize::MAX)
-                .saturating_add(1);
-            let segments = group
-                .segments(&query.segment_by)
-                .into_values()
-                .take(limit)
+            let Counted { segments, fields } = group.counted(&query.segment_by, query.limit);
+            let segments = segments
+                .into_iter()
                 .map(|segment| SegmentCandidate {
                     key: segment.key,
                     customer_count: segment.customer_count,
@@ -1067,7 +1061,7 @@ impl RerunStore for MemoryStore {
             Ok(SegmentCandidates {
                 group_version: group.version,
                 segments,
-                fields: group.field_values(&query.segment_by),
+                fields,
             })
         })
     }

@@ -21,6 +21,7 @@ use rerun_core::Timestamp;
 use rerun_core::actor::{Actor, Person};
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Standing, Template};
+use rerun_core::counting::{Counted, Counting};
 use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
@@ -33,7 +34,7 @@ use rerun_core::ports::{
     RerunStore, SegmentCandidates, StartRun, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run};
-use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
 use rerun_core::usecases::{RerunRequest, Reruns, Settings, Stamps};
 use uuid::Uuid;
 
@@ -94,21 +95,22 @@ impl State {
     }
 
     fn segments(&self, group: CustomerGroupId, by: &SegmentBy) -> BTreeMap<SegmentKey, Segment> {
-        let mut segments = BTreeMap::new();
+        let segments = self.counted(group, by).segments.into_iter();
+        segments.map(|segment| (segment.key, segment)).collect()
+    }
+
+    /// Every customer has a country, and nothing else.
+    fn counted(&self, group: CustomerGroupId, by: &SegmentBy) -> Counted {
+        let mut counting = Counting::new(by, u32::MAX);
         let countries = self
             .groups
             .get(&group)
             .map(|(_, countries)| countries.as_slice());
         for country in countries.unwrap_or_default() {
             let value = |field| (field == "country").then_some(*country);
-            let pairs: Vec<_> = by.sorted().into_iter().map(|f| (f, value(f))).collect();
-            let segment = Segment::new(&pairs, 0);
-            segments
-                .entry(segment.key)
-                .or_insert(segment)
-                .customer_count += 1;
+            counting.add(by.sorted().into_iter().map(value), 1);
         }
-        segments
+        counting.finish()
     }
 
     fn reusable(&self, key: SegmentKey, from: RunNumber) -> Option<ReuseCandidate> {
@@ -211,18 +213,8 @@ impl RerunStore for TinyStore {
             customer_count: segment.customer_count,
             reusable: current.and_then(|current| state.reusable(segment.key, current)),
         };
-        let segments = state.segments(query.group_id, &query.segment_by);
-        // Every customer has a country, and nothing else.
-        let customers = segments
-            .values()
-            .map(|segment| segment.customer_count)
-            .sum();
-        let values = |field: &str| FieldValues {
-            customers: if field == "country" { customers } else { 0 },
-            too_long: false,
-        };
-        let fields = query.segment_by.sorted().into_iter().map(values).collect();
-        let segments = segments.into_values().map(candidate).collect();
+        let Counted { segments, fields } = state.counted(query.group_id, &query.segment_by);
+        let segments = segments.into_iter().map(candidate).collect();
         // Its groups never change, and so does their version.
         Ok(SegmentCandidates {
             group_version: 1,

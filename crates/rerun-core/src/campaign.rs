@@ -74,6 +74,7 @@ impl Contents for Campaign {
             + self.template.subject.len()
             + self.template.body.len()
             + text_bytes(self.brief.as_ref())
+            + self.segment_by.rules_json().map_or(0, str::len)
     }
 }
 

@@ -157,6 +157,17 @@ pub enum Error {
         /// The largest number of segments that a run may have.
         limit: u32,
     },
+    /// The group has more combinations of values than value rules are applied to.
+    #[error(
+        "before the value rules, the customer group has more than {limit} combinations of values; \
+         `{field}` has the most different values. Segment by fields with fewer values"
+    )]
+    TooManyValues {
+        /// The field with the most different values.
+        field: String,
+        /// The largest number of combinations.
+        limit: u32,
+    },
     /// The status does not allow the action.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),

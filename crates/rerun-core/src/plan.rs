@@ -4,6 +4,7 @@
 //! content never travels through the process.
 
 use crate::campaign::Campaign;
+use crate::counting::Counting;
 use crate::error::{Action, Error, Invalid, StoreError};
 use crate::group::CustomerGroup;
 use crate::ids::{MessageId, RunNumber};
@@ -112,11 +113,17 @@ impl Audience<'_> {
         }
         self.check_fields(segment_by)?;
         let limit = self.limit;
+        let fields = self.fields(segment_by)?;
+        if let Some((name, _)) = fields.iter().find(|(_, values)| values.too_many) {
+            return Err(Error::TooManyValues {
+                field: (*name).clone(),
+                limit: Counting::most_combinations(limit),
+            });
+        }
         let total = u32::try_from(self.segments.len())
             .ok()
             .filter(|total| *total <= limit)
             .ok_or(Error::TooManySegments { limit })?;
-        let fields = self.fields(segment_by)?;
         if let Some((name, _)) = fields.into_iter().find(|(_, values)| values.too_long) {
             return Err(Error::Invalid(Invalid::new(format!(
                 "`segment_by`: some customer's value of `{name}` has more than {} characters; \
@@ -346,6 +353,7 @@ mod tests {
         FieldValues {
             customers,
             too_long,
+            ..FieldValues::default()
         }
     }
 

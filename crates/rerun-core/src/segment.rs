@@ -1,23 +1,40 @@
 //! Segments of a customer group and the key that names them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::invalid::Invalid;
 use crate::page::Contents;
+use crate::rules::{self, FieldDeclaration, FieldRules, Tag};
 use crate::text;
 
 /// The column of an import that holds a customer's external reference; no profile field.
 pub const CUSTOMER_REF: &str = "customer_ref";
 
-/// A campaign's segmentation: 1 to 8 distinct profile field names, in the order they were listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SegmentBy(Vec<String>);
+/// A campaign's segmentation: 1 to 8 distinct profile field names, in the order they were listed,
+/// each with its value rules if it has any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentBy {
+    names: Vec<String>,
+    rules: Option<Arc<Rules>>,
+}
+
+/// The rules of a segmentation, of which some item was declared with rules.
+#[derive(Debug, PartialEq, Eq)]
+struct Rules {
+    declared: Vec<FieldDeclaration>,
+    /// The declaration as it is kept.
+    json: String,
+    /// The rules of each name that has any which make a difference.
+    effective: Vec<Option<FieldRules>>,
+}
 
 impl SegmentBy {
     /// The largest number of fields.
@@ -25,7 +42,7 @@ impl SegmentBy {
     /// The longest field name, in characters.
     pub const MAX_FIELD_LENGTH: usize = 255;
     /// The longest value of a field to segment by, in characters.
-    pub const MAX_VALUE_LENGTH: usize = 1_000;
+    pub const MAX_VALUE_LENGTH: usize = rules::MAX_VALUE_LENGTH;
 
     /// Takes field names as people give them; they are normalised like profile values.
     ///
@@ -53,29 +70,160 @@ impl SegmentBy {
             }
             fields.push(name);
         }
-        Ok(Self(fields))
+        Ok(Self {
+            names: fields,
+            rules: None,
+        })
+    }
+
+    /// Takes names and value rules as people declare them.
+    ///
+    /// # Errors
+    /// As [`SegmentBy::new`]; [`Invalid`] naming the place of a rule that is none.
+    pub fn declare(items: Vec<FieldDeclaration>) -> Result<Self, Invalid> {
+        let names: Vec<&str> = items.iter().map(FieldDeclaration::name).collect();
+        let mut taken = Self::new(&names)?;
+        if items
+            .iter()
+            .all(|item| matches!(item, FieldDeclaration::Name(_)))
+        {
+            return Ok(taken);
+        }
+        let effective = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| item.check(index));
+        let effective = effective.collect::<Result<_, _>>()?;
+        let declared = items.into_iter().zip(&taken.names);
+        let declared: Vec<_> = declared
+            .map(|(item, name)| item.named(name.clone()))
+            .collect();
+        let json = serde_json::to_string(&declared)
+            .map_err(|error| Invalid::new(format!("`segment_by`: {error}")))?;
+        taken.rules = Some(Arc::new(Rules {
+            declared,
+            json,
+            effective,
+        }));
+        Ok(taken)
     }
 
     /// The names in the order they were listed.
     #[must_use]
     pub fn fields(&self) -> &[String] {
-        &self.0
+        &self.names
+    }
+
+    /// The items as they were declared, with names normalised.
+    #[must_use]
+    pub fn declared(&self) -> Cow<'_, [FieldDeclaration]> {
+        match &self.rules {
+            Some(rules) => Cow::Borrowed(&rules.declared),
+            None => self.names.iter().map(|name| name.as_str().into()).collect(),
+        }
+    }
+
+    /// The declaration as a JSON array, if some item was declared with rules, even such that make
+    /// no difference.
+    #[must_use]
+    pub fn rules_json(&self) -> Option<&str> {
+        self.rules.as_ref().map(|rules| rules.json.as_str())
+    }
+
+    /// Takes back what [`SegmentBy::rules_json`] gave.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a text that is no declaration.
+    pub fn from_rules_json(json: &str) -> Result<Self, Invalid> {
+        serde_json::from_str(json).map_err(|error| Invalid::new(error.to_string()))
+    }
+
+    /// Whether some value may be another one after the rules. Without rules, each distinct
+    /// combination of values is a segment.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        self.rules
+            .as_ref()
+            .is_some_and(|rules| rules.effective.iter().any(Option::is_some))
+    }
+
+    /// The names with their rules, in the order they were listed.
+    pub(crate) fn ruled_fields(&self) -> impl Iterator<Item = (&str, Option<&FieldRules>)> {
+        self.names.iter().enumerate().map(|(index, name)| {
+            let rules = self.rules.as_ref();
+            let rules = rules.and_then(|rules| rules.effective.get(index)?.as_ref());
+            (name.as_str(), rules)
+        })
     }
 
     /// The names sorted by their bytes: the order in which keys, attributes and stored counts
     /// are made, so that the order of listing makes no difference.
     #[must_use]
     pub fn sorted(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let mut names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         names.sort_unstable();
         names
     }
 
-    /// One text for the set of names, equal exactly when the sets are: the sorted names as a
-    /// JSON array. Stores keep segment counts under it.
+    /// One text for the set of names and their rules, equal exactly when these are: the sorted
+    /// names as a JSON array, and with rules a hash of them. Stores keep segment counts under it.
     #[must_use]
     pub fn canonical(&self) -> String {
-        serde_json::json!(self.sorted()).to_string()
+        let names = serde_json::json!(self.sorted()).to_string();
+        if !self.has_rules() {
+            return names;
+        }
+        let mut rules: Vec<_> = self
+            .ruled_fields()
+            .filter_map(|(name, rules)| Some((name, rules?.canonical())))
+            .collect();
+        rules.sort_unstable_by_key(|(name, _)| *name);
+        let hash = Sha256::new_with_prefix(RULES_VERSION)
+            .chain_update(serde_json::json!(rules).to_string())
+            .finalize();
+        format!("{names} {}", hex::encode(hash))
+    }
+
+    /// The items without what makes no difference. Two declarations of the same are equal here.
+    pub(crate) fn effective<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.ruled_fields().map(|(name, rules)| match rules {
+            None => serde_json::json!(name),
+            Some(rules) => serde_json::json!({ "field": name, "rules": rules.canonical() }),
+        }))
+    }
+
+    /// The key of the segment of a customer with these values: one for each field, in the order of
+    /// [`SegmentBy::sorted`], as [`FieldValues::counted`] gives them.
+    #[must_use]
+    pub fn key<'a>(&self, values: impl IntoIterator<Item = Option<&'a str>>) -> SegmentKey {
+        let mut fields: Vec<_> = self.ruled_fields().collect();
+        fields.sort_unstable_by_key(|(name, _)| *name);
+        let parts: Vec<_> = fields
+            .into_iter()
+            .zip(values)
+            .map(|((name, rules), value)| (name, rules::applied(rules, value)))
+            .collect();
+        SegmentKey::of_typed(parts.iter().map(|(name, applied)| {
+            let part = applied.as_ref();
+            (*name, part.map(|part| (part.tag, part.key.as_ref())))
+        }))
+    }
+}
+
+/// Part of what counts are kept under. It changes when the same rules make something else of a
+/// value, so that older counts are not used any more.
+const RULES_VERSION: &str = "rerun.rules.1";
+
+impl Serialize for SegmentBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.declared().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SegmentBy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let declared = Vec::deserialize(deserializer)?;
+        Self::declare(declared).map_err(D::Error::custom)
     }
 }
 
@@ -86,6 +234,13 @@ pub struct FieldValues {
     pub customers: i64,
     /// Whether some value has more than [`SegmentBy::MAX_VALUE_LENGTH`] characters.
     pub too_long: bool,
+    /// How many customers have a value that could not be read as the field's type.
+    #[serde(default)]
+    pub unparsed: i64,
+    /// Whether there are too many combinations of values to apply value rules to, and most
+    /// different values in this field.
+    #[serde(default)]
+    pub too_many: bool,
 }
 
 impl FieldValues {
@@ -122,6 +277,14 @@ impl SegmentKey {
     /// sorted by name as [`SegmentBy::sorted`] gives them.
     #[must_use]
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let texts = pairs.into_iter();
+        Self::of_typed(texts.map(|(name, value)| (name, value.map(|value| (Tag::Text, value)))))
+    }
+
+    /// The key of the segment with these values, each with its type.
+    pub(crate) fn of_typed<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, Option<(Tag, &'a str)>)>,
+    ) -> Self {
         fn part(hash: &mut Sha256, text: &str) {
             // usize is at most 64 bits on every supported target.
             let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
@@ -133,8 +296,8 @@ impl SegmentKey {
             part(&mut hash, name);
             match value {
                 None => hash.update([0]),
-                Some(value) => {
-                    hash.update([1]);
+                Some((tag, value)) => {
+                    hash.update([tag.byte()]);
                     part(&mut hash, value);
                 }
             }
@@ -402,6 +565,7 @@ mod tests {
         let expected = |customers, too_long| FieldValues {
             customers,
             too_long,
+            ..FieldValues::default()
         };
         assert_eq!(values, expected(2, false));
         values.add(Some(FieldValues::counted(&longer)), 1);

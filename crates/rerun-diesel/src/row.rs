@@ -120,25 +120,37 @@ impl TryFrom<GroupRow> for CustomerGroup {
     }
 }
 
-/// How many customers have a value in each field of a segmentation, as `segmentations` keeps it.
-/// Segments by values that are too long are not kept.
+/// How many customers have a value in each field of a segmentation, as `segmentations` keeps it: as
+/// numbers, or where some value could not be read as its field's type, as pairs with the number of
+/// customers that have such values. Segments by values that are too long are not kept.
 #[must_use]
 pub fn customers_with_value(fields: &[FieldValues]) -> String {
-    let customers: Vec<i64> = fields.iter().map(|values| values.customers).collect();
-    serde_json::json!(customers).to_string()
+    if fields.iter().all(|values| values.unparsed == 0) {
+        let customers: Vec<i64> = fields.iter().map(|values| values.customers).collect();
+        return serde_json::json!(customers).to_string();
+    }
+    let pairs = fields
+        .iter()
+        .map(|values| (values.customers, values.unparsed));
+    serde_json::json!(pairs.collect::<Vec<_>>()).to_string()
 }
 
 /// Reads what [`customers_with_value`] wrote.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] unless it is a JSON array of numbers.
+/// [`StoreError::Corrupt`] unless it is a JSON array of numbers or of pairs of them.
 pub fn field_values(customers_with_value: &str) -> Result<Vec<FieldValues>, StoreError> {
-    let customers: Vec<i64> = serde_json::from_str(customers_with_value).map_err(|error| {
-        StoreError::corrupt(format!("segmentations.customers_with_value: {error}"))
-    })?;
-    let values = customers.into_iter().map(|customers| FieldValues {
+    let customers: Result<Vec<i64>, _> = serde_json::from_str(customers_with_value);
+    let pairs: Vec<(i64, i64)> = match customers {
+        Ok(customers) => customers.into_iter().map(|count| (count, 0)).collect(),
+        Err(_not_numbers) => serde_json::from_str(customers_with_value).map_err(|error| {
+            StoreError::corrupt(format!("segmentations.customers_with_value: {error}"))
+        })?,
+    };
+    let values = pairs.into_iter().map(|(customers, unparsed)| FieldValues {
         customers,
-        too_long: false,
+        unparsed,
+        ..FieldValues::default()
     });
     Ok(values.collect())
 }
@@ -147,7 +159,8 @@ pub fn field_values(customers_with_value: &str) -> Result<Vec<FieldValues>, Stor
 #[macro_export]
 macro_rules! campaign_columns {
     () => {
-        "c.account_id, c.id, c.name, c.customer_group_id, c.segment_by, c.template_subject, \
+        "c.account_id, c.id, c.name, c.customer_group_id, c.segment_by, c.value_rules, \
+         c.template_subject, \
          c.template_body, c.brief, c.approval_stages, c.status, c.current_run_number, \
          c.last_run_number, c.version, c.created_by, c.created_at, c.updated_at"
     };
@@ -161,6 +174,7 @@ row! {
         name: String = Text,
         customer_group_id: Uuid = Id,
         segment_by: String = Text,
+        value_rules: Option<String> = Nullable<Text>,
         template_subject: String = Text,
         template_body: String = Text,
         brief: Option<String> = Nullable<Text>,
@@ -183,6 +197,21 @@ pub fn segment_by(json: &str) -> Result<SegmentBy, StoreError> {
     let names: Vec<String> =
         serde_json::from_str(json).map_err(|_invalid| corrupt("campaigns", "segment_by", json))?;
     SegmentBy::new(&names).map_err(|_invalid| corrupt("campaigns", "segment_by", json))
+}
+
+/// A campaign's fields with their value rules as its row keeps them.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when the texts are no segmentation, or not of the same fields.
+fn ruled_segment_by(names: &str, rules: Option<&str>) -> Result<SegmentBy, StoreError> {
+    let plain = segment_by(names)?;
+    let Some(rules) = rules else {
+        return Ok(plain);
+    };
+    SegmentBy::from_rules_json(rules)
+        .ok()
+        .filter(|ruled| ruled.fields() == plain.fields())
+        .ok_or_else(|| corrupt("campaigns", "value_rules", rules))
 }
 
 /// A campaign's stages as its row keeps them.
@@ -228,7 +257,7 @@ impl TryFrom<CampaignRow> for Campaign {
             id: CampaignId::new(row.id),
             name: row.name,
             customer_group_id: CustomerGroupId::new(row.customer_group_id),
-            segment_by: segment_by(&row.segment_by)?,
+            segment_by: ruled_segment_by(&row.segment_by, row.value_rules.as_deref())?,
             template: Template {
                 subject: row.template_subject,
                 body: row.template_body,

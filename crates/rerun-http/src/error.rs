@@ -231,7 +231,7 @@ impl Problem {
                 message: Cow::Owned(unknown.to_string()),
                 ..bad("unknown_segment_field", "")
             },
-            Error::TooManySegments { .. } => Self::new(
+            Error::TooManySegments { .. } | Error::TooManyValues { .. } => Self::new(
                 StatusCode::BAD_REQUEST,
                 "too_many_segments",
                 error.to_string(),

@@ -9,7 +9,7 @@ use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
 use rerun_core::message::{Content, Message, Provenance, ReusedFrom, ReviewStatus, Source};
 use rerun_core::run::{Run, RunGroup, RunStatus, SegmentCounts};
-use rerun_core::segment::Segment;
+use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::timestamp;
 use rerun_core::usecases::{Answered, MessagesChanged, RunStarted};
 use serde::Serialize;
@@ -126,8 +126,9 @@ pub(crate) struct CampaignItem<'a> {
     /// The group of the current run, or of the next launch.
     #[schema(value_type = Uuid)]
     customer_group_id: CustomerGroupId,
-    /// The profile fields that make segments, in order.
-    segment_by: &'a [String],
+    /// The profile fields that make segments, in order, with their value rules as they were declared.
+    #[schema(value_type = Vec<schema::SegmentField>)]
+    segment_by: &'a SegmentBy,
     template: TemplateItem<'a>,
     /// Text for a language model.
     #[schema(required)]
@@ -157,7 +158,7 @@ impl<'a> From<&'a Campaign> for CampaignItem<'a> {
             name: &campaign.name,
             status: campaign.status,
             customer_group_id: campaign.customer_group_id,
-            segment_by: campaign.segment_by.fields(),
+            segment_by: &campaign.segment_by,
             template: TemplateItem {
                 subject: &campaign.template.subject,
                 body: &campaign.template.body,

@@ -32,15 +32,16 @@ use crate::write::{
 pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> Result<(), Failure> {
     sql(
         "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
-           approval_stages, template_subject, template_body, brief, status, version, created_by, \
+           value_rules, approval_stages, template_subject, template_body, brief, status, version, created_by, \
            created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Text, _>(campaign.name.as_str())
     .bind::<Id, _>(campaign.customer_group_id.as_uuid())
     .bind::<Text, _>(json_list(campaign.segment_by.fields()))
+    .bind::<Nullable<Text>, _>(campaign.segment_by.rules_json())
     .bind::<Text, _>(json_list(campaign.approval_stages.names()))
     .bind::<Text, _>(campaign.template.subject.as_str())
     .bind::<Text, _>(campaign.template.body.as_str())
@@ -165,7 +166,8 @@ impl CampaignStore for PgStore {
                 let text = PageQuery {
                     columns: campaign_columns!(),
                     bytes: "octet_length(c.name) + octet_length(c.template_subject) \
-                      + octet_length(c.template_body) + COALESCE(octet_length(c.brief), 0)",
+                      + octet_length(c.template_body) + COALESCE(octet_length(c.brief), 0) \
+                      + COALESCE(octet_length(c.value_rules), 0)",
                     from: &from,
                     order: "c.created_at DESC, c.id DESC",
                     by: "created_at DESC, id DESC",

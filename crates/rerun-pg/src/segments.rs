@@ -1,13 +1,15 @@
 //! The segments of a group: counted once for each version of the group, and kept.
 
+use diesel::pg::{Pg, PgRowByRowLoadingMode};
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
+use rerun_core::counting::{self, Counting};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
-use rerun_diesel::sql::sql;
+use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::Id;
 use uuid::Uuid;
 
@@ -217,6 +219,12 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
     });
     let names = list(|place| format!("v{place}"));
     let grouped = list(|place| place.to_string());
+    let ruled = wanted.segment_by.has_rules();
+    let limit = if ruled {
+        Counting::most_combinations(wanted.limit)
+    } else {
+        wanted.limit
+    };
     // PostgreSQL takes what is computed of a profile to be as distinct as profiles are, and would
     // sort all customers to group them. The inner OFFSET hides from it what the values are
     // computed of, so that it hashes them, in about half the processor time for a million.
@@ -230,11 +238,14 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
     for field in &fields {
         statement = statement.bind::<Text, _>(*field);
     }
-    let rows = statement
+    let statement = statement
         .bind::<Id, _>(account)
         .bind::<Id, _>(group)
-        .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
-        .load::<GroupedRow>(conn)?;
+        .bind::<BigInt, _>(i64::from(limit) + 1);
+    if ruled {
+        return ruled_count(conn, wanted, group_version, statement);
+    }
+    let rows = statement.load::<GroupedRow>(conn)?;
     let mut values = vec![FieldValues::default(); fields.len()];
     for row in &rows {
         for (values, value) in values.iter_mut().zip(&row.values) {
@@ -258,6 +269,38 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
     Ok(Counted {
         group_version,
         fields: values,
+        segments,
+    })
+}
+
+/// The same by value rules. Rows are read one by one, so that memory holds what is distinct after
+/// the rules, not each combination of values.
+fn ruled_count(
+    conn: &mut PgConnection,
+    wanted: &Wanted<'_>,
+    group_version: i64,
+    statement: Sql<'_, Pg>,
+) -> Result<Counted, Failure> {
+    let mut count = Counting::new(wanted.segment_by, wanted.limit);
+    for row in statement.load_iter::<GroupedRow, PgRowByRowLoadingMode>(conn)? {
+        let row = row?;
+        let values = row.values.iter().map(Option::as_deref);
+        count.add(values, row.customer_count);
+    }
+    let counted = count.finish();
+    let too_much = counted.is_too_much(wanted.limit);
+    let counting::Counted {
+        segments,
+        mut fields,
+    } = counted;
+    if too_much {
+        look_further(conn, wanted, &wanted.segment_by.sorted(), &mut fields)?;
+    } else if !fields.iter().any(|values| values.too_long) {
+        keep(conn, wanted, group_version, &fields, &segments)?;
+    }
+    Ok(Counted {
+        group_version,
+        fields,
         segments,
     })
 }

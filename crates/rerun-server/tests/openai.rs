@@ -940,7 +940,7 @@ impl World {
         let new = NewCampaign {
             name: "c".to_owned(),
             customer_group_id: Some(group.id),
-            segment_by: vec!["country".to_owned()],
+            segment_by: vec!["country".into()],
             template: Template {
                 subject: "Hello {{ country }}".to_owned(),
                 body: "An offer".to_owned(),

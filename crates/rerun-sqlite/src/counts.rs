@@ -9,37 +9,56 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
+use rerun_core::counting::{Counted, Counting};
 use rerun_core::error::StoreError;
 use rerun_core::segment::{FieldValues, Segment, SegmentBy};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// The segments seen so far. Its size is that of the distinct segments up to the limit, however
-/// many customers they have and however long their values are.
+/// The distinct combinations of values seen so far, each of which is a segment if there are no value
+/// rules. Its size is that of these combinations up to a limit, however many customers have them and
+/// however long their values are.
 pub(crate) struct Counts<'a> {
+    segment_by: &'a SegmentBy,
     names: Vec<&'a str>,
+    /// The most segments that are of interest.
+    segments: u32,
+    /// The most combinations that are.
     limit: usize,
-    segments: HashMap<Vec<u8>, Segment>,
+    combinations: HashMap<Vec<u8>, Combination>,
     fields: Vec<FieldValues>,
     values: Vec<u8>,
 }
 
+/// Values that customers have together.
+struct Combination {
+    values: Vec<Option<String>>,
+    customers: i64,
+}
+
 impl<'a> Counts<'a> {
     /// Counts no more segments than the first over `limit`.
-    pub(crate) fn new(segment_by: &'a SegmentBy, limit: usize) -> Self {
+    pub(crate) fn new(segment_by: &'a SegmentBy, limit: u32) -> Self {
         let names = segment_by.sorted();
+        let combinations = if segment_by.has_rules() {
+            Counting::most_combinations(limit)
+        } else {
+            limit
+        };
         Self {
-            limit,
-            segments: HashMap::new(),
+            segment_by,
+            segments: limit,
+            limit: usize::try_from(combinations).unwrap_or(usize::MAX),
+            combinations: HashMap::new(),
             fields: vec![FieldValues::default(); names.len()],
             values: Vec::new(),
             names,
         }
     }
 
-    /// Whether no other customer matters: there are too many segments, and every field has a
+    /// Whether no other customer matters: there are too many combinations, and every field has a
     /// value.
     pub(crate) fn is_decided(&self) -> bool {
-        self.segments.len() > self.limit && self.fields.iter().all(|field| field.customers > 0)
+        self.combinations.len() > self.limit && self.fields.iter().all(|field| field.customers > 0)
     }
 
     /// Counts a customer with this profile.
@@ -65,23 +84,52 @@ impl<'a> Counts<'a> {
                 }
             }
         }
-        if let Some(segment) = self.segments.get_mut(&self.values) {
-            segment.customer_count += 1;
-        } else if self.segments.len() <= self.limit {
+        if let Some(combination) = self.combinations.get_mut(&self.values) {
+            combination.customers += 1;
+        } else if self.combinations.len() <= self.limit {
             let values = values.iter().map(Option::as_deref);
-            let values = values.map(|value| value.map(FieldValues::counted));
-            let pairs: Vec<_> = self.names.iter().copied().zip(values).collect();
-            let segment = Segment::new(&pairs, 1);
-            self.segments.insert(self.values.clone(), segment);
+            let values =
+                values.map(|value| value.map(|value| FieldValues::counted(value).to_owned()));
+            let combination = Combination {
+                values: values.collect(),
+                customers: 1,
+            };
+            self.combinations.insert(self.values.clone(), combination);
         }
         Ok(())
     }
 
     /// The segments, ordered by key, and what customers have in the fields.
-    pub(crate) fn by_key(self) -> (Vec<Segment>, Vec<FieldValues>) {
-        let mut segments: Vec<Segment> = self.segments.into_values().collect();
+    pub(crate) fn by_key(self) -> Counted {
+        let combinations = self.combinations.values().map(|combination| {
+            let values = combination.values.iter().map(Option::as_deref);
+            (values, combination.customers)
+        });
+        if self.segment_by.has_rules() {
+            let mut counting = Counting::new(self.segment_by, self.segments);
+            for (values, customers) in combinations {
+                counting.add(values, customers);
+            }
+            let mut counted = counting.finish();
+            for (field, seen) in counted.fields.iter_mut().zip(&self.fields) {
+                // Customers beyond the limit count, too: some of them may have a value.
+                if self.combinations.len() > self.limit && field.customers == 0 {
+                    field.customers = seen.customers;
+                }
+            }
+            return counted;
+        }
+        let mut segments: Vec<Segment> = combinations
+            .map(|(values, customers)| {
+                let pairs: Vec<_> = self.names.iter().copied().zip(values).collect();
+                Segment::new(&pairs, customers)
+            })
+            .collect();
         segments.sort_unstable_by_key(|segment| segment.key);
-        (segments, self.fields)
+        Counted {
+            segments,
+            fields: self.fields,
+        }
     }
 }
 
@@ -152,11 +200,11 @@ mod tests {
         let none: Vec<_> = all.iter().map(|(name, _)| (*name, None)).collect();
         let mut expected = vec![Segment::new(&all, 1), Segment::new(&none, 2)];
         expected.sort_unstable_by_key(|segment| segment.key);
-        let (segments, fields) = counts.by_key();
+        let Counted { segments, fields } = counts.by_key();
         assert_eq!(segments, expected);
         let one = FieldValues {
             customers: 1,
-            too_long: false,
+            ..FieldValues::default()
         };
         assert_eq!(fields, vec![one; names.len()]);
     }

@@ -45,6 +45,8 @@ struct SegmentationRow {
 /// The segments of a version of the group, and what its customers have in the fields.
 struct Counted {
     version: i64,
+    /// Whether no run can have the segments because there are too many.
+    is_too_much: bool,
     segments: Vec<Segment>,
     fields: Vec<FieldValues>,
 }
@@ -106,7 +108,7 @@ impl Splitting<'_> {
         &self,
         conn: &mut SqliteConnection,
         version: i64,
-        limit: usize,
+        limit: u32,
     ) -> Result<Counted, Failure> {
         let mut counts = Counts::new(self.segment_by, limit);
         let profiles =
@@ -120,11 +122,12 @@ impl Splitting<'_> {
                 break;
             }
         }
-        let (segments, fields) = counts.by_key();
+        let counted = counts.by_key();
         Ok(Counted {
             version,
-            segments,
-            fields,
+            is_too_much: counted.is_too_much(limit),
+            segments: counted.segments,
+            fields: counted.fields,
         })
     }
 
@@ -285,12 +288,8 @@ fn look(conn: &mut SqliteConnection, query: &CandidateQuery) -> Result<Found, Fa
             fields: field_values(&kept.customers_with_value)?,
         }));
     }
-    let counted = splitting.count(conn, version, limit(query))?;
+    let counted = splitting.count(conn, version, query.limit)?;
     Ok(Found::Counted(counted))
-}
-
-fn limit(query: &CandidateQuery) -> usize {
-    usize::try_from(query.limit).unwrap_or(usize::MAX)
 }
 
 trait Splits {
@@ -506,8 +505,7 @@ impl RerunStore for SqliteStore {
             Found::Kept(candidates) => return Ok(candidates),
             Found::Counted(counted) => counted,
         };
-        let too_many = counted.segments.len() > limit(&query);
-        if too_many || counted.fields.iter().any(|field| field.too_long) {
+        if counted.is_too_much || counted.fields.iter().any(|field| field.too_long) {
             // No run can have these segments: what they could reuse does not matter.
             let bare = |segment: Segment| SegmentCandidate {
                 key: segment.key,
@@ -560,7 +558,7 @@ impl RerunStore for SqliteStore {
                 return filling(rows.map(|row| Ok::<_, Failure>(Segment::try_from(row?)?)));
             }
             let wanted: std::collections::HashSet<SegmentKey> = keys.into_iter().collect();
-            let mut segments = splitting.count(conn, version, usize::MAX)?.segments;
+            let mut segments = splitting.count(conn, version, u32::MAX)?.segments;
             segments.retain(|segment| wanted.contains(&segment.key));
             Ok(segments)
         })

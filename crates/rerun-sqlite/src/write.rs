@@ -70,15 +70,16 @@ pub(crate) fn insert_campaign(
 ) -> Result<(), Failure> {
     sql(
         "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
-           approval_stages, template_subject, template_body, brief, status, current_run_number, \
+           value_rules, approval_stages, template_subject, template_body, brief, status, current_run_number, \
            last_run_number, last_segment_no, version, created_by, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Text, _>(campaign.name.as_str())
     .bind::<Id, _>(campaign.customer_group_id.as_uuid())
     .bind::<Text, _>(json_list(campaign.segment_by.fields()))
+    .bind::<Nullable<Text>, _>(campaign.segment_by.rules_json())
     .bind::<Text, _>(json_list(campaign.approval_stages.names()))
     .bind::<Text, _>(campaign.template.subject.as_str())
     .bind::<Text, _>(campaign.template.body.as_str())

@@ -6,6 +6,7 @@ use rerun_core::event::Event;
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
 use rerun_core::message::{Content, MessageState, Source};
 use rerun_core::ports::{ImportedMessages, MessageSelection, Store};
+use rerun_core::rules::FieldDeclaration;
 use rerun_core::run::{MessageCounts, RunStatus, SegmentCounts};
 use rerun_core::segment::SegmentBy;
 use rerun_core::text;
@@ -31,7 +32,7 @@ pub async fn a_campaign_comes_back_as_it_was_made<S: Store + 'static>(f: &Fixtur
         brief: Some(format!("{odd}{}", "é".repeat(19_000))),
         approval_stages: Some((0..16).map(|n| format!("Stage '{n}' \"ü\"")).collect()),
         segment_by: ["z", "a", "0", "a b", "a.b", "É", "😀", "\"q\""]
-            .map(str::to_owned)
+            .map(FieldDeclaration::from)
             .to_vec(),
         ..plain.clone()
     };

@@ -10,5 +10,6 @@ pub mod idempotency;
 pub mod isolation;
 pub mod queue;
 pub mod reviews;
+pub mod rules;
 pub mod runs;
 pub mod segments;

@@ -351,7 +351,7 @@ pub async fn one_segment_more_than_the_limit_is_answered<S: Store + 'static>(f: 
 fn customers(counts: &[i64]) -> Vec<FieldValues> {
     let values = counts.iter().map(|customers| FieldValues {
         customers: *customers,
-        too_long: false,
+        ..FieldValues::default()
     });
     values.collect()
 }
@@ -472,6 +472,7 @@ pub async fn values_that_are_too_long_are_told<S: Store + 'static>(f: &Fixture<S
         let told = FieldValues {
             customers: 5,
             too_long: true,
+            ..FieldValues::default()
         };
         assert_eq!(found.fields, [told], "limit {limit}");
         assert_eq!(found.segments.len(), 5, "both long values are one");

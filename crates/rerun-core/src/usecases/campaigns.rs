@@ -18,6 +18,7 @@ use crate::ports::{
     CampaignStore, CandidateQuery, CustomerGroupStore, IdempotencyKey, IdempotencyStore,
     ImportedMessages, RerunStore, TemplateChecker,
 };
+use crate::rules::FieldDeclaration;
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::SegmentBy;
 use crate::text;
@@ -30,8 +31,8 @@ pub struct NewCampaign {
     pub name: String,
     /// Its group; `None` when the given id cannot name one.
     pub customer_group_id: Option<CustomerGroupId>,
-    /// The fields that split groups into segments.
-    pub segment_by: Vec<String>,
+    /// The fields that split groups into segments, with their value rules.
+    pub segment_by: Vec<FieldDeclaration>,
     /// What messages are generated from.
     pub template: Template,
     /// What a language model is told besides.
@@ -48,6 +49,7 @@ pub struct NewCampaign {
 struct Draft {
     name: String,
     customer_group_id: Option<CustomerGroupId>,
+    #[serde(serialize_with = "SegmentBy::effective")]
     segment_by: SegmentBy,
     template: Template,
     brief: Option<String>,
@@ -129,7 +131,7 @@ impl Campaigns {
     /// What the request says, checked by the rules that depend on nothing else.
     fn draft(&self, new: NewCampaign) -> Result<Draft, Error> {
         let name = text::name("name", &new.name, Campaign::MAX_NAME_LENGTH)?;
-        let segment_by = SegmentBy::new(&new.segment_by)?;
+        let segment_by = SegmentBy::declare(new.segment_by)?;
         let approval_stages = match &new.approval_stages {
             Some(names) => ApprovalStages::new(names)?,
             None => ApprovalStages::default(),

@@ -809,7 +809,7 @@ fn one_matched_one_new() -> SegmentCandidates {
         segments,
         fields: vec![FieldValues {
             customers: 2,
-            too_long: false,
+            ..FieldValues::default()
         }],
     }
 }

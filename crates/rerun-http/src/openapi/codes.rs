@@ -72,7 +72,7 @@ codes! {
         "Import the file again with the campaign's names in its header, or create the campaign with the group's names. If the field may be missing, send `\"allow_missing_fields\": true`; it applies to that request only";
     TooManySegments => 400, "too_many_segments",
         "the customer group has more than 100000 segments by these fields", varies,
-        "The group falls into more segments than `RERUN_MAX_SEGMENTS`",
+        "The group falls into more segments than `RERUN_MAX_SEGMENTS`, or before value rules into more than ten times as many combinations of values",
         "Segment by fields with fewer values, or ask the operator to raise the limit";
     MissingRequiredFields => 401, "missing_required_fields", "Missing required fields", fixed,
         "Required fields of the body, or of the query, are absent, `null` or empty; `fields` names them all",

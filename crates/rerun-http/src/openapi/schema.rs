@@ -13,6 +13,7 @@ use rerun_core::campaign::CampaignStatus as Status;
 use rerun_core::diff::DiffChange as Change;
 use rerun_core::message::{ReviewStatus as Review, Source as MessageSource};
 use rerun_core::plan::ReuseFrom as Reuse;
+use rerun_core::rules::{Normalise as Rule, ValueType as Kind};
 use rerun_core::run::RunStatus as Running;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Ref, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
@@ -79,6 +80,12 @@ texts! {
         "Where a rerun looks for messages to reuse: among those that are published in the current run, or in any run of the campaign, of which the newest wins.";
     DiffChange, Change::ALL.iter().map(|value| value.as_str()),
         "How a segment differs between two runs: `kept_changed` has another content.";
+    Normalise, Rule::ALL.iter().map(|value| value.as_str()),
+        "A way of making values equal: `collapse_spaces` makes each run of blanks one space, `casefold` ignores letter case, and to `separators` `_`, `-`, `–` and blanks are the same.";
+    ValueType, Kind::ALL.iter().map(|value| value.as_str()),
+        "What the values of a field are. Numbers are exact decimals; booleans are `true`/`false`, `yes`/`no`, `y`/`n` and `1`/`0`.";
+    DecimalMark, [".", ","],
+        "The mark before a number's decimals.";
     Decision, ["approve", "reject"],
         "What a reviewer decides.";
     ExportFormat, ["csv", "jsonl"],
@@ -145,6 +152,53 @@ pub(crate) struct Segment {
     pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
 )]
 pub(crate) struct FieldName(String);
+
+/// A field that makes segments: its name, or an object with value rules. Rules apply in this order:
+/// `normalise` with `collapse_spaces`, `null`, `values`, `type`, `bins`, then `casefold` and
+/// `separators`, which make values equal without changing how they are shown.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub(crate) enum SegmentField {
+    Name(FieldName),
+    Rules(SegmentFieldRules),
+}
+
+/// A field with value rules. A key that is not listed here is refused.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SegmentFieldRules {
+    /// The field.
+    #[schema(value_type = FieldName)]
+    field: String,
+    /// What makes values equal. `casefold` and `separators` are for texts only.
+    #[schema(value_type = Option<Vec<Normalise>>)]
+    normalise: Option<Vec<String>>,
+    /// Values that mean no value, compared without case.
+    #[schema(value_type = Option<Vec<RuleText>>, max_items = 1_000)]
+    null: Option<Vec<String>>,
+    /// Values that stand for others, by the value. At most 10,000. No target is empty, or a value
+    /// that stands for another one itself.
+    #[schema(value_type = Option<BTreeMap<String, RuleText>>)]
+    values: Option<BTreeMap<String, String>>,
+    /// What the values are. A value that cannot be read as its type is a text of its own.
+    #[serde(rename = "type")]
+    #[schema(value_type = Option<ValueType>, default = "text")]
+    value_type: Option<String>,
+    /// The decimal mark, with `"type": "number"`. The other of the two may group thousands.
+    #[schema(value_type = Option<DecimalMark>, default = ".")]
+    decimal: Option<String>,
+    /// The ascending edges of ranges, with `"type": "number"`. A lower bound belongs to its range.
+    #[schema(max_items = 1_000)]
+    bins: Option<Vec<f64>>,
+    /// The different names of the ranges, with `bins`: one more than there are edges.
+    #[schema(value_type = Option<Vec<RuleText>>, min_items = 1, max_items = 1_001)]
+    labels: Option<Vec<String>>,
+}
+
+/// A text of a value rule.
+#[derive(ToSchema)]
+#[schema(max_length = 1_000, pattern = "^[^\\u0000]*$")]
+pub(crate) struct RuleText(String);
 
 /// The name of an approval stage. White space around it goes.
 #[derive(ToSchema)]

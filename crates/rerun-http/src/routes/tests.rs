@@ -268,7 +268,7 @@ fn rerunnable(new: bool) -> Mocks {
             };
             let all = rerun_core::segment::FieldValues {
                 customers: 3,
-                too_long: false,
+                ..rerun_core::segment::FieldValues::default()
             };
             Ok(SegmentCandidates {
                 group_version: 1,

@@ -39,7 +39,7 @@ async fn write_entries(engine: &Engine) {
     let new = NewCampaign {
         name: "Four".to_owned(),
         customer_group_id: groups.unwrap().items.first().map(|group| group.id),
-        segment_by: vec!["country".to_owned()],
+        segment_by: vec!["country".into()],
         template: Template {
             subject: "s".to_owned(),
             body: "b".to_owned(),

@@ -1,5 +1,6 @@
 use rerun_core::campaign::Template;
 use rerun_core::ids::CustomerGroupId;
+use rerun_core::rules::FieldDeclaration;
 use rerun_core::usecases::NewCampaign;
 use serde::Deserialize;
 use serde_json::json;
@@ -20,9 +21,10 @@ pub(crate) struct Request {
     /// The customer group.
     #[schema(value_type = Uuid, required)]
     customer_group_id: Option<String>,
-    /// The profile fields that make segments: 1 to 8 different names, `customer_ref` not among them.
-    #[schema(value_type = Vec<schema::FieldName>, min_items = 1, max_items = 8, required)]
-    segment_by: Option<Vec<String>>,
+    /// The profile fields that make segments: 1 to 8 different ones, `customer_ref` not among them.
+    /// Each is a name, or an object with value rules.
+    #[schema(value_type = Vec<schema::SegmentField>, min_items = 1, max_items = 8, required)]
+    segment_by: Option<Vec<FieldDeclaration>>,
     #[schema(value_type = RequestTemplate, required)]
     template: Option<Object<RequestTemplate>>,
     /// What a language model should write.
@@ -60,7 +62,10 @@ pub(crate) fn docs() -> Docs {
         json!({
             "name": "Spring sale",
             "customer_group_id": examples::OLD_GROUP,
-            "segment_by": ["country", "tier"],
+            "segment_by": [
+                { "field": "country", "normalise": ["casefold"], "values": { "Germany": "DE" } },
+                "tier",
+            ],
             "template": { "subject": "Hello {{ country }}", "body": "Spring is here." },
             "approval_stages": ["Review"],
         }),
@@ -69,6 +74,10 @@ pub(crate) fn docs() -> Docs {
     .answers::<CampaignItem<'_>>({
         let mut draft = examples::campaign();
         draft["status"] = json!("Draft");
+        draft["segment_by"] = json!([
+            { "field": "country", "normalise": ["casefold"], "values": { "Germany": "DE" } },
+            "tier",
+        ]);
         draft["current_run_number"] = json!(null);
         draft["updated_at"] = draft["created_at"].clone();
         draft

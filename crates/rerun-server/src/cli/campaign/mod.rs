@@ -175,7 +175,11 @@ fn given(matches: &ArgMatches) -> Option<(Actor, NewCampaign)> {
     let new = NewCampaign {
         name: text("name")?,
         customer_group_id: Some(*matches.get_one("customer-group")?),
-        segment_by: matches.get_one::<Vec<String>>("segment-by")?.clone(),
+        segment_by: matches
+            .get_one::<Vec<String>>("segment-by")?
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
         template: Template {
             subject: text("subject-template")?,
             body: text("body-template")?,

@@ -3,6 +3,7 @@
 mod messages;
 mod rerun;
 mod segment_fields;
+mod value_rules;
 
 use serde_json::{Value, json};
 

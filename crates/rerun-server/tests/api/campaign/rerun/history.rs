@@ -144,7 +144,7 @@ async fn a_campaign_from_elsewhere_has_a_synthesised_run(server: &Server) {
     let new = NewCampaign {
         name: "Elsewhere".to_owned(),
         customer_group_id: CustomerGroupId::parse(&group),
-        segment_by: vec!["country".to_owned(), "tier".to_owned()],
+        segment_by: vec!["country".into(), "tier".into()],
         template: Template {
             subject: "To {{ country }}".to_owned(),
             body: "Hello".to_owned(),

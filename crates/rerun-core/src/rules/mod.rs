@@ -1,0 +1,14 @@
+//! Value rules: which of a field's values a campaign declares equal.
+//!
+//! Exports spell the same value differently from one year to the next. What is declared equal is
+//! made equal when segments are [counted](crate::counting); nothing else ever is.
+
+mod apply;
+mod declare;
+mod number;
+
+/// The longest value of a field to segment by, in characters.
+pub(crate) const MAX_VALUE_LENGTH: usize = 1_000;
+
+pub(crate) use apply::{Applied, FieldRules, Tag, applied};
+pub use declare::{Edge, FieldDeclaration, Normalise, RulesDeclaration, ValueMap, ValueType};

@@ -196,6 +196,9 @@ macro_rules! store_contract {
                 creations_at_once_get_one_response,
                 one_key_at_once_does_one_thing,
             }
+            health {
+                a_store_with_its_schema_is_healthy,
+            }
             audit {
                 an_empty_log_is_whole,
                 every_change_writes_one_entry,

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::actor::{Actor, Person, UserName};
 use rerun_core::audit::{AuditEntry, Authorship};
 use rerun_core::campaign::{Campaign, Template};
-use rerun_core::error::{Error, Invalid, StoreError};
+use rerun_core::error::{Error, StoreError};
 use rerun_core::generation::{GenerationError, GenerationTask};
 use rerun_core::group::{CustomerFile, ImportHeader, ImportMode, Imported};
 use rerun_core::ids::{
@@ -24,13 +25,13 @@ use rerun_core::page::{Contents, Limit, MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     Backoff, CampaignContext, CandidateQuery, Clock, IdGenerator, ImportedMessage,
-    ImportedMessages, MessageSelection, SegmentCandidates, Store, TemplateChecker, WantedGroup,
+    ImportedMessages, MessageSelection, Pause, SegmentCandidates, Store, WantedGroup,
 };
 use rerun_core::run::Run;
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
-    Answered, Decision, Engine, LeasedTasks, NewCampaign, RerunRequest, ReviewedMessages,
-    RunStarted, Settings,
+    Answered, Decision, Engine, EngineBuilder, LeasedTasks, NewCampaign, RerunRequest,
+    ReviewedMessages, RunStarted, Settings,
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -79,11 +80,17 @@ impl IdGenerator for CountingIds {
     }
 }
 
-struct EveryTemplate;
+/// Pauses of which no two in a row are alike, without chance: they step through their range by a
+/// prime.
+#[derive(Debug, Default)]
+struct OfVaryingLength(AtomicU64);
 
-impl TemplateChecker for EveryTemplate {
-    fn check(&self, _: &Template, _: &SegmentBy) -> Result<(), Invalid> {
-        Ok(())
+#[async_trait]
+impl Pause for OfVaryingLength {
+    async fn after_conflict(&self, conflicts: u32) {
+        let longest = 50 << conflicts.saturating_sub(1).min(4);
+        let step = self.0.fetch_add(7_919, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(step % longest)).await;
     }
 }
 
@@ -908,11 +915,11 @@ fn wire<S: Store + 'static>(
     ids: &Arc<CountingIds>,
     settings: Settings,
 ) -> Engine {
-    let clock: Arc<dyn Clock> = clock.clone();
-    let ids: Arc<dyn IdGenerator> = ids.clone();
-    let templates: Arc<dyn TemplateChecker> = Arc::new(EveryTemplate);
-    let backoff: Arc<dyn Backoff> = Arc::new(SecondsByAttempt);
-    Engine::new(store, &clock, &ids, &templates, &backoff, settings)
+    let (clock, ids) = (clock.clone(), ids.clone());
+    EngineBuilder::new(store.clone(), clock, ids, SecondsByAttempt)
+        .pause(OfVaryingLength::default())
+        .settings(settings)
+        .build()
 }
 
 /// A run's number.

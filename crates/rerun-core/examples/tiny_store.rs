@@ -361,10 +361,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         groups,
         runs: BTreeMap::new(),
     })));
-    let stamps = Stamps {
-        clock: Arc::new(Noon),
-        ids: Arc::new(ids),
-    };
+    let stamps = Stamps::new(Noon, ids);
     let reruns = Reruns::new(
         store.clone(),
         store.clone(),

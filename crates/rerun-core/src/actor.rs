@@ -72,6 +72,19 @@ pub struct Person {
     pub ip: Option<IpAddr>,
 }
 
+impl Person {
+    /// One of whom no more is known.
+    #[must_use]
+    pub fn new(user_id: UserId, role_code: impl Into<String>) -> Self {
+        Self {
+            user_id,
+            user_name: None,
+            role_code: role_code.into(),
+            ip: None,
+        }
+    }
+}
+
 /// A person, or the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {

@@ -13,7 +13,7 @@ pub use crate::stages::ApprovalStages;
 pub use crate::status::CampaignStatus;
 
 /// The texts that messages are generated from. `{{ field }}` names a field of `segment_by`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
     /// Subject line.
     pub subject: String,

@@ -283,6 +283,33 @@ pub struct CustomerFile {
 }
 
 impl CustomerFile {
+    /// Rows of values in the order of `columns`, of which one is `customer_ref`. They need not come
+    /// from a file: an error names a row by the line that it would be on below its header.
+    ///
+    /// # Errors
+    /// As [`ImportHeader::new`].
+    pub fn of<R, V>(
+        columns: &[&str],
+        rows: impl IntoIterator<Item = R, IntoIter: Send + 'static>,
+        mode: ImportMode,
+    ) -> Result<Self, Invalid>
+    where
+        R: IntoIterator<Item = V>,
+        V: AsRef<str>,
+    {
+        let header = ImportHeader::new(columns.iter().copied())?;
+        let fields = header.fields().to_vec();
+        let rows = (2..).zip(rows).map(move |(line, row)| {
+            let values: Vec<V> = row.into_iter().collect();
+            header.row(line, values.iter().map(AsRef::as_ref))
+        });
+        Ok(Self {
+            fields,
+            mode,
+            rows: Box::new(rows),
+        })
+    }
+
     /// Refuses the file when it replaces a group's customers and has no rows: nothing is emptied
     /// by accident. The refusal comes in place of the first row.
     #[must_use]
@@ -492,6 +519,22 @@ mod tests {
             let error = row(values).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_is_made_of_rows_from_anywhere() {
+        let columns = ["country", "customer_ref"];
+        let rows = vec![vec!["DE", "1"], vec!["FR", " "]];
+        let file = CustomerFile::of(&columns, rows, ImportMode::Merge).unwrap();
+        assert_eq!(file.fields, ["country"]);
+        let rows: Vec<_> = file.rows.collect();
+        let first = rows[0].as_ref().unwrap();
+        assert_eq!(first.customer_ref, "1");
+        assert_eq!(first.values, [Some("DE".to_owned())]);
+        let refused = rows[1].as_ref().unwrap_err().to_string();
+        assert!(refused.starts_with("line 3: "), "{refused}");
+        let none = CustomerFile::of::<[&str; 1], _>(&["country"], [], ImportMode::Merge);
+        assert!(none.is_err());
     }
 
     #[test]

@@ -19,15 +19,33 @@ pub mod missing_field;
 pub mod page;
 pub mod plan;
 pub mod ports;
+pub mod prelude;
 pub mod review;
 pub mod rules;
 pub mod run;
 pub mod segment;
 mod stages;
 mod status;
+#[cfg(feature = "system")]
+pub mod system;
 pub mod text;
 pub mod timestamp;
 mod usage;
 pub mod usecases;
 
+pub use actor::{Actor, Person, UserName, Who};
+pub use campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+pub use error::{Error, Invalid, StoreError};
+pub use event::Event;
+pub use generation::{GenerationError, GenerationTask};
+pub use group::{CustomerFile, CustomerGroup, ImportMode};
+pub use ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId};
+pub use message::{Content, Message, MessageState, ReviewStatus};
+pub use plan::ReuseFrom;
+pub use run::{Run, RunStatus};
+pub use segment::{Segment, SegmentBy, SegmentKey};
 pub use timestamp::Timestamp;
+pub use usecases::{
+    Decision, Engine, EngineBuilder, LaunchRequest, NewCampaign, PageQuery, RerunRequest,
+    ReviewedMessages, Settings,
+};

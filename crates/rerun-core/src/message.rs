@@ -1,5 +1,6 @@
 //! The message and its review.
 
+use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -32,6 +33,16 @@ pub enum MessageState {
     Rejected,
     /// See [`ReviewStatus::Published`].
     Published,
+}
+
+impl Serialize for MessageState {
+    /// As `review_status`, with the number of the stage beside it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut state = serializer.serialize_struct("MessageState", 2)?;
+        state.serialize_field("review_status", &self.status())?;
+        state.serialize_field("approval_stage", &self.stage())?;
+        state.end()
+    }
 }
 
 /// What can happen to a message.
@@ -391,7 +402,7 @@ impl Contents for Message {
 }
 
 /// The content for one segment in one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// Its id.
     pub id: MessageId,
@@ -404,6 +415,7 @@ pub struct Message {
     /// What it says; `None` until it has been generated for the first time.
     pub content: Option<Content>,
     /// Where its review stands.
+    #[serde(flatten)]
     pub state: MessageState,
     /// Where the content comes from.
     pub source: Source,
@@ -412,14 +424,17 @@ pub struct Message {
     /// Where its content was made and who approved it; `None` while it has none.
     pub provenance: Option<Provenance>,
     /// When its run stopped being current; `None` while it is current.
+    #[serde(serialize_with = "crate::timestamp::option::serialize")]
     pub archived_at: Option<Timestamp>,
     /// Why it was rejected, while it is.
     pub rejection_reason: Option<String>,
     /// The last error, while generation has failed.
     pub error: Option<String>,
     /// When it was made.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
     pub created_at: Timestamp,
     /// When it last changed. Archiving is a fact of its run and no change of the message.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
     pub updated_at: Timestamp,
 }
 

@@ -5,8 +5,22 @@ use crate::text;
 
 /// A campaign's named approval stages, passed in order: 1 to 16 distinct names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct ApprovalStages(Vec<String>);
+
+impl TryFrom<Vec<String>> for ApprovalStages {
+    type Error = Invalid;
+
+    fn try_from(names: Vec<String>) -> Result<Self, Invalid> {
+        Self::new(&names)
+    }
+}
+
+impl From<ApprovalStages> for Vec<String> {
+    fn from(stages: ApprovalStages) -> Self {
+        stages.0
+    }
+}
 
 impl ApprovalStages {
     /// The most stages.
@@ -81,5 +95,31 @@ impl ApprovalStages {
 impl Default for ApprovalStages {
     fn default() -> Self {
         Self(vec!["Review".to_owned()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_checked_when_they_are_deserialised() {
+        let read = |json: &str| serde_json::from_str::<ApprovalStages>(json);
+        let stages = read(r#"["Brand", "Legal"]"#).unwrap();
+        assert_eq!(stages.names(), ["Brand", "Legal"]);
+        assert_eq!(
+            serde_json::to_string(&stages).unwrap(),
+            r#"["Brand","Legal"]"#
+        );
+        for bad in ["[]", r#"["a", "a"]"#, r#"[" "]"#, r#""Review""#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_the_names_of_all_stages() {
+        let stages = ApprovalStages::new(&["Brand", "Legal"]).unwrap();
+        assert_eq!(stages.names(), ["Brand", "Legal"]);
+        assert_eq!(ApprovalStages::default().names(), ["Review"]);
     }
 }

@@ -11,9 +11,9 @@ use rerun_contract::Snapshot;
 use rerun_contract::fixture::ACCOUNT;
 use rerun_contract::memory::MemoryStore;
 use rerun_core::generation::GenerationError;
-use rerun_core::ports::{Backoff, Clock, IdGenerator, MessageGenerator, TemplateChecker};
+use rerun_core::ports::{Clock, IdGenerator, MessageGenerator, TemplateChecker};
 use rerun_core::usecases::{Engine, Settings};
-use rerun_generate::{ExponentialBackoff, TemplateGenerator};
+use rerun_generate::TemplateGenerator;
 use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
 use serde_json::Value;
@@ -39,9 +39,13 @@ impl World {
         let clock: Arc<dyn Clock> = fixture.clock.clone();
         let ids: Arc<dyn IdGenerator> = fixture.ids.clone();
         let checker: Arc<dyn TemplateChecker> = Arc::new(TemplateGenerator::default());
-        let backoff: Arc<dyn Backoff> = Arc::new(ExponentialBackoff);
         let settings = Settings::default();
-        fixture.engine = Engine::new(&fixture.store, &clock, &ids, &checker, &backoff, settings);
+        fixture.engine = Engine::builder_over(fixture.store.clone())
+            .clock(clock.clone())
+            .ids(ids.clone())
+            .templates(checker)
+            .settings(settings)
+            .build();
         let state = Data::new(AppState {
             engine: fixture.engine.clone(),
             health: fixture.store.clone(),

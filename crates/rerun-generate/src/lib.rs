@@ -15,6 +15,7 @@ pub use observer::Observer;
 #[cfg(feature = "openai")]
 pub use openai::{ExtraHeaders, OpenAiGenerator, OpenAiSettings};
 pub use redact::Secrets;
-pub use system::{ExponentialBackoff, Shutdown, ShutdownTrigger, SystemClock, UuidV7};
+pub use rerun_core::system::{ExponentialBackoff, SystemClock, UuidV7};
+pub use system::{RandomPause, Shutdown, ShutdownTrigger};
 pub use template::TemplateGenerator;
 pub use worker::{Housekeeping, Worker, WorkerOptions};

@@ -97,10 +97,7 @@ impl Mocks {
             .returning(move || Uuid::from_u64_pair(1, made.fetch_add(1, Ordering::Relaxed)));
         let ids = Arc::new(ids);
         let settings = Settings::default();
-        let stamps = Stamps {
-            clock: clock.clone(),
-            ids: ids.clone(),
-        };
+        let stamps = Stamps::new(clock.clone(), ids.clone());
         let groups = Arc::new(self.groups);
         let campaigns = Arc::new(self.campaigns);
         let reruns = Arc::new(self.reruns);

@@ -28,6 +28,7 @@ use rerun_core::error::StoreError;
 use rerun_core::ports::{HealthCheck, PoolGauge, PoolUsage};
 use rerun_diesel::lanes::Lanes;
 use rerun_diesel::pool::Database;
+use rerun_diesel::sql::sql;
 
 pub use connection::BadUrl;
 pub use rerun_diesel::pool::Options;
@@ -136,8 +137,20 @@ fn writable(connection: &mut PgConnection) -> diesel::QueryResult<()> {
 #[async_trait]
 impl HealthCheck for PgStore {
     async fn check(&self) -> Result<(), StoreError> {
+        let newest = newest().map_err(|error| StoreError::Unavailable(error.into()))?;
         self.health
-            .run(|conn| Ok(writable(conn)?))
+            .run(move |conn| {
+                writable(conn)?;
+                let applied = sql("SELECT count(*) AS value FROM __diesel_schema_migrations \
+                                   WHERE version = ?")
+                .bind::<Text, _>(newest)
+                .get_result::<write::Value>(conn)?;
+                if applied.value == 0 {
+                    let older = "the schema is older than this version needs";
+                    return Err(StoreError::Unavailable(older.into()).into());
+                }
+                Ok(())
+            })
             .await
             .map_err(|error| match error {
                 StoreError::Unavailable(cause) | StoreError::Backend(cause) => {
@@ -152,6 +165,15 @@ impl HealthCheck for PgStore {
 
 fn known() -> Result<Vec<Box<dyn Migration<Pg>>>, MigrateError> {
     MIGRATIONS.migrations().map_err(MigrateError::Failed)
+}
+
+/// The version of the newest migration. A database that has it has those before, too: migrations
+/// are applied in their order, all or none.
+fn newest() -> Result<String, MigrateError> {
+    let known = known()?;
+    let versions = known.iter().map(|m| m.name().version().to_string());
+    let none = || MigrateError::Failed("this version has no migrations".into());
+    versions.max().ok_or_else(none)
 }
 
 /// Applies the migrations that the database does not have yet, all or none and one process at a

@@ -237,7 +237,7 @@ const EXPECTED: &[(&str, u32, u32, u32)] = &[
     ("audit log of a campaign", 2, 0, 0),
     ("audit head", 1, 0, 0),
     ("forget responses", 1, 0, 0),
-    ("health", 2, 2, 2),
+    ("health", 3, 2, 2),
 ];
 
 #[test]

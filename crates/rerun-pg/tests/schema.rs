@@ -11,6 +11,9 @@ use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{Nullable, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
+use rerun_core::error::StoreError;
+use rerun_core::ports::HealthCheck;
+use rerun_pg::{Options, PgStore};
 
 /// Two accounts with a group, a campaign, a run, a segment, a content and a message each.
 fn two_accounts(conn: &mut PgConnection) {
@@ -496,4 +499,20 @@ fn a_newer_schema_is_refused() {
     let error = rerun_pg::migrate(database.url()).unwrap_err();
     assert!(error.to_string().contains("29991231000000"), "{error}");
     assert!(rerun_pg::migrations(database.url()).is_err());
+}
+
+/// A database that lacks the newest migration is not ready for this version.
+#[tokio::test]
+async fn a_schema_that_is_older_is_unhealthy() {
+    let database = common::database();
+    let store = PgStore::connect(database.url(), &Options::default()).unwrap();
+    store.check().await.unwrap();
+    rerun_pg::revert(database.url()).unwrap();
+    let error = store.check().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let said = rerun_core::error::chain(&error);
+    assert!(
+        said.contains("the schema is older than this version needs"),
+        "{said}"
+    );
 }

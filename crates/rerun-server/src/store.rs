@@ -7,7 +7,7 @@ use rerun_core::ports::{
     TemplateChecker,
 };
 use rerun_core::usecases::{Engine, Settings};
-use rerun_generate::{ExponentialBackoff, SystemClock, TemplateGenerator, UuidV7};
+use rerun_generate::{ExponentialBackoff, RandomPause, SystemClock, TemplateGenerator, UuidV7};
 use rerun_http::metrics::Metrics;
 pub use rerun_pg::MigrationStatus;
 use rerun_pg::PgStore;
@@ -75,7 +75,14 @@ impl OpenStore {
             backoff,
         } = around;
         Self {
-            engine: Engine::new(&store, clock, ids, templates, backoff, settings),
+            engine: Engine::builder_over(store.clone())
+                .clock(clock.clone())
+                .ids(ids.clone())
+                .templates(templates.clone())
+                .backoff(backoff.clone())
+                .pause(RandomPause)
+                .settings(settings)
+                .build(),
             health: store.clone(),
             responses: store.clone(),
             queue: store.clone(),

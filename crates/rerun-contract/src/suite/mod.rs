@@ -5,6 +5,7 @@ pub mod audit;
 pub mod campaigns;
 pub mod generation;
 pub mod groups;
+pub mod health;
 pub mod history;
 pub mod idempotency;
 pub mod isolation;

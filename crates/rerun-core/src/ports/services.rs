@@ -1,5 +1,6 @@
 //! Ports that are no store: time, ids, generation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -56,4 +57,63 @@ pub trait MessageGenerator: Send + Sync {
 pub trait Backoff: Send + Sync {
     /// The wait after the `failed`-th attempt failed (from 1).
     fn delay(&self, failed: u32) -> Duration;
+}
+
+/// Waits before a decision is made again, whose state had moved.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait Pause: Send + Sync {
+    /// Returns after a while: longer after each conflict (from 1), and with chance in it, so that
+    /// requests which met do not meet again.
+    async fn after_conflict(&self, conflicts: u32);
+}
+
+/// A [`Pause`] that does not wait.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPause;
+
+#[async_trait]
+impl Pause for NoPause {
+    async fn after_conflict(&self, _conflicts: u32) {}
+}
+
+/// A [`TemplateChecker`] that takes every template.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnyTemplate;
+
+impl TemplateChecker for AnyTemplate {
+    fn check(&self, _template: &Template, _segment_by: &SegmentBy) -> Result<(), Invalid> {
+        Ok(())
+    }
+}
+
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
+
+impl<T: IdGenerator + ?Sized> IdGenerator for Arc<T> {
+    fn next(&self) -> Uuid {
+        (**self).next()
+    }
+}
+
+impl<T: TemplateChecker + ?Sized> TemplateChecker for Arc<T> {
+    fn check(&self, template: &Template, segment_by: &SegmentBy) -> Result<(), Invalid> {
+        (**self).check(template, segment_by)
+    }
+}
+
+impl<T: Backoff + ?Sized> Backoff for Arc<T> {
+    fn delay(&self, failed: u32) -> Duration {
+        (**self).delay(failed)
+    }
+}
+
+#[async_trait]
+impl<T: Pause + ?Sized> Pause for Arc<T> {
+    async fn after_conflict(&self, conflicts: u32) {
+        (**self).after_conflict(conflicts).await;
+    }
 }

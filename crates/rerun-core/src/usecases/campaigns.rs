@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::import_error;
 use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
+use super::{Listed, PageQuery, Settings, Stamps, listed};
 use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use crate::error::{Error, Invalid};
@@ -25,7 +25,7 @@ use crate::text;
 use crate::timestamp::Timestamp;
 
 /// A campaign to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewCampaign {
     /// Its name.
     pub name: String,
@@ -41,6 +41,24 @@ pub struct NewCampaign {
     pub approval_stages: Option<Vec<String>>,
     /// Whether fields of `segment_by` that no customer of the group has are allowed.
     pub allow_missing_fields: bool,
+}
+
+impl NewCampaign {
+    /// One with the default stages, no brief, and fields of `segment_by` that customers have.
+    pub fn new<F: Into<String>>(
+        name: impl Into<String>,
+        group: CustomerGroupId,
+        segment_by: impl IntoIterator<Item = F>,
+        template: Template,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            customer_group_id: Some(group),
+            segment_by: segment_by.into_iter().map(Into::into).collect(),
+            template,
+            ..Self::default()
+        }
+    }
 }
 
 /// A campaign to make, checked and with defaults filled in. Two requests for the same campaign are
@@ -200,11 +218,11 @@ impl Campaigns {
             reuse: None,
             limit: self.settings.max_segments,
         };
-        let mut decisions = 0;
+        let mut conflicts = 0;
         let candidates = loop {
             match self.segments.segment_candidates(query.clone()).await {
                 Ok(candidates) => break candidates,
-                Err(error) => decide_again(error, &mut decisions)?,
+                Err(error) => self.stamps.decide_again(error, &mut conflicts).await?,
             }
         };
         let audience = Audience {

@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::{Stamps, decide_again};
+use super::Stamps;
 use crate::actor::Actor;
 use crate::error::{Error, Invalid, StoreError};
-use crate::ports::{Clock, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore};
+use crate::ports::{IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore};
 use crate::text;
 
 /// An outcome, and whether it is the kept one of an earlier request with the same key.
@@ -33,14 +33,14 @@ impl<T> Answered<T> {
 #[derive(Clone)]
 pub(super) struct Once {
     responses: Arc<dyn IdempotencyStore>,
-    clock: Arc<dyn Clock>,
+    stamps: Stamps,
 }
 
 impl Once {
     pub(super) fn new(responses: Arc<dyn IdempotencyStore>, stamps: &Stamps) -> Self {
         Self {
             responses,
-            clock: Arc::clone(&stamps.clock),
+            stamps: stamps.clone(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Once {
         F: Future<Output = Result<T, Error>>,
     {
         let key = new_key(endpoint, key, request)?;
-        let mut decisions = 0;
+        let mut conflicts = 0;
         loop {
             if let Some(kept) = self.kept(actor, key.as_ref()).await? {
                 return Ok(kept);
@@ -75,7 +75,7 @@ impl Once {
                         replayed: false,
                     });
                 }
-                Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
+                Err(Error::Store(error)) => self.stamps.decide_again(error, &mut conflicts).await?,
                 // The request that got there first may have been this one's twin.
                 Err(refusal) => {
                     let kept = self.kept(actor, key.as_ref()).await?;
@@ -92,7 +92,7 @@ impl Once {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Answered<T>>, Error> {
         let Some(key) = key else { return Ok(None) };
-        let not_before = self.clock.now() - IDEMPOTENCY_WINDOW;
+        let not_before = self.stamps.clock.now() - IDEMPOTENCY_WINDOW;
         let kept = self
             .responses
             .find_response(actor.account_id, &key.key, not_before)

@@ -28,7 +28,9 @@ use crate::audit::Authorship;
 use crate::error::{Error, Invalid, StoreError};
 use crate::ids::AuditEntryId;
 use crate::page::{CursorKey, CursorScope, Limit, Page, PageRequest};
-use crate::ports::{Backoff, Clock, IdGenerator, Store, TemplateChecker};
+use crate::ports::{
+    AnyTemplate, Backoff, Clock, IdGenerator, NoPause, Pause, Store, TemplateChecker,
+};
 
 /// Limits and rules that an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,27 +75,105 @@ pub struct Engine {
     pub audit: AuditLog,
 }
 
+#[cfg(feature = "system")]
 impl Engine {
-    /// Wires every use case to `store`.
+    /// Over `store`, with the clock and ids of the machine, waits that double, and a template
+    /// language that takes every template.
     #[must_use]
-    pub fn new<S: Store + 'static>(
-        store: &Arc<S>,
-        clock: &Arc<dyn Clock>,
-        ids: &Arc<dyn IdGenerator>,
-        templates: &Arc<dyn TemplateChecker>,
-        backoff: &Arc<dyn Backoff>,
-        settings: Settings,
+    pub fn builder<S: Store + 'static>(store: S) -> EngineBuilder<S> {
+        Self::builder_over(Arc::new(store))
+    }
+
+    /// The same over a store that others use too.
+    #[must_use]
+    pub fn builder_over<S: Store + 'static>(store: Arc<S>) -> EngineBuilder<S> {
+        use crate::system::{ExponentialBackoff, SystemClock, UuidV7};
+        EngineBuilder::new(store, SystemClock, UuidV7, ExponentialBackoff)
+    }
+}
+
+/// Puts an [`Engine`] together from values that implement the ports. An `Arc` of such a value is
+/// one, too.
+#[must_use]
+pub struct EngineBuilder<S> {
+    store: Arc<S>,
+    stamps: Stamps,
+    templates: Arc<dyn TemplateChecker>,
+    backoff: Arc<dyn Backoff>,
+    settings: Settings,
+}
+
+impl<S: Store + 'static> EngineBuilder<S> {
+    /// With no world but what is given. It takes every template, and makes decisions again at once.
+    pub fn new(
+        store: Arc<S>,
+        clock: impl Clock + 'static,
+        ids: impl IdGenerator + 'static,
+        backoff: impl Backoff + 'static,
     ) -> Self {
-        let (clock, ids) = (Arc::clone(clock), Arc::clone(ids));
-        let stamps = Stamps { clock, ids };
         Self {
+            store,
+            stamps: Stamps::new(clock, ids),
+            templates: Arc::new(AnyTemplate),
+            backoff: Arc::new(backoff),
+            settings: Settings::default(),
+        }
+    }
+
+    /// Tells the time.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.stamps.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes ids.
+    pub fn ids(mut self, ids: impl IdGenerator + 'static) -> Self {
+        self.stamps.ids = Arc::new(ids);
+        self
+    }
+
+    /// Says how long to wait before a message is tried again.
+    pub fn backoff(mut self, backoff: impl Backoff + 'static) -> Self {
+        self.backoff = Arc::new(backoff);
+        self
+    }
+
+    /// Waits before a decision is made again.
+    pub fn pause(mut self, pause: impl Pause + 'static) -> Self {
+        self.stamps.pause = Arc::new(pause);
+        self
+    }
+
+    /// Knows the template language.
+    pub fn templates(mut self, templates: impl TemplateChecker + 'static) -> Self {
+        self.templates = Arc::new(templates);
+        self
+    }
+
+    /// Limits and rules.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Every use case over the store.
+    #[must_use]
+    pub fn build(self) -> Engine {
+        let Self {
+            store,
+            stamps,
+            templates,
+            backoff,
+            settings,
+        } = self;
+        Engine {
             groups: CustomerGroups::new(store.clone(), store.clone(), stamps.clone())
                 .sealing_with(settings.cursors),
             campaigns: Campaigns::new(
                 store.clone(),
                 store.clone(),
                 store.clone(),
-                Arc::clone(templates),
+                templates,
                 store.clone(),
                 stamps.clone(),
                 settings,
@@ -114,32 +194,56 @@ impl Engine {
                 settings,
             ),
             history: Histories::new(store.clone()).sealing_with(settings.cursors),
-            generation: Generation::new(
-                store.clone(),
-                Arc::clone(backoff),
-                stamps,
-                settings.generation,
-            ),
-            audit: AuditLog::new(store.clone()).sealing_with(settings.cursors),
+            generation: Generation::new(store.clone(), backoff, stamps, settings.generation),
+            audit: AuditLog::new(store).sealing_with(settings.cursors),
         }
     }
 }
 
-/// Where times and ids come from.
+/// Where times and ids come from, and what is between two attempts at a decision.
 #[derive(Clone)]
 pub struct Stamps {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// New ids.
     pub ids: Arc<dyn IdGenerator>,
+    /// The wait before a decision is made again.
+    pub pause: Arc<dyn Pause>,
 }
 
 impl Stamps {
-    fn author(&self, actor: &Actor, at: crate::Timestamp) -> Authorship {
+    /// Decisions are made again at once.
+    #[must_use]
+    pub fn new(clock: impl Clock + 'static, ids: impl IdGenerator + 'static) -> Self {
+        Self {
+            clock: Arc::new(clock),
+            ids: Arc::new(ids),
+            pause: Arc::new(NoPause),
+        }
+    }
+
+    fn author(&self, actor: &Actor, at: crate::timestamp::Timestamp) -> Authorship {
         Authorship {
             entry_id: AuditEntryId::new(self.ids.next()),
             actor: actor.clone(),
             at,
+        }
+    }
+
+    /// What to do about an error of a decision's commit: `Ok` to decide again, after a pause.
+    async fn decide_again(&self, error: StoreError, conflicts: &mut u32) -> Result<(), Error> {
+        *conflicts += 1;
+        match error {
+            StoreError::Conflict if *conflicts <= MAX_CONFLICTS => {
+                self.pause.after_conflict(*conflicts).await;
+                Ok(())
+            }
+            StoreError::Conflict => Err(Error::Store(StoreError::Unavailable(
+                "the campaign kept changing while the request was decided".into(),
+            ))),
+            other @ (StoreError::Corrupt(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Backend(_)) => Err(other.into()),
         }
     }
 }
@@ -193,23 +297,10 @@ fn listed<T, K: serde::Serialize>(
     })
 }
 
-/// How often a decision is made anew when the state keeps moving. Each conflict means that
-/// somebody else got through, so that only a campaign under siege uses them up.
-const MAX_DECISIONS: u32 = 50;
-
-/// What to do about an error of a decision's commit: `Ok` to decide again.
-fn decide_again(error: StoreError, decisions: &mut u32) -> Result<(), Error> {
-    *decisions += 1;
-    match error {
-        StoreError::Conflict if *decisions < MAX_DECISIONS => Ok(()),
-        StoreError::Conflict => Err(Error::Store(StoreError::Unavailable(
-            "the campaign kept changing while the request was decided".into(),
-        ))),
-        other @ (StoreError::Corrupt(_) | StoreError::Unavailable(_) | StoreError::Backend(_)) => {
-            Err(other.into())
-        }
-    }
-}
+/// How often a decision is made again when the state keeps moving. Each conflict means that
+/// somebody else got through, and each pause is longer, so that only a campaign under siege uses
+/// them up.
+const MAX_CONFLICTS: u32 = 5;
 
 /// The longest reason of a rejection or a cancellation, in characters.
 const MAX_REASON_LENGTH: usize = 2_000;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Settings, Stamps, decide_again, listed};
+use super::{Listed, PageQuery, Settings, Stamps, listed};
 use crate::actor::Actor;
 use crate::campaign::CampaignStatus;
 use crate::error::{Action, Error, StoreError};
@@ -33,6 +33,19 @@ pub struct RerunRequest {
     pub reuse_from: ReuseFrom,
     /// Whether fields to segment by that no customer has are allowed.
     pub allow_missing_fields: bool,
+}
+
+impl RerunRequest {
+    /// To this group, reusing what is published in the current run.
+    #[must_use]
+    pub const fn new(campaign: CampaignId, new_group: CustomerGroupId) -> Self {
+        Self {
+            campaign,
+            new_group: Some(new_group),
+            reuse_from: ReuseFrom::CurrentRun,
+            allow_missing_fields: false,
+        }
+    }
 }
 
 /// A draft that somebody launches.
@@ -457,7 +470,7 @@ impl Reruns {
             narrowed_by: &narrowed_by,
         };
         let page = page.resolve::<String>(scope)?;
-        let mut decisions = 0;
+        let mut conflicts = 0;
         let Planned {
             campaign,
             group,
@@ -466,7 +479,7 @@ impl Reruns {
         } = loop {
             match self.plan(actor, request).await {
                 Ok(planned) => break planned,
-                Err(Error::Store(error)) => decide_again(error, &mut decisions)?,
+                Err(Error::Store(error)) => self.stamps.decide_again(error, &mut conflicts).await?,
                 Err(refusal) => return Err(refusal),
             }
         };

@@ -18,7 +18,7 @@ use crate::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use crate::ports::{
     CampaignContext, ChangeOutcome, IDEMPOTENCY_WINDOW, IdempotencyKey, KeptResponse,
     MockCampaignStore, MockClock, MockHistoryStore, MockIdGenerator, MockIdempotencyStore,
-    MockRerunStore, MockReviewStore, SegmentCandidates, WantedGroup,
+    MockPause, MockRerunStore, MockReviewStore, SegmentCandidates, WantedGroup,
 };
 use crate::review::MessageRef;
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
@@ -127,7 +127,7 @@ async fn a_group_that_changes_while_it_is_counted_is_counted_again() {
 
 /// A campaign that never stands still is given up, as something to try later.
 #[tokio::test]
-async fn fifty_conflicts_are_enough() {
+async fn six_conflicts_are_enough() {
     let mut store = published();
     store
         .reruns
@@ -136,12 +136,31 @@ async fn fifty_conflicts_are_enough() {
     store
         .reruns
         .expect_start_run()
-        .times(50)
+        .times(6)
         .returning(|_| Err(StoreError::Conflict));
 
-    let refused = reruns(store, no_responses())
-        .initiate(&caller(), request(), None)
-        .await;
+    let mut pause = MockPause::new();
+    let mut pauses = 0;
+    pause
+        .expect_after_conflict()
+        .times(5)
+        .returning(move |conflicts| {
+            pauses += 1;
+            assert_eq!(conflicts, pauses);
+        });
+    let stamps = Stamps {
+        pause: Arc::new(pause),
+        ..stamps()
+    };
+    let refused = Reruns::new(
+        Arc::new(store.reruns),
+        Arc::new(store.campaigns),
+        Arc::new(no_responses()),
+        stamps,
+        Settings::default(),
+    )
+    .initiate(&caller(), request(), None)
+    .await;
 
     assert!(matches!(
         refused,
@@ -615,10 +634,7 @@ fn stamps() -> Stamps {
         last += 1;
         Uuid::from_u128(last)
     });
-    Stamps {
-        clock: Arc::new(clock),
-        ids: Arc::new(ids),
-    }
+    Stamps::new(clock, ids)
 }
 
 /// What runs and campaigns are read from and written to.

@@ -556,7 +556,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::system::SystemClock;
+    use rerun_core::system::SystemClock;
 
     fn generator(base_url: &str) -> Result<OpenAiGenerator, SetupError> {
         let settings = OpenAiSettings {

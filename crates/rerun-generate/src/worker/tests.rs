@@ -204,10 +204,7 @@ fn worker_over(
     let generation = Generation::new(
         queue,
         Arc::clone(&backoff),
-        Stamps {
-            clock: Arc::new(clock),
-            ids: Arc::new(ids),
-        },
+        Stamps::new(clock, ids),
         GenerationPolicy {
             lease: LEASE,
             ..GenerationPolicy::default()

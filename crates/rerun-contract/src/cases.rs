@@ -60,6 +60,7 @@ macro_rules! store_contract {
                 counts_follow_the_group,
                 one_segment_more_than_the_limit_is_answered,
                 fields_count_the_customers_with_a_value,
+                fields_with_a_value_are_told,
                 fields_are_told_with_too_many_segments,
                 values_that_are_too_long_are_told,
                 segments_are_read_by_key,

@@ -740,7 +740,7 @@ impl CustomerGroupStore for MemoryStore {
             }
             let response = key.map(|key| key.answered(&done)).transpose()?;
             let now = audit.at();
-            let fields = mode.fields_after(&group.about.fields, &fields, read);
+            let fields = mode.fields_after(&group.about.fields, &fields);
             if done.changed() || fields != group.about.fields {
                 group.version += 1;
                 group.about.fields = fields;
@@ -1064,6 +1064,20 @@ impl RerunStore for MemoryStore {
                 fields,
             })
         })
+    }
+
+    async fn valued_fields(
+        &self,
+        account: AccountId,
+        group: CustomerGroupId,
+        names: Vec<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        Ok(self.read(account, |account| {
+            let group = account.groups.get(&group);
+            let customers = || group.into_iter().flat_map(|group| group.customers.values());
+            let has = |name: &String| customers().any(|customer| customer.contains_key(name));
+            names.into_iter().filter(has).collect()
+        }))
     }
 
     async fn segments(

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Action, Error, IllegalTransition, Invalid};
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
-use crate::page::{Contents, text_bytes};
+use crate::page::{Contents, json_bytes, list_bytes, text_bytes};
 use crate::run::Run;
 use crate::segment::SegmentBy;
 use crate::timestamp::Timestamp;
@@ -70,11 +70,13 @@ pub struct Standing {
 
 impl Contents for Campaign {
     fn bytes(&self) -> usize {
-        self.name.len()
-            + self.template.subject.len()
-            + self.template.body.len()
+        json_bytes(&self.name)
+            + json_bytes(&self.template.subject)
+            + json_bytes(&self.template.body)
             + text_bytes(self.brief.as_ref())
             + self.segment_by.rules_json().map_or(0, str::len)
+            + list_bytes(self.segment_by.fields())
+            + list_bytes(self.approval_stages.names())
     }
 }
 

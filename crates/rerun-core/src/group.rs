@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::ids::{AccountId, CustomerGroupId};
 use crate::invalid::Invalid;
-use crate::page::Contents;
+use crate::page::{Contents, json_bytes, list_bytes};
 use crate::segment::{CUSTOMER_REF, SegmentBy};
 use crate::status::wire_enum;
 use crate::text;
@@ -32,9 +32,7 @@ pub struct CustomerGroup {
 
 impl Contents for CustomerGroup {
     fn bytes(&self) -> usize {
-        // As a list of JSON, which stores keep and answers show.
-        let quoted = |name: &String| serde_json::Value::from(name.as_str()).to_string().len() + 1;
-        self.name.len() + self.fields.iter().map(quoted).sum::<usize>()
+        json_bytes(&self.name) + list_bytes(&self.fields)
     }
 }
 
@@ -57,14 +55,10 @@ wire_enum! {
 }
 
 impl ImportMode {
-    /// Returns the fields of a group that had `known`, after an import of `rows` rows with the
-    /// columns `of_file`. A merge adds the new names at the end. A file without rows brings no
-    /// fields.
+    /// Returns the fields of a group that had `known`, after an import of a file with the columns
+    /// `of_file`, whether it has rows or not. A merge adds the new names at the end.
     #[must_use]
-    pub fn fields_after(self, known: &[String], of_file: &[String], rows: u64) -> Vec<String> {
-        if rows == 0 {
-            return known.to_vec();
-        }
+    pub fn fields_after(self, known: &[String], of_file: &[String]) -> Vec<String> {
         let before = match self {
             Self::Merge => known,
             Self::Replace => &[],
@@ -411,15 +405,13 @@ mod tests {
     #[test]
     fn a_merge_adds_fields_at_the_end_and_a_replacement_has_those_of_the_file() {
         let names = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
-        let after =
-            |mode: ImportMode, rows| mode.fields_after(&names("b a"), &names("c a d"), rows);
-        assert_eq!(after(ImportMode::Merge, 1), names("b a c d"));
-        assert_eq!(after(ImportMode::Replace, 1), names("c a d"));
-        assert_eq!(after(ImportMode::Merge, 0), names("b a"));
+        let after = |mode: ImportMode| mode.fields_after(&names("b a"), &names("c a d"));
+        assert_eq!(after(ImportMode::Merge), names("b a c d"));
+        assert_eq!(after(ImportMode::Replace), names("c a d"));
         let many: Vec<String> = (0..=CustomerGroup::MAX_FIELDS)
             .map(|n| n.to_string())
             .collect();
-        let kept = ImportMode::Merge.fields_after(&names("b a"), &many, 1);
+        let kept = ImportMode::Merge.fields_after(&names("b a"), &many);
         assert_eq!(kept.len(), CustomerGroup::MAX_FIELDS);
         assert_eq!(kept[..3], names("b a 0"));
     }

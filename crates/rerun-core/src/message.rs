@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::actor::UserName;
 use crate::error::{Action, IllegalTransition, Invalid, StoreError};
 use crate::ids::{MessageId, RunNumber, UserId};
-use crate::page::{Contents, text_bytes};
+use crate::page::{Contents, json_bytes, text_bytes};
 use crate::segment::Segment;
 use crate::stages::ApprovalStages;
 use crate::text;
@@ -394,8 +394,11 @@ impl Contents for Message {
         let content = self.content.as_ref();
         let approvals = self.provenance.as_ref().map(|from| &from.approvals.0);
         self.segment.bytes()
-            + content.map_or(0, |content| content.subject.len() + content.body.len())
-            + text_bytes(approvals)
+            + content.map_or(0, |content| {
+                json_bytes(&content.subject) + json_bytes(&content.body)
+            })
+            // Approvals are JSON already.
+            + approvals.map_or(0, String::len)
             + text_bytes(self.rejection_reason.as_ref())
             + text_bytes(self.error.as_ref())
     }

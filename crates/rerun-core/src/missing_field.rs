@@ -15,8 +15,8 @@ pub struct UnknownSegmentField {
     pub group: CustomerGroupId,
     /// Its name.
     pub group_name: String,
-    /// Fields that the group has, at most [`UnknownSegmentField::MAX_KNOWN`]. Those that differ
-    /// from a missing one by letter case, white space or one letter come first.
+    /// Fields that the group has. Those that differ from a missing one by letter case, white space
+    /// or one letter come first.
     pub known: Vec<String>,
     /// How many fields the group has besides.
     pub more: usize,
@@ -25,6 +25,9 @@ pub struct UnknownSegmentField {
 impl UnknownSegmentField {
     /// The most fields of the group that the message names.
     pub const MAX_KNOWN: usize = 20;
+
+    /// The most fields that are looked for among the customers, to name those that have a value.
+    pub(crate) const MAX_ASKED: usize = 2 * Self::MAX_KNOWN;
 
     /// `fields` have no value in `group`.
     pub(crate) fn new(fields: Vec<String>, group: &CustomerGroup) -> Self {
@@ -44,13 +47,19 @@ impl UnknownSegmentField {
             fields,
             group: group.id,
             group_name: group.name.clone(),
-            more: ranked.len().saturating_sub(Self::MAX_KNOWN),
+            more: ranked.len().saturating_sub(Self::MAX_ASKED),
             known: ranked
                 .into_iter()
-                .take(Self::MAX_KNOWN)
+                .take(Self::MAX_ASKED)
                 .map(|(_, name)| name.clone())
                 .collect(),
         }
+    }
+
+    /// Leaves out fields that imports brought and no customer has a value for: they would be
+    /// refused next.
+    pub(crate) fn keep_valued(&mut self, valued: &[String]) {
+        self.known.retain(|name| valued.contains(name));
     }
 }
 
@@ -64,14 +73,18 @@ impl fmt::Display for UnknownSegmentField {
             "no customer of the customer group `{name}` ({id}) has a value for "
         )?;
         list(f, &self.fields, " or ")?;
-        if self.known.is_empty() {
-            f.write_str("; the group has no other field")?;
-        } else {
-            f.write_str("; the group has ")?;
-            list(f, &self.known, ", ")?;
-        }
-        if self.more > 0 {
-            write!(f, " and {} more", self.more)?;
+        let named = self.known.get(..Self::MAX_KNOWN).unwrap_or(&self.known);
+        let more = self.more + self.known.len() - named.len();
+        match (named, more) {
+            ([], 0) => f.write_str("; the group has no other field with a value")?,
+            ([], more) => write!(f, "; the group has {more} other fields")?,
+            (named, more) => {
+                f.write_str("; the group has ")?;
+                list(f, named, ", ")?;
+                if more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+            }
         }
         f.write_str(". Correct the name, or send `\"allow_missing_fields\": true` if this is meant")
     }
@@ -181,9 +194,8 @@ mod tests {
         let mut known = many.clone();
         known.extend(names(&["contry", "Country"]));
         let unknown = UnknownSegmentField::new(names(&["country"]), &group(&known));
-        assert_eq!(unknown.known.len(), UnknownSegmentField::MAX_KNOWN);
+        assert_eq!(unknown.known.len(), 32);
         assert_eq!(unknown.known[..3], ["Country", "contry", "f0"]);
-        assert_eq!(unknown.more, 12);
         let message = unknown.to_string();
         assert!(
             message.starts_with(
@@ -215,7 +227,26 @@ mod tests {
         assert!(
             unknown
                 .to_string()
-                .contains("the group has no other field.")
+                .contains("the group has no other field with a value.")
+        );
+    }
+
+    #[test]
+    fn only_fields_with_a_value_are_proposed() {
+        let known: Vec<String> = (0..50).map(|n| format!("f{n}")).collect();
+        let mut unknown = UnknownSegmentField::new(names(&["country"]), &group(&known));
+        assert_eq!(unknown.known, known[..40]);
+        unknown.keep_valued(&names(&["f39", "f7"]));
+        let message = unknown.to_string();
+        assert!(
+            message.contains("the group has `f7`, `f39` and 10 more."),
+            "{message}"
+        );
+        unknown.keep_valued(&[]);
+        let message = unknown.to_string();
+        assert!(
+            message.contains("the group has 10 other fields."),
+            "{message}"
         );
     }
 }

@@ -67,24 +67,42 @@ pub struct Page<T, K> {
     pub next: Option<K>,
 }
 
-/// The contents of a page, in bytes: it ends early with the row that reaches this. The limit
+/// The contents of a page, in bytes of JSON: it ends early with the row that reaches this. The limit
 /// bounds rows, and this what they hold. The first row is there in any case.
 pub const MAX_PAGE_BYTES: usize = 8 << 20;
 
 /// How many bytes of contents a store reads for a page, at most, before the last two rows. It may
-/// count a little more than rows hold, such as blanks between the parts of a stored list: so much
-/// more that a page never ends before it is full.
+/// count texts as they are, without what JSON adds to them, and a little more than rows hold, such
+/// as blanks between the parts of a stored list: so much more that a page never ends before it is
+/// full.
 pub const MAX_READ_BYTES: usize = MAX_PAGE_BYTES + MAX_PAGE_BYTES / 2;
 
 /// What a row of a list holds.
 pub trait Contents {
-    /// The bytes of its texts. What every row has, such as ids and times, does not count.
+    /// The bytes of its texts in a response, where JSON escapes some characters. What every row
+    /// has, such as ids and times, does not count.
     fn bytes(&self) -> usize;
+}
+
+/// Returns how many bytes a text has between its quotes in JSON: a control character may have six
+/// in place of one.
+pub(crate) fn json_bytes(text: &str) -> usize {
+    let escaped = |byte: &u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.as_bytes().iter().map(escaped).sum()
 }
 
 /// The bytes of a text that may be missing.
 pub(crate) fn text_bytes(text: Option<&String>) -> usize {
-    text.map_or(0, String::len)
+    text.map_or(0, |text| json_bytes(text))
+}
+
+/// The bytes of a list of names, with quotes and commas.
+pub(crate) fn list_bytes(names: &[String]) -> usize {
+    names.iter().map(|name| json_bytes(name) + 3).sum()
 }
 
 /// The rows that fill a page, with the one after them that shows that there is a next page.
@@ -457,6 +475,18 @@ mod tests {
             assert!(Limit::new(bad).is_err(), "{bad}");
         }
         assert_eq!(Limit::new(10_000).unwrap().get(), 10_000);
+    }
+
+    #[test]
+    fn texts_are_counted_as_json_has_them() {
+        let every: String = (0..=0x100_u32).filter_map(char::from_u32).collect();
+        for text in [&every, "", "plain", "\u{1f600}\u{7f}\u{85}\u{2028}/"] {
+            let json = serde_json::Value::from(text).to_string();
+            assert_eq!(json_bytes(text), json.len() - 2, "{json}");
+        }
+        let names = ["a\"".to_owned(), "\u{1}".to_owned()];
+        let json = serde_json::json!(names).to_string();
+        assert_eq!(list_bytes(&names), json.len() - 1);
     }
 
     impl Contents for usize {

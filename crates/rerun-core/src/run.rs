@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::UserName;
 use crate::error::StoreError;
 use crate::ids::{CustomerGroupId, JobId, RunNumber, UserId};
-use crate::page::{Contents, text_bytes};
+use crate::page::{Contents, json_bytes, text_bytes};
 use crate::status::{CampaignStatus, ReviewStatus, Source};
 use crate::timestamp::Timestamp;
 use crate::usage::TokenCounts;
@@ -183,8 +183,8 @@ pub struct Run {
 impl Contents for Run {
     fn bytes(&self) -> usize {
         let initiator = self.initiated_by_name.as_ref();
-        self.group.name.len()
-            + initiator.map_or(0, |name| name.as_str().len())
+        json_bytes(&self.group.name)
+            + initiator.map_or(0, |name| json_bytes(name.as_str()))
             + text_bytes(self.error.as_ref())
             + text_bytes(self.cancel_reason.as_ref())
     }

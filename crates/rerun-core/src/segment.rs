@@ -15,7 +15,8 @@ use crate::page::Contents;
 use crate::rules::{self, FieldDeclaration, FieldRules, Tag};
 use crate::text;
 
-/// The column of an import that holds a customer's external reference; no profile field.
+/// The column of an import that holds a customer's external reference, unless the import names
+/// another: then it is a profile field like any other.
 pub const CUSTOMER_REF: &str = "customer_ref";
 
 /// A campaign's segmentation: 1 to 8 distinct profile field names, in the order they were listed,
@@ -47,8 +48,8 @@ impl SegmentBy {
     /// Takes field names as people give them; they are normalised like profile values.
     ///
     /// # Errors
-    /// [`Invalid`] when there are none or more than eight, one is blank or too long, one is
-    /// named twice, or one is the column [`CUSTOMER_REF`].
+    /// [`Invalid`] when there are none or more than eight, one is blank or too long, or one is
+    /// named twice.
     pub fn new<S: AsRef<str>>(names: &[S]) -> Result<Self, Invalid> {
         if names.is_empty() || names.len() > Self::MAX_FIELDS {
             return Err(Invalid::new(format!(
@@ -60,11 +61,6 @@ impl SegmentBy {
         let mut fields: Vec<String> = Vec::with_capacity(names.len());
         for name in names {
             let name = text::name("segment_by", name.as_ref(), Self::MAX_FIELD_LENGTH)?;
-            if name == CUSTOMER_REF {
-                return Err(Invalid::new(format!(
-                    "`segment_by` names `{CUSTOMER_REF}`, which is not a profile field"
-                )));
-            }
             if fields.contains(&name) {
                 return Err(Invalid::new(format!("`segment_by` names `{name}` twice")));
             }
@@ -589,7 +585,6 @@ mod tests {
         assert!(said(&["a"; 9]).contains("not 9"));
         assert!(said(&["a", " "]).contains("blank"));
         assert!(said(&["e\u{301}", "é"]).contains("twice"));
-        assert!(said(&["customer_ref"]).contains("not a profile field"));
         assert!(said(&["x\0"]).contains("NUL"));
     }
 }

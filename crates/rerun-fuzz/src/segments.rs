@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rerun_core::segment::{Attributes, CUSTOMER_REF, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
 use rerun_core::text;
 use unicode_normalization::UnicodeNormalization;
 
@@ -67,9 +67,7 @@ fn segmentation(listed: &Listed) {
     let distinct: BTreeSet<&str> = normal.iter().flatten().map(String::as_str).collect();
     let fits = |name: &Option<String>| {
         name.as_deref().is_some_and(|name| {
-            name != CUSTOMER_REF
-                && !name.contains('\0')
-                && name.chars().count() <= SegmentBy::MAX_FIELD_LENGTH
+            !name.contains('\0') && name.chars().count() <= SegmentBy::MAX_FIELD_LENGTH
         })
     };
     let right = (1..=SegmentBy::MAX_FIELDS).contains(&names.len())

@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, UPGRADE};
 use actix_web::web::{Buf, Bytes};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
@@ -217,18 +217,28 @@ enum Decoded {
 }
 
 /// Decodes gzip, of one member or several.
-struct Gzip(MultiGzDecoder<Feed>);
+struct Gzip {
+    member: GzDecoder<Feed>,
+    /// Whether a member has ended.
+    has_member: bool,
+    /// Whether this one has.
+    ended: bool,
+}
 
 impl Default for Gzip {
     fn default() -> Self {
-        Self(MultiGzDecoder::new(Feed::default()))
+        Self {
+            member: GzDecoder::new(Feed::default()),
+            has_member: false,
+            ended: false,
+        }
     }
 }
 
 impl Gzip {
     /// Adds a piece; `None` is the end.
     fn feed(&mut self, piece: Option<Bytes>) {
-        let feed = self.0.get_mut();
+        let feed = self.member.get_mut();
         match piece {
             Some(piece) => feed.piece = piece,
             None => feed.ended = true,
@@ -236,20 +246,49 @@ impl Gzip {
     }
 
     fn next(&mut self) -> io::Result<Decoded> {
-        let mut piece = vec![0; DECODED_BYTES];
-        match self.0.read(&mut piece) {
-            Ok(0) => Ok(Decoded::End),
-            Ok(length) => {
-                piece.truncate(length);
-                Ok(Decoded::Piece(piece.into()))
+        loop {
+            match self.read() {
+                Ok(Some(decoded)) => return Ok(decoded),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Decoded::Hungry),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(io::Error::new(error.kind(), "it is cut off"));
+                }
+                Err(_) if self.has_member && self.member.header().is_none() => {
+                    return Err(not_a_member());
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Decoded::Hungry),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                Err(io::Error::new(error.kind(), "it is cut off"))
-            }
-            Err(error) => Err(error),
         }
     }
+
+    /// Goes one step on: to a piece, to the end of a member, or to the start of the next.
+    fn read(&mut self) -> io::Result<Option<Decoded>> {
+        if self.ended {
+            let feed = self.member.get_mut();
+            match feed.fill_buf()? {
+                [] => return Ok(Some(Decoded::End)),
+                [0x1f, ..] => {}
+                [..] => return Err(not_a_member()),
+            }
+            self.member = GzDecoder::new(std::mem::take(feed));
+            self.ended = false;
+        }
+        let mut piece = vec![0; DECODED_BYTES];
+        let length = self.member.read(&mut piece)?;
+        if length == 0 {
+            (self.has_member, self.ended) = (true, true);
+            return Ok(None);
+        }
+        piece.truncate(length);
+        Ok(Some(Decoded::Piece(piece.into())))
+    }
+}
+
+/// Something else follows a member.
+fn not_a_member() -> io::Error {
+    let why = "after its end there are bytes that are not gzip";
+    io::Error::new(ErrorKind::InvalidData, why)
 }
 
 /// The piece that a decoder reads next; without one it would have to wait.
@@ -325,15 +364,21 @@ mod tests {
         for end in 0..whole.len() {
             assert!(decoded(&whole[..end], 7).is_err(), "cut at {end}");
         }
-        for rest in [
-            &b"x"[..],
-            b"\0",
-            b"\0\0\0\0\0\0\0\0\0\0\0\0",
-            &whole[..5],
-            b"no gzip at all",
+        for (rest, said) in [
+            (&b"x"[..], "bytes that are not gzip"),
+            (b"\0", "bytes that are not gzip"),
+            (b"\0\0\0\0\0\0\0\0\0\0\0\0", "bytes that are not gzip"),
+            (b"no gzip at all", "bytes that are not gzip"),
+            (b"\x1f", "cut off"),
+            (b"\x1fno gzip at all", "bytes that are not gzip"),
+            (&whole[..5], "cut off"),
+            (&whole[..whole.len() - 1], "cut off"),
         ] {
             let body = [&whole, rest].concat();
-            assert!(decoded(&body, 7).is_err(), "{rest:?} follows");
+            for size in [1, 7, body.len()] {
+                let error = decoded(&body, size).unwrap_err();
+                assert!(error.contains(said), "{rest:?} follows: {error}");
+            }
         }
         let mut wrong = whole.clone();
         let sum = wrong.len() - 8;

@@ -167,6 +167,7 @@ impl CampaignStore for PgStore {
                     columns: campaign_columns!(),
                     bytes: "octet_length(c.name) + octet_length(c.template_subject) \
                       + octet_length(c.template_body) + COALESCE(octet_length(c.brief), 0) \
+                      + octet_length(c.segment_by) + octet_length(c.approval_stages) \
                       + COALESCE(octet_length(c.value_rules), 0)",
                     from: &from,
                     order: "c.created_at DESC, c.id DESC",

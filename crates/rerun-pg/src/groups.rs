@@ -280,7 +280,7 @@ fn import(
     // From here on the import holds what others wait for: the group's row, for who starts a run on
     // it, and the account's audit chain.
     set_statement_timeout(conn, &limit)?;
-    let fields = mode.fields_after(&known, &fields, rows);
+    let fields = mode.fields_after(&known, &fields);
     let changes = imported.changed() || fields != known;
     if changes {
         sql(

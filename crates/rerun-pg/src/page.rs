@@ -7,8 +7,8 @@ pub(crate) struct PageQuery<'a> {
     /// What is selected, each with a name of its own.
     pub(crate) columns: &'a str,
     /// The bytes of a row's contents, as SQL. PostgreSQL knows how long a text is without reading
-    /// it. It must be no less than what [`Contents`](rerun_core::page::Contents) says, but for
-    /// rounding.
+    /// it. It counts each text that [`Contents`](rerun_core::page::Contents) counts, but not what
+    /// JSON adds to them. It may be more by half at most, so that no page ends before it is full.
     pub(crate) bytes: &'a str,
     /// Where the rows are from, limited by number already.
     pub(crate) from: &'a str,

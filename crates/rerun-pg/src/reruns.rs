@@ -65,6 +65,17 @@ impl RerunStore for PgStore {
             .await
     }
 
+    async fn valued_fields(
+        &self,
+        account: AccountId,
+        group: CustomerGroupId,
+        names: Vec<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        self.db
+            .run(move |conn| segments::valued(conn, account, group, &names))
+            .await
+    }
+
     async fn segments(
         &self,
         account: AccountId,

@@ -338,6 +338,30 @@ fn look_further(
 }
 
 #[derive(QueryableByName)]
+struct NameRow {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// The fields that some customer of the group has a value for. A field that many have is found at
+/// once; for one that nobody has, every customer is looked at.
+pub(crate) fn valued(
+    conn: &mut PgConnection,
+    account: AccountId,
+    group: CustomerGroupId,
+    names: &[String],
+) -> Result<Vec<String>, Failure> {
+    let rows = sql("SELECT f.name FROM unnest(?::text[]) AS f(name) \
+         WHERE EXISTS (SELECT 1 FROM customers \
+           WHERE account_id = ? AND group_id = ? AND profile ->> f.name IS NOT NULL)")
+    .bind::<Array<Text>, _>(names)
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(group.as_uuid())
+    .load::<NameRow>(conn)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+#[derive(QueryableByName)]
 struct KeptRow {
     #[diesel(sql_type = Id)]
     id: Uuid,

@@ -66,11 +66,7 @@ impl<'a> Counts<'a> {
     /// # Errors
     /// [`StoreError::Corrupt`] unless it is a JSON object of texts.
     pub(crate) fn add(&mut self, profile: &str) -> Result<(), StoreError> {
-        let mut json = serde_json::Deserializer::from_str(profile);
-        let wanted = Wanted { names: &self.names };
-        let values = wanted
-            .deserialize(&mut json)
-            .map_err(|error| StoreError::corrupt(format!("customers.profile: {error}")))?;
+        let values = values(profile, &self.names)?;
         self.values.clear();
         for (value, field) in values.iter().zip(&mut self.fields) {
             let value = value.as_deref().map(FieldValues::counted);
@@ -131,6 +127,56 @@ impl<'a> Counts<'a> {
             fields: self.fields,
         }
     }
+}
+
+/// Finds out which fields some customer has a value for.
+pub(crate) struct Valued<'a> {
+    found: Vec<String>,
+    unseen: Vec<&'a str>,
+}
+
+impl<'a> Valued<'a> {
+    pub(crate) fn new(names: &'a [String]) -> Self {
+        Self {
+            found: Vec::new(),
+            unseen: names.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Whether no other customer matters.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.unseen.is_empty()
+    }
+
+    /// Looks at a customer with this profile.
+    ///
+    /// # Errors
+    /// As [`Counts::add`].
+    pub(crate) fn add(&mut self, profile: &str) -> Result<(), StoreError> {
+        let values = values(profile, &self.unseen)?;
+        let mut values = values.iter();
+        self.unseen.retain(|name| {
+            let is_unseen = values.next().is_none_or(Option::is_none);
+            if !is_unseen {
+                self.found.push((*name).to_owned());
+            }
+            is_unseen
+        });
+        Ok(())
+    }
+
+    /// The fields with a value.
+    pub(crate) fn found(self) -> Vec<String> {
+        self.found
+    }
+}
+
+/// The values of these fields in a profile.
+fn values<'p>(profile: &'p str, names: &[&str]) -> Result<Vec<Option<Cow<'p, str>>>, StoreError> {
+    let mut json = serde_json::Deserializer::from_str(profile);
+    Wanted { names }
+        .deserialize(&mut json)
+        .map_err(|error| StoreError::corrupt(format!("customers.profile: {error}")))
 }
 
 /// Takes the values of some fields out of a profile, in the order of `names`.

@@ -406,9 +406,7 @@ fn plan(conn: &mut SqliteConnection, group: Group, staged: &Staged) -> Result<Pl
         u64::try_from(rows).map_err(|error| Failure::from(StoreError::Backend(error.into())))
     };
     let known_fields = names("customer_groups", "fields", &known.fields)?;
-    let fields = staged
-        .mode
-        .fields_after(&known_fields, &staged.fields, staged.rows);
+    let fields = staged.mode.fields_after(&known_fields, &staged.fields);
     let done = Imported {
         rows: staged.rows,
         imported: count(changes.imported)?,

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
-use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::{ReviewStatus, Source};
@@ -16,10 +16,22 @@ use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::SqliteStore;
-use crate::counts::Counts;
+use crate::counts::{Counts, Valued};
 use crate::write::{
     CampaignMove, Value, append_audit, insert_run, keep_response, move_campaign, packed, unmoved,
 };
+
+/// The profiles of the group's customers.
+fn profiles(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+    group: CustomerGroupId,
+) -> QueryResult<impl Iterator<Item = QueryResult<ProfileRow>>> {
+    sql("SELECT profile FROM current_customers WHERE account_id = ? AND group_id = ?")
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(group.as_uuid())
+        .load_iter::<ProfileRow, DefaultLoadingMode>(conn)
+}
 
 /// A way of splitting a group.
 struct Splitting<'a> {
@@ -111,12 +123,7 @@ impl Splitting<'_> {
         limit: u32,
     ) -> Result<Counted, Failure> {
         let mut counts = Counts::new(self.segment_by, limit);
-        let profiles =
-            sql("SELECT profile FROM current_customers WHERE account_id = ? AND group_id = ?")
-                .bind::<Id, _>(self.account.as_uuid())
-                .bind::<Id, _>(self.group.as_uuid())
-                .load_iter::<ProfileRow, DefaultLoadingMode>(conn)?;
-        for row in profiles {
+        for row in profiles(conn, self.account, self.group)? {
             counts.add(&row?.profile)?;
             if counts.is_decided() {
                 break;
@@ -525,6 +532,25 @@ impl RerunStore for SqliteStore {
             Found::Kept(candidates) => Ok(candidates),
             Found::Counted(_) => Err(StoreError::Conflict),
         }
+    }
+
+    async fn valued_fields(
+        &self,
+        account: AccountId,
+        group: CustomerGroupId,
+        names: Vec<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        self.read(move |conn| {
+            let mut valued = Valued::new(&names);
+            for row in profiles(conn, account, group)? {
+                valued.add(&row?.profile)?;
+                if valued.is_complete() {
+                    break;
+                }
+            }
+            Ok(valued.found())
+        })
+        .await
     }
 
     async fn segments(

@@ -13,7 +13,7 @@ use rerun_core::plan::{ReuseCandidate, ReuseFrom};
 use rerun_core::ports::{CandidateQuery, MessageSelection, Store};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 
-use crate::fixture::{ACCOUNT, Fixture, Row, run_number};
+use crate::fixture::{ACCOUNT, Fixture, OTHER_ACCOUNT, Row, run_number};
 
 /// Values that break a store that builds keys, paths or statements of text.
 const NASTY_VALUES: &[&str] = &[
@@ -392,6 +392,34 @@ pub async fn fields_count_the_customers_with_a_value<S: Store + 'static>(f: &Fix
         let found = f.candidates(group, &fields).await;
         assert_eq!(found.fields, customers(&[3, 1, 1]));
     }
+}
+
+/// Of the named fields those that some customer has a value for now.
+pub async fn fields_with_a_value_are_told<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.empty_group("Customers").await;
+    let names = ["tier", "nobody", "country", "\"odd' name", "Country", ""];
+    let valued = async || {
+        let names = names.map(str::to_owned).to_vec();
+        let found = f.store.valued_fields(ACCOUNT, group, names).await;
+        let mut found = found.unwrap();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(valued().await, Vec::<String>::new(), "an empty group");
+    let columns = ["customer_ref", "tier", "country", "nobody", "\"odd' name"];
+    let rows: [Row<'_>; 3] = [
+        &["a", "gold", "DE", " ", ""],
+        &["b", "", "DE", "", ""],
+        &["c", " ", "FR", "", "null"],
+    ];
+    f.import(group, &columns, &rows).await;
+    assert_eq!(valued().await, ["\"odd' name", "country", "tier"]);
+    f.import(group, &["customer_ref", "tier"], &[&["a", ""]])
+        .await;
+    assert_eq!(valued().await, ["\"odd' name", "country"]);
+    let names = vec!["country".to_owned()];
+    let foreign = f.store.valued_fields(OTHER_ACCOUNT, group, names).await;
+    assert_eq!(foreign.unwrap(), Vec::<String>::new());
 }
 
 /// With more segments than the limit, whether anybody has a value is told all the same, even if

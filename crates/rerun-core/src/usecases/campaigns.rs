@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::import_error;
 use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Settings, Stamps, listed};
+use super::{Listed, PageQuery, Settings, Stamps, listed, naming_valued};
 use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use crate::error::{Error, Invalid};
@@ -232,7 +232,8 @@ impl Campaigns {
             allow_missing_fields: false,
             limit: self.settings.max_segments,
         };
-        audience.check_fields(segment_by)
+        let checked = audience.check_fields(segment_by);
+        naming_valued(&*self.segments, group, checked).await
     }
 
     /// Makes a draft. Its group may still be empty.

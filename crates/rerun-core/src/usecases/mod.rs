@@ -26,10 +26,11 @@ pub use reviews::*;
 use crate::actor::Actor;
 use crate::audit::Authorship;
 use crate::error::{Error, Invalid, StoreError};
+use crate::group::CustomerGroup;
 use crate::ids::AuditEntryId;
 use crate::page::{CursorKey, CursorScope, Limit, Page, PageRequest};
 use crate::ports::{
-    AnyTemplate, Backoff, Clock, IdGenerator, NoPause, Pause, Store, TemplateChecker,
+    AnyTemplate, Backoff, Clock, IdGenerator, NoPause, Pause, RerunStore, Store, TemplateChecker,
 };
 
 /// Limits and rules that an operator may set.
@@ -301,6 +302,25 @@ fn listed<T, K: serde::Serialize>(
 /// somebody else got through, and each pause is longer, so that only a campaign under siege uses
 /// them up.
 const MAX_CONFLICTS: u32 = 5;
+
+/// Has a refusal for fields that no customer of the group has propose fields that some customer has.
+async fn naming_valued<T>(
+    store: &dyn RerunStore,
+    group: &CustomerGroup,
+    decided: Result<T, Error>,
+) -> Result<T, Error> {
+    match decided {
+        Err(Error::UnknownSegmentField(mut unknown)) if !unknown.known.is_empty() => {
+            let proposed = unknown.known.clone();
+            let valued = store
+                .valued_fields(group.account_id, group.id, proposed)
+                .await?;
+            unknown.keep_valued(&valued);
+            Err(Error::UnknownSegmentField(unknown))
+        }
+        decided => decided,
+    }
+}
 
 /// The longest reason of a rejection or a cancellation, in characters.
 const MAX_REASON_LENGTH: usize = 2_000;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Settings, Stamps, listed};
+use super::{Listed, PageQuery, Settings, Stamps, listed, naming_valued};
 use crate::actor::Actor;
 use crate::campaign::CampaignStatus;
 use crate::error::{Action, Error, StoreError};
@@ -225,7 +225,8 @@ impl Reruns {
             current_run.as_ref(),
             request.reuse_from,
             &audience,
-        )?;
+        );
+        let plan = naming_valued(&*self.store, &group, plan).await?;
         Ok(Planned {
             campaign,
             group,
@@ -260,7 +261,8 @@ impl Reruns {
             allow_missing_fields: request.allow_missing_fields,
             limit: self.settings.max_segments,
         };
-        let plan = RunPlan::launch(&campaign, &audience)?;
+        let plan = RunPlan::launch(&campaign, &audience);
+        let plan = naming_valued(&*self.store, &group, plan).await?;
         Ok(Planned {
             campaign,
             group,

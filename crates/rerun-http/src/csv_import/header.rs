@@ -43,22 +43,25 @@ pub(super) fn layout(start: &[u8], options: &Options) -> Result<Layout, Stop> {
     })
 }
 
-/// The separator that a first line `sep=;` names, and how many bytes that line has.
+/// The separator that a first line `sep=;` names, and how many bytes that line has. A program that
+/// knows the line for a row like any other has quoted it, or filled it up with separators.
 fn named(start: &[u8]) -> Result<Option<(Separator, usize)>, Stop> {
     let end = start.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
     let end = end.unwrap_or(start.len());
     let (line, rest) = start.split_at_checked(end).unwrap_or((start, &[]));
-    let unquoted = line
-        .strip_prefix(b"\"")
-        .and_then(|line| line.strip_suffix(b"\""));
-    let Some((name, value)) = unquoted.unwrap_or(line).split_at_checked(4) else {
+    let unquoted = line.strip_prefix(b"\"").unwrap_or(line);
+    let Some((name, value)) = unquoted.split_at_checked(4) else {
         return Ok(None);
     };
-    let value = str::from_utf8(value).unwrap_or_default();
-    if !name.eq_ignore_ascii_case(b"sep=") || value.chars().nth(1).is_some() {
+    let value = String::from_utf8_lossy(value);
+    if !name.eq_ignore_ascii_case(b"sep=") || value.contains(char::is_alphanumeric) {
         return Ok(None);
     }
-    let separator = Separator::parse(value)
+    let mut named = value.chars().filter(|char| !matches!(char, ' ' | '"'));
+    let first = named.next();
+    let separator = first
+        .filter(|first| named.all(|further| further == *first))
+        .and_then(|first| Separator::parse(first.encode_utf8(&mut [0; 4])))
         .ok_or_else(|| refused(1, "`sep=` must name a comma, a semicolon or a tab"))?;
     let line_end = if rest.starts_with(b"\r\n") {
         2

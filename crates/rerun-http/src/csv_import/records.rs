@@ -7,10 +7,13 @@ use std::io::{self, BufRead};
 
 use rerun_core::error::Invalid;
 
-/// The longest row, in bytes of its values.
+/// The longest row, in bytes of the file as UTF-8: with its quotes and separators, without its
+/// line end.
 pub(super) const MAX_ROW_BYTES: usize = 1 << 20;
 /// The most columns.
 pub(super) const MAX_COLUMNS: usize = 10_000;
+/// Ctrl-Z, with which some programs end a file.
+const END_OF_FILE: u8 = 0x1a;
 
 /// What stands between the values of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +91,8 @@ enum Place {
     Quote,
     /// After the closing quote.
     Closed,
+    /// After a Ctrl-Z that follows the closing quote: only the end of the file may come.
+    Ended,
 }
 
 /// The record that is being read.
@@ -104,8 +109,8 @@ struct Row {
     opened: u64,
     /// Whether the byte before was a CR that a LF may complete.
     after_cr: bool,
-    /// Whether the record has a quoted field.
-    quoted: bool,
+    /// The bytes of the record so far.
+    bytes: usize,
     values: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -127,7 +132,7 @@ impl Row {
             starts: line,
             opened: line,
             after_cr: false,
-            quoted: false,
+            bytes: 0,
             values: Vec::new(),
             ends: Vec::new(),
         }
@@ -135,7 +140,7 @@ impl Row {
 
     fn clear(&mut self) {
         self.place = Place::Fresh;
-        self.quoted = false;
+        self.bytes = 0;
         self.values.clear();
         self.ends.clear();
     }
@@ -147,6 +152,20 @@ impl Row {
     /// Takes in a piece of the file, up to the end of the record. Returns how many bytes it took,
     /// and whether the record has ended.
     fn feed(&mut self, piece: &[u8]) -> Result<(usize, bool), Stop> {
+        let completes = self.place == Place::Fresh && self.after_cr && piece.starts_with(b"\n");
+        let before = usize::from(completes);
+        // Whatever pieces the file comes in, no more of it is looked at than a row may have.
+        let most = before + MAX_ROW_BYTES.saturating_sub(self.bytes) + 1;
+        let (taken, ended) = self.scan(piece.get(..most).unwrap_or(piece))?;
+        self.bytes += taken - before - usize::from(ended);
+        if self.bytes > MAX_ROW_BYTES {
+            let why = format!("more than {MAX_ROW_BYTES} bytes; perhaps a quote is never closed");
+            return Err(refused(self.starts, &why));
+        }
+        Ok((taken, ended))
+    }
+
+    fn scan(&mut self, piece: &[u8]) -> Result<(usize, bool), Stop> {
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
             match self.place {
@@ -168,7 +187,7 @@ impl Row {
                         if self.place == Place::Start && run.iter().any(|byte| *byte != b' ') {
                             self.place = Place::Plain;
                         }
-                        self.push(run)?;
+                        self.values.extend_from_slice(run);
                         at += run.len();
                         continue;
                     }
@@ -180,7 +199,6 @@ impl Row {
                     } else if self.place == Place::Start {
                         // The spaces before the quote are no part of the value.
                         self.values.truncate(self.field_start());
-                        self.quoted = true;
                         self.opened = self.line;
                         self.place = Place::Quoted;
                     } else {
@@ -194,7 +212,7 @@ impl Row {
                     let run = rest.get(..closing.unwrap_or(rest.len()));
                     let run = run.unwrap_or_default();
                     (self.line, self.after_cr) = lines(run, self.line, self.after_cr);
-                    self.push(run)?;
+                    self.values.extend_from_slice(run);
                     at += run.len();
                     if closing.is_some() {
                         at += 1;
@@ -203,7 +221,7 @@ impl Row {
                     }
                 }
                 Place::Quote if byte == b'"' => {
-                    self.push(b"\"")?;
+                    self.values.push(b'"');
                     at += 1;
                     self.place = Place::Quoted;
                 }
@@ -211,6 +229,11 @@ impl Row {
                     at += 1;
                     self.place = Place::Closed;
                 }
+                Place::Quote | Place::Closed | Place::Ended if byte == END_OF_FILE => {
+                    at += 1;
+                    self.place = Place::Ended;
+                }
+                Place::Ended => return Err(refused(self.line, "text after a closing quote")),
                 Place::Quote | Place::Closed => {
                     if !self.is_special(byte) || byte == b'"' {
                         return Err(refused(self.line, "text after a closing quote"));
@@ -239,6 +262,12 @@ impl Row {
 
     fn end(&mut self) -> Result<(), Stop> {
         if self.ends.len() == MAX_COLUMNS {
+            let start = self.field_start();
+            if is_blank(self.values.get(start..).unwrap_or_default()) {
+                // It has no name, for the header has no more either.
+                self.values.truncate(start);
+                return Ok(());
+            }
             let why = format!("more than {MAX_COLUMNS} values");
             return Err(refused(self.starts, &why));
         }
@@ -250,19 +279,27 @@ impl Row {
         self.ends.last().copied().unwrap_or_default()
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        if self.values.len() + self.ends.len() + bytes.len() > MAX_ROW_BYTES {
-            let why = format!("more than {MAX_ROW_BYTES} bytes; perhaps a quote is never closed");
-            return Err(refused(self.starts, &why));
+    /// Leaves out what a file may have at its end.
+    fn end_file(&mut self) -> Result<(), Stop> {
+        if self.place == Place::Plain {
+            while self.values.len() > self.field_start() && self.values.ends_with(&[END_OF_FILE]) {
+                self.values.pop();
+            }
         }
-        self.values.extend_from_slice(bytes);
-        Ok(())
+        self.end()
     }
 
-    /// Whether the line has nothing but separators and spaces.
+    /// Whether every value of the row is blank.
     fn is_blank(&self) -> bool {
-        !self.quoted && self.values.iter().all(|byte| matches!(byte, b' ' | b'\t'))
+        is_blank(&self.values)
     }
+}
+
+/// Whether a value has nothing but white space.
+fn is_blank(value: &[u8]) -> bool {
+    let is_text = |byte: &u8| byte.is_ascii() && !char::from(*byte).is_whitespace();
+    !value.iter().any(is_text)
+        && str::from_utf8(value).is_ok_and(|text| text.chars().all(char::is_whitespace))
 }
 
 /// The line after these bytes, and whether the last of them is a CR that a LF may complete.
@@ -275,8 +312,8 @@ fn lines(bytes: &[u8], mut line: u64, mut after_cr: bool) -> (u64, bool) {
     (line, after_cr)
 }
 
-/// The records of a file, with the lines that they start on. Lines end in LF, CRLF or CR. Lines
-/// that have nothing but separators and spaces are skipped.
+/// The records of a file, with the lines that they start on. Lines end in LF, CRLF or CR. Rows
+/// whose values are all blank are skipped.
 pub(crate) struct Records<R> {
     input: R,
     row: Row,
@@ -307,9 +344,11 @@ impl<R: BufRead> Records<R> {
                         Place::Quoted => {
                             return Err(refused(self.row.opened, "a quote is never closed"));
                         }
-                        Place::Start | Place::Plain | Place::Quote | Place::Closed => {
-                            self.row.end()?;
-                        }
+                        Place::Start
+                        | Place::Plain
+                        | Place::Quote
+                        | Place::Closed
+                        | Place::Ended => self.row.end_file()?,
                     }
                     break;
                 }

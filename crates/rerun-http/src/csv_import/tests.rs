@@ -116,7 +116,14 @@ fn what_is_wrong_is_said_with_its_line() {
         ),
         (b"customer_ref,a\n ,y\n", "line 2: `customer_ref` is blank"),
         (b"customer_ref,a\n,y\n", "line 2: `customer_ref` is blank"),
-        (b"customer_ref\n\"\"\n", "line 2: `customer_ref` is blank"),
+        (
+            b"customer_ref,a\n\"\",y\n",
+            "line 2: `customer_ref` is blank",
+        ),
+        (
+            b"customer_ref,a\nx,\"y\"\x1a\nz,1\n",
+            "line 2: text after a closing quote",
+        ),
         (
             b"customer_ref,a\nx,y\nz,\"open\n",
             "line 3: a quote is never closed",
@@ -235,8 +242,114 @@ fn rows_have_bounds() {
     let wide = [b"customer_ref".as_slice(), &b",a".repeat(MAX_COLUMNS)].concat();
     let error = import(&wide).unwrap_err();
     assert!(error.contains("line 1: more than 10000 values"), "{error}");
-    let fits = [b"customer_ref,a\nx,".as_slice(), &vec![b'y'; 1_000_000]].concat();
-    assert_eq!(rows(&fits).len(), 1);
+}
+
+/// The bytes of the file count, whatever they stand for.
+#[test]
+fn a_row_is_as_long_as_it_is_in_the_file() {
+    for filler in ["y", "\"\"", "\u{e9}", "\n"] {
+        for end in ["\n", "\r\n", "\r", ""] {
+            let longest = MAX_ROW_BYTES - "x,\"\"".len();
+            let file = |longer: usize| {
+                let value = filler.repeat(longest / filler.len());
+                let padding = "z".repeat(longest % filler.len() + longer);
+                let before = format!("customer_ref,a{end}first,{end}");
+                let before = if end.is_empty() {
+                    "customer_ref,a\n"
+                } else {
+                    &before
+                };
+                format!("{before}x,\"{value}{padding}\"{end}")
+            };
+            let fits = file(0);
+            assert!(import(fits.as_bytes()).is_ok(), "{filler:?} {end:?}");
+            let error = import(file(1).as_bytes()).unwrap_err();
+            let said = "more than 1048576 bytes";
+            assert!(error.contains(said), "{filler:?} {end:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_last_columns_may_be_nameless_however_many_have_a_name() {
+    let names: String = (2..=MAX_COLUMNS).map(|n| format!(",f{n}")).collect();
+    let values = ",v".repeat(MAX_COLUMNS - 1);
+    let file = |header: &str, row: &str| {
+        let file = format!("customer_ref{names}{header}\nx{values}{row}\n");
+        import(file.as_bytes()).map(|(fields, rows)| (fields.len(), rows.len()))
+    };
+    for (header, row) in [("", ""), (",", ","), (", ,\"\"", ","), (",", ",,,\u{a0}")] {
+        let read = file(header, row);
+        assert_eq!(read, Ok((MAX_COLUMNS - 1, 1)), "{header:?} {row:?}");
+    }
+    for (header, row, line) in [(",a", "", 1), (",", ",y", 2), ("", ",,y", 2)] {
+        let error = file(header, row).unwrap_err();
+        let said = format!("line {line}: more than 10000 values");
+        assert!(error.contains(&said), "{error}");
+    }
+}
+
+/// Spreadsheets leave such rows where there was something once.
+#[test]
+fn rows_whose_values_are_all_blank_are_skipped() {
+    for blank in [
+        "\u{a0}",
+        "\"\"",
+        "\"\",\"\"",
+        "\" \",",
+        ",\u{2003}",
+        "\u{3000},\"\u{a0}\",,,",
+        "\t, ",
+        "\"\n\"",
+    ] {
+        let file = format!("{blank}\ncustomer_ref,a\n{blank}\nx,y\n{blank}");
+        assert_eq!(rows(file.as_bytes()), ["x:y"], "{blank:?}");
+    }
+    let error = import("customer_ref,a\n\"\",\u{200b}\n".as_bytes()).unwrap_err();
+    assert!(error.contains("`customer_ref` is blank"), "{error}");
+}
+
+#[test]
+fn a_file_may_end_in_ctrl_z() {
+    for end in ["\x1a", "\x1a\x1a\x1a", "\n\x1a", "\r\n\x1a\x1a", "\n\n\x1a"] {
+        for value in ["y", "\"y\"", "\"y\" "] {
+            let file = format!("customer_ref,a\nx,{value}{end}");
+            assert_eq!(rows(file.as_bytes()), ["x:y"], "{file:?}");
+        }
+    }
+    assert_eq!(rows(b"customer_ref,a\x1a"), Vec::<String>::new());
+    // Elsewhere it is a character.
+    assert_eq!(
+        rows(b"customer_ref,a\nx,\x1ay\n\x1a,z\n"),
+        ["x:\x1ay", "\x1a:z"]
+    );
+    assert_eq!(rows(b"customer_ref,a\nx,\"\x1a\""), ["x:\x1a"]);
+}
+
+#[test]
+fn the_line_that_names_the_separator_may_be_filled_up() {
+    for line in [
+        "sep=;",
+        "SEP=; ",
+        "sep=;;",
+        "sep=;;;; ",
+        "sep= ;",
+        "\"sep=;\"",
+        "\"sep=;\";;",
+    ] {
+        let file = format!("{line}\r\nx;customer_ref,\na;b\n");
+        let options = Options {
+            ref_column: "x".into(),
+            ..Options::default()
+        };
+        let (fields, rows) = import_as(file.as_bytes(), &options).unwrap();
+        assert_eq!((fields.len(), rows), (1, vec!["a:b".into()]), "{line}");
+        assert_eq!(fields, ["customer_ref,"], "{line}");
+    }
+    assert_eq!(rows(b"sep=\t\t\ncustomer_ref\ta\nx\ty\n"), ["x:y"]);
+    // A column may have such a name.
+    let (fields, _) = import(b"sep=a,customer_ref\n1,x\n").unwrap();
+    assert_eq!(fields, ["sep=a"]);
 }
 
 #[test]
@@ -404,6 +517,9 @@ fn the_separator_is_the_one_with_which_the_header_has_the_reference() {
         ),
         (b"sep=|\ncustomer_ref|a\n", "line 1: `sep=` must name"),
         (b"sep=\ncustomer_ref,a\n", "line 1: `sep=` must name"),
+        (b"sep=||\ncustomer_ref|a\n", "line 1: `sep=` must name"),
+        (b"sep=;,\ncustomer_ref;a\n", "line 1: `sep=` must name"),
+        (b"sep= \ncustomer_ref,a\n", "line 1: `sep=` must name"),
         (b"sep=;\ncustomer_ref;a\nx\n", "line 3: 1 values"),
         (b"customer_ref;\"a\nx;1", "line 1: a quote is never closed"),
     ] {

@@ -144,7 +144,7 @@ pub(crate) struct Segment {
     customer_count: i64,
 }
 
-/// The name of a profile field, but for `customer_ref`. White space around it goes.
+/// The name of a profile field. White space around it goes.
 #[derive(ToSchema)]
 #[schema(
     min_length = 1,

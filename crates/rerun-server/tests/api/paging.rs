@@ -14,7 +14,39 @@ on_both_stores!(
     a_forged_cursor_is_refused,
     pages_stay_consistent_when_rows_are_added,
     a_list_of_messages_goes_on_with_its_run,
+    a_page_is_bounded_as_it_is_sent,
 );
+
+/// Control characters are six times as long in JSON.
+async fn a_page_is_bounded_as_it_is_sent(server: &Server) {
+    const ROWS: usize = 8;
+    let api = server.account();
+    let group = api.group("g", "customer_ref,country\na,DE\n").await;
+    let body = "\u{1}".repeat(300_000);
+    for _ in 0..ROWS {
+        let campaign = json!({
+            "name": "Hello", "customer_group_id": group, "segment_by": ["country"],
+            "template": { "subject": "Hello", "body": body },
+        });
+        api.ok("campaign/create", campaign).await;
+    }
+    let mut request = json!({});
+    let mut seen = 0;
+    loop {
+        let page = api.post("campaign/list", request.clone()).await;
+        let sent = page.text.len();
+        // It ends with the row that fills it.
+        assert!(sent < (8 << 20) + 6 * body.len() + 100_000, "{sent} bytes");
+        let page = page.ok();
+        seen += body_of(&page, "campaigns").len();
+        if page["next_cursor"].is_null() {
+            break;
+        }
+        assert!(sent >= 8 << 20, "{sent} bytes before the last page");
+        request = json!({ "cursor": page["next_cursor"] });
+    }
+    assert_eq!(seen, ROWS);
+}
 
 /// Everything in a list, by pages of `limit`.
 async fn pages(api: &Api, path: &str, body: &Value, list: &str, limit: usize) -> Vec<Value> {

@@ -100,6 +100,17 @@ pub trait RerunStore: Send + Sync {
         query: CandidateQuery,
     ) -> Result<SegmentCandidates, StoreError>;
 
+    /// Those of the named fields that some customer of the group has a value for, in any order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn valued_fields(
+        &self,
+        account: AccountId,
+        group: CustomerGroupId,
+        names: Vec<String>,
+    ) -> Result<Vec<String>, StoreError>;
+
     /// Some of the group's segments with their attributes, ordered by key: the first of those
     /// that are named, at least as many as fill a [`Page`](crate::page::Page).
     ///

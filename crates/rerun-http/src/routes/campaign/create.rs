@@ -21,7 +21,7 @@ pub(crate) struct Request {
     /// The customer group.
     #[schema(value_type = Uuid, required)]
     customer_group_id: Option<String>,
-    /// The profile fields that make segments: 1 to 8 different ones, `customer_ref` not among them.
+    /// The profile fields that make segments: 1 to 8 different ones.
     /// Each is a name, or an object with value rules.
     #[schema(value_type = Vec<schema::SegmentField>, min_items = 1, max_items = 8, required)]
     segment_by: Option<Vec<FieldDeclaration>>,

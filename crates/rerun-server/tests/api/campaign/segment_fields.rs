@@ -8,6 +8,7 @@ on_both_stores!(
     a_misspelt_field_is_refused_wherever_it_is_used,
     a_missing_field_can_be_meant,
     a_field_that_is_blank_everywhere_is_one_that_nobody_has,
+    a_column_customer_ref_can_be_a_field,
     a_group_is_judged_by_its_customers_of_now,
     the_message_names_at_most_twenty_fields,
     a_missing_field_comes_before_too_many_segments,
@@ -147,7 +148,7 @@ async fn a_missing_field_can_be_meant(server: &Server) {
 /// The column is there, and nobody has anything in it.
 async fn a_field_that_is_blank_everywhere_is_one_that_nobody_has(server: &Server) {
     let api = server.account();
-    let csv = "customer_ref,country,tier\na,,gold\nb,\u{2003},\n";
+    let csv = "customer_ref,country,Country,tier\na,,,gold\nb,\u{2003},,\n";
     let group = api.group("Blank", csv).await;
     let answer = api
         .post("campaign/create", create(&group, &["tier", "country", "x"]))
@@ -158,10 +159,46 @@ async fn a_field_that_is_blank_everywhere_is_one_that_nobody_has(server: &Server
         "has a value for `country` or `x`; the group has `tier`.",
     );
     // One value is enough, whatever it is.
-    api.import(&group, "customer_ref,country\nb,null\n")
+    let draft = created(&api, &group, &["tier"]).await;
+    let launch = json!({ "campaign_id": draft });
+    api.import(&group, "customer_ref,country,tier\nb,null,\na,,\n")
         .await
         .ok();
-    created(&api, &group, &["tier", "country"]).await;
+    created(&api, &group, &["country"]).await;
+    // Launch, preview and initiate propose no other.
+    let said = "has a value for `tier`; the group has `country`.";
+    api.post("campaign/launch", launch)
+        .await
+        .says(400, CODE, said);
+    let campaign = by_country(server, &api).await;
+    api.import(&group, "customer_ref,country,tier\nb,,gold\n")
+        .await
+        .ok();
+    let said = "has a value for `country`; the group has `tier`.";
+    let rerun = json!({ "campaign_id": campaign, "new_customer_group_id": group });
+    for path in ["campaign/rerun/preview", "campaign/rerun/initiate"] {
+        api.post(path, rerun.clone()).await.says(400, CODE, said);
+    }
+}
+
+/// With another column for the references, a column `customer_ref` is a field like any other.
+async fn a_column_customer_ref_can_be_a_field(server: &Server) {
+    let api = server.account();
+    let group = api.empty_group("References").await;
+    let csv = "id,customer_ref\na,DE\nb,FR\nc,DE\n";
+    let path = format!("{group}&ref_column=id");
+    api.import(&path, csv).await.ok();
+    let campaign = created(&api, &group, &["customer_ref"]).await;
+    let launched = api
+        .ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    assert_eq!(launched["segments"]["total"], 2);
+    // Otherwise it is one that nobody has.
+    let group = api.group("Plain", "customer_ref,country\na,DE\n").await;
+    let said = "has a value for `customer_ref`; the group has `country`.";
+    api.post("campaign/create", create(&group, &["customer_ref"]))
+        .await
+        .says(400, CODE, said);
 }
 
 /// What counts is who is in the group when the request is made.

@@ -45,7 +45,7 @@ pub struct NewCampaign {
 
 impl NewCampaign {
     /// One with the default stages, no brief, and fields of `segment_by` that customers have.
-    pub fn new<F: Into<String>>(
+    pub fn new<F: Into<FieldDeclaration>>(
         name: impl Into<String>,
         group: CustomerGroupId,
         segment_by: impl IntoIterator<Item = F>,

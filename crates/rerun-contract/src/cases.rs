@@ -45,6 +45,10 @@ macro_rules! store_contract {
             }
             campaigns {
                 a_campaign_comes_back_as_it_was_made,
+                an_update_is_stored_as_it_was_asked_for,
+                a_stale_update_is_a_conflict,
+                a_deleted_campaign_is_out_of_reach,
+                a_deletion_and_a_rerun_exclude_each_other,
                 an_unknown_campaign_is_not_found,
                 a_campaigns_id_is_taken_once,
                 campaigns_are_listed_by_status,

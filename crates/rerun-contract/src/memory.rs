@@ -26,11 +26,12 @@ use rerun_core::page::{AuditKey, Contents, CreatedKey, MessageKey, Page, PageReq
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
     AuditFilter, AuditStore, Backlog, CLOCK_TOLERANCE, CampaignContext, CampaignStore, CancelRun,
-    CandidateQuery, ChangeOutcome, CustomerGroupStore, Diff, GenerationQueue, HealthCheck, History,
-    HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore, IdempotentResponse,
-    ImportFailure, ImportedMessage, ImportedMessages, KeptResponse, LeaseTasks, MessageList,
-    MessageSelection, QueueGauge, RerunStore, ReviewStore, SegmentCandidates, SettleRun, StartRun,
-    WantedGroup,
+    CandidateQuery, ChangeOutcome, CustomerGroupStore, CustomerQuery, CustomerValues, Customers,
+    DeleteCampaign, Diff, GenerationQueue, HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW,
+    IdempotencyKey, IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessage,
+    ImportedMessages, KeptResponse, LeaseTasks, MessageList, MessageSelection, QueueGauge,
+    RecipientStore, RerunStore, ReviewStore, RunAudience, SegmentCandidates, SettleRun, StartRun,
+    UpdateCampaign, WantedGroup,
 };
 use rerun_core::review::MessageRef;
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
@@ -782,6 +783,58 @@ impl CampaignStore for MemoryStore {
         })
     }
 
+    async fn update_campaign(&self, update: UpdateCampaign) -> Result<(), StoreError> {
+        let UpdateCampaign {
+            campaign,
+            to,
+            audit,
+            response,
+        } = update;
+        self.write_account(campaign.account_id, |account| {
+            let ledger = account.unmoved(&campaign)?;
+            let now = to.updated_at;
+            ledger.campaign.name = to.name;
+            ledger.campaign.template = to.template;
+            ledger.campaign.brief = to.brief;
+            ledger.campaign.approval_stages = to.approval_stages;
+            ledger.campaign.version += 1;
+            ledger.campaign.updated_at = now;
+            account.keep(response, now)?;
+            account.record(audit);
+            Ok(())
+        })
+    }
+
+    async fn count_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+    ) -> Result<u64, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign);
+            let runs = ledger.into_iter().flat_map(|ledger| ledger.runs.values());
+            runs.map(|run| u64::from(run.segments.total)).sum()
+        }))
+    }
+
+    async fn delete_campaign(&self, delete: DeleteCampaign) -> Result<(), StoreError> {
+        self.write_account(delete.campaign.account_id, |account| {
+            let id = account.unmoved(&delete.campaign)?.campaign.id;
+            account.campaigns.remove(&id);
+            let id = id.to_string();
+            account
+                .responses
+                .retain(|_, (kept, _)| !kept.response.contains(&id));
+            account.keep(delete.response, delete.now)?;
+            account.record(delete.audit);
+            Ok(())
+        })
+    }
+
+    async fn sweep_deleted(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     async fn find_campaign(
         &self,
         account: AccountId,
@@ -1026,6 +1079,96 @@ fn same_text(one: &Row, other: &Row) -> bool {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+#[async_trait]
+impl RecipientStore for MemoryStore {
+    async fn run_audience(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<Option<RunAudience>, StoreError> {
+        Ok(self.read(account, |account| {
+            let run = account.campaigns.get(&campaign)?.runs.get(&run)?;
+            let group = account.groups.get(&run.group.id);
+            Some(RunAudience {
+                group_id: run.group.id,
+                group_version: group.map(|group| group.version),
+                changed: group.is_none_or(|group| group.about.updated_at > run.started_at),
+            })
+        }))
+    }
+
+    async fn run_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<Vec<(SegmentKey, MessageId)>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign);
+            let rows = ledger.into_iter().flat_map(|ledger| ledger.rows.values());
+            rows.filter(|row| row.bare.run_number == run)
+                .map(|row| (row.bare.segment.key, row.bare.id))
+                .collect()
+        }))
+    }
+
+    async fn customers(&self, query: CustomerQuery) -> Result<Customers, StoreError> {
+        Ok(self.read(query.account_id, |account| {
+            let Some(group) = account.groups.get(&query.group_id) else {
+                return Customers {
+                    group_version: None,
+                    customers: Vec::new(),
+                    next: None,
+                };
+            };
+            let excluded = query.excluded.and_then(|id| account.groups.get(&id));
+            let names = query.segment_by.sorted();
+            let after = query.after.unwrap_or_default();
+            let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+            let seen: Vec<_> = group
+                .customers
+                .iter()
+                .filter(|(customer, _)| **customer > after)
+                .take(limit)
+                .collect();
+            let next = seen.last().map(|(customer, _)| (*customer).clone());
+            let next = next.filter(|_| seen.len() == limit);
+            let left = seen.into_iter().filter(|(customer, _)| {
+                excluded.is_none_or(|group| !group.customers.contains_key(*customer))
+            });
+            let value = |profile: &BTreeMap<String, String>, name: &&str| {
+                let value = profile.get(*name)?;
+                Some(FieldValues::counted(value).to_owned())
+            };
+            let customers = left.map(|(customer, profile)| CustomerValues {
+                customer_ref: customer.clone(),
+                values: names.iter().map(|name| value(profile, name)).collect(),
+            });
+            Customers {
+                group_version: Some(group.version),
+                customers: customers.collect(),
+                next,
+            }
+        }))
+    }
+
+    async fn message_contents(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Option<Content>)>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign);
+            let row = |id: MessageId| Some((id, ledger?.rows.get(&id)?));
+            let rows = ids.into_iter().filter_map(row);
+            rows.map(|(id, row)| (id, row.text.as_ref().map(|text| text.content.clone())))
+                .collect()
+        }))
     }
 }
 

@@ -29,9 +29,9 @@ use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
-    CampaignContext, CampaignStore, CancelRun, CandidateQuery, Clock, IdGenerator,
+    CampaignContext, CampaignStore, CancelRun, CandidateQuery, Clock, DeleteCampaign, IdGenerator,
     IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessages, KeptResponse,
-    RerunStore, SegmentCandidates, StartRun, WantedGroup,
+    RerunStore, SegmentCandidates, StartRun, UpdateCampaign, WantedGroup,
 };
 use rerun_core::run::{MessageCounts, Run};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
@@ -177,6 +177,26 @@ impl CampaignStore for TinyStore {
         _response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError> {
         Err(left_out())
+    }
+
+    async fn update_campaign(&self, _update: UpdateCampaign) -> Result<(), StoreError> {
+        Err(left_out())
+    }
+
+    async fn count_messages(
+        &self,
+        _account: AccountId,
+        _campaign: CampaignId,
+    ) -> Result<u64, StoreError> {
+        Err(left_out())
+    }
+
+    async fn delete_campaign(&self, _delete: DeleteCampaign) -> Result<(), StoreError> {
+        Err(left_out())
+    }
+
+    async fn sweep_deleted(&self) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     async fn list_campaigns(

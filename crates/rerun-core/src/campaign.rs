@@ -105,6 +105,18 @@ impl Campaign {
         };
         match action {
             Action::Launch => self.allow(action, &[Draft]),
+            Action::Update | Action::Delete => self.allow(
+                action,
+                &[
+                    Draft,
+                    GenerationFailed,
+                    ReadyForReview,
+                    ReadyToPublish,
+                    Published,
+                ],
+            ),
+            // Messages of the current run must not wait at a stage that is gone.
+            Action::ChangeStages => self.allow(action, &[Draft, Published]),
             Action::Publish => self.allow(action, &[ReadyToPublish]),
             Action::Retry => self.allow(action, &[GenerationFailed]),
             Action::Cancel => self.allow(

@@ -191,6 +191,9 @@ pub struct MessagesChanged {
 /// What an edit made, without the text, which its request has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edited {
+    /// The campaign; responses that were kept before do not have it.
+    #[serde(default)]
+    pub campaign_id: Option<CampaignId>,
     /// The message's run.
     pub run_number: RunNumber,
     /// Id of the new content.
@@ -321,6 +324,7 @@ impl MessageChange {
 
     pub(crate) fn edited(&self, run_number: RunNumber, content_id: ContentId) -> Edited {
         Edited {
+            campaign_id: Some(self.campaign.id),
             run_number,
             content_id,
             approval_stages: self.campaign.approval_stages.clone(),

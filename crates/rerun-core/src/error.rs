@@ -13,6 +13,12 @@ pub use crate::invalid::Invalid;
 pub enum Action {
     /// Start the first run of a draft.
     Launch,
+    /// Change its name, template or brief.
+    Update,
+    /// Change its approval stages.
+    ChangeStages,
+    /// Delete it with all its runs.
+    Delete,
     /// Publish every message of the current run.
     Publish,
     /// Take the current run back.
@@ -37,6 +43,9 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Launch => "launch",
+            Self::Update => "update",
+            Self::ChangeStages => "change the approval stages of",
+            Self::Delete => "delete",
             Self::Publish => "publish",
             Self::Cancel => "cancel",
             Self::Retry => "retry",
@@ -87,6 +96,9 @@ pub enum IllegalTransition {
     /// The caller wrote the message's content, and the four-eyes rule is on.
     #[error("cannot approve a message that you edited: another person must")]
     OwnEdit,
+    /// The runs have the same customer group, so that nobody would be left.
+    #[error("both runs have the same customer group: nobody would be left")]
+    SameGroup,
     /// The message belongs to a run that is not current, so it is read-only.
     #[error("cannot {} a message of a past run: it is archived", .action.as_str())]
     Archived {

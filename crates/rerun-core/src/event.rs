@@ -15,6 +15,10 @@ wire_enum! {
         GroupImported => "customer_group.imported",
         /// A campaign was made.
         CampaignCreated => "campaign.created",
+        /// A campaign's name, template, brief or stages were changed.
+        CampaignUpdated => "campaign.updated",
+        /// A campaign was deleted with all its runs.
+        CampaignDeleted => "campaign.deleted",
         /// A campaign's first run was started.
         CampaignLaunched => "campaign.launched",
         /// A campaign was published.
@@ -64,6 +68,44 @@ pub struct ChangedMessages {
     pub messages: u32,
     /// The messages, if they were named one by one and are few.
     pub message_ids: Option<Vec<MessageId>>,
+}
+
+/// What was changed of a campaign. It tells that the texts changed, never what they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CampaignUpdate {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// Its new name.
+    pub name: Option<String>,
+    /// Whether its template changed.
+    pub template: bool,
+    /// Whether its brief changed.
+    pub brief: bool,
+    /// Its new approval stages.
+    pub approval_stages: Option<Vec<String>>,
+}
+
+impl CampaignUpdate {
+    fn details(&self) -> Value {
+        let changed = [
+            ("name", self.name.is_some()),
+            ("template", self.template),
+            ("brief", self.brief),
+            ("approval_stages", self.approval_stages.is_some()),
+        ];
+        let changed: Vec<&str> = changed
+            .into_iter()
+            .filter_map(|(field, changed)| changed.then_some(field))
+            .collect();
+        let mut details = json!({ "changed": changed });
+        if let Some(name) = &self.name {
+            details = with(details, json!({ "name": name }));
+        }
+        if let Some(stages) = &self.approval_stages {
+            details = with(details, json!({ "approval_stages": stages }));
+        }
+        details
+    }
 }
 
 /// A run that was started.
@@ -119,6 +161,19 @@ pub enum Event {
         run_number: RunNumber,
         /// Its name.
         name: String,
+    },
+    /// A campaign's name, template, brief or stages were changed.
+    CampaignUpdated(CampaignUpdate),
+    /// A campaign was deleted with all its runs.
+    CampaignDeleted {
+        /// The campaign.
+        campaign_id: CampaignId,
+        /// Its name.
+        name: String,
+        /// Its status until then.
+        before: CampaignStatus,
+        /// How many messages its runs had.
+        messages: u64,
     },
     /// A campaign's first run was started.
     CampaignLaunched(StartedRun),
@@ -177,6 +232,8 @@ impl Event {
             Self::CampaignCreated { .. } | Self::CampaignImported { .. } => {
                 AuditAction::CampaignCreated
             }
+            Self::CampaignUpdated(_) => AuditAction::CampaignUpdated,
+            Self::CampaignDeleted { .. } => AuditAction::CampaignDeleted,
             Self::CampaignLaunched(_) => AuditAction::CampaignLaunched,
             Self::CampaignPublished(_) => AuditAction::CampaignPublished,
             Self::MessagesApproved(_) => AuditAction::MessagesApproved,
@@ -207,6 +264,8 @@ impl Event {
             Self::GroupCreated { .. }
             | Self::GroupImported { .. }
             | Self::CampaignCreated { .. }
+            | Self::CampaignUpdated(_)
+            | Self::CampaignDeleted { .. }
             | Self::CampaignImported { .. } => None,
         }
     }
@@ -215,6 +274,8 @@ impl Event {
     #[must_use]
     pub fn campaign_id(&self) -> Option<CampaignId> {
         if let Self::CampaignCreated { campaign_id, .. }
+        | Self::CampaignUpdated(CampaignUpdate { campaign_id, .. })
+        | Self::CampaignDeleted { campaign_id, .. }
         | Self::CampaignImported { campaign_id, .. } = self
         {
             return Some(*campaign_id);
@@ -258,6 +319,13 @@ impl Event {
             Self::CampaignImported { name, .. } => {
                 json!({ "name": name, "imported": true, "after": CampaignStatus::Published })
             }
+            Self::CampaignUpdated(update) => update.details(),
+            Self::CampaignDeleted {
+                name,
+                before,
+                messages,
+                ..
+            } => json!({ "name": name, "before": before, "messages": messages }),
             Self::CampaignLaunched(run) | Self::RerunInitiated(run) => json!({
                 "job_uid": run.job_uid,
                 "customer_group_id": run.customer_group_id,

@@ -107,7 +107,7 @@ impl Audience<'_> {
     }
 
     /// Checks that a run can have these segments; returns how many there are.
-    fn check(&self, segment_by: &SegmentBy) -> Result<u32, Error> {
+    pub(crate) fn check(&self, segment_by: &SegmentBy) -> Result<u32, Error> {
         if self.segments.is_empty() {
             return Err(Error::EmptyCustomerGroup);
         }

@@ -23,7 +23,7 @@ use rerun_core::error::Invalid;
 use rerun_core::generation::{GenerationBrief, GenerationError, GenerationTask, Made};
 use rerun_core::message::Content;
 use rerun_core::ports::{MessageGenerator, TemplateChecker};
-use rerun_core::segment::SegmentBy;
+use rerun_core::segment::{Attributes, SegmentBy};
 use rerun_core::text::{excerpt, normalise};
 
 /// The most filters in one placeholder.
@@ -522,6 +522,41 @@ impl TemplateChecker for TemplateGenerator {
     fn check(&self, template: &Template, segment_by: &SegmentBy) -> Result<(), Invalid> {
         parse(template, segment_by).map(drop)
     }
+
+    fn fill(
+        &self,
+        template: &Template,
+        segment_by: &SegmentBy,
+        attributes: &Attributes,
+    ) -> Result<Content, Invalid> {
+        let parsed = parse(template, segment_by)?;
+        parsed
+            .fill(segment_by, attributes)
+            .map_err(|error| Invalid::new(format!("`template`: {error}")))
+    }
+}
+
+impl Parsed {
+    fn fill(
+        &self,
+        segment_by: &SegmentBy,
+        attributes: &Attributes,
+    ) -> Result<Content, GenerationError> {
+        let mut named = attributes.to_map().map_err(|error| {
+            GenerationError::for_good(format!("the segment's values cannot be read: {error}"))
+        })?;
+        let mut values = Vec::new();
+        for field in segment_by.fields() {
+            let value = named.remove(field).ok_or_else(|| {
+                GenerationError::for_good(format!("the segment has no field `{field}`"))
+            })?;
+            values.push(value);
+        }
+        Ok(Content {
+            subject: self.subject.fill(&values)?,
+            body: self.body.fill(&values)?,
+        })
+    }
 }
 
 impl TemplateGenerator {
@@ -534,20 +569,7 @@ impl TemplateGenerator {
         let parsed = self
             .parsed(&task.brief)
             .map_err(|invalid| GenerationError::for_good(invalid.to_string()))?;
-        let mut named = task.attributes.to_map().map_err(|error| {
-            GenerationError::for_good(format!("the segment's values cannot be read: {error}"))
-        })?;
-        let mut values = Vec::new();
-        for field in task.brief.segment_by.fields() {
-            let value = named.remove(field).ok_or_else(|| {
-                GenerationError::for_good(format!("the segment has no field `{field}`"))
-            })?;
-            values.push(value);
-        }
-        Ok(Content {
-            subject: parsed.subject.fill(&values)?,
-            body: parsed.body.fill(&values)?,
-        })
+        parsed.fill(&task.brief.segment_by, &task.attributes)
     }
 }
 
@@ -566,7 +588,6 @@ impl MessageGenerator for TemplateGenerator {
 mod tests {
     use rerun_core::generation::FailureKind;
     use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
-    use rerun_core::segment::Attributes;
     use uuid::Uuid;
 
     use super::*;

@@ -50,6 +50,9 @@ endpoints! {
     RERUN_RETRY = post "/v1/campaign/rerun/retry";
     RERUN_DIFF = post "/v1/campaign/rerun/diff";
     CAMPAIGN_CREATE = post "/v1/campaign/create";
+    CAMPAIGN_UPDATE = post "/v1/campaign/update";
+    CAMPAIGN_DELETE = post "/v1/campaign/delete";
+    TEMPLATE_PREVIEW = post "/v1/campaign/template/preview";
     CAMPAIGN_LIST = post "/v1/campaign/list";
     CAMPAIGN_GET = post "/v1/campaign/get";
     CAMPAIGN_LAUNCH = post "/v1/campaign/launch";
@@ -58,6 +61,7 @@ endpoints! {
     MESSAGES_EDIT = post "/v1/campaign/messages/edit";
     MESSAGES_REGENERATE = post "/v1/campaign/messages/regenerate";
     MESSAGES_EXPORT = post "/v1/campaign/messages/export";
+    RECIPIENTS_EXPORT = post "/v1/campaign/recipients/export";
     GROUP_CREATE = post "/v1/customer-group/create";
     GROUP_IMPORT = post "/v1/customer-group/import";
     GROUP_LIST = post "/v1/customer-group/list";

@@ -8,6 +8,7 @@ mod body;
 mod csv_import;
 mod endpoints;
 mod error;
+mod export;
 mod extract;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -20,13 +20,13 @@ use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{
     MockAuditStore, MockBackoff, MockCampaignStore, MockClock, MockCustomerGroupStore,
     MockGenerationQueue, MockHealthCheck, MockHistoryStore, MockIdGenerator, MockIdempotencyStore,
-    MockRerunStore, MockReviewStore, MockTemplateChecker,
+    MockRecipientStore, MockRerunStore, MockReviewStore, MockTemplateChecker,
 };
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
-    AuditLog, Campaigns, CustomerGroups, Engine, Generation, Histories, Reruns, Reviews, Settings,
-    Stamps,
+    AuditLog, Campaigns, CustomerGroups, Engine, Generation, Histories, Recipients, Reruns,
+    Reviews, Settings, Stamps,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -71,6 +71,7 @@ pub(crate) struct Mocks {
     pub(crate) groups: MockCustomerGroupStore,
     pub(crate) campaigns: MockCampaignStore,
     pub(crate) history: MockHistoryStore,
+    pub(crate) recipients: MockRecipientStore,
     pub(crate) reruns: MockRerunStore,
     pub(crate) reviews: MockReviewStore,
     pub(crate) responses: MockIdempotencyStore,
@@ -123,13 +124,14 @@ impl Mocks {
             ),
             reviews: Reviews::new(
                 Arc::new(self.reviews),
-                campaigns,
+                campaigns.clone(),
                 history.clone(),
                 responses,
                 stamps.clone(),
                 settings,
             ),
             history: Histories::new(history),
+            recipients: Recipients::new(Arc::new(self.recipients), campaigns),
             generation: Generation::new(
                 Arc::new(MockGenerationQueue::new()),
                 Arc::new(MockBackoff::new()),

@@ -2,17 +2,17 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
-use diesel::{PgConnection, RunQueryDsl};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{Campaign, CampaignStatus, Standing};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::group::CustomerGroup;
-use rerun_core::ids::{AccountId, CampaignId};
+use rerun_core::ids::{AccountId, CampaignId, RunNumber};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{
-    CampaignContext, CampaignStore, IdempotentResponse, ImportFailure, ImportedMessage,
-    ImportedMessages, WantedGroup,
+    CampaignContext, CampaignStore, DeleteCampaign, IdempotentResponse, ImportFailure,
+    ImportedMessage, ImportedMessages, UpdateCampaign, WantedGroup,
 };
 use rerun_core::run::{Run, SegmentCounts};
 use rerun_diesel::error::Failure;
@@ -23,10 +23,12 @@ use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use rerun_diesel::{campaign_columns, group_columns, run_columns};
 
+use uuid::Uuid;
+
 use crate::PgStore;
 use crate::page::PageQuery;
 use crate::write::{
-    CampaignMove, append_audit, insert_run, int, keep_response, move_campaign, transaction,
+    CampaignMove, Value, append_audit, insert_run, int, keep_response, move_campaign, transaction,
 };
 
 pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> Result<(), Failure> {
@@ -55,6 +57,143 @@ pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> R
     Ok(())
 }
 
+/// How many rows of a deleted campaign go at once.
+const SLICE: i64 = 1_000;
+
+/// Takes a campaign out of everybody's reach, and notes that its parts are to be swept.
+fn delete(conn: &mut PgConnection, delete: &DeleteCampaign) -> Result<(), Failure> {
+    let DeleteCampaign { campaign, now, .. } = delete;
+    let (account, id) = (campaign.account_id.as_uuid(), campaign.id.as_uuid());
+    let found = sql("SELECT version AS value FROM campaigns \
+                     WHERE account_id = ? AND id = ? AND version = ? FOR UPDATE")
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(id)
+    .bind::<BigInt, _>(campaign.version)
+    .load::<Value>(conn)?;
+    if found.is_empty() {
+        return Err(StoreError::Conflict.into());
+    }
+    sql(
+        "INSERT INTO deleted_campaigns (account_id, campaign_id, run_number, deleted_at) \
+         VALUES (?, ?, ?, ?)",
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(id)
+    .bind::<Integer, _>(campaign.last_run.map_or(0, RunNumber::get))
+    .bind::<Time, _>(*now)
+    .execute(conn)?;
+    for text in [
+        "DELETE FROM generation_tasks WHERE account_id = ? AND campaign_id = ?",
+        "DELETE FROM runs WHERE account_id = ? AND campaign_id = ?",
+        "DELETE FROM campaigns WHERE account_id = ? AND id = ?",
+    ] {
+        sql(text)
+            .bind::<Id, _>(account)
+            .bind::<Id, _>(id)
+            .execute(conn)?;
+    }
+    sql("DELETE FROM idempotency_keys WHERE account_id = ? AND position(? IN response) > 0")
+        .bind::<Id, _>(account)
+        .bind::<Text, _>(campaign.id.to_string())
+        .execute(conn)?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct DeletedRow {
+    #[diesel(sql_type = Id)]
+    account_id: Uuid,
+    #[diesel(sql_type = Id)]
+    campaign_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    run_number: i32,
+}
+
+/// Deletes a slice of what is left of a deleted campaign: the messages of one run after the other,
+/// then contents, then segments.
+fn sweep(conn: &mut PgConnection) -> Result<bool, Failure> {
+    let found = sql(
+        "SELECT account_id, campaign_id, run_number FROM deleted_campaigns \
+                     ORDER BY account_id, campaign_id LIMIT 1 FOR UPDATE SKIP LOCKED",
+    )
+    .load::<DeletedRow>(conn)?
+    .pop();
+    let Some(DeletedRow {
+        account_id,
+        campaign_id,
+        run_number,
+    }) = found
+    else {
+        return Ok(false);
+    };
+    if run_number > 0 {
+        let text = "DELETE FROM messages WHERE account_id = ? AND id IN (SELECT id FROM messages \
+           WHERE account_id = ? AND campaign_id = ? AND run_number = ? LIMIT ?)";
+        let deleted = sql(text)
+            .planned_anew()
+            .bind::<Id, _>(account_id)
+            .bind::<Id, _>(account_id)
+            .bind::<Id, _>(campaign_id)
+            .bind::<Integer, _>(run_number)
+            .bind::<BigInt, _>(SLICE)
+            .execute(conn)?;
+        if deleted == 0 {
+            let text = "UPDATE deleted_campaigns SET run_number = run_number - 1 \
+               WHERE account_id = ? AND campaign_id = ?";
+            sql(text)
+                .bind::<Id, _>(account_id)
+                .bind::<Id, _>(campaign_id)
+                .execute(conn)?;
+        }
+        return Ok(true);
+    }
+    for text in [
+        "DELETE FROM contents WHERE account_id = ? AND id IN (SELECT id FROM contents \
+           WHERE account_id = ? AND campaign_id = ? LIMIT ?)",
+        "DELETE FROM segments WHERE account_id = ? AND (campaign_id, no) IN ( \
+           SELECT campaign_id, no FROM segments WHERE account_id = ? AND campaign_id = ? LIMIT ?)",
+    ] {
+        let deleted = sql(text)
+            .planned_anew()
+            .bind::<Id, _>(account_id)
+            .bind::<Id, _>(account_id)
+            .bind::<Id, _>(campaign_id)
+            .bind::<BigInt, _>(SLICE)
+            .execute(conn)?;
+        if deleted > 0 {
+            return Ok(true);
+        }
+    }
+    sql("DELETE FROM deleted_campaigns WHERE account_id = ? AND campaign_id = ?")
+        .bind::<Id, _>(account_id)
+        .bind::<Id, _>(campaign_id)
+        .execute(conn)?;
+    Ok(true)
+}
+
+/// Writes what an update changes, while the campaign is still at the version that it was seen at.
+fn update(conn: &mut PgConnection, seen: &Campaign, to: &Campaign) -> Result<(), Failure> {
+    let updated = sql(
+        "UPDATE campaigns SET name = ?, template_subject = ?, template_body = ?, brief = ?, \
+           approval_stages = ?, version = version + 1, updated_at = ? \
+         WHERE account_id = ? AND id = ? AND version = ?",
+    )
+    .bind::<Text, _>(to.name.as_str())
+    .bind::<Text, _>(to.template.subject.as_str())
+    .bind::<Text, _>(to.template.body.as_str())
+    .bind::<Nullable<Text>, _>(to.brief.as_deref())
+    .bind::<Text, _>(json_list(to.approval_stages.names()))
+    .bind::<Time, _>(to.updated_at)
+    .bind::<Id, _>(seen.account_id.as_uuid())
+    .bind::<Id, _>(seen.id.as_uuid())
+    .bind::<BigInt, _>(seen.version)
+    .execute(conn)?;
+    if updated == 0 {
+        return Err(StoreError::Conflict.into());
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl CampaignStore for PgStore {
     async fn create_campaign(
@@ -74,6 +213,66 @@ impl CampaignStore for PgStore {
                 })
             })
             .await
+    }
+
+    async fn update_campaign(&self, update_to: UpdateCampaign) -> Result<(), StoreError> {
+        let UpdateCampaign {
+            campaign,
+            to,
+            audit,
+            response,
+        } = update_to;
+        self.db
+            .run(move |conn| {
+                transaction(conn, |conn| {
+                    update(conn, &campaign, &to)?;
+                    let account = campaign.account_id;
+                    keep_response(conn, account, response.as_ref(), to.updated_at)?;
+                    append_audit(conn, audit)
+                })
+            })
+            .await
+    }
+
+    async fn count_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+    ) -> Result<u64, StoreError> {
+        self.db
+            .run(move |conn| {
+                let counted = sql(
+                    "SELECT CAST(COALESCE(sum(segments_total), 0) AS bigint) AS value \
+                                   FROM runs WHERE account_id = ? AND campaign_id = ?",
+                )
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .get_result::<Value>(conn)?;
+                Ok(u64::try_from(counted.value).unwrap_or_default())
+            })
+            .await
+    }
+
+    async fn delete_campaign(&self, deletion: DeleteCampaign) -> Result<(), StoreError> {
+        self.db
+            .run(move |conn| {
+                transaction(conn, |conn| {
+                    delete(conn, &deletion)?;
+                    let DeleteCampaign {
+                        campaign,
+                        audit,
+                        response,
+                        now,
+                    } = deletion;
+                    keep_response(conn, campaign.account_id, response.as_ref(), now)?;
+                    append_audit(conn, audit)
+                })
+            })
+            .await
+    }
+
+    async fn sweep_deleted(&self) -> Result<bool, StoreError> {
+        self.db.run(|conn| transaction(conn, sweep)).await
     }
 
     async fn find_campaign(
@@ -326,9 +525,9 @@ fn insert_imported(
              AS g(id, key, attributes, customer_count, subject, body, placeholder, ordinality)), \
          segment AS (INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
            SELECT ?, ?, no, key, attributes FROM given), \
-         content AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at, \
-             placeholder) \
-           SELECT ?, id, ?, subject, body, ?, placeholder FROM given) \
+         content AS (INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
+             created_at, placeholder) \
+           SELECT ?, id, ?, ?, subject, body, ?, placeholder FROM given) \
          INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
            customer_count, content_id, review_status, source, created_at, updated_at) \
          SELECT ?, id, ?, ?, no, customer_count, id, 'Published', 'generated', ?, ? FROM given")
@@ -344,6 +543,7 @@ fn insert_imported(
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Integer, _>(run.number.get())
     .bind::<Time, _>(campaign.created_at)
     .bind::<Id, _>(campaign.account_id.as_uuid())

@@ -605,9 +605,9 @@ fn store_generated(
            ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::text[]) \
            AS r(id, content_id, subject, body, placeholder, prompt_tokens, completion_tokens, \
              model)), {TAKEN}, \
-         stored AS (INSERT INTO contents (account_id, id, run_number, subject, body, created_at, \
-             placeholder, prompt_tokens, completion_tokens, model) \
-           SELECT ?, content_id, ?, subject, body, ?, placeholder, prompt_tokens, \
+         stored AS (INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
+             created_at, placeholder, prompt_tokens, completion_tokens, model) \
+           SELECT ?, content_id, ?, ?, subject, body, ?, placeholder, prompt_tokens, \
              completion_tokens, model FROM taken), \
          moved AS (UPDATE messages m SET content_id = taken.content_id, source = 'generated', \
              reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
@@ -628,6 +628,7 @@ fn store_generated(
         .bind::<Array<Nullable<Text>>, _>(models);
     let counted = taken(query, settle)
         .bind::<Id, _>(account)
+        .bind::<Id, _>(settle.campaign_id.as_uuid())
         .bind::<Integer, _>(settle.run_number.get())
         .bind::<Time, _>(now)
         .bind::<Text, _>(to.status().as_str())

@@ -9,6 +9,7 @@ mod history;
 mod idempotency;
 mod page;
 mod queue;
+mod recipients;
 mod reruns;
 mod reviews;
 mod segments;

@@ -94,10 +94,9 @@ fn change_messages(
         return Ok(ChangeOutcome::Unfilled(unfilled));
     }
     if let Some(new) = &change.patch.new_content {
-        let account = change.campaign.account_id;
         insert_content(
             conn,
-            account,
+            &change.campaign,
             new.id,
             run.number,
             &new.content,

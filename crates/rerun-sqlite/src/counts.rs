@@ -171,6 +171,18 @@ impl<'a> Valued<'a> {
     }
 }
 
+/// The values of these fields in a profile, as segments are counted by them.
+///
+/// # Errors
+/// As [`Counts::add`].
+pub(crate) fn values_of(names: &[&str], profile: &str) -> Result<Vec<Option<String>>, StoreError> {
+    let values = values(profile, names)?;
+    let values = values.iter().map(Option::as_deref);
+    Ok(values
+        .map(|value| value.map(|value| FieldValues::counted(value).to_owned()))
+        .collect())
+}
+
 /// The values of these fields in a profile.
 fn values<'p>(profile: &'p str, names: &[&str]) -> Result<Vec<Option<Cow<'p, str>>>, StoreError> {
     let mut json = serde_json::Deserializer::from_str(profile);

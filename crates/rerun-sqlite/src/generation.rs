@@ -396,12 +396,13 @@ impl Settling<'_> {
     ) -> Result<(), Failure> {
         let usage = result.usage.as_ref();
         sql(
-            "INSERT INTO contents (account_id, id, run_number, subject, body, created_at, \
-               placeholder, prompt_tokens, completion_tokens, model) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
+               created_at, placeholder, prompt_tokens, completion_tokens, model) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind::<Id, _>(self.settle.account_id.as_uuid())
         .bind::<Id, _>(result.content_id.as_uuid())
+        .bind::<Id, _>(self.settle.campaign_id.as_uuid())
         .bind::<Integer, _>(self.settle.run_number.get())
         .bind::<Text, _>(content.subject.as_str())
         .bind::<Text, _>(content.body.as_str())

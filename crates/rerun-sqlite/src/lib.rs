@@ -10,6 +10,7 @@ mod groups;
 mod history;
 mod idempotency;
 mod queue;
+mod recipients;
 mod reruns;
 mod reviews;
 mod write;
@@ -53,6 +54,9 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
 pub struct SqliteStore {
     readers: Database<SqliteConnection>,
     writer: Database<SqliteConnection>,
+    /// Writes without a check of references. SQLite looks through all messages of an account for
+    /// those that refer to one that is deleted.
+    sweeper: Database<SqliteConnection>,
     importers: Database<SqliteConnection>,
     health: Database<SqliteConnection>,
     lanes: Lanes,
@@ -113,6 +117,7 @@ impl SqliteStore {
             "{busy} PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; \
              PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;"
         );
+        let sweep_setup = write_setup.replace("foreign_keys = ON", "foreign_keys = OFF");
         let lanes = Lanes::new(options.pool_size);
         let imports = Options {
             pool_size: lanes.size(),
@@ -124,6 +129,7 @@ impl SqliteStore {
             |text: String| move |connection: &mut SqliteConnection| connection.batch_execute(&text);
         Ok(Self {
             writer: Database::open(&file, &one, setup(write_setup))?,
+            sweeper: Database::open(&file, &one, setup(sweep_setup))?,
             health: Database::open_for_health(
                 &file,
                 options,
@@ -166,11 +172,31 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
+        self.write_on(self.writer.clone(), job).await
+    }
+
+    /// The same for a job that deletes a campaign, whose parts go one after the other.
+    async fn write_unchecked<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
+        self.write_on(self.sweeper.clone(), job).await
+    }
+
+    async fn write_on<T, F>(
+        &self,
+        writer: Database<SqliteConnection>,
+        job: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
         let (turns, patience) = (Arc::clone(&self.turns), self.patience);
         // In a task of its own, as the pool's permits are, and for the same reason. Who comes
         // first is first: SQLite's own lock is asked for again and again by those who wait, and
         // may miss one of them for seconds.
-        let writer = self.writer.clone();
         let waiting = writer.wait();
         let done = tokio::spawn(Deadline::current().scope(async move {
             let Ok(turn) = tokio::time::timeout(patience, turns.lock_owned()).await else {

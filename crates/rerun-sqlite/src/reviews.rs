@@ -309,7 +309,7 @@ fn change_messages(
     if let Some(new) = &change.patch.new_content {
         insert_content(
             conn,
-            account,
+            &change.campaign,
             new.id,
             run.number,
             &new.content,

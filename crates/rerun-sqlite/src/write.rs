@@ -238,7 +238,7 @@ pub(crate) fn write_applied(
 /// Adds content; `author` is the person who wrote it, if one did.
 pub(crate) fn insert_content(
     conn: &mut SqliteConnection,
-    account: AccountId,
+    campaign: &Campaign,
     id: ContentId,
     run: RunNumber,
     content: &Content,
@@ -246,11 +246,12 @@ pub(crate) fn insert_content(
     now: Timestamp,
 ) -> Result<(), Failure> {
     sql(
-        "INSERT INTO contents (account_id, id, run_number, subject, body, created_by, created_at, \
-           placeholder) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, created_by, \
+           created_at, placeholder) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Integer, _>(run.get())
     .bind::<Text, _>(content.subject.as_str())
     .bind::<Text, _>(content.body.as_str())

@@ -1,21 +1,24 @@
 //! Campaigns, and those that are brought in from elsewhere.
 
-use rerun_core::campaign::{CampaignStatus, Template};
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use rerun_core::error::{Error, Invalid};
-use rerun_core::event::Event;
+use rerun_core::event::{CampaignUpdate, Event};
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
 use rerun_core::message::{Content, MessageState, Source};
-use rerun_core::ports::{ImportedMessages, MessageSelection, Store};
+use rerun_core::plan::ReuseFrom;
+use rerun_core::ports::{
+    DeleteCampaign, ImportedMessages, MessageSelection, Store, UpdateCampaign,
+};
 use rerun_core::rules::FieldDeclaration;
 use rerun_core::run::{MessageCounts, RunStatus, SegmentCounts};
 use rerun_core::segment::SegmentBy;
 use rerun_core::text;
-use rerun_core::usecases::NewCampaign;
+use rerun_core::usecases::{CampaignChanges, NewCampaign};
 use uuid::Uuid;
 
 use crate::fixture::{
-    ACCOUNT, Fixture, author, caller, every_large_page, every_page, messages_from_elsewhere,
-    new_campaign, run_number,
+    ACCOUNT, Fixture, OTHER_ACCOUNT, assert_conflict, author, caller, every_large_page, every_page,
+    messages_from_elsewhere, new_campaign, page_of, run_number, stranger,
 };
 
 /// What was written is what is read: texts as long and as odd as they may be.
@@ -61,6 +64,165 @@ pub async fn a_campaign_comes_back_as_it_was_made<S: Store + 'static>(f: &Fixtur
         );
     }
     f.check().await;
+}
+
+/// An update writes what it names and nothing else, with one entry, and once.
+pub async fn an_update_is_stored_as_it_was_asked_for<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let before = f.campaign(campaign).await;
+    let messages = f.current(campaign).await;
+    f.seconds_later(1);
+    let changes = CampaignChanges {
+        name: Some(" \"Autumn\" ".into()),
+        template: Some(Template {
+            subject: "'S ?1".into(),
+            body: "B\n😀".into(),
+        }),
+        brief: Some(String::new()),
+        approval_stages: Some(ApprovalStages::new(&["Legal", "Board"]).unwrap()),
+    };
+    let campaigns = &f.engine.campaigns;
+    for replayed in [false, true] {
+        let updated = campaigns
+            .update(&caller(), campaign, changes.clone(), Some("k"))
+            .await
+            .unwrap();
+        assert_eq!(updated.replayed, replayed);
+        let stored = f.campaign(campaign).await;
+        assert_eq!(updated.outcome, stored);
+        let expected = Campaign {
+            name: "\"Autumn\"".into(),
+            template: changes.template.clone().unwrap(),
+            brief: changes.brief.clone(),
+            approval_stages: changes.approval_stages.clone().unwrap(),
+            version: before.version + 1,
+            updated_at: f.now(),
+            ..before.clone()
+        };
+        assert_eq!(stored, expected);
+    }
+    assert_eq!(f.current(campaign).await, messages);
+    let entries = f.entries(ACCOUNT).await;
+    let updates = entries
+        .iter()
+        .filter(|entry| entry.action == "campaign.updated");
+    assert_eq!(updates.count(), 1);
+    f.check().await;
+}
+
+/// A decision on a campaign that has moved on is made again; the store refuses it.
+pub async fn a_stale_update_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let seen = f.campaign(campaign).await;
+    let rename = CampaignChanges {
+        name: Some("New".into()),
+        ..CampaignChanges::default()
+    };
+    let campaigns = &f.engine.campaigns;
+    let renamed = campaigns.update(&caller(), campaign, rename, None).await;
+    renamed.unwrap();
+    let before = f.snapshot(ACCOUNT).await;
+    let foreign = Campaign {
+        account_id: OTHER_ACCOUNT,
+        ..f.campaign(campaign).await
+    };
+    for (seen, actor) in [(seen, caller()), (foreign, stranger())] {
+        let to = Campaign {
+            name: "Stale".into(),
+            version: seen.version + 1,
+            ..seen.clone()
+        };
+        let audit = author(f, actor).of(Event::CampaignUpdated(CampaignUpdate {
+            campaign_id: campaign,
+            name: Some(to.name.clone()),
+            template: false,
+            brief: false,
+            approval_stages: None,
+        }));
+        let update = UpdateCampaign {
+            campaign: seen,
+            to,
+            audit,
+            response: None,
+        };
+        assert_conflict(f.store.update_campaign(update).await, "a stale update");
+    }
+    before.assert_same(&f.snapshot(ACCOUNT).await, "a stale update");
+    assert!(f.entries(OTHER_ACCOUNT).await.is_empty());
+}
+
+/// Nothing of a deleted campaign can be reached, nothing else is touched, and it happens once.
+pub async fn a_deleted_campaign_is_out_of_reach<S: Store + 'static>(f: &Fixture<S>) {
+    let kept = f.published(&["DE", "FR"]).await;
+    let others = f.current(kept).await;
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.group(&["DE", "IT"]).await;
+    f.rerun(campaign, group).await;
+    f.generate().await;
+    let message = f.message(campaign, "IT").await;
+    let seen = f.campaign(campaign).await;
+    let campaigns = &f.engine.campaigns;
+    for replayed in [false, true] {
+        let deleted = campaigns.delete(&caller(), campaign, Some("k")).await;
+        let deleted = deleted.unwrap();
+        assert_eq!((deleted.outcome, deleted.replayed), (4, replayed));
+    }
+    let stale = DeleteCampaign {
+        audit: author(f, caller()).of(Event::CampaignDeleted {
+            campaign_id: campaign,
+            name: seen.name.clone(),
+            before: seen.status,
+            messages: 4,
+        }),
+        campaign: seen,
+        response: None,
+        now: f.now(),
+    };
+    assert_conflict(f.store.delete_campaign(stale).await, "a second deletion");
+    for _ in 0..2 {
+        assert_eq!(
+            f.store.find_campaign(ACCOUNT, campaign).await.unwrap(),
+            None
+        );
+        let found = f.store.find_message(ACCOUNT, campaign, message.id).await;
+        assert_eq!(found.unwrap(), None);
+        let page = page_of(10, None);
+        let history = f.store.history(ACCOUNT, campaign, page).await.unwrap();
+        assert_eq!(history, None);
+        assert_eq!(f.current(kept).await, others);
+        f.check().await;
+        campaigns.sweep_deleted().await.unwrap();
+    }
+    assert!(!f.store.sweep_deleted().await.unwrap());
+    let entries = f.entries(ACCOUNT).await;
+    let deletions = entries
+        .iter()
+        .filter(|entry| entry.action == "campaign.deleted");
+    assert_eq!(deletions.count(), 1);
+    // The group and the other campaign live on.
+    f.rerun(kept, group).await;
+    f.finish(kept).await;
+    f.check().await;
+}
+
+/// Of a deletion and a rerun at once, one is there.
+pub async fn a_deletion_and_a_rerun_exclude_each_other<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "IT"]).await;
+    for _ in 0..8 {
+        let campaign = f.published(&["DE"]).await;
+        let campaigns = f.engine.campaigns.clone();
+        let delete = tokio::spawn(async move { campaigns.delete(&caller(), campaign, None).await });
+        let rerun = f.try_rerun(campaign, group, ReuseFrom::CurrentRun).await;
+        let deleted = delete.await.unwrap();
+        assert!(deleted.is_ok() != rerun.is_ok(), "{deleted:?} {rerun:?}");
+        f.generate().await;
+        campaigns_swept(f).await;
+        f.check().await;
+    }
+}
+
+async fn campaigns_swept<S: Store + 'static>(f: &Fixture<S>) {
+    f.engine.campaigns.sweep_deleted().await.unwrap();
 }
 
 /// An id that names nothing finds nothing.

@@ -10,6 +10,7 @@ fn by(items: &Value) -> SegmentBy {
 }
 
 /// The segments of customers with these values of the one field of `item`, by attribute.
+#[expect(clippy::needless_pass_by_value, reason = "shorter where it is called")]
 fn counted(item: Value, values: &[&str]) -> Vec<(Option<String>, i64)> {
     let segment_by = by(&json!([item]));
     let mut counting = Counting::new(&segment_by, 1_000);

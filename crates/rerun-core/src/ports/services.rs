@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::campaign::Template;
 use crate::error::Invalid;
 use crate::generation::{GenerationError, GenerationTask, Made};
-use crate::segment::SegmentBy;
+use crate::message::Content;
+use crate::segment::{Attributes, SegmentBy};
 use crate::timestamp::Timestamp;
 
 /// Tells the time.
@@ -35,6 +36,18 @@ pub trait TemplateChecker: Send + Sync {
     /// [`Invalid`] saying where, when it is malformed or names anything but a field of
     /// `segment_by`.
     fn check(&self, template: &Template, segment_by: &SegmentBy) -> Result<(), Invalid>;
+
+    /// The template filled with the values of a segment by these fields, also when no message can
+    /// have the text: a preview shows what comes out.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the template cannot be filled, or the text becomes too long.
+    fn fill(
+        &self,
+        template: &Template,
+        segment_by: &SegmentBy,
+        attributes: &Attributes,
+    ) -> Result<Content, Invalid>;
 }
 
 /// Makes the content of a message.
@@ -85,6 +98,19 @@ impl TemplateChecker for AnyTemplate {
     fn check(&self, _template: &Template, _segment_by: &SegmentBy) -> Result<(), Invalid> {
         Ok(())
     }
+
+    /// The template as it stands: its texts are all that it knows of them.
+    fn fill(
+        &self,
+        template: &Template,
+        _segment_by: &SegmentBy,
+        _attributes: &Attributes,
+    ) -> Result<Content, Invalid> {
+        Ok(Content {
+            subject: template.subject.clone(),
+            body: template.body.clone(),
+        })
+    }
 }
 
 impl<T: Clock + ?Sized> Clock for Arc<T> {
@@ -102,6 +128,15 @@ impl<T: IdGenerator + ?Sized> IdGenerator for Arc<T> {
 impl<T: TemplateChecker + ?Sized> TemplateChecker for Arc<T> {
     fn check(&self, template: &Template, segment_by: &SegmentBy) -> Result<(), Invalid> {
         (**self).check(template, segment_by)
+    }
+
+    fn fill(
+        &self,
+        template: &Template,
+        segment_by: &SegmentBy,
+        attributes: &Attributes,
+    ) -> Result<Content, Invalid> {
+        (**self).fill(template, segment_by, attributes)
     }
 }
 

@@ -174,7 +174,7 @@ impl FieldRules {
         Some(match value {
             Cow::Borrowed(value) if self.collapse => collapsed(value),
             Cow::Owned(value) if self.collapse => Cow::Owned(collapsed(&value).into_owned()),
-            value => value,
+            Cow::Borrowed(_) | Cow::Owned(_) => value,
         })
     }
 

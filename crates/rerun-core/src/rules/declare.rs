@@ -386,8 +386,7 @@ fn check_text(place: &str, value: &str) -> Result<(), Invalid> {
     text::check(place, value)?;
     if value.chars().nth(MAX_VALUE_LENGTH).is_some() {
         return Err(Invalid::new(format!(
-            "`{place}` may have at most {} characters",
-            MAX_VALUE_LENGTH
+            "`{place}` may have at most {MAX_VALUE_LENGTH} characters"
         )));
     }
     Ok(())
@@ -456,6 +455,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn bad_rules_are_refused_with_their_place() {
         for (item, place, said) in [
             (json!({ "field": " " }), "segment_by", "must not be blank"),

@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -7,20 +8,21 @@ use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, listed, naming_valued};
 use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
-use crate::error::{Error, Invalid};
-use crate::event::Event;
+use crate::error::{Action, Error, Invalid, StoreError};
+use crate::event::{CampaignUpdate, Event};
 use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::message::Content;
 use crate::page::CursorScope;
 use crate::plan::Audience;
 use crate::ports::{
-    CampaignStore, CandidateQuery, CustomerGroupStore, IdempotencyKey, IdempotencyStore,
-    ImportedMessages, RerunStore, TemplateChecker,
+    CampaignStore, CandidateQuery, CustomerGroupStore, DeleteCampaign, IdempotencyKey,
+    IdempotencyStore, ImportedMessages, RerunStore, SegmentCandidates, TemplateChecker,
+    UpdateCampaign,
 };
 use crate::rules::FieldDeclaration;
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
-use crate::segment::SegmentBy;
+use crate::segment::{Segment, SegmentBy};
 use crate::text;
 use crate::timestamp::Timestamp;
 
@@ -75,6 +77,148 @@ struct Draft {
     allow_missing_fields: bool,
 }
 
+/// A template to try on a group, before there is a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateTrial {
+    /// The group; `None` when the given id cannot name one.
+    pub customer_group_id: Option<CustomerGroupId>,
+    /// The fields that split the group into segments.
+    pub segment_by: Vec<FieldDeclaration>,
+    /// The template.
+    pub template: Template,
+    /// How many segments to show, 1 to 20; 5 when not given.
+    pub limit: Option<i64>,
+    /// Whether fields of `segment_by` that no customer of the group has are allowed.
+    pub allow_missing_fields: bool,
+}
+
+/// What to change of a campaign; what is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CampaignChanges {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another template, for everything that is generated from now on.
+    pub template: Option<Template>,
+    /// Another brief, likewise.
+    pub brief: Option<String>,
+    /// Other approval stages.
+    pub approval_stages: Option<ApprovalStages>,
+}
+
+impl CampaignChanges {
+    /// The changes with the rules that depend on nothing else checked.
+    fn checked(mut self) -> Result<Self, Error> {
+        if self == Self::default() {
+            return Err(Invalid::new(
+                "name something to change: `name`, `template`, `brief` or `approval_stages`",
+            )
+            .into());
+        }
+        if let Some(name) = &self.name {
+            self.name = Some(text::name("name", name, Campaign::MAX_NAME_LENGTH)?);
+        }
+        if let Some(template) = &self.template {
+            check_texts(template)?;
+        }
+        if let Some(brief) = &self.brief {
+            check_brief(brief)?;
+        }
+        Ok(self)
+    }
+
+    /// The campaign with the changes made.
+    fn made(&self, campaign: &Campaign, at: Timestamp) -> Campaign {
+        let mut to = campaign.clone();
+        if let Some(name) = &self.name {
+            to.name.clone_from(name);
+        }
+        if let Some(template) = &self.template {
+            to.template.clone_from(template);
+        }
+        if let Some(brief) = &self.brief {
+            to.brief = Some(brief.clone());
+        }
+        if let Some(stages) = &self.approval_stages {
+            to.approval_stages.clone_from(stages);
+        }
+        if to != *campaign {
+            to.version += 1;
+            to.updated_at = at;
+        }
+        to
+    }
+}
+
+/// What an update came to, without the texts that its request says.
+#[derive(Clone, Serialize, Deserialize)]
+struct Updated {
+    name: String,
+    customer_group_id: CustomerGroupId,
+    approval_stages: ApprovalStages,
+    status: CampaignStatus,
+    current_run: Option<RunNumber>,
+    #[serde(with = "crate::timestamp")]
+    at: Timestamp,
+}
+
+impl Updated {
+    fn of(campaign: &Campaign) -> Self {
+        Self {
+            name: campaign.name.clone(),
+            customer_group_id: campaign.customer_group_id,
+            approval_stages: campaign.approval_stages.clone(),
+            status: campaign.status,
+            current_run: campaign.current_run,
+            at: campaign.updated_at,
+        }
+    }
+
+    /// The campaign as it was after the update, as far as that is known.
+    fn campaign(self, now: Campaign, changes: &CampaignChanges) -> Campaign {
+        Campaign {
+            name: self.name,
+            customer_group_id: self.customer_group_id,
+            approval_stages: self.approval_stages,
+            status: self.status,
+            current_run: self.current_run,
+            updated_at: self.at,
+            template: changes.template.clone().unwrap_or(now.template),
+            brief: changes.brief.clone().or(now.brief),
+            ..now
+        }
+    }
+}
+
+/// Checks the bounds of a template's texts. What is generated has the bounds of content, so a
+/// template that breaks them already could never lead to a message.
+fn check_texts(template: &Template) -> Result<(), Invalid> {
+    Content {
+        subject: template.subject.clone(),
+        body: template.body.clone(),
+    }
+    .check()
+    .map_err(|invalid| Invalid::new(format!("`template`: {invalid}")))
+}
+
+/// How many segments a trial shows.
+fn trial_limit(limit: Option<i64>) -> Result<usize, Invalid> {
+    let limit = limit.map_or(Some(5), |limit| usize::try_from(limit).ok());
+    limit
+        .filter(|limit| (1..=20).contains(limit))
+        .ok_or_else(|| Invalid::new("`limit` must be 1 to 20"))
+}
+
+fn check_brief(brief: &str) -> Result<(), Invalid> {
+    text::check("brief", brief)?;
+    if brief.chars().nth(Campaigns::MAX_BRIEF_LENGTH).is_some() {
+        return Err(Invalid::new(format!(
+            "`brief` may have at most {} characters",
+            Campaigns::MAX_BRIEF_LENGTH
+        )));
+    }
+    Ok(())
+}
+
 /// What a creation made, without what its request says.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Made {
@@ -115,6 +259,7 @@ pub struct Campaigns {
     groups: Arc<dyn CustomerGroupStore>,
     segments: Arc<dyn RerunStore>,
     templates: Arc<dyn TemplateChecker>,
+    responses: Arc<dyn IdempotencyStore>,
     once: Once,
     stamps: Stamps,
     settings: Settings,
@@ -140,7 +285,8 @@ impl Campaigns {
             groups,
             segments,
             templates,
-            once: Once::new(responses, &stamps),
+            once: Once::new(Arc::clone(&responses), &stamps),
+            responses,
             stamps,
             settings,
         }
@@ -154,23 +300,10 @@ impl Campaigns {
             Some(names) => ApprovalStages::new(names)?,
             None => ApprovalStages::default(),
         };
-        // What is generated has the bounds of content, so a template that breaks them already
-        // could never lead to a message.
-        Content {
-            subject: new.template.subject.clone(),
-            body: new.template.body.clone(),
-        }
-        .check()
-        .map_err(|invalid| Invalid::new(format!("`template`: {invalid}")))?;
+        check_texts(&new.template)?;
         self.templates.check(&new.template, &segment_by)?;
         if let Some(brief) = &new.brief {
-            text::check("brief", brief)?;
-            if brief.chars().nth(Self::MAX_BRIEF_LENGTH).is_some() {
-                return Err(Error::Invalid(Invalid::new(format!(
-                    "`brief` may have at most {} characters",
-                    Self::MAX_BRIEF_LENGTH
-                ))));
-            }
+            check_brief(brief)?;
         }
         Ok(Draft {
             name,
@@ -183,10 +316,12 @@ impl Campaigns {
         })
     }
 
-    async fn group(&self, actor: &Actor, draft: &Draft) -> Result<CustomerGroup, Error> {
-        let id = draft
-            .customer_group_id
-            .ok_or(Error::CustomerGroupNotFound)?;
+    async fn group(
+        &self,
+        actor: &Actor,
+        id: Option<CustomerGroupId>,
+    ) -> Result<CustomerGroup, Error> {
+        let id = id.ok_or(Error::CustomerGroupNotFound)?;
         let group = self.groups.find_group(actor.account_id, id).await?;
         group.ok_or(Error::CustomerGroupNotFound)
     }
@@ -201,16 +336,12 @@ impl Campaigns {
         })
     }
 
-    /// Refuses fields that no customer of the group has, so that a misspelt name is found before
-    /// a message has been made with it. The counts are kept for the launch.
-    async fn check_fields(
+    /// The group's segments. The counts are kept for the launch.
+    async fn candidates(
         &self,
         segment_by: &SegmentBy,
         group: &CustomerGroup,
-    ) -> Result<(), Error> {
-        if group.customer_count == 0 {
-            return Ok(());
-        }
+    ) -> Result<SegmentCandidates, Error> {
         let query = CandidateQuery {
             account_id: group.account_id,
             group_id: group.id,
@@ -219,12 +350,25 @@ impl Campaigns {
             limit: self.settings.max_segments,
         };
         let mut conflicts = 0;
-        let candidates = loop {
+        loop {
             match self.segments.segment_candidates(query.clone()).await {
-                Ok(candidates) => break candidates,
+                Ok(candidates) => return Ok(candidates),
                 Err(error) => self.stamps.decide_again(error, &mut conflicts).await?,
             }
-        };
+        }
+    }
+
+    /// Refuses fields that no customer of the group has, so that a misspelt name is found before
+    /// a message has been made with it.
+    async fn check_fields(
+        &self,
+        segment_by: &SegmentBy,
+        group: &CustomerGroup,
+    ) -> Result<(), Error> {
+        if group.customer_count == 0 {
+            return Ok(());
+        }
+        let candidates = self.candidates(segment_by, group).await?;
         let audience = Audience {
             group,
             segments: &candidates.segments,
@@ -265,7 +409,7 @@ impl Campaigns {
         draft: &Draft,
         key: Option<IdempotencyKey>,
     ) -> Result<Made, Error> {
-        let group = self.group(actor, draft).await?;
+        let group = self.group(actor, draft.customer_group_id).await?;
         if !draft.allow_missing_fields {
             self.check_fields(&draft.segment_by, &group).await?;
         }
@@ -297,7 +441,7 @@ impl Campaigns {
         messages: impl FnOnce(&SegmentBy) -> ImportedMessages,
     ) -> Result<(Campaign, Run), Error> {
         let draft = self.draft(new)?;
-        let group = self.group(actor, &draft).await?;
+        let group = self.group(actor, draft.customer_group_id).await?;
         let mut campaign = draft.campaign(actor.account_id, self.made(actor, &group)?);
         campaign.status = CampaignStatus::Published;
         campaign.current_run = Some(RunNumber::FIRST);
@@ -342,6 +486,186 @@ impl Campaigns {
             .await
             .map_err(|failure| import_error(failure, Error::CustomerGroupNotFound))?;
         Ok((campaign, run))
+    }
+
+    /// Fills a template for the group's largest segments, with the refusals of
+    /// [`Campaigns::create`] and, for a group that is not empty, of a launch. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a segmentation, template or limit that breaks a rule;
+    /// [`Error::CustomerGroupNotFound`]; [`Error::UnknownSegmentField`];
+    /// [`Error::TooManySegments`]; [`Error::Invalid`] for a value to segment by that is too long
+    /// and for a text that becomes too long; [`Error::Store`].
+    pub async fn preview_template(
+        &self,
+        actor: &Actor,
+        trial: TemplateTrial,
+    ) -> Result<Vec<(Segment, Content)>, Error> {
+        let segment_by = SegmentBy::declare(trial.segment_by)?;
+        check_texts(&trial.template)?;
+        self.templates.check(&trial.template, &segment_by)?;
+        let limit = trial_limit(trial.limit)?;
+        let group = self.group(actor, trial.customer_group_id).await?;
+        if group.customer_count == 0 {
+            return Ok(Vec::new());
+        }
+        let candidates = self.candidates(&segment_by, &group).await?;
+        let audience = Audience {
+            group: &group,
+            segments: &candidates.segments,
+            fields: &candidates.fields,
+            allow_missing_fields: trial.allow_missing_fields,
+            limit: self.settings.max_segments,
+        };
+        let checked = audience.check(&segment_by);
+        naming_valued(&*self.segments, &group, checked).await?;
+        let mut largest = candidates.segments;
+        largest.sort_by_key(|segment| (Reverse(segment.customer_count), segment.key));
+        largest.truncate(limit);
+        let keys = largest.iter().map(|segment| segment.key).collect();
+        let mut segments = self
+            .segments
+            .segments(actor.account_id, group.id, &segment_by, keys)
+            .await?;
+        segments.sort_by_key(|segment| (Reverse(segment.customer_count), segment.key));
+        let filled = segments.into_iter().map(|segment| {
+            let content = self
+                .templates
+                .fill(&trial.template, &segment_by, &segment.attributes)?;
+            Ok((segment, content))
+        });
+        filled.collect()
+    }
+
+    /// Changes what is named. Content that is there stays; everything that is generated from then
+    /// on follows the change. An update that changes nothing writes nothing.
+    ///
+    /// # Errors
+    /// In this order: [`Error::Invalid`] for changes that break a rule or name nothing, and with
+    /// [`Error::IdempotencyKeyReused`] for the key; [`Error::CampaignNotFound`];
+    /// [`Error::Invalid`] for a template that names another field; [`Error::IllegalTransition`]
+    /// while the campaign is generated, and for stages of a run that is under review;
+    /// [`Error::Store`].
+    pub async fn update(
+        &self,
+        actor: &Actor,
+        id: CampaignId,
+        changes: CampaignChanges,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<Campaign>, Error> {
+        let changes = changes.checked()?;
+        let request = (id, &changes);
+        let updated = self
+            .once
+            .run(actor, "campaign.update", idempotency_key, &request, |key| {
+                self.change(actor, id, &changes, key)
+            })
+            .await?;
+        let now = self.get(actor, id).await?;
+        Ok(updated.map(|updated| updated.campaign(now, &changes)))
+    }
+
+    async fn change(
+        &self,
+        actor: &Actor,
+        id: CampaignId,
+        changes: &CampaignChanges,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Updated, Error> {
+        let campaign = self.get(actor, id).await?;
+        if let Some(template) = &changes.template {
+            self.templates.check(template, &campaign.segment_by)?;
+        }
+        let now = self.stamps.clock.now();
+        let to = changes.made(&campaign, now);
+        campaign.check(Action::Update)?;
+        if to.approval_stages != campaign.approval_stages {
+            campaign.check(Action::ChangeStages)?;
+        }
+        let updated = Updated::of(&to);
+        let response = key.map(|key| key.answered(&updated)).transpose()?;
+        if to == campaign {
+            if let Some(response) = response {
+                let account = actor.account_id;
+                self.responses.keep_response(account, response, now).await?;
+            }
+            return Ok(updated);
+        }
+        let event = Event::CampaignUpdated(CampaignUpdate {
+            campaign_id: id,
+            name: (to.name != campaign.name).then(|| to.name.clone()),
+            template: to.template != campaign.template,
+            brief: to.brief != campaign.brief,
+            approval_stages: (to.approval_stages != campaign.approval_stages)
+                .then(|| to.approval_stages.names().to_vec()),
+        });
+        let audit = self.stamps.author(actor, now).of(event);
+        self.store
+            .update_campaign(UpdateCampaign {
+                campaign,
+                to,
+                audit,
+                response,
+            })
+            .await?;
+        Ok(updated)
+    }
+
+    /// Deletes a campaign with all its runs and what they have; returns how many messages those
+    /// are. Its audit entries stay.
+    ///
+    /// # Errors
+    /// In this order: [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
+    /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`] while the campaign is generated;
+    /// [`Error::Store`].
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        id: CampaignId,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<u64>, Error> {
+        self.once
+            .run(actor, "campaign.delete", idempotency_key, &id, |key| {
+                self.delete_now(actor, id, key)
+            })
+            .await
+    }
+
+    async fn delete_now(
+        &self,
+        actor: &Actor,
+        id: CampaignId,
+        key: Option<IdempotencyKey>,
+    ) -> Result<u64, Error> {
+        let campaign = self.get(actor, id).await?;
+        campaign.check(Action::Delete)?;
+        // Runs come and go with the campaign's version.
+        let messages = self.store.count_messages(actor.account_id, id).await?;
+        let now = self.stamps.clock.now();
+        let audit = self.stamps.author(actor, now).of(Event::CampaignDeleted {
+            campaign_id: id,
+            name: campaign.name.clone(),
+            before: campaign.status,
+            messages,
+        });
+        self.store
+            .delete_campaign(DeleteCampaign {
+                campaign,
+                audit,
+                response: key.map(|key| key.answered(&messages)).transpose()?,
+                now,
+            })
+            .await?;
+        Ok(messages)
+    }
+
+    /// Deletes what is left of deleted campaigns, bit by bit.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sweep_deleted(&self) -> Result<(), StoreError> {
+        while self.store.sweep_deleted().await? {}
+        Ok(())
     }
 
     /// The campaign.

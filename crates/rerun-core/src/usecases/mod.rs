@@ -7,6 +7,7 @@ mod generation;
 mod groups;
 mod history;
 mod idempotency;
+mod recipients;
 mod reruns;
 mod reviews;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use generation::*;
 pub use groups::*;
 pub use history::*;
 pub use idempotency::Answered;
+pub use recipients::*;
 pub use reruns::*;
 pub use reviews::*;
 
@@ -70,6 +72,8 @@ pub struct Engine {
     pub reviews: Reviews,
     /// What has been.
     pub history: Histories,
+    /// Who gets which message.
+    pub recipients: Recipients,
     /// The worker's side.
     pub generation: Generation,
     /// The audit log.
@@ -80,13 +84,11 @@ pub struct Engine {
 impl Engine {
     /// Over `store`, with the clock and ids of the machine, waits that double, and a template
     /// language that takes every template.
-    #[must_use]
     pub fn builder<S: Store + 'static>(store: S) -> EngineBuilder<S> {
         Self::builder_over(Arc::new(store))
     }
 
     /// The same over a store that others use too.
-    #[must_use]
     pub fn builder_over<S: Store + 'static>(store: Arc<S>) -> EngineBuilder<S> {
         use crate::system::{ExponentialBackoff, SystemClock, UuidV7};
         EngineBuilder::new(store, SystemClock, UuidV7, ExponentialBackoff)
@@ -194,6 +196,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
                 stamps.clone(),
                 settings,
             ),
+            recipients: Recipients::new(store.clone(), store.clone()),
             history: Histories::new(store.clone()).sealing_with(settings.cursors),
             generation: Generation::new(store.clone(), backoff, stamps, settings.generation),
             audit: AuditLog::new(store).sealing_with(settings.cursors),

@@ -56,6 +56,9 @@ routes! {
     RERUN_RETRY => rerun::retry;
     RERUN_DIFF => rerun::diff;
     CAMPAIGN_CREATE => campaign::create;
+    CAMPAIGN_UPDATE => campaign::update;
+    CAMPAIGN_DELETE => campaign::delete;
+    TEMPLATE_PREVIEW => campaign::template_preview;
     CAMPAIGN_LIST => campaign::list;
     CAMPAIGN_GET => campaign::get;
     CAMPAIGN_LAUNCH => campaign::launch;
@@ -64,6 +67,7 @@ routes! {
     MESSAGES_EDIT => messages::edit;
     MESSAGES_REGENERATE => messages::regenerate;
     MESSAGES_EXPORT => messages::export;
+    RECIPIENTS_EXPORT => messages::recipients;
     GROUP_CREATE => customer_group::create;
     GROUP_IMPORT => customer_group::import;
     GROUP_LIST => customer_group::list;

@@ -55,7 +55,8 @@ pub(super) fn background(
         );
         Some(worker.observed_by(Arc::new(Counted(metrics))))
     };
-    let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&around.clock));
+    let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&around.clock))
+        .sweeping(store.engine.campaigns.clone());
     Ok(Background::start(worker, housekeeping)?)
 }
 

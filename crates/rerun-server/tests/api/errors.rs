@@ -39,7 +39,7 @@ const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
 
 /// Every endpoint of the API, with the fields that it cannot do without.
-const REQUIRED: [(&str, &[&str]); 22] = [
+const REQUIRED: [(&str, &[&str]); 26] = [
     ("/v1/campaign/rerun/history", &["campaign_id"]),
     ("/v1/campaign/rerun/messages", &["campaign_id"]),
     (
@@ -61,6 +61,12 @@ const REQUIRED: [(&str, &[&str]); 22] = [
         "/v1/campaign/create",
         &["name", "customer_group_id", "segment_by", "template"],
     ),
+    ("/v1/campaign/update", &["campaign_id"]),
+    ("/v1/campaign/delete", &["campaign_id"]),
+    (
+        "/v1/campaign/template/preview",
+        &["customer_group_id", "segment_by", "template"],
+    ),
     ("/v1/campaign/list", &[]),
     ("/v1/campaign/get", &["campaign_id"]),
     ("/v1/campaign/launch", &["campaign_id"]),
@@ -77,10 +83,8 @@ const REQUIRED: [(&str, &[&str]); 22] = [
         "/v1/campaign/messages/regenerate",
         &["campaign_id", "message_ids"],
     ),
-    (
-        "/v1/campaign/messages/export",
-        &["campaign_id", "run_number", "format"],
-    ),
+    ("/v1/campaign/messages/export", &["campaign_id", "format"]),
+    ("/v1/campaign/recipients/export", &["campaign_id", "format"]),
     ("/v1/customer-group/create", &["name"]),
     ("/v1/customer-group/import", &["customer_group_id"]),
     ("/v1/customer-group/list", &[]),
@@ -126,9 +130,14 @@ async fn required_fields_are_missed_by_name(server: &Server) {
         }
         for (path, body, fields) in [
             (
+                "campaign/update",
+                json!({ "template": { "subject": "" } }),
+                &["campaign_id", "template.subject", "template.body"][..],
+            ),
+            (
                 "campaign/rerun/messages",
                 json!({ "campaign_id": "" }),
-                &["campaign_id"][..],
+                &["campaign_id"],
             ),
             (
                 "campaign/rerun/initiate",
@@ -510,6 +519,17 @@ async fn malformed_bodies_and_wrong_types(server: &Server) {
                 json!({ "allow_missing_fields": 1 }),
                 "`allow_missing_fields`",
             ),
+            ("campaign/update", json!({ "brief": 1 }), "`brief`"),
+            (
+                "campaign/template/preview",
+                json!({ "limit": "5" }),
+                "`limit`",
+            ),
+            (
+                "campaign/messages/export",
+                json!({ "spreadsheet": 1 }),
+                "`spreadsheet`",
+            ),
             ("campaign/messages/review", json!({ "all": 1 }), "`all`"),
             (
                 "campaign/messages/review",
@@ -609,7 +629,7 @@ async fn runs_and_messages_that_are_not_there(server: &Server) {
     api.unchanged(async || {
         for number in [json!(2), json!(0), json!(-1), json!(1_u64 << 31), json!(u64::MAX), json!(1e30)] {
             let run = json!({ "campaign_id": campaign, "run_number": number, "format": "csv" });
-            for path in ["rerun/messages", "rerun/archive", "messages/export"] {
+            for path in ["rerun/messages", "rerun/archive", "messages/export", "recipients/export"] {
                 api.refused(&format!("campaign/{path}"), run.clone(), &RUN_NOT_FOUND).await;
             }
             for (from, to) in [(json!(1), number.clone()), (number.clone(), json!(1))] {
@@ -999,6 +1019,7 @@ async fn the_first_error_in_order_wins(server: &Server) {
             "rerun/archive",
             "rerun/diff",
             "messages/export",
+            "recipients/export",
         ] {
             let path = format!("campaign/{path}");
             api.refused(&path, run.clone(), &CAMPAIGN_NOT_FOUND).await;

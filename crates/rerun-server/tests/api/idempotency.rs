@@ -18,7 +18,7 @@ on_both_stores!(
 );
 
 /// The endpoints that write nothing. One that is not named here must take a key.
-const READING: [&str; 10] = [
+const READING: [&str; 12] = [
     "/v1/audit/list",
     "/v1/campaign/get",
     "/v1/campaign/list",
@@ -27,6 +27,8 @@ const READING: [&str; 10] = [
     "/v1/campaign/rerun/history",
     "/v1/campaign/rerun/messages",
     "/v1/campaign/rerun/preview",
+    "/v1/campaign/recipients/export",
+    "/v1/campaign/template/preview",
     "/v1/customer-group/get",
     "/v1/customer-group/list",
 ];
@@ -94,6 +96,9 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     let made = call("campaign/create", new).await;
     let campaign = made["id"].as_str().unwrap();
     let this = json!({ "campaign_id": campaign });
+    let other = json!({ "campaign_id": campaign, "name": "Good morning", "brief": "Be kind." });
+    let updated = call("campaign/update", other).await;
+    assert_eq!(updated, api.campaign(campaign).await);
     call("campaign/launch", this.clone()).await;
     server.fail_for(&["DE"]);
     assert_eq!(server.generate(&api, campaign).await, "Generation failed");
@@ -124,7 +129,9 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     call("campaign/rerun/initiate", rerun).await;
     let first = json!({ "campaign_id": campaign, "run_number": 1 });
     call("campaign/rerun/archive", first).await;
-    call("campaign/rerun/cancel", this).await;
+    call("campaign/rerun/cancel", this.clone()).await;
+    let deleted = call("campaign/delete", this).await;
+    assert!(deleted["deleted_messages"].as_u64() > Some(0), "{deleted}");
 
     let writing: BTreeSet<String> = rerun_http::ENDPOINTS
         .iter()

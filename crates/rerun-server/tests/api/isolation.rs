@@ -50,6 +50,7 @@ async fn owned(server: &Server, api: &Api) -> (Owned, Owned) {
 }
 
 /// Every way in which a call can name something of another's.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
     let rerun = |campaign: &str, group: &str| json!({ "campaign_id": campaign, "new_customer_group_id": group });
     let create = json!({
@@ -101,7 +102,18 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
             json!({ "campaign_id": theirs.campaign, "from_run": 1, "to_run": 2 }),
             CAMPAIGN_NOT_FOUND,
         ),
-        ("campaign/create", create, CUSTOMER_GROUP_NOT_FOUND),
+        ("campaign/create", create.clone(), CUSTOMER_GROUP_NOT_FOUND),
+        (
+            "campaign/update",
+            json!({ "campaign_id": theirs.campaign, "name": "Mine" }),
+            CAMPAIGN_NOT_FOUND,
+        ),
+        (
+            "campaign/template/preview",
+            create.clone(),
+            CUSTOMER_GROUP_NOT_FOUND,
+        ),
+        ("campaign/delete", this.clone(), CAMPAIGN_NOT_FOUND),
         ("campaign/get", this.clone(), CAMPAIGN_NOT_FOUND),
         ("campaign/launch", this.clone(), CAMPAIGN_NOT_FOUND),
         ("campaign/publish", this.clone(), CAMPAIGN_NOT_FOUND),
@@ -135,6 +147,11 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
             "campaign/messages/regenerate",
             messages(&mine.campaign),
             MESSAGE_NOT_FOUND,
+        ),
+        (
+            "campaign/recipients/export",
+            run.clone(),
+            CAMPAIGN_NOT_FOUND,
         ),
         ("campaign/messages/export", run, CAMPAIGN_NOT_FOUND),
         (

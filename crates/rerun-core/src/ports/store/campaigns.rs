@@ -13,6 +13,7 @@ use crate::message::Content;
 use crate::page::{CreatedKey, Page, PageRequest};
 use crate::run::Run;
 use crate::segment::Segment;
+use crate::timestamp::Timestamp;
 
 /// A message of a campaign that is brought in from elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,33 @@ pub struct CampaignContext {
     pub group: Option<CustomerGroup>,
 }
 
+/// A campaign to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateCampaign {
+    /// The campaign as the decision saw it. A store commits only while its version is the same.
+    pub campaign: Campaign,
+    /// The campaign as it is to be, at the next version: name, template, brief, approval stages
+    /// and the time of the change may differ.
+    pub to: Campaign,
+    /// The audit entry.
+    pub audit: AuditDraft,
+    /// The response to keep under an idempotency key.
+    pub response: Option<IdempotentResponse>,
+}
+
+/// A campaign to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteCampaign {
+    /// The campaign as the decision saw it. A store commits only while its version is the same.
+    pub campaign: Campaign,
+    /// The audit entry.
+    pub audit: AuditDraft,
+    /// The response to keep under an idempotency key.
+    pub response: Option<IdempotentResponse>,
+    /// When.
+    pub now: Timestamp,
+}
+
 /// Keeps campaigns.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
@@ -64,6 +92,40 @@ pub trait CampaignStore: Send + Sync {
         audit: AuditDraft,
         response: Option<IdempotentResponse>,
     ) -> Result<(), StoreError>;
+
+    /// Writes the name, the template, the brief and the stages of a campaign.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
+    /// idempotency key was used meanwhile.
+    async fn update_campaign(&self, update: UpdateCampaign) -> Result<(), StoreError>;
+
+    /// How many messages all runs of a campaign have.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn count_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+    ) -> Result<u64, StoreError>;
+
+    /// Deletes a campaign with its runs, their messages, contents and segments, and the kept
+    /// responses that name it. Its audit entries stay. Afterwards nothing of it can be reached; a
+    /// store may leave the deletion of what nobody can reach to
+    /// [`sweep_deleted`](CampaignStore::sweep_deleted).
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
+    /// idempotency key was used meanwhile.
+    async fn delete_campaign(&self, delete: DeleteCampaign) -> Result<(), StoreError>;
+
+    /// Deletes some of what is left of deleted campaigns, so little that others do not wait for
+    /// it. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn sweep_deleted(&self) -> Result<bool, StoreError>;
 
     /// The campaign, or `None` when the account has no such campaign.
     ///

@@ -7,6 +7,7 @@ mod history;
 mod idempotency;
 mod pools;
 mod queue;
+mod recipients;
 mod reruns;
 mod review;
 
@@ -21,6 +22,7 @@ pub use history::*;
 pub use idempotency::*;
 pub use pools::*;
 pub use queue::*;
+pub use recipients::*;
 pub use reruns::*;
 pub use review::*;
 
@@ -40,6 +42,7 @@ pub trait Store:
     CustomerGroupStore
     + CampaignStore
     + HistoryStore
+    + RecipientStore
     + RerunStore
     + ReviewStore
     + IdempotencyStore
@@ -54,6 +57,7 @@ impl<S> Store for S where
     S: CustomerGroupStore
         + CampaignStore
         + HistoryStore
+        + RecipientStore
         + RerunStore
         + ReviewStore
         + IdempotencyStore

@@ -41,13 +41,13 @@ pub(crate) struct Request {
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = NewTemplate)]
-struct RequestTemplate {
+pub(super) struct RequestTemplate {
     /// Subject line, without control characters.
     #[schema(value_type = String, min_length = 1, max_length = 1_000, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$", required)]
-    subject: Option<String>,
+    pub(super) subject: Option<String>,
     /// Body.
     #[schema(value_type = String, min_length = 1, max_length = 200_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
-    body: Option<String>,
+    pub(super) body: Option<String>,
 }
 
 pub(crate) fn docs() -> Docs {
@@ -85,14 +85,12 @@ pub(crate) fn docs() -> Docs {
     .refuses(&[Code::CustomerGroupNotFound, Code::UnknownSegmentField])
 }
 
-/// `POST /v1/campaign/create`
-pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
-    let KeyedCall { key, caller, body } = call;
-    let mut required = Required::default();
-    let name = required.text("name", body.name);
-    let customer_group = required.text("customer_group_id", body.customer_group_id);
-    let segment_by = required.value("segment_by", body.segment_by);
-    let template = match body.template {
+/// A template that must be there, with both of its texts.
+pub(super) fn required_template(
+    required: &mut Required,
+    template: Option<Object<RequestTemplate>>,
+) -> Template {
+    match template {
         Some(Object(template)) => Template {
             subject: required.text("template.subject", template.subject),
             body: required.text("template.body", template.body),
@@ -101,7 +99,17 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
             subject: required.value("template", None),
             body: String::new(),
         },
-    };
+    }
+}
+
+/// `POST /v1/campaign/create`
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
+    let mut required = Required::default();
+    let name = required.text("name", body.name);
+    let customer_group = required.text("customer_group_id", body.customer_group_id);
+    let segment_by = required.value("segment_by", body.segment_by);
+    let template = required_template(&mut required, body.template);
     required.check()?;
     let new = NewCampaign {
         name,

@@ -1,11 +1,9 @@
-use std::str::FromStr;
-
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, http::header};
 use futures_util::stream;
 use rerun_core::actor::Actor;
 use rerun_core::campaign::ApprovalStages;
-use rerun_core::error::{Invalid, chain};
+use rerun_core::error::{Error, chain};
 use rerun_core::ids::{CampaignId, RunNumber};
 use rerun_core::message::Message;
 use rerun_core::ports::MessageSelection;
@@ -18,10 +16,12 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::ApiError;
+use crate::export::{CsvRows, Format};
 use crate::extract::{JsonCall, Required};
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::params::{campaign_id, one_of, run_number};
+use crate::request_id::note_run;
+use crate::routes::params::{campaign_id, run_number};
 use crate::state::State;
 use crate::wire::{Answer, MessageItem, approval_stage};
 
@@ -34,12 +34,16 @@ pub(crate) struct Request {
     /// The campaign.
     #[schema(value_type = Uuid, required)]
     campaign_id: Option<String>,
-    /// A run of the campaign.
-    #[schema(value_type = schema::RunNumber, required)]
+    /// A run of the campaign; by default the current one.
+    #[schema(value_type = Option<schema::RunNumber>)]
     run_number: Option<Integer>,
     /// The form of the file.
     #[schema(value_type = schema::ExportFormat, required)]
     format: Option<String>,
+    /// Whether a spreadsheet is to open it (CSV only): the file starts with a byte order mark, and
+    /// a `'` stands before each value that a spreadsheet would take for a formula.
+    #[schema(default = false)]
+    spreadsheet: Option<bool>,
 }
 
 pub(crate) fn docs() -> Docs {
@@ -47,8 +51,10 @@ pub(crate) fn docs() -> Docs {
         Tag::Messages,
         "Export the messages of a run",
         "A file, streamed: as CSV one row for each message, with a column for each field of \
-         `segment_by`; as JSON lines one `Message` in each line. Values are written as they \
-         are: a spreadsheet may take one that begins with `=`, `+`, `-` or `@` for a formula.",
+         `segment_by`; as JSON lines one `Message` in each line. Without `run_number` it is \
+         the current run, and a campaign that has none is refused. Values are written as they \
+         are, unless `spreadsheet` is true: a spreadsheet may take one that begins with `=`, \
+         `+`, `-` or `@` for a formula.",
         json!({ "campaign_id": examples::CAMPAIGN, "run_number": 2, "format": "csv" }),
     )
     .answers_text(
@@ -87,13 +93,16 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let JsonCall { caller, body } = call;
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
-    let number = required.value("run_number", body.run_number);
     let format = required.text("format", body.format);
     required.check()?;
-    let format: Format = one_of("format", &format)?;
+    let format = Format::of(&format, body.spreadsheet)?;
     let campaign = campaign_id(&campaign);
-    let run = run_number(&state, &caller, campaign, number).await?;
     let found = state.engine.campaigns.get(&caller, campaign).await?;
+    let run = match body.run_number {
+        Some(number) => run_number(&state, &caller, campaign, number).await?,
+        None => found.current_run.ok_or(Error::RunNotFound)?,
+    };
+    note_run(run);
     let export = Export {
         state,
         caller,
@@ -124,43 +133,10 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
             header::CONTENT_DISPOSITION,
             format!(
                 "attachment; filename=\"campaign-{campaign}-run-{run}.{}\"",
-                format.as_str()
+                format.extension()
             ),
         ))
         .streaming(chunks))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Csv,
-    JsonLines,
-}
-
-impl Format {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::JsonLines => "jsonl",
-        }
-    }
-
-    const fn content_type(self) -> &'static str {
-        match self {
-            Self::Csv => "text/csv; charset=utf-8",
-            Self::JsonLines => "application/x-ndjson",
-        }
-    }
-}
-
-impl FromStr for Format {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let known = [Self::Csv, Self::JsonLines]
-            .into_iter()
-            .find(|known| known.as_str() == text);
-        known.ok_or_else(|| Invalid::new(format!("`{text}` is none of: csv, jsonl")))
-    }
 }
 
 /// What is still to be sent.
@@ -205,7 +181,7 @@ impl Export {
         let stages = &page.approval_stages;
         let messages = &page.messages.items;
         let chunk = match self.format {
-            Format::Csv => csv(&self.fields, stages, messages, first)?,
+            Format::Csv { spreadsheet } => csv(&self.fields, stages, messages, first, spreadsheet)?,
             Format::JsonLines => json_lines(stages, messages)?,
         };
         let rest = page.messages.next_cursor.map_or(Rest::Nothing, Rest::After);
@@ -243,15 +219,15 @@ const COLUMNS_AFTER: [&str; 14] = [
     "updated_at",
 ];
 
-/// Rows of values exactly as they are: also one that a spreadsheet would take for a formula.
+/// Rows of values, with the header at the beginning of the file.
 fn csv(
     fields: &[String],
     stages: &ApprovalStages,
     messages: &[Message],
     header: bool,
+    spreadsheet: bool,
 ) -> Result<Vec<u8>, ApiError> {
-    let mut rows = csv::Writer::from_writer(Vec::new());
-    if header {
+    let mut rows = if header {
         let taken = |field: &str| COLUMNS_BEFORE.contains(&field) || COLUMNS_AFTER.contains(&field);
         let fields = fields.iter().map(|field| {
             if taken(field) {
@@ -264,9 +240,11 @@ fn csv(
         let columns = columns
             .chain(fields)
             .chain(COLUMNS_AFTER.into_iter().map(ToOwned::to_owned));
-        rows.write_record(columns.collect::<Vec<_>>())
-            .map_err(ApiError::internal)?;
-    }
+        let columns: Vec<String> = columns.collect();
+        CsvRows::begin(spreadsheet, columns.iter().map(String::as_str))?
+    } else {
+        CsvRows::go_on(spreadsheet)
+    };
     for message in messages {
         let mut attributes = message
             .segment
@@ -313,8 +291,7 @@ fn csv(
             timestamp::format(message.created_at),
             timestamp::format(message.updated_at),
         ]);
-        rows.write_record(&row).map_err(ApiError::internal)?;
+        rows.add(row.iter().map(String::as_str))?;
     }
-    rows.into_inner()
-        .map_err(|error| ApiError::internal(error.to_string()))
+    rows.into_bytes()
 }

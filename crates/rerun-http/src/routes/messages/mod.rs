@@ -1,4 +1,5 @@
 pub(super) mod edit;
 pub(super) mod export;
+pub(super) mod recipients;
 pub(super) mod regenerate;
 pub(super) mod review;

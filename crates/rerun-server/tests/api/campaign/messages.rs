@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::refusal::RUN_NOT_FOUND;
 use crate::support::{
     Api, NAME, SPRING, SUMMER, Server, assert_shape, attribute, ids, on_both_stores, segment_of,
 };
@@ -23,6 +24,8 @@ on_both_stores!(
     messages_of_past_runs_are_read_only,
     an_export_says_what_the_messages_say,
     an_export_of_odd_values_is_still_csv,
+    an_export_is_of_the_current_run,
+    a_spreadsheet_gets_no_formulas,
 );
 
 fn approve(campaign: &str, ids: &[&str]) -> Value {
@@ -538,6 +541,48 @@ async fn an_export_says_what_the_messages_say(server: &Server) {
     server.fail_for(&["ES"]);
     server.generate(&api, &campaign).await;
     export_is_whole(&api, &campaign, 2).await;
+}
+
+async fn an_export_is_of_the_current_run(server: &Server) {
+    let api = server.account();
+    let campaign = server.published(&api).await;
+    server.rerun(&api, &campaign, SUMMER).await;
+    let body = |more: Value| {
+        let mut body = json!({ "campaign_id": campaign, "format": "csv" });
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        body
+    };
+    let path = "campaign/messages/export";
+    let current = api.post(path, body(json!({}))).await;
+    assert_eq!(current.text, api.export(&campaign, 2, "csv").await.text);
+    let file = format!("attachment; filename=\"campaign-{campaign}-run-2.csv\"");
+    assert_eq!(current.header("content-disposition"), Some(&*file));
+    let draft = api.draft(&api.group("Spring", SPRING).await).await;
+    let of_draft = body(json!({ "campaign_id": draft }));
+    api.refused(path, of_draft, &RUN_NOT_FOUND).await;
+    let wrong = body(json!({ "format": "jsonl", "spreadsheet": true, "campaign_id": "x" }));
+    api.post(path, wrong).await.is_invalid("`spreadsheet`");
+    let right = body(json!({ "format": "jsonl", "spreadsheet": false }));
+    assert_eq!(api.post(path, right).await.status, 200);
+}
+
+async fn a_spreadsheet_gets_no_formulas(server: &Server) {
+    let api = server.account();
+    let csv = "customer_ref,country,tier\n1,=cmd|' /C calc'!A0,-1\n";
+    let campaign = api.draft(&api.group("Odd", csv).await).await;
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    server.generate(&api, &campaign).await;
+    let body = json!({ "campaign_id": campaign, "format": "csv", "spreadsheet": true });
+    let marked = api.post("campaign/messages/export", body).await.text;
+    let plain = marked.strip_prefix('\u{feff}').unwrap();
+    let mut reader = csv::Reader::from_reader(plain.as_bytes());
+    let row = reader.records().next().unwrap().unwrap();
+    assert_eq!((&row[3], &row[4]), ("'=cmd|' /C calc'!A0", "'-1"));
+    let exact = api.export(&campaign, 1, "csv").await.text;
+    assert!(exact.contains(",=cmd|' /C calc'!A0,-1,"), "{exact}");
 }
 
 async fn an_export_of_odd_values_is_still_csv(server: &Server) {

@@ -1,8 +1,12 @@
 //! `/v1/campaign/*`: create, list, get, launch, publish.
 
+mod delete;
 mod messages;
+mod recipients;
 mod rerun;
 mod segment_fields;
+mod template_preview;
+mod update;
 mod value_rules;
 
 use serde_json::{Value, json};

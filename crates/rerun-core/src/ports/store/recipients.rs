@@ -1,0 +1,104 @@
+//! Who gets which message.
+
+use async_trait::async_trait;
+
+use crate::error::StoreError;
+use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use crate::message::Content;
+use crate::segment::{SegmentBy, SegmentKey};
+
+/// The group of a run, as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunAudience {
+    /// The group.
+    pub group_id: CustomerGroupId,
+    /// The group's version now; `None` when there is no such group any more.
+    pub group_version: Option<i64>,
+    /// Whether the group's customers were changed since the run started.
+    pub changed: bool,
+}
+
+/// Asks for some customers of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerQuery {
+    /// The account.
+    pub account_id: AccountId,
+    /// The group.
+    pub group_id: CustomerGroupId,
+    /// Which fields are of interest.
+    pub segment_by: SegmentBy,
+    /// A group whose customers are left out.
+    pub excluded: Option<CustomerGroupId>,
+    /// The reference of the customer after which they begin; `None` for the first.
+    pub after: Option<String>,
+    /// How many customers to look at, those that are left out included.
+    pub limit: u32,
+}
+
+/// A customer's values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerValues {
+    /// The customer's reference.
+    pub customer_ref: String,
+    /// The values of the fields, in the order of [`SegmentBy::sorted`]. One that is too long to
+    /// segment by is empty, see [`FieldValues::counted`](crate::segment::FieldValues::counted).
+    pub values: Vec<Option<String>>,
+}
+
+/// Customers of a group at one version of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Customers {
+    /// The group's version; `None` when there is no such group.
+    pub group_version: Option<i64>,
+    /// The customers, by the bytes of their references.
+    pub customers: Vec<CustomerValues>,
+    /// The reference of the last customer that was looked at; `None` at the end of the group.
+    pub next: Option<String>,
+}
+
+/// Reads what a list of recipients is made of. Which segment a customer is in is for the domain to
+/// say.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait RecipientStore: Send + Sync {
+    /// The group of a run; `None` when the campaign has no such run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn run_audience(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<Option<RunAudience>, StoreError>;
+
+    /// The messages of a run with the keys of their segments, in no particular order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn run_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<Vec<(SegmentKey, MessageId)>, StoreError>;
+
+    /// The next customers of a group. It holds no more in memory than it returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn customers(&self, query: CustomerQuery) -> Result<Customers, StoreError>;
+
+    /// What messages of a campaign say; `None` for one without content. They are in the order of
+    /// the ids, beginning with the first, and at least as many as fill a
+    /// [`Page`](crate::page::Page); ids of no message are left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn message_contents(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Option<Content>)>, StoreError>;
+}

@@ -1,0 +1,269 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::actor::Actor;
+use crate::error::{Error, IllegalTransition, StoreError};
+use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use crate::message::Content;
+use crate::page::MAX_PAGE_BYTES;
+use crate::ports::{CampaignStore, CustomerQuery, CustomerValues, RecipientStore, RunAudience};
+use crate::segment::{SegmentBy, SegmentKey};
+
+/// How many customers are in memory at once.
+const CUSTOMERS: u32 = 5_000;
+
+/// A list of recipients that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecipientRequest {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The run; the current one when not given.
+    pub run: Option<RunNumber>,
+    /// A run whose group's customers are left out.
+    pub exclude_run: Option<RunNumber>,
+    /// Whether each recipient comes with what the message says.
+    pub content: bool,
+}
+
+/// A customer, and the message for the customer's segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The customer's reference.
+    pub customer_ref: String,
+    /// The segment that the customer is in now.
+    pub segment_key: SegmentKey,
+    /// The run's message for the segment; `None` when the run has none.
+    pub message: Option<MessageId>,
+    /// What it says, if that was asked for and there is content.
+    pub content: Option<Arc<Content>>,
+}
+
+/// Who gets which message.
+#[derive(Clone)]
+pub struct Recipients {
+    store: Arc<dyn RecipientStore>,
+    campaigns: Arc<dyn CampaignStore>,
+}
+
+impl Recipients {
+    /// Over these ports.
+    #[must_use]
+    pub fn new(store: Arc<dyn RecipientStore>, campaigns: Arc<dyn CampaignStore>) -> Self {
+        Self { store, campaigns }
+    }
+
+    async fn audience(
+        &self,
+        actor: &Actor,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<RunAudience, Error> {
+        let found = self
+            .store
+            .run_audience(actor.account_id, campaign, run)
+            .await?;
+        found.ok_or(Error::RunNotFound)
+    }
+
+    /// The customers of a run's group as it is now, each with the run's message for the segment
+    /// that the customer is in. They are read bit by bit, see [`RecipientList::next`].
+    ///
+    /// # Errors
+    /// In this order: [`Error::CampaignNotFound`]; [`Error::RunNotFound`], also for a campaign
+    /// without a run; [`Error::CustomerGroupNotFound`] when the group of a run is not there any
+    /// more; [`Error::IllegalTransition`] when both runs have the same group; [`Error::Store`].
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        request: RecipientRequest,
+    ) -> Result<RecipientList, Error> {
+        let account = actor.account_id;
+        let campaign = self
+            .campaigns
+            .find_campaign(account, request.campaign)
+            .await?
+            .ok_or(Error::CampaignNotFound)?;
+        let run = request
+            .run
+            .or(campaign.current_run)
+            .ok_or(Error::RunNotFound)?;
+        let audience = self.audience(actor, campaign.id, run).await?;
+        let mut excluded = None;
+        if let Some(run) = request.exclude_run {
+            let other = self.audience(actor, campaign.id, run).await?;
+            other.group_version.ok_or(Error::CustomerGroupNotFound)?;
+            excluded = Some(other.group_id);
+        }
+        let group_version = audience.group_version.ok_or(Error::CustomerGroupNotFound)?;
+        if excluded == Some(audience.group_id) {
+            return Err(IllegalTransition::SameGroup.into());
+        }
+        let messages = self.store.run_messages(account, campaign.id, run).await?;
+        Ok(RecipientList {
+            store: Arc::clone(&self.store),
+            account,
+            campaign: campaign.id,
+            run,
+            group: audience.group_id,
+            group_version,
+            group_changed: audience.changed,
+            segment_by: campaign.segment_by,
+            excluded,
+            messages: messages.into_iter().collect(),
+            with_content: request.content,
+            after: None,
+            at_end: false,
+            waiting: VecDeque::new(),
+            contents: HashMap::new(),
+            content_bytes: 0,
+        })
+    }
+}
+
+/// A list of recipients that is being read. It holds the keys of the run's segments, a bounded
+/// number of customers, and a bounded number of bytes of content.
+pub struct RecipientList {
+    store: Arc<dyn RecipientStore>,
+    account: AccountId,
+    campaign: CampaignId,
+    run: RunNumber,
+    group: CustomerGroupId,
+    group_version: i64,
+    group_changed: bool,
+    segment_by: SegmentBy,
+    excluded: Option<CustomerGroupId>,
+    messages: HashMap<SegmentKey, MessageId>,
+    with_content: bool,
+    after: Option<String>,
+    at_end: bool,
+    waiting: VecDeque<Recipient>,
+    contents: HashMap<MessageId, Option<Arc<Content>>>,
+    content_bytes: usize,
+}
+
+impl RecipientList {
+    /// The run whose messages they get.
+    #[must_use]
+    pub const fn run(&self) -> RunNumber {
+        self.run
+    }
+
+    /// Whether the group was changed since the run started.
+    #[must_use]
+    pub const fn group_changed(&self) -> bool {
+        self.group_changed
+    }
+
+    /// The recipient with these values.
+    fn recipient(&self, customer: CustomerValues) -> Recipient {
+        let values = customer.values.iter().map(Option::as_deref);
+        let segment_key = self.segment_by.key(values);
+        Recipient {
+            customer_ref: customer.customer_ref,
+            segment_key,
+            message: self.messages.get(&segment_key).copied(),
+            content: None,
+        }
+    }
+
+    async fn read_customers(&mut self) -> Result<(), Error> {
+        let page = self
+            .store
+            .customers(CustomerQuery {
+                account_id: self.account,
+                group_id: self.group,
+                segment_by: self.segment_by.clone(),
+                excluded: self.excluded,
+                after: self.after.take(),
+                limit: CUSTOMERS,
+            })
+            .await?;
+        // A list of which one half is from before an import would name the wrong messages.
+        if page.group_version != Some(self.group_version) {
+            return Err(Error::Store(StoreError::Unavailable(
+                "the customer group changed while its recipients were read".into(),
+            )));
+        }
+        self.at_end = page.next.is_none();
+        self.after = page.next;
+        let recipients: Vec<Recipient> = page
+            .customers
+            .into_iter()
+            .map(|customer| self.recipient(customer))
+            .collect();
+        self.waiting.extend(recipients);
+        Ok(())
+    }
+
+    /// Reads what the messages of the next recipients say, as much as fits.
+    async fn read_contents(&mut self) -> Result<(), Error> {
+        if self.content_bytes >= MAX_PAGE_BYTES {
+            self.contents.clear();
+            self.content_bytes = 0;
+        }
+        let mut ids: Vec<MessageId> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for id in self.waiting.iter().filter_map(|waiting| waiting.message) {
+            if !self.contents.contains_key(&id) && seen.insert(id) {
+                ids.push(id);
+            }
+        }
+        let wanted = ids.first().copied();
+        let found = self
+            .store
+            .message_contents(self.account, self.campaign, ids)
+            .await?;
+        for (id, content) in found {
+            let content = content.map(Arc::new);
+            self.content_bytes += content.as_ref().map_or(0, |text| bytes(text));
+            self.contents.insert(id, content);
+        }
+        match wanted {
+            Some(id) if !self.contents.contains_key(&id) => Err(Error::MessageNotFound),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The next recipients, by the bytes of their references; `None` at the end. There may be
+    /// none among the customers that were looked at.
+    ///
+    /// # Errors
+    /// [`Error::Store`], also when the group changed meanwhile; [`Error::MessageNotFound`] when a
+    /// message was deleted meanwhile.
+    pub async fn next(&mut self) -> Result<Option<Vec<Recipient>>, Error> {
+        if self.waiting.is_empty() {
+            if self.at_end {
+                return Ok(None);
+            }
+            self.read_customers().await?;
+        }
+        if !self.with_content {
+            return Ok(Some(std::mem::take(&mut self.waiting).into()));
+        }
+        let mut recipients = Vec::new();
+        let mut size = 0;
+        while let Some(mut next) = self.waiting.pop_front() {
+            if let Some(id) = next.message {
+                let Some(content) = self.contents.get(&id) else {
+                    self.waiting.push_front(next);
+                    if recipients.is_empty() {
+                        self.read_contents().await?;
+                        continue;
+                    }
+                    break;
+                };
+                next.content.clone_from(content);
+                size += content.as_ref().map_or(0, |text| bytes(text));
+            }
+            recipients.push(next);
+            if size >= MAX_PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(Some(recipients))
+    }
+}
+
+fn bytes(content: &Content) -> usize {
+    content.subject.len() + content.body.len()
+}

@@ -1,0 +1,227 @@
+//! Who gets which message.
+
+use async_trait::async_trait;
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::{QueryableByName, RunQueryDsl};
+use rerun_core::error::StoreError;
+use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::message::Content;
+use rerun_core::ports::{CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience};
+use rerun_core::segment::{SegmentBy, SegmentKey};
+use rerun_diesel::row;
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::Id;
+use uuid::Uuid;
+
+use crate::PgStore;
+use crate::page::PageQuery;
+
+#[derive(QueryableByName)]
+struct AudienceRow {
+    #[diesel(sql_type = Id)]
+    group_id: Uuid,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    group_version: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    changed: bool,
+}
+
+#[derive(QueryableByName)]
+struct KeyRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct CustomerRow {
+    #[diesel(sql_type = BigInt)]
+    group_version: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    customer_ref: Option<String>,
+    #[diesel(sql_type = Nullable<Array<Nullable<Text>>>)]
+    values: Option<Vec<Option<String>>>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    excluded: Option<bool>,
+}
+
+#[derive(QueryableByName)]
+struct ContentRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = Nullable<Text>)]
+    subject: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    body: Option<String>,
+}
+
+/// The next customers of a group with the values of so many fields, in one statement with the
+/// group's version: a row without a customer when there are none. A value that is too long never
+/// leaves the database.
+fn customers_sql(fields: usize, excluding: bool) -> String {
+    const LONGEST: usize = SegmentBy::MAX_VALUE_LENGTH;
+    let list = |item: fn(usize) -> String| {
+        let items: Vec<String> = (1..=fields).map(item).collect();
+        items.join(", ")
+    };
+    let columns = list(|place| format!("profile ->> ? AS v{place}"));
+    let values = list(|place| {
+        format!(
+            "CASE WHEN octet_length(v{place}) > {LONGEST} AND char_length(v{place}) > {LONGEST} \
+             THEN '' ELSE v{place} END"
+        )
+    });
+    let excluded = if excluding {
+        "EXISTS (SELECT FROM customers x WHERE x.account_id = ? AND x.group_id = ? \
+           AND x.customer_ref = chosen.customer_ref)"
+    } else {
+        "false"
+    };
+    format!(
+        "SELECT g.version AS group_version, c.customer_ref, c.values, c.excluded \
+         FROM customer_groups g LEFT JOIN LATERAL ( \
+           SELECT customer_ref, ARRAY[{values}] AS values, {excluded} AS excluded FROM ( \
+             SELECT customer_ref, {columns} FROM customers \
+             WHERE account_id = ? AND group_id = ? AND customer_ref > ? \
+             ORDER BY customer_ref LIMIT ?) chosen) c ON true \
+         WHERE g.account_id = ? AND g.id = ? ORDER BY c.customer_ref"
+    )
+}
+
+#[async_trait]
+impl RecipientStore for PgStore {
+    async fn run_audience(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<Option<RunAudience>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let row = sql("SELECT r.group_id, g.version AS group_version, \
+                       COALESCE(g.updated_at > r.started_at, true) AS changed \
+                     FROM runs r LEFT JOIN customer_groups g ON g.account_id = ? \
+                       AND g.id = r.group_id \
+                     WHERE r.account_id = ? AND r.campaign_id = ? AND r.number = ?")
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Integer, _>(run.get())
+                .load::<AudienceRow>(conn)?
+                .pop();
+                Ok(row.map(|row| RunAudience {
+                    group_id: CustomerGroupId::new(row.group_id),
+                    group_version: row.group_version,
+                    changed: row.changed,
+                }))
+            })
+            .await
+    }
+
+    async fn run_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<Vec<(SegmentKey, MessageId)>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let rows = sql("SELECT s.key, m.id FROM messages m \
+                     JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
+                       AND s.no = m.segment_no \
+                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?")
+                .planned_anew()
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Integer, _>(run.get())
+                .load::<KeyRow>(conn)?;
+                let messages = rows
+                    .into_iter()
+                    .map(|row| Ok((row::segment_key(&row.key)?, MessageId::new(row.id))));
+                Ok(messages.collect::<Result<_, StoreError>>()?)
+            })
+            .await
+    }
+
+    async fn customers(&self, query: CustomerQuery) -> Result<Customers, StoreError> {
+        self.db
+            .run(move |conn| {
+                let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
+                let fields = query.segment_by.sorted();
+                let text = customers_sql(fields.len(), query.excluded.is_some());
+                let mut statement = sql(&text).planned_anew();
+                if let Some(excluded) = query.excluded {
+                    statement = statement
+                        .bind::<Id, _>(account)
+                        .bind::<Id, _>(excluded.as_uuid());
+                }
+                for field in &fields {
+                    statement = statement.bind::<Text, _>(*field);
+                }
+                let rows = statement
+                    .bind::<Id, _>(account)
+                    .bind::<Id, _>(group)
+                    .bind::<Text, _>(query.after.unwrap_or_default())
+                    .bind::<BigInt, _>(i64::from(query.limit))
+                    .bind::<Id, _>(account)
+                    .bind::<Id, _>(group)
+                    .load::<CustomerRow>(conn)?;
+                let group_version = rows.first().map(|row| row.group_version);
+                let is_full = u32::try_from(rows.len()).is_ok_and(|rows| rows >= query.limit);
+                let next = rows.last().and_then(|row| row.customer_ref.clone());
+                let customers = rows
+                    .into_iter()
+                    .filter(|row| row.excluded == Some(false))
+                    .filter_map(|row| {
+                        Some(CustomerValues {
+                            customer_ref: row.customer_ref?,
+                            values: row.values?,
+                        })
+                    });
+                Ok(Customers {
+                    group_version,
+                    customers: customers.collect(),
+                    next: next.filter(|_| is_full),
+                })
+            })
+            .await
+    }
+
+    async fn message_contents(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Option<Content>)>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let text = PageQuery {
+                    columns: "w.place, m.id, t.subject, t.body",
+                    bytes: "COALESCE(octet_length(t.subject), 0) + COALESCE(octet_length(t.body), 0)",
+                    from: "FROM unnest(?::uuid[]) WITH ORDINALITY AS w(id, place) \
+                         JOIN messages m ON m.account_id = ? AND m.campaign_id = ? AND m.id = w.id \
+                         LEFT JOIN contents t ON t.account_id = ? AND t.id = m.content_id",
+                    order: "w.place",
+                    by: "place",
+                }
+                .text();
+                let ids: Vec<Uuid> = ids.into_iter().map(MessageId::as_uuid).collect();
+                let rows = sql(&text)
+                    .planned_anew()
+                    .bind::<Array<Id>, _>(ids)
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .bind::<Id, _>(account.as_uuid())
+                    .load::<ContentRow>(conn)?;
+                let contents = rows.into_iter().map(|row| {
+                    let content = row.subject.zip(row.body);
+                    let content = content.map(|(subject, body)| Content { subject, body });
+                    (MessageId::new(row.id), content)
+                });
+                Ok(contents.collect())
+            })
+            .await
+    }
+}

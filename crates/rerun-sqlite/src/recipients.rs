@@ -1,0 +1,206 @@
+//! Who gets which message.
+
+use async_trait::async_trait;
+use diesel::connection::DefaultLoadingMode;
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::{QueryableByName, RunQueryDsl};
+use rerun_core::error::StoreError;
+use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::message::Content;
+use rerun_core::page::MAX_PAGE_BYTES;
+use rerun_core::ports::{CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience};
+use rerun_core::segment::SegmentKey;
+use rerun_diesel::row;
+use rerun_diesel::sql::sql;
+use rerun_diesel::types::Id;
+use uuid::Uuid;
+
+use crate::SqliteStore;
+use crate::counts::values_of;
+use crate::write::Value;
+
+#[derive(QueryableByName)]
+struct AudienceRow {
+    #[diesel(sql_type = Id)]
+    group_id: Uuid,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    group_version: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    changed: bool,
+}
+
+#[derive(QueryableByName)]
+struct KeyRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct CustomerRow {
+    #[diesel(sql_type = Text)]
+    customer_ref: String,
+    #[diesel(sql_type = Text)]
+    profile: String,
+    #[diesel(sql_type = Bool)]
+    excluded: bool,
+}
+
+#[derive(QueryableByName)]
+struct ContentRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    subject: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    body: Option<String>,
+}
+
+#[async_trait]
+impl RecipientStore for SqliteStore {
+    async fn run_audience(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<Option<RunAudience>, StoreError> {
+        self.readers
+            .run(move |conn| {
+                let row = sql("SELECT r.group_id, g.version AS group_version, \
+                       ifnull(g.updated_at > r.started_at, 1) AS changed \
+                     FROM runs r LEFT JOIN customer_groups g ON g.account_id = ? \
+                       AND g.id = r.group_id \
+                     WHERE r.account_id = ? AND r.campaign_id = ? AND r.number = ?")
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Integer, _>(run.get())
+                .load::<AudienceRow>(conn)?
+                .pop();
+                Ok(row.map(|row| RunAudience {
+                    group_id: CustomerGroupId::new(row.group_id),
+                    group_version: row.group_version,
+                    changed: row.changed,
+                }))
+            })
+            .await
+    }
+
+    async fn run_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+    ) -> Result<Vec<(SegmentKey, MessageId)>, StoreError> {
+        self.readers
+            .run(move |conn| {
+                let rows = sql("SELECT s.key, m.id FROM messages m \
+                     JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
+                       AND s.no = m.segment_no \
+                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?")
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Integer, _>(run.get())
+                .load::<KeyRow>(conn)?;
+                let messages = rows
+                    .into_iter()
+                    .map(|row| Ok((row::segment_key(&row.key)?, MessageId::new(row.id))));
+                Ok(messages.collect::<Result<_, StoreError>>()?)
+            })
+            .await
+    }
+
+    async fn customers(&self, query: CustomerQuery) -> Result<Customers, StoreError> {
+        self.read(move |conn| {
+            let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
+            let group_version = sql("SELECT version AS value FROM customer_groups \
+                                     WHERE account_id = ? AND id = ?")
+            .bind::<Id, _>(account)
+            .bind::<Id, _>(group)
+            .load::<Value>(conn)?
+            .pop()
+            .map(|row| row.value);
+            let excluded = if query.excluded.is_some() {
+                "EXISTS (SELECT 1 FROM current_customers x WHERE x.account_id = ? \
+                   AND x.group_id = ? AND x.customer_ref = c.customer_ref)"
+            } else {
+                "0"
+            };
+            let text = format!(
+                "SELECT c.customer_ref, c.profile, {excluded} AS excluded \
+                 FROM current_customers c WHERE c.account_id = ? AND c.group_id = ? \
+                   AND c.customer_ref > ? ORDER BY c.customer_ref LIMIT ?"
+            );
+            let mut statement = sql(&text);
+            if let Some(excluded) = query.excluded {
+                statement = statement
+                    .bind::<Id, _>(account)
+                    .bind::<Id, _>(excluded.as_uuid());
+            }
+            // One profile at a time: they may be large.
+            let rows = statement
+                .bind::<Id, _>(account)
+                .bind::<Id, _>(group)
+                .bind::<Text, _>(query.after.unwrap_or_default())
+                .bind::<BigInt, _>(i64::from(query.limit))
+                .load_iter::<CustomerRow, DefaultLoadingMode>(conn)?;
+            let names = query.segment_by.sorted();
+            let mut customers = Vec::new();
+            let (mut seen, mut next) = (0, None);
+            for row in rows {
+                let row = row?;
+                seen += 1;
+                next = Some(row.customer_ref.clone());
+                if !row.excluded {
+                    customers.push(CustomerValues {
+                        values: values_of(&names, &row.profile)?,
+                        customer_ref: row.customer_ref,
+                    });
+                }
+            }
+            Ok(Customers {
+                group_version,
+                customers,
+                next: next.filter(|_| seen >= query.limit),
+            })
+        })
+        .await
+    }
+
+    async fn message_contents(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Option<Content>)>, StoreError> {
+        self.read(move |conn| {
+            let mut contents = Vec::new();
+            let mut bytes = 0;
+            for id in ids {
+                let row = sql("SELECT t.subject, t.body FROM messages m \
+                     LEFT JOIN contents t ON t.account_id = ? AND t.id = m.content_id \
+                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.id = ?")
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Id, _>(id.as_uuid())
+                .load::<ContentRow>(conn)?
+                .pop();
+                let Some(ContentRow { subject, body }) = row else {
+                    continue;
+                };
+                let content = subject.zip(body);
+                let content = content.map(|(subject, body)| Content { subject, body });
+                bytes += content
+                    .as_ref()
+                    .map_or(0, |text| text.subject.len() + text.body.len());
+                contents.push((id, content));
+                if bytes >= MAX_PAGE_BYTES {
+                    break;
+                }
+            }
+            Ok(contents)
+        })
+        .await
+    }
+}

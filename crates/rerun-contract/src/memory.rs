@@ -22,7 +22,7 @@ use rerun_core::message::{
     Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReviewStatus,
     Source,
 };
-use rerun_core::page::{AuditKey, Contents, CreatedKey, MessageKey, Page, PageRequest};
+use rerun_core::page::{AuditKey, Contents, CreatedKey, MessageKey, Page, PageRequest, filling};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
     AuditFilter, AuditStore, Backlog, CLOCK_TOLERANCE, CampaignContext, CampaignStore, CancelRun,
@@ -1659,10 +1659,15 @@ impl AuditStore for MemoryStore {
         after: i64,
         limit: u16,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        Ok(self.read(account, |account| {
+        self.read(account, |account| {
             let later = account.entries.iter().filter(|entry| entry.seq > after);
-            later.take(usize::from(limit)).cloned().collect()
-        }))
+            filling(
+                later
+                    .take(usize::from(limit))
+                    .cloned()
+                    .map(Ok::<_, StoreError>),
+            )
+        })
     }
 
     async fn audit_head(&self, account: AccountId) -> Result<ChainHead, StoreError> {

@@ -4,7 +4,7 @@ use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
-use rerun_core::page::{AuditKey, Page, PageRequest};
+use rerun_core::page::{AuditKey, Page, PageRequest, filling};
 use rerun_core::ports::{AuditFilter, AuditStore};
 use rerun_diesel::audit_columns;
 use rerun_diesel::row::{
@@ -18,7 +18,10 @@ use crate::PgStore;
 use crate::page::PageQuery;
 use crate::write::Value;
 
-const SELECT: &str = concat!("SELECT ", audit_columns!(), " FROM audit_entries a ");
+/// The bytes of an entry's texts.
+const BYTES: &str = "octet_length(a.action) + COALESCE(octet_length(a.user_name), 0) \
+    + COALESCE(octet_length(a.role_code), 0) + COALESCE(octet_length(a.request_id), 0) \
+    + octet_length(a.details)";
 
 #[derive(QueryableByName)]
 struct HeadRow {
@@ -70,9 +73,7 @@ impl AuditStore for PgStore {
                 );
                 let text = PageQuery {
                     columns: audit_columns!(),
-                    bytes: "octet_length(a.action) + COALESCE(octet_length(a.user_name), 0) \
-                      + COALESCE(octet_length(a.role_code), 0) \
-                      + COALESCE(octet_length(a.request_id), 0) + octet_length(a.details)",
+                    bytes: BYTES,
                     from: &from,
                     order: "a.seq DESC",
                     by: "audit_seq DESC",
@@ -107,18 +108,22 @@ impl AuditStore for PgStore {
     ) -> Result<Vec<AuditEntry>, StoreError> {
         self.db
             .run(move |conn| {
-                let text =
-                    format!("{SELECT} WHERE a.account_id = ? AND a.seq > ? ORDER BY a.seq LIMIT ?");
+                let text = PageQuery {
+                    columns: audit_columns!(),
+                    bytes: BYTES,
+                    from: "FROM (SELECT * FROM audit_entries a WHERE a.account_id = ? \
+                           AND a.seq > ? ORDER BY a.seq LIMIT ?) a",
+                    order: "a.seq",
+                    by: "audit_seq",
+                }
+                .text();
                 let rows = sql(&text)
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<BigInt, _>(after)
                     .bind::<BigInt, _>(i64::from(limit))
                     .columns::<AuditColumns>()
                     .load::<AuditRow>(conn)?;
-                Ok(rows
-                    .into_iter()
-                    .map(AuditEntry::try_from)
-                    .collect::<Result<_, _>>()?)
+                Ok(filling(rows.into_iter().map(AuditEntry::try_from))?)
             })
             .await
     }

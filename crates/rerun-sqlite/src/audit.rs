@@ -5,7 +5,7 @@ use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
-use rerun_core::page::{AuditKey, Page, PageRequest};
+use rerun_core::page::{AuditKey, Page, PageRequest, filling};
 use rerun_core::ports::{AuditFilter, AuditStore};
 use rerun_diesel::audit_columns;
 use rerun_diesel::error::Failure;
@@ -92,11 +92,8 @@ impl AuditStore for SqliteStore {
                     .bind::<BigInt, _>(after)
                     .bind::<BigInt, _>(i64::from(limit))
                     .columns::<AuditColumns>()
-                    .load::<AuditRow>(conn)?;
-                Ok(rows
-                    .into_iter()
-                    .map(AuditEntry::try_from)
-                    .collect::<Result<_, _>>()?)
+                    .load_iter::<AuditRow, DefaultLoadingMode>(conn)?;
+                filling(rows.map(|row| Ok::<_, Failure>(AuditEntry::try_from(row?)?)))
             })
             .await
     }

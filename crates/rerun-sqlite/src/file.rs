@@ -22,6 +22,10 @@ impl File {
             .strip_prefix("sqlite://")
             .filter(|path| !path.is_empty() && *path != ":memory:")
             .ok_or_else(|| bad_url(url, "is not of the form `sqlite://FILE`"))?;
+        if path.contains('?') {
+            let why = "has a `?`: the name of the file is all that may follow `sqlite://`";
+            return Err(bad_url(url, why));
+        }
         let path: PathBuf = std::path::absolute(Path::new(path))
             .map_err(|error| bad_url(url, &format!("has no absolute path: {error}")))?;
         path.into_os_string()
@@ -37,6 +41,7 @@ impl File {
     /// How SQLite is to open it: never making it.
     pub(crate) fn uri(&self) -> String {
         let path = self.0.replace('%', "%25");
+        // A folder above may have a `?` in its name.
         let path = path.replace('?', "%3f").replace('#', "%23");
         format!("file://{path}?mode=rw")
     }
@@ -75,6 +80,11 @@ impl File {
     /// An error that names the file and, where it can be found out, what is wrong with it or its
     /// folder. SQLite says that it is unable to open the database file, and nothing else.
     pub(crate) fn refused(&self, said: &str) -> ConnectionError {
+        let said = if said.contains("file is not a database") {
+            "it is not an SQLite database"
+        } else {
+            said
+        };
         let why = self.why().unwrap_or_else(|| said.to_owned());
         ConnectionError::BadConnection(format!("{}: {why}", self.0))
     }
@@ -133,10 +143,19 @@ mod tests {
         assert_eq!(path("sqlite://rerun.db"), here.join("rerun.db"));
         assert_eq!(path("sqlite://./data/a b.db"), here.join("data/a b.db"));
         assert_eq!(path("sqlite:///var/rerun.db"), Path::new("/var/rerun.db"));
-        assert_eq!(
-            path("sqlite://file:x?mode=memory"),
-            here.join("file:x?mode=memory")
-        );
+        assert_eq!(path("sqlite://file:x"), here.join("file:x"));
+    }
+
+    #[test]
+    fn a_url_with_parameters_is_refused() {
+        for url in [
+            "sqlite://x.db?mode=rwc",
+            "sqlite://file:x?mode=memory",
+            "sqlite:///x.db?",
+        ] {
+            let said = File::of(url).unwrap_err().to_string();
+            assert!(said.contains(&format!("`{url}` has a `?`")), "{said}");
+        }
     }
 
     #[test]
@@ -144,8 +163,8 @@ mod tests {
         let uri = |url| File::of(url).unwrap().uri();
         assert_eq!(uri("sqlite:///a b.db"), "file:///a b.db?mode=rw");
         assert_eq!(
-            uri("sqlite:///x?mode=ro#%41"),
-            "file:///x%3fmode=ro%23%2541?mode=rw"
+            uri("sqlite:///x&mode=ro#%41"),
+            "file:///x&mode=ro%23%2541?mode=rw"
         );
     }
 }

@@ -469,6 +469,13 @@ enum Stopped {
     Query(diesel::result::Error),
 }
 
+/// What SQLite says of a file that it cannot read: no migration has failed.
+const UNREADABLE: [&str; 3] = [
+    "unable to open database file",
+    "file is not a database",
+    "database disk image is malformed",
+];
+
 impl Stopped {
     /// SQLite's own messages do not say which file.
     fn reason(self, file: &File) -> MigrateError {
@@ -480,7 +487,10 @@ impl Stopped {
         let (said, name) = (error.to_string(), file.path().display());
         if said.contains("readonly database") {
             MigrateError::ReadOnly(name.to_string())
-        } else if said.contains("unable to open database file") {
+        } else if UNREADABLE
+            .iter()
+            .any(|unreadable| said.contains(unreadable))
+        {
             MigrateError::Connect(file.refused(&said))
         } else {
             MigrateError::Failed(format!("{name}: {said}").into())

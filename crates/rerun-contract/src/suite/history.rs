@@ -420,6 +420,16 @@ pub async fn a_page_of_runs_and_entries_ends_at_its_bytes<S: Store + 'static>(f:
     })
     .await;
     assert_eq!(entries.len(), cancelled);
+    // A check of the chain reads no more at once.
+    let all = f.store.audit_head(ACCOUNT).await.unwrap().seq;
+    let part = f.store.audit_chain(ACCOUNT, 0, 10_000).await.unwrap();
+    let [before @ .., _, _] = part.as_slice() else {
+        panic!("{} entries", part.len())
+    };
+    let bytes: usize = before.iter().map(Contents::bytes).sum();
+    assert!(bytes < MAX_PAGE_BYTES, "{bytes} bytes");
+    assert!(i64::try_from(part.len()).unwrap() < all, "of {all} entries");
+    assert_eq!(f.engine.audit.verify(ACCOUNT).await.unwrap(), Ok(all));
 }
 
 /// Added, removed, kept with the same content, kept with another.

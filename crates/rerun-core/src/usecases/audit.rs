@@ -15,8 +15,7 @@ pub struct AuditLog {
     cursors: CursorKey,
 }
 
-/// How many entries are read at once when a chain is checked: a few MiB, were each of them to have
-/// the longest reason and name the most messages.
+/// How many entries are read at once when a chain is checked. The store bounds their bytes.
 const CHAIN_PAGE: u16 = 200;
 
 impl AuditLog {

@@ -113,7 +113,8 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
             generator,
             model,
             generator_calls = config.generating.workers,
-            "generating"
+            "generating{}",
+            Probes::named(probes.as_ref())
         );
         tokio::select! {
             signal = termination.signal() => tracing::info!(signal, "ending"),
@@ -159,11 +160,19 @@ impl Authenticator for Nobody {
 /// What tells an operator how the worker is: `/health/*` and `/metrics`, on a thread of its own.
 struct Probes {
     readiness: Readiness,
+    address: SocketAddr,
     handle: ServerHandle,
     running: JoinHandle<std::io::Result<()>>,
 }
 
 impl Probes {
+    /// What the log says of them.
+    fn named(probes: Option<&Self>) -> String {
+        probes.map_or_else(String::new, |probes| {
+            format!(", and listening on http://{}", probes.address)
+        })
+    }
+
     fn start(
         bind: SocketAddr,
         store: &OpenStore,
@@ -197,9 +206,9 @@ impl Probes {
         let server = server.run();
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);
-        tracing::info!("listening on http://{address}");
         Ok(Self {
             readiness,
+            address,
             handle,
             running,
         })

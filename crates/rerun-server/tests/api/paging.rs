@@ -19,10 +19,10 @@ on_both_stores!(
 
 /// Control characters are six times as long in JSON.
 async fn a_page_is_bounded_as_it_is_sent(server: &Server) {
-    const ROWS: usize = 8;
+    const ROWS: usize = 12;
     let api = server.account();
     let group = api.group("g", "customer_ref,country\na,DE\n").await;
-    let body = "\u{1}".repeat(300_000);
+    let body = "\u{1}".repeat(200_000);
     for _ in 0..ROWS {
         let campaign = json!({
             "name": "Hello", "customer_group_id": group, "segment_by": ["country"],

@@ -484,6 +484,19 @@ async fn a_server_without_workers_leaves_generation_to_a_worker() {
     let arguments = ["worker", "--bind", "127.0.0.1:0"];
     let (mut worker, probes) = listening(rerun(folder.path(), &arguments));
     worker.says("generation of a run finished");
+    let said = |line: &&Value| {
+        let message = line["fields"]["message"].as_str().unwrap_or_default();
+        line["level"] == "INFO" && !message.starts_with("generation of a run")
+    };
+    let started: Vec<&Value> = worker.lines.iter().filter(said).collect();
+    let [started] = started[..] else {
+        panic!("one line says that it has started: {started:#?}")
+    };
+    assert_eq!(
+        started["fields"]["message"],
+        format!("generating, and listening on http://{probes}")
+    );
+    assert_eq!(started["fields"]["generator"], "template");
     let settled = &worker.lines.last().unwrap();
     assert_eq!(settled["level"], "INFO");
     let fields = &settled["fields"];

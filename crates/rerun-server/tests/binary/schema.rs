@@ -140,11 +140,16 @@ fn a_file_that_cannot_be_opened_is_named_with_the_reason() {
         ("sqlite://missing/rerun.db", "missing does not exist"),
         ("sqlite://plain/rerun.db", "plain is not a folder"),
         ("sqlite://folder.db", "it is a folder"),
-        ("sqlite://text.db", "file is not a database"),
+        ("sqlite://text.db", "it is not an SQLite database"),
     ] {
-        for command in ["migrate", "serve"] {
+        for command in [
+            &["migrate"][..],
+            &["migrate", "--status"],
+            &["audit", "verify"],
+            &["serve"],
+        ] {
             let (code, said) = {
-                let mut command = with_secrets(rerun(&path, &[command]));
+                let mut command = with_secrets(rerun(&path, command));
                 let output = command.env("RERUN_DATABASE_URL", url).output().unwrap();
                 (output.status.code(), text(&output.stderr))
             };
@@ -152,8 +157,27 @@ fn a_file_that_cannot_be_opened_is_named_with_the_reason() {
             let file = path.join(url.trim_start_matches("sqlite://"));
             assert!(said.contains(&file.display().to_string()), "{url}: {said}");
             assert!(said.contains(reason), "{url}: {said}");
+            assert!(!said.contains("a migration failed"), "{url}: {said}");
         }
     }
+}
+
+#[test]
+fn parameters_of_a_file_are_refused() {
+    let folder = folder();
+    let url = "sqlite://x.db?mode=rwc";
+    for command in [&["migrate"][..], &["migrate", "--status"], &["serve"]] {
+        let mut command = with_secrets(rerun(folder.path(), command));
+        let output = command.env("RERUN_DATABASE_URL", url).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(!output.status.success(), "{said}");
+        assert!(
+            said.contains("`sqlite://x.db?mode=rwc` has a `?`"),
+            "{said}"
+        );
+    }
+    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files, 0, "nothing is made");
 }
 
 #[cfg(unix)]

@@ -32,7 +32,8 @@ pub trait AuditStore: Send + Sync {
         page: PageRequest<AuditKey>,
     ) -> Result<Option<Page<AuditEntry, AuditKey>>, StoreError>;
 
-    /// Up to `limit` entries with a number above `after`, oldest first.
+    /// Up to `limit` entries with a number above `after`, oldest first: fewer where their contents
+    /// fill a [`Page`], but at least one if there is one.
     ///
     /// # Errors
     /// [`StoreError`].

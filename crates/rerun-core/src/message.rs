@@ -571,6 +571,34 @@ mod tests {
     }
 
     #[test]
+    fn a_message_serialises_with_its_status_and_stage() {
+        let at = Timestamp::UNIX_EPOCH;
+        let message = Message {
+            id: MessageId::new(uuid::Uuid::from_u128(1)),
+            run_number: RunNumber::FIRST,
+            segment_no: 1,
+            segment: Segment::new(&[("country", Some("DE"))], 3),
+            content: Some(content("s", "b")),
+            state: MessageState::PendingReview { stage: 1 },
+            source: Source::Generated,
+            reused_from: None,
+            provenance: None,
+            archived_at: None,
+            rejection_reason: None,
+            error: None,
+            created_at: at,
+            updated_at: at,
+        };
+        let json = serde_json::to_value(&message).unwrap();
+        assert_eq!(json["review_status"], "Pending review");
+        assert_eq!(json["approval_stage"], 1);
+        assert_eq!(json["segment"]["attributes"]["country"], "DE");
+        assert_eq!(json["content"]["subject"], "s");
+        assert_eq!(json["archived_at"], serde_json::Value::Null);
+        assert_eq!(json["created_at"], "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
     fn approvals_that_were_kept_without_a_name_have_none() {
         let at = "2026-01-01T00:00:00.000Z";
         let user = "00000000-0000-0000-0000-000000000004";

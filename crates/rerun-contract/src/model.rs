@@ -15,7 +15,7 @@ use rerun_core::campaign::CampaignStatus;
 use rerun_core::diff::{DiffChange, DiffCounts};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask, Settled};
-use rerun_core::group::{CustomerFile, ImportMode};
+use rerun_core::group::{CustomerFile, CustomerGroup, ImportMode};
 use rerun_core::ids::{CampaignId, CustomerGroupId, LeaseId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message, MessageState, ReusedFrom, ReviewStatus, Source};
 use rerun_core::plan::ReuseFrom;
@@ -607,7 +607,9 @@ impl<S: Store + 'static> Model<'_, S> {
             after.insert(*customer, profile);
             table.push([format!("C-{customer}"), country.to_owned(), tier.to_owned()]);
         }
-        let changed = *before != after;
+        // The group keeps the names of the fields, also of a file without rows.
+        let unnamed = |group: &CustomerGroup| group.id == id && group.fields.is_empty();
+        let changed = *before != after || self.before.groups.iter().any(unnamed);
         let new = after
             .keys()
             .filter(|customer| !before.contains_key(customer))

@@ -74,6 +74,7 @@ macro_rules! store_contract {
                 rules_make_the_segments_of_the_oracle,
                 counts_by_rules_are_kept_apart,
                 rules_have_bounds,
+                a_preview_tells_of_unseen_values,
             }
             runs {
                 a_launch_makes_run_and_messages,

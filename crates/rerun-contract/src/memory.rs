@@ -36,6 +36,7 @@ use rerun_core::ports::{
 use rerun_core::review::MessageRef;
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use rerun_core::survey::{Survey, ValueReport};
 
 /// Everything behind one lock. A method that writes works on a copy, which takes the state's
 /// place only when the method succeeds: that is its transaction.
@@ -1237,6 +1238,34 @@ impl RerunStore for MemoryStore {
                 .filter(|segment| keys.contains(&segment.key))
                 .collect()
         }))
+    }
+
+    async fn survey(
+        &self,
+        query: CandidateQuery,
+        group_version: i64,
+    ) -> Result<Option<ValueReport>, StoreError> {
+        self.read(query.account_id, |account| {
+            let group = account.groups.get(&query.group_id);
+            let Some(group) = group.filter(|group| group.version == group_version) else {
+                return Ok(None);
+            };
+            let mut survey = Survey::new(&query.segment_by);
+            let reuse = query.reuse.and_then(|(campaign, current, from)| {
+                Some((account.campaigns.get(&campaign)?, current, from))
+            });
+            if let Some((ledger, current, from)) = reuse {
+                for (key, candidate) in ledger.reusable(current, from) {
+                    if let Some(row) = ledger.rows.get(&candidate.message_id) {
+                        survey.add_reusable(key, &row.bare.segment.attributes)?;
+                    }
+                }
+            }
+            for segment in group.segments(&query.segment_by).values() {
+                survey.add_segment(segment)?;
+            }
+            Ok(Some(survey.finish()))
+        })
     }
 
     async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {

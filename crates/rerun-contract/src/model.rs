@@ -1096,7 +1096,10 @@ impl<S: Store + 'static> Model<'_, S> {
             };
             for (field, name) in told.fields.iter().zip(known.fields) {
                 let expected = (*name, without(name));
-                let told = (field.name.as_str(), field.customers_without_value);
+                let told = (
+                    field.coverage.name.as_str(),
+                    field.coverage.customers_without_value,
+                );
                 assert_eq!(told, expected, "{what}: customers without a value");
             }
             assert_eq!(told.fields.len(), known.fields.len(), "{what}: the fields");

@@ -35,6 +35,7 @@ use rerun_core::ports::{
 };
 use rerun_core::run::{MessageCounts, Run};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
+use rerun_core::survey::{Survey, ValueReport};
 use rerun_core::usecases::{RerunRequest, Reruns, Settings, Stamps};
 use uuid::Uuid;
 
@@ -262,6 +263,29 @@ impl RerunStore for TinyStore {
     ) -> Result<Vec<Segment>, StoreError> {
         let all = self.state().segments(group, by).into_values();
         Ok(all.filter(|segment| keys.contains(&segment.key)).collect())
+    }
+
+    async fn survey(
+        &self,
+        query: CandidateQuery,
+        _group_version: i64,
+    ) -> Result<Option<ValueReport>, StoreError> {
+        let state = self.state();
+        let mut survey = Survey::new(&query.segment_by);
+        if let Some((_, current, _)) = query.reuse {
+            // A message's segment is one of the group that its run was made for.
+            for group in state.groups.keys() {
+                for segment in state.counted(*group, &query.segment_by).segments {
+                    if state.reusable(segment.key, current).is_some() {
+                        survey.add_reusable(segment.key, &segment.attributes)?;
+                    }
+                }
+            }
+        }
+        for segment in state.counted(query.group_id, &query.segment_by).segments {
+            survey.add_segment(&segment)?;
+        }
+        Ok(Some(survey.finish()))
     }
 
     async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {

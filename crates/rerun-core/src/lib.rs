@@ -26,6 +26,7 @@ pub mod run;
 pub mod segment;
 mod stages;
 mod status;
+pub mod survey;
 #[cfg(feature = "system")]
 pub mod system;
 pub mod text;

@@ -142,6 +142,8 @@ pub struct FieldCoverage {
     pub name: String,
     /// How many customers of the group have no value.
     pub customers_without_value: i64,
+    /// How many customers have a value that could not be read as the field's type.
+    pub unparsed: i64,
 }
 
 /// A segment of the group, with the message that it reuses when it is matched.
@@ -256,6 +258,7 @@ impl RunPlan {
                 .map(|(name, values)| FieldCoverage {
                     name: name.clone(),
                     customers_without_value: customer_count - values.customers,
+                    unparsed: values.unparsed,
                 })
                 .collect(),
             resulting_status: if new == 0 {

@@ -1,18 +1,20 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use diesel::pg::{Pg, PgRowByRowLoadingMode};
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
-use rerun_core::ids::{AccountId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::ReviewStatus;
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
-use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self};
-use rerun_diesel::sql::sql;
+use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
@@ -102,6 +104,16 @@ impl RerunStore for PgStore {
             .await
     }
 
+    async fn survey(
+        &self,
+        query: CandidateQuery,
+        group_version: i64,
+    ) -> Result<Option<ValueReport>, StoreError> {
+        self.db
+            .run(move |conn| survey(conn, &query, group_version))
+            .await
+    }
+
     async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {
         self.db
             .run(move |conn| transaction(conn, |conn| start_run(conn, start)))
@@ -135,32 +147,9 @@ fn reusable(
     let Some((campaign, run, from)) = query.reuse else {
         return Ok(HashMap::new());
     };
-    let (newest, of_run, order) = match from {
-        ReuseFrom::CurrentRun => ("", "AND run_number = ?", ""),
-        ReuseFrom::AnyRun => (
-            "DISTINCT ON (segment_no)",
-            "",
-            "ORDER BY segment_no, run_number DESC",
-        ),
-    };
-    let text = format!(
-        "SELECT s.key, m.id AS message_id, m.run_number FROM ( \
-           SELECT {newest} account_id, campaign_id, segment_no, id, run_number FROM messages \
-           WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status = 'Published' \
-             AND NOT EXISTS (SELECT FROM contents t WHERE t.account_id = ? \
-               AND t.id = messages.content_id AND t.placeholder IS NOT NULL) \
-           {order}) m \
-         JOIN LATERAL (SELECT key FROM segments s WHERE s.account_id = m.account_id \
-           AND s.campaign_id = m.campaign_id AND s.no = m.segment_no LIMIT 1) s ON true"
-    );
-    let mut statement = sql(&text)
-        .planned_for(messages)
-        .bind::<Id, _>(query.account_id.as_uuid())
-        .bind::<Id, _>(campaign.as_uuid());
-    if from == ReuseFrom::CurrentRun {
-        statement = statement.bind::<Integer, _>(run.get());
-    }
-    statement = statement.bind::<Id, _>(query.account_id.as_uuid());
+    let text = reusable_text("s.key, m.id AS message_id, m.run_number", from);
+    let statement = sql(&text).planned_for(messages);
+    let statement = bind_reusable(statement, query.account_id, campaign, run, from);
     let candidate = |row: ReusableRow| {
         let candidate = ReuseCandidate {
             message_id: MessageId::new(row.message_id),
@@ -174,6 +163,106 @@ fn reusable(
         .into_iter()
         .map(candidate)
         .collect()
+}
+
+/// Selects columns of the messages (`m`) that may be reused and of their segments (`s`).
+fn reusable_text(columns: &str, from: ReuseFrom) -> String {
+    let (newest, of_run, order) = match from {
+        ReuseFrom::CurrentRun => ("", "AND run_number = ?", ""),
+        ReuseFrom::AnyRun => (
+            "DISTINCT ON (segment_no)",
+            "",
+            "ORDER BY segment_no, run_number DESC",
+        ),
+    };
+    format!(
+        "SELECT {columns} FROM ( \
+           SELECT {newest} account_id, campaign_id, segment_no, id, run_number FROM messages \
+           WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status = 'Published' \
+             AND NOT EXISTS (SELECT FROM contents t WHERE t.account_id = ? \
+               AND t.id = messages.content_id AND t.placeholder IS NOT NULL) \
+           {order}) m \
+         JOIN LATERAL (SELECT key, attributes FROM segments s WHERE s.account_id = m.account_id \
+           AND s.campaign_id = m.campaign_id AND s.no = m.segment_no LIMIT 1) s ON true"
+    )
+}
+
+fn bind_reusable(
+    statement: Sql<'_, Pg>,
+    account: AccountId,
+    campaign: CampaignId,
+    run: RunNumber,
+    from: ReuseFrom,
+) -> Sql<'_, Pg> {
+    let mut statement = statement
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid());
+    if from == ReuseFrom::CurrentRun {
+        statement = statement.bind::<Integer, _>(run.get());
+    }
+    statement.bind::<Id, _>(account.as_uuid())
+}
+
+#[derive(QueryableByName)]
+struct SurveyRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    attributes: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    customer_count: Option<i64>,
+}
+
+/// Compares the group's kept segments with those of the messages that may be reused, which have no
+/// number of customers in the one statement for both.
+fn survey(
+    conn: &mut PgConnection,
+    query: &CandidateQuery,
+    group_version: i64,
+) -> Result<Option<ValueReport>, Failure> {
+    let account = query.account_id.as_uuid();
+    let kept = "SELECT gs.key, gs.attributes, gs.customer_count FROM segmentations sg \
+         JOIN group_segments gs ON gs.account_id = ? AND gs.segmentation_id = sg.id \
+         WHERE sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? AND sg.group_version = ?";
+    let text = match query.reuse {
+        None => kept.to_owned(),
+        Some((_, _, from)) => {
+            let reusable = reusable_text("s.key, s.attributes, NULL::bigint", from);
+            format!("{kept} UNION ALL ({reusable})")
+        }
+    };
+    let mut statement = sql(&text)
+        .planned_anew()
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(query.group_id.as_uuid())
+        .bind::<Text, _>(query.segment_by.canonical())
+        .bind::<BigInt, _>(group_version);
+    if let Some((campaign, run, from)) = query.reuse {
+        statement = bind_reusable(statement, query.account_id, campaign, run, from);
+    }
+    let mut survey = Survey::new(&query.segment_by);
+    let mut segments = Vec::new();
+    for row in statement.load_iter::<SurveyRow, PgRowByRowLoadingMode>(conn)? {
+        let row = row?;
+        let key = row::segment_key(&row.key)?;
+        let attributes = Attributes::from_stored(row.attributes);
+        match row.customer_count {
+            None => survey.add_reusable(key, &attributes)?,
+            Some(customer_count) => segments.push(Segment {
+                key,
+                attributes,
+                customer_count,
+            }),
+        }
+    }
+    if segments.is_empty() {
+        return Ok(None);
+    }
+    for segment in &segments {
+        survey.add_segment(segment)?;
+    }
+    Ok(Some(survey.finish()))
 }
 
 fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {

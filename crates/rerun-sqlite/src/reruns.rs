@@ -9,6 +9,7 @@ use rerun_core::page::filling;
 use rerun_core::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
+use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{customers_with_value, field_values, run_number, segment_key};
 use rerun_diesel::sql::sql;
@@ -276,6 +277,72 @@ fn kept_candidates(
         .into_iter()
         .map(SegmentCandidate::try_from)
         .collect::<Result<_, _>>()?)
+}
+
+/// Compares the group's kept segments with those of the messages that may be reused.
+fn survey(
+    conn: &mut SqliteConnection,
+    query: &CandidateQuery,
+    group_version: i64,
+) -> Result<Option<ValueReport>, Failure> {
+    let splitting = query.splitting();
+    if splitting.version(conn)? != Some(group_version) {
+        return Ok(None);
+    }
+    let Some(kept) = splitting.kept(conn, group_version)? else {
+        return Ok(None);
+    };
+    let account = query.account_id.as_uuid();
+    let mut survey = Survey::new(&query.segment_by);
+    if let Some((campaign, run, from)) = query.reuse {
+        let text = match from {
+            ReuseFrom::CurrentRun => {
+                "SELECT s.key, s.attributes, 0 AS customer_count \
+                 FROM messages m INDEXED BY messages_one_per_segment \
+                 CROSS JOIN segments s ON s.account_id = m.account_id \
+                   AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
+                 WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
+                   AND m.review_status = 'Published' AND NOT EXISTS ( \
+                     SELECT 1 FROM contents t INDEXED BY contents_unfilled \
+                     WHERE t.account_id = m.account_id AND t.id = m.content_id \
+                       AND t.placeholder IS NOT NULL)"
+            }
+            ReuseFrom::AnyRun => {
+                "SELECT s.key, s.attributes, 0 AS customer_count FROM segments s \
+                 WHERE s.account_id = ? AND s.campaign_id = ? AND EXISTS ( \
+                   SELECT 1 FROM runs r \
+                   CROSS JOIN messages o INDEXED BY messages_one_per_segment \
+                     ON o.account_id = r.account_id AND o.campaign_id = r.campaign_id \
+                     AND o.run_number = r.number \
+                   WHERE r.account_id = s.account_id AND r.campaign_id = s.campaign_id \
+                     AND r.published > 0 AND o.segment_no = s.no \
+                     AND o.review_status = 'Published' AND NOT EXISTS ( \
+                       SELECT 1 FROM contents t INDEXED BY contents_unfilled \
+                       WHERE t.account_id = o.account_id AND t.id = o.content_id \
+                         AND t.placeholder IS NOT NULL))"
+            }
+        };
+        let mut select = sql(text)
+            .bind::<Id, _>(account)
+            .bind::<Id, _>(campaign.as_uuid());
+        if from == ReuseFrom::CurrentRun {
+            select = select.bind::<Integer, _>(run.get());
+        }
+        for row in select.load_iter::<SegmentRow, DefaultLoadingMode>(conn)? {
+            let segment = Segment::try_from(row?)?;
+            survey.add_reusable(segment.key, &segment.attributes)?;
+        }
+    }
+    let segments = sql(
+        "SELECT key, attributes, customer_count FROM group_segments \
+         WHERE account_id = ? AND segmentation_id = ?",
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(kept.id);
+    for row in segments.load_iter::<SegmentRow, DefaultLoadingMode>(conn)? {
+        survey.add_segment(&Segment::try_from(row?)?)?;
+    }
+    Ok(Some(survey.finish()))
 }
 
 /// What a look for a group's segments found.
@@ -589,6 +656,15 @@ impl RerunStore for SqliteStore {
             Ok(segments)
         })
         .await
+    }
+
+    async fn survey(
+        &self,
+        query: CandidateQuery,
+        group_version: i64,
+    ) -> Result<Option<ValueReport>, StoreError> {
+        self.read(move |conn| survey(conn, &query, group_version))
+            .await
     }
 
     async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {

@@ -7,12 +7,14 @@ use proptest::sample::{select, subsequence};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rerun_core::ids::CustomerGroupId;
+use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{CandidateQuery, SegmentCandidates, Store};
 use rerun_core::rules::FieldDeclaration;
 use rerun_core::segment::SegmentBy;
+use rerun_core::usecases::{PageQuery, RerunRequest};
 use serde_json::{Value, json};
 
-use crate::fixture::{ACCOUNT, Fixture, Row};
+use crate::fixture::{ACCOUNT, Fixture, Row, caller};
 
 /// Values as exports have them, each with the form in which they are compared: trimmed and in NFC.
 const VALUES: &[(&str, &str)] = &[
@@ -540,4 +542,68 @@ pub async fn rules_have_bounds<S: Store + 'static>(f: &Fixture<S>) {
     let found = candidates(f, group, &folded, 4).await;
     let flags: Vec<bool> = found.fields.iter().map(|field| field.too_many).collect();
     assert_eq!(flags, [true], "50 combinations are more than 40");
+}
+
+/// A preview tells which values no message to reuse has, what they look like, and what rules for
+/// them would save; of the current run, or of any run.
+pub async fn a_preview_tells_of_unseen_values<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["36", "New York", "old", ""]).await;
+    f.published(&["term_36", "Nevada"]).await;
+    let next = f.group(&["36", "New York"]).await;
+    f.rerun(campaign, next).await;
+    f.finish(campaign).await;
+    let group = f
+        .group(&[
+            "36", "36", "036", "term_36", "term_36", "new_york", "OLD", "", "Nevada",
+        ])
+        .await;
+    let preview = async |reuse_from| {
+        let request = RerunRequest {
+            campaign,
+            new_group: Some(group),
+            reuse_from,
+            allow_missing_fields: false,
+        };
+        let page = PageQuery::default();
+        let preview = f
+            .engine
+            .reruns
+            .preview(&caller(), request, &page)
+            .await
+            .unwrap();
+        let [field] = &preview.fields[..] else {
+            panic!("one field")
+        };
+        assert_eq!(field.values.distinct, 6);
+        assert_eq!(preview.single_customer_segments, 5);
+        let unseen = field.values.unseen_values.iter();
+        let unseen: Vec<(String, i64, Option<String>)> = unseen
+            .map(|unseen| {
+                (
+                    unseen.value.clone(),
+                    unseen.customers,
+                    unseen.looks_like.clone(),
+                )
+            })
+            .collect();
+        (unseen, preview.needless, preview.segments.matched)
+    };
+    let unseen = |old: Option<&str>| -> Vec<(String, i64, Option<String>)> {
+        [
+            ("term_36", 2, None),
+            ("036", 1, Some("36")),
+            ("Nevada", 1, None),
+            ("OLD", 1, old),
+            ("new_york", 1, Some("New York")),
+        ]
+        .map(|(value, customers, looks)| (value.to_owned(), customers, looks.map(str::to_owned)))
+        .to_vec()
+    };
+    for _ in 0..2 {
+        assert_eq!(preview(ReuseFrom::CurrentRun).await, (unseen(None), 2, 1));
+        assert_eq!(
+            preview(ReuseFrom::AnyRun).await,
+            (unseen(Some("old")), 3, 2)
+        );
+    }
 }

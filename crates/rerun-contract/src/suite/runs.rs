@@ -633,7 +633,7 @@ pub async fn a_field_that_nobody_has_is_refused<S: Store + 'static>(f: &Fixture<
         .preview(&who, rerun(true), &page)
         .await
         .unwrap();
-    let told = &preview.fields[0];
+    let told = &preview.fields[0].coverage;
     assert_eq!(
         (told.name.as_str(), told.customers_without_value),
         ("country", 2)

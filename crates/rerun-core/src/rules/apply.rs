@@ -158,6 +158,20 @@ fn runs_as_space(value: &str, blank: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// The form of a value in which blanks, case, separators and the spelling of numbers make no
+/// difference. Numbers have the decimal mark that the rules declare, else `.`.
+pub(crate) fn alike(value: &str, rules: Option<&FieldRules>) -> (Tag, String) {
+    let decimal = match rules.map(|rules| &rules.kind) {
+        Some(Kind::Number { decimal } | Kind::Bins { decimal, .. }) => *decimal,
+        Some(Kind::Text | Kind::Boolean) | None => '.',
+    };
+    let value = collapsed(value);
+    match Number::parse(&value, decimal) {
+        Some(number) => (Tag::Number, number.to_string()),
+        None => (Tag::Text, separated(&folded(&value)).into_owned()),
+    }
+}
+
 fn boolean(value: &str) -> Option<&'static str> {
     match folded(value).as_str() {
         "true" | "yes" | "y" | "1" => Some("true"),
@@ -221,6 +235,25 @@ impl FieldRules {
             spelling = Cow::Borrowed(target);
         }
         Some(self.typed(spelling))
+    }
+
+    /// What the rules make of an attribute that they, or others before them, gave a segment.
+    pub(crate) fn apply_to_attribute<'a>(&'a self, attribute: &'a str) -> Option<Applied<'a>> {
+        match &self.kind {
+            Kind::Bins { labels, .. } if labels.iter().any(|label| label == attribute) => {
+                Some(Applied::typed(Tag::Bin, Cow::Borrowed(attribute)))
+            }
+            // Attributes have their numbers with `.`, whatever mark the customers' values have.
+            Kind::Number { .. }
+                if Number::parse(attribute, '.')
+                    .is_some_and(|number| number.to_string() == attribute) =>
+            {
+                Some(Applied::typed(Tag::Number, Cow::Borrowed(attribute)))
+            }
+            Kind::Text | Kind::Boolean | Kind::Number { .. } | Kind::Bins { .. } => {
+                self.apply(attribute)
+            }
+        }
     }
 
     fn typed<'a>(&'a self, spelling: Cow<'a, str>) -> Applied<'a> {

@@ -19,7 +19,8 @@ use crate::ports::{
     RerunStore, StartRun, WantedGroup,
 };
 use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
-use crate::segment::Segment;
+use crate::segment::{Segment, SegmentBy};
+use crate::survey::FieldReport;
 use crate::timestamp::Timestamp;
 
 /// A rerun that somebody asks for.
@@ -106,13 +107,27 @@ pub struct Preview {
     /// Its customers.
     pub customer_count: i64,
     /// The fields that make segments, in their order.
-    pub fields: Vec<FieldCoverage>,
+    pub fields: Vec<FieldPreview>,
+    /// How many segments have one customer, matched ones among them.
+    pub single_customer_segments: u32,
+    /// How many new segments would be matched if every value were declared equal to the approved
+    /// value that it looks like.
+    pub needless: u32,
     /// How its segments split.
     pub segments: SegmentCounts,
     /// The campaign's status when everything has been generated.
     pub resulting_status: CampaignStatus,
     /// A page of the segments, by key.
     pub items: Listed<PreviewItem>,
+}
+
+/// One field of a preview.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldPreview {
+    /// The customers that have no value in it, or one that is not of its type.
+    pub coverage: FieldCoverage,
+    /// Its values, and which of them no message to reuse has.
+    pub values: FieldReport,
 }
 
 /// One segment of a preview.
@@ -476,8 +491,8 @@ impl Reruns {
         let Planned {
             campaign,
             group,
+            group_version,
             plan,
-            ..
         } = loop {
             match self.plan(actor, request).await {
                 Ok(planned) => break planned,
@@ -485,6 +500,17 @@ impl Reruns {
                 Err(refusal) => return Err(refusal),
             }
         };
+        let query = CandidateQuery {
+            account_id: actor.account_id,
+            group_id: group.id,
+            segment_by: campaign.segment_by.clone(),
+            reuse: plan
+                .previous_run
+                .map(|run| (campaign.id, run, request.reuse_from)),
+            limit: self.settings.max_segments,
+        };
+        let survey = self.store.survey(query, group_version).await?;
+        let survey = survey.ok_or_else(group_changed)?;
         let rows = preview_rows(&plan, page.after.as_deref(), page.limit);
         let keys = rows.iter().map(|item| item.key).collect();
         let segments = self
@@ -514,7 +540,9 @@ impl Reruns {
                 name: group.name,
             },
             customer_count: plan.customer_count,
-            fields: plan.fields,
+            fields: field_previews(&campaign.segment_by, plan.fields, survey.fields),
+            single_customer_segments: survey.single_customer_segments,
+            needless: survey.needless,
             segments: plan.segments,
             resulting_status: plan.resulting_status,
             items: listed(items, scope)?,
@@ -659,6 +687,27 @@ fn group_changed() -> Error {
     Error::Store(StoreError::Unavailable(
         "the customer group changed while it was read".into(),
     ))
+}
+
+/// The fields in their order, with what the survey found about them in the order of
+/// [`SegmentBy::sorted`].
+fn field_previews(
+    segment_by: &SegmentBy,
+    fields: Vec<FieldCoverage>,
+    mut reports: Vec<FieldReport>,
+) -> Vec<FieldPreview> {
+    let sorted = segment_by.sorted();
+    let fields = fields.into_iter().map(|coverage| {
+        let place = sorted.binary_search(&coverage.name.as_str()).ok();
+        let values = place
+            .and_then(|place| reports.get_mut(place))
+            .map(std::mem::take);
+        FieldPreview {
+            coverage,
+            values: values.unwrap_or_default(),
+        }
+    });
+    fields.collect()
 }
 
 /// The segments of a page of a preview, with the one after them.

@@ -23,6 +23,7 @@ use crate::ports::{
 use crate::review::MessageRef;
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use crate::survey::ValueReport;
 use crate::timestamp::Timestamp;
 
 /// A rerun that is refused is no write: the mock panics if the store is asked to start a run.
@@ -376,6 +377,11 @@ async fn a_preview_writes_nothing() {
         .reruns
         .expect_segment_candidates()
         .returning(|_| Ok(one_matched_one_new()));
+    store
+        .reruns
+        .expect_survey()
+        .withf(|query, version| query.reuse.is_some() && *version == 1)
+        .returning(|_, _| Ok(Some(ValueReport::default())));
     store.reruns.expect_segments().returning(|_, _, _, keys| {
         let segments = [segment("DE"), segment("FR")];
         Ok(keys

@@ -21,6 +21,7 @@ use rerun_core::ports::{
 };
 use rerun_core::review::MessageRef;
 use rerun_core::run::RunStatus;
+use rerun_core::survey::{FieldReport, UnseenValue, ValueReport};
 use serde_json::{Value, json};
 
 use crate::Limits;
@@ -363,6 +364,24 @@ async fn preview_tells_what_would_be() {
         .reruns
         .expect_segments()
         .returning(|_, _, _, _| Ok(vec![segment()]));
+    mocks.reruns.expect_survey().returning(|_, _| {
+        let unseen = UnseenValue {
+            value: "de".to_owned(),
+            customers: 2,
+            looks_like: Some("DE".to_owned()),
+        };
+        Ok(Some(ValueReport {
+            single_customer_segments: 4,
+            needless: 5,
+            fields: vec![
+                FieldReport {
+                    distinct: 6,
+                    unseen_values: vec![unseen],
+                },
+                FieldReport::default(),
+            ],
+        }))
+    });
     let body = json!({ "campaign_id": ID, "new_customer_group_id": ID });
     let answer = mocks.post("/v1/campaign/rerun/preview", &body).await;
     assert_eq!(
@@ -372,9 +391,16 @@ async fn preview_tells_what_would_be() {
             "customer_count": 3, "segments": { "total": 1, "matched": 1, "new": 0 },
             "resulting_status": "Ready to publish",
             "fields": [
-                { "name": "country", "customers_without_value": 0 },
-                { "name": "tier", "customers_without_value": 0 },
+                {
+                    "name": "country", "customers_without_value": 0, "distinct": 6, "unparsed": 0,
+                    "unseen_values": [{ "value": "de", "customers": 2, "looks_like": "DE" }],
+                },
+                {
+                    "name": "tier", "customers_without_value": 0, "distinct": 0, "unparsed": 0,
+                    "unseen_values": [],
+                },
             ],
+            "single_customer_segments": 4, "needless": 5,
             "items": [{
                 "segment": message_json()["segment"], "outcome": "matched",
                 "reuses": { "message_id": OTHER, "run_number": 1 },

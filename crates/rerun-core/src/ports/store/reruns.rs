@@ -12,6 +12,7 @@ use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use crate::plan::{ReuseFrom, RunPlan, SegmentCandidate};
 use crate::run::Run;
 use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use crate::survey::ValueReport;
 use crate::timestamp::Timestamp;
 
 /// Asks for the segments of a group, with what each could reuse.
@@ -123,6 +124,18 @@ pub trait RerunStore: Send + Sync {
         segment_by: &SegmentBy,
         keys: Vec<SegmentKey>,
     ) -> Result<Vec<Segment>, StoreError>;
+
+    /// What the values of the group's segments have in common with those of the messages that may be
+    /// reused: see [`Survey`](crate::survey::Survey). `None` when the group is not at this version
+    /// any more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn survey(
+        &self,
+        query: CandidateQuery,
+        group_version: i64,
+    ) -> Result<Option<ValueReport>, StoreError>;
 
     /// Makes a plan true: the run and its messages are there, matched ones approved with the
     /// content (and its approvals) that they reuse, new ones queued for generation; the previous

@@ -3,6 +3,7 @@ use rerun_core::ids::CampaignId;
 use rerun_core::message::ReusedFrom;
 use rerun_core::run::SegmentCounts;
 use rerun_core::segment::Segment;
+use rerun_core::survey::UnseenValue;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -58,6 +59,28 @@ struct Field<'a> {
     /// How many customers of the group have no value in it.
     #[schema(minimum = 0)]
     customers_without_value: i64,
+    /// How many different values there are after the value rules, without `null`.
+    distinct: u32,
+    /// How many customers have a value that could not be read as the field's `type`.
+    #[schema(minimum = 0)]
+    unparsed: i64,
+    /// The values that no message to reuse has: those of most customers, at most 50.
+    #[schema(max_items = 50)]
+    unseen_values: Vec<Unseen<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = RerunPreviewUnseenValue)]
+struct Unseen<'a> {
+    /// The value after the value rules.
+    value: &'a str,
+    /// How many customers have it.
+    #[schema(minimum = 1)]
+    customers: i64,
+    /// The approved value that it equals once blanks, letter case, separators and the spelling of
+    /// numbers make no difference.
+    #[schema(required)]
+    looks_like: Option<&'a str>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -74,6 +97,11 @@ struct Response<'a> {
     fields: Vec<Field<'a>>,
     #[schema(value_type = schema::SegmentCounts)]
     segments: SegmentCounts,
+    /// How many segments have one customer, matched ones among them.
+    single_customer_segments: u32,
+    /// How many new segments would be matched if a value rule declared each unseen value equal to
+    /// the approved value that it looks like.
+    needless: u32,
     /// The status that the campaign would have once generation was done.
     #[schema(value_type = schema::CampaignStatus)]
     resulting_status: CampaignStatus,
@@ -84,11 +112,23 @@ struct Response<'a> {
     next_cursor: Option<&'a str>,
 }
 
+impl<'a> From<&'a UnseenValue> for Unseen<'a> {
+    fn from(unseen: &'a UnseenValue) -> Self {
+        Self {
+            value: &unseen.value,
+            customers: unseen.customers,
+            looks_like: unseen.looks_like.as_deref(),
+        }
+    }
+}
+
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
         "See what a rerun would do",
-        "As initiate, with the same refusals; it changes nothing.",
+        "As initiate, with the same refusals; it changes nothing. `fields` names the values that no \
+         message to reuse has, and the approved value that each looks like: a value rule of the \
+         campaign can declare them equal. `needless` is what such rules would save.",
         json!({
             "campaign_id": examples::CAMPAIGN,
             "new_customer_group_id": examples::GROUP,
@@ -100,10 +140,22 @@ pub(crate) fn docs() -> Docs {
         "customer_group": { "id": examples::GROUP, "name": "Spring 2026" },
         "customer_count": 120_000,
         "fields": [
-            { "name": "country", "customers_without_value": 0 },
-            { "name": "tier", "customers_without_value": 913 },
+            {
+                "name": "country", "customers_without_value": 0, "distinct": 14, "unparsed": 0,
+                "unseen_values": [
+                    { "value": "Oz", "customers": 6, "looks_like": null },
+                ],
+            },
+            {
+                "name": "tier", "customers_without_value": 913, "distinct": 3, "unparsed": 0,
+                "unseen_values": [
+                    { "value": "GOLD", "customers": 1, "looks_like": "gold" },
+                ],
+            },
         ],
         "segments": { "total": 42, "matched": 40, "new": 2 },
+        "single_customer_segments": 1,
+        "needless": 1,
         "resulting_status": "Ready for review",
         "items": [{
             "segment": examples::segment(),
@@ -136,8 +188,16 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         reuses: item.reuses,
     });
     let fields = preview.fields.iter().map(|field| Field {
-        name: &field.name,
-        customers_without_value: field.customers_without_value,
+        name: &field.coverage.name,
+        customers_without_value: field.coverage.customers_without_value,
+        distinct: field.values.distinct,
+        unparsed: field.coverage.unparsed,
+        unseen_values: field
+            .values
+            .unseen_values
+            .iter()
+            .map(Unseen::from)
+            .collect(),
     });
     wire::json(&Response {
         campaign_id: request.campaign,
@@ -145,6 +205,8 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         customer_count: preview.customer_count,
         fields: fields.collect(),
         segments: preview.segments,
+        single_customer_segments: preview.single_customer_segments,
+        needless: preview.needless,
         resulting_status: preview.resulting_status,
         items: items.collect(),
         next_cursor: preview.items.next_cursor.as_deref(),

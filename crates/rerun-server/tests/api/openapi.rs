@@ -192,8 +192,10 @@ fn answers_leave_no_field_out() {
     for (_, _, operation) in operations() {
         reached(&operation["responses"], &mut answers);
     }
+    // A declaration of rules comes back with the keys that it was made with.
+    let with_optional_fields = ["Error", "SegmentFieldRules"];
     let names = answers.iter();
-    for name in names.filter(|name| *name != "Error") {
+    for name in names.filter(|name| !with_optional_fields.contains(&name.as_str())) {
         let schema = &DOCUMENT.json["components"]["schemas"][name];
         let fields = schema["properties"].as_object().into_iter().flatten();
         let fields: BTreeSet<&str> = fields.map(|(field, _)| field.as_str()).collect();

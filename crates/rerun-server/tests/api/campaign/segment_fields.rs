@@ -120,8 +120,7 @@ async fn a_missing_field_can_be_meant(server: &Server) {
         preview["segments"],
         json!({ "total": 1, "matched": 0, "new": 1 })
     );
-    let fields = json!([{ "name": "country", "customers_without_value": 2 }]);
-    assert_eq!(preview["fields"], fields);
+    assert_eq!(preview["fields"], json!([field("country", 2, 0)]));
 
     // It is part of the body that a key is for.
     let path = "campaign/rerun/initiate";
@@ -265,16 +264,21 @@ async fn a_missing_field_comes_before_too_many_segments(server: &Server) {
         .says(400, CODE, "`tier`");
 }
 
+/// A field of a preview whose values are all approved.
+fn field(name: &str, customers_without_value: i64, distinct: u32) -> Value {
+    json!({
+        "name": name, "customers_without_value": customers_without_value, "distinct": distinct,
+        "unparsed": 0, "unseen_values": [],
+    })
+}
+
 async fn a_preview_tells_who_has_no_value(server: &Server) {
     let api = server.account();
     let campaign = server.published(&api).await;
     let csv = "customer_ref,tier,country\na,gold,DE\nb,,DE\nc,,FR\nd,silver,\ne,,\n";
     let group = api.group("Summer", csv).await;
     let mut rerun = json!({ "campaign_id": campaign, "new_customer_group_id": group, "limit": 2 });
-    let fields = json!([
-        { "name": "country", "customers_without_value": 2 },
-        { "name": "tier", "customers_without_value": 3 },
-    ]);
+    let fields = json!([field("country", 2, 2), field("tier", 3, 2)]);
     let mut seen = 0;
     // Every page tells the same.
     loop {

@@ -10,6 +10,7 @@ on_both_stores!(
     rules_come_back_as_they_were_declared,
     a_drifted_export_reuses_what_rules_declare_equal,
     generated_texts_have_no_raw_value,
+    a_preview_names_what_rules_would_save,
     a_bad_rule_is_refused_with_its_place,
     too_many_combinations_name_the_field,
     a_value_that_means_none_is_no_value,
@@ -174,6 +175,43 @@ async fn generated_texts_have_no_raw_value(server: &Server) {
     let all = json!(messages).to_string() + &api.export(campaign, 1, "csv").await.text;
     for raw in ["4711", "24987", "31415"] {
         assert!(!all.contains(raw), "{raw} in {all}");
+    }
+}
+
+async fn a_preview_names_what_rules_would_save(server: &Server) {
+    let api = server.account();
+    let fields = json!(["state", { "field": "tier", "type": "boolean" }]);
+    let campaign = published(server, &api, &fields).await;
+    let group = api.group("Summer", SUMMER).await;
+    let mut body = json!({
+        "campaign_id": campaign, "new_customer_group_id": group, "limit": 2,
+    });
+    let unseen = |value: &str, looks_like: Option<&str>| json!({ "value": value, "customers": 1, "looks_like": looks_like });
+    let expected = json!([
+        {
+            "name": "state", "customers_without_value": 0, "distinct": 5, "unparsed": 0,
+            "unseen_values": [
+                unseen("-", None),
+                unseen("CA", Some("ca")),
+                unseen("CALIFORNIA", Some("California")),
+                unseen("Nevada", None),
+                unseen("New\u{a0}York", Some("New York")),
+            ],
+        },
+        {
+            "name": "tier", "customers_without_value": 1, "distinct": 1, "unparsed": 4,
+            "unseen_values": [],
+        },
+    ]);
+    for _ in 0..2 {
+        let preview = api.ok("campaign/rerun/preview", body.clone()).await;
+        assert_eq!(preview["segments"]["new"], 5);
+        assert_eq!(preview["fields"], expected);
+        assert_eq!(
+            (&preview["needless"], &preview["single_customer_segments"]),
+            (&json!(3), &json!(5))
+        );
+        body["cursor"] = preview["next_cursor"].clone();
     }
 }
 

@@ -21,7 +21,11 @@ async fn a_preview_shows_all_there_is(server: &Server) {
             "campaign_id": format!("={campaign}"),
             "customer_group": { "id": format!("={summer}"), "name": "=Summer" },
             "customer_count": 5, "segments": { "total": 4, "matched": 2, "new": 2 },
-            "fields": [{ "name": "text", "customers_without_value": "int" }],
+            "fields": [{
+                "name": "text", "customers_without_value": "int", "distinct": "int",
+                "unparsed": "int", "unseen_values": "any",
+            }],
+            "single_customer_segments": 3, "needless": 0,
             "resulting_status": "=Ready for review",
             "items": [{
                 "segment": {

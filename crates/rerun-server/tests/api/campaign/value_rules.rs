@@ -195,7 +195,7 @@ async fn a_preview_names_what_rules_would_save(server: &Server) {
                 unseen("CA", Some("ca")),
                 unseen("CALIFORNIA", Some("California")),
                 unseen("Nevada", None),
-                unseen("New\u{a0}York", Some("New York")),
+                unseen("New\u{a0} York", Some("New York")),
             ],
         },
         {

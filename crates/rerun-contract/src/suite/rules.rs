@@ -330,12 +330,13 @@ fn text_rules() -> impl Strategy<Value = Value> {
     let values = subsequence(
         vec![
             ("California", "CA"),
+            ("N/A", "n. a."),
             ("new york", "NY"),
             ("strasse", "Str."),
             ("36", "thirty six"),
             ("é", "e\u{301}"),
         ],
-        0..=4,
+        0..=5,
     );
     (normalise, nulls, values).prop_map(|(normalise, nulls, values)| {
         let values: serde_json::Map<String, Value> = values

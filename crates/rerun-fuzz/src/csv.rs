@@ -8,6 +8,9 @@ use rerun_http::fuzzing::{import, records};
 /// A longer file is split at this many positions, others for each length.
 const MOST_SPLITS: usize = 64;
 
+/// Ctrl-Z, with which some programs end a file. It is no part of the last value.
+const END_OF_FILE: u8 = 0x1a;
+
 /// A file that is read in the given pieces.
 struct Pieces {
     data: Vec<u8>,
@@ -59,6 +62,8 @@ enum State {
     Quote,
     /// After the quote that ends them.
     Closed,
+    /// After a Ctrl-Z behind that quote.
+    Ended,
 }
 
 /// The text of a file as bytes of UTF-8, with `FF` for what is no UTF-16, and its encoding.
@@ -103,20 +108,27 @@ fn model(file: &[u8]) -> (Vec<Record>, Option<String>) {
         end.unwrap_or(text.len())
     };
     let first = &text[..line_of(&text)];
-    let unquoted = first
-        .strip_prefix(b"\"")
-        .and_then(|line| line.strip_suffix(b"\""));
-    let name = unquoted.unwrap_or(first).to_ascii_lowercase();
-    if let Some(value) = name.strip_prefix(b"sep=") {
-        let value = str::from_utf8(value).unwrap_or_default();
-        if let b"," | b";" | b"\t" = value.as_bytes() {
+    let unquoted = first.strip_prefix(b"\"").unwrap_or(first);
+    if unquoted.len() >= 4 && unquoted[..4].eq_ignore_ascii_case(b"sep=") {
+        let value = String::from_utf8_lossy(&unquoted[4..]);
+        if !value.contains(char::is_alphanumeric) {
+            let named: BTreeSet<char> = value
+                .chars()
+                .filter(|char| !" \"".contains(*char))
+                .collect();
+            let separator = match Vec::from_iter(named)[..] {
+                [','] => b',',
+                [';'] => b';',
+                ['\t'] => b'\t',
+                _ => {
+                    let why = "line 1: `sep=` must name a comma, a semicolon or a tab";
+                    return (Vec::new(), Some(why.into()));
+                }
+            };
             let mut start = first.len();
             start += usize::from(text[start..].starts_with(b"\r\n"));
             start = (start + 1).min(text.len());
-            return read(&text, start, value.as_bytes()[0], encoding);
-        } else if value.chars().count() < 2 {
-            let why = "line 1: `sep=` must name a comma, a semicolon or a tab";
-            return (Vec::new(), Some(why.into()));
+            return read(&text, start, separator, encoding);
         }
     }
     let mut rest = &text[..];
@@ -146,7 +158,7 @@ fn read(text: &[u8], start: usize, separator: u8, encoding: &str) -> (Vec<Record
         let starts = line(at);
         let mut state = State::Start;
         let (mut values, mut value, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut opened, mut quoted) = (starts, false);
+        let mut opened = starts;
         loop {
             let byte = text.get(at).copied();
             let refused = |line: u64, why: &str| Some(format!("line {line}: {why}"));
@@ -158,7 +170,7 @@ fn read(text: &[u8], start: usize, separator: u8, encoding: &str) -> (Vec<Record
                 (State::Quoted, Some(b'"')) => State::Quote,
                 (State::Start, Some(b'"')) => {
                     value.clear();
-                    (opened, quoted) = (line(at), true);
+                    opened = line(at);
                     State::Quoted
                 }
                 (State::Plain, Some(b'"')) => {
@@ -172,7 +184,16 @@ fn read(text: &[u8], start: usize, separator: u8, encoding: &str) -> (Vec<Record
                     value.push(byte);
                     State::Quoted
                 }
+                (State::Quote | State::Closed | State::Ended, Some(END_OF_FILE)) => State::Ended,
+                (State::Ended, Some(_)) => {
+                    return (records, refused(line(at), "text after a closing quote"));
+                }
                 (_, _) if ends => {
+                    if byte.is_none() && state == State::Plain {
+                        while value.ends_with(&[END_OF_FILE]) {
+                            value.pop();
+                        }
+                    }
                     values.push(std::mem::take(&mut value));
                     at += 1;
                     if byte != Some(separator) {
@@ -181,7 +202,7 @@ fn read(text: &[u8], start: usize, separator: u8, encoding: &str) -> (Vec<Record
                     State::Start
                 }
                 (State::Quote | State::Closed, Some(b' ')) => State::Closed,
-                (State::Quote | State::Closed, _) => {
+                (State::Quote | State::Closed | State::Ended, _) => {
                     return (records, refused(line(at), "text after a closing quote"));
                 }
                 (State::Start | State::Plain, byte) => {
@@ -202,8 +223,7 @@ fn read(text: &[u8], start: usize, separator: u8, encoding: &str) -> (Vec<Record
         if text.get(at.wrapping_sub(1)) == Some(&b'\r') && text.get(at) == Some(&b'\n') {
             at += 1;
         }
-        let spaces = |value: &Vec<u8>| value.iter().all(|byte| matches!(byte, b' ' | b'\t'));
-        if !quoted && values.iter().all(spaces) {
+        if str::from_utf8(&values.concat()).is_ok_and(|text| text.trim().is_empty()) {
             continue;
         }
         // The first value that is not text gives the line.
@@ -237,13 +257,13 @@ fn by_csv_crate(file: &[u8]) -> Vec<Vec<String>> {
 }
 
 fn holds_something(values: &[String]) -> bool {
-    values.iter().any(|value| !value.is_empty())
+    values.iter().any(|value| !value.trim().is_empty())
 }
 
 /// Whether the `csv` crate should read the same, if the file can be read at all: it knows one
 /// separator and one encoding, and takes spaces around quotes for text.
 fn is_plain(file: &[u8]) -> bool {
-    let elsewhere = [b' ', b'\t', b';'];
+    let elsewhere = [b' ', b'\t', b';', END_OF_FILE];
     !file.iter().any(|byte| elsewhere.contains(byte))
         && !file.starts_with(b"\xff\xfe")
         && !file.starts_with(b"\xfe\xff")

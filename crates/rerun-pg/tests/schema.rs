@@ -9,7 +9,7 @@ mod common;
 
 use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::error::StoreError;
 use rerun_core::ports::HealthCheck;
@@ -241,7 +241,7 @@ fn rows_go_after_those_that_refer_to_them() {
 
 #[derive(QueryableByName)]
 struct Count {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    #[diesel(sql_type = BigInt)]
     rows: i64,
 }
 
@@ -421,14 +421,24 @@ fn placeholders_of_content_that_is_there_are_found_as_new_ones_are() {
     let url = database.url();
     while rerun_pg::revert(url).unwrap() != "2026-11-25-000001_placeholders" {}
     let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts_without_counts(&mut conn);
     let contents = rerun_contract::fixture::contents_with_braces();
-    for content in &contents {
-        diesel::sql_query(
-            "INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
-             VALUES (gen_random_uuid(), gen_random_uuid(), 1, $1, $2, now())",
-        )
+    for (content, seq) in contents.iter().zip(1_i64..) {
+        // The audit log says whose they are.
+        diesel::sql_query(format!(
+            "WITH content AS (
+               INSERT INTO contents (account_id, id, run_number, subject, body, created_at)
+               VALUES ({own}, gen_random_uuid(), 1, $1, $2, now()) RETURNING id)
+             INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, details, created_at, hash)
+             SELECT {own}::uuid, $3, gen_random_uuid(), 'message.edited', {campaign}::uuid,
+               json_build_object('content_id', id)::text, now(), decode(repeat('00', 32), 'hex')
+             FROM content",
+            own = id('a', 0),
+            campaign = id('a', 2),
+        ))
         .bind::<Text, _>(&content.subject)
         .bind::<Text, _>(&content.body)
+        .bind::<BigInt, _>(seq)
         .execute(&mut conn)
         .unwrap();
     }

@@ -9,7 +9,7 @@
 mod common;
 
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 
 fn connection(url: &str) -> SqliteConnection {
@@ -317,12 +317,28 @@ fn placeholders_of_content_that_is_there_are_found_as_new_ones_are() {
     let (url, _folder) = common::database();
     while rerun_sqlite::revert(&url).unwrap() != "2026-11-25-000001_placeholders" {}
     let mut conn = connection(&url);
+    two_accounts_without_counts(&mut conn);
     let contents = rerun_contract::fixture::contents_with_braces();
-    for content in &contents {
-        diesel::sql_query(
+    for (content, seq) in contents.iter().zip(1_i64..) {
+        diesel::sql_query(format!(
             "INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
-             VALUES (randomblob(16), randomblob(16), 1, ?, ?, 1)",
-        )
+             VALUES ({}, randomblob(16), 1, ?, ?, 1)",
+            id('a', 0)
+        ))
+        .bind::<Text, _>(&content.subject)
+        .bind::<Text, _>(&content.body)
+        .execute(&mut conn)
+        .unwrap();
+        // The audit log says whose they are.
+        diesel::sql_query(format!(
+            "INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, details, created_at, hash)
+             SELECT account_id, ?, randomblob(16), 'message.edited', {}, json_object('content_id',
+               format('%s-%s-%s-%s-%s', substr(hex, 1, 8), substr(hex, 9, 4), substr(hex, 13, 4),
+                 substr(hex, 17, 4), substr(hex, 21))), 1, zeroblob(32)
+             FROM (SELECT account_id, lower(hex(id)) AS hex FROM contents WHERE subject = ? AND body = ?)",
+            id('a', 2)
+        ))
+        .bind::<BigInt, _>(seq)
         .bind::<Text, _>(&content.subject)
         .bind::<Text, _>(&content.body)
         .execute(&mut conn)

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::content::{Content, ContentBuilder};
 use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -202,6 +203,19 @@ impl Docs {
         self
     }
 
+    /// It returns JSON lines, each of this type. OpenAPI 3.1 has no word for the schema of a line:
+    /// it stands in `x-item-schema`.
+    pub(crate) fn answers_lines<T: ToSchema>(mut self, example: &Value) -> Self {
+        let line = json!(self.reference::<T>());
+        let extensions = Extensions::builder().add("x-item-schema", line).build();
+        let content = ContentBuilder::new()
+            .schema(Some(Object::with_type(Type::String)))
+            .example(Some(format!("{example}\n").into()))
+            .extensions(Some(extensions));
+        self.answers.push(("application/x-ndjson", content));
+        self
+    }
+
     /// It answers JSON of a form that this document does not describe.
     pub(crate) fn answers_json(mut self, schema: impl Into<RefOr<Schema>>) -> Self {
         let content = ContentBuilder::new().schema(Some(schema));
@@ -251,12 +265,6 @@ impl Docs {
     /// It may answer these errors, too.
     pub(crate) fn refuses(mut self, codes: &[Code]) -> Self {
         self.codes.extend(codes);
-        self
-    }
-
-    /// It reads or writes this type in a place that its schemas do not name.
-    pub(crate) fn mentions<T: ToSchema>(mut self) -> Self {
-        self.reference::<T>();
         self
     }
 

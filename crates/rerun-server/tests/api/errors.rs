@@ -261,11 +261,16 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                         if !optional && !fields.contains(&"campaign_id") {
                             continue;
                         }
+                        let content = if path.ends_with("recipients/export") {
+                            json!(true)
+                        } else {
+                            json!({ "subject": "s", "body": "b" })
+                        };
                         let body = json!({
                             "campaign_id": id, "new_customer_group_id": id, "message_id": id,
                             "message_ids": [id], "run_number": 1, "from_run": 1, "to_run": 2,
-                            "decision": "approve", "content": { "subject": "s", "body": "b" },
-                            "format": "csv",
+                            "decision": "approve", "content": content, "format": "csv",
+                            "name": "n",
                         });
                         let path = path.trim_start_matches("/v1/");
                         api.refused(path, body, &CAMPAIGN_NOT_FOUND).await;

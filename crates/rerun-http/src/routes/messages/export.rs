@@ -71,12 +71,7 @@ pub(crate) fn docs() -> Docs {
             at = examples::STARTED,
         ),
     )
-    .answers_text(
-        "application/x-ndjson",
-        Object::with_type(Type::String),
-        &format!("{}\n", examples::message()),
-    )
-    .mentions::<MessageItem<'_>>()
+    .answers_lines::<MessageItem<'_>>(&examples::message())
     .header(
         "content-disposition",
         "Names the file.",

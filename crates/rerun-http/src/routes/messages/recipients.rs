@@ -90,15 +90,10 @@ pub(crate) fn docs() -> Docs {
         Object::with_type(Type::String),
         &format!("customer_ref,segment_key,message_id\nC-1,{key},{message}\n"),
     )
-    .answers_text(
-        "application/x-ndjson",
-        Object::with_type(Type::String),
-        &format!(
-            "{}\n",
-            json!({ "customer_ref": "C-1", "segment_key": key, "message_id": message })
-        ),
-    )
-    .mentions::<Item<'_>>()
+    .answers_lines::<Item<'_>>(&json!({
+        "customer_ref": "C-1", "segment_key": key, "message_id": message,
+        "subject": "Hello DE", "body": "Spring is here.",
+    }))
     .header(
         "content-disposition",
         "Names the file.",

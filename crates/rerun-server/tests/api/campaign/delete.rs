@@ -23,15 +23,12 @@ async fn a_deleted_campaign_is_gone(server: &Server) {
     let messages = ids(&api.messages(&campaign).await);
     let edit = json!({ "campaign_id": campaign, "message_id": messages[0],
                        "content": { "subject": "s", "body": "b" } });
+    // A response about the campaign that is kept under a key.
+    let renamed = json!({ "campaign_id": campaign, "name": "Hello again" });
+    api.keyed("k", "campaign/update", renamed.clone())
+        .await
+        .ok();
     let (others, entries) = (api.messages(&kept).await, api.audit().await);
-    // A response of the campaign that is kept under a key.
-    api.keyed(
-        "k",
-        "campaign/rerun/archive",
-        json!({ "campaign_id": campaign, "run_number": 1 }),
-    )
-    .await
-    .ok();
     let deleted = api.ok(PATH, this.clone()).await;
     assert_eq!(deleted, json!({ "deleted_messages": 7 }));
     for path in [
@@ -49,8 +46,7 @@ async fn a_deleted_campaign_is_gone(server: &Server) {
     }
     api.refused("campaign/messages/edit", edit, &CAMPAIGN_NOT_FOUND)
         .await;
-    let again = json!({ "campaign_id": campaign, "run_number": 1 });
-    let again = api.keyed("k", "campaign/rerun/archive", again).await;
+    let again = api.keyed("k", "campaign/update", renamed).await;
     again.is(&CAMPAIGN_NOT_FOUND);
     // What was recorded stays, and what others have.
     let log = api.audit().await;

@@ -168,11 +168,14 @@ impl Document {
             content.is_object(),
             "{said}: {media_type} is not documented"
         );
-        let message = json!({ "$ref": "#/components/schemas/Message" });
         let checked = match media_type {
             "application/json" => self.check(&content["schema"], false, &answer.json()),
             "application/x-ndjson" => answer.text.lines().try_for_each(|line| {
-                self.check(&message, false, &serde_json::from_str(line).unwrap())
+                self.check(
+                    &content["x-item-schema"],
+                    false,
+                    &serde_json::from_str(line).unwrap(),
+                )
             }),
             _ => Ok(()),
         };

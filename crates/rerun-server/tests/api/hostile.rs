@@ -12,6 +12,7 @@ use crate::support::{Api, SECRET, SPRING, Server, on_both_stores};
 
 on_both_stores!(
     a_template_of_eleven_thousand_filters_is_refused,
+    a_template_that_makes_no_message_is_refused,
     deep_and_huge_bodies_are_refused,
     deep_and_huge_headers_are_refused,
     long_queries_are_refused,
@@ -85,6 +86,56 @@ async fn a_template_of_eleven_thousand_filters_is_refused(server: &Server) {
     .await;
     let template = json!({ "subject": "s", "body": filters(8) });
     api.ok("campaign/create", create(template)).await;
+}
+
+/// Wherever a template is sent, and whatever the values of the segments are.
+async fn a_template_that_makes_no_message_is_refused(server: &Server) {
+    let api = server.account();
+    let group = api.group("Spring", SPRING).await;
+    let campaign = api.draft(&group).await;
+    let stays = "stays in every message as a placeholder that nothing fills";
+    let blank = "the text is blank, whatever the values are";
+    let long = "`template.subject`, line 1: a message may have at most 1000 characters";
+    // Each of these letters becomes two.
+    let letters = format!("{{{{ '{}' | upper }}}}", "ß".repeat(900));
+    api.unchanged(async || {
+        for (subject, body, said) in [
+            (
+                "s",
+                "a\n{{ \"{{ x }}\" }}".to_owned(),
+                format!("`template.body`, line 2: `{{{{ x }}}}` {stays}"),
+            ),
+            (
+                "{{ '{{' }}{{ country }}}}",
+                "b".to_owned(),
+                format!("`template.subject`, line 1: `{{{{…}}}}` {stays}"),
+            ),
+            (
+                "{{ '' }}",
+                "b".to_owned(),
+                format!("`template.subject`, line 1: {blank}"),
+            ),
+            (
+                "s",
+                "{{ ' ' }}\n".to_owned(),
+                format!("`template.body`, line 1: {blank}"),
+            ),
+            (&*letters, "b".to_owned(), long.to_owned()),
+        ] {
+            let body = json!({
+                "campaign_id": campaign, "name": "n", "customer_group_id": group,
+                "segment_by": ["country", "tier"], "template": { "subject": subject, "body": body },
+            });
+            for path in [
+                "campaign/create",
+                "campaign/update",
+                "campaign/template/preview",
+            ] {
+                api.post(path, body.clone()).await.is_invalid(&said);
+            }
+        }
+    })
+    .await;
 }
 
 async fn deep_and_huge_bodies_are_refused(server: &Server) {

@@ -57,7 +57,8 @@ pub(crate) fn docs() -> Docs {
         "A draft. `{{ field }}` in the template stands for the segment's value of a field of \
          `segment_by`; any other name is refused. Up to 8 filters may follow, as in \
          `{{ field | trim | upper }}`: `upper`, `lower`, `title`, `trim`, `escape` (for HTML), \
-         `urlencode`, `default(\"text\")`. The group may still be empty; when it is not, some \
+         `urlencode`, `default(\"text\")`. A template is refused when each of its messages would \
+         be blank or too long, or contain a placeholder that nothing fills. The group may still be empty; when it is not, some \
          customer of it must have each field of `segment_by`.",
         json!({
             "name": "Spring sale",

@@ -1,11 +1,8 @@
-//! One run of the benchmark.
+//! A server, its database, and what was measured of them.
 
-use std::fs::{self, File};
-use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::api::{Account, Api};
@@ -13,20 +10,9 @@ use crate::cpu::{self, Meter};
 use crate::database::Database;
 use crate::figures::{Figures, Row, Turn};
 use crate::floor::Floor;
-use crate::machine::Machine;
 use crate::options::Options;
-use crate::plot::{self, Panel};
 use crate::server::{Launcher, Server};
-use crate::{Failure, Outcome, compare, growth, progress, report, say, works};
-
-/// What a run found, as it is written to a file.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Results {
-    pub(crate) machine: Machine,
-    pub(crate) rows: Vec<Row>,
-    #[serde(default)]
-    pub(crate) growth: Vec<Panel>,
-}
+use crate::{Outcome, catalogue, progress, report};
 
 /// A server, its database, and what was measured so far.
 pub(crate) struct Bench<'a> {
@@ -45,56 +31,12 @@ pub(crate) struct Turns {
     pub(crate) floor: Vec<Turn>,
 }
 
-/// Runs what the options say.
-pub(crate) fn run(options: &Options) -> Outcome<()> {
-    if options.list {
-        for work in works::WORKS {
-            say(&format!("{:<26}{}", work.name, work.about))?;
-        }
-        return Ok(());
-    }
-    if !works::WORKS.iter().any(|work| options.wants(work.name)) {
-        return Err(Failure::from(
-            "--only names nothing that can be measured: see --list",
-        ));
-    }
-    // Read before hours are spent on what it is to be compared with.
-    let earlier = options
-        .compare
-        .as_ref()
-        .map(|path| -> Outcome<Results> { Ok(serde_json::from_slice(&fs::read(path)?)?) })
-        .transpose()?;
-    let mut bench = Bench::start(options)?;
-    let mut results = Results {
-        machine: Machine::this(bench.database.description.clone()),
-        rows: Vec::new(),
-        growth: Vec::new(),
-    };
-    say(&results.machine.sentence())?;
-    if let Some(path) = &options.growth {
-        results.growth = growth::measure(&mut bench)?;
-        fs::write(path, plot::svg(&results.growth))?;
-        say(&report::growth(&results.growth))?;
-    } else {
-        works::run(&mut bench)?;
-        results.rows = std::mem::take(&mut bench.rows);
-        say(&report::table(&results.rows))?;
-    }
-    if let Some(path) = &options.json {
-        serde_json::to_writer_pretty(BufWriter::new(File::create(path)?), &results)?;
-    }
-    if let Some(earlier) = earlier {
-        say(&compare::table(&earlier, &results))?;
-    }
-    Ok(())
-}
-
 impl<'a> Bench<'a> {
     #[expect(
         clippy::disallowed_methods,
         reason = "accounts on a database that earlier runs used must be new"
     )]
-    fn start(options: &'a Options) -> Outcome<Self> {
+    pub(crate) fn start(options: &'a Options) -> Outcome<Self> {
         let database = Database::open(options)?;
         if options.statements
             && let Some(floor) = &database.floor
@@ -146,6 +88,16 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// What the database is.
+    pub(crate) fn database(&self) -> &str {
+        &self.database.description
+    }
+
+    /// The rows that were measured; there are none left.
+    pub(crate) fn take_rows(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.rows)
+    }
+
     pub(crate) fn settle(&self) -> Outcome<()> {
         self.database.settle()
     }
@@ -191,7 +143,7 @@ impl<'a> Bench<'a> {
         let figures = |turns: &[Turn]| (!turns.is_empty()).then(|| Figures::of(turns, weight));
         let row = Row {
             name: name.to_owned(),
-            work: works::about(name),
+            work: catalogue::about(name),
             server: figures(&turns.server),
             floor: figures(&turns.floor),
             memory_mb: cpu::memory_peak(self.server_id()),

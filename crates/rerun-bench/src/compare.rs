@@ -1,8 +1,20 @@
 //! A run beside an earlier one.
 
-use crate::bench::Results;
+use serde::{Deserialize, Serialize};
+
 use crate::figures::{Figures, Row};
-use crate::report::{aligned, number};
+use crate::machine::Machine;
+use crate::plot::Panel;
+use crate::text::{aligned, number};
+
+/// What a run found, as it is written to a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    pub(crate) machine: Machine,
+    pub(crate) rows: Vec<Row>,
+    #[serde(default)]
+    pub(crate) growth: Vec<Panel>,
+}
 
 /// What changed since an earlier run, for the works that both have.
 pub(crate) fn table(earlier: &Results, now: &Results) -> String {

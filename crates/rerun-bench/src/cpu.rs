@@ -5,14 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::Outcome;
-use crate::figures::{Timed, Turn};
-
-/// Processor time that was used in some span of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Cpu {
-    pub(crate) server: Option<Duration>,
-    pub(crate) database: Option<Duration>,
-}
+use crate::figures::{Cpu, Timed, Turn};
 
 /// Reads the processor time of a server and its database.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::Cpu;
+/// Processor time that was used in some span of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cpu {
+    pub(crate) server: Option<Duration>,
+    pub(crate) database: Option<Duration>,
+}
 
 /// What a load did in a turn.
 #[derive(Debug, Default)]

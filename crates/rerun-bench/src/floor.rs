@@ -13,14 +13,10 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Statement};
 
 use crate::figures::Timed;
 use crate::load::Load;
-use crate::pgwire::Repeater;
+use crate::pgwire::{PREPARATION, Repeater};
 use crate::{Failure, Outcome};
 
-/// What connections begin with. Left to itself the database plans some statements anew for each
-/// execution, which costs more than to execute them.
-pub(crate) const PREPARATION: &str = "SET jit = off; SET plan_cache_mode = force_generic_plan";
-
-/// The same for statements about many rows, whose best plan depends on how many. They are prepared
+/// As [`PREPARATION`], for statements about many rows, whose best plan depends on how many. They are prepared
 /// anew for each turn, and planned with their values at hand the first time that they are executed.
 /// (To demand it by a setting would plan the checks of foreign keys anew as well, for each row.)
 const PREPARATION_FOR_MANY: &str = "SET jit = off";

@@ -7,6 +7,7 @@
 
 mod api;
 mod bench;
+mod catalogue;
 mod compare;
 mod cpu;
 mod database;
@@ -20,8 +21,10 @@ mod options;
 mod pgwire;
 mod plot;
 mod report;
+mod run;
 mod seed;
 mod server;
+mod text;
 mod works;
 
 use std::error::Error;
@@ -38,7 +41,7 @@ type Outcome<T> = Result<T, Failure>;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match bench::run(&options) {
+    match run::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             progress(&format!("rerun-bench: {failure}"));

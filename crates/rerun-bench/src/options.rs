@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::works;
+use crate::catalogue;
 
 /// Measures the server, and bare SQL doing the same work, on one database.
 ///
@@ -96,7 +96,7 @@ impl Options {
 
     pub(crate) fn wants(&self, name: &str) -> bool {
         let is_meant = |only: &String| {
-            let is_whole = works::find(only).is_some();
+            let is_whole = catalogue::find(only).is_some();
             name == only || (!is_whole && name.starts_with(only.as_str()))
         };
         self.only.is_empty() || self.only.iter().any(is_meant)

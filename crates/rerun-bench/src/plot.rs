@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::number;
+use crate::text::number;
 
 /// One diagram.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

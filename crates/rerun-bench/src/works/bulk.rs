@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::api::{self, Account};
 use crate::bench::Bench;
-use crate::figures::{Timed, Turn};
+use crate::figures::{Cpu, Timed, Turn};
 use crate::floor::{self, Floor, Session};
 use crate::http::Connection;
 use crate::seed::{self, Audience, Subject};
@@ -168,7 +168,7 @@ pub(super) fn generate(bench: &mut Bench<'_>) -> Outcome<()> {
 fn nothing() -> Turn {
     Turn {
         timed: Timed::default(),
-        cpu: crate::cpu::Cpu::default(),
+        cpu: Cpu::default(),
     }
 }
 

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::CONNECTIONS;
 use crate::api::{Account, Api};
 use crate::bench::Bench;
-use crate::cpu::{self, Cpu};
-use crate::figures::{Figures, Row, Timed, Turn};
+use crate::cpu;
+use crate::figures::{Cpu, Figures, Row, Timed, Turn};
 use crate::seed::{self, Audience, Subject};
-use crate::{Outcome, progress};
+use crate::{Outcome, catalogue, progress};
 
 /// How often a start is measured.
 const STARTS: u32 = 11;
@@ -39,7 +39,7 @@ pub(super) fn cold_start(bench: &mut Bench<'_>) -> Outcome<()> {
 fn empty(name: &str) -> Row {
     Row {
         name: name.to_owned(),
-        work: super::about(name),
+        work: catalogue::about(name),
         server: None,
         floor: None,
         memory_mb: None,

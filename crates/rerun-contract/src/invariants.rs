@@ -47,6 +47,7 @@ fn check_campaign(all: &CampaignSnapshot) {
     let mut numbers = BTreeMap::new();
     let mut keys = BTreeMap::new();
     let mut ids = BTreeSet::new();
+    let mut texts = BTreeMap::new();
     for message in messages {
         let (number, key) = (message.segment_no, message.segment.key);
         let known = *keys.entry(number).or_insert(key);
@@ -65,6 +66,14 @@ fn check_campaign(all: &CampaignSnapshot) {
             message.id
         );
         check_message(all, message);
+        if let Some(id) = message.content_id {
+            let text = texts.entry(id).or_insert(&message.content);
+            assert_eq!(
+                *text, &message.content,
+                "campaign {}: the content {id} has two texts",
+                campaign.id
+            );
+        }
     }
     for run in runs {
         check_run(all, run);
@@ -196,6 +205,11 @@ fn check_message(all: &CampaignSnapshot, message: &Message) {
         message.provenance.is_some(),
         "{at}: provenance"
     );
+    assert_eq!(
+        message.content.is_some(),
+        message.content_id.is_some(),
+        "{at}: content_id"
+    );
     let failed = status == ReviewStatus::GenerationFailed;
     assert_eq!(
         message.error.is_some(),
@@ -245,7 +259,8 @@ fn check_message(all: &CampaignSnapshot, message: &Message) {
         "{at}: what it reuses"
     );
     assert_eq!(
-        origin.content, message.content,
+        (&origin.content_id, &origin.content),
+        (&message.content_id, &message.content),
         "{at}: has not the content that it reuses"
     );
     assert_eq!(

@@ -74,7 +74,7 @@ struct Ledger {
 
 #[derive(Debug, Clone)]
 struct Row {
-    /// The message without `content`, `provenance` and `archived_at`, which [`Row::message`]
+    /// The message without `content_id`, `content`, `provenance` and `archived_at`, which [`Row::message`]
     /// derives.
     bare: Message,
     text: Option<Arc<Text>>,
@@ -205,6 +205,7 @@ impl Row {
             }),
         };
         Ok(Message {
+            content_id: self.text.as_ref().map(|text| text.id),
             content: self.text.as_ref().map(|text| text.content.clone()),
             provenance,
             archived_at: run.archived_at,
@@ -422,6 +423,7 @@ impl Ledger {
                     customer_count: item.customer_count,
                     ..segment
                 },
+                content_id: None,
                 content: None,
                 state,
                 source,
@@ -452,6 +454,7 @@ impl Ledger {
                 run_number: run.number,
                 segment_no: self.segment_no(segment.key)?,
                 segment,
+                content_id: None,
                 content: None,
                 state: MessageState::Published,
                 source: Source::Generated,

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::actor::UserName;
 use crate::error::{Action, IllegalTransition, Invalid, StoreError};
-use crate::ids::{MessageId, RunNumber, UserId};
+use crate::ids::{ContentId, MessageId, RunNumber, UserId};
 use crate::page::{Contents, json_bytes, text_bytes};
 use crate::segment::Segment;
 use crate::stages::ApprovalStages;
@@ -415,6 +415,9 @@ pub struct Message {
     pub segment_no: i32,
     /// Its segment, with the number of customers at the time the run was initiated.
     pub segment: Segment,
+    /// Id of its content, by which a decision states which text it is about: the content with a
+    /// given id never changes. `None` while there is no content.
+    pub content_id: Option<ContentId>,
     /// What it says; `None` until it has been generated for the first time.
     pub content: Option<Content>,
     /// Where its review stands.
@@ -578,6 +581,7 @@ mod tests {
             run_number: RunNumber::FIRST,
             segment_no: 1,
             segment: Segment::new(&[("country", Some("DE"))], 3),
+            content_id: Some(ContentId::new(uuid::Uuid::from_u128(2))),
             content: Some(content("s", "b")),
             state: MessageState::PendingReview { stage: 1 },
             source: Source::Generated,
@@ -593,6 +597,7 @@ mod tests {
         assert_eq!(json["review_status"], "Pending review");
         assert_eq!(json["approval_stage"], 1);
         assert_eq!(json["segment"]["attributes"]["country"], "DE");
+        assert_eq!(json["content_id"], "00000000-0000-0000-0000-000000000002");
         assert_eq!(json["content"]["subject"], "s");
         assert_eq!(json["archived_at"], serde_json::Value::Null);
         assert_eq!(json["created_at"], "1970-01-01T00:00:00.000Z");

@@ -11,7 +11,8 @@ use rerun_core::error::{Invalid, StoreError};
 use rerun_core::generation::TokenCounts;
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{
-    AccountId, AuditEntryId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
+    AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber,
+    UserId,
 };
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
 use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
@@ -396,7 +397,7 @@ macro_rules! message_columns {
         "m.id AS message_id, m.run_number AS message_run_number, \
          m.segment_no AS message_segment_no, s.key AS segment_key, \
          s.attributes AS segment_attributes, m.customer_count AS message_customer_count, \
-         t.subject AS content_subject, t.body AS content_body, \
+         m.content_id AS message_content_id, t.subject AS content_subject, t.body AS content_body, \
          t.run_number AS content_run_number, m.review_status AS message_review_status, \
          m.approval_stage AS message_approval_stage, m.source AS message_source, \
          m.reused_from_message_id, m.reused_from_run_number, \
@@ -415,6 +416,7 @@ row! {
         segment_key: Vec<u8> = Binary,
         segment_attributes: String = Text,
         message_customer_count: i64 = BigInt,
+        message_content_id: Option<Uuid> = Nullable<Id>,
         content_subject: Option<String> = Nullable<Text>,
         content_body: Option<String> = Nullable<Text>,
         content_run_number: Option<i32> = Nullable<Integer>,
@@ -467,6 +469,7 @@ impl TryFrom<MessageRow> for Message {
                 attributes: Attributes::from_stored(row.segment_attributes),
                 customer_count: row.message_customer_count,
             },
+            content_id: row.message_content_id.map(ContentId::new),
             content,
             state: MessageState::from_columns(
                 text("messages", "review_status", &row.message_review_status)?,

@@ -14,7 +14,7 @@ use rerun_core::Timestamp;
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{
-    AccountId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
+    AccountId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
 };
 use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{
@@ -42,6 +42,8 @@ pub(crate) const ACCOUNT: &str = "0193ed20-7b3c-7000-8000-00000000000a";
 pub(crate) const USER: &str = "0193ed20-7b3c-7000-8000-00000000000b";
 /// An id that is well formed.
 pub(crate) const ID: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
+/// Id of the content of [`message`].
+pub(crate) const CONTENT: &str = "0193ed20-7b3c-7000-8000-0000000000cc";
 /// The whole second that it is in tests, since 1970.
 pub(crate) const NOW_SECONDS: i64 = 1_795_424_400;
 
@@ -314,6 +316,7 @@ pub(crate) fn message(state: MessageState) -> Message {
         run_number: RunNumber::FIRST,
         segment_no: 1,
         segment: segment(),
+        content_id: Some(ContentId::new(Uuid::parse_str(CONTENT).unwrap())),
         content: Some(Content {
             subject: "Hi".into(),
             body: "Dear, \"you\"\n=1+1".into(),

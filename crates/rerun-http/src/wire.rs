@@ -6,7 +6,9 @@ use rerun_core::Timestamp;
 use rerun_core::actor::UserName;
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus};
 use rerun_core::group::CustomerGroup;
-use rerun_core::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
+use rerun_core::ids::{
+    CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
+};
 use rerun_core::message::{Content, Message, Provenance, ReusedFrom, ReviewStatus, Source};
 use rerun_core::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
@@ -313,6 +315,10 @@ pub(crate) struct MessageItem<'a> {
     run_number: RunNumber,
     #[schema(value_type = schema::Segment)]
     segment: &'a Segment,
+    /// Id of the content, by which a decision states which text it is about: the content with a
+    /// given id never changes. `null` while there is no content.
+    #[schema(value_type = Option<Uuid>, required)]
+    content_id: Option<ContentId>,
     /// What it says; `null` until it is generated.
     #[schema(value_type = Option<schema::Content>, required)]
     content: Option<&'a Content>,
@@ -362,6 +368,7 @@ impl<'a> MessageItem<'a> {
             id: message.id,
             run_number: message.run_number,
             segment: &message.segment,
+            content_id: message.content_id,
             content: message.content.as_ref(),
             review_status: message.state.status(),
             approval_stage: approval_stage(stages, message),

@@ -559,6 +559,7 @@ pub async fn an_edit_leaves_the_reused_content_alone<S: Store + 'static>(f: &Fix
         (reused.id, reused.segment_no)
     );
     assert_eq!(edited.content.as_ref(), Some(&text));
+    assert_ne!(edited.content_id, reused.content_id);
     assert_eq!((edited.state, edited.source), (PENDING, Source::Edited));
     assert_eq!(edited.reused_from, None);
     assert_eq!(
@@ -601,8 +602,12 @@ pub async fn an_edit_leaves_the_reused_content_alone<S: Store + 'static>(f: &Fix
     f.rerun(campaign, group).await;
     let next = f.message(campaign, "DE").await;
     assert_eq!(
-        (&next.content, &next.provenance),
-        (&published.content, &published.provenance)
+        (&next.content_id, &next.content, &next.provenance),
+        (
+            &published.content_id,
+            &published.content,
+            &published.provenance
+        )
     );
     f.check().await;
 }
@@ -647,6 +652,11 @@ pub async fn regenerated_messages_are_reviewed_anew<S: Store + 'static>(f: &Fixt
     assert_eq!((made.state, made.source), (PENDING, Source::Generated));
     assert_eq!(made.reused_from, None);
     assert_ne!(made.content, german.content);
+    assert_eq!(
+        waiting.content_id, german.content_id,
+        "until it is replaced"
+    );
+    assert_ne!(made.content_id, german.content_id);
     assert_eq!(made.provenance.as_ref().unwrap().run_number, run_number(2));
     assert_eq!(stages_of(&made), Vec::<String>::new());
     let run = f.current_run(campaign).await;

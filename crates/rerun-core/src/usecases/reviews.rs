@@ -415,6 +415,7 @@ fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
 fn as_edited(message: Message, content: Content, edited: Edited) -> (ApprovalStages, Message) {
     let message = Message {
         run_number: edited.run_number,
+        content_id: Some(edited.content_id),
         content: Some(content),
         state: MessageState::PendingReview { stage: 0 },
         source: Source::Edited,

@@ -6,6 +6,7 @@ pub(crate) const CAMPAIGN: &str = "0199f3a2-5c1e-7b64-9d0a-3e1f6a5b8c70";
 pub(crate) const OLD_GROUP: &str = "0199f39f-0a44-7c11-8e52-94b7c2d1f0aa";
 pub(crate) const GROUP: &str = "019aa7d4-8b36-7f02-a5c9-51e8d7340b12";
 pub(crate) const MESSAGE: &str = "019aaf10-2f6d-7a83-b1d4-0c9e8f7a6b55";
+pub(crate) const CONTENT: &str = "0199f3a4-95d7-7c08-b3e1-6a5d4c3b2f10";
 pub(crate) const REUSED_MESSAGE: &str = "0199f3a4-91b0-7d2c-8a6f-27c3e4d5f618";
 pub(crate) const JOB: &str = "019aaf10-2e90-7c48-9b3a-d2f1e0c4b7a6";
 pub(crate) const USER: &str = "0198c2b1-3d4e-7f5a-8b6c-7d8e9f0a1b2c";
@@ -61,6 +62,7 @@ pub(crate) fn message() -> Value {
         "id": MESSAGE,
         "run_number": 2,
         "segment": segment(),
+        "content_id": CONTENT,
         "content": { "subject": "Hello DE", "body": "Spring is here." },
         "review_status": "Approved",
         "approval_stage": null,

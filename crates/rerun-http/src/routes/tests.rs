@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use crate::Limits;
 use crate::testing::{
-    ID, Mocks, USER, account, campaign, group, message, now, request, run, segment,
+    CONTENT, ID, Mocks, USER, account, campaign, group, message, now, request, run, segment,
 };
 use uuid::Uuid;
 
@@ -92,7 +92,7 @@ fn message_json() -> Value {
             "key": segment().key.to_string(),
             "attributes": { "country": "DE", "tier": null }, "customer_count": 3,
         },
-        "content": { "subject": "Hi", "body": "Dear, \"you\"\n=1+1" },
+        "content_id": CONTENT, "content": { "subject": "Hi", "body": "Dear, \"you\"\n=1+1" },
         "review_status": "Pending review", "approval_stage": "Legal", "source": "generated",
         "reused_from": null, "provenance": null, "archived": false, "archived_at": null,
         "rejection_reason": null, "error": null, "created_at": AT, "updated_at": AT,
@@ -590,6 +590,9 @@ async fn an_edit_answers_the_message() {
     let answer = mocks.post("/v1/campaign/messages/edit", &body).await;
     // As the edit left it, whatever the message is when it is read.
     let mut edited = message_json();
+    let content_id = answer.json()["content_id"].clone();
+    assert_ne!(content_id, edited["content_id"], "the content is new");
+    edited["content_id"] = content_id;
     edited["content"] = json!({ "subject": "s", "body": "b" });
     edited["approval_stage"] = json!("Draft");
     edited["source"] = json!("edited");
@@ -884,6 +887,7 @@ fn two_pages(broken: bool) -> Mocks {
             }
             let mut message = message(MessageState::PendingReview { stage: 0 });
             if !first {
+                message.content_id = None;
                 message.content = None;
                 message.state = MessageState::Generating;
                 message.reused_from = Some(ReusedFrom {
@@ -921,10 +925,10 @@ async fn an_export_is_a_file_of_all_pages() {
         format!(
             "message_id,run_number,segment_key,country,tier,customer_count,subject,body,\
              review_status,approval_stage,source,reused_from_message_id,reused_from_run_number,\
-             archived,archived_at,rejection_reason,error,created_at,updated_at\n\
+             archived,archived_at,rejection_reason,error,created_at,updated_at,content_id\n\
              {ID},1,{key},DE,,3,Hi,\"Dear, \"\"you\"\"\n=1+1\",Pending review,Draft,generated,,,\
-             false,,,,{AT},{AT}\n\
-             {ID},1,{key},DE,,3,,,Generating,,generated,{ID},1,false,,,,{AT},{AT}\n",
+             false,,,,{AT},{AT},{CONTENT}\n\
+             {ID},1,{key},DE,,3,,,Generating,,generated,{ID},1,false,,,,{AT},{AT},\n",
         ),
     );
     let answer = two_pages(false).post(path, &body("jsonl")).await;

@@ -50,6 +50,7 @@ pub(crate) fn docs() -> Docs {
     .keyed()
     .answers::<MessageItem<'_>>({
         let mut edited = examples::message();
+        edited["content_id"] = json!("019aaf1b-7e52-7d19-8c44-5b0a9f8e7d6c");
         edited["content"] = json!({ "subject": "Hallo", "body": "Der Frühling ist da." });
         edited["review_status"] = json!("Pending review");
         edited["approval_stage"] = json!("Review");

@@ -63,11 +63,12 @@ pub(crate) fn docs() -> Docs {
         &format!(
             "message_id,run_number,segment_key,country,tier,customer_count,subject,body,\
              review_status,approval_stage,source,reused_from_message_id,reused_from_run_number,\
-             archived,archived_at,rejection_reason,error,created_at,updated_at\n\
-             {},2,{},DE,,913,Hello DE,Spring is here.,Approved,,reused,{},1,false,,,,{at},{at}\n",
+             archived,archived_at,rejection_reason,error,created_at,updated_at,content_id\n\
+             {},2,{},DE,,913,Hello DE,Spring is here.,Approved,,reused,{},1,false,,,,{at},{at},{}\n",
             examples::MESSAGE,
             examples::SEGMENT_KEY,
             examples::REUSED_MESSAGE,
+            examples::CONTENT,
             at = examples::STARTED,
         ),
     )
@@ -197,7 +198,7 @@ fn json_lines(stages: &ApprovalStages, messages: &[Message]) -> Result<Vec<u8>, 
 /// The columns before those of the segmentation.
 const COLUMNS_BEFORE: [&str; 3] = ["message_id", "run_number", "segment_key"];
 /// The columns after them.
-const COLUMNS_AFTER: [&str; 14] = [
+const COLUMNS_AFTER: [&str; 15] = [
     "customer_count",
     "subject",
     "body",
@@ -212,6 +213,7 @@ const COLUMNS_AFTER: [&str; 14] = [
     "error",
     "created_at",
     "updated_at",
+    "content_id",
 ];
 
 /// Rows of values, with the header at the beginning of the file.
@@ -285,6 +287,10 @@ fn csv(
             message.error.clone().unwrap_or_default(),
             timestamp::format(message.created_at),
             timestamp::format(message.updated_at),
+            message
+                .content_id
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
         ]);
         rows.add(row.iter().map(String::as_str))?;
     }

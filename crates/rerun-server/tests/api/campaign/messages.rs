@@ -280,6 +280,15 @@ async fn an_edit_of_a_reused_message_makes_it_its_own(server: &Server) {
         (&json!("edited"), &Value::Null)
     );
     assert_eq!(edited["content"], content);
+    assert_eq!(
+        before
+            .iter()
+            .filter(|then| then["content_id"] == message["content_id"])
+            .count(),
+        1,
+        "a reused message has the content's id too"
+    );
+    assert_ne!(edited["content_id"], message["content_id"]);
     assert_eq!(edited, api.message(&campaign, "DE/gold").await);
     // The message whose content it had says what it said.
     assert_eq!(api.messages_of(&campaign, 1).await, before);
@@ -522,6 +531,7 @@ async fn export_is_whole(api: &Api, campaign: &str, run: u32) {
             ("error", &message["error"]),
             ("created_at", &message["created_at"]),
             ("updated_at", &message["updated_at"]),
+            ("content_id", &message["content_id"]),
         ] {
             assert_eq!(value(column), text(expected), "{column}");
         }

@@ -26,7 +26,7 @@ async fn messages_show_all_there_is_to_them(server: &Server) {
                     "key": "key", "attributes": { "country": "text?", "tier": "text?" },
                     "customer_count": "int",
                 },
-                "content": "any", "review_status": "text", "approval_stage": "text?",
+                "content_id": "uuid?", "content": "any", "review_status": "text", "approval_stage": "text?",
                 "source": "text", "reused_from": "any", "provenance": "any",
                 "archived": "bool", "archived_at": "time?", "rejection_reason": null,
                 "error": "text?", "created_at": "time", "updated_at": "time",
@@ -36,8 +36,8 @@ async fn messages_show_all_there_is_to_them(server: &Server) {
     );
     let failed = api.message(&campaign, "ES/gold").await;
     assert_eq!(
-        (&failed["content"], &failed["error"]),
-        (&Value::Null, &json!("no words for ES"))
+        (&failed["content_id"], &failed["content"], &failed["error"]),
+        (&Value::Null, &Value::Null, &json!("no words for ES"))
     );
     assert_eq!(failed["review_status"], "Generation failed");
     let generated = api.message(&campaign, "/gold").await;
@@ -91,8 +91,8 @@ async fn a_run_number_brings_archived_messages_along(server: &Server) {
     let archived = api.messages_of(&campaign, 1).await;
     for (now, then) in archived.iter().zip(&before) {
         assert_eq!(
-            (&now["id"], &now["content"]),
-            (&then["id"], &then["content"])
+            (&now["id"], &now["content_id"], &now["content"]),
+            (&then["id"], &then["content_id"], &then["content"])
         );
         assert_eq!(
             (&now["review_status"], &now["updated_at"]),

@@ -76,6 +76,12 @@ macro_rules! store_contract {
                 rules_have_bounds,
                 a_preview_tells_of_unseen_values,
             }
+            rekeying {
+                segments_follow_other_rules,
+                nothing_is_reused_in_a_conflict,
+                keys_change_places,
+                rules_change_between_runs_only,
+            }
             runs {
                 a_launch_makes_run_and_messages,
                 a_rerun_reuses_generates_and_archives,

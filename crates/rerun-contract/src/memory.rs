@@ -1,7 +1,7 @@
 //! A store in memory: every port, simply. It is what the suite itself is tested on, and what to
 //! read before writing a store of one's own. It is not fast, and it forgets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,9 +30,10 @@ use rerun_core::ports::{
     DeleteCampaign, Diff, GenerationQueue, HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW,
     IdempotencyKey, IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessage,
     ImportedMessages, KeptResponse, LeaseTasks, MessageList, MessageSelection, QueueGauge,
-    RecipientStore, RerunStore, ReviewStore, RunAudience, SegmentCandidates, SettleRun, StartRun,
-    UpdateCampaign, WantedGroup,
+    RecipientStore, RerunStore, ReviewStore, RunAudience, RunMessage, SegmentCandidates, SettleRun,
+    StartRun, UpdateCampaign, UpdateSegmentation, WantedGroup,
 };
+use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::review::MessageRef;
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
@@ -68,7 +69,14 @@ struct Group {
 struct Ledger {
     campaign: Campaign,
     runs: BTreeMap<RunNumber, Run>,
+    /// The number of the segment that stands for each key.
     segment_numbers: BTreeMap<SegmentKey, i32>,
+    /// The highest number of a segment.
+    last_segment: i32,
+    /// The segments that do not stand for their key, by their number.
+    displaced: BTreeMap<i32, Displaced>,
+    /// The rules that runs were planned by, if the campaign has others now.
+    rules: BTreeMap<RunNumber, SegmentBy>,
     rows: BTreeMap<MessageId, Row>,
 }
 
@@ -333,6 +341,9 @@ impl Ledger {
             campaign,
             runs: BTreeMap::new(),
             segment_numbers: BTreeMap::new(),
+            last_segment: 0,
+            displaced: BTreeMap::new(),
+            rules: BTreeMap::new(),
             rows: BTreeMap::new(),
         }
     }
@@ -357,25 +368,30 @@ impl Ledger {
     }
 
     fn segment_no(&mut self, key: SegmentKey) -> Result<i32, StoreError> {
-        let next = i32::try_from(self.segment_numbers.len() + 1)
-            .map_err(|e| StoreError::Backend(e.into()))?;
-        Ok(*self.segment_numbers.entry(key).or_insert(next))
+        let last = &mut self.last_segment;
+        let number = self.segment_numbers.entry(key).or_insert_with(|| {
+            *last += 1;
+            *last
+        });
+        Ok(*number)
     }
 
-    /// The newest published message for each segment in the runs that may be reused from.
+    /// The newest message for each segment that may be reused.
     fn reusable(
         &self,
         current: RunNumber,
         from: ReuseFrom,
     ) -> BTreeMap<SegmentKey, ReuseCandidate> {
         let mut newest: BTreeMap<SegmentKey, ReuseCandidate> = BTreeMap::new();
-        let published = self
-            .rows
-            .values()
-            .filter(|row| row.bare.state == MessageState::Published && row.placeholder().is_none());
-        let in_scope = published.filter(|row| match from {
+        let statuses = from.statuses();
+        let approved = self.rows.values().filter(|row| {
+            statuses.contains(&row.bare.state.status())
+                && row.placeholder().is_none()
+                && !self.displaced.contains_key(&row.bare.segment_no)
+        });
+        let in_scope = approved.filter(|row| match from {
             ReuseFrom::CurrentRun => row.bare.run_number == current,
-            ReuseFrom::AnyRun => true,
+            ReuseFrom::AnyRun | ReuseFrom::AnyApproved => true,
         });
         for row in in_scope {
             let candidate = ReuseCandidate {
@@ -389,6 +405,59 @@ impl Ledger {
             }
         }
         newest
+    }
+
+    fn known_segments(&self) -> Vec<KnownSegment> {
+        let mut known: BTreeMap<i32, KnownSegment> = BTreeMap::new();
+        for row in self.rows.values() {
+            let no = row.bare.segment_no;
+            let segment = known.entry(no).or_insert_with(|| KnownSegment {
+                no,
+                key: row.bare.segment.key,
+                attributes: row.bare.segment.attributes.clone(),
+                displaced: self.displaced.get(&no).copied(),
+                message: None,
+            });
+            let status = row.bare.state.status();
+            let approved = ReuseFrom::AnyApproved.statuses().contains(&status);
+            let text = row.text.as_ref().filter(|_| approved);
+            if let Some(text) = text.filter(|_| row.placeholder().is_none()) {
+                let message = ApprovedMessage {
+                    id: row.bare.id,
+                    run_number: row.bare.run_number,
+                    content_id: text.id,
+                    customer_count: row.bare.segment.customer_count,
+                    published: status == ReviewStatus::Published,
+                };
+                let rank = |message: &ApprovedMessage| (message.published, message.run_number);
+                if segment.message.as_ref().map(rank) < Some(rank(&message)) {
+                    segment.message = Some(message);
+                }
+            }
+        }
+        known.into_values().collect()
+    }
+
+    fn rekey(&mut self, segments: &[Rekeyed]) {
+        for rekeyed in segments {
+            self.segment_numbers.retain(|_, no| *no != rekeyed.no);
+        }
+        for rekeyed in segments {
+            match rekeyed.displaced {
+                None => {
+                    self.displaced.remove(&rekeyed.no);
+                    self.segment_numbers.insert(rekeyed.key, rekeyed.no);
+                }
+                Some(displaced) => {
+                    self.displaced.insert(rekeyed.no, displaced);
+                }
+            }
+            for row in self.rows.values_mut() {
+                if row.bare.segment_no == rekeyed.no {
+                    row.bare.segment.key = rekeyed.key;
+                }
+            }
+        }
     }
 
     /// The row of a planned segment's message.
@@ -414,13 +483,18 @@ impl Ledger {
             Some(_) => (MessageState::Approved, Source::Reused),
             None => (MessageState::Generating, Source::Generated),
         };
+        // A segment that the campaign has is shown as it was.
+        let no = self.segment_no(item.key)?;
+        let known = self.rows.values().find(|row| row.bare.segment_no == no);
+        let attributes = known.map(|row| row.bare.segment.attributes.clone());
         Ok(Row {
             bare: Message {
                 id,
                 run_number: start.run.number,
-                segment_no: self.segment_no(item.key)?,
+                segment_no: no,
                 segment: Segment {
                     customer_count: item.customer_count,
+                    attributes: attributes.unwrap_or(segment.attributes),
                     ..segment
                 },
                 content_id: None,
@@ -809,6 +883,58 @@ impl CampaignStore for MemoryStore {
         })
     }
 
+    async fn known_segments(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+    ) -> Result<Vec<KnownSegment>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign);
+            ledger.map(Ledger::known_segments).unwrap_or_default()
+        }))
+    }
+
+    async fn text_digests(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        contents: Vec<ContentId>,
+    ) -> Result<HashMap<ContentId, TextDigest>, StoreError> {
+        Ok(self.read(account, |account| {
+            let ledger = account.campaigns.get(&campaign);
+            let rows = ledger.into_iter().flat_map(|ledger| ledger.rows.values());
+            rows.filter_map(|row| row.text.as_ref())
+                .filter(|text| contents.contains(&text.id))
+                .map(|text| (text.id, TextDigest::of(&text.content)))
+                .collect()
+        }))
+    }
+
+    async fn update_segmentation(&self, update: UpdateSegmentation) -> Result<(), StoreError> {
+        let UpdateSegmentation {
+            campaign,
+            to,
+            segments,
+            audit,
+            response,
+        } = update;
+        self.write_account(campaign.account_id, |account| {
+            let ledger = account.unmoved(&campaign)?;
+            let now = to.updated_at;
+            for number in ledger.runs.keys() {
+                let rules = ledger.rules.entry(*number);
+                rules.or_insert_with(|| campaign.segment_by.clone());
+            }
+            ledger.campaign.segment_by = to.segment_by;
+            ledger.campaign.version += 1;
+            ledger.campaign.updated_at = now;
+            ledger.rekey(&segments);
+            account.keep(response, now)?;
+            account.record(audit);
+            Ok(())
+        })
+    }
+
     async fn count_messages(
         &self,
         account: AccountId,
@@ -1095,12 +1221,14 @@ impl RecipientStore for MemoryStore {
         run: RunNumber,
     ) -> Result<Option<RunAudience>, StoreError> {
         Ok(self.read(account, |account| {
-            let run = account.campaigns.get(&campaign)?.runs.get(&run)?;
+            let ledger = account.campaigns.get(&campaign)?;
+            let run = ledger.runs.get(&run)?;
             let group = account.groups.get(&run.group.id);
             Some(RunAudience {
                 group_id: run.group.id,
                 group_version: group.map(|group| group.version),
                 changed: group.is_none_or(|group| group.about.updated_at > run.started_at),
+                segment_by: ledger.rules.get(&run.number).cloned(),
             })
         }))
     }
@@ -1110,12 +1238,16 @@ impl RecipientStore for MemoryStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
-    ) -> Result<Vec<(SegmentKey, MessageId)>, StoreError> {
+    ) -> Result<Vec<RunMessage>, StoreError> {
         Ok(self.read(account, |account| {
             let ledger = account.campaigns.get(&campaign);
             let rows = ledger.into_iter().flat_map(|ledger| ledger.rows.values());
             rows.filter(|row| row.bare.run_number == run)
-                .map(|row| (row.bare.segment.key, row.bare.id))
+                .map(|row| RunMessage {
+                    key: row.bare.segment.key,
+                    attributes: row.bare.segment.attributes.clone(),
+                    id: row.bare.id,
+                })
                 .collect()
         }))
     }

@@ -74,7 +74,7 @@ pub enum Command {
         /// The new group.
         group: u8,
         /// Whether messages of any run may be reused.
-        any_run: bool,
+        from: ReuseFrom,
     },
     /// Previews a rerun.
     Preview {
@@ -183,8 +183,8 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => n().prop_map(|group| Command::ImportCampaign { group }),
         4 => n().prop_map(Command::Launch),
-        6 => (n(), n(), any::<bool>()).prop_map(|(campaign, group, any_run)| {
-            Command::Initiate { campaign, group, any_run }
+        6 => (n(), n(), proptest::sample::select(&ReuseFrom::ALL[..])).prop_map(|(campaign, group, from)| {
+            Command::Initiate { campaign, group, from }
         }),
         1 => (n(), n()).prop_map(|(campaign, group)| Command::Preview { campaign, group }),
         5 => (1..8_u8, prop_oneof![Just(0), n()])
@@ -480,15 +480,8 @@ impl<S: Store + 'static> Model<'_, S> {
             Command::Initiate {
                 campaign,
                 group,
-                any_run,
-            } => {
-                let from = if *any_run {
-                    ReuseFrom::AnyRun
-                } else {
-                    ReuseFrom::CurrentRun
-                };
-                return self.initiate(&what, *campaign, *group, from).await;
-            }
+                from,
+            } => return self.initiate(&what, *campaign, *group, *from).await,
             Command::Preview { campaign, group } => self.preview(&what, *campaign, *group).await,
             Command::Generate { tasks, failing } => self.generate(*tasks, *failing).await,
             Command::Lease { tasks } => self.lease(*tasks).await,
@@ -821,6 +814,10 @@ impl<S: Store + 'static> Model<'_, S> {
         let in_scope = |message: &&Message| match from {
             ReuseFrom::CurrentRun => Some(message.run_number) == current,
             ReuseFrom::AnyRun => message.state == MessageState::Published,
+            ReuseFrom::AnyApproved => matches!(
+                message.state,
+                MessageState::Published | MessageState::Approved
+            ),
         };
         for message in seen.messages.iter().filter(in_scope) {
             let newest = reusable

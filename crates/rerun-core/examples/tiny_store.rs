@@ -11,7 +11,7 @@
 
 #![expect(clippy::print_stdout, reason = "the example tells its story")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,15 +24,16 @@ use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Standing, T
 use rerun_core::counting::{Counted, Counting};
 use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
-use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
+use rerun_core::ids::{AccountId, CampaignId, ContentId, CustomerGroupId, RunNumber, UserId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
     CampaignContext, CampaignStore, CancelRun, CandidateQuery, Clock, DeleteCampaign, IdGenerator,
     IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessages, KeptResponse,
-    RerunStore, SegmentCandidates, StartRun, UpdateCampaign, WantedGroup,
+    RerunStore, SegmentCandidates, StartRun, UpdateCampaign, UpdateSegmentation, WantedGroup,
 };
+use rerun_core::rekeying::{KnownSegment, TextDigest};
 use rerun_core::run::{MessageCounts, Run};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
 use rerun_core::survey::{Survey, ValueReport};
@@ -181,6 +182,27 @@ impl CampaignStore for TinyStore {
     }
 
     async fn update_campaign(&self, _update: UpdateCampaign) -> Result<(), StoreError> {
+        Err(left_out())
+    }
+
+    async fn known_segments(
+        &self,
+        _account: AccountId,
+        _campaign: CampaignId,
+    ) -> Result<Vec<KnownSegment>, StoreError> {
+        Err(left_out())
+    }
+
+    async fn text_digests(
+        &self,
+        _account: AccountId,
+        _campaign: CampaignId,
+        _contents: Vec<ContentId>,
+    ) -> Result<HashMap<ContentId, TextDigest>, StoreError> {
+        Err(left_out())
+    }
+
+    async fn update_segmentation(&self, _update: UpdateSegmentation) -> Result<(), StoreError> {
         Err(left_out())
     }
 

@@ -115,8 +115,9 @@ impl Campaign {
                     Published,
                 ],
             ),
-            // Messages of the current run must not wait at a stage that is gone.
-            Action::ChangeStages => self.allow(action, &[Draft, Published]),
+            // Messages of the current run must not wait at a stage that is gone, nor have been
+            // planned by other rules than those that the next run has.
+            Action::ChangeStages | Action::ChangeRules => self.allow(action, &[Draft, Published]),
             Action::Publish => self.allow(action, &[ReadyToPublish]),
             Action::Retry => self.allow(action, &[GenerationFailed]),
             Action::Cancel => self.allow(

@@ -17,6 +17,8 @@ pub enum Action {
     Update,
     /// Change its approval stages.
     ChangeStages,
+    /// Change the value rules.
+    ChangeRules,
     /// Delete it with all its runs.
     Delete,
     /// Publish every message of the current run.
@@ -45,6 +47,7 @@ impl Action {
             Self::Launch => "launch",
             Self::Update => "update",
             Self::ChangeStages => "change the approval stages of",
+            Self::ChangeRules => "change the value rules of",
             Self::Delete => "delete",
             Self::Publish => "publish",
             Self::Cancel => "cancel",

@@ -15,7 +15,7 @@ wire_enum! {
         GroupImported => "customer_group.imported",
         /// A campaign was made.
         CampaignCreated => "campaign.created",
-        /// A campaign's name, template, brief or stages were changed.
+        /// A campaign's name, template, brief, stages or value rules were changed.
         CampaignUpdated => "campaign.updated",
         /// A campaign was deleted with all its runs.
         CampaignDeleted => "campaign.deleted",
@@ -83,6 +83,19 @@ pub struct CampaignUpdate {
     pub brief: bool,
     /// Its new approval stages.
     pub approval_stages: Option<Vec<String>>,
+    /// What other value rules did.
+    pub segmentation: Option<RulesChange>,
+}
+
+/// What other value rules did to the segments of a campaign. It has numbers, never values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RulesChange {
+    /// How many keys the published segments had.
+    pub segments_before: u32,
+    /// How many they have now.
+    pub segments_after: u32,
+    /// How many keys different texts have.
+    pub conflicts: u32,
 }
 
 impl CampaignUpdate {
@@ -92,6 +105,7 @@ impl CampaignUpdate {
             ("template", self.template),
             ("brief", self.brief),
             ("approval_stages", self.approval_stages.is_some()),
+            ("segment_by", self.segmentation.is_some()),
         ];
         let changed: Vec<&str> = changed
             .into_iter()
@@ -103,6 +117,19 @@ impl CampaignUpdate {
         }
         if let Some(stages) = &self.approval_stages {
             details = with(details, json!({ "approval_stages": stages }));
+        }
+        if let Some(change) = &self.segmentation {
+            let RulesChange {
+                segments_before,
+                segments_after,
+                conflicts,
+            } = change;
+            let change = json!({
+                "segments_before": segments_before,
+                "segments_after": segments_after,
+                "conflicts": conflicts,
+            });
+            details = with(details, change);
         }
         details
     }

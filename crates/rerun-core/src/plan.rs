@@ -21,6 +21,20 @@ wire_enum! {
         CurrentRun => "current_run",
         /// Messages that are published in any run of the campaign; the newest wins.
         AnyRun => "any_run",
+        /// Messages that are published in any run, or that passed every stage in a run that was
+        /// cancelled; the newest wins.
+        AnyApproved => "any_approved",
+    }
+}
+
+impl ReuseFrom {
+    /// The review statuses of the messages that may be reused.
+    #[must_use]
+    pub const fn statuses(self) -> &'static [ReviewStatus] {
+        match self {
+            Self::CurrentRun | Self::AnyRun => &[ReviewStatus::Published],
+            Self::AnyApproved => &[ReviewStatus::Published, ReviewStatus::Approved],
+        }
     }
 }
 
@@ -31,7 +45,9 @@ pub struct ReuseCandidate {
     pub message_id: MessageId,
     /// Its run.
     pub run_number: RunNumber,
-    /// Its review status; only a published message is reused.
+    /// Its review status: a published message is reused, and with [`ReuseFrom::AnyApproved`] an
+    /// approved one. While its campaign is published, an approved message is one of a run that was
+    /// cancelled.
     pub status: ReviewStatus,
 }
 
@@ -216,11 +232,12 @@ impl RunPlan {
         let current_number = current.map(|run| run.number);
         let reuses = |candidate: &SegmentCandidate| {
             let found = candidate.reusable?;
-            let in_scope = match reuse_from? {
+            let from = reuse_from?;
+            let in_scope = match from {
                 ReuseFrom::CurrentRun => Some(found.run_number) == current_number,
-                ReuseFrom::AnyRun => true,
+                ReuseFrom::AnyRun | ReuseFrom::AnyApproved => true,
             };
-            (in_scope && found.status == ReviewStatus::Published).then_some(ReusedFrom {
+            (in_scope && from.statuses().contains(&found.status)).then_some(ReusedFrom {
                 message_id: found.message_id,
                 run_number: found.run_number,
             })

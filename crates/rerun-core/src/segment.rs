@@ -10,9 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::error::StoreError;
 use crate::invalid::Invalid;
 use crate::page::Contents;
-use crate::rules::{self, FieldDeclaration, FieldRules, Tag};
+use crate::rules::{self, Applied, FieldDeclaration, FieldRules, Tag};
 use crate::text;
 
 /// The column of an import that holds a customer's external reference, unless the import names
@@ -204,6 +205,61 @@ impl SegmentBy {
             (*name, part.map(|part| (part.tag, part.key.as_ref())))
         }))
     }
+
+    /// What the rules make of each attribute of a segment, by the names' order in keys.
+    fn again<T>(
+        &self,
+        attributes: &Attributes,
+        make: impl FnOnce(&[(&str, Option<&FieldRules>, Option<Applied<'_>>)]) -> T,
+    ) -> Result<T, StoreError> {
+        let values = attributes
+            .to_map()
+            .map_err(|error| StoreError::corrupt(format!("attributes of a segment: {error}")))?;
+        let mut fields: Vec<_> = self.ruled_fields().collect();
+        fields.sort_unstable_by_key(|(name, _)| *name);
+        let fields: Vec<_> = fields
+            .into_iter()
+            .map(|(name, rules)| {
+                let value = values.get(name).and_then(Option::as_deref);
+                let applied = value.and_then(|value| rules::applied_again(rules, value));
+                (name, rules, applied)
+            })
+            .collect();
+        Ok(make(&fields))
+    }
+
+    /// The key that these rules give a segment with attributes that they, or others before them,
+    /// made.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] unless the attributes are an object of texts.
+    pub fn key_of_attributes(&self, attributes: &Attributes) -> Result<SegmentKey, StoreError> {
+        self.again(attributes, |fields| {
+            SegmentKey::of_typed(fields.iter().map(|(name, _, applied)| {
+                let part = applied.as_ref();
+                (*name, part.map(|part| (part.tag, part.key.as_ref())))
+            }))
+        })
+    }
+
+    /// What these rules make of attributes that they, or others before them, made.
+    pub(crate) fn attributes_again(
+        &self,
+        attributes: &Attributes,
+    ) -> Result<Attributes, StoreError> {
+        self.again(attributes, |fields| {
+            Attributes::new(fields.iter().map(|(name, rules, applied)| {
+                let shown = applied.as_ref().map(|part| {
+                    let rules = rules.filter(|_| part.tag == Tag::Text);
+                    rules
+                        .and_then(|rules| rules.target(&part.key))
+                        .or(part.spelling.as_deref())
+                        .unwrap_or(&part.key)
+                });
+                (*name, shown)
+            }))
+        })
+    }
 }
 
 /// Part of what counts are kept under. It changes when the same rules make something else of a
@@ -301,6 +357,14 @@ impl SegmentKey {
         Self(hash.finalize().into())
     }
 
+    /// A key that no segment has, for the segment with this number: stores whose keys are distinct
+    /// keep it for a segment that does not stand for its key.
+    #[must_use]
+    pub fn displaced(no: i32) -> Self {
+        let hash = Sha256::new_with_prefix("rerun.displaced.1").chain_update(no.to_be_bytes());
+        Self(hash.finalize().into())
+    }
+
     /// The key from its bytes, as a store keeps them. `None` unless there are 32.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -329,6 +393,14 @@ impl fmt::Debug for SegmentKey {
 impl Serialize for SegmentKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SegmentKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        let bytes = hex::decode(digits).map_err(D::Error::custom)?;
+        Self::from_bytes(&bytes).ok_or_else(|| D::Error::custom("a key has 32 bytes"))
     }
 }
 
@@ -382,8 +454,15 @@ impl Serialize for Attributes {
     }
 }
 
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(json.get().to_owned()))
+    }
+}
+
 /// One distinct combination of the segmentation fields' values in a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// Its stable name.
     pub key: SegmentKey,

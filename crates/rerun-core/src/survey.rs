@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::Deserialize;
 
 use crate::error::StoreError;
-use crate::rules::{Applied, FieldRules, Tag, alike};
+use crate::rules::{Applied, FieldRules, Tag, alike, applied_again};
 use crate::segment::{Attributes, Segment, SegmentBy, SegmentKey};
 
 /// A value of a group that no message to reuse has.
@@ -90,10 +90,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Field<'_> {
     fn applied<'v>(&'v self, value: &'v str) -> Option<Applied<'v>> {
-        match self.rules {
-            Some(rules) => rules.apply_to_attribute(value),
-            None => Some(Applied::plain(value)),
-        }
+        applied_again(self.rules, value)
     }
 
     /// The number of what an attribute is.

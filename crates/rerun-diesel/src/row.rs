@@ -2,7 +2,7 @@
 //! them so that one row can hold columns of several tables.
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::Queryable;
+use diesel::prelude::{Queryable, QueryableByName};
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
 use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditEntry, Unlogged};
@@ -15,6 +15,7 @@ use rerun_core::ids::{
     UserId,
 };
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
+use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use uuid::Uuid;
@@ -54,6 +55,13 @@ pub fn text<T: std::str::FromStr<Err = Invalid>>(
     value
         .parse()
         .map_err(|_invalid: Invalid| corrupt(table, column, value))
+}
+
+/// The names of wire values as a list of SQL texts.
+#[must_use]
+pub fn quoted(values: &[rerun_core::message::ReviewStatus]) -> String {
+    let quoted: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
+    quoted.join(", ")
 }
 
 /// A run number.
@@ -213,6 +221,111 @@ fn ruled_segment_by(names: &str, rules: Option<&str>) -> Result<SegmentBy, Store
         .ok()
         .filter(|ruled| ruled.fields() == plain.fields())
         .ok_or_else(|| corrupt("campaigns", "value_rules", rules))
+}
+
+/// The segmentation of a run as its row keeps it.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when the text is no segmentation.
+pub fn rules_of_run(rules: &str) -> Result<SegmentBy, StoreError> {
+    SegmentBy::from_rules_json(rules).map_err(|_invalid| corrupt("runs", "value_rules", rules))
+}
+
+/// A segmentation as a run's row keeps it.
+///
+/// # Errors
+/// [`StoreError::Backend`] when it cannot be written as JSON.
+pub fn rules_for_run(segment_by: &SegmentBy) -> Result<String, StoreError> {
+    serde_json::to_string(segment_by).map_err(|error| StoreError::Backend(error.into()))
+}
+
+row! {
+    /// A row of `segments`, with its newest message that could be reused.
+    KnownSegmentRow, KnownSegmentColumns {
+        no: i32 = Integer,
+        key: Vec<u8> = Binary,
+        attributes: String = Text,
+        shared: bool = Bool,
+        conflicting: bool = Bool,
+        message_id: Option<Uuid> = Nullable<Id>,
+        run_number: Option<i32> = Nullable<Integer>,
+        content_id: Option<Uuid> = Nullable<Id>,
+        customer_count: Option<i64> = Nullable<BigInt>,
+        published: Option<bool> = Nullable<Bool>,
+    }
+}
+
+impl TryFrom<KnownSegmentRow> for KnownSegment {
+    type Error = StoreError;
+
+    fn try_from(row: KnownSegmentRow) -> Result<Self, StoreError> {
+        let message = match (
+            row.message_id,
+            row.run_number,
+            row.content_id,
+            row.customer_count,
+            row.published,
+        ) {
+            (Some(id), Some(run), Some(content), Some(customer_count), Some(published)) => {
+                Some(ApprovedMessage {
+                    id: MessageId::new(id),
+                    run_number: run_number("messages", run)?,
+                    content_id: ContentId::new(content),
+                    customer_count,
+                    published,
+                })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            no: row.no,
+            key: segment_key(&row.key)?,
+            attributes: Attributes::from_stored(row.attributes),
+            displaced: match (row.shared, row.conflicting) {
+                (false, _) => None,
+                (true, false) => Some(Displaced::Merged),
+                (true, true) => Some(Displaced::Conflict),
+            },
+            message,
+        })
+    }
+}
+
+/// A row of `contents`.
+#[derive(Debug, QueryableByName)]
+pub struct ContentRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    subject: String,
+    #[diesel(sql_type = Text)]
+    body: String,
+}
+
+impl ContentRow {
+    /// Its id with the digest of its text.
+    #[must_use]
+    pub fn digest(self) -> (ContentId, TextDigest) {
+        let content = Content {
+            subject: self.subject,
+            body: self.body,
+        };
+        (ContentId::new(self.id), TextDigest::of(&content))
+    }
+}
+
+/// What `segments` keeps for a new key: `key`, `shared_key`, `conflicting`.
+#[must_use]
+pub fn segment_keys(rekeyed: &Rekeyed) -> (SegmentKey, Option<SegmentKey>, bool) {
+    let conflicting = rekeyed.displaced == Some(Displaced::Conflict);
+    match rekeyed.displaced {
+        None => (rekeyed.key, None, conflicting),
+        Some(_) => (
+            SegmentKey::displaced(rekeyed.no),
+            Some(rekeyed.key),
+            conflicting,
+        ),
+    }
 }
 
 /// A campaign's stages as its row keeps them.
@@ -395,7 +508,7 @@ impl TryFrom<RunRow> for Run {
 macro_rules! message_columns {
     () => {
         "m.id AS message_id, m.run_number AS message_run_number, \
-         m.segment_no AS message_segment_no, s.key AS segment_key, \
+         m.segment_no AS message_segment_no, COALESCE(s.shared_key, s.key) AS segment_key, \
          s.attributes AS segment_attributes, m.customer_count AS message_customer_count, \
          m.content_id AS message_content_id, t.subject AS content_subject, t.body AS content_body, \
          t.run_number AS content_run_number, m.review_status AS message_review_status, \

@@ -51,6 +51,7 @@ endpoints! {
     RERUN_DIFF = post "/v1/campaign/rerun/diff";
     CAMPAIGN_CREATE = post "/v1/campaign/create";
     CAMPAIGN_UPDATE = post "/v1/campaign/update";
+    SEGMENTATION_UPDATE = post "/v1/campaign/segmentation/update";
     CAMPAIGN_DELETE = post "/v1/campaign/delete";
     TEMPLATE_PREVIEW = post "/v1/campaign/template/preview";
     CAMPAIGN_LIST = post "/v1/campaign/list";

@@ -1,23 +1,28 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
+use diesel::pg::PgRowByRowLoadingMode;
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{Campaign, CampaignStatus, Standing};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::group::CustomerGroup;
-use rerun_core::ids::{AccountId, CampaignId, RunNumber};
+use rerun_core::ids::{AccountId, CampaignId, ContentId, RunNumber};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
+use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     CampaignContext, CampaignStore, DeleteCampaign, IdempotentResponse, ImportFailure,
-    ImportedMessage, ImportedMessages, UpdateCampaign, WantedGroup,
+    ImportedMessage, ImportedMessages, UpdateCampaign, UpdateSegmentation, WantedGroup,
 };
+use rerun_core::rekeying::{KnownSegment, TextDigest};
 use rerun_core::run::{Run, SegmentCounts};
+use rerun_core::segment::SegmentKey;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{
-    CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow, json_list,
+    self, CampaignColumns, CampaignRow, ContentRow, GroupColumns, GroupRow, KnownSegmentColumns,
+    KnownSegmentRow, RunColumns, RunRow, json_list,
 };
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -194,6 +199,74 @@ fn update(conn: &mut PgConnection, seen: &Campaign, to: &Campaign) -> Result<(),
     Ok(())
 }
 
+/// Writes the campaign's rules. Runs that are there keep the ones that they were planned by.
+fn write_rules(conn: &mut PgConnection, update: &UpdateSegmentation) -> Result<(), Failure> {
+    let UpdateSegmentation { campaign, to, .. } = update;
+    let updated = sql("UPDATE campaigns SET segment_by = ?, value_rules = ?, \
+           version = version + 1, updated_at = ? \
+         WHERE account_id = ? AND id = ? AND version = ?")
+    .bind::<Text, _>(json_list(to.segment_by.fields()))
+    .bind::<Nullable<Text>, _>(to.segment_by.rules_json())
+    .bind::<Time, _>(to.updated_at)
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<BigInt, _>(campaign.version)
+    .execute(conn)?;
+    if updated == 0 {
+        return Err(StoreError::Conflict.into());
+    }
+    sql("UPDATE runs SET value_rules = ? \
+         WHERE account_id = ? AND campaign_id = ? AND value_rules IS NULL")
+    .bind::<Text, _>(row::rules_for_run(&campaign.segment_by)?)
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Gives segments their keys. They first get keys that no segment has: one may get the key that
+/// another one had.
+fn write_keys(conn: &mut PgConnection, update: &UpdateSegmentation) -> Result<(), Failure> {
+    let (account, campaign) = (
+        update.campaign.account_id.as_uuid(),
+        update.campaign.id.as_uuid(),
+    );
+    let numbers: Vec<i32> = update.segments.iter().map(|segment| segment.no).collect();
+    let bytes = |key: SegmentKey| key.as_bytes().to_vec();
+    let aside = update
+        .segments
+        .iter()
+        .map(|segment| bytes(SegmentKey::displaced(segment.no)));
+    let kept: Vec<_> = update.segments.iter().map(row::segment_keys).collect();
+    let keys = kept.iter().map(|(key, _, _)| bytes(*key));
+    let shared: Vec<_> = kept
+        .iter()
+        .map(|(_, shared, _)| shared.map(bytes))
+        .collect();
+    let conflicting: Vec<bool> = kept
+        .iter()
+        .map(|(_, _, conflicting)| *conflicting)
+        .collect();
+    for keys in [aside.collect::<Vec<_>>(), keys.collect()] {
+        sql(
+            "UPDATE segments s SET key = p.key, shared_key = p.shared_key, \
+               conflicting = p.conflicting \
+             FROM unnest(?::int[], ?::bytea[], ?::bytea[], ?::bool[]) \
+               AS p(no, key, shared_key, conflicting) \
+             WHERE s.account_id = ? AND s.campaign_id = ? AND s.no = p.no",
+        )
+        .planned_for(numbers.len())
+        .bind::<Array<Integer>, _>(&numbers)
+        .bind::<Array<Binary>, _>(keys)
+        .bind::<Array<Nullable<Binary>>, _>(&shared)
+        .bind::<Array<Bool>, _>(&conflicting)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(campaign)
+        .execute(conn)?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl CampaignStore for PgStore {
     async fn create_campaign(
@@ -229,6 +302,81 @@ impl CampaignStore for PgStore {
                     let account = campaign.account_id;
                     keep_response(conn, account, response.as_ref(), to.updated_at)?;
                     append_audit(conn, audit)
+                })
+            })
+            .await
+    }
+
+    async fn known_segments(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+    ) -> Result<Vec<KnownSegment>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let statuses = row::quoted(ReuseFrom::AnyApproved.statuses());
+                let text = format!(
+                    "SELECT s.no, COALESCE(s.shared_key, s.key) AS key, s.attributes, \
+                       s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, \
+                       m.run_number, m.content_id, m.customer_count, \
+                       m.review_status = 'Published' AS published \
+                     FROM segments s LEFT JOIN ( \
+                       SELECT DISTINCT ON (segment_no) segment_no, id, run_number, content_id, \
+                         customer_count, review_status \
+                       FROM messages WHERE account_id = ? AND campaign_id = ? \
+                         AND review_status IN ({statuses}) \
+                         AND NOT EXISTS (SELECT FROM contents t WHERE t.account_id = ? \
+                           AND t.id = messages.content_id AND t.placeholder IS NOT NULL) \
+                       ORDER BY segment_no, review_status = 'Published' DESC, run_number DESC) m \
+                       ON m.segment_no = s.no \
+                     WHERE s.account_id = ? AND s.campaign_id = ?"
+                );
+                let rows = sql(&text)
+                    .planned_anew()
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .columns::<KnownSegmentColumns>()
+                    .load::<KnownSegmentRow>(conn)?;
+                let known = rows.into_iter().map(KnownSegment::try_from);
+                Ok(known.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    async fn text_digests(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        contents: Vec<ContentId>,
+    ) -> Result<HashMap<ContentId, TextDigest>, StoreError> {
+        let ids: Vec<Uuid> = contents.into_iter().map(ContentId::as_uuid).collect();
+        self.db
+            .run(move |conn| {
+                let statement = sql("SELECT id, subject, body FROM contents \
+                     WHERE account_id = ? AND campaign_id = ? AND id = ANY(?)")
+                .planned_for(ids.len())
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Array<Id>, _>(ids);
+                let rows = statement.load_iter::<ContentRow, PgRowByRowLoadingMode>(conn)?;
+                let digests = rows.map(|row| Ok(row?.digest()));
+                digests.collect::<Result<_, Failure>>()
+            })
+            .await
+    }
+
+    async fn update_segmentation(&self, update: UpdateSegmentation) -> Result<(), StoreError> {
+        self.db
+            .run(move |conn| {
+                transaction(conn, |conn| {
+                    write_rules(conn, &update)?;
+                    write_keys(conn, &update)?;
+                    let (account, now) = (update.campaign.account_id, update.to.updated_at);
+                    keep_response(conn, account, update.response.as_ref(), now)?;
+                    append_audit(conn, update.audit)
                 })
             })
             .await

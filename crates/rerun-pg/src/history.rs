@@ -221,7 +221,7 @@ const MESSAGE_BYTES: &str = "COALESCE(octet_length(s.attributes), 0) \
 /// Looks up what a message `m` of a campaign `c` points at, row by row: a planner that does not
 /// know how many rows a page has would read whole tables.
 const PARTS: &str = " \
-    LEFT JOIN LATERAL (SELECT key, attributes FROM segments \
+    LEFT JOIN LATERAL (SELECT key, shared_key, attributes FROM segments \
       WHERE account_id = c.account_id AND campaign_id = c.id AND no = m.segment_no LIMIT 1) s ON true \
     LEFT JOIN LATERAL (SELECT subject, body, run_number FROM contents \
       WHERE account_id = c.account_id AND id = m.content_id LIMIT 1) t ON true \
@@ -407,7 +407,7 @@ fn diff_items(
     let limit = i64::from(page.limit.get()) + 1;
     let after = page.after.unwrap_or(0);
     let text = PageQuery {
-        columns: "d.*, s.key, s.attributes",
+        columns: "d.*, COALESCE(s.shared_key, s.key) AS key, s.attributes",
         bytes: "octet_length(s.attributes)",
         from: "FROM (SELECT segment_no, \
            COALESCE(o.customer_count, f.customer_count) AS customer_count, f.id AS from_id, \
@@ -419,7 +419,7 @@ fn diff_items(
                WHERE account_id = ? AND campaign_id = ? AND run_number = ? AND segment_no > ? \
                ORDER BY segment_no LIMIT ?) o USING (segment_no) \
          ORDER BY segment_no LIMIT ?) d \
-         JOIN LATERAL (SELECT key, attributes FROM segments WHERE account_id = ? \
+         JOIN LATERAL (SELECT key, shared_key, attributes FROM segments WHERE account_id = ? \
            AND campaign_id = ? AND no = d.segment_no LIMIT 1) s ON true",
         order: "d.segment_no",
         by: "segment_no",

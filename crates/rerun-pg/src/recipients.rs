@@ -6,8 +6,10 @@ use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::Content;
-use rerun_core::ports::{CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience};
-use rerun_core::segment::{SegmentBy, SegmentKey};
+use rerun_core::ports::{
+    CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
+};
+use rerun_core::segment::{Attributes, SegmentBy};
 use rerun_diesel::row;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
@@ -24,12 +26,16 @@ struct AudienceRow {
     group_version: Option<i64>,
     #[diesel(sql_type = Bool)]
     changed: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    value_rules: Option<String>,
 }
 
 #[derive(QueryableByName)]
 struct KeyRow {
     #[diesel(sql_type = Binary)]
     key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    attributes: String,
     #[diesel(sql_type = Id)]
     id: Uuid,
 }
@@ -100,7 +106,7 @@ impl RecipientStore for PgStore {
         self.db
             .run(move |conn| {
                 let row = sql("SELECT r.group_id, g.version AS group_version, \
-                       COALESCE(g.updated_at > r.started_at, true) AS changed \
+                       COALESCE(g.updated_at > r.started_at, true) AS changed, r.value_rules \
                      FROM runs r LEFT JOIN customer_groups g ON g.account_id = ? \
                        AND g.id = r.group_id \
                      WHERE r.account_id = ? AND r.campaign_id = ? AND r.number = ?")
@@ -110,10 +116,16 @@ impl RecipientStore for PgStore {
                 .bind::<Integer, _>(run.get())
                 .load::<AudienceRow>(conn)?
                 .pop();
-                Ok(row.map(|row| RunAudience {
+                let Some(row) = row else { return Ok(None) };
+                Ok(Some(RunAudience {
                     group_id: CustomerGroupId::new(row.group_id),
                     group_version: row.group_version,
                     changed: row.changed,
+                    segment_by: row
+                        .value_rules
+                        .as_deref()
+                        .map(row::rules_of_run)
+                        .transpose()?,
                 }))
             })
             .await
@@ -124,22 +136,29 @@ impl RecipientStore for PgStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
-    ) -> Result<Vec<(SegmentKey, MessageId)>, StoreError> {
+    ) -> Result<Vec<RunMessage>, StoreError> {
         self.db
             .run(move |conn| {
-                let rows = sql("SELECT s.key, m.id FROM messages m \
+                let rows = sql(
+                    "SELECT COALESCE(s.shared_key, s.key) AS key, s.attributes, m.id \
+                     FROM messages m \
                      JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
                        AND s.no = m.segment_no \
-                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?")
+                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?",
+                )
                 .planned_anew()
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(campaign.as_uuid())
                 .bind::<Integer, _>(run.get())
                 .load::<KeyRow>(conn)?;
-                let messages = rows
-                    .into_iter()
-                    .map(|row| Ok((row::segment_key(&row.key)?, MessageId::new(row.id))));
+                let messages = rows.into_iter().map(|row| {
+                    Ok(RunMessage {
+                        key: row::segment_key(&row.key)?,
+                        attributes: Attributes::from_stored(row.attributes),
+                        id: MessageId::new(row.id),
+                    })
+                });
                 Ok(messages.collect::<Result<_, StoreError>>()?)
             })
             .await

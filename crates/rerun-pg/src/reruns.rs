@@ -7,7 +7,6 @@ use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
-use rerun_core::message::ReviewStatus;
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
 use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
@@ -135,9 +134,11 @@ struct ReusableRow {
     message_id: Uuid,
     #[diesel(sql_type = Integer)]
     run_number: i32,
+    #[diesel(sql_type = Text)]
+    review_status: String,
 }
 
-/// The published messages that the rerun may reuse, by segment. A content with a placeholder is
+/// The messages that the rerun may reuse, by segment. A content with a placeholder is
 /// not reused: a reused message is `Approved` from the start.
 fn reusable(
     conn: &mut PgConnection,
@@ -147,14 +148,17 @@ fn reusable(
     let Some((campaign, run, from)) = query.reuse else {
         return Ok(HashMap::new());
     };
-    let text = reusable_text("s.key, m.id AS message_id, m.run_number", from);
+    let text = reusable_text(
+        "s.key, m.id AS message_id, m.run_number, m.review_status",
+        from,
+    );
     let statement = sql(&text).planned_for(messages);
     let statement = bind_reusable(statement, query.account_id, campaign, run, from);
     let candidate = |row: ReusableRow| {
         let candidate = ReuseCandidate {
             message_id: MessageId::new(row.message_id),
             run_number: row::run_number("messages", row.run_number)?,
-            status: ReviewStatus::Published,
+            status: row::text("messages", "review_status", &row.review_status)?,
         };
         Ok((row::segment_key(&row.key)?, candidate))
     };
@@ -169,21 +173,24 @@ fn reusable(
 fn reusable_text(columns: &str, from: ReuseFrom) -> String {
     let (newest, of_run, order) = match from {
         ReuseFrom::CurrentRun => ("", "AND run_number = ?", ""),
-        ReuseFrom::AnyRun => (
+        ReuseFrom::AnyRun | ReuseFrom::AnyApproved => (
             "DISTINCT ON (segment_no)",
             "",
             "ORDER BY segment_no, run_number DESC",
         ),
     };
+    let statuses = row::quoted(from.statuses());
     format!(
         "SELECT {columns} FROM ( \
-           SELECT {newest} account_id, campaign_id, segment_no, id, run_number FROM messages \
-           WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status = 'Published' \
+           SELECT {newest} account_id, campaign_id, segment_no, id, run_number, review_status \
+           FROM messages \
+           WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status IN ({statuses}) \
              AND NOT EXISTS (SELECT FROM contents t WHERE t.account_id = ? \
                AND t.id = messages.content_id AND t.placeholder IS NOT NULL) \
            {order}) m \
          JOIN LATERAL (SELECT key, attributes FROM segments s WHERE s.account_id = m.account_id \
-           AND s.campaign_id = m.campaign_id AND s.no = m.segment_no LIMIT 1) s ON true"
+           AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
+           AND s.shared_key IS NULL LIMIT 1) s ON true"
     )
 }
 
@@ -457,7 +464,7 @@ fn add_matched_messages(
            m.content_id, 'Approved', 'reused', m.id, m.run_number, m.approvals, m.edited_by, ?, ? \
          FROM unnest(?::uuid[], ?::uuid[], ?::bigint[]) AS p(id, reused, customer_count) \
          JOIN LATERAL (SELECT * FROM messages WHERE account_id = ? AND id = p.reused \
-           AND review_status = 'Published' LIMIT 1) m ON true",
+           AND review_status IN ('Published', 'Approved') LIMIT 1) m ON true",
     )
     .planned_for(matched.len())
     .bind::<Integer, _>(start.run.number.get())

@@ -1,22 +1,28 @@
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
-use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::group::CustomerGroup;
-use rerun_core::ids::{AccountId, CampaignId, RunNumber};
+use rerun_core::ids::{AccountId, CampaignId, ContentId, RunNumber};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
+use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     CampaignContext, CampaignStore, DeleteCampaign, IdempotentResponse, ImportFailure,
-    ImportedMessage, ImportedMessages, UpdateCampaign, WantedGroup,
+    ImportedMessage, ImportedMessages, UpdateCampaign, UpdateSegmentation, WantedGroup,
 };
+use rerun_core::rekeying::{KnownSegment, TextDigest};
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
+use rerun_core::segment::SegmentKey;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{
-    CampaignColumns, CampaignRow, GroupColumns, GroupRow, RunColumns, RunRow, json_list,
+    self, CampaignColumns, CampaignRow, ContentRow, GroupColumns, GroupRow, KnownSegmentColumns,
+    KnownSegmentRow, RunColumns, RunRow, json_list,
 };
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -277,6 +283,62 @@ fn update(conn: &mut SqliteConnection, seen: &Campaign, to: &Campaign) -> Result
     Ok(())
 }
 
+/// Writes the campaign's rules. Runs that are there keep the ones that they were planned by.
+fn write_rules(conn: &mut SqliteConnection, update: &UpdateSegmentation) -> Result<(), Failure> {
+    let UpdateSegmentation { campaign, to, .. } = update;
+    let updated = sql("UPDATE campaigns SET segment_by = ?, value_rules = ?, \
+           version = version + 1, updated_at = ? \
+         WHERE account_id = ? AND id = ? AND version = ?")
+    .bind::<Text, _>(json_list(to.segment_by.fields()))
+    .bind::<Nullable<Text>, _>(to.segment_by.rules_json())
+    .bind::<Time, _>(to.updated_at)
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<BigInt, _>(campaign.version)
+    .execute(conn)?;
+    if updated == 0 {
+        return Err(StoreError::Conflict.into());
+    }
+    sql("UPDATE runs SET value_rules = ? \
+         WHERE account_id = ? AND campaign_id = ? AND value_rules IS NULL")
+    .bind::<Text, _>(row::rules_for_run(&campaign.segment_by)?)
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Gives segments their keys. They first get keys that no segment has: one may get the key that
+/// another one had.
+fn write_keys(conn: &mut SqliteConnection, update: &UpdateSegmentation) -> Result<(), Failure> {
+    let (account, campaign) = (
+        update.campaign.account_id.as_uuid(),
+        update.campaign.id.as_uuid(),
+    );
+    for aside in [true, false] {
+        for segment in &update.segments {
+            let (key, shared, conflicting) = row::segment_keys(segment);
+            let key = if aside {
+                SegmentKey::displaced(segment.no)
+            } else {
+                key
+            };
+            sql(
+                "UPDATE segments SET key = ?, shared_key = ?, conflicting = ? \
+                 WHERE account_id = ? AND campaign_id = ? AND no = ?",
+            )
+            .bind::<Binary, _>(key.as_bytes().as_slice())
+            .bind::<Nullable<Binary>, _>(shared.as_ref().map(|key| key.as_bytes().as_slice()))
+            .bind::<Bool, _>(conflicting)
+            .bind::<Id, _>(account)
+            .bind::<Id, _>(campaign)
+            .bind::<Integer, _>(segment.no)
+            .execute(conn)?;
+        }
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl CampaignStore for SqliteStore {
     async fn create_campaign(
@@ -307,6 +369,79 @@ impl CampaignStore for SqliteStore {
             let account = campaign.account_id;
             keep_response(conn, account, response.as_ref(), to.updated_at)?;
             append_audit(conn, audit)
+        })
+        .await
+    }
+
+    async fn known_segments(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+    ) -> Result<Vec<KnownSegment>, StoreError> {
+        self.read(move |conn| {
+            let statuses = row::quoted(ReuseFrom::AnyApproved.statuses());
+            // Segments come with their messages, the one that counts first.
+            let text = format!(
+                "SELECT s.no, COALESCE(s.shared_key, s.key) AS key, s.attributes, \
+                   s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, \
+                   m.run_number, m.content_id, m.customer_count, \
+                   m.review_status = 'Published' AS published \
+                 FROM segments s LEFT JOIN ( \
+                   SELECT segment_no, id, run_number, content_id, customer_count, review_status, \
+                     row_number() OVER (PARTITION BY segment_no \
+                       ORDER BY review_status = 'Published' DESC, run_number DESC) AS place \
+                   FROM messages INDEXED BY messages_one_per_segment \
+                   WHERE account_id = ? AND campaign_id = ? AND review_status IN ({statuses}) \
+                     AND NOT EXISTS (SELECT 1 FROM contents t INDEXED BY contents_unfilled \
+                       WHERE t.account_id = messages.account_id AND t.id = messages.content_id \
+                         AND t.placeholder IS NOT NULL)) m \
+                   ON m.segment_no = s.no AND m.place = 1 \
+                 WHERE s.account_id = ? AND s.campaign_id = ?"
+            );
+            let rows = sql(&text)
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .columns::<KnownSegmentColumns>()
+                .load::<KnownSegmentRow>(conn)?;
+            let known = rows.into_iter().map(KnownSegment::try_from);
+            Ok(known.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn text_digests(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        contents: Vec<ContentId>,
+    ) -> Result<HashMap<ContentId, TextDigest>, StoreError> {
+        let hex: Vec<String> = contents
+            .into_iter()
+            .map(|id| id.as_uuid().simple().to_string())
+            .collect();
+        self.read(move |conn| {
+            let rows = sql("SELECT id, subject, body FROM contents \
+                 WHERE account_id = ? AND campaign_id = ? \
+                   AND id IN (SELECT unhex(atom) FROM json_each(?))")
+            .bind::<Id, _>(account.as_uuid())
+            .bind::<Id, _>(campaign.as_uuid())
+            .bind::<Text, _>(serde_json::json!(hex).to_string())
+            .load_iter::<ContentRow, DefaultLoadingMode>(conn)?;
+            rows.map(|row| Ok(row?.digest()))
+                .collect::<Result<_, Failure>>()
+        })
+        .await
+    }
+
+    async fn update_segmentation(&self, update: UpdateSegmentation) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            write_rules(conn, &update)?;
+            write_keys(conn, &update)?;
+            let (account, now) = (update.campaign.account_id, update.to.updated_at);
+            keep_response(conn, account, update.response.as_ref(), now)?;
+            append_audit(conn, update.audit)
         })
         .await
     }

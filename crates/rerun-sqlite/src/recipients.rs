@@ -8,8 +8,10 @@ use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::Content;
 use rerun_core::page::MAX_PAGE_BYTES;
-use rerun_core::ports::{CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience};
-use rerun_core::segment::SegmentKey;
+use rerun_core::ports::{
+    CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
+};
+use rerun_core::segment::Attributes;
 use rerun_diesel::row;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
@@ -27,12 +29,16 @@ struct AudienceRow {
     group_version: Option<i64>,
     #[diesel(sql_type = Bool)]
     changed: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    value_rules: Option<String>,
 }
 
 #[derive(QueryableByName)]
 struct KeyRow {
     #[diesel(sql_type = Binary)]
     key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    attributes: String,
     #[diesel(sql_type = Id)]
     id: Uuid,
 }
@@ -66,7 +72,7 @@ impl RecipientStore for SqliteStore {
         self.readers
             .run(move |conn| {
                 let row = sql("SELECT r.group_id, g.version AS group_version, \
-                       ifnull(g.updated_at > r.started_at, 1) AS changed \
+                       ifnull(g.updated_at > r.started_at, 1) AS changed, r.value_rules \
                      FROM runs r LEFT JOIN customer_groups g ON g.account_id = ? \
                        AND g.id = r.group_id \
                      WHERE r.account_id = ? AND r.campaign_id = ? AND r.number = ?")
@@ -76,10 +82,16 @@ impl RecipientStore for SqliteStore {
                 .bind::<Integer, _>(run.get())
                 .load::<AudienceRow>(conn)?
                 .pop();
-                Ok(row.map(|row| RunAudience {
+                let Some(row) = row else { return Ok(None) };
+                Ok(Some(RunAudience {
                     group_id: CustomerGroupId::new(row.group_id),
                     group_version: row.group_version,
                     changed: row.changed,
+                    segment_by: row
+                        .value_rules
+                        .as_deref()
+                        .map(row::rules_of_run)
+                        .transpose()?,
                 }))
             })
             .await
@@ -90,21 +102,28 @@ impl RecipientStore for SqliteStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
-    ) -> Result<Vec<(SegmentKey, MessageId)>, StoreError> {
+    ) -> Result<Vec<RunMessage>, StoreError> {
         self.readers
             .run(move |conn| {
-                let rows = sql("SELECT s.key, m.id FROM messages m \
+                let rows = sql(
+                    "SELECT COALESCE(s.shared_key, s.key) AS key, s.attributes, m.id \
+                     FROM messages m \
                      JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
                        AND s.no = m.segment_no \
-                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?")
+                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?",
+                )
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(campaign.as_uuid())
                 .bind::<Integer, _>(run.get())
                 .load::<KeyRow>(conn)?;
-                let messages = rows
-                    .into_iter()
-                    .map(|row| Ok((row::segment_key(&row.key)?, MessageId::new(row.id))));
+                let messages = rows.into_iter().map(|row| {
+                    Ok(RunMessage {
+                        key: row::segment_key(&row.key)?,
+                        attributes: Attributes::from_stored(row.attributes),
+                        id: MessageId::new(row.id),
+                    })
+                });
                 Ok(messages.collect::<Result<_, StoreError>>()?)
             })
             .await

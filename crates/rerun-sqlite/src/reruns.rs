@@ -11,7 +11,7 @@ use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{customers_with_value, field_values, run_number, segment_key};
+use rerun_diesel::row::{self, customers_with_value, field_values, run_number, segment_key};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
@@ -183,17 +183,19 @@ struct CandidateRow {
     message_id: Option<Uuid>,
     #[diesel(sql_type = Nullable<Integer>)]
     run_number: Option<i32>,
+    #[diesel(sql_type = Nullable<Text>)]
+    review_status: Option<String>,
 }
 
 impl TryFrom<CandidateRow> for SegmentCandidate {
     type Error = StoreError;
 
     fn try_from(row: CandidateRow) -> Result<Self, StoreError> {
-        let reusable = match (row.message_id, row.run_number) {
-            (Some(id), Some(number)) => Some(ReuseCandidate {
+        let reusable = match (row.message_id, row.run_number, row.review_status) {
+            (Some(id), Some(number), Some(status)) => Some(ReuseCandidate {
                 message_id: MessageId::new(id),
                 run_number: run_number("messages", number)?,
-                status: ReviewStatus::Published,
+                status: row::text("messages", "review_status", &status)?,
             }),
             _ => None,
         };
@@ -205,8 +207,15 @@ impl TryFrom<CandidateRow> for SegmentCandidate {
     }
 }
 
-/// The kept segments, each with the newest published message for its key in the runs that may
-/// be reused from. A content with a placeholder is not reused: a reused message is `Approved` from
+/// The runs (`r`) that have a message which may be reused, if those of any run may be.
+const fn runs_with_reusable(from: ReuseFrom) -> &'static str {
+    match from {
+        ReuseFrom::CurrentRun | ReuseFrom::AnyRun => "r.published > 0",
+        ReuseFrom::AnyApproved => "(r.published > 0 OR r.approved > 0)",
+    }
+}
+
+/// The kept segments, each with the newest message for its key that may be reused. A content with a placeholder is not reused: a reused message is `Approved` from
 /// the start.
 fn kept_candidates(
     conn: &mut SqliteConnection,
@@ -217,7 +226,8 @@ fn kept_candidates(
     let account = query.account_id.as_uuid();
     let Some((campaign, current, reuse_from)) = query.reuse else {
         let rows = sql(
-            "SELECT key, customer_count, NULL AS message_id, NULL AS run_number \
+            "SELECT key, customer_count, NULL AS message_id, NULL AS run_number, \
+               NULL AS review_status \
              FROM group_segments WHERE account_id = ? AND segmentation_id = ? \
              ORDER BY key LIMIT ?",
         )
@@ -230,38 +240,41 @@ fn kept_candidates(
             .map(SegmentCandidate::try_from)
             .collect::<Result<_, _>>()?);
     };
+    let (statuses, runs) = (
+        row::quoted(reuse_from.statuses()),
+        runs_with_reusable(reuse_from),
+    );
     let message = match reuse_from {
-        ReuseFrom::CurrentRun => {
-            "m.run_number = ? AND m.segment_no = s.no AND NOT EXISTS ( \
+        ReuseFrom::CurrentRun => "m.run_number = ? AND m.segment_no = s.no AND NOT EXISTS ( \
                 SELECT 1 FROM contents t INDEXED BY contents_unfilled \
                 WHERE t.account_id = m.account_id AND t.id = m.content_id \
                   AND t.placeholder IS NOT NULL)"
-        }
+            .to_owned(),
         // From the newest run that published anything back to the first that has the segment:
         // nearly always the very first one asked. A segment that the campaign never had asks
         // none.
-        ReuseFrom::AnyRun => {
+        ReuseFrom::AnyRun | ReuseFrom::AnyApproved => format!(
             "m.id = CASE WHEN s.no IS NOT NULL THEN ( \
                 SELECT o.id FROM runs r \
                 CROSS JOIN messages o INDEXED BY messages_one_per_segment ON o.account_id = r.account_id \
                   AND o.campaign_id = r.campaign_id AND o.run_number = r.number \
                 WHERE r.account_id = s.account_id AND r.campaign_id = s.campaign_id \
-                  AND r.published > 0 AND o.segment_no = s.no \
-                  AND o.review_status = 'Published' AND NOT EXISTS ( \
+                  AND {runs} AND o.segment_no = s.no \
+                  AND o.review_status IN ({statuses}) AND NOT EXISTS ( \
                     SELECT 1 FROM contents t INDEXED BY contents_unfilled \
                     WHERE t.account_id = o.account_id AND t.id = o.content_id \
                       AND t.placeholder IS NOT NULL) \
                 ORDER BY r.number DESC LIMIT 1) END"
-        }
+        ),
     };
     let text = format!(
         "SELECT g.key AS key, g.customer_count AS customer_count, m.id AS message_id, \
-           m.run_number AS run_number \
+           m.run_number AS run_number, m.review_status AS review_status \
          FROM group_segments g \
          LEFT JOIN segments s ON s.account_id = g.account_id AND s.campaign_id = ? \
            AND s.key = g.key \
          LEFT JOIN messages m ON m.account_id = s.account_id AND m.campaign_id = s.campaign_id \
-           AND m.review_status = 'Published' AND {message} \
+           AND m.review_status IN ({statuses}) AND {message} \
          WHERE g.account_id = ? AND g.segmentation_id = ? ORDER BY g.key LIMIT ?"
     );
     let mut select = sql(&text).bind::<Id, _>(campaign.as_uuid());
@@ -295,34 +308,36 @@ fn survey(
     let account = query.account_id.as_uuid();
     let mut survey = Survey::new(&query.segment_by);
     if let Some((campaign, run, from)) = query.reuse {
+        let (statuses, runs) = (row::quoted(from.statuses()), runs_with_reusable(from));
         let text = match from {
-            ReuseFrom::CurrentRun => {
-                "SELECT s.key, s.attributes, 0 AS customer_count \
+            ReuseFrom::CurrentRun => "SELECT s.key, s.attributes, 0 AS customer_count \
                  FROM messages m INDEXED BY messages_one_per_segment \
                  CROSS JOIN segments s ON s.account_id = m.account_id \
                    AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
+                   AND s.shared_key IS NULL \
                  WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
                    AND m.review_status = 'Published' AND NOT EXISTS ( \
                      SELECT 1 FROM contents t INDEXED BY contents_unfilled \
                      WHERE t.account_id = m.account_id AND t.id = m.content_id \
                        AND t.placeholder IS NOT NULL)"
-            }
-            ReuseFrom::AnyRun => {
+                .to_owned(),
+            ReuseFrom::AnyRun | ReuseFrom::AnyApproved => format!(
                 "SELECT s.key, s.attributes, 0 AS customer_count FROM segments s \
-                 WHERE s.account_id = ? AND s.campaign_id = ? AND EXISTS ( \
+                 WHERE s.account_id = ? AND s.campaign_id = ? AND s.shared_key IS NULL \
+                   AND EXISTS ( \
                    SELECT 1 FROM runs r \
                    CROSS JOIN messages o INDEXED BY messages_one_per_segment \
                      ON o.account_id = r.account_id AND o.campaign_id = r.campaign_id \
                      AND o.run_number = r.number \
                    WHERE r.account_id = s.account_id AND r.campaign_id = s.campaign_id \
-                     AND r.published > 0 AND o.segment_no = s.no \
-                     AND o.review_status = 'Published' AND NOT EXISTS ( \
+                     AND {runs} AND o.segment_no = s.no \
+                     AND o.review_status IN ({statuses}) AND NOT EXISTS ( \
                        SELECT 1 FROM contents t INDEXED BY contents_unfilled \
                        WHERE t.account_id = o.account_id AND t.id = o.content_id \
                          AND t.placeholder IS NOT NULL))"
-            }
+            ),
         };
-        let mut select = sql(text)
+        let mut select = sql(&text)
             .bind::<Id, _>(account)
             .bind::<Id, _>(campaign.as_uuid());
         if from == ReuseFrom::CurrentRun {

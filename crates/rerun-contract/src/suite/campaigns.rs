@@ -133,6 +133,7 @@ pub async fn a_stale_update_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
             ..seen.clone()
         };
         let audit = author(f, actor).of(Event::CampaignUpdated(CampaignUpdate {
+            segmentation: None,
             campaign_id: campaign,
             name: Some(to.name.clone()),
             template: false,

@@ -10,6 +10,7 @@ pub mod history;
 pub mod idempotency;
 pub mod isolation;
 pub mod queue;
+pub mod rekeying;
 pub mod reviews;
 pub mod rules;
 pub mod runs;

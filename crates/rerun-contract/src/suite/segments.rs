@@ -658,8 +658,53 @@ pub async fn published_messages_are_offered_for_reuse<S: Store + 'static>(f: &Fi
     let after_cancel = reusable(f, campaign, everything, ReuseFrom::AnyRun).await;
     assert_eq!(
         after_cancel, any,
-        "a cancelled run's messages are never offered"
+        "a cancelled run's messages are only offered when they are asked for"
     );
+    let cancelled = f
+        .messages(campaign, MessageSelection::Run(run_number(3)))
+        .await;
+    let approved = |country| ReuseCandidate {
+        status: ReviewStatus::Approved,
+        ..of(&cancelled, country)
+    };
+    let mut any_approved = any.clone();
+    any_approved.extend(expected(&[("DE", approved("DE")), ("ES", approved("ES"))]));
+    assert_eq!(
+        reusable(f, campaign, everything, ReuseFrom::AnyApproved).await,
+        any_approved
+    );
+
+    // What did not pass every stage is not offered, whatever run it is of.
+    let group = f.group(&["DE", "FR", "PT"]).await;
+    f.rerun(campaign, group).await;
+    f.generate().await;
+    f.cancel(campaign).await;
+    let with_pending = f.group(&["DE", "FR", "IT", "ES", "PT", ""]).await;
+    let offered = reusable(f, campaign, with_pending, ReuseFrom::AnyApproved).await;
+    assert_eq!(offered.get("PT"), None);
+    assert_eq!(offered["ES"], approved("ES"));
+
+    // It is what a rerun takes, and it is published with the run.
+    let group = f.group(&["ES", "FR"]).await;
+    let started = f
+        .try_rerun(campaign, group, ReuseFrom::AnyApproved)
+        .await
+        .unwrap()
+        .outcome;
+    assert_eq!((started.segments.matched, started.segments.new), (2, 0));
+    let spanish = f.message(campaign, "ES").await;
+    let origin = of(&cancelled, "ES");
+    let reused = spanish.reused_from.unwrap();
+    assert_eq!(
+        (reused.message_id, reused.run_number),
+        (origin.message_id, run_number(3))
+    );
+    let of_cancelled = |m: &&rerun_core::message::Message| m.id == origin.message_id;
+    assert_eq!(
+        spanish.content,
+        cancelled.iter().find(of_cancelled).unwrap().content
+    );
+    f.cancel(campaign).await;
 
     // What is offered from an old run is what a rerun takes.
     let group = f.group(&["FR", "DE"]).await;

@@ -89,6 +89,18 @@ pub(crate) fn applied<'a>(
     }
 }
 
+/// What a field's rules, if it has any, make of an attribute that they, or others before them, gave
+/// a segment.
+pub(crate) fn applied_again<'a>(
+    rules: Option<&'a FieldRules>,
+    attribute: &'a str,
+) -> Option<Applied<'a>> {
+    match rules {
+        Some(rules) => rules.apply_to_attribute(attribute),
+        None => Some(Applied::plain(attribute)),
+    }
+}
+
 impl<'a> Applied<'a> {
     /// A value of a field without rules.
     pub(crate) const fn plain(value: &'a str) -> Self {

@@ -10,5 +10,5 @@ mod number;
 /// The longest value of a field to segment by, in characters.
 pub(crate) const MAX_VALUE_LENGTH: usize = 1_000;
 
-pub(crate) use apply::{Applied, FieldRules, Tag, alike, applied};
+pub(crate) use apply::{Applied, FieldRules, Tag, alike, applied, applied_again};
 pub use declare::{Edge, FieldDeclaration, Normalise, RulesDeclaration, ValueMap, ValueType};

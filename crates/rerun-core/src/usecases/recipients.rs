@@ -99,6 +99,17 @@ impl Recipients {
             return Err(IllegalTransition::SameGroup.into());
         }
         let messages = self.store.run_messages(account, campaign.id, run).await?;
+        // A run's customers are in the segments that its own rules made.
+        let segment_by = audience.segment_by.as_ref().unwrap_or(&campaign.segment_by);
+        let messages = messages.into_iter().map(|message| {
+            let key = match &audience.segment_by {
+                Some(rules) => rules.key_of_attributes(&message.attributes)?,
+                None => message.key,
+            };
+            Ok((key, (message.key, message.id)))
+        });
+        let messages = messages.collect::<Result<_, StoreError>>()?;
+        let segment_by = segment_by.clone();
         Ok(RecipientList {
             store: Arc::clone(&self.store),
             account,
@@ -107,9 +118,9 @@ impl Recipients {
             group: audience.group_id,
             group_version,
             group_changed: audience.changed,
-            segment_by: campaign.segment_by,
+            segment_by,
             excluded,
-            messages: messages.into_iter().collect(),
+            messages,
             with_content: request.content,
             after: None,
             at_end: false,
@@ -132,7 +143,8 @@ pub struct RecipientList {
     group_changed: bool,
     segment_by: SegmentBy,
     excluded: Option<CustomerGroupId>,
-    messages: HashMap<SegmentKey, MessageId>,
+    /// The messages with the keys of their segments, by the keys that the run's rules make.
+    messages: HashMap<SegmentKey, (SegmentKey, MessageId)>,
     with_content: bool,
     after: Option<String>,
     at_end: bool,
@@ -157,11 +169,12 @@ impl RecipientList {
     /// The recipient with these values.
     fn recipient(&self, customer: CustomerValues) -> Recipient {
         let values = customer.values.iter().map(Option::as_deref);
-        let segment_key = self.segment_by.key(values);
+        let key = self.segment_by.key(values);
+        let found = self.messages.get(&key).copied();
         Recipient {
             customer_ref: customer.customer_ref,
-            segment_key,
-            message: self.messages.get(&segment_key).copied(),
+            segment_key: found.map_or(key, |(key, _)| key),
+            message: found.map(|(_, id)| id),
             content: None,
         }
     }

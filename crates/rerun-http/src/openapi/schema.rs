@@ -77,7 +77,7 @@ texts! {
     Source, MessageSource::ALL.iter().map(|value| value.as_str()),
         "Where a message's content comes from.";
     ReuseFrom, Reuse::ALL.iter().map(|value| value.as_str()),
-        "Where a rerun looks for messages to reuse: among those that are published in the current run, or in any run of the campaign, of which the newest wins.";
+        "Where a rerun looks for messages to reuse: among those that are published in the current run, or in any run of the campaign, or also among those that passed every stage in a run that was cancelled. The newest wins.";
     DiffChange, Change::ALL.iter().map(|value| value.as_str()),
         "How a segment differs between two runs: `kept_changed` has another content.";
     Normalise, Rule::ALL.iter().map(|value| value.as_str()),

@@ -57,6 +57,7 @@ routes! {
     RERUN_DIFF => rerun::diff;
     CAMPAIGN_CREATE => campaign::create;
     CAMPAIGN_UPDATE => campaign::update;
+    SEGMENTATION_UPDATE => campaign::segmentation;
     CAMPAIGN_DELETE => campaign::delete;
     TEMPLATE_PREVIEW => campaign::template_preview;
     CAMPAIGN_LIST => campaign::list;

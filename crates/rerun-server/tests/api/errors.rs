@@ -39,7 +39,7 @@ const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
 
 /// Every endpoint of the API, with the fields that it cannot do without.
-const REQUIRED: [(&str, &[&str]); 26] = [
+const REQUIRED: [(&str, &[&str]); 27] = [
     ("/v1/campaign/rerun/history", &["campaign_id"]),
     ("/v1/campaign/rerun/messages", &["campaign_id"]),
     (
@@ -62,6 +62,10 @@ const REQUIRED: [(&str, &[&str]); 26] = [
         &["name", "customer_group_id", "segment_by", "template"],
     ),
     ("/v1/campaign/update", &["campaign_id"]),
+    (
+        "/v1/campaign/segmentation/update",
+        &["campaign_id", "segment_by"],
+    ),
     ("/v1/campaign/delete", &["campaign_id"]),
     (
         "/v1/campaign/template/preview",
@@ -270,7 +274,7 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                             "campaign_id": id, "new_customer_group_id": id, "message_id": id,
                             "message_ids": [id], "run_number": 1, "from_run": 1, "to_run": 2,
                             "decision": "approve", "content": content, "format": "csv",
-                            "name": "n",
+                            "name": "n", "segment_by": ["country"],
                         });
                         let path = path.trim_start_matches("/v1/");
                         api.refused(path, body, &CAMPAIGN_NOT_FOUND).await;
@@ -847,7 +851,7 @@ async fn values_that_are_none(server: &Server) {
             (
                 "campaign/rerun/initiate",
                 with(json!({ "new_customer_group_id": group, "reuse_from": "all" })),
-                "current_run, any_run",
+                "current_run, any_run, any_approved",
             ),
             (
                 "campaign/rerun/preview",

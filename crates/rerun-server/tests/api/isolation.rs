@@ -109,6 +109,11 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
             CAMPAIGN_NOT_FOUND,
         ),
         (
+            "campaign/segmentation/update",
+            json!({ "campaign_id": theirs.campaign, "segment_by": ["country", "tier"] }),
+            CAMPAIGN_NOT_FOUND,
+        ),
+        (
             "campaign/template/preview",
             create.clone(),
             CUSTOMER_GROUP_NOT_FOUND,

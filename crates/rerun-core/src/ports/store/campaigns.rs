@@ -1,5 +1,7 @@
 //! Campaigns.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::groups::ImportFailure;
@@ -8,9 +10,10 @@ use crate::audit::AuditDraft;
 use crate::campaign::{Campaign, CampaignStatus};
 use crate::error::{Invalid, StoreError};
 use crate::group::CustomerGroup;
-use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId};
+use crate::ids::{AccountId, CampaignId, ContentId, CustomerGroupId, MessageId};
 use crate::message::Content;
 use crate::page::{CreatedKey, Page, PageRequest};
+use crate::rekeying::{KnownSegment, Rekeyed, TextDigest};
 use crate::run::Run;
 use crate::segment::Segment;
 use crate::timestamp::Timestamp;
@@ -65,6 +68,22 @@ pub struct UpdateCampaign {
     pub response: Option<IdempotentResponse>,
 }
 
+/// A campaign whose value rules change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateSegmentation {
+    /// The campaign as the decision saw it. A store commits only while its version is the same.
+    pub campaign: Campaign,
+    /// The campaign as it is to be, at the next version: `segment_by` and the time of the change
+    /// differ.
+    pub to: Campaign,
+    /// The segments that get another key.
+    pub segments: Vec<Rekeyed>,
+    /// The audit entry.
+    pub audit: AuditDraft,
+    /// The response to keep under an idempotency key.
+    pub response: Option<IdempotentResponse>,
+}
+
 /// A campaign to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteCampaign {
@@ -99,6 +118,40 @@ pub trait CampaignStore: Send + Sync {
     /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
     /// idempotency key was used meanwhile.
     async fn update_campaign(&self, update: UpdateCampaign) -> Result<(), StoreError>;
+
+    /// The segments that runs of a campaign have, in any order, each with its newest message that
+    /// a rerun could reuse: its newest published one, or without any its newest approved one,
+    /// among those whose content has no placeholder.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn known_segments(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+    ) -> Result<Vec<KnownSegment>, StoreError>;
+
+    /// The digests of contents of a campaign.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn text_digests(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        contents: Vec<ContentId>,
+    ) -> Result<HashMap<ContentId, TextDigest>, StoreError>;
+
+    /// Writes other value rules of a campaign and the keys that they give its segments. Runs that
+    /// are there keep the rules that they were planned by.
+    ///
+    /// A segment that is displaced is shown with its key, but no other segment is matched with it,
+    /// and a new segment with the key is one of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
+    /// idempotency key was used meanwhile.
+    async fn update_segmentation(&self, update: UpdateSegmentation) -> Result<(), StoreError>;
 
     /// How many messages all runs of a campaign have.
     ///

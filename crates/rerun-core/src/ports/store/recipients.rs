@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use crate::message::Content;
-use crate::segment::{SegmentBy, SegmentKey};
+use crate::segment::{Attributes, SegmentBy, SegmentKey};
 
 /// The group of a run, as it is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunAudience {
     /// The group.
     pub group_id: CustomerGroupId,
@@ -16,6 +16,19 @@ pub struct RunAudience {
     pub group_version: Option<i64>,
     /// Whether the group's customers were changed since the run started.
     pub changed: bool,
+    /// The segmentation that the run was planned by, if the campaign has other rules now.
+    pub segment_by: Option<SegmentBy>,
+}
+
+/// A message of a run, with its segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunMessage {
+    /// The segment's key.
+    pub key: SegmentKey,
+    /// The segment's values.
+    pub attributes: Attributes,
+    /// The message.
+    pub id: MessageId,
 }
 
 /// Asks for some customers of a group.
@@ -72,7 +85,7 @@ pub trait RecipientStore: Send + Sync {
         run: RunNumber,
     ) -> Result<Option<RunAudience>, StoreError>;
 
-    /// The messages of a run with the keys of their segments, in no particular order.
+    /// The messages of a run with their segments, in no particular order.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -81,7 +94,7 @@ pub trait RecipientStore: Send + Sync {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
-    ) -> Result<Vec<(SegmentKey, MessageId)>, StoreError>;
+    ) -> Result<Vec<RunMessage>, StoreError>;
 
     /// The next customers of a group. It holds no more in memory than it returns.
     ///

@@ -24,8 +24,8 @@ pub struct CandidateQuery {
     pub group_id: CustomerGroupId,
     /// By which fields.
     pub segment_by: SegmentBy,
-    /// The campaign and its current run, whose published messages may be reused, and whether
-    /// those of its other runs may be too. `None` for a launch, which reuses nothing.
+    /// The campaign, its current run, and which of its messages may be reused. `None` for a
+    /// launch, which reuses nothing.
     pub reuse: Option<(CampaignId, RunNumber, ReuseFrom)>,
     /// The most segments that are of interest: with more, `limit + 1` are answered.
     pub limit: u32,
@@ -36,8 +36,8 @@ pub struct CandidateQuery {
 pub struct SegmentCandidates {
     /// Grows with every import that changes the group's customers.
     pub group_version: i64,
-    /// The segments, ordered by key. Each names the newest published message for its key in the
-    /// runs that may be reused from, among those whose content has no placeholder.
+    /// The segments, ordered by key. Each names the newest message for its key that may be
+    /// reused, among those whose content has no placeholder.
     pub segments: Vec<SegmentCandidate>,
     /// What the customers have in each field, in the order of [`SegmentBy::sorted`]. With more
     /// segments than the limit, it is enough to tell whether any customer has a value.

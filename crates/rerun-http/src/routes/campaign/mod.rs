@@ -4,5 +4,6 @@ pub(super) mod get;
 pub(super) mod launch;
 pub(super) mod list;
 pub(super) mod publish;
+pub(super) mod segmentation;
 pub(super) mod template_preview;
 pub(super) mod update;

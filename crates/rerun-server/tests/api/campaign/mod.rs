@@ -5,6 +5,7 @@ mod messages;
 mod recipients;
 mod rerun;
 mod segment_fields;
+mod segmentation;
 mod template_preview;
 mod update;
 mod value_rules;

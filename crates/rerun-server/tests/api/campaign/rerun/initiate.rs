@@ -15,6 +15,7 @@ on_both_stores!(
     without_new_segments_the_run_completes_at_once,
     segments_are_matched_whatever_the_order_of_rows_and_fields,
     any_run_finds_what_the_current_run_has_not,
+    any_approved_finds_what_a_cancelled_run_had_approved,
     one_of_many_at_once_succeeds,
     many_at_once_with_one_key_are_one,
     a_key_replays_its_answer,
@@ -210,6 +211,58 @@ async fn any_run_finds_what_the_current_run_has_not(server: &Server) {
         started["segments"],
         json!({ "total": 4, "matched": 2, "new": 2 })
     );
+}
+
+async fn any_approved_finds_what_a_cancelled_run_had_approved(server: &Server) {
+    let api = server.account();
+    let campaign = server.published(&api).await;
+    let summer = api.group("Summer", SUMMER).await;
+    api.initiate(&campaign, &summer).await.ok();
+    server.generate(&api, &campaign).await;
+    let pending = api.messages(&campaign).await;
+    let new: Vec<_> = pending
+        .iter()
+        .filter(|message| message["review_status"] == "Pending review")
+        .collect();
+    assert!(new.len() >= 2, "{new:?}");
+    // One of the new messages is approved, the others are not.
+    let approved = api
+        .ok(
+            "campaign/messages/review",
+            json!({
+                "campaign_id": campaign, "decision": "approve", "message_ids": [new[0]["id"]],
+            }),
+        )
+        .await;
+    assert_eq!(approved["reviewed_messages"], 1);
+    api.cancel(&campaign).await;
+
+    let mut request = body(&campaign, &summer);
+    let total = pending.len();
+    let matched = total - new.len();
+    for (reuse_from, matched) in [
+        ("current_run", matched),
+        ("any_run", matched),
+        ("any_approved", matched + 1),
+    ] {
+        request["reuse_from"] = json!(reuse_from);
+        let preview = api.ok("campaign/rerun/preview", request.clone()).await;
+        assert_eq!(
+            preview["segments"],
+            json!({ "total": total, "matched": matched, "new": total - matched }),
+            "{reuse_from}"
+        );
+    }
+    let started = api.ok("campaign/rerun/initiate", request).await;
+    assert_eq!(started["run_number"], 3);
+    let messages = api.messages(&campaign).await;
+    let taken = messages
+        .iter()
+        .find(|message| message["reused_from"]["message_id"] == new[0]["id"])
+        .unwrap();
+    assert_eq!(taken["reused_from"]["run_number"], 2);
+    assert_eq!(taken["review_status"], "Approved");
+    assert_eq!(taken["content"], new[0]["content"]);
 }
 
 async fn one_of_many_at_once_succeeds(server: &Server) {

@@ -1,0 +1,142 @@
+use rerun_core::ids::{MessageId, RunNumber};
+use rerun_core::rekeying::{ConflictingMessage, KeyConflict};
+use rerun_core::rules::FieldDeclaration;
+use rerun_core::segment::Segment;
+use rerun_core::usecases::{NewRules, SegmentationUpdated};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::extract::{KeyedCall, Required};
+use crate::openapi::{Code, Docs, Tag, examples, schema};
+use crate::routes::params::campaign_id;
+use crate::state::State;
+use crate::wire::{Answer, answered};
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SegmentationUpdateRequest)]
+pub(crate) struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
+    campaign_id: Option<String>,
+    /// The campaign's fields, each with the value rules that it is to have.
+    #[schema(value_type = Vec<schema::SegmentField>, min_items = 1, max_items = 8, required)]
+    segment_by: Option<Vec<FieldDeclaration>>,
+    /// Whether to report only what would happen.
+    #[schema(default = true)]
+    dry_run: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = SegmentationConflictMessage)]
+struct Message {
+    #[schema(value_type = Uuid)]
+    message_id: MessageId,
+    #[schema(value_type = schema::RunNumber)]
+    run_number: RunNumber,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = SegmentationConflict)]
+struct Conflict<'a> {
+    /// The segment that the messages are for now, with the customers of all of them.
+    #[schema(value_type = schema::Segment)]
+    segment: &'a Segment,
+    /// The messages with different texts, the newest first, at most 100.
+    #[schema(max_items = 100)]
+    messages: Vec<Message>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = SegmentationUpdateResponse)]
+struct Response<'a> {
+    /// How many different keys the published segments of all runs had.
+    segments_before: u32,
+    /// How many they have with the new rules.
+    segments_after: u32,
+    /// How many keys messages with different texts have now.
+    conflict_count: u32,
+    /// The conflicts of most customers, at most 1,000.
+    #[schema(max_items = 1_000)]
+    conflicts: Vec<Conflict<'a>>,
+}
+
+impl From<&ConflictingMessage> for Message {
+    fn from(message: &ConflictingMessage) -> Self {
+        Self {
+            message_id: message.message_id,
+            run_number: message.run_number,
+        }
+    }
+}
+
+impl<'a> From<&'a KeyConflict> for Conflict<'a> {
+    fn from(conflict: &'a KeyConflict) -> Self {
+        Self {
+            segment: &conflict.segment,
+            messages: conflict.messages.iter().map(Message::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a SegmentationUpdated> for Response<'a> {
+    fn from(updated: &'a SegmentationUpdated) -> Self {
+        Self {
+            segments_before: updated.segments_before,
+            segments_after: updated.segments_after,
+            conflict_count: updated.conflict_count,
+            conflicts: updated.conflicts.iter().map(Conflict::from).collect(),
+        }
+    }
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Campaigns,
+        "Change the value rules of a campaign",
+        "Its fields stay the same. The segments of its runs get the keys that the new rules make of \
+         their values, so that the next rerun matches them; what they are shown with stays. Where \
+         messages with different texts get one key there is a conflict: nothing is reused for that \
+         segment, and the next rerun generates it. By default nothing is changed (`dry_run`). The \
+         campaign must be `Draft` or `Published`.",
+        json!({
+            "campaign_id": examples::CAMPAIGN,
+            "segment_by": [{ "field": "country", "normalise": ["casefold"] }, "tier"],
+            "dry_run": true,
+        }),
+    )
+    .keyed()
+    .answers::<Response<'_>>(json!({
+        "segments_before": 42,
+        "segments_after": 40,
+        "conflict_count": 1,
+        "conflicts": [{
+            "segment": examples::segment(),
+            "messages": [
+                { "message_id": examples::MESSAGE, "run_number": 2 },
+                { "message_id": examples::REUSED_MESSAGE, "run_number": 1 },
+            ],
+        }],
+    }))
+    .refuses(&[Code::CampaignNotFound, Code::InvalidTransition])
+}
+
+/// `POST /v1/campaign/segmentation/update`
+pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
+    let KeyedCall { key, caller, body } = call;
+    let mut required = Required::default();
+    let campaign = required.text("campaign_id", body.campaign_id);
+    let segment_by = required.value("segment_by", body.segment_by);
+    required.check()?;
+    let change = NewRules {
+        campaign: campaign_id(&campaign),
+        segment_by,
+        dry_run: body.dry_run.unwrap_or(true),
+    };
+    let updated = state
+        .engine
+        .campaigns
+        .update_segmentation(&caller, change, key.as_deref())
+        .await?;
+    answered(&updated, Response::from)
+}

@@ -1,5 +1,8 @@
 //! The table of endpoints.
 
+/// Where everything of the console is.
+pub(crate) const CONSOLE: &str = "/console";
+
 /// An endpoint of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint {

@@ -5,6 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 
 pub mod auth;
 mod body;
+mod console;
 mod csv_import;
 mod endpoints;
 mod error;
@@ -30,6 +31,7 @@ mod testing;
 mod traces;
 mod wire;
 
+pub use console::{Console, Pages};
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use intake::Intake;
 pub use rate_limit::RateLimit;
@@ -43,6 +45,19 @@ pub fn configure(state: web::Data<AppState>) -> impl FnOnce(&mut ServiceConfig) 
     configured(state, routes::configure)
 }
 
+/// Mounts every endpoint, and the console: its pages, its sessions, and the endpoints of `/v1` once
+/// more under `/console/v1`, behind the session's cookie.
+pub fn configure_with_console(
+    state: web::Data<AppState>,
+    console: Console,
+) -> impl FnOnce(&mut ServiceConfig) {
+    let behind_the_cookie = state.clone();
+    configured(state, move |config| {
+        console.configure(&behind_the_cookie, config);
+        routes::configure(config);
+    })
+}
+
 /// Mounts `/health/*` and `/metrics` alone, for a worker that serves nothing else.
 pub fn configure_probes(state: web::Data<AppState>) -> impl FnOnce(&mut ServiceConfig) {
     configured(state, routes::configure_probes)
@@ -50,7 +65,7 @@ pub fn configure_probes(state: web::Data<AppState>) -> impl FnOnce(&mut ServiceC
 
 fn configured(
     state: web::Data<AppState>,
-    routes: fn(&mut ServiceConfig),
+    routes: impl FnOnce(&mut ServiceConfig),
 ) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
         config

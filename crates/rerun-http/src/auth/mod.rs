@@ -1,8 +1,10 @@
 //! Who may call: the header checks that come before anything of a body is read.
 
 mod authenticator;
+mod client;
 mod keys;
 mod roles;
+mod sessions;
 mod token;
 mod weak;
 
@@ -21,9 +23,12 @@ use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
 
 pub use authenticator::{Admitted, Authenticator, Denied};
+pub use client::TrustedProxies;
 pub use keys::{Asymmetric, KeyFile, KeyFileError, KeyFormat, KeySource, StaticKey, UnfitKeys};
 pub use roles::RoleRules;
-pub use token::{Identity, TokenRules, TokenVerifier, Untrusted};
+pub use sessions::Sessions;
+pub(crate) use sessions::same_origin;
+pub use token::{Identity, TokenRules, TokenVerifier, Trusted, Untrusted};
 pub use weak::WeakSetting;
 
 use crate::headers::single;
@@ -115,6 +120,17 @@ impl Guard {
         Self {
             roles: Arc::new(roles),
             ..self
+        }
+    }
+
+    /// Returns another way in, for browsers: the same tokens and the same rules for roles, with the
+    /// token in a cookie and without the API code.
+    #[must_use]
+    pub fn sessions(&self, proxies: TrustedProxies) -> Sessions {
+        Sessions {
+            tokens: Arc::clone(&self.tokens),
+            roles: Arc::clone(&self.roles),
+            proxies,
         }
     }
 

@@ -61,6 +61,14 @@ impl RoleRules {
             })
     }
 
+    /// Returns the names of the actions that the role may do.
+    pub(crate) fn actions_of(&self, role: &str) -> Vec<String> {
+        actions()
+            .filter(|(_, path)| self.admit(Some(path), role))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
     /// Whether there are rules at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_path.is_empty()

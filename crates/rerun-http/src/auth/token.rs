@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
+use rerun_core::Timestamp;
 use rerun_core::actor::UserName;
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::Clock;
@@ -30,6 +31,20 @@ pub struct Identity {
     /// The person's role, not empty.
     pub role_code: String,
 }
+
+/// A token that is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trusted {
+    /// Whom it names.
+    pub identity: Identity,
+    /// Its `exp`, to the millisecond.
+    pub expires_at: Timestamp,
+    /// Whole seconds until then; 0 when only the leeway is left.
+    pub seconds_left: i64,
+}
+
+/// The last millisecond of the year 9999: a date beyond it has no RFC 3339 form.
+const LAST_MILLIS: i64 = 253_402_300_799_999;
 
 /// What a token must say besides whom it names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,6 +151,14 @@ impl TokenVerifier {
     /// # Errors
     /// [`Untrusted`].
     pub fn verify(&self, token: &str) -> Result<Identity, Untrusted> {
+        self.trusted(token).map(|trusted| trusted.identity)
+    }
+
+    /// Whom a token names and until when, if it is to be trusted.
+    ///
+    /// # Errors
+    /// [`Untrusted`].
+    pub fn trusted(&self, token: &str) -> Result<Trusted, Untrusted> {
         let malformed = |_: jsonwebtoken::errors::Error| Untrusted("the token is malformed");
         let header = jsonwebtoken::decode_header(token).map_err(malformed)?;
         if header.crit.is_some() {
@@ -157,7 +180,7 @@ impl TokenVerifier {
     }
 
     /// Judges the claims of a token that was signed with a known key.
-    fn judge(&self, claims: Claims) -> Result<Identity, Untrusted> {
+    fn judge(&self, claims: Claims) -> Result<Trusted, Untrusted> {
         // The library would take a list of issuers, too.
         if let Some(issuer) = &self.issuer
             && claims.iss.as_ref().and_then(Value::as_str) != Some(issuer)
@@ -177,13 +200,19 @@ impl TokenVerifier {
         if claims.role_code.is_empty() || claims.role_code.contains('\0') {
             return Err(Untrusted("the token's role is none"));
         }
-        Ok(Identity {
+        let identity = Identity {
             account_id: AccountId::parse(&claims.account_id)
                 .ok_or(Untrusted("the token's account is no UUID"))?,
             user_id: UserId::parse(&claims.user_id)
                 .ok_or(Untrusted("the token's user is no UUID"))?,
             user_name: claims.user_name,
             role_code: claims.role_code,
+        };
+        let until = claims.exp.0.min(LAST_MILLIS);
+        Ok(Trusted {
+            identity,
+            expires_at: Timestamp::from_timestamp_millis(until).unwrap_or_default(),
+            seconds_left: until.saturating_sub(now).max(0) / 1_000,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod campaign;
+pub(crate) mod console;
 mod customer_group;
 mod health;
 mod messages;
@@ -17,7 +18,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{FromRequest, Handler};
+use actix_web::{FromRequest, Handler, Resource};
 use rerun_core::deadline::{Deadline, Passed};
 
 use crate::endpoints::{self, ENDPOINTS, Endpoint};
@@ -34,6 +35,14 @@ macro_rules! routes {
         pub(crate) fn configure(config: &mut ServiceConfig) {
             config.app_data(Data::new(Document(openapi)));
             config$(.service(mounted(endpoints::$endpoint, $($module::)+ handle)))+;
+        }
+
+        /// Mounts the endpoints that are guarded, by what comes after `/v1` in their paths.
+        pub(crate) fn configure_guarded(config: &mut ServiceConfig) {
+            $(if let Some(path) = endpoints::$endpoint.path.strip_prefix("/v1") {
+                let endpoint = Endpoint { path, ..endpoints::$endpoint };
+                config.service(mounted(endpoint, $($module::)+ handle));
+            })+
         }
 
         /// Every endpoint with what it says about itself.
@@ -112,7 +121,8 @@ async fn within_limits(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let limit = if request.match_pattern().as_deref() == Some(endpoints::GROUP_IMPORT.path) {
+    let import = |path: String| path.ends_with(endpoints::GROUP_IMPORT.path);
+    let limit = if request.match_pattern().is_some_and(import) {
         state.limits.import_timeout
     } else {
         state.limits.request_timeout
@@ -132,13 +142,17 @@ where
     A: FromRequest + 'static,
 {
     let resource = web::resource(endpoint.path);
-    let (resource, allow) = if endpoint.method == "GET" {
+    if endpoint.method == "GET" {
         let get = web::get().to(handler.clone());
         let head = web::head().to(handler);
-        (resource.route(get).route(head), "GET, HEAD")
+        limited(resource.route(get).route(head), "GET, HEAD")
     } else {
-        (resource.route(web::post().to(handler)), "POST")
-    };
+        limited(resource.route(web::post().to(handler)), "POST")
+    }
+}
+
+/// A resource with these methods, and the answer for all others.
+fn limited(resource: Resource, allow: &'static str) -> impl HttpServiceFactory {
     resource
         .default_service(web::to(move || other_method(allow)))
         .wrap(from_fn(within_limits))

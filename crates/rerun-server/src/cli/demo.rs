@@ -10,7 +10,7 @@ use rerun_core::usecases::Settings;
 use serde_json::json;
 
 use super::serve::Server;
-use super::{Failure, logging, say, token};
+use super::{Failure, console, logging, say, token};
 use crate::config::{
     Connections, Database, DatabaseUrl, Generating, Generator, Keys, Layers, Log, Serve, Signing,
     Tokens,
@@ -18,7 +18,7 @@ use crate::config::{
 use crate::demo::{Client, Told, tell};
 use crate::system::random_secret;
 use rerun_generate::{SystemClock, UuidV7};
-use rerun_http::auth::{Identity, RoleRules, TokenRules};
+use rerun_http::auth::{Identity, RoleRules, TokenRules, TrustedProxies};
 use rerun_http::{Intake, Limits, RateLimit};
 
 /// How long the token of the demo is good for, in seconds: a day.
@@ -73,6 +73,11 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
         match told {
             Ok(told) if !matches.get_flag("exit") => {
                 invite(&client, &told, &token, folder.path())?;
+                let base = format!("http://{}", server.address());
+                say(&format!(
+                    "\n# The console, for the browser: the link signs you in\n{}",
+                    console::link(&base, &token)
+                ));
                 server.until_ended().await
             }
             told => {
@@ -103,6 +108,8 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
         api_code: random_secret(),
         api_code_previous: None,
         roles: RoleRules::default(),
+        console: true,
+        trusted_proxies: TrustedProxies::default(),
         limits: Limits::default(),
         max_inflight_body_bytes: Intake::DEFAULT_BYTES,
         rate_limit: RateLimit::OFF,

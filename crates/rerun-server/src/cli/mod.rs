@@ -3,6 +3,7 @@
 mod audit;
 mod background;
 mod campaign;
+mod console;
 mod demo;
 mod health;
 mod logging;
@@ -120,6 +121,7 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
             Command::Demo => demo::run(&layers, matches),
             Command::Migrate => migrate::run(&layers, matches),
             Command::Token => token::run(&layers, matches),
+            Command::Console => console::run(&layers, matches),
             Command::AuditVerify => audit::run(&layers, matches),
             Command::CampaignImport => campaign::run(&layers, matches),
             Command::Health => health::run(&layers),
@@ -142,6 +144,7 @@ fn named(matches: &ArgMatches) -> Option<(Command, &ArgMatches)> {
         "demo" => (Command::Demo, inner),
         "migrate" => (Command::Migrate, inner),
         "token" => (Command::Token, inner),
+        "console" => (Command::Console, inner),
         "health" => (Command::Health, inner),
         // Either has one command under it.
         "audit" => (Command::AuditVerify, inner.subcommand()?.1),
@@ -252,6 +255,12 @@ fn command() -> clap::Command {
                 ),
             ),
             Command::Token,
+        ))
+        .subcommand(with_settings(
+            console::arguments(clap::Command::new("console").about(
+                "Prints a link that signs in to the console, with a token as `token` prints it",
+            )),
+            Command::Console,
         ))
         .subcommand(with_settings(
             clap::Command::new("health").about(
@@ -384,6 +393,7 @@ mod tests {
         assert_eq!(found("x demo --exit"), Command::Demo);
         assert_eq!(found("x migrate --status"), Command::Migrate);
         assert_eq!(found("x token"), Command::Token);
+        assert_eq!(found("x console"), Command::Console);
         assert_eq!(found("x health"), Command::Health);
         assert_eq!(found("x audit verify"), Command::AuditVerify);
         let id = "0193ed20-7b3c-7000-8000-00000000000a";
@@ -405,6 +415,7 @@ mod tests {
             Command::Worker,
             Command::Migrate,
             Command::Token,
+            Command::Console,
             Command::AuditVerify,
             Command::CampaignImport,
             Command::Health,

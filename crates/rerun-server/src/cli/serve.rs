@@ -19,7 +19,7 @@ use crate::system::Termination;
 use crate::traces;
 use rerun_http::auth::{Guard, KeyFile, KeySource, StaticKey, TokenVerifier, WeakSetting};
 use rerun_http::metrics::Metrics;
-use rerun_http::{AppState, Intake, Readiness};
+use rerun_http::{AppState, Console, Intake, Readiness};
 
 /// How many connections wait to be taken over, at most.
 const BACKLOG: i32 = 1024;
@@ -69,6 +69,10 @@ impl Server {
         } else {
             refuse_pending(&config.database.url)?;
         }
+        let console = config.console.then(|| {
+            let sessions = guard.sessions(config.trusted_proxies.clone());
+            Console::new(sessions, rerun_console::respond)
+        });
         let store = OpenStore::open(&config.database, &around, config.engine())?;
         // Before anybody can learn that the server is there and want it to end.
         let termination = Termination::listen()?;
@@ -94,17 +98,22 @@ impl Server {
         });
         let connections = config.connections;
         let (threads, most) = divided(connections.most);
-        let server =
-            HttpServer::new(move || App::new().configure(rerun_http::configure(state.clone())))
-                .disable_signals()
-                // An answer that goes out in two parts must not wait for the first to be confirmed.
-                .tcp_nodelay(true)
-                .workers(threads)
-                .max_connections(most)
-                .client_request_timeout(connections.header_timeout)
-                .keep_alive(connections.keep_alive)
-                .shutdown_timeout(config.grace.as_secs())
-                .listen(listener(config)?)?;
+        let server = HttpServer::new(move || match &console {
+            Some(console) => App::new().configure(rerun_http::configure_with_console(
+                state.clone(),
+                console.clone(),
+            )),
+            None => App::new().configure(rerun_http::configure(state.clone())),
+        })
+        .disable_signals()
+        // An answer that goes out in two parts must not wait for the first to be confirmed.
+        .tcp_nodelay(true)
+        .workers(threads)
+        .max_connections(most)
+        .client_request_timeout(connections.header_timeout)
+        .keep_alive(connections.keep_alive)
+        .shutdown_timeout(config.grace.as_secs())
+        .listen(listener(config)?)?;
         let address = server.addrs().first().copied().unwrap_or(config.bind);
         let background = worker::background(&store, &around, &config.generating, &wake, metrics)?;
         let server = server.run();

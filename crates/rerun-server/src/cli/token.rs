@@ -63,6 +63,12 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
 }
 
 pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> {
+    say(&made(layers, matches)?);
+    Ok(())
+}
+
+/// The token that the arguments describe.
+pub(super) fn made(layers: &Layers, matches: &ArgMatches) -> Result<String, Failure> {
     let signing = Signing::read(layers)?;
     let nobody = uuid::Uuid::nil();
     let identity = Identity {
@@ -81,8 +87,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
             .unwrap_or_default(),
     };
     let ttl = matches.get_one("ttl").copied().unwrap_or(0);
-    say(&signed(&signing, &identity, SystemClock.now(), ttl)?);
-    Ok(())
+    Ok(signed(&signing, &identity, SystemClock.now(), ttl)?)
 }
 
 #[derive(Serialize)]

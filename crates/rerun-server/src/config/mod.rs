@@ -20,7 +20,7 @@ pub use tokens::{Keys, Signing, Tokens};
 
 use rerun_generate::OpenAiSettings;
 use rerun_generate::Secrets;
-use rerun_http::auth::RoleRules;
+use rerun_http::auth::{RoleRules, TrustedProxies};
 use rerun_http::{Limits, RateLimit};
 
 /// The database and how it is used.
@@ -253,6 +253,10 @@ pub struct Serve {
     pub api_code_previous: Option<SecretString>,
     /// Which roles may do what.
     pub roles: RoleRules,
+    /// Whether to serve the console.
+    pub console: bool,
+    /// The proxies that the console believes.
+    pub trusted_proxies: TrustedProxies,
     /// Bounds of requests.
     pub limits: Limits,
     /// Bytes of all bodies in flight.
@@ -300,6 +304,8 @@ impl Serve {
             api_code: layers.value(&table::API_CODE)?,
             api_code_previous: layers.given(&table::API_CODE_PREVIOUS)?,
             roles: layers.given(&table::ROLES)?.unwrap_or_default(),
+            console: layers.value(&table::CONSOLE)?,
+            trusted_proxies: layers.given(&table::TRUSTED_PROXIES)?.unwrap_or_default(),
             limits: Limits {
                 max_body_bytes,
                 max_import_bytes: layers.value(&table::MAX_IMPORT_BYTES)?,
@@ -438,6 +444,8 @@ mod tests {
         };
         assert_eq!(serve.engine(), default);
         assert_eq!(serve.roles, RoleRules::default());
+        assert!(serve.console);
+        assert_eq!(serve.trusted_proxies, TrustedProxies::default());
         assert!(serve.api_code_previous.is_none());
         assert_eq!(serve.limits, Limits::default());
         assert_eq!(serve.connections, Connections::default());
@@ -483,6 +491,8 @@ mod tests {
                 ("RERUN_API_CODE", "code"),
                 ("RERUN_API_CODE_PREVIOUS", "the code before"),
                 ("RERUN_ROLES", "initiate=ADMIN"),
+                ("RERUN_CONSOLE", "false"),
+                ("RERUN_TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
                 ("RERUN_JWT_AUDIENCE", "audience"),
                 ("RERUN_MAX_SEGMENTS", "7"),
                 ("RERUN_GENERATION_MAX_ATTEMPTS", "3"),
@@ -515,6 +525,9 @@ mod tests {
         assert_eq!(serve.tokens.rules.issuer.as_deref(), Some("issuer"));
         assert_eq!(serve.tokens.rules.audience.as_deref(), Some("audience"));
         assert_eq!(serve.roles, RoleRules::parse("initiate=ADMIN").unwrap());
+        assert!(!serve.console);
+        let proxies = TrustedProxies::parse("10.0.0.0/8,::1").unwrap();
+        assert_eq!(serve.trusted_proxies, proxies);
         assert_eq!(
             serve.api_code_previous.unwrap().expose_secret(),
             "the code before"

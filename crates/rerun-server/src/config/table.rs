@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use rerun_generate::ExtraHeaders;
-use rerun_http::auth::{Asymmetric, RoleRules, StaticKey};
+use rerun_http::auth::{Asymmetric, RoleRules, StaticKey, TrustedProxies};
 
 /// A command that takes settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Command {
     Migrate,
     /// A token for development.
     Token,
+    /// A link that signs in to the console.
+    Console,
     /// The check of the audit logs.
     AuditVerify,
     /// A published campaign from elsewhere.
@@ -138,14 +140,14 @@ macro_rules! settings {
     };
 }
 
-use Command::{AuditVerify, CampaignImport, Demo, Health, Migrate, Serve, Token, Worker};
+use Command::{AuditVerify, CampaignImport, Console, Demo, Health, Migrate, Serve, Token, Worker};
 
 settings! {
     /// Address and port to listen on; port 0 takes a free one. `worker` listens only if it is given,
     /// and serves `/health/*` and `/metrics` there.
     BIND: SocketAddr {
         name: "bind", value: "ADDRESS", default: Some("127.0.0.1:8080"),
-        used_by: &[Serve, Worker, Health], care: Shown,
+        used_by: &[Serve, Worker, Health, Console], care: Shown,
         parse: |text| parsed(text, "be an IP address and a port, such as 127.0.0.1:8080"),
     }
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
@@ -177,12 +179,12 @@ settings! {
     /// Algorithm that tokens are signed with: HS256, RS256, ES256 or EdDSA.
     JWT_ALGORITHM: JwtAlgorithm {
         name: "jwt_algorithm", value: "NAME", default: Some("HS256"),
-        used_by: &[Serve, Token], care: Shown, parse: JwtAlgorithm::parse,
+        used_by: &[Serve, Token, Console], care: Shown, parse: JwtAlgorithm::parse,
     }
     /// Secret that tokens are signed with, at least 32 bytes; required by HS256.
     JWT_SECRET: SecretString {
         name: "jwt_secret", value: "SECRET", default: None,
-        used_by: &[Serve, Token], care: Secret, parse: jwt_secret,
+        used_by: &[Serve, Token, Console], care: Secret, parse: jwt_secret,
     }
     /// Another secret that tokens may be signed with, while the one replaces the other.
     JWT_SECRET_PREVIOUS: SecretString {
@@ -204,12 +206,12 @@ settings! {
     /// The `iss` that a token must have; any when not given.
     JWT_ISSUER: String {
         name: "jwt_issuer", value: "TEXT", default: None,
-        used_by: &[Serve, Token], care: Shown, parse: text,
+        used_by: &[Serve, Token, Console], care: Shown, parse: text,
     }
     /// The `aud` that a token must have; any when not given.
     JWT_AUDIENCE: String {
         name: "jwt_audience", value: "TEXT", default: None,
-        used_by: &[Serve, Token], care: Shown, parse: text,
+        used_by: &[Serve, Token, Console], care: Shown, parse: text,
     }
     /// How far the clocks of token issuer and server may be apart.
     JWT_LEEWAY_SECONDS: u32 {
@@ -233,6 +235,17 @@ settings! {
     ROLES: RoleRules {
         name: "roles", value: "RULES", default: None,
         used_by: &[Serve], care: Shown, parse: RoleRules::parse,
+    }
+    /// Whether to serve the console, the page at `/console/` where people review and publish.
+    CONSOLE: bool {
+        name: "console", value: "BOOL", default: Some("true"),
+        used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
+    }
+    /// Addresses or networks of proxies whose `x-forwarded-for` and `x-forwarded-proto` the console
+    /// believes, such as `10.0.0.0/8, ::1`; none when not given.
+    TRUSTED_PROXIES: TrustedProxies {
+        name: "trusted_proxies", value: "NETWORKS", default: None,
+        used_by: &[Serve], care: Shown, parse: TrustedProxies::parse,
     }
     /// Generator calls at once in this process; 0 for none.
     WORKERS: u32 {
@@ -912,6 +925,11 @@ mod tests {
             (&MAX_INFLIGHT_BODY_BYTES.declared, &["", "0", "256MiB"]),
             (&MAX_SEGMENTS.declared, &["", "0", "10000001"]),
             (&REVIEW_FOUR_EYES.declared, &["", "on", "True"]),
+            (&CONSOLE.declared, &["", "on", "True"]),
+            (
+                &TRUSTED_PROXIES.declared,
+                &["", "10.0.0.0/33", "10.0.0.1,", "proxy.example", "*"],
+            ),
             (&SHUTDOWN_GRACE_SECONDS.declared, &["", "-1", "3601"]),
             (
                 &LOG.declared,

@@ -153,7 +153,7 @@ impl Signing {
     pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
         if let JwtAlgorithm::Asymmetric(algorithm) = layers.value(&table::JWT_ALGORITHM)? {
             return Err(ConfigError::new(format!(
-                "{} is {}, but `rerun-http token` signs with HS256 alone: for {1} only the issuer \
+                "{} is {}, but this command signs with HS256 alone: for {1} only the issuer \
                  of tokens, who has the private key, can make one",
                 table::JWT_ALGORITHM.declared.variable(),
                 algorithm.name(),

@@ -10,6 +10,7 @@
 mod audit;
 mod bodies;
 mod campaign;
+mod console;
 mod customer_group;
 mod errors;
 mod headers;

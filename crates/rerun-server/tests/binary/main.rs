@@ -6,6 +6,7 @@
 )]
 
 mod audit;
+mod console;
 mod database;
 mod import;
 mod logs;

@@ -51,10 +51,10 @@ impl Headers {
 #[derive(Clone)]
 pub(crate) struct Api {
     http: reqwest::Client,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     pub(crate) account: String,
     pub(crate) user: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Api {

@@ -14,7 +14,9 @@ pub(crate) use api::{Answer, Api, Headers, IP, NAME, token};
 pub(crate) use database::Store;
 pub(crate) use exposition::Exposition;
 pub(crate) use raw::Raw;
-pub(crate) use server::{CURSORS, MAX_IMPORT_BYTES, MAX_SEGMENTS, SECRET, Server, settled};
+pub(crate) use server::{
+    API_CODE, CURSORS, MAX_IMPORT_BYTES, MAX_SEGMENTS, SECRET, Server, TRUSTED_PROXY_HOST, settled,
+};
 pub(crate) use shape::assert_shape;
 pub(crate) use story::{SPRING, SUMMER, SUMMER_AGAIN, attribute, body_of, ids, segment_of};
 

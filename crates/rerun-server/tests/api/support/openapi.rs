@@ -88,6 +88,12 @@ impl Document {
     #[track_caller]
     pub(crate) fn holds(&self, method: &Method, sent: &[u8], answer: &Answer) {
         let path = answer.path.split('?').next().unwrap_or_default();
+        // The document describes the endpoints once, and nothing else of the console.
+        let path = match path.strip_prefix("/console") {
+            Some(rest) if rest.starts_with("/v1/") => rest,
+            Some(_) => return,
+            None => path,
+        };
         let said = format!(
             "{method} {}: {} {}",
             answer.path, answer.status, answer.text

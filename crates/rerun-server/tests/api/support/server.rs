@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,9 +15,9 @@ use rerun_core::usecases::{Engine, Settings};
 use rerun_generate::TemplateGenerator;
 use rerun_generate::{Shutdown, SystemClock};
 use rerun_generate::{Worker, WorkerOptions};
-use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
+use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier, TrustedProxies};
 use rerun_http::metrics::Metrics;
-use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
+use rerun_http::{AppState, Console, Intake, Limits, RateLimit, Readiness};
 use rerun_server::store::{OpenStore, Surroundings};
 use rerun_server::{Counted, config};
 use secrecy::SecretString;
@@ -36,6 +36,10 @@ pub(crate) const MAX_SEGMENTS: u32 = 40;
 pub(crate) const CURSORS: rerun_core::page::CursorKey = rerun_core::page::CursorKey::new([3; 32]);
 /// The largest import here.
 pub(crate) const MAX_IMPORT_BYTES: u64 = 100_000;
+/// The address from which a trusted proxy connects.
+pub(crate) const TRUSTED_PROXY_HOST: &str = "127.0.0.9";
+/// The proxies that are trusted here.
+const TRUSTED_PROXIES: &str = "127.0.0.9, 127.0.0.2";
 /// How often a message is tried here.
 const MAX_ATTEMPTS: u32 = 2;
 /// The longest that anything may take before a test fails.
@@ -144,10 +148,13 @@ impl Server {
         let readiness = Readiness::default();
         let metrics = Metrics::default();
         open.watched_by(&metrics, &around.clock);
+        let guard = Guard::new(tokens, SecretString::from(API_CODE)).unwrap();
+        let proxies = TrustedProxies::parse(TRUSTED_PROXIES).unwrap();
+        let console = Console::new(guard.sessions(proxies), rerun_console::respond);
         let state = Data::new(AppState {
             engine: open.engine.clone(),
             health: open.health,
-            authenticator: Arc::new(Guard::new(tokens, SecretString::from(API_CODE)).unwrap()),
+            authenticator: Arc::new(guard),
             ids: around.ids,
             limits: Limits {
                 max_import_bytes: MAX_IMPORT_BYTES,
@@ -163,12 +170,14 @@ impl Server {
             metrics: metrics.clone(),
             traces: None,
         });
-        let server =
-            HttpServer::new(move || App::new().configure(rerun_http::configure(state.clone())))
-                .workers(2)
-                .disable_signals()
-                .bind("127.0.0.1:0")
-                .unwrap();
+        let server = HttpServer::new(move || {
+            let (state, console) = (state.clone(), console.clone());
+            App::new().configure(rerun_http::configure_with_console(state, console))
+        })
+        .workers(2)
+        .disable_signals()
+        .bind("127.0.0.1:0")
+        .unwrap();
         let address = server.addrs()[0];
         let server = server.run();
         let handle = server.handle();
@@ -182,17 +191,17 @@ impl Server {
             store,
             generator: Arc::default(),
             wake,
-            http: reqwest::Client::builder()
-                // Sooner than the server closes it: packing a body may take longer on a slow machine.
-                .pool_idle_timeout(Duration::from_secs(1))
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .tls_danger_accept_invalid_certs(true)
-                .build()
-                .unwrap(),
+            http: client().build().unwrap(),
             handle,
             running: actix_web::rt::spawn(server),
         }
+    }
+
+    /// Somebody whose requests come from [`TRUSTED_PROXY_HOST`].
+    pub(crate) fn through_proxy(&self) -> Api {
+        let from: IpAddr = TRUSTED_PROXY_HOST.parse().unwrap();
+        let http = client().local_address(from).build().unwrap();
+        Api::new(http, self.address)
     }
 
     pub(crate) fn store(&self) -> Store {
@@ -243,6 +252,15 @@ impl Server {
         };
         tokio::join!(worker.run(&shutdown), during).1
     }
+}
+
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        // Sooner than the server closes it: packing a body may take longer on a slow machine.
+        .pool_idle_timeout(Duration::from_secs(1))
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(true)
 }
 
 /// Asks until the campaign has nothing left to generate; answers its status.

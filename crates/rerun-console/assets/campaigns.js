@@ -1,0 +1,183 @@
+// What waits, all campaigns, and one campaign with its runs.
+import { useEffect, useState } from "./preact-hooks.js";
+import { call, download, everything, may, newKey, steadily } from "./api.js";
+import { go, route, to } from "./route.js";
+import {
+  Bar, Confirm, Empty, Failed, Loading, More, Page, Status, Text, When, count, customers, html, many, reason, say, useLoad, usePages, who,
+} from "./ui.js";
+
+const NEEDS = [
+  ["Ready for review", "To review", "Messages wait for a reviewer."],
+  ["Generation failed", "Generation failed", "Some messages could not be generated: retry, or write them."],
+  ["Ready to publish", "Ready to publish", "Every message is approved."],
+];
+
+const list = (body) => async (cursor) => {
+  const page = await call("campaign/list", { ...body, limit: 100, cursor });
+  return { items: page.campaigns, page };
+};
+
+export function Waiting() {
+  const [found, error, again] = useLoad(async () => {
+    const statuses = [...NEEDS.map(([status]) => status), "Processing"];
+    return Promise.all(statuses.map((status) => everything("campaign/list", { status }, "campaigns")));
+  }, []);
+  const nothing = found && found.every((campaigns) => !campaigns.length);
+  return html`<${Page} title="Waiting" about="What needs somebody now.">
+    ${error && html`<${Failed} error=${error} again=${again} />`}
+    ${!found && !error && html`<${Loading} what="campaigns" />`}
+    ${nothing && html`<${Empty}>Nothing waits. <a href=${to("campaigns")}>All campaigns</a></${Empty}>`}
+    ${found && [...NEEDS, ["Processing", "Processing", "Messages are being generated."]].map(([status, title, about], n) => found[n].length > 0
+      && html`<${Group} title=${title} about=${about} status=${status} campaigns=${found[n]} />`)}
+  </${Page}>`;
+}
+
+/** How many campaigns of a kind are shown at first: each asks for its run. */
+const AT_FIRST = 20;
+
+function Group({ title, about, status, campaigns }) {
+  const [most, setMost] = useState(AT_FIRST);
+  return html`<section aria-label=${title}><h2>${title} <span class="number">${count(campaigns.length)}</span></h2><p class="quiet">${about}</p>
+    <ul class="cards">${campaigns.slice(0, most).map((campaign) => html`<${Card} key=${campaign.id} campaign=${campaign} status=${status} />`)}</ul>
+    ${campaigns.length > most && html`<${More} onMore=${() => setMost(most + AT_FIRST)} shown=${most} />`}</section>`;
+}
+
+function Card({ campaign, status }) {
+  const [history] = useLoad(() => call("campaign/rerun/history", { campaign_id: campaign.id, limit: 1 }), [campaign.id]);
+  const run = history?.runs.find((one) => one.is_current);
+  const numbers = run?.messages;
+  const next = status === "Ready to publish" ? null : ["Review", to(`campaigns/${campaign.id}/review`, { status: status === "Generation failed" ? "Generation failed" : "Pending review" })];
+  return html`<li class="card"><div><a class="title" href=${to(`campaigns/${campaign.id}`)}><${Text} value=${campaign.name} /></a>
+    <div class="line"><${Status} value=${campaign.status} />${run && html`<span>run ${run.run_number}, <${Text} value=${run.customer_group.name} /></span>`}</div>
+    ${numbers && html`<div class="line quiet">${status === "Generation failed" ? html`<span>${count(numbers.failed)} failed</span>` : html`<span>${count(numbers.pending)} pending</span>`}
+      <span>${count(numbers.approved)} approved</span><span>${count(numbers.reused)} reused</span><span>${customers(run.customer_count)}</span></div>`}</div>
+    ${next && html`<a class="button main" href=${next[1]}>${next[0]}</a>`}</li>`;
+}
+
+const STATUSES = ["Draft", "Processing", "Generation failed", "Ready for review", "Ready to publish", "Published"];
+
+export function Campaigns() {
+  const status = route.value.query.status || "";
+  const pages = usePages(list(status ? { status } : {}), [status]);
+  return html`<${Page} title="Campaigns" actions=${html`<label class="inline"><span>Status</span>
+      <select value=${status} onChange=${(event) => go("campaigns", { status: event.currentTarget.value })}>
+      <option value="">all</option>${STATUSES.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>`}>
+    ${pages.error && html`<${Failed} error=${pages.error} again=${pages.reload} />`}
+    ${pages.items.length > 0 && html`<div class="scroll"><table class="rows"><thead><tr><th scope="col">Name</th><th scope="col">Status</th><th scope="col">Run</th><th scope="col">Changed</th></tr></thead>
+      <tbody>${pages.items.map((one) => html`<tr key=${one.id}><th scope="row"><a href=${to(`campaigns/${one.id}`)}><${Text} value=${one.name} /></a></th>
+        <td><${Status} value=${one.status} /></td><td>${one.current_run_number ?? "none"}</td><td><${When} at=${one.updated_at} /></td></tr>`)}</tbody></table></div>`}
+    ${pages.cursor && html`<${More} onMore=${pages.more} loading=${pages.loading} shown=${pages.items.length} />`}
+    ${pages.loading && !pages.items.length && html`<${Loading} what="campaigns" />`}
+    ${!pages.loading && !pages.error && !pages.items.length && html`<${Empty}>${status ? "No campaign has this status." : "There are no campaigns yet. Campaigns are created with the API."}</${Empty}>`}
+  </${Page}>`;
+}
+
+/** Polls while the campaign is being generated. */
+const LOOK_EVERY_MS = 2000;
+
+export function Campaign({ id }) {
+  const [campaign, error, again] = useLoad(() => call("campaign/get", { campaign_id: id }), [id]);
+  const [version, setVersion] = useState(0);
+  const history = usePages(async (cursor) => {
+    const page = await call("campaign/rerun/history", { campaign_id: id, limit: 20, cursor });
+    return { items: page.runs, page };
+  }, [id, version]);
+  const [dialog, setDialog] = useState(null);
+  const fresh = () => { again(); setVersion((n) => n + 1); };
+  useEffect(() => {
+    if (campaign?.status !== "Processing") return undefined;
+    const timer = setInterval(fresh, LOOK_EVERY_MS);
+    return () => clearInterval(timer);
+  }, [campaign?.status]);
+  if (error && !campaign) return html`<${Page} title="Campaign"><${Failed} error=${error} again=${again} /></${Page}>`;
+  if (!campaign) return html`<${Page} title="Campaign"><${Loading} what="the campaign" /></${Page}>`;
+  const { status } = campaign;
+  const current = history.items.find((run) => run.is_current);
+  const cancellable = current && ["Processing", "Generation failed", "Ready for review", "Ready to publish"].includes(status);
+  const act = (path, body, said) => async () => {
+    const answer = await steadily(path, { campaign_id: id, ...body }, { tries: 5 });
+    say(said(answer));
+    fresh();
+  };
+  return html`<${Page} title=${campaign.name} about=${html`<${Status} value=${status} /> <span>by ${campaign.segment_by.map((one) => typeof one === "string" ? one : one.field).join(", ")}</span>`}
+    actions=${html`
+      ${current && html`<a class=${status === "Ready for review" ? "button main" : "button"} href=${to(`campaigns/${id}/review`, status === "Ready for review" ? { status: "Pending review" } : {})}>Review</a>`}
+      ${status === "Published" && may("initiate") && html`<a class="button main" href=${to(`campaigns/${id}/rerun`)}>Rerun</a>`}
+      ${status === "Draft" && may("launch") && html`<button type="button" class="main" onClick=${() => setDialog("launch")}>Launch</button>`}
+      ${status === "Ready to publish" && may("publish") && html`<button type="button" class="main" onClick=${() => setDialog("publish")}>Publish</button>`}
+      ${status === "Generation failed" && may("retry") && html`<button type="button" class="main" onClick=${() => setDialog("retry")}>Retry</button>`}
+      ${cancellable && may("cancel") && html`<button type="button" onClick=${() => setDialog("cancel")}>Cancel run</button>`}
+      ${history.items.length > 1 && html`<a class="button" href=${to(`campaigns/${id}/compare`)}>Compare</a>`}
+      <a class="button" href=${to("audit", { campaign: id })}>History of changes</a>`}>
+    <section aria-label="Runs"><h2>Runs</h2>
+      ${history.error && html`<${Failed} error=${history.error} again=${history.reload} />`}
+      ${!history.items.length && (history.loading ? html`<${Loading} what="runs" />` : html`<${Empty}>This campaign has not run yet.</${Empty}>`)}
+      <ol class="runs" reversed>${history.items.map((run) => html`<${Run} key=${run.run_number} run=${run} campaign=${campaign} />`)}</ol>
+      ${history.cursor && html`<${More} onMore=${history.more} loading=${history.loading} shown=${history.items.length} />`}</section>
+    <section aria-label="Template"><h2>Template</h2><p><strong><${Text} value=${campaign.template.subject} /></strong></p>
+      <div class="text body"><${Text} value=${campaign.template.body} /></div>
+      ${campaign.brief && html`<h3>Brief</h3><div class="text"><${Text} value=${campaign.brief} /></div>`}
+      <p class="quiet">Approval: ${campaign.approval_stages.map((one) => typeof one === "string" ? one : `${one.name} (${(one.roles || []).join(", ")})`).join(", then ")}</p></section>
+    ${dialog === "publish" && html`<${Confirm} title="Publish this campaign?" action="Publish" onClose=${() => setDialog(null)}
+      run=${act("campaign/publish", {}, (answer) => `Published ${many(answer.published_messages, "message")}.`)}>
+      <p>${current ? html`${many(current.messages.total, "message")} for ${customers(current.customer_count)}. ` : ""}Published messages cannot be changed.</p></${Confirm}>`}
+    ${dialog === "launch" && html`<${Confirm} title="Launch this campaign?" action="Launch" onClose=${() => setDialog(null)}
+      run=${act("campaign/launch", {}, (answer) => `Run ${answer.run_number} has started.`)}><p>A message is generated for each segment of its group.</p></${Confirm}>`}
+    ${dialog === "retry" && html`<${Confirm} title="Generate the failed messages again?" action="Retry" onClose=${() => setDialog(null)}
+      run=${act("campaign/rerun/retry", {}, (answer) => `${many(answer.queued_messages, "message")} are generated again.`)}>
+      <p>${current?.error && html`<${Text} value=${current.error} />`}</p></${Confirm}>`}
+    ${dialog === "cancel" && html`<${Cancel} id=${id} run=${current} onClose=${() => setDialog(null)} fresh=${fresh} />`}
+  </${Page}>`;
+}
+
+function Cancel({ id, run, onClose, fresh }) {
+  const [why, setWhy] = useState("");
+  const [key] = useState(newKey);
+  const cancel = async () => {
+    const body = { campaign_id: id };
+    if (why.trim()) body.reason = why.trim();
+    const answer = await steadily("campaign/rerun/cancel", body, { key, tries: 5 });
+    say(`Run ${answer.run_number} is cancelled. The campaign is ${answer.campaign_status}.`);
+    fresh();
+  };
+  return html`<${Confirm} title=${`Cancel run ${run.run_number}?`} action="Cancel run" danger run=${cancel} onClose=${onClose}>
+    <p>${run.run_number > 1 ? "The run before becomes current again." : "The campaign becomes a draft again."} The cancelled run stays in the history.</p>
+    <label><span>Reason, if you like</span><input type="text" value=${why} maxlength="1000" onInput=${(event) => setWhy(event.currentTarget.value)} /></label></${Confirm}>`;
+}
+
+function Run({ run, campaign }) {
+  const numbers = run.messages;
+  const made = numbers.total - numbers.reused;
+  const tokens = (run.usage?.prompt_tokens || 0) + (run.usage?.completion_tokens || 0);
+  const saved = run.saved;
+  const [busy, setBusy] = useState("");
+  const save = (path, body, name) => async () => {
+    setBusy(path);
+    try {
+      const { changed } = await download(path, { campaign_id: campaign.id, run_number: run.run_number, ...body }, name);
+      say(changed ? "Saved. The group was changed after this run was started." : "Saved.");
+    } catch (error) {
+      say(reason(error), true);
+    }
+    setBusy("");
+  };
+  const file = `${campaign.name.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60) || "campaign"}-run-${run.run_number}`;
+  const states = [["pending", numbers.pending], ["approved", numbers.approved], ["rejected", numbers.rejected], ["published", numbers.published],
+    ["generating", numbers.generating], ["failed", numbers.failed]].filter(([, n]) => n > 0);
+  return html`<li class=${run.is_current ? "run current" : "run"}>
+    <h3><a href=${to(`campaigns/${campaign.id}/review`, run.is_current ? {} : { run: run.run_number })}>Run ${run.run_number}</a>
+      <span class="group"><${Text} value=${run.customer_group.name} /></span></h3>
+    <div class="line"><${Status} value=${run.status} />${run.is_current && html`<span>current</span>`}<span>${customers(run.customer_count)}</span>
+      <span><${When} at=${run.started_at} /></span>${(run.initiated_by || run.initiated_by_name) && html`<span>by <${Text} value=${who(run.initiated_by_name, run.initiated_by)} /></span>`}</div>
+    <${Bar} reused=${numbers.reused} made=${made} total=${numbers.total} />
+    <div class="line"><span class="key reused">${count(numbers.reused)} reused</span><span class="key made">${count(made)} new</span>
+      ${states.map(([name, n]) => html`<span class="quiet">${count(n)} ${name}</span>`)}</div>
+    ${(numbers.reused > 0 || tokens > 0) && html`<p class="quiet">${numbers.reused > 0 && html`${many(numbers.reused, "text")} did not have to be written and reviewed again. `}
+      ${saved?.tokens > 0 && html`That saved about ${count(saved.tokens)} tokens. `}${tokens > 0 && html`The model used ${count(tokens)} tokens.`}</p>`}
+    ${run.error && html`<p class="failed"><${Text} value=${run.error} /></p>`}
+    ${run.cancel_reason && html`<p class="quiet">Cancelled: <${Text} value=${run.cancel_reason} /></p>`}
+    <div class="buttons small">${may("messages_export") && html`<button type="button" disabled=${!!busy} aria-label=${`Export messages of run ${run.run_number}`}
+        onClick=${save("campaign/messages/export", { format: "csv", spreadsheet: true }, `${file}-messages.csv`)}>Export messages</button>`}
+      ${may("recipients_export") && html`<button type="button" disabled=${!!busy} aria-label=${`Export recipients of run ${run.run_number}`}
+        onClick=${save("campaign/recipients/export", { format: "csv", spreadsheet: true, content: true }, `${file}-recipients.csv`)}>Export recipients</button>`}</div></li>`;
+}

@@ -1,0 +1,514 @@
+// Review: the list of messages beside the message, decided by single keys.
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./preact-hooks.js";
+import { call, everything, findMessage, may, newKey, steadily } from "./api.js";
+import { Difference } from "./diff.js";
+import { drop, flush, held, hold, outcomes, sent, undo } from "./hold.js";
+import { refine, route, to } from "./route.js";
+import {
+  Confirm, Dialog, Empty, Failed, Loading, Page, Status, Text, When, count, customers, dialogOpen, html, many, reason, say,
+  segmentName, useLoad, who,
+} from "./ui.js";
+
+const ROW = 58;
+const SPARE = 6;
+const FIRST_PAGE = 100;
+const NEXT_PAGE = 1000;
+const STATUSES = ["Pending review", "Approved", "Rejected", "Generating", "Generation failed", "Published"];
+const SOURCES = ["generated", "reused", "edited", "suggested"];
+const KEYS = [
+  ["j", "next message"], ["k", "previous message"], ["x", "select the message"], ["a", "approve and go on"],
+  ["Shift+A", "approve all that the filter shows"], ["r", "reject with a reason"], ["e", "edit"],
+  ["g", "regenerate"], ["s", "use the suggestion"], ["u", "undo what was not sent yet"],
+  ["d", "show the difference"], ["/", "find"], ["?", "this list"],
+];
+const DOING = { approve: "Approving", reject: "Rejecting", regenerate: "Regenerating", adopt: "Taking the suggestion" };
+
+const stageName = (stage) => typeof stage === "string" ? stage : stage.name;
+const inTextBox = (node) => !!node?.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=button]), textarea, select, [contenteditable]");
+
+/** The messages of a campaign's run under a filter, loaded page by page. */
+class Messages {
+  constructor(campaign, filter, changed) {
+    Object.assign(this, { campaign, filter, changed, list: [], at: new Map(), counts: null, cursor: null, done: false, loading: null, error: null, run: null });
+  }
+
+  body() {
+    const { run, status, stage, source, find } = this.filter;
+    const body = { campaign_id: this.campaign };
+    if (run) body.run_number = Number(run);
+    if (status) body.review_status = status;
+    if (stage) body.approval_stage = stage;
+    if (source) body.source = source;
+    if (find) body.segment = [...find].slice(0, 100).join("");
+    return body;
+  }
+
+  more() {
+    if (this.done || this.loading) return this.loading;
+    const limit = this.list.length ? NEXT_PAGE : FIRST_PAGE;
+    const cursor = this.cursor;
+    this.error = null;
+    this.loading = call("campaign/rerun/messages", { ...this.body(), limit, cursor }).then((page) => {
+      this.run = page.run_number ?? this.run;
+      this.counts = page.counts ?? this.counts;
+      for (const message of page.messages) {
+        if (this.at.has(message.id)) continue;
+        this.at.set(message.id, this.list.length);
+        this.list.push({ message, page: { cursor, limit } });
+      }
+      this.cursor = page.next_cursor;
+      this.done = !page.next_cursor;
+    }, (error) => { this.error = error; }).finally(() => { this.loading = null; this.changed(); });
+    this.changed();
+    return this.loading;
+  }
+
+  get(id) { return this.list[this.at.get(id)]?.message; }
+
+  put(message) {
+    const index = this.at.get(message.id);
+    if (index !== undefined) this.list[index] = { ...this.list[index], message };
+    this.changed();
+  }
+
+  /** Reads one message again: first where it was, then wherever it is now. */
+  async again(id) {
+    const row = this.list[this.at.get(id)];
+    if (!row) return null;
+    const test = (message) => message.id === id;
+    let found = null;
+    try {
+      const page = await call("campaign/rerun/messages", { ...this.body(), ...row.page });
+      found = page.messages.find(test);
+      this.counts = page.counts ?? this.counts;
+    } catch { /* the page is gone: search */ }
+    found = found || await findMessage(this.campaign, this.run ?? row.message.run_number, test, Object.values(row.message.segment.attributes));
+    if (found) this.put(found);
+    return found;
+  }
+}
+
+/** What a message is after a decision that was taken for it. */
+function decided(kind, message, stages, why) {
+  if (kind === "reject") return { ...message, review_status: "Rejected", approval_stage: null, rejection_reason: why || null };
+  if (kind === "regenerate") return { ...message, review_status: "Generating", approval_stage: null, reused_from: null };
+  const names = stages.map(stageName);
+  const next = names[names.indexOf(message.approval_stage) + 1];
+  return next ? { ...message, approval_stage: next } : { ...message, review_status: "Approved", approval_stage: null };
+}
+
+export function Review({ id }) {
+  const [campaign, error, again] = useLoad(() => call("campaign/get", { campaign_id: id }), [id]);
+  if (error) return html`<${Page} title="Review"><${Failed} error=${error} again=${again} /></${Page}>`;
+  if (!campaign) return html`<${Page} title="Review"><${Loading} what="the campaign" /></${Page}>`;
+  if (!campaign.current_run_number) {
+    return html`<${Page} title="Review" about=${html`<a href=${to(`campaigns/${id}`)}><${Text} value=${campaign.name} /></a>`}>
+      <${Empty}>This campaign has no run yet. Launch it first.</${Empty}></${Page}>`;
+  }
+  return html`<${Reviewing} campaign=${campaign} />`;
+}
+
+function Reviewing({ campaign }) {
+  const [, redraw] = useState(0);
+  const changed = useMemo(() => { let due = false; return () => { if (!due) { due = true; queueMicrotask(() => { due = false; redraw((n) => n + 1); }); } }; }, []);
+  const { run, status, stage, source, find } = route.value.query;
+  const filterKey = JSON.stringify([run, status, stage, source, find]);
+  const messages = useMemo(() => new Messages(campaign.id, { run, status, stage, source, find }, changed), [filterKey]);
+  const [index, setIndex] = useState(0);
+  const [chosen, setChosen] = useState(new Set());
+  const [dialog, setDialog] = useState(null);
+  const [editing, setEditing] = useState(false);
+  const [compare, setCompare] = useState(false);
+  const [conflicts, setConflicts] = useState({});
+  const findBox = useRef();
+  const list = useRef();
+  const wanted = useRef(route.value.query.message);
+  const past = !!run && Number(run) !== campaign.current_run_number;
+  const stages = campaign.approval_stages;
+
+  useEffect(() => {
+    setIndex(0); setChosen(new Set()); setEditing(false);
+    messages.more()?.then(() => {
+      const start = wanted.current ? messages.at.get(wanted.current) : undefined;
+      wanted.current = null;
+      if (start !== undefined) setIndex(start);
+      // The first page is small, for speed; the list goes on at once.
+      messages.more();
+    });
+  }, [messages]);
+
+  const current = messages.list[Math.min(index, messages.list.length - 1)]?.message;
+  const pending = new Map();
+  for (const batch of [...sent.value, ...held.value]) for (const item of batch.items) pending.set(item.id, batch.kind);
+
+  useEffect(() => {
+    const told = async (kind, items, error, act, answer) => {
+      if (act.campaign !== campaign.id) return;
+      if (!error) {
+        if (kind === "adopt" && answer?.id) messages.put(answer);
+        else for (const item of items) {
+          const message = messages.get(item.id);
+          if (message) messages.put(decided(kind, message, stages, act.reason));
+        }
+        return;
+      }
+      if (![404, 409].includes(error.status)) { say(`Not done: ${reason(error)}`, true); return; }
+      say(`Not done: a message changed since you read it. ${reason(error)}`, true);
+      for (const item of items) {
+        const before = messages.get(item.id);
+        const now = await messages.again(item.id).catch(() => null);
+        setConflicts((known) => ({ ...known, [item.id]: { before, now, why: reason(error) } }));
+      }
+    };
+    outcomes.add(told);
+    return () => outcomes.delete(told);
+  }, [messages]);
+  // Going elsewhere sends what is held.
+  useEffect(() => flush, []);
+
+  const show = (next) => {
+    const most = messages.list.length - 1;
+    const target = Math.max(0, Math.min(next, most));
+    if (next >= most - 20) messages.more();
+    setIndex(target);
+    setEditing(false);
+    list.current?.reveal(target);
+  };
+  const reviewable = (message) => message && !past && message.review_status === "Pending review" && !pending.has(message.id);
+  const rejectable = (message) => message && !past && ["Pending review", "Approved"].includes(message.review_status) && !pending.has(message.id);
+  const remakable = (message) => message && !past && campaign.status !== "Published"
+    && ["Pending review", "Approved", "Rejected", "Generation failed"].includes(message.review_status) && !pending.has(message.id);
+  const suggestion = current?.suggestion;
+  const takable = reviewable(current) && suggestion && !suggestion.mentions?.length;
+  const targets = (fits) => (chosen.size ? [...chosen].map((one) => messages.get(one)) : [current]).filter(fits);
+  const nothing = (what) => say(past ? "Messages of past runs cannot be changed." : `Nothing here can be ${what}.`);
+
+  const act = (kind, fits, what, more = {}) => {
+    const found = targets(fits);
+    if (!found.length) { nothing(what); return; }
+    hold({ kind, campaign: campaign.id, items: found.map((message) => ({ id: message.id, content_id: message.content_id })), ...more });
+    setConflicts((known) => { const left = { ...known }; for (const one of found) delete left[one.id]; return left; });
+    say(`${DOING[kind]} ${many(found.length, "message")} in 5 seconds. Press u to undo.`);
+    setChosen(new Set());
+    if (!chosen.size) show(index + 1);
+  };
+  const approve = () => may("messages_review") && act("approve", reviewable, "approved");
+  const reject = () => may("messages_review") && (targets(rejectable).length ? setDialog("reject") : nothing("rejected"));
+  const regenerate = () => may("messages_regenerate") && act("regenerate", remakable, "regenerated");
+  const edit = () => { if (!may("messages_edit")) return; if (remakable(current)) setEditing(true); else nothing("edited"); };
+  const adopt = () => {
+    if (!takable || !may("messages_adopt")) { nothing("taken from a suggestion"); return; }
+    hold({ kind: "adopt", campaign: campaign.id, items: [{ id: current.id, content_id: current.content_id }] });
+    say("Taking the suggestion in 5 seconds. Press u to undo.");
+  };
+  const takeBack = () => {
+    const items = undo();
+    if (!items) { say("There is nothing to undo: what was decided is sent."); return; }
+    const first = messages.at.get(items[0].id);
+    if (first !== undefined) { setIndex(first); list.current?.reveal(first); }
+    say(`Taken back: ${many(items.length, "decision")}.`);
+  };
+  const select = () => {
+    if (!current) return;
+    const next = new Set(chosen);
+    if (!next.delete(current.id)) next.add(current.id);
+    setChosen(next);
+  };
+
+  const onKey = (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.defaultPrevented) return;
+    if (dialogOpen() || inTextBox(event.target)) return;
+    const done = {
+      j: () => show(index + 1), k: () => show(index - 1), x: select, a: approve, A: () => may("messages_review") && !past && setDialog("all"),
+      r: reject, e: edit, g: regenerate, s: adopt, u: takeBack, d: () => setCompare(!compare),
+      "/": () => findBox.current?.focus(), "?": () => setDialog("keys"),
+    }[event.key];
+    if (!done) return;
+    event.preventDefault();
+    done();
+  };
+  const key = useRef();
+  key.current = onKey;
+  useEffect(() => {
+    const listen = (event) => key.current(event);
+    document.addEventListener("keydown", listen);
+    return () => document.removeEventListener("keydown", listen);
+  }, []);
+
+  const waits = held.value.reduce((sum, batch) => sum + batch.items.length, 0);
+  const onWay = sent.value.reduce((sum, batch) => sum + batch.items.length, 0);
+  const about = html`<a href=${to(`campaigns/${campaign.id}`)}><${Text} value=${campaign.name} /></a>, run ${run || campaign.current_run_number}
+    ${past && html` (past, for reading only)`}`;
+  return html`<${Page} title="Review" about=${about} wide actions=${html`
+      <button type="button" onClick=${takeBack} disabled=${!waits} aria-keyshortcuts="u">Undo</button>
+      <button type="button" onClick=${() => setDialog("keys")} aria-keyshortcuts="?">Keys</button>`}>
+    <${Filters} campaign=${campaign} counts=${messages.counts} findBox=${findBox} />
+    <p class="quiet tally">${chosen.size > 0 && html`<strong>${count(chosen.size)} selected</strong> `}
+      ${waits > 0 && html`<span>${many(waits, "decision")} held</span> `}${onWay > 0 && html`<span>${many(onWay, "decision")} on the way</span> `}
+      ${messages.counts && html`<span>${count(messages.counts.pending)} of ${count(messages.counts.total)} wait for a review</span>`}</p>
+    <${Conflicts} all=${conflicts} dismiss=${() => setConflicts({})} look=${(one) => { const row = messages.at.get(one); if (row !== undefined) show(row); }} />
+    ${messages.error && html`<${Failed} error=${messages.error} again=${() => messages.more()} />`}
+    ${!messages.list.length && (messages.loading ? html`<${Loading} what="messages" />` : !messages.error && html`<${Empty}>No message fits this filter.</${Empty}>`)}
+    ${messages.list.length > 0 && html`<div class="review">
+      <${List} messages=${messages} index=${index} show=${show} chosen=${chosen} pending=${pending} handle=${list} staged=${stages.length > 1}
+        toggle=${(one) => { const next = new Set(chosen); if (!next.delete(one)) next.add(one); setChosen(next); }} />
+      <section class="message" aria-label="Message">${current && html`
+        <${Detail} key=${current.id} message=${current} campaign=${campaign} compare=${compare} pendingKind=${pending.get(current.id)} conflict=${conflicts[current.id]}
+          editing=${editing} onEdited=${(message) => { setEditing(false); if (message) messages.put(message); }} messages=${messages}
+          buttons=${html`<div class="buttons decide">
+            ${may("messages_review") && html`<button type="button" class="main" disabled=${!targets(reviewable).length} onClick=${approve} aria-keyshortcuts="a">Approve</button>
+            <button type="button" disabled=${!targets(rejectable).length} onClick=${reject} aria-keyshortcuts="r">Reject</button>`}
+            ${may("messages_edit") && html`<button type="button" disabled=${!remakable(current)} onClick=${edit} aria-keyshortcuts="e">Edit</button>`}
+            ${may("messages_regenerate") && html`<button type="button" disabled=${!targets(remakable).length} onClick=${regenerate} aria-keyshortcuts="g">Regenerate</button>`}
+            ${suggestion && may("messages_adopt") && html`<button type="button" disabled=${!takable} onClick=${adopt} aria-keyshortcuts="s">Use suggestion</button>`}
+            <button type="button" aria-pressed=${compare} onClick=${() => setCompare(!compare)} aria-keyshortcuts="d">Difference</button></div>`} />`}
+      </section></div>`}
+    ${dialog === "keys" && html`<${Dialog} title="Keys" onClose=${() => setDialog(null)}>
+      <dl class="keys">${KEYS.map(([name, what]) => html`<div><dt><kbd>${name}</kbd></dt><dd>${what}</dd></div>`)}</dl>
+      <p class="quiet">In the text boxes of an edit, <kbd>Ctrl+Enter</kbd> saves and <kbd>Esc</kbd> leaves.</p>
+      <div class="buttons"><button type="button" class="main" onClick=${() => setDialog(null)}>Close</button></div></${Dialog}>`}
+    ${dialog === "reject" && html`<${Rejection} number=${targets(rejectable).length} onClose=${() => setDialog(null)}
+      run=${(why) => act("reject", rejectable, "rejected", { reason: why })} />`}
+    ${dialog === "all" && html`<${ApproveAll} messages=${messages} campaign=${campaign} onClose=${() => setDialog(null)} />`}
+  </${Page}>`;
+}
+
+const rewritten = ({ before, now }) => !!now?.content && (before?.content?.subject !== now.content.subject || before?.content?.body !== now.content.body);
+
+/** Decisions that were not taken since somebody was faster. The place in the list stays. */
+function Conflicts({ all, dismiss, look }) {
+  const known = Object.entries(all);
+  if (!known.length) return null;
+  const other = known.filter(([, one]) => rewritten(one));
+  const decided = known.length - other.length;
+  return html`<section class="failed" aria-label="Changed meanwhile"><p>${many(known.length, "message")} changed since you read ${known.length === 1 ? "it" : "them"}. Your decision there was not taken.
+      ${decided > 0 && html` ${count(decided)} had been decided by somebody else.`}</p>
+    ${other.slice(0, 5).map(([id, { now }]) => html`<div key=${id}><p><strong><${Text} value=${segmentName(now.segment)} /></strong> now says: <strong><${Text} value=${now.content.subject} /></strong></p>
+      <p class="text clipped"><${Text} value=${now.content.body.slice(0, 2000)} /></p><p><button type="button" onClick=${() => look(id)}>Look at ${segmentName(now.segment)}</button></p></div>`)}
+    ${other.length > 5 && html`<p>${count(other.length - 5)} more have another text.</p>`}
+    <p><button type="button" onClick=${dismiss}>Dismiss</button></p></section>`;
+}
+
+function Filters({ campaign, counts, findBox }) {
+  const { status, stage, source, find } = route.value.query;
+  const [text, setText] = useState(find || "");
+  useEffect(() => setText(find || ""), [find]);
+  const timer = useRef();
+  const search = (value, wait) => { clearTimeout(timer.current); timer.current = setTimeout(() => refine({ find: value, message: "" }), wait); };
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const choice = (label, name, value, all, options) => html`<label><span>${label}</span>
+    <select value=${value || ""} onChange=${(event) => refine({ [name]: event.currentTarget.value, message: "" })}>
+    <option value="">${all}</option>${options.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>`;
+  return html`<form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); search(text, 0); }}>
+    <label><span>Find</span><input type="text" ref=${findBox} value=${text} maxlength="100" placeholder="a value of the segment" aria-keyshortcuts="/"
+      onInput=${(event) => { setText(event.currentTarget.value); search(event.currentTarget.value, 300); }}
+      onKeyDown=${(event) => { if (event.key === "Escape") { event.preventDefault(); setText(""); search("", 0); event.currentTarget.blur(); } }} /></label>
+    ${choice("Status", "status", status, counts ? `all (${count(counts.total)})` : "all", STATUSES)}
+    ${choice("Source", "source", source, "all", SOURCES)}
+    ${campaign.approval_stages.length > 1 && choice("Stage", "stage", stage, "all", campaign.approval_stages.map(stageName))}
+  </form>`;
+}
+
+/** Shows the rows that are in view, and no others. */
+function List({ messages, index, show, chosen, pending, toggle, handle, staged }) {
+  const box = useRef();
+  const [top, setTop] = useState(0);
+  const [height, setHeight] = useState(600);
+  useEffect(() => {
+    const watch = new ResizeObserver(([entry]) => setHeight(entry.contentRect.height));
+    watch.observe(box.current);
+    return () => watch.disconnect();
+  }, []);
+  const focusNext = useRef(null);
+  handle.current = {
+    reveal(row) {
+      const node = box.current;
+      if (!node) return;
+      if (row * ROW < node.scrollTop) node.scrollTop = row * ROW;
+      else if ((row + 1) * ROW > node.scrollTop + node.clientHeight) node.scrollTop = (row + 1) * ROW - node.clientHeight;
+      setTop(node.scrollTop);
+      // Whoever is elsewhere on the page stays there.
+      const here = document.activeElement;
+      if (node.contains(here) || here === document.body || here?.tagName === "H1") focusNext.current = row;
+    },
+  };
+  useLayoutEffect(() => {
+    if (focusNext.current !== index || dialogOpen()) return;
+    focusNext.current = null;
+    box.current.querySelector("[aria-current=true] button")?.focus({ preventScroll: true });
+  });
+  const all = messages.list.length;
+  const first = Math.max(0, Math.floor(top / ROW) - SPARE);
+  const last = Math.min(all, Math.ceil((top + height) / ROW) + SPARE);
+  const rows = messages.list.slice(first, last);
+  useEffect(() => { if (last > all - 50 && !messages.error) messages.more(); });
+  const onScroll = (event) => setTop(event.currentTarget.scrollTop);
+  return html`<div class="list" ref=${box} onScroll=${onScroll}>
+    <ul aria-label="Messages" style=${{ paddingTop: `${first * ROW}px`, paddingBottom: `${(all - last) * ROW}px` }}>
+      ${rows.map(({ message }, offset) => {
+        const row = first + offset;
+        const name = segmentName(message.segment);
+        const kind = pending.get(message.id);
+        return html`<li key=${message.id} aria-setsize=${messages.done ? all : -1} aria-posinset=${row + 1} aria-current=${row === index ? "true" : null}>
+          <input type="checkbox" tabindex="-1" aria-label=${`Select ${name}`} checked=${chosen.has(message.id)} onChange=${() => toggle(message.id)} />
+          <button type="button" tabindex=${row === index ? 0 : -1} onClick=${() => show(row)}>
+            <span class="name"><${Text} value=${name} /></span>
+            <span class="line">${kind ? html`<span class="status busy">${DOING[kind]}…</span>` : html`<${Status} value=${message.review_status} />`}
+            ${message.approval_stage && staged && html`<span>${message.approval_stage}</span>`}<span>${message.source}</span></span></button></li>`;
+      })}</ul></div>`;
+}
+
+function Detail({ message, campaign, compare, pendingKind, conflict, editing, onEdited, buttons, messages }) {
+  const { content, segment, suggestion } = message;
+  const approvals = message.provenance?.approvals || [];
+  return html`<article>
+    <div class="facts"><${Status} value=${message.review_status} />${message.approval_stage && html`<span>stage ${message.approval_stage}</span>`}
+      <span>${message.source}</span><span>${customers(segment.customer_count)}</span>
+      ${pendingKind && html`<span class="status busy">${DOING[pendingKind]}, not sent yet</span>`}</div>
+    ${conflict && html`<div class="failed"><p>This message changed since you read it: ${conflict.why}. Below is what it is now.</p></div>
+      ${rewritten(conflict) && conflict.before?.content && html`<div class="compared"><h3>What changed</h3><p><${Difference} from=${conflict.before.content.subject} to=${conflict.now.content.subject} /></p>
+        <div><${Difference} from=${conflict.before.content.body} to=${conflict.now.content.body} /></div></div>`}`}
+    ${!editing && buttons}
+    ${editing ? html`<${Editor} message=${message} campaign=${campaign} onDone=${onEdited} messages=${messages} />` : html`
+      <h2 class="subject">${content ? html`<${Text} value=${content.subject} />` : "No content yet"}</h2>
+      ${content ? html`<div class="body text"><${Text} value=${content.body} /></div>` : message.review_status === "Generating"
+        && html`<p class="quiet">The message is being generated.</p>`}`}
+    ${message.error && html`<p class="failed">Generation failed: <${Text} value=${message.error} /></p>`}
+    ${message.rejection_reason && html`<p class="failed">Rejected: <${Text} value=${message.rejection_reason} /></p>`}
+    ${compare && html`<${Compared} message=${message} campaign=${campaign} />`}
+    ${suggestion && html`<${Suggestion} suggestion=${suggestion} />`}
+    <table class="fields"><caption>Segment</caption><tbody>${Object.entries(segment.attributes).map(([name, value]) => html`<tr>
+      <th scope="row"><${Text} value=${name} /></th><td>${value === null ? html`<em>no value</em>` : html`<${Text} value=${value} />`}</td></tr>`)}</tbody></table>
+    <ul class="past">${message.reused_from && html`<li>Reused from run ${message.reused_from.run_number}.</li>`}
+      ${message.provenance && message.provenance.run_number !== message.run_number && html`<li>Written in run ${message.provenance.run_number}.</li>`}
+      ${approvals.map((one) => html`<li>Approved by <${Text} value=${who(one.user_name, one.user_id)} /> at stage ${one.stage}
+        ${message.provenance.run_number !== message.run_number && ` in run ${message.provenance.run_number}`}, <${When} at=${one.approved_at} /></li>`)}
+      <li>Last changed <${When} at=${message.updated_at} /></li></ul>
+  </article>`;
+}
+
+function Suggestion({ suggestion }) {
+  const { differs = [], evidence, mentions = [] } = suggestion;
+  return html`<section class="suggestion" aria-label="Suggestion"><h3>Suggestion from run ${suggestion.run_number}</h3>
+    <ul>${differs.map((one) => html`<li><${Text} value=${one.field} /> was <${Text} value=${one.from ?? "no value"} />, here it is <${Text} value=${one.to ?? "no value"} /></li>`)}</ul>
+    ${evidence && evidence.pairs > 0 && html`<p>In ${count(evidence.same)} of ${count(evidence.pairs)} earlier cases that made no difference to the text.</p>`}
+    ${mentions.length > 0 && html`<p>It cannot be used: its text mentions ${mentions.map((one, n) => html`${n > 0 && ", "}<${Text} value=${one} />`)}.</p>`}
+    <p class="quiet">Press d to see the difference.</p></section>`;
+}
+
+/** The text beside that of the suggestion, or else of the run before. */
+function Compared({ message, campaign }) {
+  const [found, error, , loading] = useLoad(async () => {
+    if (message.suggestion) {
+      const values = { ...message.segment.attributes };
+      for (const one of message.suggestion.differs || []) values[one.field] = one.from;
+      const other = await findMessage(campaign.id, message.suggestion.run_number, (one) => one.id === message.suggestion.message_id, Object.values(values));
+      return other && { title: `Difference from the suggestion (run ${message.suggestion.run_number})`, other };
+    }
+    for (let run = message.run_number - 1; run > 0 && run > message.run_number - 4; run -= 1) {
+      const other = await findMessage(campaign.id, run, (one) => one.segment.key === message.segment.key && one.content, Object.values(message.segment.attributes))
+        .catch(() => null);
+      if (other) return { title: `Difference from run ${run}`, other };
+    }
+    return null;
+  }, [message.id, message.content_id]);
+  if (loading) return html`<${Loading} what="the other text" />`;
+  if (error) return html`<${Failed} error=${error} />`;
+  if (!found?.other?.content || !message.content) return html`<p class="quiet">There is no earlier text of this segment to compare with.</p>`;
+  return html`<section class="compared" aria-label="Difference"><h3>${found.title}</h3>
+    <p><${Difference} from=${found.other.content.subject} to=${message.content.subject} /></p>
+    <div><${Difference} from=${found.other.content.body} to=${message.content.body} /></div></section>`;
+}
+
+function Editor({ message, campaign, onDone, messages }) {
+  const [subject, setSubject] = useState(message.content?.subject || "");
+  const [body, setBody] = useState(message.content?.body || "");
+  const [based, setBased] = useState(message.content_id);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState(null);
+  const [now, setNow] = useState(null);
+  const first = useRef();
+  const key = useRef(newKey());
+  useEffect(() => { first.current?.focus(); }, []);
+  const leave = () => { onDone(null); setTimeout(() => document.querySelector(".list [aria-current=true] button")?.focus(), 0); };
+  const save = async (event) => {
+    event?.preventDefault();
+    if (busy) return;
+    setBusy(true);
+    setError(null);
+    drop(message.id);
+    try {
+      const edited = { campaign_id: campaign.id, message_id: message.id, content: { subject, body } };
+      if (based) edited.content_id = based;
+      const saved = await steadily("campaign/messages/edit", edited, { key: key.current });
+      say("Saved. The message waits for a review.");
+      onDone(saved);
+      setTimeout(() => document.querySelector(".list [aria-current=true] button")?.focus(), 0);
+    } catch (refused) {
+      key.current = newKey();
+      setBusy(false);
+      setError(refused);
+      if (refused.status === 409) {
+        const found = await messages.again(message.id).catch(() => null);
+        setNow(found);
+        if (found) setBased(found.content_id);
+        say("Not saved: the message changed since you read it. The new text is shown.", true);
+      }
+    }
+  };
+  const keys = (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) save(event);
+    if (event.key === "Escape") { event.preventDefault(); leave(); }
+  };
+  return html`<form class="editor" onSubmit=${save} onKeyDown=${keys}>
+    <label><span>Subject</span><input type="text" ref=${first} value=${subject} onInput=${(event) => setSubject(event.currentTarget.value)} /></label>
+    <label><span>Body</span><textarea rows="12" value=${body} onInput=${(event) => setBody(event.currentTarget.value)}></textarea></label>
+    ${error && html`<${Failed} error=${error} />`}
+    ${now?.content && html`<div class="failed"><p>The message changed. It now says:</p><p><strong><${Text} value=${now.content.subject} /></strong></p>
+      <div class="text"><${Text} value=${now.content.body} /></div><p>Saving again replaces it.</p></div>`}
+    <div class="buttons"><button type="submit" class="main" disabled=${busy} aria-keyshortcuts="Control+Enter">Save</button>
+    <button type="button" onClick=${leave} aria-keyshortcuts="Escape">Leave</button></div></form>`;
+}
+
+function Rejection({ number, run, onClose }) {
+  const [why, setWhy] = useState("");
+  const box = useRef();
+  useEffect(() => { box.current?.focus(); }, []);
+  const submit = (event) => {
+    event.preventDefault();
+    if (!why.trim()) { box.current?.focus(); say("Say why, so that the next text is better.", true); return; }
+    onClose();
+    run(why.trim());
+  };
+  return html`<${Dialog} title=${`Reject ${many(number, "message")}`} onClose=${onClose}><form onSubmit=${submit}>
+    <label><span>Reason</span><textarea rows="3" ref=${box} value=${why} required maxlength="2000" onInput=${(event) => setWhy(event.currentTarget.value)}
+      onKeyDown=${(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event); }}></textarea></label>
+    <div class="buttons"><button type="submit" class="danger">Reject</button><button type="button" onClick=${onClose}>Close</button></div></form></${Dialog}>`;
+}
+
+/** Approves the texts that the filter shows now: the ids name them, so that nobody approves what was not listed. */
+function ApproveAll({ messages, campaign, onClose }) {
+  const [found, error] = useLoad(async () => {
+    const all = await everything("campaign/rerun/messages", messages.body(), "messages", 1_000_000);
+    return all.filter((message) => message.review_status === "Pending review");
+  }, []);
+  const by = (source) => found.filter((message) => message.source === source).length;
+  const run = async () => {
+    for (let from = 0; from < found.length; from += 5000) {
+      const items = found.slice(from, from + 5000).map((message) => ({ id: message.id, content_id: message.content_id }));
+      hold({ kind: "approve", campaign: campaign.id, items });
+    }
+    say(`Approving ${many(found.length, "message")} in 5 seconds. Press u to undo.`);
+  };
+  if (error || !found) {
+    return html`<${Dialog} title="Approve all" onClose=${onClose}>${error ? html`<${Failed} error=${error} />` : html`<${Loading} what="the messages" />`}
+      <div class="buttons"><button type="button" onClick=${onClose}>Close</button></div></${Dialog}>`;
+  }
+  if (!found.length) {
+    return html`<${Dialog} title="Approve all" onClose=${onClose}><p>No message of this filter waits for a review.</p>
+      <div class="buttons"><button type="button" onClick=${onClose}>Close</button></div></${Dialog}>`;
+  }
+  return html`<${Confirm} title=${`Approve ${many(found.length, "message")}?`} action="Approve all" run=${run} onClose=${onClose}>
+    <p>All messages of this filter that wait for a review, for ${customers(found.reduce((sum, one) => sum + one.segment.customer_count, 0))}:</p>
+    <ul>${SOURCES.filter((source) => by(source)).map((source) => html`<li>${count(by(source))} ${source}</li>`)}</ul></${Confirm}>`;
+}

@@ -1,0 +1,178 @@
+// What all pages are made of.
+import { h, Fragment } from "./preact.js";
+import { useEffect, useRef, useState } from "./preact-hooks.js";
+import { signal } from "./signals.js";
+import htm from "./htm.js";
+import { ApiError } from "./api.js";
+
+export const html = htm.bind(h);
+export { Fragment };
+
+/** What a screen reader is told, and everybody sees for a while. */
+export const news = signal({ text: "", alert: false });
+let quiet;
+export function say(text, alert = false) {
+  clearTimeout(quiet);
+  news.value = { text, alert };
+  quiet = setTimeout(() => { news.value = { text: "", alert: false }; }, alert ? 15000 : 6000);
+}
+
+const number = new Intl.NumberFormat();
+export const count = (n) => number.format(n ?? 0);
+export const many = (n, one, more = `${one}s`) => `${count(n)} ${n === 1 ? one : more}`;
+export const customers = (n) => many(n, "customer");
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+export const When = ({ at }) => at
+  ? html`<time datetime=${at} title=${at}>${moment.format(new Date(at))}</time>` : null;
+export const who = (name, id) => name || (id ? `user ${id.slice(-6)}` : "the system");
+
+/** What went wrong, for people. */
+export function reason(error) {
+  if (error instanceof ApiError) {
+    if (error.status === 503) return "The server has no time for this now. Try again.";
+    if (error.code === "unauthorized") return "Your role may not do this.";
+    const fields = error.fields.length ? `: ${error.fields.join(", ")}` : "";
+    return `${error.message}${fields}`;
+  }
+  if (error?.name === "TypeError") return "The server cannot be reached. Try again.";
+  return String(error?.message || error);
+}
+
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
+const LONG = 20000;
+
+/** A text of somebody else's: isolated, with characters that hide or reorder shown by their code. */
+export function Text({ value }) {
+  const [whole, setWhole] = useState(false);
+  const text = String(value ?? "");
+  const shown = whole || text.length <= LONG ? text : text.slice(0, LONG);
+  const parts = [];
+  let from = 0;
+  for (const match of shown.matchAll(HIDDEN)) {
+    if (match[0] === "\u200d") continue;
+    parts.push(shown.slice(from, match.index));
+    const code = `U+${match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+    parts.push(html`<span class="code">${code}</span>`);
+    from = match.index + match[0].length;
+  }
+  parts.push(shown.slice(from));
+  return html`<bdi>${parts}</bdi>${shown.length < text.length && html`
+    <p><button type="button" onClick=${() => setWhole(true)}>Show all ${count(text.length)} characters</button></p>`}`;
+}
+
+export const Loading = ({ what = "" }) => html`<p class="quiet" role="status">Loading ${what}…</p>`;
+export const Empty = ({ children }) => html`<p class="empty">${children}</p>`;
+export const Failed = ({ error, again }) => html`<div class="failed" role="alert"><p>${reason(error)}</p>
+  ${again && html`<button type="button" onClick=${again}>Try again</button>`}</div>`;
+
+/** Loads, and loads again when `keys` change: `[value, error, reload, loading]`. */
+export function useLoad(load, keys) {
+  const [state, setState] = useState({ value: null, error: null, loading: true });
+  const [again, setAgain] = useState(0);
+  useEffect(() => {
+    let live = true;
+    setState((was) => ({ ...was, error: null, loading: true }));
+    load().then(
+      (value) => live && setState({ value, error: null, loading: false }),
+      (error) => live && setState((was) => ({ ...was, error, loading: false })),
+    );
+    return () => { live = false; };
+  }, [...keys, again]);
+  return [state.value, state.error, () => setAgain((n) => n + 1), state.loading];
+}
+
+/** A page: its one `h1`, which gets the focus when the page opens, and its title. */
+export function Page({ title, about, children, actions, wide }) {
+  const heading = useRef();
+  useEffect(() => { document.title = `${title} · Rerun console`; }, [title]);
+  useEffect(() => { heading.current?.focus({ preventScroll: true }); window.scrollTo(0, 0); }, []);
+  return html`<main id="content" class=${wide ? "wide" : ""}><header class="head">
+    <div><h1 tabindex="-1" ref=${heading}><${Text} value=${title} /></h1>${about && html`<div class="about">${about}</div>`}</div>
+    ${actions && html`<div class="actions">${actions}</div>`}</header>${children}</main>`;
+}
+
+/** Whether a dialog is open. */
+export const dialogOpen = () => !!document.querySelector("dialog[open]");
+
+/** A modal dialog. It traps the focus and gives it back; Esc leaves it. */
+export function Dialog({ title, onClose, children, wide }) {
+  const dialog = useRef();
+  useEffect(() => {
+    const before = document.activeElement;
+    const node = dialog.current;
+    node.showModal();
+    return () => {
+      node.close();
+      const target = before && before !== document.body && before.isConnected ? before : document.querySelector("h1");
+      target?.focus();
+    };
+  }, []);
+  return html`<dialog ref=${dialog} class=${wide ? "wide" : ""} aria-labelledby="dialog-title"
+    onCancel=${(event) => { event.preventDefault(); onClose(); }}>
+    <h2 id="dialog-title">${title}</h2>${children}</dialog>`;
+}
+
+/** Asks before something is done. The button has the action's name. */
+export function Confirm({ title, action, run, onClose, children, danger }) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState(null);
+  const submit = async (event) => {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    try {
+      await run();
+      onClose();
+    } catch (refused) {
+      setError(refused);
+      setBusy(false);
+    }
+  };
+  return html`<${Dialog} title=${title} onClose=${onClose}><form onSubmit=${submit}>${children}
+    ${error && html`<${Failed} error=${error} />`}
+    <div class="buttons"><button type="submit" class=${danger ? "danger" : "main"} disabled=${busy}>${action}</button>
+    <button type="button" onClick=${onClose}>Close</button></div></form></${Dialog}>`;
+}
+
+const TONES = {
+  Published: "good", Approved: "good", Completed: "good", "Ready to publish": "good",
+  "Generation failed": "bad", Rejected: "bad", Failed: "bad", Cancelled: "dim", Draft: "dim",
+};
+export const Status = ({ value }) => html`<span class="status ${TONES[value] || "busy"}">${value}</span>`;
+
+/** Reused and new, as lengths. The numbers stand beside it. */
+export function Bar({ reused, made, total }) {
+  const part = (n) => `${total ? (100 * n) / total : 0}%`;
+  return html`<div class="bar" aria-hidden="true"><span class="reused" style=${{ width: part(reused) }}></span>
+    <span class="made" style=${{ width: part(made) }}></span></div>`;
+}
+
+/** The values of a segment in a line. */
+export const segmentName = (segment) => Object.values(segment?.attributes || {})
+  .map((value) => value ?? "no value").join(" · ") || "everybody";
+
+/** More of a list, by a button. */
+export const More = ({ onMore, loading, shown }) => html`<p class="more">
+  <button type="button" onClick=${onMore} disabled=${loading}>Show more</button> <span class="quiet">${count(shown)} shown</span></p>`;
+
+/** A list that grows page by page. */
+export function usePages(load, keys) {
+  const [state, setState] = useState({ items: [], cursor: null, first: null, loading: true, error: null });
+  const turn = useRef(0);
+  const next = async (fresh) => {
+    const mine = fresh ? (turn.current += 1) : turn.current;
+    setState((was) => ({ ...was, loading: true, error: null }));
+    try {
+      const { items, page } = await load(fresh ? null : state.cursor);
+      if (mine !== turn.current) return;
+      setState((was) => ({
+        items: fresh ? items : [...was.items, ...items], cursor: page.next_cursor,
+        first: fresh ? page : was.first, loading: false, error: null,
+      }));
+    } catch (error) {
+      if (mine === turn.current) setState((was) => ({ ...was, loading: false, error }));
+    }
+  };
+  useEffect(() => { next(true); return () => { turn.current += 1; }; }, keys);
+  return { ...state, more: () => next(false), reload: () => next(true) };
+}

@@ -1,0 +1,230 @@
+//! The way in for browsers: the token is in a cookie, and what another site sends is refused.
+
+use std::fmt;
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{COOKIE, HeaderName, ORIGIN};
+use async_trait::async_trait;
+use rerun_core::actor::Person;
+
+use super::client::{TrustedProxies, host};
+use super::{
+    Admitted, Authenticator, Denied, Identity, RoleRules, TokenVerifier, Trusted, Untrusted,
+};
+use crate::endpoints::CONSOLE;
+use crate::headers::single;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Of a browser that talks to its own machine without TLS: it would not keep the other one.
+const PLAIN_COOKIE: &str = "rerun-console";
+const SECURE_COOKIE: &str = "__Secure-rerun-console";
+/// Browsers drop a cookie of which name and value are longer, and tell nobody.
+const MAX_COOKIE_BYTES: usize = 4_096;
+
+/// Admits browsers by the token in their cookie. It trusts the tokens that a
+/// [`Guard`](super::Guard) trusts, with the same role rules; see
+/// [`Guard::sessions`](super::Guard::sessions).
+#[derive(Clone)]
+pub struct Sessions {
+    pub(super) tokens: Arc<TokenVerifier>,
+    pub(super) roles: Arc<RoleRules>,
+    pub(super) proxies: TrustedProxies,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+/// The cookie of a request's scheme and host.
+#[derive(Debug, Clone, Copy)]
+struct CookieKind {
+    name: &'static str,
+    secure: &'static str,
+}
+
+impl Sessions {
+    /// Returns whom the token names, if it can be a session.
+    pub(crate) fn trust(&self, token: &str) -> Result<Trusted, Denied> {
+        self.tokens.trusted(token).map_err(unknown)
+    }
+
+    /// Returns who is signed in.
+    pub(crate) fn signed_in(&self, request: &HttpRequest) -> Result<Trusted, Denied> {
+        let name = self.cookie_kind(request).name;
+        self.trust(cookie(request, name).map_err(unknown)?)
+    }
+
+    /// Returns the names of the actions that the role may do.
+    pub(crate) fn actions(&self, role: &str) -> Vec<String> {
+        self.roles.actions_of(role)
+    }
+
+    /// Returns the cookie that makes this token a session, as the value of `set-cookie`; `None`
+    /// for a token that is too long for a cookie.
+    pub(crate) fn start(
+        &self,
+        request: &HttpRequest,
+        token: &str,
+        seconds_left: i64,
+    ) -> Option<String> {
+        let kind = self.cookie_kind(request);
+        (kind.name.len() + token.len() <= MAX_COOKIE_BYTES)
+            .then(|| kind.set(token, seconds_left.max(0)))
+    }
+
+    /// Returns what ends the session, as the value of `set-cookie`.
+    pub(crate) fn end(&self, request: &HttpRequest) -> String {
+        self.cookie_kind(request).set("", 0)
+    }
+
+    fn cookie_kind(&self, request: &HttpRequest) -> CookieKind {
+        if self.proxies.plain_loopback(request) {
+            let (name, secure) = (PLAIN_COOKIE, "");
+            CookieKind { name, secure }
+        } else {
+            let (name, secure) = (SECURE_COOKIE, "; Secure");
+            CookieKind { name, secure }
+        }
+    }
+
+    fn admit(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
+        let Trusted { identity, .. } = self.signed_in(request)?;
+        let unauthorized = |reason| Denied::Unauthorized {
+            reason,
+            absent: Vec::new(),
+        };
+        let ip = self
+            .proxies
+            .client_ip(request)
+            .ok_or(unauthorized("the connection has no IP address"))?;
+        let path = request.match_pattern();
+        let path = path.as_deref().and_then(|path| path.strip_prefix(CONSOLE));
+        if !self.roles.admit(path, &identity.role_code) {
+            return Err(unauthorized("the role may not do this"));
+        }
+        let Identity {
+            account_id,
+            user_id,
+            user_name,
+            role_code,
+        } = identity;
+        Ok(Admitted {
+            account_id,
+            person: Person {
+                user_id,
+                user_name,
+                role_code,
+                ip: Some(ip),
+            },
+        })
+    }
+}
+
+impl CookieKind {
+    fn set(self, value: &str, max_age: i64) -> String {
+        let Self { name, secure } = self;
+        format!(
+            "{name}={value}; Max-Age={max_age}; Path={CONSOLE}; HttpOnly; SameSite=Strict{secure}"
+        )
+    }
+}
+
+#[async_trait(?Send)]
+impl Authenticator for Sessions {
+    async fn authenticate(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
+        self.admit(request)
+    }
+}
+
+fn unknown(Untrusted(reason): Untrusted) -> Denied {
+    Denied::Unauthenticated {
+        reason,
+        absent: Vec::new(),
+    }
+}
+
+/// The value of the only cookie with this name. Of two, nobody could say which the browser means.
+fn cookie<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, Untrusted> {
+    let lines = request.headers().get_all(COOKIE);
+    let mut values = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| {
+            let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+            rest.strip_prefix(b"=")
+        });
+    let value = values.next().ok_or(Untrusted("no cookie of a session"))?;
+    if values.next().is_some() {
+        return Err(Untrusted("two cookies of sessions"));
+    }
+    str::from_utf8(value)
+        .ok()
+        .ok_or(Untrusted("the cookie is no token"))
+}
+
+/// Refuses what a page of another site has its browser send. A program that is no browser sends
+/// neither header.
+pub(crate) fn same_origin(request: &HttpRequest) -> Result<(), Denied> {
+    let headers = request.headers();
+    let same = if headers.contains_key(SEC_FETCH_SITE) {
+        single(headers, &SEC_FETCH_SITE).is_some_and(|site| site == "same-origin")
+    } else if headers.contains_key(ORIGIN) {
+        let origin = single(headers, &ORIGIN).and_then(|origin| origin.to_str().ok());
+        origin
+            .zip(host(request))
+            .is_some_and(|(origin, host)| is_origin_of(origin, host))
+    } else {
+        true
+    };
+    if same {
+        Ok(())
+    } else {
+        Err(Denied::Unauthorized {
+            reason: "a page of another site sends it",
+            absent: Vec::new(),
+        })
+    }
+}
+
+/// Whether the origin is the host's; the port of the scheme may be written or left out.
+fn is_origin_of(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    let port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    let bare = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    bare(authority) == bare(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_a_host_with_its_scheme() {
+        for (origin, host, same) in [
+            ("http://localhost:8080", "localhost:8080", true),
+            ("https://rerun.example", "rerun.example", true),
+            ("https://Rerun.example", "rerun.EXAMPLE:443", true),
+            ("http://rerun.example:80", "rerun.example", true),
+            ("http://rerun.example", "rerun.example:443", false),
+            ("http://localhost:8081", "localhost:8080", false),
+            ("http://evil.example", "rerun.example", false),
+            ("http://rerun.example.evil.example", "rerun.example", false),
+            ("http://rerun.example/", "rerun.example", false),
+            ("null", "null", false),
+            ("file://", "", false),
+            ("rerun.example", "rerun.example", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_origin_of(origin, host), same, "{origin} {host}");
+        }
+    }
+}

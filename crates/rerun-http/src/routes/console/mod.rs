@@ -1,0 +1,31 @@
+//! The console: its pages, and the session of a browser. They are no part of the OpenAPI document:
+//! programs call `/v1`.
+
+mod pages;
+mod session;
+
+use actix_web::web::{self, ServiceConfig};
+
+use super::limited;
+
+/// Mounts what signs in, says who is signed in, and signs out.
+pub(crate) fn configure_session(config: &mut ServiceConfig) {
+    let session = web::resource("")
+        .route(web::post().to(session::start))
+        .route(web::get().to(session::show))
+        .route(web::delete().to(session::end));
+    config.service(limited(session, "POST, GET, DELETE"));
+}
+
+/// Mounts the files of the page.
+pub(crate) fn configure_pages(config: &mut ServiceConfig) {
+    let folder = web::resource("")
+        .route(web::get().to(pages::folder))
+        .route(web::head().to(pages::folder));
+    let file = web::resource("/{file:[^/]*}")
+        .route(web::get().to(pages::file))
+        .route(web::head().to(pages::file));
+    config
+        .service(limited(folder, "GET, HEAD"))
+        .service(limited(file, "GET, HEAD"));
+}

@@ -11,6 +11,7 @@ import {
 
 const ROW = 58;
 const SPARE = 6;
+const LOOK_EVERY_MS = 2000;
 const FIRST_PAGE = 100;
 const NEXT_PAGE = 1000;
 const STATUSES = ["Pending review", "Approved", "Rejected", "Generating", "Generation failed", "Published"];
@@ -163,6 +164,13 @@ function Reviewing({ campaign }) {
     outcomes.add(told);
     return () => outcomes.delete(told);
   }, [messages]);
+  // What is generated comes without a word: look for it.
+  const awaited = current?.review_status === "Generating" && !past ? current.id : null;
+  useEffect(() => {
+    if (!awaited) return undefined;
+    const timer = setInterval(() => messages.again(awaited).catch(() => {}), LOOK_EVERY_MS);
+    return () => clearInterval(timer);
+  }, [awaited, messages]);
   // Going elsewhere sends what is held.
   useEffect(() => flush, []);
 

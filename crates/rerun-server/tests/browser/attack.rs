@@ -1,0 +1,138 @@
+//! Texts that try to be scripts, and pages of other sites that try to act.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use serde_json::json;
+
+use crate::driver::Browser;
+use crate::world::World;
+
+crate::on_both_stores!(hostile_texts_stay_texts, an_attacking_page_gets_nowhere);
+
+/// A page that says whether anything that it does not allow was tried.
+const WATCH: &str = "window.tried = []; document.addEventListener('securitypolicyviolation', (event) => \
+    window.tried.push(event.violatedDirective)); return true";
+
+async fn hostile_texts_stay_texts(world: World, browser: Browser) {
+    let evil = "<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script>";
+    let group = world
+        .group(evil, &[evil, "DE"], &["gold\u{202e}dlog"], 1)
+        .await;
+    let campaign = world.launched(evil, &group, "Dear {{ tier }}").await;
+    let messages = world.messages(&campaign).await;
+    let long = "<b>x</b> ".repeat(110_000);
+    for (message, body) in messages.iter().zip([
+        format!("{evil} javascript:window.owned=1 \u{202e}txet\u{202c} \u{0}").replace('\0', ""),
+        long,
+    ]) {
+        let content = json!({ "subject": evil, "body": body });
+        let edit =
+            json!({ "campaign_id": campaign, "message_id": message["id"], "content": content });
+        world.call("campaign/messages/edit", edit).await;
+    }
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser.run(WATCH).await;
+    for page in [
+        "waiting".to_owned(),
+        "campaigns".to_owned(),
+        format!("campaigns/{campaign}"),
+        "groups".to_owned(),
+        "audit".to_owned(),
+        format!("campaigns/{campaign}/review"),
+    ] {
+        browser
+            .run(&format!("location.hash = '#/{page}'; return true"))
+            .await;
+        let heading = "document.querySelector('h1') && !document.querySelector('main').innerText.includes('Loading')";
+        browser.until(heading).await;
+        let made = browser.run("return [window.owned ?? null, document.querySelectorAll('main img, main script, main b').length]").await;
+        assert_eq!(made, json!([null, 0]), "{page}");
+    }
+    browser.says("onerror").await;
+    browser.says("U+202E").await;
+    browser.press(['j']).await;
+    browser.says("Show all 990,000 characters").await;
+    browser.press(['d', 'e']).await;
+    browser.until("document.querySelector('textarea')").await;
+    assert_eq!(
+        browser
+            .run("return [window.owned ?? null, window.tried]")
+            .await,
+        json!([null, []])
+    );
+    let log = browser.log().await;
+    let refused: Vec<_> = log
+        .iter()
+        .filter(|line| line.contains("Content Security Policy"))
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+async fn an_attacking_page_gets_nowhere(world: World, browser: Browser) {
+    let group = world.group("Spring", &["DE"], &["gold"], 1).await;
+    let campaign = world.launched("Target", &group, "Dear {{ tier }}").await;
+    world
+        .call(
+            "campaign/messages/review",
+            json!({ "campaign_id": campaign, "decision": "approve", "all": true }),
+        )
+        .await;
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    let before = world.call("audit/list", json!({})).await;
+
+    let target = format!("http://{}/console", world.address);
+    let page = format!(
+        "<!doctype html><title>evil</title><body><img src='{target}/v1/campaign/list'><iframe id=f src='{target}/'></iframe>\
+         <iframe name=out></iframe><form id=form target=out method=post enctype='text/plain' action='{target}/v1/campaign/publish'>\
+         <input name='{{\"campaign_id\":\"{campaign}\",\"x\":\"' value='\"}}'></form><script>\
+         const post = (more) => fetch('{target}/v1/campaign/publish', {{ method: 'POST', credentials: 'include', \
+         body: '{{\"campaign_id\":\"{campaign}\"}}', ...more }}).then((r) => r.status, () => 'refused');\
+         window.results = (async () => [await post({{ headers: {{ 'content-type': 'application/json' }} }}), \
+         await post({{ mode: 'no-cors', headers: {{ 'content-type': 'text/plain' }} }}), \
+         await fetch('{target}/session', {{ credentials: 'include' }}).then((r) => r.text(), () => 'refused'), \
+         await fetch('{target}/session', {{ method: 'DELETE', credentials: 'include' }}).then((r) => r.status, () => 'refused')])();\
+         document.getElementById('form').submit();</script>"
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let attacker = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let page = page.clone();
+            // Chromium opens connections that it may not use.
+            std::thread::spawn(move || {
+                let mut request = [0; 4_096];
+                let _head = stream.read(&mut request);
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    page.len()
+                );
+                let _gone = stream
+                    .write_all(head.as_bytes())
+                    .and_then(|()| stream.write_all(page.as_bytes()));
+            });
+        }
+    });
+    // Another port of the same host is the same site: the cookie's own rule does not help here.
+    for host in ["127.0.0.1", "localhost"] {
+        browser.open(&format!("http://{host}:{attacker}/")).await;
+        let script = "const done = arguments[0]; window.results.then(done)";
+        let results = browser.run_async(script).await;
+        assert_eq!(
+            results,
+            json!(["refused", 0, "refused", "refused"]),
+            "{host}"
+        );
+        let framed = browser.run("try { return document.getElementById('f').contentDocument?.title ?? null } catch { return null }").await;
+        assert_eq!(framed, json!(null), "{host}");
+    }
+    assert_eq!(world.call("audit/list", json!({})).await, before);
+    assert_eq!(
+        world.campaign(&campaign).await["status"],
+        "Ready to publish"
+    );
+    browser.open(&world.page("waiting")).await;
+    browser.says("Sign out").await;
+}

@@ -1,0 +1,123 @@
+//! What everybody needs: names, contrast, narrow screens, and lists that stay quick.
+
+use serde_json::{Value, json};
+
+use crate::driver::Browser;
+use crate::world::World;
+
+crate::on_both_stores!(every_page_is_accessible_and_narrow, a_long_list_stays_small);
+
+const AXE: &str = include_str!("axe.min.js");
+
+/// What axe finds wrong with the page as it is.
+async fn violations(browser: &Browser) -> Value {
+    browser.run(&format!("{AXE}; return true")).await;
+    let script = "const done = arguments[0]; axe.run(document, {}).then((found) => done(found.violations.map(
+        (one) => [one.id, one.nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary)])))";
+    browser.run_async(script).await
+}
+
+async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
+    let spring = world
+        .group("Spring 2026", &["DE", "FR"], &["gold", "silver"], 2)
+        .await;
+    let summer = world
+        .group("Summer 2026", &["DE", "fr", "ES"], &["gold"], 2)
+        .await;
+    let name = "A campaign whose name is rather long, as names of campaigns tend to be in the end";
+    let rerun = world
+        .launched(name, &spring, "Dear {{ tier }} customer")
+        .await;
+    world.publish(&rerun).await;
+    let initiate = json!({ "campaign_id": rerun, "new_customer_group_id": summer });
+    world.call("campaign/rerun/initiate", initiate).await;
+    world.settled(&rerun).await;
+    let published = world
+        .launched("Published", &spring, "Dear {{ tier }} customer")
+        .await;
+    world.publish(&published).await;
+
+    browser.open(&world.page("waiting")).await;
+    browser.says("Sign in").await;
+    assert_eq!(violations(&browser).await, json!([]), "sign in");
+    browser.open("about:blank").await;
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    let mut titles = std::collections::BTreeSet::new();
+    for (page, says) in [
+        ("waiting".to_owned(), "pending"),
+        ("campaigns".to_owned(), "Published"),
+        (format!("campaigns/{rerun}"), "Run 2"),
+        (format!("campaigns/{rerun}/review"), "2 customers"),
+        (
+            format!("campaigns/{published}/rerun?group={summer}"),
+            "1 reused",
+        ),
+        (
+            format!("campaigns/{rerun}/compare"),
+            "only in the later run",
+        ),
+        ("groups".to_owned(), "Summer 2026"),
+        ("audit".to_owned(), "rerun.initiated"),
+    ] {
+        browser.open(&world.page(&page)).await;
+        browser.says(says).await;
+        let title = browser.run("return document.title").await;
+        assert!(titles.insert(title.to_string()), "{title} twice");
+        let landmarks = "return [document.querySelectorAll('main').length, document.querySelectorAll('h1').length]";
+        assert_eq!(browser.run(landmarks).await, json!([1, 1]), "{page}");
+        for scheme in ["light", "dark"] {
+            browser.scheme(scheme).await;
+            assert_eq!(violations(&browser).await, json!([]), "{page} {scheme}");
+        }
+        browser.size(360, 740).await;
+        let width = browser
+            .run("return document.documentElement.scrollWidth")
+            .await;
+        assert!(width.as_u64().unwrap() <= 360, "{page} is {width} wide");
+        assert_eq!(violations(&browser).await, json!([]), "{page} narrow");
+        browser.size(1_200, 850).await;
+    }
+    browser
+        .open(&world.page(&format!("campaigns/{rerun}/review")))
+        .await;
+    browser.says("2 customers").await;
+    for key in ['?', 'r'] {
+        browser.press([key]).await;
+        browser
+            .until("document.querySelector('dialog[open]')")
+            .await;
+        assert_eq!(violations(&browser).await, json!([]), "{key}");
+        browser.press([crate::driver::ESCAPE]).await;
+        browser.until("!document.querySelector('dialog')").await;
+        let focus = browser.run("return document.activeElement.tagName").await;
+        assert_ne!(focus, "BODY", "the dialog of {key} has lost the focus");
+    }
+}
+
+async fn a_long_list_stays_small(world: World, browser: Browser) {
+    let countries: Vec<String> = (0..250).map(|number| format!("C{number:03}")).collect();
+    let countries: Vec<&str> = countries.iter().map(String::as_str).collect();
+    let tiers: Vec<String> = (0..20).map(|number| format!("T{number:02}")).collect();
+    let tiers: Vec<&str> = tiers.iter().map(String::as_str).collect();
+    let group = world.group("Long", &countries, &tiers, 1).await;
+    let campaign = world
+        .launched("Long", &group, "Dear {{ tier }} customer")
+        .await;
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser
+        .open(&world.page(&format!("campaigns/{campaign}/review")))
+        .await;
+    browser
+        .until("document.querySelectorAll('[aria-label=Messages] li').length")
+        .await;
+    // To the end, page after page.
+    let bottom = "(() => { const list = document.querySelector('.list'); list.scrollTop = list.scrollHeight; \
+        return [...document.querySelectorAll('[aria-label=Messages] li')].some((row) => row.getAttribute('aria-posinset') === '5000') })()";
+    browser.until(bottom).await;
+    let elements = browser
+        .run("return document.querySelectorAll('*').length")
+        .await;
+    assert!(elements.as_u64().unwrap() < 2_000, "{elements} elements");
+}

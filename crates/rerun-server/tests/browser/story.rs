@@ -1,0 +1,184 @@
+//! A campaign from its first review to a rerun, by keyboard alone.
+
+use serde_json::json;
+
+use crate::driver::{Browser, CONTROL, ENTER, ESCAPE, TAB};
+use crate::world::World;
+
+crate::on_both_stores!(the_story_is_told_by_keyboard, a_token_is_pasted_or_refused);
+
+const COUNTRIES: [&str; 2] = ["DE", "FR"];
+const TIERS: [&str; 2] = ["gold", "silver"];
+
+async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
+    let spring = world.group("Spring 2026", &COUNTRIES, &TIERS, 13).await;
+    world
+        .group("Summer 2026", &["DE", "ES"], &["gold", "silver", "new"], 2)
+        .await;
+    let campaign = world
+        .launched(
+            "Summer offer",
+            &spring,
+            "An offer for {{ tier }} customers.",
+        )
+        .await;
+
+    browser.open(&world.link()).await;
+    browser.says("Ada Lovelace").await;
+    let address = browser.run("return location.href").await;
+    assert!(!address.as_str().unwrap().contains("token"), "{address}");
+    browser.says("Ready for review").await;
+    browser.enter("link", "Summer offer").await;
+    browser.says("Run 1").await;
+    browser.says("Spring 2026").await;
+    browser.enter("link", "Review").await;
+    browser.says("13 customers").await;
+    assert!(browser.has("list", "Messages").await);
+    for name in ["Approve", "Reject", "Edit", "Regenerate", "Undo"] {
+        assert!(browser.has("button", name).await, "{name}");
+    }
+    assert!(browser.has("textbox", "Find").await);
+
+    // One is approved, one is taken back, one is rejected, one is written by hand.
+    browser.press(['a']).await;
+    browser.press(['a', 'u']).await;
+    browser.press(['x']).await;
+    browser.says("1 selected").await;
+    browser.press(['x', 'r']).await;
+    browser
+        .until("document.activeElement.tagName === 'TEXTAREA'")
+        .await;
+    assert!(browser.has("textbox", "Reason").await);
+    // Letters are text in here.
+    browser.write("a joke").await;
+    browser.press([ENTER]).await;
+    browser.until("!document.querySelector('dialog')").await;
+    browser.press(['e']).await;
+    browser.until("document.querySelector('textarea')").await;
+    assert!(browser.has("textbox", "Subject").await && browser.has("textbox", "Body").await);
+    browser.write(" by hand").await;
+    browser.press([ESCAPE]).await;
+    browser.until("!document.querySelector('textarea')").await;
+    browser.press(['e']).await;
+    browser
+        .until("document.activeElement.type === 'text'")
+        .await;
+    browser.write(" by hand").await;
+    browser.chord(CONTROL, ENTER).await;
+    browser.until("!document.querySelector('textarea')").await;
+    browser.says("by hand").await;
+    world
+        .until(async || world.number(&campaign, "Approved").await == 1)
+        .await;
+    world
+        .until(async || world.number(&campaign, "Rejected").await == 1)
+        .await;
+    let messages = world.messages(&campaign).await;
+    let edited: Vec<_> = messages
+        .iter()
+        .filter(|message| message["source"] == "edited")
+        .collect();
+    assert_eq!(edited.len(), 1);
+    let subject = edited[0]["content"]["subject"].as_str().unwrap();
+    assert!(subject.ends_with(" by hand"), "{subject}");
+    let rejected = messages
+        .iter()
+        .find(|message| message["review_status"] == "Rejected");
+    assert_eq!(rejected.unwrap()["rejection_reason"], "a joke");
+    assert_eq!(world.entries("messages.approved").await.len(), 1);
+
+    // The rejected one is made again; then everything is approved at once.
+    browser.press(['k', 'k', 'k', 'k', 'j', 'g']).await;
+    world
+        .until(async || world.number(&campaign, "Rejected").await == 0)
+        .await;
+    world.settled(&campaign).await;
+    browser
+        .open(&world.page(&format!(
+            "campaigns/{campaign}/review?status=Pending+review"
+        )))
+        .await;
+    browser
+        .until("document.querySelectorAll('[aria-label=Messages] li').length >= 3")
+        .await;
+    browser.press(['?']).await;
+    for word in [
+        "next",
+        "previous",
+        "select",
+        "approve",
+        "reject",
+        "edit",
+        "regenerate",
+        "undo",
+        "find",
+    ] {
+        browser.says(word).await;
+    }
+    browser.press([ESCAPE]).await;
+    browser.until("!document.querySelector('dialog')").await;
+    browser.press(['A']).await;
+    browser.says("3 messages").await;
+    browser.enter("button", "Approve all").await;
+    world
+        .until(async || world.campaign(&campaign).await["status"] == "Ready to publish")
+        .await;
+
+    browser.open(&world.page("waiting")).await;
+    browser.enter("link", "Summer offer").await;
+    browser.enter("button", "Publish").await;
+    browser
+        .until("document.querySelector('dialog[open]')")
+        .await;
+    browser.enter("button", "Publish").await;
+    world
+        .until(async || world.campaign(&campaign).await["status"] == "Published")
+        .await;
+
+    browser.enter("link", "Rerun").await;
+    browser.tab_to("combobox", "Customer group").await;
+    browser.write("Summer").await;
+    browser.says("2 reused").await;
+    browser.says("4 new").await;
+    browser.enter("button", "Start rerun").await;
+    browser.says("Run 2").await;
+    browser.says("Summer 2026").await;
+    let history = world
+        .call("campaign/rerun/history", json!({ "campaign_id": campaign }))
+        .await;
+    assert_eq!(
+        history["runs"][0]["segments"],
+        json!({ "total": 6, "matched": 2, "new": 4 })
+    );
+    assert_eq!(history["runs"][0]["initiated_by_name"], "Ada Lovelace");
+    let entries = world.entries("rerun.initiated").await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0]["ip"], "127.0.0.1");
+
+    browser.enter("button", "Sign out").await;
+    browser
+        .until("document.querySelector('h1').textContent === 'Sign in'")
+        .await;
+}
+
+async fn a_token_is_pasted_or_refused(world: World, browser: Browser) {
+    browser.open(&world.page("groups")).await;
+    browser.tab_to("textbox", "Token").await;
+    browser.write("x.y.z").await;
+    browser.press([ENTER]).await;
+    browser
+        .until("document.querySelector('[role=alert]')?.innerText")
+        .await;
+    browser.tab_to("textbox", "Token").await;
+    browser.chord(CONTROL, 'a').await;
+    browser.write(&world.token_of(crate::world::ACCOUNT)).await;
+    browser.press([TAB, ENTER]).await;
+    browser
+        .until("document.querySelector('h1').textContent === 'Groups'")
+        .await;
+    for name in ["Waiting", "Campaigns", "Groups", "Audit"] {
+        assert!(browser.has("link", name).await, "{name}");
+    }
+    let reachable = browser.run("return document.cookie").await;
+    assert_eq!(reachable, "", "a script can read the cookie");
+}

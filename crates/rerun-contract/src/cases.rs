@@ -114,6 +114,8 @@ macro_rules! store_contract {
                 the_last_approval_makes_a_campaign_ready,
                 named_messages_change_all_or_none,
                 a_review_of_one_stage_leaves_the_others,
+                a_decision_is_about_the_content_that_was_read,
+                a_failed_message_is_written_by_hand,
                 an_unknown_stage_is_refused,
                 refs_tell_run_state_and_author,
                 a_stale_change_is_a_conflict,

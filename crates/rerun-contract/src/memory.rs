@@ -1474,6 +1474,7 @@ impl ReviewStore for MemoryStore {
             rows.map(|row| MessageRef {
                 id: row.bare.id,
                 run_number: row.bare.run_number,
+                content_id: row.text.as_ref().map(|text| text.id),
                 state: row.bare.state,
                 edited_by: row.written_by(),
             })

@@ -390,6 +390,7 @@ fn ids_of(messages: &[&Message]) -> Vec<Option<MessageId>> {
 
 /// The statuses from which a message is edited or generated anew.
 const REVIEWABLE: &[ReviewStatus] = &[
+    ReviewStatus::GenerationFailed,
     ReviewStatus::PendingReview,
     ReviewStatus::Approved,
     ReviewStatus::Rejected,
@@ -946,8 +947,15 @@ impl<S: Store + 'static> Model<'_, S> {
             None => ReviewedMessages::AllPending,
             Some(_) => ReviewedMessages::Named(ids_of(&chosen)),
         };
-        let allowed = seen.campaign.status != CampaignStatus::Draft
-            && chosen.iter().all(|message| can_move(seen, message, from));
+        // Nothing waits in a published campaign; a decision about named messages is refused by each.
+        let open = match messages {
+            None => !matches!(
+                seen.campaign.status,
+                CampaignStatus::Draft | CampaignStatus::Published
+            ),
+            Some(_) => seen.campaign.status != CampaignStatus::Draft,
+        };
+        let allowed = open && chosen.iter().all(|message| can_move(seen, message, from));
         let answer = self
             .engine
             .reviews

@@ -143,6 +143,19 @@ impl Campaign {
         }
     }
 
+    /// Whether a decision about every message that waits can be made. A decision about named
+    /// messages is refused by the messages' own statuses.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] for a campaign that is published.
+    pub fn check_review_of_all(&self, action: Action) -> Result<(), IllegalTransition> {
+        use CampaignStatus::{GenerationFailed, Processing, ReadyForReview, ReadyToPublish};
+        self.allow(
+            action,
+            &[Processing, GenerationFailed, ReadyForReview, ReadyToPublish],
+        )
+    }
+
     /// A rerun starts from a published campaign whose current run is published whole.
     ///
     /// # Errors

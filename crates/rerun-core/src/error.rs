@@ -186,6 +186,9 @@ pub enum Error {
     /// The status does not allow the action.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
+    /// A decision named a content that the message no longer has.
+    #[error("the message {0} has other content by now: read it again, then decide")]
+    ContentChanged(MessageId),
     /// A message's content still has a placeholder, so that it cannot be approved.
     #[error(transparent)]
     UnfilledPlaceholder(#[from] UnfilledPlaceholder),

@@ -182,9 +182,15 @@ impl MessageState {
         let first = Self::PendingReview { stage: 0 };
         match (self, command) {
             (Self::Generating, C::Generated)
-            | (Self::PendingReview { .. } | Self::Approved | Self::Rejected, C::Edit) => Ok(first),
+            | (
+                Self::GenerationFailed
+                | Self::PendingReview { .. }
+                | Self::Approved
+                | Self::Rejected,
+                C::Edit,
+            ) => Ok(first),
             (Self::Generating, C::GenerationFailed) => Ok(Self::GenerationFailed),
-            (Self::GenerationFailed, C::Retry)
+            (Self::GenerationFailed, C::Retry | C::Regenerate)
             | (Self::PendingReview { .. } | Self::Approved | Self::Rejected, C::Regenerate) => {
                 Ok(Self::Generating)
             }
@@ -199,13 +205,7 @@ impl MessageState {
             )
             | (
                 Self::GenerationFailed,
-                C::Generated
-                | C::GenerationFailed
-                | C::Approve
-                | C::Reject
-                | C::Edit
-                | C::Regenerate
-                | C::Publish,
+                C::Generated | C::GenerationFailed | C::Approve | C::Reject | C::Publish,
             )
             | (
                 Self::PendingReview { .. },
@@ -468,6 +468,12 @@ mod tests {
                 MessageCommand::Retry,
                 MessageState::Generating,
             ),
+            (
+                MessageState::GenerationFailed,
+                MessageCommand::Regenerate,
+                MessageState::Generating,
+            ),
+            (MessageState::GenerationFailed, MessageCommand::Edit, first),
             (first, MessageCommand::Approve, second),
             (second, MessageCommand::Approve, MessageState::Approved),
             (first, MessageCommand::Reject, MessageState::Rejected),

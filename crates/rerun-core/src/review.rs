@@ -1,11 +1,13 @@
 //! The rules of a decision about messages of a campaign's current run: which of them it is about,
 //! and from which state to which they go.
 
+use std::collections::HashMap;
+
 use crate::actor::Person;
 use crate::campaign::ApprovalStages;
 use crate::change::Move;
 use crate::error::{Error, IllegalTransition, Invalid};
-use crate::ids::{MessageId, RunNumber, UserId};
+use crate::ids::{ContentId, MessageId, RunNumber, UserId};
 use crate::message::{Approval, MessageCommand, MessageState};
 use crate::timestamp::Timestamp;
 
@@ -16,11 +18,16 @@ pub struct MessageRef {
     pub id: MessageId,
     /// Its run.
     pub run_number: RunNumber,
+    /// Its content; `None` while it has none.
+    pub content_id: Option<ContentId>,
     /// Where its review stands.
     pub state: MessageState,
     /// Who wrote its content, when a person did.
     pub edited_by: Option<UserId>,
 }
+
+/// The contents that a decision is about, by message. `None` is an id that no content has.
+pub type SeenContents = HashMap<MessageId, Option<ContentId>>;
 
 /// A decision that is to be made.
 #[derive(Debug, Clone, Copy)]
@@ -36,24 +43,34 @@ pub struct Review<'a> {
 }
 
 impl Review<'_> {
-    /// The states that the named messages are in, each once.
+    /// The states that the named messages are in, each once. `contents` has the content that each
+    /// message must have; it has no entry for a message that may have any.
     ///
     /// # Errors
-    /// [`IllegalTransition`] for the first message of another run than the current one, for one whose
+    /// [`IllegalTransition`] for a message of another run than the current one;
+    /// [`Error::ContentChanged`] for one that has other content; [`IllegalTransition`] for one whose
     /// content the user wrote, and for one that does not wait at the stage.
     pub fn states_of(
         &self,
         current: RunNumber,
         messages: &[MessageRef],
-    ) -> Result<Vec<MessageState>, IllegalTransition> {
+        contents: &SeenContents,
+    ) -> Result<Vec<MessageState>, Error> {
+        if messages.iter().any(|message| message.run_number != current) {
+            let action = self.command.action();
+            return Err(IllegalTransition::Archived { action }.into());
+        }
+        let changed = |message: &&MessageRef| {
+            let seen = contents.get(&message.id);
+            seen.is_some_and(|seen| seen.is_none() || *seen != message.content_id)
+        };
+        if let Some(message) = messages.iter().find(changed) {
+            return Err(Error::ContentChanged(message.id));
+        }
         let mut states: Vec<MessageState> = Vec::new();
         for message in messages {
-            if message.run_number != current {
-                let action = self.command.action();
-                return Err(IllegalTransition::Archived { action });
-            }
             if message.edited_by.is_some() && message.edited_by == self.not_edited_by {
-                return Err(IllegalTransition::OwnEdit);
+                return Err(IllegalTransition::OwnEdit.into());
             }
             if !states.contains(&message.state) {
                 states.push(message.state);

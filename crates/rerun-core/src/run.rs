@@ -200,6 +200,7 @@ impl Run {
         now: Timestamp,
         last_error: Option<&str>,
     ) -> Self {
+        let failed_before = self.counts.failed;
         self.counts = counts;
         if counts.generating > 0 {
             // A run that had ended has messages to generate again: a retry, or a regeneration.
@@ -215,6 +216,17 @@ impl Run {
                 self.error = Some(failure_text(counts.failed, last_error));
             } else {
                 self.status = RunStatus::Completed;
+                self.error = None;
+            }
+        } else if self.status == RunStatus::Failed && counts.failed < failed_before {
+            // A person wrote messages that could not be generated.
+            if counts.failed > 0 {
+                let error = self.error.take();
+                let last = error.as_deref().and_then(last_error_of);
+                self.error = Some(failure_text(counts.failed, last));
+            } else {
+                self.status = RunStatus::Completed;
+                self.completed_at = Some(now.max(self.started_at));
                 self.error = None;
             }
         }
@@ -243,14 +255,20 @@ impl Run {
     }
 }
 
+/// What stands before the last error in a run's error.
+const LAST_ERROR: &str = " could not be generated; the last error: ";
+
 fn failure_text(failed: u32, last_error: Option<&str>) -> String {
     let messages = if failed == 1 { "message" } else { "messages" };
     match last_error {
-        Some(error) => {
-            format!("{failed} {messages} could not be generated; the last error: {error}")
-        }
+        Some(error) => format!("{failed} {messages}{LAST_ERROR}{error}"),
         None => format!("{failed} {messages} could not be generated"),
     }
+}
+
+/// The last error that a text of [`failure_text`] has.
+fn last_error_of(text: &str) -> Option<&str> {
+    text.split_once(LAST_ERROR).map(|(_, error)| error)
 }
 
 #[cfg(test)]
@@ -293,6 +311,14 @@ mod tests {
         ] {
             assert_eq!(counts.campaign_status(), status, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn a_runs_error_keeps_the_last_error_while_messages_are_written_by_hand() {
+        let error = "x could not be generated; the last error: y";
+        let text = failure_text(3, Some(error));
+        assert_eq!(last_error_of(&text), Some(error));
+        assert_eq!(last_error_of(&failure_text(1, None)), None);
     }
 
     #[test]

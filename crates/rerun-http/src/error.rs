@@ -241,6 +241,9 @@ impl Problem {
                 "invalid_transition",
                 illegal.to_string(),
             ),
+            Error::ContentChanged(_) => {
+                Self::new(StatusCode::CONFLICT, "content_changed", error.to_string())
+            }
             Error::UnfilledPlaceholder(unfilled) => Self::new(
                 StatusCode::CONFLICT,
                 "unfilled_placeholder",
@@ -404,7 +407,7 @@ mod tests {
             more: 0,
         };
         let unknown_says = unknown.to_string();
-        let cases: [(ApiError, u16, &str, &str); 34] = [
+        let cases: [(ApiError, u16, &str, &str); 35] = [
             (
                 Denied::Unauthenticated {
                     reason: "x",
@@ -540,6 +543,13 @@ mod tests {
                 409,
                 "invalid_transition",
                 "cannot cancel a campaign that is `Published`",
+            ),
+            (
+                Error::ContentChanged(MessageId::new(uuid::Uuid::nil())).into(),
+                409,
+                "content_changed",
+                "the message 00000000-0000-0000-0000-000000000000 has other content by now: read \
+                 it again, then decide",
             ),
             (
                 Error::UnfilledPlaceholder(UnfilledPlaceholder {

@@ -4,7 +4,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::change::{MessageChange, Move, Selection, Shift};
 use rerun_core::error::{StoreError, UnfilledPlaceholder};
-use rerun_core::ids::{AccountId, CampaignId, MessageId, UserId};
+use rerun_core::ids::{AccountId, CampaignId, ContentId, MessageId, UserId};
 use rerun_core::message::MessageState;
 use rerun_core::ports::{ChangeOutcome, ReviewStore};
 use rerun_core::review::MessageRef;
@@ -24,6 +24,8 @@ struct RefRow {
     id: Uuid,
     #[diesel(sql_type = Integer)]
     run_number: i32,
+    #[diesel(sql_type = Nullable<Id>)]
+    content_id: Option<Uuid>,
     #[diesel(sql_type = Text)]
     review_status: String,
     #[diesel(sql_type = Nullable<SmallInt>)]
@@ -40,6 +42,7 @@ impl TryFrom<RefRow> for MessageRef {
         Ok(Self {
             id: MessageId::new(row.id),
             run_number: row::run_number("messages", row.run_number)?,
+            content_id: row.content_id.map(ContentId::new),
             state: MessageState::from_columns(status, row.approval_stage)?,
             edited_by: row.edited_by.map(UserId::new),
         })
@@ -57,7 +60,7 @@ impl ReviewStore for PgStore {
         self.db
             .run(move |conn| {
                 let rows = sql(
-                    "SELECT id, run_number, review_status, approval_stage, edited_by \
+                    "SELECT id, run_number, content_id, review_status, approval_stage, edited_by \
                      FROM messages WHERE account_id = ? AND campaign_id = ? AND id = ANY(?)",
                 )
                 .bind::<Id, _>(account.as_uuid())

@@ -4,7 +4,7 @@ use diesel::sqlite::Sqlite;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::change::{MessageChange, Move, Selection, Shift};
 use rerun_core::error::{StoreError, UnfilledPlaceholder};
-use rerun_core::ids::{AccountId, CampaignId, MessageId, UserId};
+use rerun_core::ids::{AccountId, CampaignId, ContentId, MessageId, UserId};
 use rerun_core::message::{MessageState, ReviewStatus, Source};
 use rerun_core::ports::{ChangeOutcome, ReviewStore};
 use rerun_core::review::MessageRef;
@@ -24,6 +24,8 @@ struct RefRow {
     id: Uuid,
     #[diesel(sql_type = Integer)]
     run_number: i32,
+    #[diesel(sql_type = Nullable<Id>)]
+    content_id: Option<Uuid>,
     #[diesel(sql_type = Text)]
     review_status: String,
     #[diesel(sql_type = Nullable<SmallInt>)]
@@ -39,6 +41,7 @@ impl TryFrom<RefRow> for MessageRef {
         Ok(Self {
             id: MessageId::new(row.id),
             run_number: run_number("messages", row.run_number)?,
+            content_id: row.content_id.map(ContentId::new),
             state: MessageState::from_columns(
                 text("messages", "review_status", &row.review_status)?,
                 row.approval_stage,
@@ -333,7 +336,7 @@ impl ReviewStore for SqliteStore {
         self.readers
             .run(move |conn| {
                 let rows = sql(
-                    "SELECT id, run_number, review_status, approval_stage, edited_by \
+                    "SELECT id, run_number, content_id, review_status, approval_stage, edited_by \
                      FROM messages WHERE account_id = ? AND +campaign_id = ? \
                        AND id IN (SELECT unhex(atom) FROM json_each(?))",
                 )

@@ -9,7 +9,7 @@ use rerun_core::ids::{CampaignId, ContentId, MessageId};
 use rerun_core::message::{Approval, Content, Message, MessageCommand, MessageState, Source};
 use rerun_core::ports::{ChangeOutcome, IdGenerator, Store};
 use rerun_core::run::RunStatus;
-use rerun_core::usecases::{Decision, Engine, ReviewedMessages, Settings};
+use rerun_core::usecases::{Decision, Engine, Item, ReviewedMessages, Settings};
 
 use crate::fixture::{
     ACCOUNT, CALLERS_NAME, Fixture, all_at_once, assert_conflict, author, caller, colleague,
@@ -696,6 +696,145 @@ pub async fn a_regeneration_can_fail<S: Store + 'static>(f: &Fixture<S>) {
         .unwrap();
     f.finish(campaign).await;
     assert_eq!(f.message(campaign, "DE").await.source, Source::Generated);
+    f.check().await;
+}
+
+/// A decision that names a content is made about that content or not at all.
+pub async fn a_decision_is_about_the_content_that_was_read<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = pending(f, &["DE", "FR"]).await;
+    let read = f.current(campaign).await;
+    let item = |message: &Message| Item {
+        message_id: Some(message.id),
+        content_id: message.content_id,
+    };
+    let decide = async |decision: &Decision, items: &[Item]| {
+        let items = ReviewedMessages::Items(items.to_vec());
+        let reviews = &f.engine.reviews;
+        let done = reviews
+            .review(&caller(), campaign, decision, &items, None, None)
+            .await;
+        done.map(|done| done.outcome.messages)
+    };
+    let edit = async |item: Item, body: &str| {
+        let reviews = &f.engine.reviews;
+        let edited = reviews
+            .edit(&colleague(), campaign, item, content(body), None)
+            .await;
+        edited.map(|edited| edited.outcome.1)
+    };
+    let edited = edit(item(&read[0]), "other words").await.unwrap();
+    let before = f.snapshot(ACCOUNT).await;
+    let unreadable = Item {
+        content_id: None,
+        ..item(&read[1])
+    };
+    for (stale, id) in [
+        ([item(&read[1]), item(&read[0])], read[0].id),
+        ([item(&read[0]), item(&read[1])], read[0].id),
+        ([item(&edited), unreadable], read[1].id),
+    ] {
+        for decision in [&Decision::Approve, &reject("no")] {
+            match decide(decision, &stale).await {
+                Err(Error::ContentChanged(changed)) => assert_eq!(changed, id),
+                other => panic!("a review of other content: {other:?}"),
+            }
+        }
+    }
+    for stale in [item(&read[0]), unreadable] {
+        let refused = edit(stale, "too late").await;
+        assert!(
+            matches!(refused, Err(Error::ContentChanged(_))),
+            "{refused:?}"
+        );
+    }
+    // One content cannot be meant where two are named.
+    let refused = decide(&Decision::Approve, &[item(&read[0]), item(&edited)]).await;
+    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    let nobody = Item {
+        message_id: None,
+        ..item(&edited)
+    };
+    let refused = decide(&Decision::Approve, &[item(&edited), nobody]).await;
+    assert!(
+        matches!(refused, Err(Error::MessageNotFound)),
+        "{refused:?}"
+    );
+    before.assert_same(&f.snapshot(ACCOUNT).await, "refused decisions");
+    let both = [item(&edited), item(&read[1]), item(&edited)];
+    assert_eq!(decide(&Decision::Approve, &both).await.unwrap(), 2);
+    f.check().await;
+}
+
+/// Messages that could not be generated are written by hand, and the last of them completes the run.
+pub async fn a_failed_message_is_written_by_hand<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE", "FR", "IT"]).await;
+    let campaign = f.draft(group).await;
+    f.launch(campaign).await;
+    f.fail_generation("out of paper").await;
+    let failed_at = f.current_run(campaign).await.completed_at;
+    let write = async |country: &str| {
+        let id = f.message(campaign, country).await.id;
+        let edited = f
+            .engine
+            .reviews
+            .edit(&caller(), campaign, Some(id), content("by hand"), None)
+            .await
+            .unwrap();
+        assert_eq!(edited.outcome.1, f.message(campaign, country).await);
+        let run = f.current_run(campaign).await;
+        (run, f.campaign(campaign).await.status)
+    };
+    let (run, status) = write("DE").await;
+    assert_eq!(
+        (run.status, run.completed_at),
+        (RunStatus::Failed, failed_at)
+    );
+    let error = "2 messages could not be generated; the last error: out of paper";
+    assert_eq!(run.error.as_deref(), Some(error));
+    assert_eq!(status, CampaignStatus::GenerationFailed);
+    let german = f.message(campaign, "DE").await;
+    assert_eq!(
+        (german.state, german.source, german.error),
+        (PENDING, Source::Edited, None)
+    );
+    f.check().await;
+
+    // The others are tried again, as by a retry.
+    let french = f.message(campaign, "FR").await;
+    let queued = f
+        .engine
+        .reviews
+        .regenerate(&caller(), campaign, &[Some(french.id)], None)
+        .await
+        .unwrap();
+    assert_eq!(queued.outcome.campaign_status, CampaignStatus::Processing);
+    let run = f.current_run(campaign).await;
+    assert_eq!(
+        (run.status, run.completed_at, run.error),
+        (RunStatus::Processing, None, None)
+    );
+    f.fail_generation("out of ink").await;
+    let run = f.current_run(campaign).await;
+    let error = "2 messages could not be generated; the last error: out of ink";
+    assert_eq!(run.error.as_deref(), Some(error));
+
+    write("IT").await;
+    let entries = f.entries(ACCOUNT).await.len();
+    f.seconds_later(60);
+    let (run, status) = write("FR").await;
+    assert_eq!(
+        (run.status, run.completed_at, run.error),
+        (RunStatus::Completed, Some(f.now()), None)
+    );
+    assert_eq!(status, CampaignStatus::ReadyForReview);
+    assert_eq!(
+        f.entries(ACCOUNT).await.len(),
+        entries + 1,
+        "an edit is one entry, also when it completes the run"
+    );
+    f.check().await;
+    f.approve(campaign).await;
+    f.publish(campaign).await;
     f.check().await;
 }
 

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -18,7 +19,7 @@ use crate::ports::{
     CampaignContext, CampaignStore, ChangeOutcome, HistoryStore, IdempotencyKey, IdempotencyStore,
     ReviewStore, WantedGroup,
 };
-use crate::review::{MessageRef, Review};
+use crate::review::{MessageRef, Review, SeenContents};
 use crate::text;
 
 /// A reviewer's word.
@@ -38,8 +39,50 @@ pub enum Decision {
 pub enum ReviewedMessages {
     /// These. An id that cannot name a message is `None`.
     Named(Vec<Option<MessageId>>),
+    /// These, each only while it has the content that is named.
+    Items(Vec<Item>),
     /// Every message of the current run that waits for a reviewer.
     AllPending,
+}
+
+/// A message that a request names, with the content that it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// The message; `None` when the given id cannot name one.
+    pub message_id: Option<MessageId>,
+    /// The content; `None` when the given id cannot name one.
+    pub content_id: Option<ContentId>,
+}
+
+/// A message to edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Target {
+    /// This one, whatever content it has. An id that cannot name a message is `None`.
+    Any(Option<MessageId>),
+    /// This one, only while it has the content that is named.
+    Seen(Item),
+}
+
+impl From<Option<MessageId>> for Target {
+    fn from(message: Option<MessageId>) -> Self {
+        Self::Any(message)
+    }
+}
+
+impl From<Item> for Target {
+    fn from(item: Item) -> Self {
+        Self::Seen(item)
+    }
+}
+
+impl Target {
+    const fn message_id(self) -> Option<MessageId> {
+        match self {
+            Self::Any(message) => message,
+            Self::Seen(item) => item.message_id,
+        }
+    }
 }
 
 /// Review, edits, publication.
@@ -90,10 +133,10 @@ impl Reviews {
     /// With `stage`, only messages that wait at that stage: another one that is named is refused.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for too many messages, too long a reason or a stage that the campaign
-    /// does not have, and with [`Error::IdempotencyKeyReused`] for the key;
-    /// [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::MessageNotFound`];
-    /// [`Error::UnfilledPlaceholder`] for an approval; [`Error::Store`].
+    /// [`Error::Invalid`] for too many messages, a message with two contents, too long a reason or
+    /// a stage that the campaign does not have, and with [`Error::IdempotencyKeyReused`] for the
+    /// key; [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::MessageNotFound`];
+    /// [`Error::ContentChanged`] for an item; [`Error::UnfilledPlaceholder`] for an approval; [`Error::Store`].
     pub async fn review(
         &self,
         actor: &Actor,
@@ -118,6 +161,7 @@ impl Reviews {
         };
         let named = match messages {
             ReviewedMessages::Named(ids) => Some(distinct(ids)?),
+            ReviewedMessages::Items(items) => Some(distinct_items(items)?),
             ReviewedMessages::AllPending => None,
         };
         let body = (campaign, decision, messages, stage);
@@ -129,22 +173,23 @@ impl Reviews {
     }
 
     /// Replaces the content of one message of the current run; it goes back to the first stage.
-    /// Returns the message as the edit left it, and the campaign's stages at that time.
+    /// With an [`Item`], only while the message has the content that is named. Returns the message as the edit left it, and the campaign's stages at that time.
     ///
     /// # Errors
     /// [`Error::Invalid`] for content that breaks a rule, and with
     /// [`Error::IdempotencyKeyReused`] for the key; [`Error::CampaignNotFound`];
     /// [`Error::MessageNotFound`], also for a repeated edit of a message that is no longer there;
-    /// [`Error::IllegalTransition`]; [`Error::Store`].
+    /// [`Error::ContentChanged`]; [`Error::IllegalTransition`]; [`Error::Store`].
     pub async fn edit(
         &self,
         actor: &Actor,
         campaign: CampaignId,
-        message: Option<MessageId>,
+        message: impl Into<Target>,
         content: Content,
         idempotency_key: Option<&str>,
     ) -> Result<Answered<(ApprovalStages, Message)>, Error> {
         content.check()?;
+        let message = message.into();
         let body = (campaign, message, &content);
         let edited = self
             .once
@@ -152,7 +197,7 @@ impl Reviews {
                 self.rewrite(actor, campaign, message, &content, key)
             })
             .await?;
-        let id = message.ok_or(Error::MessageNotFound)?;
+        let id = message.message_id().ok_or(Error::MessageNotFound)?;
         let found = self
             .history
             .find_message(actor.account_id, campaign, id)
@@ -165,7 +210,7 @@ impl Reviews {
         &self,
         actor: &Actor,
         campaign: CampaignId,
-        message: Option<MessageId>,
+        message: Target,
         content: &Content,
         key: Option<IdempotencyKey>,
     ) -> Result<Edited, Error> {
@@ -175,9 +220,9 @@ impl Reviews {
             command: MessageCommand::Edit,
             stage: None,
         };
-        let named = Named {
-            ids: message.into_iter().collect(),
-            unknown: message.is_none(),
+        let named = match message {
+            Target::Any(message) => distinct(&[message])?,
+            Target::Seen(item) => distinct_items(&[item])?,
         };
         let content_id = ContentId::new(self.stamps.ids.next());
         let patch = Patch::editing(NewContent {
@@ -337,12 +382,18 @@ impl Reviews {
         };
         let (selection, states) = match named {
             None => {
+                if matches!(
+                    wish.command,
+                    MessageCommand::Approve | MessageCommand::Reject
+                ) {
+                    campaign.check_review_of_all(wish.command.action())?;
+                }
                 let not_edited_by = review.not_edited_by;
                 (Selection::Every { not_edited_by }, review.all_states())
             }
             Some(named) => {
                 let messages = self.named(account, campaign.id, named).await?;
-                let states = review.states_of(run.number, &messages)?;
+                let states = review.states_of(run.number, &messages, &named.contents)?;
                 (Selection::Ids(named.ids.clone()), states)
             }
         };
@@ -388,15 +439,48 @@ struct Named {
     ids: Vec<MessageId>,
     /// Whether one of the given ids cannot name a message.
     unknown: bool,
+    /// The contents that they must have.
+    contents: SeenContents,
+}
+
+fn distinct_items(items: &[Item]) -> Result<Named, Invalid> {
+    if items.len() > Reviews::MAX_NAMED {
+        return Err(too_many("items", items.len()));
+    }
+    let mut contents = SeenContents::new();
+    for item in items {
+        let Some(message) = item.message_id else {
+            continue;
+        };
+        match contents.entry(message) {
+            Entry::Vacant(entry) => {
+                entry.insert(item.content_id);
+            }
+            Entry::Occupied(seen) if *seen.get() == item.content_id => {}
+            Entry::Occupied(_) => {
+                return Err(Invalid::new(format!(
+                    "`items` names the message {message} twice, with different contents"
+                )));
+            }
+        }
+    }
+    let ids: Vec<_> = items.iter().map(|item| item.message_id).collect();
+    Ok(Named {
+        contents,
+        ..distinct(&ids)?
+    })
+}
+
+fn too_many(field: &str, given: usize) -> Invalid {
+    Invalid::new(format!(
+        "`{field}` may name at most {} messages, not {given}",
+        Reviews::MAX_NAMED
+    ))
 }
 
 fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
     if ids.len() > Reviews::MAX_NAMED {
-        return Err(Invalid::new(format!(
-            "`message_ids` may name at most {} messages, not {}",
-            Reviews::MAX_NAMED,
-            ids.len()
-        )));
+        return Err(too_many("message_ids", ids.len()));
     }
     let mut seen = HashSet::new();
     Ok(Named {
@@ -407,6 +491,7 @@ fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
             .filter(|id| seen.insert(*id))
             .collect(),
         unknown: ids.iter().any(Option::is_none),
+        contents: SeenContents::new(),
     })
 }
 

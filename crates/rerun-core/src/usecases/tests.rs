@@ -413,6 +413,7 @@ async fn a_past_runs_message_is_not_reviewed() {
             .map(|id| MessageRef {
                 id,
                 run_number: RunNumber::FIRST,
+                content_id: None,
                 state: MessageState::Published,
                 edited_by: None,
             })
@@ -444,6 +445,7 @@ async fn an_own_edit_is_not_approved() {
             .map(|id| MessageRef {
                 id,
                 run_number: RunNumber::new(2).unwrap(),
+                content_id: None,
                 state: MessageState::PendingReview { stage: 0 },
                 edited_by: caller().user_id(),
             })

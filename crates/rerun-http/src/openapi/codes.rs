@@ -105,6 +105,11 @@ codes! {
         "cannot cancel a campaign that is `Published`", varies,
         "The status of the campaign or of a message does not allow the action; the message names both",
         "Read the status again, then decide what to do";
+    ContentChanged => 409, "content_changed",
+        "the message 0193ed20-7b3c-7000-8000-00000000000c has other content by now: read it again, then decide",
+        varies,
+        "A review or an edit named a `content_id` that the message no longer has: somebody edited it, or it was generated again. Nothing was changed, not even the other messages that the request names",
+        "Read the message again, and decide about the content that it has now";
     UnfilledPlaceholder => 409, "unfilled_placeholder",
         "the message 0193ed20-7b3c-7000-8000-00000000000c cannot be approved: `{{ first_name }}` in its content is unfilled; edit the message or have it generated again",
         varies,

@@ -501,6 +501,7 @@ fn changeable(status: CampaignStatus, after: CampaignStatus) -> Mocks {
         let found = ids.into_iter().map(|id| MessageRef {
             id,
             run_number: RunNumber::FIRST,
+            content_id: None,
             state,
             edited_by: None,
         });

@@ -186,6 +186,18 @@ async fn required_fields_are_missed_by_name(server: &Server) {
             ),
             (
                 "campaign/messages/review",
+                json!({ "campaign_id": NOBODY, "decision": "approve", "items": [] }),
+                &["items"],
+            ),
+            (
+                "campaign/messages/review",
+                json!({ "campaign_id": NOBODY, "decision": "approve", "items": [
+                        { "message_id": "x", "content_id": "y" }, { "message_id": "x", "content_id": "" },
+                        { "message_id": null, "content_id": "y" } ] }),
+                &["items.message_id", "items.content_id"],
+            ),
+            (
+                "campaign/messages/review",
                 json!({ "campaign_id": NOBODY, "decision": "reject", "all": true, "reason": "" }),
                 &["reason"],
             ),
@@ -711,11 +723,7 @@ async fn actions_that_a_status_does_not_allow(server: &Server) {
     server.fail_for(&["DE", "FR"]);
     server.generate(&api, &campaign).await;
     refused("Generation failed", &["retry", "cancel", "approve"]).await;
-    message_refused(
-        "Generation failed",
-        &["approve", "reject", "edit", "regenerate"],
-    )
-    .await;
+    message_refused("Generation failed", &["approve", "reject"]).await;
 
     server.fail_for(&[]);
     api.ok("campaign/rerun/retry", json!({ "campaign_id": campaign }))
@@ -734,7 +742,7 @@ async fn actions_that_a_status_does_not_allow(server: &Server) {
     message_refused("Approved", &["approve"]).await;
 
     api.publish(&campaign).await;
-    refused("Published", &["approve"]).await;
+    refused("Published", &[]).await;
     message_refused("Published", &["approve", "reject", "edit", "regenerate"]).await;
 }
 
@@ -871,7 +879,24 @@ async fn values_that_are_none(server: &Server) {
             (
                 "campaign/messages/review",
                 with(json!({ "decision": "approve", "all": true, "message_ids": ["x"] })),
-                "not both",
+                "give one of `message_ids`, `items` and `all`",
+            ),
+            (
+                "campaign/messages/review",
+                with(json!({ "decision": "approve", "all": true,
+                             "items": [{ "message_id": "x", "content_id": "y" }] })),
+                "give one of `message_ids`, `items` and `all`",
+            ),
+            (
+                "campaign/messages/review",
+                with(json!({ "decision": "approve", "message_ids": ["x"],
+                             "items": [{ "message_id": "x", "content_id": "y" }] })),
+                "give one of `message_ids`, `items` and `all`",
+            ),
+            (
+                "campaign/messages/review",
+                with(json!({ "decision": "approve", "items": ["x"] })),
+                "`items[0]`",
             ),
             ("customer-group/create", json!({ "name": nul }), "NUL"),
             (

@@ -1,5 +1,6 @@
-use rerun_core::ids::MessageId;
+use rerun_core::ids::{ContentId, MessageId};
 use rerun_core::message::Content;
+use rerun_core::usecases::{Item, Target};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -21,6 +22,9 @@ pub(crate) struct Request {
     /// A message of the current run.
     #[schema(value_type = Uuid, required)]
     message_id: Option<String>,
+    /// The content that the edit replaces. If the message has other content by now, it is refused.
+    #[schema(value_type = Option<Uuid>)]
+    content_id: Option<String>,
     #[schema(value_type = RequestContent, required)]
     content: Option<Object<RequestContent>>,
 }
@@ -40,10 +44,13 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
         "Edit a message",
-        "It waits for review again, from the first stage.",
+        "It waits for review again, from the first stage. A message whose generation failed can be \
+         edited, too: once the last of them is, the run is `Completed`. With `content_id`, an edit \
+         of content that somebody changed in between is refused.",
         json!({
             "campaign_id": examples::CAMPAIGN,
             "message_id": examples::MESSAGE,
+            "content_id": examples::CONTENT,
             "content": { "subject": "Hallo", "body": "Der Frühling ist da." },
         }),
     )
@@ -64,6 +71,7 @@ pub(crate) fn docs() -> Docs {
         Code::CampaignNotFound,
         Code::MessageNotFound,
         Code::InvalidTransition,
+        Code::ContentChanged,
     ])
 }
 
@@ -84,13 +92,22 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         },
     };
     required.check()?;
+    let message_id = MessageId::parse(&message);
+    let target = body
+        .content_id
+        .map_or(Target::Any(message_id), |content_id| {
+            Target::Seen(Item {
+                message_id,
+                content_id: ContentId::parse(&content_id),
+            })
+        });
     let edited = state
         .engine
         .reviews
         .edit(
             &caller,
             campaign_id(&campaign),
-            MessageId::parse(&message),
+            target,
             content,
             key.as_deref(),
         )

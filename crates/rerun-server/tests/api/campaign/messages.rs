@@ -12,6 +12,8 @@ on_both_stores!(
     a_review_of_nothing_changes_nothing,
     reviews_are_all_or_none,
     a_review_is_for_one_stage,
+    a_decision_about_other_content_is_refused,
+    a_failed_message_can_be_written_by_hand,
     reviews_at_once_review_each_message_once,
     a_request_names_a_bounded_number_of_messages,
     ready_messages_are_reviewed_while_others_generate,
@@ -111,6 +113,82 @@ async fn reviews_are_all_or_none(server: &Server) {
     api.publish(&campaign).await;
 }
 
+async fn a_decision_about_other_content_is_refused(server: &Server) {
+    let api = server.account();
+    let campaign = server.generated(&api).await;
+    let read = api.messages(&campaign).await;
+    let item = |message: &Value| json!({ "message_id": message["id"], "content_id": message["content_id"] });
+    let review = |decision: &str, items: Value| json!({ "campaign_id": campaign, "decision": decision, "reason": "r", "items": items });
+    let edit = |message: &Value, content_id: &Value| {
+        json!({ "campaign_id": campaign, "message_id": message["id"], "content_id": content_id,
+                "content": { "subject": "s", "body": "b" } })
+    };
+    let edited = edit(&read[0], &read[0]["content_id"]);
+    let edited = api.ok("campaign/messages/edit", edited).await;
+    assert_ne!(edited["content_id"], read[0]["content_id"]);
+    let said = format!(
+        "the message {} has other content by now",
+        read[0]["id"].as_str().unwrap()
+    );
+    api.unchanged(async || {
+        for decision in ["approve", "reject"] {
+            let stale = review(decision, json!([item(&read[1]), item(&read[0])]));
+            let refused = api.post("campaign/messages/review", stale).await;
+            refused.says(409, "content_changed", &said);
+        }
+        for other in [&read[0]["content_id"], &json!("x"), &read[1]["content_id"]] {
+            let refused = api
+                .post("campaign/messages/edit", edit(&read[0], other))
+                .await;
+            refused.says(409, "content_changed", &said);
+        }
+        // Which of the two is meant?
+        let twice = review("approve", json!([item(&read[0]), item(&edited)]));
+        let refused = api.post("campaign/messages/review", twice).await;
+        refused.is_invalid("twice, with different contents");
+    })
+    .await;
+    let items = json!([item(&edited), item(&read[1]), item(&edited)]);
+    let reviewed = api
+        .ok("campaign/messages/review", review("approve", items))
+        .await;
+    assert_eq!(reviewed["reviewed_messages"], 2);
+}
+
+async fn a_failed_message_can_be_written_by_hand(server: &Server) {
+    let api = server.account();
+    let campaign = api.draft(&api.group("Spring", SPRING).await).await;
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    server.fail_for(&["FR"]);
+    assert_eq!(server.generate(&api, &campaign).await, "Generation failed");
+    for (segment, status) in [
+        ("FR/", "Generation failed"),
+        ("FR/silver", "Ready for review"),
+    ] {
+        let failed = api.message(&campaign, segment).await;
+        assert_eq!(failed["content_id"], Value::Null);
+        let body = json!({ "campaign_id": campaign, "message_id": failed["id"],
+                           "content": { "subject": "Bonjour", "body": "Le printemps" } });
+        let edited = api.ok("campaign/messages/edit", body).await;
+        assert_eq!(
+            (
+                &edited["review_status"],
+                &edited["source"],
+                &edited["error"]
+            ),
+            (&json!("Pending review"), &json!("edited"), &Value::Null)
+        );
+        assert_eq!(api.campaign(&campaign).await["status"], status);
+    }
+    let run = api.runs(&campaign).await.remove(0);
+    assert_eq!(
+        (&run["status"], &run["error"], &run["messages"]["failed"]),
+        (&json!("Completed"), &Value::Null, &json!(0))
+    );
+    assert!(run["completed_at"].is_string());
+}
+
 async fn a_review_is_for_one_stage(server: &Server) {
     let api = server.account();
     let group = api.group("Spring", SPRING).await;
@@ -147,7 +225,7 @@ async fn a_review_is_for_one_stage(server: &Server) {
         two["message_ids"] = json!([messages[0]]);
         api.post(path, two)
             .await
-            .is_invalid("`message_ids` or `all`");
+            .is_invalid("one of `message_ids`, `items` and `all`");
         let mut none = all.clone();
         none["all"] = json!(false);
         api.post(path, at("Legal", none))

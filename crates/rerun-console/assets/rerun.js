@@ -64,7 +64,7 @@ export function Rerun({ id }) {
     <form onSubmit=${start} class="stack">
       <div class="row"><label class="grow"><span>Customer group</span><select value=${group || ""} onChange=${(event) => refine({ group: event.currentTarget.value })}>
           <option value="">${groups ? "Choose a group" : "Loading…"}</option>
-          ${(groups || []).map((one) => html`<option value=${one.id}>${one.name} (${customers(one.customer_count)})</option>`)}</select></label>
+          ${(groups || []).map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
         <label><span>Reuse from</span><select value=${from || "current_run"} onChange=${(event) => refine({ from: event.currentTarget.value })}>
           <option value="current_run">the current run</option><option value="any_run">any published run</option><option value="any_approved">anything approved</option></select></label></div>
       ${noGroups && html`<${Failed} error=${noGroups} again=${listAgain} />`}

@@ -1,6 +1,6 @@
 //! Texts that try to be scripts, and pages of other sites that try to act.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 
 use serde_json::json;
@@ -23,7 +23,7 @@ async fn hostile_texts_stay_texts(world: World, browser: Browser) {
     let messages = world.messages(&campaign).await;
     let long = "<b>x</b> ".repeat(110_000);
     for (message, body) in messages.iter().zip([
-        format!("{evil} javascript:window.owned=1 \u{202e}txet\u{202c} \u{0}").replace('\0', ""),
+        format!("{evil} javascript:window.owned=1 \u{202e}txet\u{202c}"),
         long,
     ]) {
         let content = json!({ "subject": evil, "body": body });
@@ -103,8 +103,8 @@ async fn an_attacking_page_gets_nowhere(world: World, browser: Browser) {
             let page = page.clone();
             // Chromium opens connections that it may not use.
             std::thread::spawn(move || {
-                let mut request = [0; 4_096];
-                let _head = stream.read(&mut request);
+                let head = BufReader::new(&stream).lines().map_while(Result::ok);
+                head.take_while(|line| !line.is_empty()).for_each(drop);
                 let head = format!(
                     "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                     page.len()

@@ -1,4 +1,4 @@
-//! A Chromium that is driven by WebDriver, as far as these tests need it.
+//! A Chromium that is driven by `WebDriver`, as far as these tests need it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -10,6 +10,7 @@ crate::on_both_stores!(the_story_is_told_by_keyboard, a_token_is_pasted_or_refus
 const COUNTRIES: [&str; 2] = ["DE", "FR"];
 const TIERS: [&str; 2] = ["gold", "silver"];
 
+#[expect(clippy::too_many_lines, reason = "a story")]
 async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
     let spring = world.group("Spring 2026", &COUNTRIES, &TIERS, 13).await;
     world

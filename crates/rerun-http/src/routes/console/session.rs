@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use crate::auth::{Sessions, Trusted};
 use crate::body::Body;
-use crate::error::ApiError;
 use crate::extract::Required;
 use crate::media_type::MediaType;
 use crate::request_id::note_account;
@@ -69,10 +68,7 @@ pub(super) async fn show(sessions: Data<Sessions>, request: HttpRequest) -> Answ
 }
 
 /// `DELETE /console/session`, which ends a session that has expired as well.
-pub(super) async fn end(
-    sessions: Data<Sessions>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn end(sessions: Data<Sessions>, request: HttpRequest) -> Answer {
     Ok(uncached(HttpResponse::NoContent())
         .insert_header((header::SET_COOKIE, sessions.end(&request)))
         .finish())

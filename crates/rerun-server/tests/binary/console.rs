@@ -1,5 +1,8 @@
 //! The console as an operator sets it up: the link that signs in, the switch, and rules for roles.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -111,4 +114,32 @@ fn a_link_needs_a_key_that_can_sign() {
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stderr);
     assert!(said.contains("signs with HS256 alone"), "{said}");
+}
+
+#[actix_web::test]
+async fn the_demo_prints_a_link_that_signs_in() {
+    let folder = folder();
+    let mut demo = rerun(folder.path(), &["demo"]);
+    let mut demo = Killed(demo.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
+    let link = lines.find_map(|line| Some(line.unwrap()).filter(|line| line.contains("#token=")));
+    let link = link.expect("a link");
+    let (page, token) = link.split_once("#token=").unwrap();
+    let session = client().post(format!("{page}session"));
+    let signed_in = session
+        .json(&json!({ "token": token }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(signed_in.status(), StatusCode::OK);
+}
+
+/// A process that goes when the test ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
 }

@@ -1,6 +1,6 @@
 // Review: the list of messages beside the message, decided by single keys.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./preact-hooks.js";
-import { call, everything, findMessage, may, newKey, steadily } from "./api.js";
+import { call, everything, findMessage, may, newKey, session, steadily } from "./api.js";
 import { Difference } from "./diff.js";
 import { drop, flush, held, hold, outcomes, sent, undo } from "./hold.js";
 import { refine, route, to } from "./route.js";
@@ -26,6 +26,14 @@ const DOING = { approve: "Approving", reject: "Rejecting", regenerate: "Regenera
 
 const stageName = (stage) => typeof stage === "string" ? stage : stage.name;
 const inTextBox = (node) => !!node?.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=button]), textarea, select, [contenteditable]");
+
+/** Whether this person may pass the stage that a message waits for; the server has the last word. */
+function mayPass(campaign, message) {
+  const { role_code, user_id } = session.value;
+  const stage = campaign.approval_stages.find((one) => stageName(one) === message.approval_stage);
+  const mine = (message.provenance?.approvals || []).some((one) => one.user_id === user_id);
+  return (!stage?.roles?.length || stage.roles.includes(role_code)) && !(campaign.distinct_reviewers && mine);
+}
 
 /** The messages of a campaign's run under a filter, loaded page by page. */
 class Messages {
@@ -183,6 +191,7 @@ function Reviewing({ campaign }) {
     list.current?.reveal(target);
   };
   const reviewable = (message) => message && !past && message.review_status === "Pending review" && !pending.has(message.id);
+  const passable = (message) => reviewable(message) && mayPass(campaign, message);
   const rejectable = (message) => message && !past && ["Pending review", "Approved"].includes(message.review_status) && !pending.has(message.id);
   const remakable = (message) => message && !past && campaign.status !== "Published"
     && ["Pending review", "Approved", "Rejected", "Generation failed"].includes(message.review_status) && !pending.has(message.id);
@@ -200,7 +209,7 @@ function Reviewing({ campaign }) {
     setChosen(new Set());
     if (!chosen.size) show(index + 1);
   };
-  const approve = () => may("messages_review") && act("approve", reviewable, "approved");
+  const approve = () => may("messages_review") && act("approve", passable, "approved");
   const reject = () => may("messages_review") && (targets(rejectable).length ? setDialog("reject") : nothing("rejected"));
   const regenerate = () => may("messages_regenerate") && act("regenerate", remakable, "regenerated");
   const edit = () => { if (!may("messages_edit")) return; if (remakable(current)) setEditing(true); else nothing("edited"); };
@@ -264,7 +273,7 @@ function Reviewing({ campaign }) {
         <${Detail} key=${current.id} message=${current} campaign=${campaign} compare=${compare} pendingKind=${pending.get(current.id)} conflict=${conflicts[current.id]}
           editing=${editing} onEdited=${(message) => { setEditing(false); if (message) messages.put(message); }} messages=${messages}
           buttons=${html`<div class="buttons decide">
-            ${may("messages_review") && html`<button type="button" class="main" disabled=${!targets(reviewable).length} onClick=${approve} aria-keyshortcuts="a">Approve</button>
+            ${may("messages_review") && html`<button type="button" class="main" disabled=${!targets(passable).length} onClick=${approve} aria-keyshortcuts="a">Approve</button>
             <button type="button" disabled=${!targets(rejectable).length} onClick=${reject} aria-keyshortcuts="r">Reject</button>`}
             ${may("messages_edit") && html`<button type="button" disabled=${!remakable(current)} onClick=${edit} aria-keyshortcuts="e">Edit</button>`}
             ${may("messages_regenerate") && html`<button type="button" disabled=${!targets(remakable).length} onClick=${regenerate} aria-keyshortcuts="g">Regenerate</button>`}
@@ -498,7 +507,7 @@ function Rejection({ number, run, onClose }) {
 function ApproveAll({ messages, campaign, onClose }) {
   const [found, error] = useLoad(async () => {
     const all = await everything("campaign/rerun/messages", messages.body(), "messages", 1_000_000);
-    return all.filter((message) => message.review_status === "Pending review");
+    return all.filter((message) => message.review_status === "Pending review" && mayPass(campaign, message));
   }, []);
   const by = (source) => found.filter((message) => message.source === source).length;
   const run = async () => {
@@ -513,7 +522,7 @@ function ApproveAll({ messages, campaign, onClose }) {
       <div class="buttons"><button type="button" onClick=${onClose}>Close</button></div></${Dialog}>`;
   }
   if (!found.length) {
-    return html`<${Dialog} title="Approve all" onClose=${onClose}><p>No message of this filter waits for a review.</p>
+    return html`<${Dialog} title="Approve all" onClose=${onClose}><p>No message of this filter waits for your review.</p>
       <div class="buttons"><button type="button" onClick=${onClose}>Close</button></div></${Dialog}>`;
   }
   return html`<${Confirm} title=${`Approve ${many(found.length, "message")}?`} action="Approve all" run=${run} onClose=${onClose}>

@@ -118,7 +118,7 @@ function request(batch) {
     return ["campaign/messages/adopt", { campaign_id, message_id: item.id, content_id: item.content_id }];
   }
   const body = { campaign_id, decision: batch.kind };
-  if (!batch.plain && batch.items.every((item) => item.content_id)) {
+  if (batch.items.every((item) => item.content_id)) {
     body.items = batch.items.map((item) => ({ message_id: item.id, content_id: item.content_id }));
   } else {
     body.message_ids = ids;
@@ -150,11 +150,6 @@ async function work() {
         continue;
       }
       if (error instanceof ApiError && error.code === "auth_error") break;
-      if (error.status === 401 && !batch.plain) {
-        // A server that does not know `items`.
-        sent.value = [{ ...batch, plain: true, key: newKey() }, ...sent.value.slice(1)];
-        continue;
-      }
       // One of them stops all: halves find it.
       if (batch.items.length > 1 && error instanceof ApiError && [403, 404, 409].includes(error.status)) {
         const middle = Math.ceil(batch.items.length / 2);

@@ -21,10 +21,10 @@ async fn hostile_texts_stay_texts(world: World, browser: Browser) {
         .await;
     let campaign = world.launched(evil, &group, "Dear {{ tier }}").await;
     let messages = world.messages(&campaign).await;
-    let long = "<b>x</b> ".repeat(110_000);
+    let endless = "<b>x</b> ".repeat(110_000);
     for (message, body) in messages.iter().zip([
         format!("{evil} javascript:window.owned=1 \u{202e}txet\u{202c}"),
-        long,
+        endless,
     ]) {
         let content = json!({ "subject": evil, "body": body });
         let edit =

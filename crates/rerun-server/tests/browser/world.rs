@@ -1,5 +1,6 @@
 //! The command over a database of either kind, and somebody who calls its API.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -141,7 +142,7 @@ impl World {
                 for number in 0..customers {
                     let (reference, tier) =
                         (quoted(&format!("{country}-{tier}-{number}")), quoted(tier));
-                    csv.push_str(&format!("{reference},{},{tier}\n", quoted(country)));
+                    writeln!(csv, "{reference},{},{tier}", quoted(country)).unwrap();
                 }
             }
         }

@@ -220,6 +220,8 @@ macro_rules! store_contract {
                 the_chain_is_read_in_parts,
                 the_chain_has_no_gaps_under_load,
                 entries_are_listed_newest_first,
+                events_are_read_by_number,
+                heads_of_accounts_are_read_at_once,
             }
             isolation {
                 foreign_ids_read_nothing,

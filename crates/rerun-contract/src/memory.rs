@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rerun_core::Timestamp;
-use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead, ImportAudit, Unlogged};
+use rerun_core::audit::{AuditAction, AuditDraft, AuditEntry, ChainHead, ImportAudit, Unlogged};
 use rerun_core::campaign::{Campaign, CampaignStatus, Standing};
 use rerun_core::change::{self, Applied, MessageChange, Move, Patch, Selection, Shift};
 use rerun_core::counting::{Counted, Counting};
 use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::{Invalid, StoreError, UnfilledPlaceholder};
+use rerun_core::feed::EventPage;
 use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome};
 use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, ImportMode, Imported};
 use rerun_core::ids::{
@@ -22,16 +23,18 @@ use rerun_core::message::{
     Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReviewStatus,
     Source,
 };
-use rerun_core::page::{AuditKey, Contents, CreatedKey, MessageKey, Page, PageRequest, filling};
+use rerun_core::page::{
+    AuditKey, Contents, CreatedKey, Limit, MessageKey, Page, PageRequest, filling,
+};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
     AuditFilter, AuditStore, Backlog, CLOCK_TOLERANCE, CampaignContext, CampaignStore, CancelRun,
     CandidateQuery, ChangeOutcome, CustomerGroupStore, CustomerQuery, CustomerValues, Customers,
-    DeleteCampaign, Diff, GenerationQueue, HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW,
-    IdempotencyKey, IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessage,
-    ImportedMessages, KeptResponse, LeaseTasks, MessageList, MessageSelection, QueueGauge,
-    RecipientStore, RerunStore, ReviewStore, RunAudience, RunMessage, SegmentCandidates, SettleRun,
-    StartRun, UpdateCampaign, UpdateSegmentation, WantedGroup,
+    DeleteCampaign, Diff, EventFilter, EventLog, GenerationQueue, HealthCheck, History,
+    HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore, IdempotentResponse,
+    ImportFailure, ImportedMessage, ImportedMessages, KeptResponse, LeaseTasks, MessageList,
+    MessageSelection, QueueGauge, RecipientStore, RerunStore, ReviewStore, RunAudience, RunMessage,
+    SegmentCandidates, SettleRun, StartRun, UpdateCampaign, UpdateSegmentation, WantedGroup,
 };
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::review::MessageRef;
@@ -1850,6 +1853,52 @@ impl AuditStore for MemoryStore {
     async fn first_unlogged(&self, _account: AccountId) -> Result<Option<Unlogged>, StoreError> {
         // Nobody can change state without its entry, or take an entry away.
         Ok(None)
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryStore {
+    async fn events(
+        &self,
+        account: AccountId,
+        filter: &EventFilter,
+        after: i64,
+        limit: Limit,
+    ) -> Result<Option<EventPage<AuditEntry>>, StoreError> {
+        Ok(self.read(account, |account| {
+            if filter
+                .campaign_id
+                .is_some_and(|id| !account.campaigns.contains_key(&id))
+            {
+                return None;
+            }
+            let wanted = |entry: &&AuditEntry| {
+                let of_type = |types: &Vec<AuditAction>| {
+                    types.iter().any(|action| entry.action == action.as_str())
+                };
+                (filter.campaign_id.is_none() || entry.campaign_id == filter.campaign_id)
+                    && filter.types.as_ref().is_none_or(of_type)
+            };
+            let request = PageRequest {
+                limit,
+                after: Some(after),
+            };
+            let entries = account.entries.iter().filter(wanted).cloned();
+            let page = page(entries, &request, |e| e.seq, |one, other| one > other);
+            Some(EventPage::new(page, after, account.head.seq))
+        }))
+    }
+
+    async fn event_heads(
+        &self,
+        accounts: &[AccountId],
+    ) -> Result<Vec<(AccountId, i64)>, StoreError> {
+        let state = self.lock();
+        let heads = accounts.iter().filter_map(|account| {
+            let head = state.get(account)?.head;
+            (head != ChainHead::EMPTY).then_some((*account, head.seq))
+        });
+        Ok(heads.collect())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod diff;
 pub mod error;
 pub mod event;
+pub mod feed;
 pub mod generation;
 pub mod group;
 pub mod idempotency;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod error;
+pub mod events;
 pub mod lanes;
 pub mod pool;
 pub mod row;

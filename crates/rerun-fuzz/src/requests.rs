@@ -61,6 +61,7 @@ impl World {
             metrics: Metrics::default(),
             traces: None,
             wake: Arc::new(|| ()),
+            waiters: rerun_http::Waiters::default(),
             readiness: Readiness::default(),
         });
         Self {

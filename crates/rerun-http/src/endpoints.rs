@@ -71,6 +71,7 @@ endpoints! {
     GROUP_LIST = post "/v1/customer-group/list";
     GROUP_GET = post "/v1/customer-group/get";
     AUDIT_LIST = post "/v1/audit/list";
+    EVENT_LIST = post "/v1/event/list";
     HEALTH_LIVE = get "/health/live";
     HEALTH_READY = get "/health/ready";
     ROOT = get "/";

@@ -11,6 +11,7 @@ mod endpoints;
 mod error;
 mod export;
 mod extract;
+mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -33,6 +34,7 @@ mod wire;
 
 pub use console::{Console, Pages};
 pub use endpoints::{ENDPOINTS, Endpoint};
+pub use feed::Waiters;
 pub use intake::Intake;
 pub use rate_limit::RateLimit;
 pub use routes::openapi;

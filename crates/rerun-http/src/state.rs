@@ -10,6 +10,7 @@ use rerun_core::ports::{HealthCheck, IdGenerator};
 use rerun_core::usecases::Engine;
 
 use crate::auth::Authenticator;
+use crate::feed::Waiters;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
@@ -90,6 +91,8 @@ pub struct AppState {
     pub rate_limit: RateLimit,
     /// Wakes the worker.
     pub wake: Wake,
+    /// The requests that wait for events.
+    pub waiters: Waiters,
     /// Whether the server takes requests.
     pub readiness: Readiness,
     /// What is counted.

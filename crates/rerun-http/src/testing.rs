@@ -19,13 +19,13 @@ use rerun_core::ids::{
 use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{
     MockAuditStore, MockBackoff, MockCampaignStore, MockClock, MockCustomerGroupStore,
-    MockGenerationQueue, MockHealthCheck, MockHistoryStore, MockIdGenerator, MockIdempotencyStore,
-    MockRecipientStore, MockRerunStore, MockReviewStore, MockTemplateChecker,
+    MockEventLog, MockGenerationQueue, MockHealthCheck, MockHistoryStore, MockIdGenerator,
+    MockIdempotencyStore, MockRecipientStore, MockRerunStore, MockReviewStore, MockTemplateChecker,
 };
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
-    AuditLog, Campaigns, CustomerGroups, Engine, Generation, Histories, Recipients, Reruns,
+    AuditLog, Campaigns, CustomerGroups, Engine, Events, Generation, Histories, Recipients, Reruns,
     Reviews, Settings, Stamps,
 };
 use secrecy::SecretString;
@@ -33,6 +33,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
+use crate::feed::Waiters;
 use crate::metrics::Metrics;
 use crate::{AppState, Intake, Limits, RateLimit, Readiness};
 
@@ -78,6 +79,7 @@ pub(crate) struct Mocks {
     pub(crate) reviews: MockReviewStore,
     pub(crate) responses: MockIdempotencyStore,
     pub(crate) audit: MockAuditStore,
+    pub(crate) events: MockEventLog,
     pub(crate) health: MockHealthCheck,
     pub(crate) templates: MockTemplateChecker,
     pub(crate) limits: Limits,
@@ -141,6 +143,7 @@ impl Mocks {
                 settings.generation,
             ),
             audit: AuditLog::new(Arc::new(self.audit)),
+            events: Events::new(Arc::new(self.events)),
         };
         let woken = self.woken;
         web::Data::new(AppState {
@@ -154,6 +157,7 @@ impl Mocks {
             wake: Arc::new(move || {
                 woken.fetch_add(1, Ordering::Relaxed);
             }),
+            waiters: Waiters::default(),
             readiness: self.readiness,
             metrics: Metrics::default(),
             traces: None,

@@ -1,12 +1,14 @@
 use async_trait::async_trait;
-use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sql_types::{Array, BigInt, Binary, Text};
 use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
+use rerun_core::feed::EventPage;
 use rerun_core::ids::AccountId;
-use rerun_core::page::{AuditKey, Page, PageRequest, filling};
-use rerun_core::ports::{AuditFilter, AuditStore};
+use rerun_core::page::{AuditKey, Limit, Page, PageRequest, filling};
+use rerun_core::ports::{AuditFilter, AuditStore, EventFilter, EventLog};
 use rerun_diesel::audit_columns;
+use rerun_diesel::events::{event_types, events_sql};
 use rerun_diesel::row::{
     AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, chain_hash, unlogged_sql,
 };
@@ -183,4 +185,96 @@ impl AuditStore for PgStore {
             })
             .await
     }
+}
+
+#[async_trait]
+impl EventLog for PgStore {
+    async fn events(
+        &self,
+        account: AccountId,
+        filter: &EventFilter,
+        after: i64,
+        limit: Limit,
+    ) -> Result<Option<EventPage<AuditEntry>>, StoreError> {
+        let filter = filter.clone();
+        self.db
+            .run(move |conn| {
+                if let Some(campaign) = filter.campaign_id {
+                    let found = sql("SELECT 1::bigint AS value FROM campaigns \
+                                 WHERE account_id = ? AND id = ?")
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .load::<Value>(conn)?;
+                    if found.is_empty() {
+                        return Ok(None);
+                    }
+                }
+                // Before the entries: what is written meanwhile is for the next page.
+                let head = sql("SELECT seq AS value FROM audit_heads WHERE account_id = ?")
+                    .bind::<Id, _>(account.as_uuid())
+                    .load::<Value>(conn)?
+                    .pop()
+                    .map_or(0, |head| head.value);
+                let rows = i64::from(limit.get()) + 1;
+                let from = format!("FROM ({}) a", events_sql("*", &filter));
+                let text = PageQuery {
+                    columns: audit_columns!(),
+                    bytes: BYTES,
+                    from: &from,
+                    order: "a.seq",
+                    by: "audit_seq",
+                }
+                .text();
+                let types = event_types(&filter);
+                let mut query = sql(&text);
+                for action in &types {
+                    query = query.bind::<Id, _>(account.as_uuid());
+                    if let Some(campaign) = filter.campaign_id {
+                        query = query.bind::<Id, _>(campaign.as_uuid());
+                    }
+                    if let Some(action) = action {
+                        query = query.bind::<Text, _>(*action);
+                    }
+                    query = query
+                        .bind::<BigInt, _>(after)
+                        .bind::<BigInt, _>(head)
+                        .bind::<BigInt, _>(rows);
+                }
+                if types.len() > 1 {
+                    query = query.bind::<BigInt, _>(rows);
+                }
+                let entries = query
+                    .columns::<AuditColumns>()
+                    .load::<AuditRow>(conn)?
+                    .into_iter()
+                    .map(AuditEntry::try_from);
+                let page = Page::read(entries, limit, |entry| entry.seq)?;
+                Ok(Some(EventPage::new(page, after, head)))
+            })
+            .await
+    }
+
+    async fn event_heads(
+        &self,
+        accounts: &[AccountId],
+    ) -> Result<Vec<(AccountId, i64)>, StoreError> {
+        let ids: Vec<Uuid> = accounts.iter().map(|account| account.as_uuid()).collect();
+        self.db
+            .run(move |conn| {
+                let rows = sql("SELECT account_id, seq FROM audit_heads WHERE account_id = ANY(?)")
+                    .bind::<Array<Id>, _>(ids)
+                    .load::<AccountHead>(conn)?;
+                let head = |row: AccountHead| (AccountId::new(row.account_id), row.seq);
+                Ok(rows.into_iter().map(head).collect())
+            })
+            .await
+    }
+}
+
+#[derive(QueryableByName)]
+struct AccountHead {
+    #[diesel(sql_type = Id)]
+    account_id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
 }

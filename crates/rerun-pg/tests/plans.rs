@@ -22,10 +22,10 @@ use rerun_core::campaign::CampaignStatus;
 use rerun_core::generation::{TaskOutcome, TaskResult};
 use rerun_core::ids::{AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, LeaseId};
 use rerun_core::message::Content;
-use rerun_core::page::{CreatedKey, MessageKey, Page};
+use rerun_core::page::{CreatedKey, Limit, MessageKey, Page};
 use rerun_core::ports::{
-    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, GenerationQueue,
-    HistoryStore, LeaseTasks, MessageSelection, RerunStore, SettleRun,
+    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
+    EventLog, GenerationQueue, HistoryStore, LeaseTasks, MessageSelection, RerunStore, SettleRun,
 };
 use rerun_core::segment::SegmentBy;
 use rerun_pg::PgStore;
@@ -316,6 +316,37 @@ async fn audit(lists: &Lists<'_>, store: &PgStore) {
                     })
                     .await;
             }
+        }
+    }
+    for campaign_id in [None, Some(CAMPAIGN)] {
+        for types in [
+            vec![],
+            vec![AuditAction::CampaignLaunched],
+            vec![
+                AuditAction::CampaignLaunched,
+                AuditAction::CampaignPublished,
+            ],
+        ] {
+            let filter = EventFilter {
+                campaign_id,
+                types: (!types.is_empty()).then_some(types),
+            };
+            // Each type has rows of its own.
+            let of_two: Bounds = &[("audit_entries", 2 * PAGE)];
+            let several = filter.types.as_ref().is_some_and(|types| types.len() > 1);
+            let entries = if several { of_two } else { entries };
+            let head: Bounds = &[("audit_heads", 1)];
+            let statements = match campaign_id {
+                Some(_) => &[campaign, head, entries][..],
+                None => &[head, entries],
+            };
+            lists
+                .check(&format!("events, {filter:?}"), statements, async || {
+                    let limit = Limit::new(LIMIT.into()).unwrap();
+                    let found = store.events(ACCOUNT, &filter, 100, limit).await;
+                    found.unwrap().unwrap();
+                })
+                .await;
         }
     }
     lists

@@ -4,11 +4,13 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
+use rerun_core::feed::EventPage;
 use rerun_core::ids::AccountId;
-use rerun_core::page::{AuditKey, Page, PageRequest, filling};
-use rerun_core::ports::{AuditFilter, AuditStore};
+use rerun_core::page::{AuditKey, Limit, Page, PageRequest, filling};
+use rerun_core::ports::{AuditFilter, AuditStore, EventFilter, EventLog};
 use rerun_diesel::audit_columns;
 use rerun_diesel::error::Failure;
+use rerun_diesel::events::{event_types, events_sql};
 use rerun_diesel::row::{AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, unlogged_sql};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
@@ -155,4 +157,87 @@ impl AuditStore for SqliteStore {
             })
             .await
     }
+}
+
+#[async_trait]
+impl EventLog for SqliteStore {
+    async fn events(
+        &self,
+        account: AccountId,
+        filter: &EventFilter,
+        after: i64,
+        limit: Limit,
+    ) -> Result<Option<EventPage<AuditEntry>>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |conn| {
+            if let Some(campaign) = filter.campaign_id {
+                let found = sql("SELECT 1 AS value FROM campaigns \
+                                 WHERE account_id = ? AND id = ?")
+                .bind::<Id, _>(account.as_uuid())
+                .bind::<Id, _>(campaign.as_uuid())
+                .load::<Value>(conn)?;
+                if found.is_empty() {
+                    return Ok(None);
+                }
+            }
+            // Before the entries: what is written meanwhile is for the next page.
+            let head = chain_head(conn, account)?.seq;
+            let rows = i64::from(limit.get()) + 1;
+            let text = events_sql(audit_columns!(), &filter);
+            let types = event_types(&filter);
+            let mut query = sql(&text);
+            for action in &types {
+                query = query.bind::<Id, _>(account.as_uuid());
+                if let Some(campaign) = filter.campaign_id {
+                    query = query.bind::<Id, _>(campaign.as_uuid());
+                }
+                if let Some(action) = action {
+                    query = query.bind::<Text, _>(*action);
+                }
+                query = query
+                    .bind::<BigInt, _>(after)
+                    .bind::<BigInt, _>(head)
+                    .bind::<BigInt, _>(rows);
+            }
+            if types.len() > 1 {
+                query = query.bind::<BigInt, _>(rows);
+            }
+            let entries = query
+                .columns::<AuditColumns>()
+                .load_iter::<AuditRow, DefaultLoadingMode>(conn)?
+                .map(|row| Ok::<_, Failure>(AuditEntry::try_from(row?)?));
+            let page = Page::read(entries, limit, |entry| entry.seq)?;
+            Ok(Some(EventPage::new(page, after, head)))
+        })
+        .await
+    }
+
+    async fn event_heads(
+        &self,
+        accounts: &[AccountId],
+    ) -> Result<Vec<(AccountId, i64)>, StoreError> {
+        let ids: Vec<String> = accounts
+            .iter()
+            .map(|account| account.as_uuid().simple().to_string())
+            .collect();
+        let ids = serde_json::json!(ids).to_string();
+        self.readers
+            .run(move |conn| {
+                let rows = sql("SELECT account_id, seq FROM audit_heads \
+                                WHERE account_id IN (SELECT unhex(atom) FROM json_each(?))")
+                .bind::<Text, _>(&*ids)
+                .load::<AccountHead>(conn)?;
+                let head = |row: AccountHead| (AccountId::new(row.account_id), row.seq);
+                Ok(rows.into_iter().map(head).collect())
+            })
+            .await
+    }
+}
+
+#[derive(QueryableByName)]
+struct AccountHead {
+    #[diesel(sql_type = Id)]
+    account_id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
 }

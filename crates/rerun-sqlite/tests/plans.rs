@@ -20,10 +20,10 @@ use rerun_contract::fixture::{ACCOUNT, Fixture, page_of, run_number};
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::ids::{CampaignId, CustomerGroupId};
-use rerun_core::page::{AuditKey, CreatedKey, MessageKey};
+use rerun_core::page::{AuditKey, CreatedKey, Limit, MessageKey};
 use rerun_core::ports::{
-    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, HistoryStore,
-    MessageSelection, RerunStore,
+    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
+    EventLog, HistoryStore, MessageSelection, RerunStore,
 };
 use rerun_core::segment::SegmentBy;
 use rerun_sqlite::{Options, SqliteStore};
@@ -143,6 +143,25 @@ async fn all(
                     .check(&format!("audit, {filter:?}"), &[], entries)
                     .await;
             }
+        }
+    }
+    for campaign_id in [None, Some(campaign)] {
+        for types in [
+            vec![],
+            vec![AuditAction::CampaignLaunched],
+            vec![
+                AuditAction::CampaignLaunched,
+                AuditAction::CampaignPublished,
+            ],
+        ] {
+            let filter = EventFilter {
+                campaign_id,
+                types: (!types.is_empty()).then_some(types),
+            };
+            let entries = store.events(ACCOUNT, &filter, 1, Limit::default());
+            lists
+                .check(&format!("events, {filter:?}"), &[], entries)
+                .await;
         }
     }
     lists

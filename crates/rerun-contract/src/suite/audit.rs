@@ -3,7 +3,8 @@
 use rerun_core::audit::{AuditAction, AuditEntry, ChainHead};
 use rerun_core::ids::CampaignId;
 use rerun_core::message::Content;
-use rerun_core::ports::{AuditFilter, IdGenerator, Store};
+use rerun_core::page::Limit;
+use rerun_core::ports::{AuditFilter, EventFilter, IdGenerator, Store};
 use rerun_core::usecases::Decision;
 
 use crate::fixture::{
@@ -301,4 +302,98 @@ pub async fn entries_are_listed_newest_first<S: Store + 'static>(f: &Fixture<S>)
         None
     );
     assert_eq!(f.campaign(campaign).await.current_run, Some(run_number(1)));
+}
+
+/// The numbers of events in parts of `limit`, with the number that each part ends with.
+async fn events_in_parts<S: Store + 'static>(
+    f: &Fixture<S>,
+    filter: &EventFilter,
+    limit: i64,
+) -> Vec<i64> {
+    let limit = Limit::new(limit).unwrap();
+    let (mut read, mut after) = (Vec::new(), 0);
+    loop {
+        let part = f.store.events(ACCOUNT, filter, after, limit).await;
+        let part = part.unwrap().unwrap();
+        assert!(part.events.len() <= limit.get().into());
+        assert!(part.next_sequence >= after);
+        read.extend(part.events.iter().map(|entry| entry.seq));
+        if part.next_sequence == part.head_sequence {
+            return read;
+        }
+        let last = part.events.last().map(|entry| entry.seq);
+        assert_eq!(last, Some(part.next_sequence), "a part that is full");
+        after = part.next_sequence;
+    }
+}
+
+/// Events, oldest first, whole or narrowed, in parts of any size: each once.
+pub async fn events_are_read_by_number<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let other = f.published(&["DE", "FR"]).await;
+    let all = f.entries(ACCOUNT).await;
+    let of = |campaign_id: Option<CampaignId>, types: &[AuditAction]| EventFilter {
+        campaign_id,
+        types: (!types.is_empty()).then(|| types.to_vec()),
+    };
+    let two = [AuditAction::CampaignLaunched, AuditAction::RunCompleted];
+    for filter in [
+        of(None, &[]),
+        of(Some(campaign), &[]),
+        of(None, &two[..1]),
+        of(None, &two),
+        of(Some(other), &two),
+        of(Some(other), &[AuditAction::RunFailed]),
+        of(None, &[AuditAction::RunFailed, AuditAction::RerunCancelled]),
+    ] {
+        let wanted = |entry: &&AuditEntry| {
+            let of_type = |types: &Vec<AuditAction>| {
+                types.iter().any(|action| action.as_str() == entry.action)
+            };
+            (filter.campaign_id.is_none() || entry.campaign_id == filter.campaign_id)
+                && filter.types.as_ref().is_none_or(of_type)
+        };
+        let expected: Vec<i64> = all.iter().filter(wanted).map(|entry| entry.seq).collect();
+        for limit in [1, 2, 3, 100] {
+            let read = events_in_parts(f, &filter, limit).await;
+            assert_eq!(read, expected, "{filter:?}, limit {limit}");
+        }
+    }
+    let head = i64::try_from(all.len()).unwrap();
+    let everything = EventFilter::default();
+    let limit = Limit::new(100).unwrap();
+    let read = f.store.events(ACCOUNT, &everything, 3, limit).await;
+    let read = read.unwrap().unwrap();
+    assert_eq!(read.events, all[3..]);
+    assert_eq!((read.next_sequence, read.head_sequence), (head, head));
+    for after in [head, head + 5, i64::MAX] {
+        let read = f.store.events(ACCOUNT, &everything, after, limit).await;
+        let read = read.unwrap().unwrap();
+        assert_eq!(read.events, []);
+        assert_eq!((read.next_sequence, read.head_sequence), (after, head));
+    }
+    let unknown = of(Some(CampaignId::new(f.ids.next())), &[]);
+    let read = f.store.events(ACCOUNT, &unknown, 0, limit).await;
+    assert_eq!(read.unwrap(), None);
+}
+
+/// The newest numbers of several accounts, read at once.
+pub async fn heads_of_accounts_are_read_at_once<S: Store + 'static>(f: &Fixture<S>) {
+    let both = [ACCOUNT, OTHER_ACCOUNT];
+    assert_eq!(f.store.event_heads(&[]).await.unwrap(), []);
+    assert_eq!(f.store.event_heads(&both).await.unwrap(), []);
+    f.empty_group("One").await;
+    f.empty_group("Two").await;
+    f.engine
+        .groups
+        .create(&stranger(), "Theirs", None)
+        .await
+        .unwrap();
+    let mut heads = f.store.event_heads(&both).await.unwrap();
+    heads.sort_unstable();
+    let mut expected = [(ACCOUNT, 2), (OTHER_ACCOUNT, 1)];
+    expected.sort_unstable();
+    assert_eq!(heads, expected);
+    let one = f.store.event_heads(&both[..1]).await.unwrap();
+    assert_eq!(one, [(ACCOUNT, 2)]);
 }

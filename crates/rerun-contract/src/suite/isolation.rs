@@ -5,10 +5,11 @@ use rerun_core::error::Error;
 use rerun_core::event::Event;
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
 use rerun_core::message::{Content, MessageCommand, MessageState};
+use rerun_core::page::Limit;
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    AuditFilter, CampaignContext, CancelRun, CandidateQuery, IdGenerator, MessageSelection, Store,
-    WantedGroup,
+    AuditFilter, CampaignContext, CancelRun, CandidateQuery, EventFilter, IdGenerator,
+    MessageSelection, Store, WantedGroup,
 };
 use rerun_core::segment::SegmentBy;
 use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
@@ -110,6 +111,16 @@ pub async fn foreign_ids_read_nothing<S: Store + 'static>(f: &Fixture<S>) {
         .await;
     assert_eq!(all.unwrap().unwrap().items, []);
     assert_eq!(f.store.audit_chain(who, 0, 10).await.unwrap(), []);
+    let about_theirs = EventFilter {
+        campaign_id: filter.campaign_id,
+        types: None,
+    };
+    let read = f.store.events(who, &about_theirs, 0, Limit::default());
+    assert_eq!(read.await.unwrap(), None);
+    let everything = EventFilter::default();
+    let read = f.store.events(who, &everything, 0, Limit::default());
+    let read = read.await.unwrap().unwrap();
+    assert_eq!((read.events, read.head_sequence), (vec![], 0));
 }
 
 /// Nor are the segments of a group, whether they have been counted or not.

@@ -3,6 +3,7 @@
 
 mod audit;
 mod campaigns;
+mod events;
 mod generation;
 mod groups;
 mod history;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use audit::*;
 pub use campaigns::*;
+pub use events::*;
 pub use generation::*;
 pub use groups::*;
 pub use history::*;
@@ -78,6 +80,8 @@ pub struct Engine {
     pub generation: Generation,
     /// The audit log.
     pub audit: AuditLog,
+    /// The same as events for other systems.
+    pub events: Events,
 }
 
 #[cfg(feature = "system")]
@@ -199,7 +203,8 @@ impl<S: Store + 'static> EngineBuilder<S> {
             recipients: Recipients::new(store.clone(), store.clone()),
             history: Histories::new(store.clone()).sealing_with(settings.cursors),
             generation: Generation::new(store.clone(), backoff, stamps, settings.generation),
-            audit: AuditLog::new(store).sealing_with(settings.cursors),
+            audit: AuditLog::new(store.clone()).sealing_with(settings.cursors),
+            events: Events::new(store),
         }
     }
 }

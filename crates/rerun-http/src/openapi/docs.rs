@@ -33,16 +33,18 @@ pub(crate) enum Tag {
     Messages,
     CustomerGroups,
     Audit,
+    Events,
     Operations,
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Reruns,
         Self::Campaigns,
         Self::Messages,
         Self::CustomerGroups,
         Self::Audit,
+        Self::Events,
         Self::Operations,
     ];
 
@@ -53,6 +55,7 @@ impl Tag {
             Self::Messages => "Messages",
             Self::CustomerGroups => "Customer groups",
             Self::Audit => "Audit",
+            Self::Events => "Events",
             Self::Operations => "Operations",
         }
     }
@@ -64,6 +67,7 @@ impl Tag {
             Self::Messages => "Review, edit, regenerate and export a campaign's messages.",
             Self::CustomerGroups => "Audiences and their import.",
             Self::Audit => "Who did what, and when.",
+            Self::Events => "What happened, for other systems.",
             Self::Operations => "For probes and tools. Nothing here needs a header.",
         }
     }

@@ -17,6 +17,30 @@ pub(super) const REQUEST: &str = "019aaf10-2d01-7b9e-8f30-1a2b3c4d5e6f";
 pub(crate) const STARTED: &str = "2026-11-23T09:00:00.000Z";
 pub(crate) const COMPLETED: &str = "2026-11-23T09:00:04.120Z";
 
+/// Gives an example of a field of an event.
+pub(super) trait OfField {
+    fn example(&self) -> Value;
+}
+
+/// An event of this type.
+pub(crate) fn event(name: &str) -> Value {
+    let fields = rerun_core::feed::fields(name).iter();
+    let mut data: serde_json::Map<String, Value> = fields
+        .filter(|field| field.always)
+        .map(|field| (field.name.to_owned(), field.example()))
+        .collect();
+    let actor = json!({ "user_id": USER, "user_name": "Ada Lovelace", "role_code": "ADMIN" });
+    data.insert("actor".to_owned(), actor);
+    json!({
+        "id": AUDIT_ENTRY,
+        "type": name,
+        "timestamp": STARTED,
+        "sequence": 42,
+        "account_id": "0198c2b0-11aa-7c3d-9e4f-5a6b7c8d9e0f",
+        "data": data,
+    })
+}
+
 pub(crate) fn campaign_id() -> Value {
     json!({ "campaign_id": CAMPAIGN })
 }

@@ -5,6 +5,7 @@ mod codes;
 mod docs;
 pub(crate) mod examples;
 pub(crate) mod schema;
+mod webhooks;
 
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
@@ -30,6 +31,8 @@ pub(crate) fn document(endpoints: impl Iterator<Item = (Endpoint, Docs)>) -> Ope
         components = components.schemas_from_iter(schemas);
         paths = paths.path(endpoint.path, PathItem::new(method(endpoint), operation));
     }
+    let (webhooks, schemas) = webhooks::webhooks();
+    components = components.schemas_from_iter(schemas);
     let tags = Tag::ALL.map(|tag| {
         TagBuilder::new()
             .name(tag.as_str())
@@ -55,6 +58,7 @@ pub(crate) fn document(endpoints: impl Iterator<Item = (Endpoint, Docs)>) -> Ope
             .description(Some("The server that this document comes from."))
             .build()]))
         .paths(paths)
+        .webhooks(Some(webhooks))
         .components(Some(components.build()))
         .tags(Some(tags))
         .build()

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use rerun_core::audit::AuditAction as Action;
 use rerun_core::campaign::CampaignStatus as Status;
 use rerun_core::diff::DiffChange as Change;
+use rerun_core::group::ImportMode as Mode;
 use rerun_core::message::{ReviewStatus as Review, Source as MessageSource};
 use rerun_core::plan::ReuseFrom as Reuse;
 use rerun_core::rules::{Normalise as Rule, ValueType as Kind};
@@ -90,6 +91,8 @@ texts! {
         "What a reviewer decides.";
     ExportFormat, ["csv", "jsonl"],
         "The form of an exported file.";
+    ImportMode, Mode::ALL.iter().map(|value| value.as_str()),
+        "Whether an import replaces the customers of a group.";
     AuditAction, Action::ALL.iter().map(|value| value.as_str()),
         "What an audit entry records.";
     ErrorCode, Code::ALL.iter().map(|value| value.as_str()),
@@ -208,6 +211,18 @@ pub(crate) struct RuleText(String);
     pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
 )]
 pub(crate) struct StageName(String);
+
+/// The person who did something.
+#[derive(ToSchema)]
+pub(crate) struct EventActor {
+    /// Who did it.
+    user_id: Uuid,
+    /// That person's name at that time; `null` when the token did not have it.
+    #[schema(required, min_length = 1, max_length = 200)]
+    user_name: Option<String>,
+    /// In which role.
+    role_code: String,
+}
 
 /// How the segments of a run's group split.
 #[derive(ToSchema)]

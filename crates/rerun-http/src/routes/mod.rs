@@ -4,6 +4,7 @@ mod audit;
 mod campaign;
 pub(crate) mod console;
 mod customer_group;
+mod event;
 mod health;
 mod messages;
 mod metrics;
@@ -83,6 +84,7 @@ routes! {
     GROUP_LIST => customer_group::list;
     GROUP_GET => customer_group::get;
     AUDIT_LIST => audit::list;
+    EVENT_LIST => event::list;
     HEALTH_LIVE => health::live;
     HEALTH_READY => health::ready;
     ROOT => openapi::root;

@@ -92,6 +92,7 @@ impl Server {
                 let wake = Arc::clone(&wake);
                 Arc::new(move || wake.notify_one())
             },
+            waiters: rerun_http::Waiters::default(),
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             traces: traces::of_requests(),

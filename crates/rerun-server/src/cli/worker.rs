@@ -189,6 +189,7 @@ impl Probes {
             intake: Intake::default(),
             rate_limit: RateLimit::default(),
             wake: Arc::new(|| {}),
+            waiters: rerun_http::Waiters::default(),
             readiness: readiness.clone(),
             metrics,
             traces: traces::of_requests(),

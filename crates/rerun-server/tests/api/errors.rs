@@ -39,7 +39,7 @@ const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
 
 /// Every endpoint of the API, with the fields that it cannot do without.
-const REQUIRED: [(&str, &[&str]); 27] = [
+const REQUIRED: [(&str, &[&str]); 28] = [
     ("/v1/campaign/rerun/history", &["campaign_id"]),
     ("/v1/campaign/rerun/messages", &["campaign_id"]),
     (
@@ -94,6 +94,7 @@ const REQUIRED: [(&str, &[&str]); 27] = [
     ("/v1/customer-group/list", &[]),
     ("/v1/customer-group/get", &["customer_group_id"]),
     ("/v1/audit/list", &[]),
+    ("/v1/event/list", &[]),
 ];
 
 /// Makes the current run one with a message that is not published, which no request can.
@@ -273,7 +274,7 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                     &"9".repeat(10_000),
                 ] {
                     for (path, fields) in REQUIRED {
-                        let optional = path == "/v1/audit/list";
+                        let optional = ["/v1/audit/list", "/v1/event/list"].contains(&path);
                         if !optional && !fields.contains(&"campaign_id") {
                             continue;
                         }
@@ -563,6 +564,17 @@ async fn malformed_bodies_and_wrong_types(server: &Server) {
                 "`content`",
             ),
             ("audit/list", json!({ "action": {} }), "`action`"),
+            ("event/list", json!({ "types": "x" }), "`types`"),
+            (
+                "event/list",
+                json!({ "after_sequence": "1" }),
+                "`after_sequence`",
+            ),
+            (
+                "event/list",
+                json!({ "wait_seconds": 0.5 }),
+                "`wait_seconds`",
+            ),
             (
                 "campaign/rerun/archive",
                 json!({ "run_number": 1.5 }),

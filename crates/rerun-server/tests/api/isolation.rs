@@ -164,7 +164,8 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
             json!({ "customer_group_id": theirs.group }),
             CUSTOMER_GROUP_NOT_FOUND,
         ),
-        ("audit/list", this, CAMPAIGN_NOT_FOUND),
+        ("audit/list", this.clone(), CAMPAIGN_NOT_FOUND),
+        ("event/list", this, CAMPAIGN_NOT_FOUND),
     ]
 }
 
@@ -206,6 +207,7 @@ async fn lists_show_only_ones_own(server: &Server) {
         ("campaign/list", "campaigns"),
         ("customer-group/list", "customer_groups"),
         ("audit/list", "entries"),
+        ("event/list", "events"),
     ] {
         assert!(!body_of(&owner.ok(path, json!({})).await, list).is_empty());
         assert!(

@@ -13,6 +13,7 @@ mod campaign;
 mod console;
 mod customer_group;
 mod errors;
+mod events;
 mod headers;
 mod health;
 mod hostile;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::openapi::DOCUMENT;
 use crate::support::{Headers, Server, on_both_stores};
@@ -160,7 +160,8 @@ fn every_operation_is_told_in_full() {
 #[test]
 fn examples_are_what_they_are_examples_of() {
     let mut seen = 0;
-    walk(&DOCUMENT.json["paths"], "", &mut |value, place| {
+    let parts = json!([DOCUMENT.json["paths"], DOCUMENT.json["webhooks"]]);
+    walk(&parts, "", &mut |value, place| {
         let Some(schema) = value.get("schema") else {
             return;
         };
@@ -203,6 +204,33 @@ fn answers_leave_no_field_out() {
         let required = schema["required"].as_array().into_iter().flatten();
         let required: BTreeSet<&str> = required.map(|field| field.as_str().unwrap()).collect();
         assert_eq!(required, fields, "{name}");
+    }
+}
+
+#[test]
+fn every_action_is_an_event() {
+    let documented = DOCUMENT.json["webhooks"].as_object().unwrap();
+    let documented: BTreeSet<&str> = documented.keys().map(String::as_str).collect();
+    let actions = rerun_core::audit::AuditAction::ALL.iter();
+    let actions: BTreeSet<&str> = actions.map(|action| action.as_str()).collect();
+    assert_eq!(documented, actions);
+    for (name, webhook) in DOCUMENT.json["webhooks"].as_object().unwrap() {
+        let operation = &webhook["post"];
+        assert!(
+            !operation["description"].as_str().unwrap().is_empty(),
+            "{name}"
+        );
+        let body = &operation["requestBody"]["content"]["application/json"];
+        DOCUMENT.holds_event(&body["example"]);
+        // No event has a field that is not of its type.
+        for secret in ["ip", "reason", "request_id"] {
+            let mut more = body["example"].clone();
+            more["data"][secret] = json!("x");
+            assert!(
+                DOCUMENT.check(&body["schema"], false, &more).is_err(),
+                "{name}"
+            );
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod campaigns;
+mod events;
 mod groups;
 mod history;
 mod idempotency;
@@ -17,6 +18,7 @@ use crate::error::StoreError;
 
 pub use audit::*;
 pub use campaigns::*;
+pub use events::*;
 pub use groups::*;
 pub use history::*;
 pub use idempotency::*;
@@ -49,6 +51,7 @@ pub trait Store:
     + GenerationQueue
     + QueueGauge
     + AuditStore
+    + EventLog
     + HealthCheck
 {
 }
@@ -64,6 +67,7 @@ impl<S> Store for S where
         + GenerationQueue
         + QueueGauge
         + AuditStore
+        + EventLog
         + HealthCheck
 {
 }

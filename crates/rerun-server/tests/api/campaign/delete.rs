@@ -41,6 +41,7 @@ async fn a_deleted_campaign_is_gone(server: &Server) {
         "campaign/rerun/cancel",
         "campaign/rerun/retry",
         "audit/list",
+        "event/list",
     ] {
         api.refused(path, this.clone(), &CAMPAIGN_NOT_FOUND).await;
     }

@@ -188,6 +188,20 @@ impl Document {
         if let Err(wrong) = checked {
             panic!("{said}: {wrong}");
         }
+        if answer.path == "/v1/event/list" {
+            let page = answer.json();
+            let events = page["events"].as_array().unwrap();
+            events.iter().for_each(|event| self.holds_event(event));
+        }
+    }
+
+    /// Checks that an event is as `webhooks` says for its type.
+    #[track_caller]
+    pub(crate) fn holds_event(&self, event: &Value) {
+        let webhook = &self.json["webhooks"][event["type"].as_str().unwrap()]["post"];
+        let schema = &webhook["requestBody"]["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{event}: the type is not documented");
+        assert_eq!(self.check(schema, false, event), Ok(()), "{event}");
     }
 
     #[track_caller]

@@ -1,0 +1,678 @@
+//! Events as other systems get them: entries of the audit log without what is private in them.
+//!
+//! What an event has of an entry's details is listed here, field by field. What is not listed
+//! stays in the log: IP addresses, texts, reasons, data of customers.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::audit::AuditEntry;
+use crate::error::StoreError;
+use crate::group::ImportMode;
+use crate::ids::{AccountId, AuditEntryId, CampaignId};
+use crate::page::Page;
+use crate::status::CampaignStatus;
+use crate::timestamp::Timestamp;
+
+/// What a field of an event's `data` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A UUID.
+    Id,
+    /// UUIDs.
+    Ids,
+    /// The number of a run.
+    RunNumber,
+    /// The status of a campaign.
+    Status,
+    /// A number, 0 or more.
+    Count,
+    /// A name that somebody gave.
+    Name,
+    /// Names.
+    Names,
+    /// Whether something is so.
+    Flag,
+    /// Whether an import replaces a group's customers.
+    Mode,
+}
+
+impl Kind {
+    /// Whether the value is of this kind.
+    #[must_use]
+    pub fn admits(self, value: &Value) -> bool {
+        let is_id = |value: &Value| value.as_str().and_then(parsed_id).is_some();
+        let all = |test: &dyn Fn(&Value) -> bool| {
+            value.as_array().is_some_and(|items| items.iter().all(test))
+        };
+        match self {
+            Self::Id => is_id(value),
+            Self::Ids => all(&is_id),
+            Self::RunNumber => value
+                .as_i64()
+                .is_some_and(|number| i32::try_from(number).is_ok_and(|number| number > 0)),
+            Self::Status => is_one_of::<CampaignStatus>(value),
+            Self::Count => value.is_u64(),
+            Self::Name => value.is_string(),
+            Self::Names => all(&Value::is_string),
+            Self::Flag => value.is_boolean(),
+            Self::Mode => is_one_of::<ImportMode>(value),
+        }
+    }
+}
+
+fn is_one_of<T: FromStr>(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.parse::<T>().is_ok())
+}
+
+fn parsed_id(text: &str) -> Option<Uuid> {
+    CampaignId::parse(text).map(CampaignId::as_uuid)
+}
+
+/// A field of an event's `data`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name, as in the details of the audit entry.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// Whether every event of the type has it.
+    pub always: bool,
+}
+
+const fn always(name: &'static str, kind: Kind) -> Field {
+    let always = true;
+    Field { name, kind, always }
+}
+
+const fn perhaps(name: &'static str, kind: Kind) -> Field {
+    let always = false;
+    Field { name, kind, always }
+}
+
+const CAMPAIGN: Field = always("campaign_id", Kind::Id);
+const RUN: Field = always("run_number", Kind::RunNumber);
+const BEFORE: Field = always("before", Kind::Status);
+const AFTER: Field = always("after", Kind::Status);
+const GROUP: Field = always("customer_group_id", Kind::Id);
+
+const STARTED: &[Field] = &[
+    CAMPAIGN,
+    RUN,
+    BEFORE,
+    AFTER,
+    GROUP,
+    always("job_uid", Kind::Id),
+    always("matched", Kind::Count),
+    always("new", Kind::Count),
+    always("archived_messages", Kind::Count),
+];
+
+const MESSAGES: &[Field] = &[
+    CAMPAIGN,
+    RUN,
+    BEFORE,
+    AFTER,
+    always("messages", Kind::Count),
+    perhaps("message_ids", Kind::Ids),
+];
+
+const ENDED: &[Field] = &[CAMPAIGN, RUN, BEFORE, AFTER, always("failed", Kind::Count)];
+
+const SCHEDULE: &[Field] = &[
+    always("schedule_id", Kind::Id),
+    perhaps("campaign_id", Kind::Id),
+    perhaps("customer_group_id", Kind::Id),
+    perhaps("name", Kind::Name),
+];
+
+/// Each type of event, what it tells, and what its `data` has, `actor` apart.
+const TYPES: &[(&str, &str, &[Field])] = &[
+    (
+        "customer_group.created",
+        "A customer group was made.",
+        &[GROUP, always("name", Kind::Name)],
+    ),
+    (
+        "customer_group.imported",
+        "Customers were imported into a group.",
+        &[
+            GROUP,
+            always("mode", Kind::Mode),
+            perhaps("rows", Kind::Count),
+            perhaps("imported", Kind::Count),
+            perhaps("updated", Kind::Count),
+            perhaps("removed", Kind::Count),
+            perhaps("duplicates", Kind::Count),
+            perhaps("total", Kind::Count),
+        ],
+    ),
+    (
+        "customer_group.updated",
+        "A customer group was changed.",
+        &[GROUP, perhaps("name", Kind::Name)],
+    ),
+    (
+        "customer_group.deleted",
+        "A customer group was deleted.",
+        &[
+            GROUP,
+            perhaps("name", Kind::Name),
+            perhaps("customers", Kind::Count),
+            perhaps("deleted_customers", Kind::Count),
+        ],
+    ),
+    (
+        "customers.deleted",
+        "Customers were deleted from a group.",
+        &[
+            GROUP,
+            perhaps("customers", Kind::Count),
+            perhaps("deleted_customers", Kind::Count),
+            perhaps("total", Kind::Count),
+        ],
+    ),
+    (
+        "customer.erased",
+        "A customer was deleted from every group.",
+        &[
+            perhaps("groups", Kind::Count),
+            perhaps("erased_groups", Kind::Count),
+        ],
+    ),
+    (
+        "campaign.created",
+        "A campaign was made, or brought in with messages that were published elsewhere (`imported`).",
+        &[
+            CAMPAIGN,
+            perhaps("run_number", Kind::RunNumber),
+            always("name", Kind::Name),
+            perhaps("imported", Kind::Flag),
+            AFTER,
+        ],
+    ),
+    (
+        "campaign.updated",
+        "A campaign was changed. `changed` names the fields; texts are not told.",
+        &[
+            CAMPAIGN,
+            always("changed", Kind::Names),
+            perhaps("name", Kind::Name),
+            perhaps("approval_stages", Kind::Names),
+            perhaps("segments_before", Kind::Count),
+            perhaps("segments_after", Kind::Count),
+            perhaps("conflicts", Kind::Count),
+        ],
+    ),
+    (
+        "campaign.deleted",
+        "A campaign was deleted with all its runs.",
+        &[
+            CAMPAIGN,
+            always("name", Kind::Name),
+            BEFORE,
+            always("messages", Kind::Count),
+        ],
+    ),
+    (
+        "campaign.rerun_suggested",
+        "A rerun of a campaign is worth a look.",
+        &[
+            CAMPAIGN,
+            perhaps("schedule_id", Kind::Id),
+            perhaps("customer_group_id", Kind::Id),
+            perhaps("matched", Kind::Count),
+            perhaps("new", Kind::Count),
+        ],
+    ),
+    (
+        "campaign.launched",
+        "A campaign's first run was started.",
+        STARTED,
+    ),
+    ("campaign.published", "A campaign was published.", MESSAGES),
+    (
+        "messages.approved",
+        "Messages passed an approval stage.",
+        MESSAGES,
+    ),
+    (
+        "messages.rejected",
+        "Messages were rejected. The reason is not told.",
+        MESSAGES,
+    ),
+    (
+        "message.edited",
+        "A message was edited.",
+        &[
+            CAMPAIGN,
+            RUN,
+            BEFORE,
+            AFTER,
+            always("messages", Kind::Count),
+            perhaps("message_ids", Kind::Ids),
+            always("content_id", Kind::Id),
+        ],
+    ),
+    (
+        "message.adopted",
+        "The text of a similar message was adopted for a message.",
+        &[
+            CAMPAIGN,
+            RUN,
+            BEFORE,
+            AFTER,
+            always("messages", Kind::Count),
+            perhaps("message_ids", Kind::Ids),
+            perhaps("content_id", Kind::Id),
+        ],
+    ),
+    (
+        "messages.regenerated",
+        "Messages were queued to be generated again.",
+        MESSAGES,
+    ),
+    ("rerun.initiated", "A rerun was started.", STARTED),
+    (
+        "rerun.archived",
+        "What was still active of a past run was archived.",
+        &[
+            CAMPAIGN,
+            RUN,
+            perhaps("before", Kind::Status),
+            perhaps("after", Kind::Status),
+            perhaps("messages", Kind::Count),
+            perhaps("archived_messages", Kind::Count),
+        ],
+    ),
+    (
+        "rerun.cancelled",
+        "A run was taken back. The reason is not told.",
+        &[CAMPAIGN, RUN, BEFORE, AFTER],
+    ),
+    (
+        "rerun.retried",
+        "Failed messages were queued again.",
+        MESSAGES,
+    ),
+    (
+        "run.completed",
+        "The generation of a run ended well.",
+        ENDED,
+    ),
+    (
+        "run.failed",
+        "The generation of a run ended with failures.",
+        ENDED,
+    ),
+    ("schedule.created", "A schedule was made.", SCHEDULE),
+    ("schedule.updated", "A schedule was changed.", SCHEDULE),
+    ("schedule.deleted", "A schedule was deleted.", SCHEDULE),
+    ("schedule.paused", "A schedule was paused.", SCHEDULE),
+    (
+        "schedule.resumed",
+        "A paused schedule was resumed.",
+        SCHEDULE,
+    ),
+    ("schedule.skipped", "A schedule left out a date.", SCHEDULE),
+];
+
+/// The fields of the `data` of events of this type, `actor` apart. A type that is not listed has
+/// none: what a later version wrote is told without its details.
+#[must_use]
+pub fn fields(event_type: &str) -> &'static [Field] {
+    row(event_type).map_or(&[], |(_, _, fields)| fields)
+}
+
+/// What events of this type tell; empty for a type that is not listed.
+#[must_use]
+pub fn says(event_type: &str) -> &'static str {
+    row(event_type).map_or("", |(_, says, _)| says)
+}
+
+fn row(event_type: &str) -> Option<&'static (&'static str, &'static str, &'static [Field])> {
+    TYPES.iter().find(|(name, ..)| *name == event_type)
+}
+
+/// An event as other systems get it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PublicEvent {
+    /// The id of the audit entry: whoever gets an event twice knows it by this.
+    pub id: AuditEntryId,
+    /// Its type: the action of the entry.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// When it happened.
+    #[serde(with = "crate::timestamp")]
+    pub timestamp: Timestamp,
+    /// Its number in the account's log.
+    pub sequence: i64,
+    /// The account.
+    pub account_id: AccountId,
+    /// The rest, typed for each type.
+    pub data: Map<String, Value>,
+}
+
+impl PublicEvent {
+    /// The event of an entry. A detail of another kind than the type's field has is left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the details are not a JSON object.
+    pub fn of(entry: &AuditEntry) -> Result<Self, StoreError> {
+        let mut details: Map<String, Value> =
+            serde_json::from_str(&entry.details).map_err(|error| {
+                StoreError::corrupt(format!(
+                    "audit entry {}: details are no JSON object: {error}",
+                    entry.id
+                ))
+            })?;
+        if let Some(campaign) = entry.campaign_id {
+            details.insert("campaign_id".to_owned(), json!(campaign));
+        }
+        if let Some(run) = entry.run_number {
+            details.insert("run_number".to_owned(), json!(run));
+        }
+        let mut data = Map::new();
+        for field in fields(&entry.action) {
+            let value = details.remove(field.name);
+            if let Some(value) = value.filter(|value| field.kind.admits(value)) {
+                data.insert(field.name.to_owned(), value);
+            }
+        }
+        let actor = entry.user_id.map_or(Value::Null, |user_id| {
+            json!({
+                "user_id": user_id,
+                "user_name": entry.user_name,
+                "role_code": entry.role_code,
+            })
+        });
+        data.insert("actor".to_owned(), actor);
+        Ok(Self {
+            id: entry.id,
+            event_type: entry.action.clone(),
+            timestamp: entry.created_at,
+            sequence: entry.seq,
+            account_id: entry.account_id,
+            data,
+        })
+    }
+}
+
+/// A part of an account's events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage<T> {
+    /// The events, oldest first.
+    pub events: Vec<T>,
+    /// After which number the next part begins. It is past events that the filter left out.
+    pub next_sequence: i64,
+    /// The number of the account's newest event; 0 before the first.
+    pub head_sequence: i64,
+}
+
+impl<T> EventPage<T> {
+    /// What was read after the number `after` when the newest event was `head`: a page by number.
+    #[must_use]
+    pub fn new(page: Page<T, i64>, after: i64, head: i64) -> Self {
+        Self {
+            events: page.items,
+            next_sequence: page.next.unwrap_or_else(|| head.max(after)),
+            head_sequence: head,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::audit::{AuditAction, Authorship, ChainHead};
+    use crate::event::{CampaignUpdate, ChangedMessages, Event, StartedRun, StatusChange};
+    use crate::group::Imported;
+    use crate::ids::{ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
+    use crate::{Actor, Person, UserName};
+
+    const SECRET: &str = "nobody else may read this";
+
+    fn id(n: u128) -> Uuid {
+        Uuid::from_u128(n)
+    }
+
+    fn status() -> StatusChange {
+        StatusChange {
+            campaign_id: CampaignId::new(id(1)),
+            run_number: RunNumber::FIRST,
+            before: CampaignStatus::Processing,
+            after: CampaignStatus::ReadyForReview,
+        }
+    }
+
+    fn changed() -> ChangedMessages {
+        ChangedMessages {
+            status: status(),
+            messages: 2,
+            message_ids: Some(vec![MessageId::new(id(2)), MessageId::new(id(3))]),
+        }
+    }
+
+    /// An event of each kind that has something private.
+    fn with_secrets(secret: &str) -> Vec<Event> {
+        vec![
+            Event::MessagesRejected {
+                changed: changed(),
+                reason: secret.to_owned(),
+            },
+            Event::RerunCancelled {
+                status: status(),
+                reason: Some(secret.to_owned()),
+            },
+        ]
+    }
+
+    fn others() -> Vec<Event> {
+        let campaign_id = CampaignId::new(id(1));
+        let customer_group_id = CustomerGroupId::new(id(4));
+        let started = StartedRun {
+            status: status(),
+            job_uid: JobId::new(id(5)),
+            customer_group_id,
+            matched: 1,
+            new: 2,
+            archived_messages: 3,
+        };
+        let name = "Spring".to_owned();
+        vec![
+            Event::GroupCreated {
+                customer_group_id,
+                name: name.clone(),
+            },
+            Event::GroupImported {
+                customer_group_id,
+                mode: ImportMode::Replace,
+                imported: Imported {
+                    rows: 1,
+                    imported: 1,
+                    updated: 0,
+                    removed: 0,
+                    duplicates: 0,
+                    total: 1,
+                },
+            },
+            Event::CampaignCreated {
+                campaign_id,
+                name: name.clone(),
+            },
+            Event::CampaignImported {
+                campaign_id,
+                run_number: RunNumber::FIRST,
+                name: name.clone(),
+            },
+            Event::CampaignDeleted {
+                campaign_id,
+                name,
+                before: CampaignStatus::Published,
+                messages: 7,
+            },
+            Event::CampaignLaunched(started),
+            Event::CampaignPublished(changed()),
+            Event::MessagesApproved(changed()),
+            Event::MessageEdited {
+                changed: changed(),
+                content_id: ContentId::new(id(6)),
+            },
+            Event::MessagesRegenerated(changed()),
+            Event::RerunInitiated(started),
+            Event::RerunRetried(changed()),
+            Event::RunCompleted { status: status() },
+            Event::RunFailed {
+                status: status(),
+                failed: 2,
+            },
+        ]
+    }
+
+    fn entry(event: Event) -> AuditEntry {
+        let person = Person {
+            user_id: UserId::new(id(8)),
+            user_name: Some(UserName::new("Ada").unwrap()),
+            role_code: "ADMIN".into(),
+            ip: Some([192, 0, 2, 77].into()),
+        };
+        let author = Authorship {
+            entry_id: AuditEntryId::new(id(9)),
+            actor: Actor::person(AccountId::new(id(10)), person).in_request("request-11"),
+            at: Timestamp::from_timestamp_millis(1_767_225_600_123).unwrap(),
+        };
+        author.of(event).sealed(&ChainHead::EMPTY)
+    }
+
+    #[test]
+    fn every_action_has_its_fields() {
+        for action in AuditAction::ALL {
+            let known = TYPES.iter().any(|(name, ..)| *name == action.as_str());
+            assert!(known, "{action} has no row in the table of types");
+        }
+        for (name, _, fields) in TYPES {
+            let rows = TYPES.iter().filter(|(other, ..)| other == name);
+            assert_eq!(rows.count(), 1, "{name}");
+            assert!(fields.iter().all(|field| field.name != "actor"), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_event_has_every_field_of_its_type_and_no_detail_is_forgotten() {
+        let private = ["reason"];
+        for event in others().into_iter().chain(with_secrets(SECRET)) {
+            let entry = entry(event);
+            let public = PublicEvent::of(&entry).unwrap();
+            for field in fields(&entry.action).iter().filter(|field| field.always) {
+                assert!(
+                    public.data.contains_key(field.name),
+                    "{public:?}: {field:?}"
+                );
+            }
+            let details: Map<String, Value> = serde_json::from_str(&entry.details).unwrap();
+            for name in details.keys().filter(|name| !private.contains(&&***name)) {
+                assert!(public.data.contains_key(name), "{public:?}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_is_the_entry_without_what_is_private() {
+        let event = with_secrets(SECRET).remove(0);
+        let public = json!(PublicEvent::of(&entry(event)).unwrap());
+        let expected = json!({
+            "id": id(9), "type": "messages.rejected", "timestamp": "2026-01-01T00:00:00.123Z",
+            "sequence": 1, "account_id": id(10),
+            "data": {
+                "campaign_id": id(1), "run_number": 1, "before": "Processing",
+                "after": "Ready for review", "messages": 2, "message_ids": [id(2), id(3)],
+                "actor": { "user_id": id(8), "user_name": "Ada", "role_code": "ADMIN" },
+            },
+        });
+        assert_eq!(public, expected);
+    }
+
+    #[test]
+    fn an_update_has_numbers_and_names() {
+        let update = CampaignUpdate {
+            campaign_id: CampaignId::new(id(1)),
+            name: Some("Spring".to_owned()),
+            template: true,
+            brief: true,
+            approval_stages: Some(vec!["Legal".to_owned()]),
+        };
+        let public = PublicEvent::of(&entry(Event::CampaignUpdated(update))).unwrap();
+        assert_eq!(
+            public.data["changed"],
+            json!(["name", "template", "brief", "approval_stages"])
+        );
+        assert_eq!(public.data["approval_stages"], json!(["Legal"]));
+    }
+
+    #[test]
+    fn details_that_are_no_object_are_corrupt() {
+        for details in ["", "[]", "1", "{"] {
+            let mut entry = entry(Event::RunCompleted { status: status() });
+            entry.details = details.to_owned();
+            let refused = PublicEvent::of(&entry);
+            assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{details}");
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            Just(json!(SECRET)),
+            Just(json!(id(3))),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("[a-z]{1,3}", inner, 0..3)
+                    .prop_map(|fields| json!(fields)),
+            ]
+        })
+    }
+
+    /// Every name that details may have, and names that no event has.
+    fn any_name() -> impl Strategy<Value = String> {
+        let mut names: Vec<String> = ["reason", "ip", "request_id", "subject", "body", "brief"]
+            .map(ToOwned::to_owned)
+            .into();
+        let listed = TYPES.iter().flat_map(|(_, _, fields)| *fields);
+        names.extend(listed.map(|field| field.name.to_owned()));
+        prop_oneof![prop::sample::select(names), "[a-z_]{1,8}"]
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_has_what_is_listed_and_nothing_else(
+            row in 0..=TYPES.len(),
+            details in prop::collection::btree_map(any_name(), any_json(), 0..12),
+        ) {
+            let action = TYPES.get(row).map_or("campaign.exploded", |(name, ..)| *name);
+            let mut entry = entry(Event::RunCompleted { status: status() });
+            entry.action = action.to_owned();
+            entry.details = json!(details).to_string();
+            let public = PublicEvent::of(&entry).unwrap();
+            for (name, value) in &public.data {
+                let field = fields(action).iter().find(|field| field.name == name);
+                prop_assert!(name == "actor" || field.is_some_and(|f| f.kind.admits(value)));
+            }
+            let text = json!(public).to_string();
+            prop_assert!(!text.contains("192.0.2.77") && !text.contains("request-11"));
+            // A text comes through as a name alone.
+            let names = fields(action).iter().any(|field| {
+                matches!(field.kind, Kind::Name | Kind::Names)
+            });
+            prop_assert!(names || !text.contains(SECRET), "{text}");
+        }
+    }
+}

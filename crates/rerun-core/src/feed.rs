@@ -430,7 +430,9 @@ mod tests {
 
     use super::*;
     use crate::audit::{AuditAction, Authorship, ChainHead};
-    use crate::event::{CampaignUpdate, ChangedMessages, Event, StartedRun, StatusChange};
+    use crate::event::{
+        CampaignUpdate, ChangedMessages, Event, RulesChange, StartedRun, StatusChange,
+    };
     use crate::group::Imported;
     use crate::ids::{ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
     use crate::{Actor, Person, UserName};
@@ -605,13 +607,19 @@ mod tests {
             template: true,
             brief: true,
             approval_stages: Some(vec!["Legal".to_owned()]),
+            segmentation: Some(RulesChange {
+                segments_before: 3,
+                segments_after: 2,
+                conflicts: 1,
+            }),
         };
         let public = PublicEvent::of(&entry(Event::CampaignUpdated(update))).unwrap();
         assert_eq!(
             public.data["changed"],
-            json!(["name", "template", "brief", "approval_stages"])
+            json!(["name", "template", "brief", "approval_stages", "segment_by"])
         );
         assert_eq!(public.data["approval_stages"], json!(["Legal"]));
+        assert_eq!(public.data["segments_after"], 2);
     }
 
     #[test]

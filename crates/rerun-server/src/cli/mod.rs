@@ -5,6 +5,7 @@ mod background;
 mod campaign;
 mod console;
 mod demo;
+mod events;
 mod health;
 mod logging;
 mod migrate;
@@ -123,6 +124,7 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
             Command::Token => token::run(&layers, matches),
             Command::Console => console::run(&layers, matches),
             Command::AuditVerify => audit::run(&layers, matches),
+            Command::EventsTail => events::run(&layers, matches),
             Command::CampaignImport => campaign::run(&layers, matches),
             Command::Health => health::run(&layers),
         });
@@ -146,8 +148,9 @@ fn named(matches: &ArgMatches) -> Option<(Command, &ArgMatches)> {
         "token" => (Command::Token, inner),
         "console" => (Command::Console, inner),
         "health" => (Command::Health, inner),
-        // Either has one command under it.
+        // Each of the rest has one command under it.
         "audit" => (Command::AuditVerify, inner.subcommand()?.1),
+        "events" => (Command::EventsTail, inner.subcommand()?.1),
         _ => (Command::CampaignImport, inner.subcommand()?.1),
     })
 }
@@ -278,6 +281,14 @@ fn command() -> clap::Command {
             )),
         )
         .subcommand(
+            family("events", "Follows what happens").subcommand(with_settings(
+                events::arguments(clap::Command::new("tail").about(
+                    "Prints an account's events as lines of JSON, and waits for the next ones",
+                )),
+                Command::EventsTail,
+            )),
+        )
+        .subcommand(
             family("campaign", "Brings in campaigns from elsewhere").subcommand(with_settings(
                 campaign::arguments(clap::Command::new("import").about(
                     "Brings in a campaign with its published messages: they become those of run 1",
@@ -402,7 +413,16 @@ mod tests {
              --segment-by f --subject-template s --body-template b FILE"
         );
         assert_eq!(found(&import), Command::CampaignImport);
-        for incomplete in ["x audit", "x campaign", "x campaign import FILE"] {
+        let tail = format!("x events tail --account {id} --after 7");
+        assert_eq!(found(&tail), Command::EventsTail);
+        let bad_number = format!("{tail}x");
+        let incomplete = [
+            "x audit",
+            "x campaign",
+            "x campaign import FILE",
+            "x events tail",
+        ];
+        for incomplete in incomplete.into_iter().chain([&*bad_number]) {
             let refused = command().try_get_matches_from(incomplete.split(' '));
             assert!(refused.is_err(), "{incomplete}");
         }
@@ -418,6 +438,7 @@ mod tests {
             Command::Console,
             Command::AuditVerify,
             Command::CampaignImport,
+            Command::EventsTail,
             Command::Health,
         ] {
             let mut whole = with_settings(clap::Command::new("x"), of);

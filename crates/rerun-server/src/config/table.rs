@@ -33,6 +33,8 @@ pub enum Command {
     AuditVerify,
     /// A published campaign from elsewhere.
     CampaignImport,
+    /// The events of an account.
+    EventsTail,
     /// Whether the server is ready.
     Health,
 }
@@ -140,7 +142,9 @@ macro_rules! settings {
     };
 }
 
-use Command::{AuditVerify, CampaignImport, Console, Demo, Health, Migrate, Serve, Token, Worker};
+use Command::{
+    AuditVerify, CampaignImport, Console, Demo, EventsTail, Health, Migrate, Serve, Token, Worker,
+};
 
 settings! {
     /// Address and port to listen on; port 0 takes a free one. `worker` listens only if it is given,
@@ -153,7 +157,7 @@ settings! {
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
     DATABASE_URL: DatabaseUrl {
         name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
-        used_by: &[Serve, Worker, Migrate, AuditVerify, CampaignImport], care: Unrepeated,
+        used_by: &[Serve, Worker, Migrate, AuditVerify, CampaignImport, EventsTail], care: Unrepeated,
         parse: DatabaseUrl::parse,
     }
     /// Database connections of this process.
@@ -393,7 +397,7 @@ settings! {
     /// What is logged: a level, or a filter such as `info,rerun_http=debug`.
     LOG: LogFilter {
         name: "log", value: "FILTER", default: Some("info"),
-        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport], care: Shown,
+        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport, EventsTail], care: Shown,
         parse: LogFilter::parse,
     }
     /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as
@@ -415,7 +419,7 @@ settings! {
     /// How it is logged: `text`, or `json` for one JSON object a line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
-        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport], care: Shown,
+        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport, EventsTail], care: Shown,
         parse: LogFormat::parse,
     }
 }

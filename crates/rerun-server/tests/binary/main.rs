@@ -8,6 +8,7 @@
 mod audit;
 mod console;
 mod database;
+mod events;
 mod import;
 mod logs;
 mod schema;

@@ -370,13 +370,13 @@ impl Ledger {
         self.runs.get(&number).ok_or_else(missing)
     }
 
-    fn segment_no(&mut self, key: SegmentKey) -> Result<i32, StoreError> {
+    fn segment_no(&mut self, key: SegmentKey) -> i32 {
         let last = &mut self.last_segment;
         let number = self.segment_numbers.entry(key).or_insert_with(|| {
             *last += 1;
             *last
         });
-        Ok(*number)
+        *number
     }
 
     /// The newest message for each segment that may be reused.
@@ -487,7 +487,7 @@ impl Ledger {
             None => (MessageState::Generating, Source::Generated),
         };
         // A segment that the campaign has is shown as it was.
-        let no = self.segment_no(item.key)?;
+        let no = self.segment_no(item.key);
         let known = self.rows.values().find(|row| row.bare.segment_no == no);
         let attributes = known.map(|row| row.bare.segment.attributes.clone());
         Ok(Row {
@@ -519,7 +519,7 @@ impl Ledger {
     }
 
     /// The row of a message that was published elsewhere.
-    fn imported(&mut self, imported: ImportedMessage, run: &Run) -> Result<Row, StoreError> {
+    fn imported(&mut self, imported: ImportedMessage, run: &Run) -> Row {
         let ImportedMessage {
             id,
             segment,
@@ -529,7 +529,7 @@ impl Ledger {
             bare: Message {
                 id,
                 run_number: run.number,
-                segment_no: self.segment_no(segment.key)?,
+                segment_no: self.segment_no(segment.key),
                 segment,
                 content_id: None,
                 content: None,
@@ -548,7 +548,7 @@ impl Ledger {
             waiting: None,
         };
         row.write(ContentId::new(id.as_uuid()), content);
-        Ok(row)
+        row
     }
 
     fn become_current(&mut self, standing: Standing, now: Timestamp) {
@@ -1055,7 +1055,7 @@ impl CampaignStore for MemoryStore {
                     let said = format!("two messages for the segment {key}");
                     return Err(Invalid::new(said).into());
                 }
-                let row = ledger.imported(message, &run)?;
+                let row = ledger.imported(message, &run);
                 ledger.rows.insert(row.bare.id, row);
             }
             ledger.runs.insert(run.number, run.clone());

@@ -183,7 +183,7 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => n().prop_map(|group| Command::ImportCampaign { group }),
         4 => n().prop_map(Command::Launch),
-        6 => (n(), n(), proptest::sample::select(&ReuseFrom::ALL[..])).prop_map(|(campaign, group, from)| {
+        6 => (n(), n(), proptest::sample::select(ReuseFrom::ALL)).prop_map(|(campaign, group, from)| {
             Command::Initiate { campaign, group, from }
         }),
         1 => (n(), n()).prop_map(|(campaign, group)| Command::Preview { campaign, group }),

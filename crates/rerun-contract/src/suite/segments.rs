@@ -583,6 +583,7 @@ async fn reusable<S: Store + 'static>(
 
 /// The current run's published messages are offered, or those of any run, the newest first; what
 /// was never published is not, nor is what belongs to another campaign.
+#[expect(clippy::too_many_lines, reason = "a story")]
 pub async fn published_messages_are_offered_for_reuse<S: Store + 'static>(f: &Fixture<S>) {
     let everything = f.group(&["DE", "FR", "IT", "ES", ""]).await;
     let bystander = f.published(&["DE", "FR", "IT", "ES", ""]).await;

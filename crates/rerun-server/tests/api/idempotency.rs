@@ -101,8 +101,8 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     assert_eq!(updated, api.campaign(campaign).await);
     let rules = json!({ "campaign_id": campaign, "dry_run": false,
         "segment_by": [{ "field": "country", "normalise": ["casefold"] }, "tier"] });
-    let ruled = call("campaign/segmentation/update", rules).await;
-    assert_eq!(ruled["conflicts"], json!([]));
+    let segmentation = call("campaign/segmentation/update", rules).await;
+    assert_eq!(segmentation["conflicts"], json!([]));
     call("campaign/launch", this.clone()).await;
     server.fail_for(&["DE"]);
     assert_eq!(server.generate(&api, campaign).await, "Generation failed");

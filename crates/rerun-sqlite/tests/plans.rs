@@ -90,6 +90,28 @@ impl Lists {
     }
 }
 
+async fn events(lists: &mut Lists, store: &SqliteStore, campaign: CampaignId) {
+    for campaign_id in [None, Some(campaign)] {
+        for types in [
+            vec![],
+            vec![AuditAction::CampaignLaunched],
+            vec![
+                AuditAction::CampaignLaunched,
+                AuditAction::CampaignPublished,
+            ],
+        ] {
+            let filter = EventFilter {
+                campaign_id,
+                types: (!types.is_empty()).then_some(types),
+            };
+            let entries = store.events(ACCOUNT, &filter, 1, Limit::default());
+            lists
+                .check(&format!("events, {filter:?}"), &[], entries)
+                .await;
+        }
+    }
+}
+
 async fn all(
     lists: &mut Lists,
     f: &Fixture<SqliteStore>,
@@ -145,25 +167,7 @@ async fn all(
             }
         }
     }
-    for campaign_id in [None, Some(campaign)] {
-        for types in [
-            vec![],
-            vec![AuditAction::CampaignLaunched],
-            vec![
-                AuditAction::CampaignLaunched,
-                AuditAction::CampaignPublished,
-            ],
-        ] {
-            let filter = EventFilter {
-                campaign_id,
-                types: (!types.is_empty()).then_some(types),
-            };
-            let entries = store.events(ACCOUNT, &filter, 1, Limit::default());
-            lists
-                .check(&format!("events, {filter:?}"), &[], entries)
-                .await;
-        }
-    }
+    events(lists, store, campaign).await;
     lists
         .check("audit chain", &[], store.audit_chain(ACCOUNT, 1, 2))
         .await;

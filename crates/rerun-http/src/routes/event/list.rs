@@ -53,7 +53,7 @@ struct Event<'a> {
     id: AuditEntryId,
     #[serde(rename = "type")]
     #[schema(value_type = schema::AuditAction)]
-    event_type: &'a str,
+    kind: &'a str,
     /// When.
     #[serde(with = "rerun_core::timestamp")]
     #[schema(value_type = schema::Timestamp)]
@@ -85,7 +85,7 @@ struct Response<'a> {
 fn event(event: &PublicEvent) -> Event<'_> {
     Event {
         id: event.id,
-        event_type: &event.event_type,
+        kind: &event.event_type,
         timestamp: event.timestamp,
         sequence: event.sequence,
         account_id: event.account_id,

@@ -190,8 +190,9 @@ impl Document {
         }
         if answer.path == "/v1/event/list" {
             let page = answer.json();
-            let events = page["events"].as_array().unwrap();
-            events.iter().for_each(|event| self.holds_event(event));
+            for event in page["events"].as_array().unwrap() {
+                self.holds_event(event);
+            }
         }
     }
 

@@ -15,7 +15,9 @@ use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::{Invalid, StoreError, UnfilledPlaceholder};
 use rerun_core::feed::EventPage;
 use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome};
-use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, ImportMode, Imported};
+use rerun_core::group::{
+    Customer, CustomerFile, CustomerGroup, CustomerRow, DeletedCustomers, ImportMode, Imported,
+};
 use rerun_core::ids::{
     AccountId, CampaignId, ContentId, CustomerGroupId, LeaseId, MessageId, RunNumber, UserId,
 };
@@ -24,16 +26,17 @@ use rerun_core::message::{
     Source,
 };
 use rerun_core::page::{
-    AuditKey, Contents, CreatedKey, Limit, MessageKey, Page, PageRequest, filling,
+    AuditKey, Contents, CreatedKey, CustomerKey, Limit, MessageKey, Page, PageRequest, filling,
 };
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
     AuditFilter, AuditStore, Backlog, CLOCK_TOLERANCE, CampaignContext, CampaignStore, CancelRun,
     CandidateQuery, ChangeOutcome, CustomerGroupStore, CustomerQuery, CustomerValues, Customers,
-    DeleteCampaign, Diff, EventFilter, EventLog, GenerationQueue, HealthCheck, History,
-    HistoryStore, IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore, IdempotentResponse,
-    ImportFailure, ImportedMessage, ImportedMessages, KeptResponse, LeaseTasks, MessageList,
-    MessageSelection, QueueGauge, RecipientStore, RerunStore, ReviewStore, RunAudience, RunMessage,
+    DeleteCampaign, DeleteCustomers, DeleteGroup, Diff, EraseCustomer, EventFilter, EventLog,
+    GenerationQueue, GroupDeletion, HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW,
+    IdempotencyKey, IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessage,
+    ImportedMessages, KeptResponse, LeaseTasks, ListCustomers, MessageList, MessageSelection,
+    QueueGauge, RecipientStore, RenameGroup, RerunStore, ReviewStore, RunAudience, RunMessage,
     SegmentCandidates, SettleRun, StartRun, UpdateCampaign, UpdateSegmentation, WantedGroup,
 };
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
@@ -72,6 +75,8 @@ struct Group {
 struct Ledger {
     campaign: Campaign,
     runs: BTreeMap<RunNumber, Run>,
+    /// The versions that their groups had when they started.
+    group_versions: BTreeMap<RunNumber, i64>,
     /// The number of the segment that stands for each key.
     segment_numbers: BTreeMap<SegmentKey, i32>,
     /// The highest number of a segment.
@@ -169,7 +174,20 @@ impl Account {
     }
 }
 
+fn counted(items: usize) -> Result<u64, StoreError> {
+    u64::try_from(items).map_err(|error| StoreError::Backend(error.into()))
+}
+
 impl Group {
+    /// Notes that its customers changed.
+    fn changed(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let customers = i64::try_from(self.customers.len());
+        self.about.customer_count = customers.map_err(|e| StoreError::Backend(e.into()))?;
+        self.about.updated_at = now;
+        self.version += 1;
+        Ok(())
+    }
+
     fn segments(&self, segment_by: &SegmentBy) -> BTreeMap<SegmentKey, Segment> {
         let counted = self.counted(segment_by, NO_LIMIT);
         let segments = counted.segments.into_iter();
@@ -343,6 +361,7 @@ impl Ledger {
         Self {
             campaign,
             runs: BTreeMap::new(),
+            group_versions: BTreeMap::new(),
             segment_numbers: BTreeMap::new(),
             last_segment: 0,
             displaced: BTreeMap::new(),
@@ -748,6 +767,21 @@ impl CustomerGroupStore for MemoryStore {
         })
     }
 
+    async fn rename_group(&self, rename: RenameGroup) -> Result<(), StoreError> {
+        self.write_account(rename.account_id, |account| {
+            let group = account.groups.get_mut(&rename.group_id);
+            let group = group
+                .filter(|group| group.about.name == rename.from)
+                .ok_or(StoreError::Conflict)?;
+            group.about.name = rename.to;
+            account.keep(rename.response, rename.at)?;
+            if let Some(audit) = rename.audit {
+                account.record(audit);
+            }
+            Ok(())
+        })
+    }
+
     async fn find_group(
         &self,
         account: AccountId,
@@ -835,6 +869,106 @@ impl CustomerGroupStore for MemoryStore {
             Ok(done)
         })
     }
+
+    async fn delete_group(&self, delete: DeleteGroup) -> Result<GroupDeletion, StoreError> {
+        self.write_account(delete.author.actor.account_id, |account| {
+            let id = delete.group_id;
+            let in_use = account.campaigns.values().any(|ledger| {
+                match ledger
+                    .campaign
+                    .current_run
+                    .and_then(|n| ledger.runs.get(&n))
+                {
+                    Some(run) => run.group.id == id,
+                    None => ledger.campaign.customer_group_id == id,
+                }
+            });
+            if in_use {
+                return Ok(GroupDeletion::InUse);
+            }
+            let Some(group) = account.groups.remove(&id) else {
+                return Ok(GroupDeletion::NotFound);
+            };
+            let customers = counted(group.customers.len())?;
+            let response = delete.key.as_ref().map(|key| key.answered(&customers));
+            account.keep(response.transpose()?, delete.author.at)?;
+            account.record(delete.audit(group.about.name, customers));
+            Ok(GroupDeletion::Deleted(customers))
+        })
+    }
+
+    async fn list_customers(
+        &self,
+        list: ListCustomers,
+    ) -> Result<Page<Customer, CustomerKey>, StoreError> {
+        Ok(self.read(list.account_id, |account| {
+            let group = account.groups.get(&list.group_id);
+            let customers = group.into_iter().flat_map(|group| &group.customers);
+            let after = list.page.after.map(|CustomerKey(after)| after);
+            let after = after.unwrap_or_default();
+            let wanted = |name: &&String| {
+                **name > after
+                    && list
+                        .customer_refs
+                        .as_ref()
+                        .is_none_or(|refs| refs.contains(name))
+            };
+            let customers = customers
+                .filter(|(name, _)| wanted(name))
+                .map(|(name, profile)| Customer {
+                    customer_ref: name.clone(),
+                    profile: profile.clone(),
+                });
+            Page::from_surplus(customers, list.page.limit, |customer| {
+                CustomerKey(customer.customer_ref.clone())
+            })
+        }))
+    }
+
+    async fn delete_customers(
+        &self,
+        delete: DeleteCustomers,
+    ) -> Result<Option<DeletedCustomers>, StoreError> {
+        self.write_account(delete.author.actor.account_id, |account| {
+            let Some(group) = account.groups.get_mut(&delete.group_id) else {
+                return Ok(None);
+            };
+            let before = group.customers.len();
+            let refs = &delete.customer_refs;
+            group.customers.retain(|name, _| !refs.contains(name));
+            let done = DeletedCustomers {
+                deleted_customers: counted(before - group.customers.len())?,
+                total: counted(group.customers.len())?,
+            };
+            let now = delete.author.at;
+            let response = delete.key.as_ref().map(|key| key.answered(&done));
+            if done.deleted_customers > 0 {
+                group.changed(now)?;
+                account.record(delete.audit(done));
+            }
+            account.keep(response.transpose()?, now)?;
+            Ok(Some(done))
+        })
+    }
+
+    async fn erase_customer(&self, erase: EraseCustomer) -> Result<u64, StoreError> {
+        self.write_account(erase.author.actor.account_id, |account| {
+            let now = erase.author.at;
+            let mut groups = 0;
+            for group in account.groups.values_mut() {
+                if group.customers.remove(&erase.customer_ref).is_some() {
+                    group.changed(now)?;
+                    groups += 1;
+                }
+            }
+            if groups > 0 {
+                let response = erase.key.as_ref().map(|key| key.answered(&groups));
+                account.keep(response.transpose()?, now)?;
+                account.record(erase.audit(groups));
+            }
+            Ok(groups)
+        })
+    }
 }
 
 #[async_trait]
@@ -847,9 +981,7 @@ impl CampaignStore for MemoryStore {
     ) -> Result<(), StoreError> {
         self.write_account(campaign.account_id, |account| {
             if !account.groups.contains_key(&campaign.customer_group_id) {
-                return Err(StoreError::Backend(
-                    "the campaign's group is missing".into(),
-                ));
+                return Err(StoreError::Conflict);
             }
             if account
                 .campaigns
@@ -1045,10 +1177,10 @@ impl CampaignStore for MemoryStore {
             .map(|message| message.segment.customer_count)
             .sum();
         self.write_account(campaign.account_id, |account| {
-            if !account.groups.contains_key(&campaign.customer_group_id) {
-                return Err(ImportFailure::GroupNotFound);
-            }
+            let group = account.groups.get(&campaign.customer_group_id);
+            let version = group.ok_or(ImportFailure::GroupNotFound)?.version;
             let mut ledger = Ledger::new(campaign.clone());
+            ledger.group_versions.insert(run.number, version);
             for message in messages {
                 let key = message.segment.key;
                 if ledger.segment_numbers.contains_key(&key) {
@@ -1226,11 +1358,12 @@ impl RecipientStore for MemoryStore {
         Ok(self.read(account, |account| {
             let ledger = account.campaigns.get(&campaign)?;
             let run = ledger.runs.get(&run)?;
+            let started_with = ledger.group_versions.get(&run.number);
             let group = account.groups.get(&run.group.id);
             Some(RunAudience {
                 group_id: run.group.id,
                 group_version: group.map(|group| group.version),
-                changed: group.is_none_or(|group| group.about.updated_at > run.started_at),
+                changed: group.is_none_or(|group| Some(&group.version) != started_with),
                 segment_by: ledger.rules.get(&run.number).cloned(),
             })
         }))
@@ -1428,6 +1561,7 @@ impl RerunStore for MemoryStore {
             let number = start.run.number;
             ledger.become_current(start.standing, start.now);
             ledger.runs.insert(number, start.run);
+            ledger.group_versions.insert(number, start.group_version);
             account.record(start.audit);
             Ok(())
         })

@@ -145,6 +145,12 @@ pub enum Error {
     /// No such customer group in this account.
     #[error("customer group not found")]
     CustomerGroupNotFound,
+    /// No group of the account has such a customer.
+    #[error("customer not found")]
+    CustomerNotFound,
+    /// The group cannot be deleted: a draft, or the current run of a campaign, is for it.
+    #[error("the customer group is in use: a draft, or the current run of a campaign, is for it")]
+    GroupInUse,
     /// The campaign has no such run.
     #[error("run not found")]
     RunNotFound,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::group::{ImportMode, Imported};
+use crate::group::{DeletedCustomers, ImportMode, Imported};
 use crate::ids::{CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber};
 use crate::status::{CampaignStatus, wire_enum};
 
@@ -11,8 +11,16 @@ wire_enum! {
     AuditAction {
         /// A customer group was made.
         GroupCreated => "customer_group.created",
+        /// A customer group got another name.
+        GroupUpdated => "customer_group.updated",
         /// Customers were imported.
         GroupImported => "customer_group.imported",
+        /// A customer group was deleted with its customers.
+        GroupDeleted => "customer_group.deleted",
+        /// Customers of a group were deleted.
+        CustomersDeleted => "customers.deleted",
+        /// A customer was deleted from every group.
+        CustomerErased => "customer.erased",
         /// A campaign was made.
         CampaignCreated => "campaign.created",
         /// A campaign's name, template, brief, stages or value rules were changed.
@@ -164,6 +172,13 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// A customer group got another name.
+    GroupUpdated {
+        /// The group.
+        customer_group_id: CustomerGroupId,
+        /// Its new name.
+        name: String,
+    },
     /// Customers were imported.
     GroupImported {
         /// The group.
@@ -172,6 +187,29 @@ pub enum Event {
         mode: ImportMode,
         /// What the import did.
         imported: Imported,
+    },
+    /// A customer group was deleted with its customers.
+    GroupDeleted {
+        /// The group.
+        customer_group_id: CustomerGroupId,
+        /// Its name.
+        name: String,
+        /// How many customers it had.
+        customers: u64,
+    },
+    /// Customers of a group were deleted. It never names them.
+    CustomersDeleted {
+        /// The group.
+        customer_group_id: CustomerGroupId,
+        /// How many went, and how many are left.
+        deleted: DeletedCustomers,
+    },
+    /// A customer was deleted from every group of the account.
+    CustomerErased {
+        /// See [`crate::group::customer_digest`]: it never names the customer.
+        customer: [u8; 32],
+        /// How many groups had the customer.
+        groups: u64,
     },
     /// A draft was made.
     CampaignCreated {
@@ -255,7 +293,11 @@ impl Event {
     pub const fn action(&self) -> AuditAction {
         match self {
             Self::GroupCreated { .. } => AuditAction::GroupCreated,
+            Self::GroupUpdated { .. } => AuditAction::GroupUpdated,
             Self::GroupImported { .. } => AuditAction::GroupImported,
+            Self::GroupDeleted { .. } => AuditAction::GroupDeleted,
+            Self::CustomersDeleted { .. } => AuditAction::CustomersDeleted,
+            Self::CustomerErased { .. } => AuditAction::CustomerErased,
             Self::CampaignCreated { .. } | Self::CampaignImported { .. } => {
                 AuditAction::CampaignCreated
             }
@@ -289,7 +331,11 @@ impl Event {
             | Self::RunCompleted { status }
             | Self::RunFailed { status, .. } => Some(status),
             Self::GroupCreated { .. }
+            | Self::GroupUpdated { .. }
             | Self::GroupImported { .. }
+            | Self::GroupDeleted { .. }
+            | Self::CustomersDeleted { .. }
+            | Self::CustomerErased { .. }
             | Self::CampaignCreated { .. }
             | Self::CampaignUpdated(_)
             | Self::CampaignDeleted { .. }
@@ -331,6 +377,10 @@ impl Event {
             Self::GroupCreated {
                 customer_group_id,
                 name,
+            }
+            | Self::GroupUpdated {
+                customer_group_id,
+                name,
             } => json!({ "customer_group_id": customer_group_id, "name": name }),
             Self::GroupImported {
                 customer_group_id,
@@ -340,6 +390,26 @@ impl Event {
                 json!({ "customer_group_id": customer_group_id, "mode": mode }),
                 json!(imported),
             ),
+            Self::GroupDeleted {
+                customer_group_id,
+                name,
+                customers,
+            } => json!({
+                "customer_group_id": customer_group_id,
+                "name": name,
+                "deleted_customers": customers,
+            }),
+            Self::CustomersDeleted {
+                customer_group_id,
+                deleted,
+            } => with(
+                json!({ "customer_group_id": customer_group_id }),
+                json!(deleted),
+            ),
+            Self::CustomerErased { customer, groups } => json!({
+                "customer_sha256": hex::encode(customer),
+                "erased_groups": groups,
+            }),
             Self::CampaignCreated { name, .. } => {
                 json!({ "name": name, "after": CampaignStatus::Draft })
             }

@@ -1,6 +1,10 @@
 //! Customer groups and the import of customers.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::ids::{AccountId, CustomerGroupId};
 use crate::invalid::Invalid;
@@ -224,7 +228,7 @@ impl ImportHeader {
                 }
                 continue;
             }
-            let value = value.map(std::borrow::Cow::into_owned);
+            let value = value.map(Cow::into_owned);
             if place == self.reference {
                 reference = value;
             } else {
@@ -256,6 +260,55 @@ pub struct CustomerRow {
     pub customer_ref: String,
     /// The values of [`ImportHeader::fields`], normalised, `None` for an empty one.
     pub values: Vec<Option<String>>,
+}
+
+/// A customer of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Customer {
+    /// The external reference.
+    pub customer_ref: String,
+    /// Normalised values by field name; fields without a value are not there.
+    pub profile: BTreeMap<String, String>,
+}
+
+impl Contents for Customer {
+    fn bytes(&self) -> usize {
+        let fields = self.profile.iter();
+        let profile: usize = fields
+            .map(|(name, value)| json_bytes(name) + json_bytes(value) + 6)
+            .sum();
+        json_bytes(&self.customer_ref) + profile
+    }
+}
+
+impl Customer {
+    /// The reference that a request means by this text, as an import would read it; `None` when no
+    /// customer can have it.
+    ///
+    /// # Errors
+    /// [`Invalid`] naming `field` when the text holds a NUL character.
+    pub fn reference(field: &str, text: &str) -> Result<Option<String>, Invalid> {
+        text::check(field, text)?;
+        let reference = text::normalise(text);
+        let possible = reference.filter(|it| it.len() <= CustomerRow::MAX_REFERENCE_BYTES);
+        Ok(possible.map(Cow::into_owned))
+    }
+}
+
+/// Stands for an erased customer in the audit log: SHA-256 of the account's id as text, a line feed,
+/// and the reference.
+#[must_use]
+pub fn customer_digest(account: AccountId, customer_ref: &str) -> [u8; 32] {
+    Sha256::digest(format!("{account}\n{customer_ref}")).into()
+}
+
+/// What a deletion of customers did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedCustomers {
+    /// Customers that went.
+    pub deleted_customers: u64,
+    /// Customers that the group has left.
+    pub total: u64,
 }
 
 impl CustomerRow {

@@ -271,6 +271,10 @@ pub struct MessageKey {
     pub segment_no: i32,
 }
 
+/// Place of a customer of a group: by the bytes of the reference.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+pub struct CustomerKey(pub String);
+
 /// Place of an audit entry: its number in the account's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct AuditKey(pub i64);

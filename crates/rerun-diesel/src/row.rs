@@ -9,7 +9,7 @@ use rerun_core::audit::{AuditEntry, Unlogged};
 use rerun_core::campaign::{ApprovalStages, Campaign, Template};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::generation::TokenCounts;
-use rerun_core::group::CustomerGroup;
+use rerun_core::group::{Customer, CustomerGroup};
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber,
     UserId,
@@ -86,6 +86,20 @@ fn tokens(column: &str, value: i64) -> Result<u64, StoreError> {
 /// [`StoreError::Corrupt`] unless it has 32 bytes.
 pub fn segment_key(bytes: &[u8]) -> Result<SegmentKey, StoreError> {
     SegmentKey::from_bytes(bytes).ok_or_else(|| corrupt("segments", "key", bytes))
+}
+
+/// A customer, from the reference and the text of the profile.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for a profile that is none.
+pub fn customer(customer_ref: String, profile: &str) -> Result<Customer, StoreError> {
+    // It may have anything in it: an error quotes nothing of it.
+    let profile = serde_json::from_str(profile)
+        .map_err(|_| StoreError::corrupt("customers.profile: not an object of texts"))?;
+    Ok(Customer {
+        customer_ref,
+        profile,
+    })
 }
 
 /// Columns of [`GroupRow`] of the table `customer_groups AS g`.

@@ -67,9 +67,14 @@ endpoints! {
     MESSAGES_EXPORT = post "/v1/campaign/messages/export";
     RECIPIENTS_EXPORT = post "/v1/campaign/recipients/export";
     GROUP_CREATE = post "/v1/customer-group/create";
+    GROUP_UPDATE = post "/v1/customer-group/update";
+    GROUP_DELETE = post "/v1/customer-group/delete";
     GROUP_IMPORT = post "/v1/customer-group/import";
     GROUP_LIST = post "/v1/customer-group/list";
     GROUP_GET = post "/v1/customer-group/get";
+    CUSTOMER_LIST = post "/v1/customer/list";
+    CUSTOMER_DELETE = post "/v1/customer/delete";
+    CUSTOMER_ERASE = post "/v1/customer/erase";
     AUDIT_LIST = post "/v1/audit/list";
     EVENT_LIST = post "/v1/event/list";
     HEALTH_LIVE = get "/health/live";

@@ -209,6 +209,12 @@ impl Problem {
             Error::CustomerGroupNotFound => {
                 missing("customer_group_not_found", "Customer group not found")
             }
+            Error::CustomerNotFound => missing("customer_not_found", "Customer not found"),
+            Error::GroupInUse => Self::new(
+                StatusCode::CONFLICT,
+                "in_use",
+                "The customer group is in use",
+            ),
             Error::RunNotFound => missing("run_not_found", "Run not found"),
             Error::MessageNotFound => missing("message_not_found", "Message not found"),
             Error::CampaignNotPublished(_) => bad(

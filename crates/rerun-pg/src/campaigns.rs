@@ -31,6 +31,7 @@ use rerun_diesel::{campaign_columns, group_columns, run_columns};
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::groups::{self, hold_group};
 use crate::page::PageQuery;
 use crate::write::{
     CampaignMove, Value, append_audit, insert_run, int, keep_response, move_campaign, transaction,
@@ -279,6 +280,9 @@ impl CampaignStore for PgStore {
         self.db
             .run(move |conn| {
                 transaction(conn, |conn| {
+                    if !hold_group(conn, campaign.account_id, campaign.customer_group_id)? {
+                        return Err(StoreError::Conflict.into());
+                    }
                     insert_campaign(conn, &campaign)?;
                     let (account, now) = (campaign.account_id, campaign.created_at);
                     keep_response(conn, account, response.as_ref(), now)?;
@@ -420,7 +424,9 @@ impl CampaignStore for PgStore {
     }
 
     async fn sweep_deleted(&self) -> Result<bool, StoreError> {
-        self.db.run(|conn| transaction(conn, sweep)).await
+        self.db
+            .run(|conn| transaction(conn, |conn| Ok(sweep(conn)? || groups::sweep(conn)?)))
+            .await
     }
 
     async fn find_campaign(
@@ -463,6 +469,7 @@ impl CampaignStore for PgStore {
                      LEFT JOIN runs r ON r.account_id = c.account_id AND r.campaign_id = c.id \
                        AND r.number = c.current_run_number \
                      LEFT JOIN customer_groups g ON g.account_id = c.account_id AND g.id = {wanted} \
+                       AND g.deleted_at IS NULL \
                      WHERE c.account_id = ? AND c.id = ?",
                     campaign_columns!(),
                     run_columns!(),

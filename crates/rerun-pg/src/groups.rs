@@ -8,22 +8,27 @@ use diesel::{ExecuteCopyFromDsl, PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::audit::{AuditDraft, ImportAudit};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::group::{
-    CustomerFile, CustomerGroup, CustomerRow, CustomerRows, ImportMode, Imported,
+    Customer, CustomerFile, CustomerGroup, CustomerRow, CustomerRows, DeletedCustomers, ImportMode,
+    Imported,
 };
 use rerun_core::ids::{AccountId, CustomerGroupId};
-use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{CustomerGroupStore, IdempotencyKey, IdempotentResponse, ImportFailure};
+use rerun_core::page::{CreatedKey, CustomerKey, Page, PageRequest};
+use rerun_core::ports::{
+    CustomerGroupStore, DeleteCustomers, DeleteGroup, EraseCustomer, GroupDeletion, IdempotencyKey,
+    IdempotentResponse, ImportFailure, ListCustomers, RenameGroup,
+};
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
 use rerun_diesel::lanes::Turn;
-use rerun_diesel::row::{GroupColumns, GroupRow, json_list, names};
+use rerun_diesel::row::{GroupColumns, GroupRow, customer, json_list, names};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use rerun_diesel::watch::progress;
+use uuid::Uuid;
 
 use crate::PgStore;
 use crate::page::PageQuery;
-use crate::write::{append_audit, check_key, keep_response, transaction};
+use crate::write::{Value, append_audit, check_key, keep_response, transaction};
 
 diesel::table! {
     import_rows (ordinal) {
@@ -65,6 +70,31 @@ impl CustomerGroupStore for PgStore {
             .await
     }
 
+    async fn rename_group(&self, rename: RenameGroup) -> Result<(), StoreError> {
+        self.db
+            .run(move |conn| {
+                transaction(conn, |conn| {
+                    let renamed = sql("UPDATE customer_groups SET name = ? \
+                         WHERE account_id = ? AND id = ? AND name = ? AND deleted_at IS NULL")
+                    .bind::<Text, _>(rename.to.as_str())
+                    .bind::<Id, _>(rename.account_id.as_uuid())
+                    .bind::<Id, _>(rename.group_id.as_uuid())
+                    .bind::<Text, _>(rename.from.as_str())
+                    .execute(conn)?;
+                    if renamed == 0 {
+                        return Err(StoreError::Conflict.into());
+                    }
+                    let (account, response) = (rename.account_id, rename.response.as_ref());
+                    keep_response(conn, account, response, rename.at)?;
+                    match rename.audit {
+                        Some(audit) => append_audit(conn, audit),
+                        None => Ok(()),
+                    }
+                })
+            })
+            .await
+    }
+
     async fn find_group(
         &self,
         account: AccountId,
@@ -75,7 +105,8 @@ impl CustomerGroupStore for PgStore {
                 let row = sql(concat!(
                     "SELECT ",
                     group_columns!(),
-                    " FROM customer_groups g WHERE g.account_id = ? AND g.id = ?"
+                    " FROM customer_groups g \
+                     WHERE g.account_id = ? AND g.id = ? AND g.deleted_at IS NULL"
                 ))
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(id.as_uuid())
@@ -95,7 +126,8 @@ impl CustomerGroupStore for PgStore {
         self.db
             .run(move |conn| {
                 let from = format!(
-                    "FROM (SELECT * FROM customer_groups g WHERE g.account_id = ? {} \
+                    "FROM (SELECT * FROM customer_groups g \
+                     WHERE g.account_id = ? AND g.deleted_at IS NULL {} \
                      ORDER BY g.created_at DESC, g.id DESC LIMIT ?) g",
                     if page.after.is_some() {
                         "AND (g.created_at, g.id) < (?, ?)"
@@ -174,6 +206,34 @@ impl CustomerGroupStore for PgStore {
             rounds = rounds.saturating_add(1);
         }
     }
+
+    async fn delete_group(&self, delete: DeleteGroup) -> Result<GroupDeletion, StoreError> {
+        self.db
+            .run(move |conn| transaction(conn, |conn| delete_group(conn, delete)))
+            .await
+    }
+
+    async fn list_customers(
+        &self,
+        list: ListCustomers,
+    ) -> Result<Page<Customer, CustomerKey>, StoreError> {
+        self.db.run(move |conn| list_customers(conn, list)).await
+    }
+
+    async fn delete_customers(
+        &self,
+        delete: DeleteCustomers,
+    ) -> Result<Option<DeletedCustomers>, StoreError> {
+        self.db
+            .run(move |conn| transaction(conn, |conn| delete_customers(conn, delete)))
+            .await
+    }
+
+    async fn erase_customer(&self, erase: EraseCustomer) -> Result<u64, StoreError> {
+        self.db
+            .run(move |conn| transaction(conn, |conn| erase_customer(conn, erase)))
+            .await
+    }
 }
 
 /// An import that has its turn among those of its process.
@@ -239,7 +299,7 @@ fn import(
         customer_count: before,
         fields: known,
     } = sql("SELECT customer_count, fields FROM customer_groups \
-             WHERE account_id = ? AND id = ?")
+             WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
     .load::<KnownRow>(conn)?
@@ -259,23 +319,22 @@ fn import(
             ImportMode::Replace => overwrite(conn, account, id)?,
         }
     };
-    // Of those that were there, the file has the ones that did not come new.
-    let removed = match mode {
-        ImportMode::Merge => 0,
-        ImportMode::Replace => before - (merged.distinct_refs - merged.imported),
+    // Of those that were there, the file has the ones that did not come new. Somebody may delete
+    // customers meanwhile: what counts is how many go here.
+    let others = before - (merged.distinct_refs - merged.imported);
+    let removed = if mode == ImportMode::Replace && others > 0 {
+        remove_others(conn, account, id)?
+    } else {
+        0
     };
-    if removed > 0 {
-        remove_others(conn, account, id)?;
-    }
-    let total = before + merged.imported - removed;
     let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
-    let imported = Imported {
+    let mut imported = Imported {
         rows,
         imported: count(merged.imported),
         updated: count(merged.updated),
         removed: count(removed),
         duplicates: rows.saturating_sub(count(merged.distinct_refs)),
-        total: count(total),
+        total: count(before),
     };
     // From here on the import holds what others wait for: the group's row, for who starts a run on
     // it, and the account's audit chain.
@@ -283,20 +342,22 @@ fn import(
     let fields = mode.fields_after(&known, &fields);
     let changes = imported.changed() || fields != known;
     if changes {
-        sql(
-            "UPDATE customer_groups SET customer_count = ?, fields = ?, \
-               version = version + 1, updated_at = ? WHERE account_id = ? AND id = ?",
+        let total = sql(
+            "UPDATE customer_groups SET customer_count = customer_count + ?, fields = ?, \
+               version = version + 1, updated_at = ? \
+             WHERE account_id = ? AND id = ? AND deleted_at IS NULL \
+             RETURNING customer_count AS value",
         )
-        .bind::<BigInt, _>(total)
+        .bind::<BigInt, _>(merged.imported - removed)
         .bind::<Text, _>(json_list(&fields))
         .bind::<Time, _>(audit.at())
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(id.as_uuid())
-        .execute(conn)?;
-        sql("DELETE FROM segmentations WHERE account_id = ? AND group_id = ?")
-            .bind::<Id, _>(account.as_uuid())
-            .bind::<Id, _>(id.as_uuid())
-            .execute(conn)?;
+        .load::<Value>(conn)?
+        .pop()
+        .ok_or(Failure::GroupNotFound)?;
+        imported.total = count(total.value);
+        drop_counts(conn, account.as_uuid(), &[id.as_uuid()])?;
     }
     let response = key.map(|key| key.answered(&imported)).transpose()?;
     keep_response(conn, account, response.as_ref(), audit.at())?;
@@ -485,13 +546,14 @@ fn overwrite(
     Ok(merged)
 }
 
-/// Removes the group's customers that no copied row is about.
+/// Removes the group's customers that no copied row is about; returns how many those
+/// were.
 fn remove_others(
     conn: &mut PgConnection,
     account: AccountId,
     id: CustomerGroupId,
-) -> Result<(), Failure> {
-    sql(
+) -> Result<i64, Failure> {
+    let removed = sql(
         "DELETE FROM customers c WHERE c.account_id = ? AND c.group_id = ? \
            AND NOT EXISTS (SELECT FROM import_rows r WHERE r.customer_ref = c.customer_ref)",
     )
@@ -499,5 +561,294 @@ fn remove_others(
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
     .execute(conn)?;
+    Ok(i64::try_from(removed).map_err(|error| StoreError::Backend(error.into()))?)
+}
+
+/// Drops the counts of segments that are kept for groups.
+fn drop_counts(conn: &mut PgConnection, account: Uuid, groups: &[Uuid]) -> Result<(), Failure> {
+    sql("DELETE FROM segmentations WHERE account_id = ? AND group_id = ANY(?)")
+        .bind::<Id, _>(account)
+        .bind::<Array<Id>, _>(groups)
+        .execute(conn)?;
     Ok(())
+}
+
+/// Keeps a group from being deleted until the transaction ends; false when it is not there.
+pub(crate) fn hold_group(
+    conn: &mut PgConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+) -> Result<bool, Failure> {
+    let held = sql("SELECT version AS value FROM customer_groups \
+         WHERE account_id = ? AND id = ? AND deleted_at IS NULL FOR KEY SHARE")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .load::<Value>(conn)?;
+    Ok(!held.is_empty())
+}
+
+#[derive(QueryableByName)]
+struct NamedRow {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+}
+
+fn delete_group(conn: &mut PgConnection, delete: DeleteGroup) -> Result<GroupDeletion, Failure> {
+    let account = delete.author.actor.account_id;
+    let (of, id, now) = (
+        account.as_uuid(),
+        delete.group_id.as_uuid(),
+        delete.author.at,
+    );
+    // Whoever would begin to use the group waits here, and then does not find it.
+    let group = sql("SELECT name, customer_count FROM customer_groups \
+         WHERE account_id = ? AND id = ? AND deleted_at IS NULL FOR UPDATE")
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .load::<NamedRow>(conn)?
+    .pop();
+    let Some(NamedRow {
+        name,
+        customer_count,
+    }) = group
+    else {
+        return Ok(GroupDeletion::NotFound);
+    };
+    let users = sql("SELECT 1::bigint AS value FROM campaigns \
+         WHERE account_id = ? AND customer_group_id = ? AND status = 'Draft' \
+         UNION ALL \
+         SELECT 1 FROM runs WHERE account_id = ? AND group_id = ? AND archived_at IS NULL LIMIT 1")
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .load::<Value>(conn)?;
+    if !users.is_empty() {
+        return Ok(GroupDeletion::InUse);
+    }
+    sql(
+        "UPDATE customer_groups SET deleted_at = ?, updated_at = ?, version = version + 1 \
+         WHERE account_id = ? AND id = ?",
+    )
+    .bind::<Time, _>(now)
+    .bind::<Time, _>(now)
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .execute(conn)?;
+    drop_counts(conn, of, &[id])?;
+    let customers = u64::try_from(customer_count).unwrap_or_default();
+    let response = delete.key.as_ref().map(|key| key.answered(&customers));
+    keep_response(conn, account, response.transpose()?.as_ref(), now)?;
+    append_audit(conn, delete.audit(name, customers))?;
+    Ok(GroupDeletion::Deleted(customers))
+}
+
+fn delete_customers(
+    conn: &mut PgConnection,
+    delete: DeleteCustomers,
+) -> Result<Option<DeletedCustomers>, Failure> {
+    let account = delete.author.actor.account_id;
+    let (of, id, now) = (
+        account.as_uuid(),
+        delete.group_id.as_uuid(),
+        delete.author.at,
+    );
+    if !hold_group(conn, account, delete.group_id)? {
+        return Ok(None);
+    }
+    let deleted = sql(
+        "DELETE FROM customers WHERE account_id = ? AND group_id = ? AND customer_ref = ANY(?)",
+    )
+    .planned_anew()
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .bind::<Array<Text>, _>(&delete.customer_refs)
+    .execute(conn)?;
+    let gone = i64::try_from(deleted).map_err(|error| StoreError::Backend(error.into()))?;
+    let total = if gone == 0 {
+        sql("SELECT customer_count AS value FROM customer_groups WHERE account_id = ? AND id = ?")
+            .bind::<Id, _>(of)
+            .bind::<Id, _>(id)
+            .get_result::<Value>(conn)?
+    } else {
+        sql(
+            "UPDATE customer_groups SET customer_count = customer_count - ?, \
+               version = version + 1, updated_at = ? \
+             WHERE account_id = ? AND id = ? RETURNING customer_count AS value",
+        )
+        .bind::<BigInt, _>(gone)
+        .bind::<Time, _>(now)
+        .bind::<Id, _>(of)
+        .bind::<Id, _>(id)
+        .get_result::<Value>(conn)?
+    };
+    let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
+    let done = DeletedCustomers {
+        deleted_customers: count(gone),
+        total: count(total.value),
+    };
+    let response = delete.key.as_ref().map(|key| key.answered(&done));
+    keep_response(conn, account, response.transpose()?.as_ref(), now)?;
+    if gone > 0 {
+        drop_counts(conn, of, &[id])?;
+        append_audit(conn, delete.audit(done))?;
+    }
+    Ok(Some(done))
+}
+
+#[derive(QueryableByName)]
+struct GroupIdRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+}
+
+fn erase_customer(conn: &mut PgConnection, erase: EraseCustomer) -> Result<u64, Failure> {
+    let account = erase.author.actor.account_id;
+    let (of, now) = (account.as_uuid(), erase.author.at);
+    // One look-up for each group of the account.
+    let having = |conn: &mut PgConnection, deleted: &str| {
+        let rows = sql(&format!(
+            "SELECT g.id FROM customer_groups g CROSS JOIN LATERAL ( \
+               SELECT 1 FROM customers c WHERE c.account_id = ? AND c.group_id = g.id \
+                 AND c.customer_ref = ? LIMIT 1) c \
+             WHERE g.account_id = ? AND g.deleted_at {deleted} ORDER BY g.id"
+        ))
+        .planned_anew()
+        .bind::<Id, _>(of)
+        .bind::<Text, _>(erase.customer_ref.as_str())
+        .bind::<Id, _>(of)
+        .load::<GroupIdRow>(conn)?;
+        let ids = rows.into_iter().map(|row| row.id).collect::<Vec<Uuid>>();
+        Ok::<_, Failure>(ids)
+    };
+    let groups = having(conn, "IS NULL")?;
+    if groups.is_empty() {
+        return Ok(0);
+    }
+    let left_over = having(conn, "IS NOT NULL")?;
+    // In the order of the groups, so that two erasures do not wait for each other.
+    for id in groups.iter().chain(&left_over) {
+        let gone =
+            sql("DELETE FROM customers WHERE account_id = ? AND group_id = ? AND customer_ref = ?")
+                .bind::<Id, _>(of)
+                .bind::<Id, _>(*id)
+                .bind::<Text, _>(erase.customer_ref.as_str())
+                .execute(conn)?;
+        if gone == 0 {
+            return Err(StoreError::Conflict.into());
+        }
+    }
+    let changed = sql(
+        "UPDATE customer_groups SET customer_count = customer_count - 1, version = version + 1, \
+           updated_at = ? WHERE account_id = ? AND deleted_at IS NULL AND id IN ( \
+           SELECT id FROM customer_groups WHERE account_id = ? AND id = ANY(?) \
+           ORDER BY id FOR NO KEY UPDATE)",
+    )
+    .bind::<Time, _>(now)
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(of)
+    .bind::<Array<Id>, _>(&groups)
+    .execute(conn)?;
+    if changed != groups.len() {
+        return Err(StoreError::Conflict.into());
+    }
+    drop_counts(conn, of, &groups)?;
+    let erased = u64::try_from(groups.len()).unwrap_or_default();
+    let response = erase.key.as_ref().map(|key| key.answered(&erased));
+    keep_response(conn, account, response.transpose()?.as_ref(), now)?;
+    append_audit(conn, erase.audit(erased))?;
+    Ok(erased)
+}
+
+#[derive(QueryableByName)]
+struct SweptRow {
+    #[diesel(sql_type = Id)]
+    account_id: Uuid,
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+}
+
+/// How many customers of a deleted group go at once.
+const SLICE: i64 = 2_000;
+
+/// Deletes a slice of the customers of a deleted group; false when there are none.
+pub(crate) fn sweep(conn: &mut PgConnection) -> Result<bool, Failure> {
+    let found = sql("SELECT account_id, id FROM customer_groups \
+         WHERE deleted_at IS NOT NULL AND customer_count > 0 \
+         ORDER BY account_id, id LIMIT 1 FOR UPDATE SKIP LOCKED")
+    .load::<SweptRow>(conn)?
+    .pop();
+    let Some(SweptRow { account_id, id }) = found else {
+        return Ok(false);
+    };
+    let deleted = sql(
+        "DELETE FROM customers WHERE account_id = ? AND group_id = ? \
+         AND customer_ref IN (SELECT customer_ref FROM customers \
+           WHERE account_id = ? AND group_id = ? ORDER BY customer_ref LIMIT ?)",
+    )
+    .planned_anew()
+    .bind::<Id, _>(account_id)
+    .bind::<Id, _>(id)
+    .bind::<Id, _>(account_id)
+    .bind::<Id, _>(id)
+    .bind::<BigInt, _>(SLICE)
+    .execute(conn)?;
+    if deleted == 0 {
+        sql("UPDATE customer_groups SET customer_count = 0 WHERE account_id = ? AND id = ?")
+            .bind::<Id, _>(account_id)
+            .bind::<Id, _>(id)
+            .execute(conn)?;
+    }
+    Ok(true)
+}
+
+#[derive(QueryableByName)]
+struct ListedRow {
+    #[diesel(sql_type = Text)]
+    customer_ref: String,
+    #[diesel(sql_type = Text)]
+    profile: String,
+}
+
+fn list_customers(
+    conn: &mut PgConnection,
+    list: ListCustomers,
+) -> Result<Page<Customer, CustomerKey>, Failure> {
+    let from = format!(
+        "FROM (SELECT customer_ref, profile FROM customers \
+           WHERE account_id = ? AND group_id = ? AND customer_ref > ? {} \
+           ORDER BY customer_ref LIMIT ?) c",
+        if list.customer_refs.is_some() {
+            "AND customer_ref = ANY(?)"
+        } else {
+            ""
+        },
+    );
+    let text = PageQuery {
+        columns: "c.customer_ref, c.profile::text AS profile",
+        bytes: "octet_length(c.customer_ref) + octet_length(c.profile::text)",
+        from: &from,
+        order: "c.customer_ref",
+        by: "customer_ref",
+    }
+    .text();
+    let after = list.page.after.map(|CustomerKey(after)| after);
+    let mut query = sql(&text)
+        .planned_anew()
+        .bind::<Id, _>(list.account_id.as_uuid())
+        .bind::<Id, _>(list.group_id.as_uuid())
+        .bind::<Text, _>(after.unwrap_or_default());
+    if let Some(refs) = list.customer_refs {
+        query = query.bind::<Array<Text>, _>(refs);
+    }
+    let customers = query
+        .bind::<BigInt, _>(i64::from(list.page.limit.get()) + 1)
+        .load::<ListedRow>(conn)?
+        .into_iter()
+        .map(|row| customer(row.customer_ref, &row.profile));
+    Ok(Page::read(customers, list.page.limit, |customer| {
+        CustomerKey(customer.customer_ref.clone())
+    })?)
 }

@@ -91,7 +91,7 @@ fn customers_sql(fields: usize, excluding: bool) -> String {
              SELECT customer_ref, {columns} FROM customers \
              WHERE account_id = ? AND group_id = ? AND customer_ref > ? \
              ORDER BY customer_ref LIMIT ?) chosen) c ON true \
-         WHERE g.account_id = ? AND g.id = ? ORDER BY c.customer_ref"
+         WHERE g.account_id = ? AND g.id = ? AND g.deleted_at IS NULL ORDER BY c.customer_ref"
     )
 }
 
@@ -106,9 +106,10 @@ impl RecipientStore for PgStore {
         self.db
             .run(move |conn| {
                 let row = sql("SELECT r.group_id, g.version AS group_version, \
-                       COALESCE(g.updated_at > r.started_at, true) AS changed, r.value_rules \
+                       COALESCE(g.version <> r.group_version, g.updated_at > r.started_at, true) \
+                         AS changed, r.value_rules \
                      FROM runs r LEFT JOIN customer_groups g ON g.account_id = ? \
-                       AND g.id = r.group_id \
+                       AND g.id = r.group_id AND g.deleted_at IS NULL \
                      WHERE r.account_id = ? AND r.campaign_id = ? AND r.number = ?")
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(account.as_uuid())

@@ -187,7 +187,7 @@ struct GroupedRow {
 fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failure> {
     let (account, group) = (wanted.account.as_uuid(), wanted.group.as_uuid());
     let version = sql("SELECT version AS value FROM customer_groups \
-                       WHERE account_id = ? AND id = ?")
+                       WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
     .bind::<Id, _>(account)
     .bind::<Id, _>(group)
     .load::<Value>(conn)?

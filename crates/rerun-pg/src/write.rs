@@ -342,8 +342,9 @@ pub(crate) fn insert_run(
            synthesised, group_id, group_name, customer_count, resulting_status, initiated_by, \
            initiated_by_name, initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
            segments_matched, segments_new, reused, generated, edited, generating, failed, \
-           pending, approved, rejected, published) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+           pending, approved, rejected, published, group_version) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+           (SELECT version FROM customer_groups WHERE account_id = ? AND id = ?))",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
@@ -377,6 +378,9 @@ pub(crate) fn insert_run(
     ] {
         insert = insert.bind::<Integer, _>(int(count)?);
     }
-    insert.execute(conn)?;
+    insert
+        .bind::<Id, _>(campaign.account_id.as_uuid())
+        .bind::<Id, _>(run.group.id.as_uuid())
+        .execute(conn)?;
     Ok(())
 }

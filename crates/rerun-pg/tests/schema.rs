@@ -409,6 +409,36 @@ fn groups_that_exist_get_the_fields_of_their_customers() {
     assert_eq!((large.len(), large[9_999].as_str()), (10_000, "f10000"));
 }
 
+/// There and back on a filled database.
+#[test]
+fn deleted_groups_come_back_empty() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000007_deleted_groups" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts_without_counts(&mut conn);
+    rerun_pg::migrate(url).unwrap();
+    let own = id('a', 0);
+    conn.batch_execute(&format!(
+        "INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
+           VALUES ({own}, {own}, 'unused', now(), now());
+         INSERT INTO customers (account_id, group_id, customer_ref, profile)
+           VALUES ({own}, {own}, 'c-1', '{{}}');
+         UPDATE customer_groups SET deleted_at = now() WHERE account_id = {own}"
+    ))
+    .unwrap();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000007_deleted_groups" {}
+    let mut count = |table: &str| {
+        let query = format!("SELECT count(*) AS rows FROM {table} WHERE account_id = {own}");
+        let found = RunQueryDsl::get_result::<Count>(diesel::sql_query(query), &mut conn);
+        found.unwrap().rows
+    };
+    assert_eq!(count("customer_groups"), 2);
+    assert_eq!(count("customers"), 0);
+    assert_eq!(count("runs"), 1);
+    rerun_pg::migrate(url).unwrap();
+}
+
 #[derive(QueryableByName)]
 struct Found {
     #[diesel(sql_type = Nullable<Text>)]

@@ -31,6 +31,8 @@ use rerun_diesel::{campaign_columns, group_columns, run_columns};
 use uuid::Uuid;
 
 use crate::SqliteStore;
+use crate::editions::sweep_slice;
+use crate::groups::has_group;
 use crate::write::{Value, append_audit, insert_campaign, insert_run, int, keep_response, rows};
 
 /// Where the messages of a campaign that is brought in wait until all of them have been read.
@@ -84,11 +86,7 @@ fn merge(
     mut run: Run,
     audit: AuditDraft,
 ) -> Result<Run, Failure> {
-    let group = sql("SELECT 1 AS value FROM customer_groups WHERE account_id = ? AND id = ?")
-        .bind::<Id, _>(campaign.account_id.as_uuid())
-        .bind::<Id, _>(campaign.customer_group_id.as_uuid())
-        .load::<Value>(conn)?;
-    if group.is_empty() {
+    if !has_group(conn, campaign.account_id, campaign.customer_group_id)? {
         return Err(Failure::GroupNotFound);
     }
     let staged = sql(
@@ -349,6 +347,9 @@ impl CampaignStore for SqliteStore {
     ) -> Result<(), StoreError> {
         let campaign = campaign.clone();
         self.write(move |conn| {
+            if !has_group(conn, campaign.account_id, campaign.customer_group_id)? {
+                return Err(StoreError::Conflict.into());
+            }
             insert_campaign(conn, &campaign, 0)?;
             let (account, now) = (campaign.account_id, campaign.created_at);
             keep_response(conn, account, response.as_ref(), now)?;
@@ -483,13 +484,15 @@ impl CampaignStore for SqliteStore {
     async fn sweep_deleted(&self) -> Result<bool, StoreError> {
         // Most of the time there is nothing to do, and nobody must wait for that.
         let left = self.readers.run(|conn| {
-            let left = sql("SELECT count(*) AS value FROM deleted_campaigns");
+            let left = sql("SELECT (SELECT count(*) FROM deleted_campaigns) \
+                 + (SELECT count(*) FROM customer_editions WHERE building = 0) AS value");
             Ok(left.get_result::<Value>(conn)?.value)
         });
         if left.await? == 0 {
             return Ok(false);
         }
-        self.write_unchecked(sweep).await
+        self.write_unchecked(|conn| Ok(sweep(conn)? || sweep_slice(conn)?))
+            .await
     }
 
     async fn find_campaign(
@@ -518,7 +521,7 @@ impl CampaignStore for SqliteStore {
                      LEFT JOIN runs r ON r.account_id = c.account_id \
                        AND r.campaign_id = c.id AND r.number = c.current_run_number \
                      LEFT JOIN customer_groups g ON g.account_id = c.account_id \
-                       AND g.id = {wanted} \
+                       AND g.id = {wanted} AND g.deleted_at IS NULL \
                      WHERE c.account_id = ? AND c.id = ?",
                     campaign_columns!(),
                     run_columns!(),

@@ -355,7 +355,7 @@ impl Group {
 fn plan(conn: &mut SqliteConnection, group: Group, staged: &Staged) -> Result<Plan, Failure> {
     let known = sql(
         "SELECT customer_count, fields, version, edition FROM customer_groups \
-                     WHERE account_id = ? AND id = ?",
+                     WHERE account_id = ? AND id = ? AND deleted_at IS NULL",
     )
     .bind::<Id, _>(group.account)
     .bind::<Id, _>(group.id)
@@ -610,7 +610,7 @@ fn claim(conn: &mut SqliteConnection, group: Group) -> Result<i64, Failure> {
          SELECT g.account_id, g.id, \
            max(g.edition, ifnull((SELECT max(e.edition) FROM customer_editions e \
              WHERE e.account_id = ? AND e.group_id = ?), 0)) + 1, 1, unixepoch() \
-         FROM customer_groups g WHERE g.account_id = ? AND g.id = ? \
+         FROM customer_groups g WHERE g.account_id = ? AND g.id = ? AND g.deleted_at IS NULL \
          RETURNING edition")
     .bind::<Id, _>(group.account)
     .bind::<Id, _>(group.id)
@@ -706,6 +706,55 @@ fn delete(
     .bind::<Text, _>(last)
     .execute(conn)?;
     Ok(true)
+}
+
+/// Deletes a slice of an edition that nobody reads, in the caller's transaction; false when there
+/// is none.
+pub(crate) fn sweep_slice(conn: &mut SqliteConnection) -> Result<bool, Failure> {
+    let found = sql(
+        "SELECT account_id, group_id, edition FROM customer_editions \
+                     WHERE building = 0 LIMIT 1",
+    )
+    .load::<EditionRow>(conn)?
+    .pop();
+    let Some(EditionRow {
+        account_id,
+        group_id,
+        edition,
+    }) = found
+    else {
+        return Ok(false);
+    };
+    let group = Group {
+        account: account_id,
+        id: group_id,
+    };
+    let last = slice_of_edition(conn, group, edition)?;
+    delete(conn, group, edition, last)
+}
+
+/// Takes the customers of a group away from all readers: its current edition is another one then,
+/// which has no rows. They are deleted later.
+pub(crate) fn leave_edition(conn: &mut SqliteConnection, group: Group) -> Result<(), Failure> {
+    sql(
+        "INSERT INTO customer_editions (account_id, group_id, edition, building, touched_at) \
+         SELECT account_id, id, edition, 0, unixepoch() FROM customer_groups \
+         WHERE account_id = ? AND id = ?",
+    )
+    .bind::<Id, _>(group.account)
+    .bind::<Id, _>(group.id)
+    .execute(conn)?;
+    sql(
+        "UPDATE customer_groups SET edition = 1 + (SELECT max(e.edition) \
+           FROM customer_editions e WHERE e.account_id = ? AND e.group_id = ?) \
+         WHERE account_id = ? AND id = ?",
+    )
+    .bind::<Id, _>(group.account)
+    .bind::<Id, _>(group.id)
+    .bind::<Id, _>(group.account)
+    .bind::<Id, _>(group.id)
+    .execute(conn)?;
+    Ok(())
 }
 
 /// A query for the last reference of a slice of `rows`, which selects references and sizes in the

@@ -3,22 +3,29 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Text};
-use diesel::{RunQueryDsl, SqliteConnection};
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::{AuditDraft, ImportAudit};
 use rerun_core::error::StoreError;
-use rerun_core::group::{CustomerFile, CustomerGroup, CustomerRow, CustomerRows, Imported};
+use rerun_core::group::{
+    Customer, CustomerFile, CustomerGroup, CustomerRow, CustomerRows, DeletedCustomers, Imported,
+};
 use rerun_core::ids::{AccountId, CustomerGroupId};
-use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{CustomerGroupStore, IdempotencyKey, IdempotentResponse, ImportFailure};
+use rerun_core::page::{CreatedKey, CustomerKey, Page, PageRequest};
+use rerun_core::ports::{
+    CustomerGroupStore, DeleteCustomers, DeleteGroup, EraseCustomer, GroupDeletion, IdempotencyKey,
+    IdempotentResponse, ImportFailure, ListCustomers, RenameGroup,
+};
+use rerun_core::timestamp::Timestamp;
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
-use rerun_diesel::row::{GroupColumns, GroupRow, json_list};
+use rerun_diesel::row::{GroupColumns, GroupRow, customer, json_list};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
+use uuid::Uuid;
 
 use crate::SqliteStore;
-use crate::editions::{Group, Staged, Writer};
-use crate::write::{append_audit, check_key, keep_response};
+use crate::editions::{Group, Staged, Writer, leave_edition};
+use crate::write::{Value, append_audit, check_key, keep_response};
 
 /// How long the text of one batch of staged rows gets, in bytes, give or take a row.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -124,6 +131,28 @@ impl CustomerGroupStore for SqliteStore {
         .await
     }
 
+    async fn rename_group(&self, rename: RenameGroup) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            let renamed = sql("UPDATE customer_groups SET name = ? \
+                 WHERE account_id = ? AND id = ? AND name = ? AND deleted_at IS NULL")
+            .bind::<Text, _>(rename.to.as_str())
+            .bind::<Id, _>(rename.account_id.as_uuid())
+            .bind::<Id, _>(rename.group_id.as_uuid())
+            .bind::<Text, _>(rename.from.as_str())
+            .execute(conn)?;
+            if renamed == 0 {
+                return Err(StoreError::Conflict.into());
+            }
+            let (account, response) = (rename.account_id, rename.response.as_ref());
+            keep_response(conn, account, response, rename.at)?;
+            match rename.audit {
+                Some(audit) => append_audit(conn, audit),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
     async fn find_group(
         &self,
         account: AccountId,
@@ -134,7 +163,8 @@ impl CustomerGroupStore for SqliteStore {
                 let row = sql(concat!(
                     "SELECT ",
                     group_columns!(),
-                    " FROM customer_groups g WHERE g.account_id = ? AND g.id = ?"
+                    " FROM customer_groups g \
+                     WHERE g.account_id = ? AND g.id = ? AND g.deleted_at IS NULL"
                 ))
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(id.as_uuid())
@@ -154,7 +184,8 @@ impl CustomerGroupStore for SqliteStore {
         self.readers
             .run(move |conn| {
                 let text = format!(
-                    "SELECT {} FROM customer_groups g WHERE g.account_id = ? {} \
+                    "SELECT {} FROM customer_groups g \
+                     WHERE g.account_id = ? AND g.deleted_at IS NULL {} \
                      ORDER BY g.created_at DESC, g.id DESC LIMIT ?",
                     group_columns!(),
                     if page.after.is_some() {
@@ -214,4 +245,279 @@ impl CustomerGroupStore for SqliteStore {
         })
         .await
     }
+
+    async fn delete_group(&self, delete: DeleteGroup) -> Result<GroupDeletion, StoreError> {
+        self.write(move |conn| delete_group(conn, delete)).await
+    }
+
+    async fn list_customers(
+        &self,
+        list: ListCustomers,
+    ) -> Result<Page<Customer, CustomerKey>, StoreError> {
+        self.readers
+            .run(move |conn| list_customers(conn, list))
+            .await
+    }
+
+    async fn delete_customers(
+        &self,
+        delete: DeleteCustomers,
+    ) -> Result<Option<DeletedCustomers>, StoreError> {
+        self.write(move |conn| delete_customers(conn, delete)).await
+    }
+
+    async fn erase_customer(&self, erase: EraseCustomer) -> Result<u64, StoreError> {
+        self.write(move |conn| erase_customer(conn, erase)).await
+    }
+}
+
+/// Whether the account has the group.
+pub(crate) fn has_group(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+) -> Result<bool, Failure> {
+    let found = sql("SELECT 1 AS value FROM customer_groups \
+                     WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
+    .bind::<Id, _>(account.as_uuid())
+    .bind::<Id, _>(id.as_uuid())
+    .load::<Value>(conn)?;
+    Ok(!found.is_empty())
+}
+
+#[derive(QueryableByName)]
+struct NamedRow {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+}
+
+fn delete_group(
+    conn: &mut SqliteConnection,
+    delete: DeleteGroup,
+) -> Result<GroupDeletion, Failure> {
+    let account = delete.author.actor.account_id;
+    let (of, id, now) = (
+        account.as_uuid(),
+        delete.group_id.as_uuid(),
+        delete.author.at,
+    );
+    let group = sql("SELECT name, customer_count FROM customer_groups \
+                     WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .load::<NamedRow>(conn)?
+    .pop();
+    let Some(NamedRow {
+        name,
+        customer_count,
+    }) = group
+    else {
+        return Ok(GroupDeletion::NotFound);
+    };
+    let users = sql("SELECT 1 AS value FROM campaigns \
+         WHERE account_id = ? AND customer_group_id = ? AND status = 'Draft' \
+         UNION ALL \
+         SELECT 1 FROM runs WHERE account_id = ? AND group_id = ? AND archived_at IS NULL LIMIT 1")
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .load::<Value>(conn)?;
+    if !users.is_empty() {
+        return Ok(GroupDeletion::InUse);
+    }
+    leave_edition(conn, Group::new(account, delete.group_id))?;
+    sql(
+        "UPDATE customer_groups SET deleted_at = ?, updated_at = ?, version = version + 1, \
+           customer_count = 0 WHERE account_id = ? AND id = ?",
+    )
+    .bind::<Time, _>(now)
+    .bind::<Time, _>(now)
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .execute(conn)?;
+    drop_counts(conn, of, id)?;
+    let customers = u64::try_from(customer_count).unwrap_or_default();
+    let response = delete.key.as_ref().map(|key| key.answered(&customers));
+    keep_response(conn, account, response.transpose()?.as_ref(), now)?;
+    append_audit(conn, delete.audit(name, customers))?;
+    Ok(GroupDeletion::Deleted(customers))
+}
+
+/// Drops the counts of segments that are kept for a group.
+fn drop_counts(conn: &mut SqliteConnection, account: Uuid, group: Uuid) -> Result<(), Failure> {
+    sql("DELETE FROM segmentations WHERE account_id = ? AND group_id = ?")
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(group)
+        .execute(conn)?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct EditionRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    edition: i64,
+}
+
+/// Writes that so many customers of a group went; returns how many are left.
+fn count_down(
+    conn: &mut SqliteConnection,
+    (account, group): (Uuid, Uuid),
+    gone: i64,
+    now: Timestamp,
+) -> Result<i64, Failure> {
+    drop_counts(conn, account, group)?;
+    let left = sql(
+        "UPDATE customer_groups SET customer_count = customer_count - ?, version = version + 1, \
+           updated_at = ? WHERE account_id = ? AND id = ? RETURNING customer_count AS value",
+    )
+    .bind::<BigInt, _>(gone)
+    .bind::<Time, _>(now)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(group)
+    .get_result::<Value>(conn)?;
+    Ok(left.value)
+}
+
+fn delete_customers(
+    conn: &mut SqliteConnection,
+    delete: DeleteCustomers,
+) -> Result<Option<DeletedCustomers>, Failure> {
+    let account = delete.author.actor.account_id;
+    let (of, id, now) = (
+        account.as_uuid(),
+        delete.group_id.as_uuid(),
+        delete.author.at,
+    );
+    if !has_group(conn, account, delete.group_id)? {
+        return Ok(None);
+    }
+    let gone = sql(
+        "DELETE FROM customers WHERE account_id = ? AND group_id = ? \
+         AND edition = (SELECT edition FROM customer_groups WHERE account_id = ? AND id = ?) \
+         AND customer_ref IN (SELECT value FROM json_each(?))",
+    )
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
+    .bind::<Text, _>(json_list(&delete.customer_refs))
+    .execute(conn)?;
+    let gone = i64::try_from(gone).map_err(|error| StoreError::Backend(error.into()))?;
+    let left = if gone == 0 {
+        sql("SELECT customer_count AS value FROM customer_groups WHERE account_id = ? AND id = ?")
+            .bind::<Id, _>(of)
+            .bind::<Id, _>(id)
+            .get_result::<Value>(conn)?
+            .value
+    } else {
+        count_down(conn, (of, id), gone, now)?
+    };
+    let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
+    let done = DeletedCustomers {
+        deleted_customers: count(gone),
+        total: count(left),
+    };
+    let response = delete.key.as_ref().map(|key| key.answered(&done));
+    keep_response(conn, account, response.transpose()?.as_ref(), now)?;
+    if gone > 0 {
+        append_audit(conn, delete.audit(done))?;
+    }
+    Ok(Some(done))
+}
+
+fn erase_customer(conn: &mut SqliteConnection, erase: EraseCustomer) -> Result<u64, Failure> {
+    let account = erase.author.actor.account_id;
+    let (of, now) = (account.as_uuid(), erase.author.at);
+    let having = |conn: &mut SqliteConnection, editions: &str| {
+        let rows = sql(&format!(
+            "SELECT e.id, e.edition FROM ({editions}) e WHERE EXISTS ( \
+               SELECT 1 FROM customers c WHERE c.account_id = ? AND c.group_id = e.id \
+                 AND c.edition = e.edition AND c.customer_ref = ?)"
+        ))
+        .bind::<Id, _>(of)
+        .bind::<Id, _>(of)
+        .bind::<Text, _>(erase.customer_ref.as_str())
+        .load::<EditionRow>(conn)?;
+        Ok::<_, Failure>(rows)
+    };
+    let current = having(
+        conn,
+        "SELECT id, edition FROM customer_groups WHERE account_id = ? AND deleted_at IS NULL",
+    )?;
+    if current.is_empty() {
+        return Ok(0);
+    }
+    // What an import is building is not looked at: when its group is changed here, it starts over,
+    // and otherwise it brings the customer after this.
+    let left_over = having(
+        conn,
+        "SELECT group_id AS id, edition FROM customer_editions \
+         WHERE account_id = ? AND building = 0",
+    )?;
+    for row in current.iter().chain(&left_over) {
+        sql(
+            "DELETE FROM customers WHERE account_id = ? AND group_id = ? AND edition = ? \
+               AND customer_ref = ?",
+        )
+        .bind::<Id, _>(of)
+        .bind::<Id, _>(row.id)
+        .bind::<BigInt, _>(row.edition)
+        .bind::<Text, _>(erase.customer_ref.as_str())
+        .execute(conn)?;
+    }
+    for row in &current {
+        count_down(conn, (of, row.id), 1, now)?;
+    }
+    let erased = u64::try_from(current.len()).unwrap_or_default();
+    let response = erase.key.as_ref().map(|key| key.answered(&erased));
+    keep_response(conn, account, response.transpose()?.as_ref(), now)?;
+    append_audit(conn, erase.audit(erased))?;
+    Ok(erased)
+}
+
+#[derive(QueryableByName)]
+struct ListedRow {
+    #[diesel(sql_type = Text)]
+    customer_ref: String,
+    #[diesel(sql_type = Text)]
+    profile: String,
+}
+
+fn list_customers(
+    conn: &mut SqliteConnection,
+    list: ListCustomers,
+) -> Result<Page<Customer, CustomerKey>, Failure> {
+    let text = format!(
+        "SELECT c.customer_ref, c.profile FROM current_customers c \
+         WHERE c.account_id = ? AND c.group_id = ? AND c.customer_ref > ? {} \
+         ORDER BY c.customer_ref LIMIT ?",
+        if list.customer_refs.is_some() {
+            "AND c.customer_ref IN (SELECT value FROM json_each(?))"
+        } else {
+            ""
+        },
+    );
+    let after = list.page.after.map(|CustomerKey(after)| after);
+    let mut query = sql(&text)
+        .bind::<Id, _>(list.account_id.as_uuid())
+        .bind::<Id, _>(list.group_id.as_uuid())
+        .bind::<Text, _>(after.unwrap_or_default());
+    if let Some(refs) = &list.customer_refs {
+        query = query.bind::<Text, _>(json_list(refs));
+    }
+    let customers = query
+        .bind::<BigInt, _>(i64::from(list.page.limit.get()) + 1)
+        .load_iter::<ListedRow, DefaultLoadingMode>(conn)?
+        .map(|row| {
+            let row = row?;
+            Ok::<_, Failure>(customer(row.customer_ref, &row.profile)?)
+        });
+    Page::read(customers, list.page.limit, |customer| {
+        CustomerKey(customer.customer_ref.clone())
+    })
 }

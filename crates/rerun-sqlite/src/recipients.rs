@@ -72,9 +72,10 @@ impl RecipientStore for SqliteStore {
         self.readers
             .run(move |conn| {
                 let row = sql("SELECT r.group_id, g.version AS group_version, \
-                       ifnull(g.updated_at > r.started_at, 1) AS changed, r.value_rules \
+                       coalesce(g.version <> r.group_version, g.updated_at > r.started_at, 1) \
+                         AS changed, r.value_rules \
                      FROM runs r LEFT JOIN customer_groups g ON g.account_id = ? \
-                       AND g.id = r.group_id \
+                       AND g.id = r.group_id AND g.deleted_at IS NULL \
                      WHERE r.account_id = ? AND r.campaign_id = ? AND r.number = ?")
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(account.as_uuid())
@@ -133,7 +134,7 @@ impl RecipientStore for SqliteStore {
         self.read(move |conn| {
             let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
             let group_version = sql("SELECT version AS value FROM customer_groups \
-                                     WHERE account_id = ? AND id = ?")
+                                     WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
             .bind::<Id, _>(account)
             .bind::<Id, _>(group)
             .load::<Value>(conn)?

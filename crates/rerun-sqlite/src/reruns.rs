@@ -89,12 +89,12 @@ impl TryFrom<SegmentRow> for Segment {
 impl Splitting<'_> {
     /// The group's version.
     fn version(&self, conn: &mut SqliteConnection) -> Result<Option<i64>, Failure> {
-        let row =
-            sql("SELECT version AS value FROM customer_groups WHERE account_id = ? AND id = ?")
-                .bind::<Id, _>(self.account.as_uuid())
-                .bind::<Id, _>(self.group.as_uuid())
-                .load::<Value>(conn)?
-                .pop();
+        let row = sql("SELECT version AS value FROM customer_groups \
+                 WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
+        .bind::<Id, _>(self.account.as_uuid())
+        .bind::<Id, _>(self.group.as_uuid())
+        .load::<Value>(conn)?
+        .pop();
         Ok(row.map(|row| row.value))
     }
 

@@ -365,6 +365,38 @@ fn placeholders_of_content_that_is_there_are_found_as_new_ones_are() {
     );
 }
 
+/// There and back on a filled database.
+#[test]
+fn deleted_groups_come_back_empty() {
+    let (url, _folder) = common::database();
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-26-000007_deleted_groups" {}
+    let mut conn = connection(&url);
+    two_accounts_without_counts(&mut conn);
+    rerun_sqlite::migrate(&url).unwrap();
+    let own = id('a', 0);
+    conn.batch_execute(&format!(
+        "INSERT INTO customer_groups (account_id, id, name, created_at, updated_at)
+           VALUES ({own}, X'{0}', 'unused', 1, 1);
+         INSERT INTO customers (account_id, group_id, customer_ref, profile)
+           VALUES ({own}, X'{0}', 'c-1', '{{}}');
+         UPDATE customer_groups SET deleted_at = 2 WHERE account_id = {own}",
+        "0".repeat(32)
+    ))
+    .unwrap();
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-26-000007_deleted_groups" {}
+    let count = |conn: &mut SqliteConnection, table: &str| {
+        diesel::select(diesel::dsl::sql::<BigInt>(&format!(
+            "(SELECT count(*) FROM {table} WHERE account_id = {own})"
+        )))
+        .get_result::<i64>(conn)
+        .unwrap()
+    };
+    assert_eq!(count(&mut conn, "customer_groups"), 2);
+    assert_eq!(count(&mut conn, "customers"), 0);
+    assert_eq!(count(&mut conn, "runs"), 1);
+    rerun_sqlite::migrate(&url).unwrap();
+}
+
 #[test]
 fn keys_of_endpoints_become_keys_of_accounts() {
     let (url, _folder) = common::database();

@@ -808,7 +808,7 @@ impl Campaigns {
         Ok(messages)
     }
 
-    /// Deletes what is left of deleted campaigns, bit by bit.
+    /// Deletes what is left of deleted campaigns and customer groups, bit by bit.
     ///
     /// # Errors
     /// [`StoreError`].

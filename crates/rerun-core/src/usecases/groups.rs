@@ -1,17 +1,24 @@
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Stamps, listed};
 use crate::actor::Actor;
 use crate::audit::ImportAudit;
-use crate::error::{Error, StoreError};
+use crate::error::{Error, Invalid, StoreError};
 use crate::event::Event;
-use crate::group::{CustomerFile, CustomerGroup, Imported};
+use crate::group::{
+    Customer, CustomerFile, CustomerGroup, DeletedCustomers, Imported, customer_digest,
+};
 use crate::ids::CustomerGroupId;
-use crate::page::{CursorKey, CursorScope};
-use crate::ports::{CustomerGroupStore, IdempotencyKey, IdempotencyStore, ImportFailure};
+use crate::page::{CursorKey, CursorScope, list_bytes};
+use crate::ports::{
+    CustomerGroupStore, DeleteCustomers, DeleteGroup, EraseCustomer, GroupDeletion, IdempotencyKey,
+    IdempotencyStore, ImportFailure, ListCustomers, RenameGroup,
+};
 use crate::text;
 use crate::timestamp::Timestamp;
 
@@ -43,7 +50,48 @@ struct Made {
     at: Timestamp,
 }
 
+/// What a renaming came to, without what its request says and what never changes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Renamed {
+    customer_count: i64,
+    /// `None` when they are too long to be kept.
+    fields: Option<Vec<String>>,
+    #[serde(with = "crate::timestamp")]
+    updated_at: Timestamp,
+}
+
+impl Renamed {
+    /// The longest list of fields that is kept, as bytes of JSON.
+    const MAX_FIELD_BYTES: usize = 8 * 1024;
+
+    fn of(group: &CustomerGroup) -> Self {
+        let short = list_bytes(&group.fields) <= Self::MAX_FIELD_BYTES;
+        Self {
+            customer_count: group.customer_count,
+            fields: short.then(|| group.fields.clone()),
+            updated_at: group.updated_at,
+        }
+    }
+
+    /// The group as it was after the renaming; fields that were not kept are those of now.
+    fn group(self, now: CustomerGroup, name: String) -> CustomerGroup {
+        CustomerGroup {
+            name,
+            customer_count: self.customer_count,
+            fields: self.fields.unwrap_or(now.fields),
+            updated_at: self.updated_at,
+            ..now
+        }
+    }
+}
+
 impl CustomerGroups {
+    /// The most references that a list can be asked for.
+    pub const MAX_LISTED_REFS: usize = 1_000;
+
+    /// The most references that one request deletes.
+    pub const MAX_DELETED_REFS: usize = 10_000;
+
     /// Over these ports.
     #[must_use]
     pub fn new(
@@ -125,6 +173,63 @@ impl CustomerGroups {
         }
     }
 
+    /// Gives a group another name. The same name again changes nothing and has no audit entry.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that is blank or too long, and with
+    /// [`Error::IdempotencyKeyReused`] for the key; [`Error::CustomerGroupNotFound`];
+    /// [`Error::Store`].
+    pub async fn rename(
+        &self,
+        actor: &Actor,
+        id: CustomerGroupId,
+        name: &str,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<CustomerGroup>, Error> {
+        let name = text::name("name", name, CustomerGroup::MAX_NAME_LENGTH)?;
+        let renamed = self
+            .once
+            .run(
+                actor,
+                "customer_group.update",
+                idempotency_key,
+                &(id, &name),
+                |key| self.try_rename(actor, id, &name, key),
+            )
+            .await?;
+        let now = self.get(actor, id).await?;
+        Ok(renamed.map(|renamed: Renamed| renamed.group(now, name)))
+    }
+
+    async fn try_rename(
+        &self,
+        actor: &Actor,
+        id: CustomerGroupId,
+        name: &str,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Renamed, Error> {
+        let group = self.get(actor, id).await?;
+        let renamed = Renamed::of(&group);
+        let at = self.stamps.clock.now();
+        let audit = (group.name != name).then(|| {
+            self.stamps.author(actor, at).of(Event::GroupUpdated {
+                customer_group_id: id,
+                name: name.to_owned(),
+            })
+        });
+        let rename = RenameGroup {
+            account_id: actor.account_id,
+            group_id: id,
+            from: group.name,
+            to: name.to_owned(),
+            at,
+            audit,
+            response: key.map(|key| key.answered(&renamed)).transpose()?,
+        };
+        self.store.rename_group(rename).await?;
+        Ok(renamed)
+    }
+
     /// The group.
     ///
     /// # Errors
@@ -154,6 +259,148 @@ impl CustomerGroups {
             .list_groups(actor.account_id, page.resolve(scope)?)
             .await?;
         listed(page, scope)
+    }
+
+    /// Deletes a group with its customers; returns how many those were. The history keeps its id
+    /// and name.
+    ///
+    /// # Errors
+    /// In this order: [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
+    /// [`Error::CustomerGroupNotFound`]; [`Error::GroupInUse`]; [`Error::Store`].
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        id: CustomerGroupId,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<u64>, Error> {
+        self.once
+            .run(
+                actor,
+                "customer_group.delete",
+                idempotency_key,
+                &id,
+                |key| async {
+                    let delete = DeleteGroup {
+                        author: self.stamps.author(actor, self.stamps.clock.now()),
+                        group_id: id,
+                        key,
+                    };
+                    match self.store.delete_group(delete).await? {
+                        GroupDeletion::Deleted(customers) => Ok(customers),
+                        GroupDeletion::NotFound => Err(Error::CustomerGroupNotFound),
+                        GroupDeletion::InUse => Err(Error::GroupInUse),
+                    }
+                },
+            )
+            .await
+    }
+
+    /// Customers of a group, by the bytes of their references: all, or those with one of `refs`, at
+    /// most [`CustomerGroups::MAX_LISTED_REFS`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for too many references, and for a limit or cursor that is none;
+    /// [`Error::CustomerGroupNotFound`]; [`Error::Store`].
+    pub async fn customers(
+        &self,
+        actor: &Actor,
+        id: CustomerGroupId,
+        refs: Option<&[String]>,
+        page: &PageQuery,
+    ) -> Result<Listed<Customer>, Error> {
+        let refs = refs
+            .map(|refs| references(refs, Self::MAX_LISTED_REFS))
+            .transpose()?;
+        let narrowed_by = json!([id, refs]).to_string();
+        let scope = CursorScope {
+            key: self.cursors,
+            list: "customers",
+            account: actor.account_id,
+            narrowed_by: &narrowed_by,
+        };
+        let page = page.resolve(scope)?;
+        self.get(actor, id).await?;
+        let list = ListCustomers {
+            account_id: actor.account_id,
+            group_id: id,
+            customer_refs: refs,
+            page,
+        };
+        listed(self.store.list_customers(list).await?, scope)
+    }
+
+    /// Deletes customers of a group, all at once. A reference that no customer has counts as 0.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for none or more than [`CustomerGroups::MAX_DELETED_REFS`] references, and
+    /// with [`Error::IdempotencyKeyReused`] for the key; [`Error::CustomerGroupNotFound`];
+    /// [`Error::Store`].
+    pub async fn delete_customers(
+        &self,
+        actor: &Actor,
+        id: CustomerGroupId,
+        refs: &[String],
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<DeletedCustomers>, Error> {
+        if refs.is_empty() {
+            return Err(Invalid::new("`customer_refs` must not be empty").into());
+        }
+        let refs = references(refs, Self::MAX_DELETED_REFS)?;
+        let request = (id, &refs);
+        self.once
+            .run(
+                actor,
+                "customers.delete",
+                idempotency_key,
+                &request,
+                |key| async {
+                    let delete = DeleteCustomers {
+                        author: self.stamps.author(actor, self.stamps.clock.now()),
+                        group_id: id,
+                        customer_refs: refs.clone(),
+                        key,
+                    };
+                    let deleted = self.store.delete_customers(delete).await?;
+                    deleted.ok_or(Error::CustomerGroupNotFound)
+                },
+            )
+            .await
+    }
+
+    /// Deletes a customer from every group of the account; returns how many groups had the
+    /// customer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
+    /// [`Error::CustomerNotFound`] when no group has the customer; [`Error::Store`].
+    pub async fn erase(
+        &self,
+        actor: &Actor,
+        customer_ref: &str,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<u64>, Error> {
+        let reference = Customer::reference("customer_ref", customer_ref)?;
+        let reference = reference.ok_or(Error::CustomerNotFound)?;
+        let account = actor.account_id;
+        self.once
+            .run(
+                actor,
+                "customer.erase",
+                idempotency_key,
+                &customer_digest(account, &reference),
+                |key| async {
+                    let erase = EraseCustomer {
+                        author: self.stamps.author(actor, self.stamps.clock.now()),
+                        customer_ref: reference.clone(),
+                        key,
+                    };
+                    match self.store.erase_customer(erase).await? {
+                        0 => Err(Error::CustomerNotFound),
+                        groups => Ok(groups),
+                    }
+                },
+            )
+            .await
     }
 
     /// Takes customers into a group, all or none.
@@ -202,6 +449,20 @@ impl CustomerGroups {
             .await
             .map_err(|failure| import_error(failure, Error::CustomerGroupNotFound))
     }
+}
+
+/// The references that a request means, each once, by their bytes.
+fn references(texts: &[String], most: usize) -> Result<Vec<String>, Error> {
+    if texts.len() > most {
+        let found = texts.len();
+        let said = format!("`customer_refs` may have at most {most} items, not {found}");
+        return Err(Invalid::new(said).into());
+    }
+    let mut refs = BTreeSet::new();
+    for text in texts {
+        refs.extend(Customer::reference("customer_refs", text)?);
+    }
+    Ok(refs.into_iter().collect())
 }
 
 pub(super) fn import_error(failure: ImportFailure, not_found: Error) -> Error {

@@ -120,6 +120,8 @@ impl Recipients {
             group_changed: audience.changed,
             segment_by,
             excluded,
+            keys: HashMap::new(),
+            key_bytes: 0,
             messages,
             with_content: request.content,
             after: None,
@@ -143,6 +145,9 @@ pub struct RecipientList {
     group_changed: bool,
     segment_by: SegmentBy,
     excluded: Option<CustomerGroupId>,
+    /// The keys of combinations of values.
+    keys: HashMap<Vec<Option<String>>, SegmentKey>,
+    key_bytes: usize,
     /// The messages with the keys of their segments, by the keys that the run's rules make.
     messages: HashMap<SegmentKey, (SegmentKey, MessageId)>,
     with_content: bool,
@@ -166,10 +171,29 @@ impl RecipientList {
         self.group_changed
     }
 
+    /// The key of the segment with these values. Value rules cost much more than a look-up, and many
+    /// customers share a combination of values: keys are kept, up to a number of bytes.
+    fn key(&mut self, values: Vec<Option<String>>) -> SegmentKey {
+        if let Some(known) = self.keys.get(&values) {
+            return *known;
+        }
+        let key = self.segment_by.key(values.iter().map(Option::as_deref));
+        let lengths = values.iter().map(|value| {
+            let text = value.as_ref().map_or(0, String::len);
+            text + size_of::<Option<String>>()
+        });
+        self.key_bytes += lengths.sum::<usize>() + size_of::<SegmentKey>();
+        if self.key_bytes > MAX_PAGE_BYTES {
+            self.keys.clear();
+            self.key_bytes = 0;
+        }
+        self.keys.insert(values, key);
+        key
+    }
+
     /// The recipient with these values.
-    fn recipient(&self, customer: CustomerValues) -> Recipient {
-        let values = customer.values.iter().map(Option::as_deref);
-        let key = self.segment_by.key(values);
+    fn recipient(&mut self, customer: CustomerValues) -> Recipient {
+        let key = self.key(customer.values);
         let found = self.messages.get(&key).copied();
         Recipient {
             customer_ref: customer.customer_ref,

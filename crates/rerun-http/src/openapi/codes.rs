@@ -95,6 +95,9 @@ codes! {
     MessageNotFound => 404, "message_not_found", "Message not found", fixed,
         "The campaign has no message with this id. Nothing was changed, not even the other messages that the request names",
         "Use ids from the list of messages";
+    CustomerNotFound => 404, "customer_not_found", "Customer not found", fixed,
+        "No customer group of the account has a customer with this reference",
+        "Nothing is left to erase. Check the reference if the customer should be there";
     NotFound => 404, "not_found", "Not found", fixed,
         "No endpoint has this path",
         "Check the path; it has no slash at its end";
@@ -110,6 +113,9 @@ codes! {
         varies,
         "A review or an edit named a `content_id` that the message no longer has: somebody edited it, or it was generated again. Nothing was changed, not even the other messages that the request names",
         "Read the message again, and decide about the content that it has now";
+    InUse => 409, "in_use", "The customer group is in use", fixed,
+        "The deletion of a customer group that is the group of a `Draft` campaign, or of a campaign's current run",
+        "Delete the campaign, or take it to another group by a rerun, then delete the group";
     UnfilledPlaceholder => 409, "unfilled_placeholder",
         "the message 0193ed20-7b3c-7000-8000-00000000000c cannot be approved: `{{ first_name }}` in its content is unfilled; edit the message or have it generated again",
         varies,

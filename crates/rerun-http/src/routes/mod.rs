@@ -3,6 +3,7 @@
 mod audit;
 mod campaign;
 pub(crate) mod console;
+mod customer;
 mod customer_group;
 mod event;
 mod health;
@@ -80,9 +81,14 @@ routes! {
     MESSAGES_EXPORT => messages::export;
     RECIPIENTS_EXPORT => messages::recipients;
     GROUP_CREATE => customer_group::create;
+    GROUP_UPDATE => customer_group::update;
+    GROUP_DELETE => customer_group::delete;
     GROUP_IMPORT => customer_group::import;
     GROUP_LIST => customer_group::list;
     GROUP_GET => customer_group::get;
+    CUSTOMER_LIST => customer::list;
+    CUSTOMER_DELETE => customer::delete;
+    CUSTOMER_ERASE => customer::erase;
     AUDIT_LIST => audit::list;
     EVENT_LIST => event::list;
     HEALTH_LIVE => health::live;

@@ -12,6 +12,7 @@ use crate::support::{
 
 on_both_stores!(
     a_group_is_made_and_found,
+    a_group_gets_another_name,
     an_import_counts_what_it_did,
     an_import_merges_columns,
     a_file_can_replace_what_the_group_has,
@@ -67,6 +68,42 @@ async fn a_group_is_made_and_found(server: &Server) {
     let groups = body_of(&listed, "customer_groups");
     assert_eq!(ids(&groups), [&*second, id]);
     assert_eq!(groups[1], filled);
+}
+
+async fn a_group_gets_another_name(server: &Server) {
+    let api = server.account();
+    let id = api.group("Spring", SPRING).await;
+    let get = json!({ "customer_group_id": id });
+    let mut group = api.ok("customer-group/get", get.clone()).await;
+    group["name"] = json!("Café");
+    let rename = json!({ "customer_group_id": id, "name": " Cafe\u{301} " });
+    assert_eq!(api.ok("customer-group/update", rename.clone()).await, group);
+    assert_eq!(api.ok("customer-group/get", get.clone()).await, group);
+    let entry = &api.audit().await[0];
+    assert_eq!(entry["action"], "customer_group.updated");
+    assert_eq!(
+        entry["details"],
+        json!({ "customer_group_id": id, "name": "Café" })
+    );
+    api.unchanged(async || {
+        assert_eq!(api.ok("customer-group/update", rename).await, group);
+        for name in [" ", &"x".repeat(256), "a\0b"] {
+            let body = json!({ "customer_group_id": id, "name": name });
+            let refused = api.post("customer-group/update", body).await;
+            assert_eq!(refused.status, 400, "{name:?}");
+        }
+    })
+    .await;
+    // The response to a repeated request is the first, also when customers came meanwhile.
+    let call = async || {
+        let body = json!({ "customer_group_id": id, "name": "Summer" });
+        api.keyed("k", "customer-group/update", body).await
+    };
+    let first = call().await.ok();
+    api.import(&id, "customer_ref,plan\nz,gold\n").await.ok();
+    let again = call().await;
+    assert!(again.replayed());
+    assert_eq!(again.ok(), first);
 }
 
 async fn an_import_counts_what_it_did(server: &Server) {

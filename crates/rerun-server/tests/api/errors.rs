@@ -39,7 +39,7 @@ const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
 
 /// Every endpoint of the API, with the fields that it cannot do without.
-const REQUIRED: [(&str, &[&str]); 28] = [
+const REQUIRED: [(&str, &[&str]); 33] = [
     ("/v1/campaign/rerun/history", &["campaign_id"]),
     ("/v1/campaign/rerun/messages", &["campaign_id"]),
     (
@@ -90,9 +90,17 @@ const REQUIRED: [(&str, &[&str]); 28] = [
     ("/v1/campaign/messages/export", &["campaign_id", "format"]),
     ("/v1/campaign/recipients/export", &["campaign_id", "format"]),
     ("/v1/customer-group/create", &["name"]),
+    ("/v1/customer-group/update", &["customer_group_id", "name"]),
+    ("/v1/customer-group/delete", &["customer_group_id"]),
     ("/v1/customer-group/import", &["customer_group_id"]),
     ("/v1/customer-group/list", &[]),
     ("/v1/customer-group/get", &["customer_group_id"]),
+    ("/v1/customer/list", &["customer_group_id"]),
+    (
+        "/v1/customer/delete",
+        &["customer_group_id", "customer_refs"],
+    ),
+    ("/v1/customer/erase", &["customer_ref"]),
     ("/v1/audit/list", &[]),
     ("/v1/event/list", &[]),
 ];
@@ -316,6 +324,16 @@ async fn a_group_that_is_not_there(server: &Server) {
             let body = json!({ "customer_group_id": id });
             api.refused("customer-group/get", body, &CUSTOMER_GROUP_NOT_FOUND)
                 .await;
+            let body = json!({ "customer_group_id": id, "name": "Mine", "customer_refs": ["a"] });
+            for path in [
+                "customer-group/update",
+                "customer-group/delete",
+                "customer/list",
+                "customer/delete",
+            ] {
+                api.refused(path, body.clone(), &CUSTOMER_GROUP_NOT_FOUND)
+                    .await;
+            }
             let body = json!({
                 "name": "c", "customer_group_id": id, "segment_by": ["country"],
                 "template": { "subject": "s", "body": "b" },

@@ -18,7 +18,7 @@ on_both_stores!(
 );
 
 /// The endpoints that write nothing. One that is not named here must take a key.
-const READING: [&str; 12] = [
+const READING: [&str; 13] = [
     "/v1/audit/list",
     "/v1/campaign/get",
     "/v1/campaign/list",
@@ -31,6 +31,7 @@ const READING: [&str; 12] = [
     "/v1/campaign/template/preview",
     "/v1/customer-group/get",
     "/v1/customer-group/list",
+    "/v1/customer/list",
 ];
 
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
@@ -57,7 +58,11 @@ async fn once(api: &Api, called: &mut BTreeSet<String>, path: &str, body: Value)
             "{path}"
         );
         let mut other = body.clone();
-        let field = if path == "customer-group/create" {
+        let field = if path == "customer/erase" {
+            "customer_ref"
+        } else if path.starts_with("customer/") || path == "customer-group/delete" {
+            "customer_group_id"
+        } else if path.starts_with("customer-group/") {
             "name"
         } else if path == "campaign/create" {
             "customer_group_id"
@@ -88,6 +93,12 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     let group = call("customer-group/create", json!({ "name": " Spring " })).await;
     let group = group["id"].as_str().unwrap();
     api.import(group, SPRING).await.ok();
+    let name = json!({ "customer_group_id": group, "name": "Summer" });
+    let renamed = call("customer-group/update", name).await;
+    assert_eq!(
+        (&renamed["id"], &renamed["name"]),
+        (&json!(group), &json!("Summer"))
+    );
     let new = json!({
         "name": "Hello", "customer_group_id": group, "segment_by": ["country", "tier"],
         "template": { "subject": "To {{ country }}", "body": "Dear {{ tier }} customer" },
@@ -136,6 +147,14 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     call("campaign/rerun/cancel", this.clone()).await;
     let deleted = call("campaign/delete", this).await;
     assert!(deleted["deleted_messages"].as_u64() > Some(0), "{deleted}");
+    let these = json!({ "customer_group_id": group, "customer_refs": ["a", "nobody"] });
+    let deleted = call("customer/delete", these).await;
+    assert_eq!(deleted, json!({ "deleted_customers": 1, "total": 3 }));
+    let erased = call("customer/erase", json!({ "customer_ref": "b" })).await;
+    assert!(erased["erased_groups"].as_u64() > Some(0), "{erased}");
+    let this = json!({ "customer_group_id": group });
+    let deleted = call("customer-group/delete", this).await;
+    assert_eq!(deleted, json!({ "deleted_customers": 2 }));
 
     let writing: BTreeSet<String> = rerun_http::ENDPOINTS
         .iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::refusal::{
-    CAMPAIGN_NOT_FOUND, CUSTOMER_GROUP_NOT_FOUND, MESSAGE_NOT_FOUND, Refusal,
+    CAMPAIGN_NOT_FOUND, CUSTOMER_GROUP_NOT_FOUND, CUSTOMER_NOT_FOUND, MESSAGE_NOT_FOUND, Refusal,
 };
 use crate::support::{Api, SPRING, SUMMER, Server, body_of, ids, on_both_stores};
 
@@ -164,6 +164,31 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
             json!({ "customer_group_id": theirs.group }),
             CUSTOMER_GROUP_NOT_FOUND,
         ),
+        (
+            "customer-group/update",
+            json!({ "customer_group_id": theirs.group, "name": "Mine" }),
+            CUSTOMER_GROUP_NOT_FOUND,
+        ),
+        (
+            "customer-group/delete",
+            json!({ "customer_group_id": theirs.group }),
+            CUSTOMER_GROUP_NOT_FOUND,
+        ),
+        (
+            "customer/list",
+            json!({ "customer_group_id": theirs.group }),
+            CUSTOMER_GROUP_NOT_FOUND,
+        ),
+        (
+            "customer/delete",
+            json!({ "customer_group_id": theirs.group, "customer_refs": ["a"] }),
+            CUSTOMER_GROUP_NOT_FOUND,
+        ),
+        (
+            "customer/erase",
+            json!({ "customer_ref": "theirs" }),
+            CUSTOMER_NOT_FOUND,
+        ),
         ("audit/list", this.clone(), CAMPAIGN_NOT_FOUND),
         ("event/list", this, CAMPAIGN_NOT_FOUND),
     ]
@@ -172,6 +197,10 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
 async fn every_endpoint_keeps_accounts_apart(server: &Server) {
     let (owner, stranger) = (server.account(), server.account());
     let theirs = owned(server, &owner).await;
+    // A customer that one of the two accounts has.
+    owner
+        .group("Theirs", "customer_ref,country\ntheirs,DE\n")
+        .await;
     let mine = owned(server, &stranger).await;
     let mut called: BTreeSet<String> = WITHOUT_IDS.map(ToOwned::to_owned).into();
     owner

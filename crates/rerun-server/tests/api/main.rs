@@ -11,6 +11,7 @@ mod audit;
 mod bodies;
 mod campaign;
 mod console;
+mod customer;
 mod customer_group;
 mod errors;
 mod events;

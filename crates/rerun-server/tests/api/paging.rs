@@ -89,6 +89,11 @@ async fn filled(server: &Server, api: &Api) -> Vec<(&'static str, Value, &'stati
         ("campaign/list", json!({}), "campaigns"),
         ("campaign/list", json!({ "status": "Draft" }), "campaigns"),
         ("customer-group/list", json!({}), "customer_groups"),
+        (
+            "customer/list",
+            json!({ "customer_group_id": summer }),
+            "customers",
+        ),
         ("audit/list", json!({}), "entries"),
         ("audit/list", this.clone(), "entries"),
         (

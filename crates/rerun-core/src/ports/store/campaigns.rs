@@ -173,8 +173,8 @@ pub trait CampaignStore: Send + Sync {
     /// idempotency key was used meanwhile.
     async fn delete_campaign(&self, delete: DeleteCampaign) -> Result<(), StoreError>;
 
-    /// Deletes some of what is left of deleted campaigns, so little that others do not wait for
-    /// it. Returns whether there may be more.
+    /// Deletes some of what is left of deleted campaigns and customer groups, so little that others
+    /// do not wait for it. Returns whether there may be more.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection, SqliteConnection};
+use diesel::sql_types::{BigInt, Text};
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_server::config::DatabaseUrl;
 use rerun_testkit::{TestDatabase, template_name};
 use tempfile::TempDir;
@@ -67,6 +68,45 @@ impl Database {
         }
     }
 
+    /// Whether some row of some table has this text in it.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        match self {
+            Self::Sqlite { file, .. } => {
+                let mut connection = SqliteConnection::establish(file).unwrap();
+                let columns = "SELECT m.name AS table_name, c.name AS column_name \
+                     FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'";
+                let columns = diesel::sql_query(columns).load::<ColumnRow>(&mut connection);
+                let columns = columns.unwrap();
+                assert!(columns.len() > 50, "{columns:?}");
+                columns.into_iter().any(|column| {
+                    let query = format!(
+                        "SELECT count(*) AS found FROM \"{}\" WHERE instr(CAST(\"{}\" AS text), ?)",
+                        column.table_name, column.column_name
+                    );
+                    let query = diesel::sql_query(query).bind::<Text, _>(text);
+                    query.get_result::<FoundRow>(&mut connection).unwrap().found > 0
+                })
+            }
+            Self::Postgres(database) => {
+                let mut connection = PgConnection::establish(database.url()).unwrap();
+                let columns = "SELECT table_name::text, column_name::text \
+                     FROM information_schema.columns WHERE table_schema = 'public'";
+                let columns = diesel::sql_query(columns).load::<ColumnRow>(&mut connection);
+                let columns = columns.unwrap();
+                assert!(columns.len() > 50, "{columns:?}");
+                columns.into_iter().any(|column| {
+                    let query = format!(
+                        "SELECT count(*) AS found FROM \"{}\" \
+                         WHERE position($1 IN \"{}\"::text) > 0",
+                        column.table_name, column.column_name
+                    );
+                    let query = diesel::sql_query(query).bind::<Text, _>(text);
+                    query.get_result::<FoundRow>(&mut connection).unwrap().found > 0
+                })
+            }
+        }
+    }
+
     /// Keeps the server from writing until the answer is dropped: SQLite is locked by another
     /// process, PostgreSQL takes no connections.
     pub(crate) fn outage(&self) -> Outage {
@@ -94,6 +134,20 @@ impl Database {
             }
         }
     }
+}
+
+#[derive(Debug, QueryableByName)]
+struct ColumnRow {
+    #[diesel(sql_type = Text)]
+    table_name: String,
+    #[diesel(sql_type = Text)]
+    column_name: String,
+}
+
+#[derive(QueryableByName)]
+struct FoundRow {
+    #[diesel(sql_type = BigInt)]
+    found: i64,
 }
 
 /// See [`Database::outage`].

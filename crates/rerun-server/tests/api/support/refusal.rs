@@ -47,6 +47,9 @@ pub(crate) const EMPTY_CUSTOMER_GROUP: Refusal = refusal(
     "The customer group has no customers",
 );
 pub(crate) const RUN_NOT_FOUND: Refusal = refusal(404, "run_not_found", "Run not found");
+pub(crate) const CUSTOMER_NOT_FOUND: Refusal =
+    refusal(404, "customer_not_found", "Customer not found");
+pub(crate) const IN_USE: Refusal = refusal(409, "in_use", "The customer group is in use");
 pub(crate) const MESSAGE_NOT_FOUND: Refusal =
     refusal(404, "message_not_found", "Message not found");
 pub(crate) const UNSUPPORTED_MEDIA_TYPE: Refusal = refusal(

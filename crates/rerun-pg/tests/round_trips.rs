@@ -205,7 +205,7 @@ impl Counted<'_> {
 const EXPECTED: &[(&str, u32, u32, u32)] = &[
     ("group: create", 5, 0, 0),
     ("group: import", 14, 2, 2),
-    ("campaign: create, segments not counted yet", 14, 2, 2),
+    ("campaign: create, segments not counted yet", 15, 2, 2),
     ("launch", 12, 0, 3),
     ("lease", 4, 0, 0),
     ("settle", 9, 1, 2),
@@ -214,7 +214,7 @@ const EXPECTED: &[(&str, u32, u32, u32)] = &[
     ("review one", 11, 2, 2),
     ("review all", 10, 2, 2),
     ("publish", 10, 2, 2),
-    ("campaign: create", 7, 0, 0),
+    ("campaign: create", 8, 0, 0),
     ("launch again", 12, 0, 3),
     ("cancel", 10, 0, 0),
     ("preview", 5, 2, 3),

@@ -290,6 +290,7 @@ pub fn new_campaign(group: CustomerGroupId, segment_by: &[&str]) -> NewCampaign 
         },
         brief: None,
         approval_stages: None,
+        distinct_reviewers: false,
         allow_missing_fields: false,
     }
 }
@@ -538,7 +539,7 @@ impl<S: Store + 'static> Fixture<S> {
 
     /// A draft with two approval stages, `Draft` and `Legal`.
     pub async fn draft_of_two_stages(&self, group: CustomerGroupId) -> CampaignId {
-        let stages = Some(vec!["Draft".to_owned(), "Legal".to_owned()]);
+        let stages = Some(vec!["Draft".into(), "Legal".into()]);
         self.create(NewCampaign {
             approval_stages: stages,
             ..new_campaign(group, &["country"])

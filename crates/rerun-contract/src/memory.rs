@@ -35,9 +35,10 @@ use rerun_core::ports::{
     DeleteCampaign, DeleteCustomers, DeleteGroup, Diff, EraseCustomer, EventFilter, EventLog,
     GenerationQueue, GroupDeletion, HealthCheck, History, HistoryStore, IDEMPOTENCY_WINDOW,
     IdempotencyKey, IdempotencyStore, IdempotentResponse, ImportFailure, ImportedMessage,
-    ImportedMessages, KeptResponse, LeaseTasks, ListCustomers, MessageList, MessageSelection,
-    QueueGauge, RecipientStore, RenameGroup, RerunStore, ReviewStore, RunAudience, RunMessage,
-    SegmentCandidates, SettleRun, StartRun, UpdateCampaign, UpdateSegmentation, WantedGroup,
+    ImportedMessages, KeptResponse, LeaseTasks, ListCustomers, MessageFilter, MessageList,
+    MessageSelection, QueueGauge, RecipientStore, RenameGroup, RerunStore, ReviewStore,
+    RunAudience, RunMessage, SegmentCandidates, SettleRun, StartRun, UpdateCampaign,
+    UpdateSegmentation, WantedGroup,
 };
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::review::MessageRef;
@@ -1010,6 +1011,7 @@ impl CampaignStore for MemoryStore {
             ledger.campaign.template = to.template;
             ledger.campaign.brief = to.brief;
             ledger.campaign.approval_stages = to.approval_stages;
+            ledger.campaign.distinct_reviewers = to.distinct_reviewers;
             ledger.campaign.version += 1;
             ledger.campaign.updated_at = now;
             account.keep(response, now)?;
@@ -1226,6 +1228,19 @@ impl HistoryStore for MemoryStore {
         selection: MessageSelection,
         request: PageRequest<MessageKey>,
     ) -> Result<Option<MessageList>, StoreError> {
+        let every = MessageFilter::default();
+        self.filtered_messages(account, campaign, selection, every, request)
+            .await
+    }
+
+    async fn filtered_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        filter: MessageFilter,
+        request: PageRequest<MessageKey>,
+    ) -> Result<Option<MessageList>, StoreError> {
         let order = |key: &MessageKey| (std::cmp::Reverse(key.run_number), key.segment_no);
         self.read(account, |account| {
             let Some(ledger) = account.campaigns.get(&campaign) else {
@@ -1251,8 +1266,15 @@ impl HistoryStore for MemoryStore {
                 .into_iter()
                 .map(|row| row.message(ledger.run_of(row)?))
                 .collect::<Result<Vec<_>, StoreError>>()?;
+            let mut taken = Vec::new();
+            for message in messages {
+                let takes = filter.takes(&message);
+                if takes.map_err(|error| StoreError::Backend(error.into()))? {
+                    taken.push(message);
+                }
+            }
             let messages = page(
-                messages,
+                taken,
                 &request,
                 |message| MessageKey {
                     run_number: message.run_number,
@@ -1614,6 +1636,7 @@ impl ReviewStore for MemoryStore {
                 content_id: row.text.as_ref().map(|text| text.id),
                 state: row.bare.state,
                 edited_by: row.written_by(),
+                approved_by: row.approvals.iter().map(|a| a.user_id).collect(),
             })
             .collect()
         }))
@@ -1640,9 +1663,15 @@ impl ReviewStore for MemoryStore {
                         moved.push((*id, find(row).ok_or(StoreError::Conflict)?));
                     }
                 }
-                Selection::Every { not_edited_by } => {
-                    let others =
-                        |row: &&Row| not_edited_by.is_none() || row.written_by() != *not_edited_by;
+                Selection::Every {
+                    not_edited_by,
+                    not_approved_by,
+                } => {
+                    let others = |row: &&Row| {
+                        let approved = |user| row.approvals.iter().any(|a| a.user_id == user);
+                        (not_edited_by.is_none() || row.written_by() != *not_edited_by)
+                            && !not_approved_by.is_some_and(approved)
+                    };
                     let rows = ledger
                         .rows
                         .values()

@@ -533,7 +533,7 @@ impl<S: Store + 'static> Model<'_, S> {
             return Written::Nothing;
         };
         let fields = FIELDS[usize::from(fields) % FIELDS.len()];
-        let stages = two_stages.then(|| vec!["First".to_owned(), "Second".to_owned()]);
+        let stages = two_stages.then(|| vec!["First".into(), "Second".into()]);
         // That missing fields are meant is said of every other campaign.
         let allow_missing_fields = two_stages;
         let new = NewCampaign {

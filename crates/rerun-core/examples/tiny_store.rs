@@ -422,6 +422,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
         brief: None,
         approval_stages: ApprovalStages::default(),
+        distinct_reviewers: false,
         status: CampaignStatus::Draft,
         current_run: None,
         last_run: None,

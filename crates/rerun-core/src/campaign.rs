@@ -9,7 +9,7 @@ use crate::run::Run;
 use crate::segment::SegmentBy;
 use crate::timestamp::Timestamp;
 
-pub use crate::stages::ApprovalStages;
+pub use crate::stages::{ApprovalStages, Stage};
 pub use crate::status::CampaignStatus;
 
 /// The texts that messages are generated from. `{{ field }}` names a field of `segment_by`.
@@ -40,6 +40,8 @@ pub struct Campaign {
     pub brief: Option<String>,
     /// The stages that an approval passes.
     pub approval_stages: ApprovalStages,
+    /// Whether nobody approves one message at two stages.
+    pub distinct_reviewers: bool,
     /// Where it stands.
     pub status: CampaignStatus,
     /// The current run; `None` for a draft.
@@ -76,7 +78,7 @@ impl Contents for Campaign {
             + text_bytes(self.brief.as_ref())
             + self.segment_by.rules_json().map_or(0, str::len)
             + list_bytes(self.segment_by.fields())
-            + list_bytes(self.approval_stages.names())
+            + self.approval_stages.bytes()
     }
 }
 

@@ -40,11 +40,13 @@ pub struct Move {
 pub enum Selection {
     /// These, each once. Every one must be in the state `from` of a move, else nothing changes.
     Ids(Vec<MessageId>),
-    /// Every message that is in the state `from` of a move, but for those whose content this
-    /// user wrote.
+    /// Every message that is in the state `from` of a move, but for those whose content these
+    /// users wrote or approved.
     Every {
         /// The user whose own edits are left out.
         not_edited_by: Option<UserId>,
+        /// The user who approved the contents that are left out.
+        not_approved_by: Option<UserId>,
     },
 }
 

@@ -99,6 +99,10 @@ pub enum IllegalTransition {
     /// The caller wrote the message's content, and the four-eyes rule is on.
     #[error("cannot approve a message that you edited: another person must")]
     OwnEdit,
+    /// The caller approved the message at an earlier stage, and the campaign wants distinct
+    /// reviewers.
+    #[error("cannot approve a message at two stages: another person must")]
+    OwnApproval,
     /// The runs have the same customer group, so that nobody would be left.
     #[error("both runs have the same customer group: nobody would be left")]
     SameGroup,
@@ -192,6 +196,9 @@ pub enum Error {
     /// The status does not allow the action.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
+    /// The caller's role is not among those that can pass this stage.
+    #[error("your role cannot approve at the stage `{0}`")]
+    StageNotAllowed(String),
     /// A decision named a content that the message no longer has.
     #[error("the message {0} has other content by now: read it again, then decide")]
     ContentChanged(MessageId),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::group::{DeletedCustomers, ImportMode, Imported};
 use crate::ids::{CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber};
+use crate::stages::ApprovalStages;
 use crate::status::{CampaignStatus, wire_enum};
 
 wire_enum! {
@@ -90,7 +91,9 @@ pub struct CampaignUpdate {
     /// Whether its brief changed.
     pub brief: bool,
     /// Its new approval stages.
-    pub approval_stages: Option<Vec<String>>,
+    pub approval_stages: Option<ApprovalStages>,
+    /// Whether reviewers must be distinct from now on, if that changed.
+    pub distinct_reviewers: Option<bool>,
     /// What other value rules did.
     pub segmentation: Option<RulesChange>,
 }
@@ -113,6 +116,7 @@ impl CampaignUpdate {
             ("template", self.template),
             ("brief", self.brief),
             ("approval_stages", self.approval_stages.is_some()),
+            ("distinct_reviewers", self.distinct_reviewers.is_some()),
             ("segment_by", self.segmentation.is_some()),
         ];
         let changed: Vec<&str> = changed
@@ -125,6 +129,9 @@ impl CampaignUpdate {
         }
         if let Some(stages) = &self.approval_stages {
             details = with(details, json!({ "approval_stages": stages }));
+        }
+        if let Some(distinct) = self.distinct_reviewers {
+            details = with(details, json!({ "distinct_reviewers": distinct }));
         }
         if let Some(change) = &self.segmentation {
             let RulesChange {

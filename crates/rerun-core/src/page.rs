@@ -20,6 +20,8 @@ pub struct Limit(u16);
 impl Limit {
     /// The largest page.
     pub const MAX: u16 = 10_000;
+    /// One row.
+    pub(crate) const ONE: Self = Self(1);
 
     /// # Errors
     /// [`Invalid`] outside 1 to [`Limit::MAX`].

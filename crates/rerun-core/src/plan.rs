@@ -327,6 +327,7 @@ mod tests {
             },
             brief: None,
             approval_stages: ApprovalStages::default(),
+            distinct_reviewers: false,
             status: CampaignStatus::Draft,
             current_run: None,
             last_run: None,

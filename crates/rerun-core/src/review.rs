@@ -12,7 +12,7 @@ use crate::message::{Approval, MessageCommand, MessageState};
 use crate::timestamp::Timestamp;
 
 /// What a review decision needs to know of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRef {
     /// The message.
     pub id: MessageId,
@@ -24,6 +24,8 @@ pub struct MessageRef {
     pub state: MessageState,
     /// Who wrote its content, when a person did.
     pub edited_by: Option<UserId>,
+    /// Who has approved its content.
+    pub approved_by: Vec<UserId>,
 }
 
 /// The contents that a decision is about, by message. `None` is an id that no content has.
@@ -38,18 +40,51 @@ pub struct Review<'a> {
     pub stages: &'a ApprovalStages,
     /// The only stage whose messages it is about.
     pub stage: Option<u8>,
-    /// The user whose own edits it must not pass: the four-eyes rule.
-    pub not_edited_by: Option<UserId>,
+    /// Who decides; `None`: the system.
+    pub person: Option<&'a Person>,
+    /// Whether nobody approves an edit of their own: the four-eyes rule.
+    pub four_eyes: bool,
+    /// Whether nobody approves one message at two stages.
+    pub distinct_reviewers: bool,
 }
 
 impl Review<'_> {
+    /// Who approves, if the decision is an approval.
+    fn approver(&self) -> Option<&Person> {
+        self.person
+            .filter(|_| self.command == MessageCommand::Approve)
+    }
+
+    /// The user whose own edits the decision must not pass.
+    #[must_use]
+    pub fn not_edited_by(&self) -> Option<UserId> {
+        let approver = self.approver().filter(|_| self.four_eyes);
+        approver.map(|person| person.user_id)
+    }
+
+    /// The user whose own approvals at an earlier stage the decision must not follow.
+    #[must_use]
+    pub fn not_approved_by(&self) -> Option<UserId> {
+        let approver = self.approver().filter(|_| self.distinct_reviewers);
+        approver.map(|person| person.user_id)
+    }
+
+    /// Whether the role of who decides allows it for messages in this state.
+    fn role_allows(&self, state: MessageState) -> bool {
+        match (state.stage(), self.approver()) {
+            (Some(stage), Some(person)) => self.stages.can_pass(stage, &person.role_code),
+            (None, _) | (_, None) => true,
+        }
+    }
+
     /// The states that the named messages are in, each once. `contents` has the content that each
     /// message must have; it has no entry for a message that may have any.
     ///
     /// # Errors
     /// [`IllegalTransition`] for a message of another run than the current one;
-    /// [`Error::ContentChanged`] for one that has other content; [`IllegalTransition`] for one whose
-    /// content the user wrote, and for one that does not wait at the stage.
+    /// [`Error::ContentChanged`] for one that has other content; [`IllegalTransition`] for one that
+    /// does not wait at the stage; [`Error::StageNotAllowed`] for one at a stage that the role cannot
+    /// pass; [`IllegalTransition`] for one whose content the user wrote, or approved before.
     pub fn states_of(
         &self,
         current: RunNumber,
@@ -69,9 +104,6 @@ impl Review<'_> {
         }
         let mut states: Vec<MessageState> = Vec::new();
         for message in messages {
-            if message.edited_by.is_some() && message.edited_by == self.not_edited_by {
-                return Err(IllegalTransition::OwnEdit.into());
-            }
             if !states.contains(&message.state) {
                 states.push(message.state);
             }
@@ -79,11 +111,25 @@ impl Review<'_> {
         if let Some(stage) = self.stage {
             self.check_stage(stage, &states)?;
         }
+        if let Some(state) = states.iter().find(|state| !self.role_allows(**state)) {
+            let name = state.stage().and_then(|stage| self.stages.name(stage));
+            return Err(Error::StageNotAllowed(name.unwrap_or_default().to_owned()));
+        }
+        let (editor, reviewer) = (self.not_edited_by(), self.not_approved_by());
+        for message in messages {
+            if message.edited_by.is_some() && message.edited_by == editor {
+                return Err(IllegalTransition::OwnEdit.into());
+            }
+            if reviewer.is_some_and(|user| message.approved_by.contains(&user)) {
+                return Err(IllegalTransition::OwnApproval.into());
+            }
+        }
         Ok(states)
     }
 
     /// The states of every message that it is about when none is named: those that allow the
-    /// command, but for a review only the pending ones, and with a stage only those that wait there.
+    /// command, but for a review only the pending ones, with a stage only those that wait there, and
+    /// for an approval only those at stages that the role can pass.
     #[must_use]
     pub fn all_states(&self) -> Vec<MessageState> {
         let pending_only = match self.command {
@@ -99,6 +145,7 @@ impl Review<'_> {
             .into_iter()
             .filter(|state| !pending_only || state.stage().is_some())
             .filter(|state| self.stage.is_none() || state.stage() == self.stage)
+            .filter(|state| self.role_allows(*state))
             .filter(|state| state.apply(self.command, self.stages).is_ok())
             .collect()
     }
@@ -122,15 +169,10 @@ impl Review<'_> {
     /// # Errors
     /// [`Error::IllegalTransition`] for a state that does not allow the command; [`Error::Invalid`]
     /// when nobody would approve.
-    pub fn moves(
-        &self,
-        from: &[MessageState],
-        approver: Option<&Person>,
-        now: Timestamp,
-    ) -> Result<Vec<Move>, Error> {
+    pub fn moves(&self, from: &[MessageState], now: Timestamp) -> Result<Vec<Move>, Error> {
         let passing = |stage: &str| {
             let nobody = || Invalid::new("only a person can approve messages, not the system");
-            let person = approver.ok_or_else(nobody)?;
+            let person = self.person.ok_or_else(nobody)?;
             Ok::<_, Invalid>(Approval {
                 stage: stage.to_owned(),
                 user_id: person.user_id,
@@ -157,5 +199,143 @@ impl Review<'_> {
             })
         };
         from.iter().map(step).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::stages::Stage;
+
+    const ROLES: [&str; 3] = ["ADMIN", "EDITOR", "LAWYER"];
+
+    fn user(n: u128) -> UserId {
+        UserId::new(Uuid::from_u128(n))
+    }
+
+    /// One case of the table: who decides what about which message, under which rules.
+    #[derive(Debug, Clone, Copy)]
+    struct Case {
+        /// The stage at which the message waits, and the one that the request names.
+        at: u8,
+        stage: Option<u8>,
+        /// Whether the second stage is for lawyers only.
+        lawyers: bool,
+        role: &'static str,
+        /// The users who wrote and who approved the message's content; user 1 decides.
+        edited_by: Option<u128>,
+        approved_by: Option<u128>,
+        four_eyes: bool,
+        distinct_reviewers: bool,
+    }
+
+    impl Case {
+        /// The refusal of an approval, by the words of the API's rules. `None`: it is allowed.
+        fn refusal(&self) -> Option<&'static str> {
+            if self.stage.is_some_and(|stage| stage != self.at) {
+                Some("cannot approve at the stage")
+            } else if self.lawyers && self.at == 1 && self.role != "LAWYER" {
+                Some("your role cannot approve at the stage `Legal`")
+            } else if self.four_eyes && self.edited_by == Some(1) {
+                Some("a message that you edited")
+            } else if self.distinct_reviewers && self.approved_by == Some(1) {
+                Some("a message at two stages")
+            } else {
+                None
+            }
+        }
+
+        fn check(&self) {
+            let legal = if self.lawyers {
+                Stage::of_roles("Legal", ["LAWYER"])
+            } else {
+                "Legal".into()
+            };
+            let stages = ApprovalStages::declare(vec!["Draft".into(), legal]).unwrap();
+            let person = Person::new(user(1), self.role);
+            let message = MessageRef {
+                id: MessageId::new(Uuid::from_u128(7)),
+                run_number: RunNumber::FIRST,
+                content_id: None,
+                state: MessageState::PendingReview { stage: self.at },
+                edited_by: self.edited_by.map(user),
+                approved_by: self.approved_by.map(user).into_iter().collect(),
+            };
+            let review = Review {
+                command: MessageCommand::Approve,
+                stages: &stages,
+                stage: self.stage,
+                person: Some(&person),
+                four_eyes: self.four_eyes,
+                distinct_reviewers: self.distinct_reviewers,
+            };
+            let named = |review: &Review<'_>| {
+                let messages = std::slice::from_ref(&message);
+                review.states_of(RunNumber::FIRST, messages, &SeenContents::new())
+            };
+            match (named(&review), self.refusal()) {
+                (Ok(states), None) => assert_eq!(states, [message.state], "{self:?}"),
+                (Err(refused), Some(said)) => {
+                    let refused = refused.to_string();
+                    assert!(refused.contains(said), "{self:?}: {refused}");
+                }
+                (named, expected) => panic!("{self:?}: {named:?}, not {expected:?}"),
+            }
+            // `all` leaves out what cannot be named.
+            let all = review.all_states().contains(&message.state)
+                && (review.not_edited_by().is_none()
+                    || review.not_edited_by() != message.edited_by)
+                && review
+                    .not_approved_by()
+                    .is_none_or(|user| !message.approved_by.contains(&user));
+            assert_eq!(all, self.refusal().is_none(), "{self:?}: all");
+            // Anybody can reject: the rules are about approvals.
+            let rejection = Review {
+                command: MessageCommand::Reject,
+                ..review
+            };
+            let at_stage = self.stage.is_none_or(|stage| stage == self.at);
+            assert_eq!(named(&rejection).is_ok(), at_stage, "{self:?}: reject");
+            assert_eq!(
+                rejection.all_states().contains(&message.state),
+                at_stage,
+                "{self:?}: reject"
+            );
+            assert_eq!(
+                (rejection.not_edited_by(), rejection.not_approved_by()),
+                (None, None)
+            );
+        }
+    }
+
+    /// Every combination of stage, role, four eyes, distinct reviewers, and named or all.
+    #[test]
+    fn who_can_approve_which_message() {
+        let people = [None, Some(1), Some(2)];
+        for at in [0, 1] {
+            for stage in [None, Some(0), Some(1)] {
+                for role in ROLES {
+                    for edited_by in people {
+                        for approved_by in people {
+                            for rules in 0..8 {
+                                Case {
+                                    at,
+                                    stage,
+                                    lawyers: rules & 1 != 0,
+                                    role,
+                                    edited_by,
+                                    approved_by,
+                                    four_eyes: rules & 2 != 0,
+                                    distinct_reviewers: rules & 4 != 0,
+                                }
+                                .check();
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -447,6 +447,40 @@ impl Attributes {
     }
 }
 
+/// A text that some value of a segment contains, whatever its letter case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueSearch(String);
+
+impl ValueSearch {
+    /// The longest text, in characters.
+    pub const MAX_LENGTH: usize = 100;
+
+    /// A search for this text. `field` is the name of the text in the request.
+    ///
+    /// # Errors
+    /// [`Invalid`] unless it has 1 to 100 characters, none of which is NUL.
+    pub fn new(field: &str, text: &str) -> Result<Self, Invalid> {
+        text::check(field, text)?;
+        if text.is_empty() || text.chars().nth(Self::MAX_LENGTH).is_some() {
+            return Err(Invalid::new(format!(
+                "`{field}` takes 1 to {} characters",
+                Self::MAX_LENGTH
+            )));
+        }
+        Ok(Self(rules::folded(text)))
+    }
+
+    /// Whether some value contains the text.
+    ///
+    /// # Errors
+    /// When a store gave back attributes that are no JSON object.
+    pub fn finds(&self, attributes: &Attributes) -> Result<bool, serde_json::Error> {
+        let values = attributes.to_map()?.into_values().flatten();
+        let mut folded = values.map(|value| rules::folded(&value));
+        Ok(folded.any(|value| value.contains(&self.0)))
+    }
+}
+
 impl Serialize for Attributes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
@@ -498,6 +532,33 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_search_ignores_letter_case_in_every_language() {
+        let attributes = Attributes::new([
+            ("city", Some("Stra\u{df}e \"A\" \u{130}zmir")),
+            ("cafe", Some("Cafe\u{301}")),
+            ("none", None),
+        ]);
+        for (text, found) in [
+            ("STRASSE", true),
+            ("e \"a\"", true),
+            ("CAF\u{c9}", true),
+            ("caf\u{e9}", true),
+            ("city", false),
+            ("none", false),
+            ("null", false),
+            (" ", true),
+            ("\\", false),
+        ] {
+            let search = ValueSearch::new("segment", text).unwrap();
+            assert_eq!(search.finds(&attributes).unwrap(), found, "{text}");
+        }
+        for bad in ["", "a\0", &"x".repeat(101)] {
+            assert!(ValueSearch::new("segment", bad).is_err(), "{bad:?}");
+        }
+        assert!(ValueSearch::new("segment", &"\u{df}".repeat(100)).is_ok());
+    }
 
     type Values = BTreeMap<String, Option<String>>;
 

@@ -1,22 +1,147 @@
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::invalid::Invalid;
+use crate::page::json_bytes;
 use crate::text;
 
-/// A campaign's named approval stages, passed in order: 1 to 16 distinct names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<String>", into = "Vec<String>")]
-pub struct ApprovalStages(Vec<String>);
+/// An approval stage as a campaign declares it: a name alone, or a name and the roles that can pass
+/// the stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// The roles that can pass it; `None`: every role can.
+    pub roles: Option<Vec<String>>,
+}
 
-impl TryFrom<Vec<String>> for ApprovalStages {
-    type Error = Invalid;
+impl Stage {
+    /// A stage that only these roles can pass.
+    pub fn of_roles<R: Into<String>>(
+        name: impl Into<String>,
+        roles: impl IntoIterator<Item = R>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            roles: Some(roles.into_iter().map(Into::into).collect()),
+        }
+    }
 
-    fn try_from(names: Vec<String>) -> Result<Self, Invalid> {
-        Self::new(&names)
+    fn checked(self) -> Result<Self, Invalid> {
+        let name = text::name(
+            "approval_stages",
+            &self.name,
+            ApprovalStages::MAX_NAME_LENGTH,
+        )?;
+        let roles = self
+            .roles
+            .as_deref()
+            .map(|roles| checked_roles(&name, roles));
+        Ok(Self {
+            roles: roles.transpose()?,
+            name,
+        })
     }
 }
 
-impl From<ApprovalStages> for Vec<String> {
+fn checked_roles(stage: &str, roles: &[String]) -> Result<Vec<String>, Invalid> {
+    if roles.is_empty() || roles.len() > ApprovalStages::MAX_ROLES {
+        return Err(Invalid::new(format!(
+            "`approval_stages`: the stage `{stage}` takes 1 to {} roles, not {}",
+            ApprovalStages::MAX_ROLES,
+            roles.len()
+        )));
+    }
+    let mut checked: Vec<String> = Vec::with_capacity(roles.len());
+    for role in roles {
+        let role = text::name("approval_stages", role, ApprovalStages::MAX_NAME_LENGTH)?;
+        if checked.contains(&role) {
+            return Err(Invalid::new(format!(
+                "`approval_stages`: the stage `{stage}` names the role `{role}` twice"
+            )));
+        }
+        checked.push(role);
+    }
+    Ok(checked)
+}
+
+impl From<String> for Stage {
+    fn from(name: String) -> Self {
+        Self { name, roles: None }
+    }
+}
+
+impl From<&str> for Stage {
+    fn from(name: &str) -> Self {
+        name.to_owned().into()
+    }
+}
+
+/// A stage with roles, as it is written.
+#[derive(Serialize, Deserialize)]
+struct OfRoles {
+    name: String,
+    roles: Vec<String>,
+}
+
+impl Serialize for Stage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.roles {
+            None => serializer.serialize_str(&self.name),
+            Some(roles) => OfRoles {
+                name: self.name.clone(),
+                roles: roles.clone(),
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Stage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Item;
+
+        impl<'de> Visitor<'de> for Item {
+            type Value = Stage;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an object with `name` and `roles`")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Stage, E> {
+                Ok(name.into())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Stage, A::Error> {
+                let stage = OfRoles::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Stage {
+                    name: stage.name,
+                    roles: Some(stage.roles),
+                })
+            }
+        }
+
+        deserializer.deserialize_any(Item)
+    }
+}
+
+/// A campaign's approval stages, passed in order: 1 to 16 of distinct names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Stage>", into = "Vec<Stage>")]
+pub struct ApprovalStages(Vec<Stage>);
+
+impl TryFrom<Vec<Stage>> for ApprovalStages {
+    type Error = Invalid;
+
+    fn try_from(stages: Vec<Stage>) -> Result<Self, Invalid> {
+        Self::declare(stages)
+    }
+}
+
+impl From<ApprovalStages> for Vec<Stage> {
     fn from(stages: ApprovalStages) -> Self {
         stages.0
     }
@@ -25,56 +150,91 @@ impl From<ApprovalStages> for Vec<String> {
 impl ApprovalStages {
     /// The most stages.
     pub const MAX: usize = 16;
-    /// The longest stage name, in characters.
+    /// The most roles that a stage names.
+    pub const MAX_ROLES: usize = 16;
+    /// The longest name of a stage or a role, in characters.
     pub const MAX_NAME_LENGTH: usize = 100;
 
+    /// Stages of these names, each of which every role can pass.
+    ///
     /// # Errors
     /// [`Invalid`] when there are none or too many, or a name is blank, too long or doubled.
     pub fn new<S: AsRef<str>>(names: &[S]) -> Result<Self, Invalid> {
-        if names.is_empty() || names.len() > Self::MAX {
+        Self::declare(names.iter().map(|name| name.as_ref().into()).collect())
+    }
+
+    /// These stages.
+    ///
+    /// # Errors
+    /// [`Invalid`] when there are none or too many, or a name of a stage or a role is blank, too long
+    /// or doubled, or a stage has an empty list of roles.
+    pub fn declare(declared: Vec<Stage>) -> Result<Self, Invalid> {
+        if declared.is_empty() || declared.len() > Self::MAX {
             return Err(Invalid::new(format!(
                 "`approval_stages` takes 1 to {} names, not {}",
                 Self::MAX,
-                names.len()
+                declared.len()
             )));
         }
-        let mut stages: Vec<String> = Vec::with_capacity(names.len());
-        for name in names {
-            let name = text::name("approval_stages", name.as_ref(), Self::MAX_NAME_LENGTH)?;
-            if stages.contains(&name) {
+        let mut stages: Vec<Stage> = Vec::with_capacity(declared.len());
+        for stage in declared {
+            let stage = stage.checked()?;
+            if stages.iter().any(|known| known.name == stage.name) {
                 return Err(Invalid::new(format!(
-                    "`approval_stages` names `{name}` twice"
+                    "`approval_stages` names `{}` twice",
+                    stage.name
                 )));
             }
-            stages.push(name);
+            stages.push(stage);
         }
         Ok(Self(stages))
     }
 
     /// The names in order.
     #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.0
+    pub fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|stage| stage.name.as_str()).collect()
+    }
+
+    /// The bytes that the stages have in JSON, at most.
+    pub(crate) fn bytes(&self) -> usize {
+        let roles = |stage: &Stage| -> usize {
+            let roles = stage.roles.iter().flatten();
+            roles.map(|role| json_bytes(role) + 3).sum()
+        };
+        // `{"name":"","roles":[]},`
+        let stage = |stage: &Stage| json_bytes(&stage.name) + roles(stage) + 23;
+        self.0.iter().map(stage).sum()
+    }
+
+    /// Whether somebody of this role can pass a stage.
+    #[must_use]
+    pub fn can_pass(&self, stage: u8, role: &str) -> bool {
+        let stage = self.0.get(usize::from(stage));
+        let roles = stage.and_then(|stage| stage.roles.as_ref());
+        roles.is_none_or(|roles| roles.iter().any(|allowed| allowed == role))
     }
 
     /// The name of a stage.
     #[must_use]
     pub fn name(&self, stage: u8) -> Option<&str> {
-        self.0.get(usize::from(stage)).map(String::as_str)
+        self.0
+            .get(usize::from(stage))
+            .map(|stage| stage.name.as_str())
     }
 
-    /// The number of the stage that has this name.
+    /// The number of the stage that has this name. `field` is where the request has it.
     ///
     /// # Errors
     /// [`Invalid`] when there is none. It names the stages that there are.
-    pub fn number(&self, name: &str) -> Result<u8, Invalid> {
-        let name = text::name("stage", name, Self::MAX_NAME_LENGTH)?;
+    pub fn number(&self, field: &str, name: &str) -> Result<u8, Invalid> {
+        let name = text::name(field, name, Self::MAX_NAME_LENGTH)?;
         self.numbers()
             .find(|stage| self.name(*stage) == Some(&name))
             .ok_or_else(|| {
                 Invalid::new(format!(
-                    "`stage`: the campaign has no stage `{name}`; its stages are: {}",
-                    self.0.join(", ")
+                    "`{field}`: the campaign has no stage `{name}`; its stages are: {}",
+                    self.names().join(", ")
                 ))
             })
     }
@@ -94,7 +254,7 @@ impl ApprovalStages {
 
 impl Default for ApprovalStages {
     fn default() -> Self {
-        Self(vec!["Review".to_owned()])
+        Self(vec!["Review".into()])
     }
 }
 
@@ -111,8 +271,40 @@ mod tests {
             serde_json::to_string(&stages).unwrap(),
             r#"["Brand","Legal"]"#
         );
-        for bad in ["[]", r#"["a", "a"]"#, r#"[" "]"#, r#""Review""#] {
+        for bad in [
+            "[]",
+            r#"["a", "a"]"#,
+            r#"[" "]"#,
+            r#""Review""#,
+            r#"[["a"]]"#,
+            r#"[{"name": "a"}]"#,
+            r#"[{"roles": ["A"]}]"#,
+            r#"[{"name": "a", "roles": []}]"#,
+            r#"[{"name": "a", "roles": null}]"#,
+            r#"[{"name": "a", "roles": "A"}]"#,
+            r#"[{"name": "a", "roles": [" "]}]"#,
+            r#"[{"name": "a", "roles": ["A", "A "]}]"#,
+            r#"["a", {"name": "a", "roles": ["A"]}]"#,
+        ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+        let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
+        assert!(ApprovalStages::declare(vec![Stage::of_roles("a", many)]).is_err());
+    }
+
+    #[test]
+    fn stages_are_written_as_they_were_declared() {
+        let json = r#"["Brand",{"name":"Legal","roles":["LAWYER","ADMIN"]}]"#;
+        let stages: ApprovalStages = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&stages).unwrap(), json);
+        assert!(stages.bytes() >= json.len() - 2, "{}", stages.bytes());
+        for (stage, role, allowed) in [
+            (0, "EDITOR", true),
+            (1, "EDITOR", false),
+            (1, "LAWYER", true),
+            (1, "lawyer", false),
+        ] {
+            assert_eq!(stages.can_pass(stage, role), allowed, "{stage} {role}");
         }
     }
 

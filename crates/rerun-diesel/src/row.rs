@@ -17,7 +17,7 @@ use rerun_core::ids::{
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
-use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey, ValueSearch};
 use uuid::Uuid;
 
 use crate::types::{Id, Time};
@@ -184,7 +184,7 @@ macro_rules! campaign_columns {
     () => {
         "c.account_id, c.id, c.name, c.customer_group_id, c.segment_by, c.value_rules, \
          c.template_subject, \
-         c.template_body, c.brief, c.approval_stages, c.status, c.current_run_number, \
+         c.template_body, c.brief, c.approval_stages, c.distinct_reviewers, c.status, c.current_run_number, \
          c.last_run_number, c.version, c.created_by, c.created_at, c.updated_at"
     };
 }
@@ -202,6 +202,7 @@ row! {
         template_body: String = Text,
         brief: Option<String> = Nullable<Text>,
         approval_stages: String = Text,
+        distinct_reviewers: bool = Bool,
         status: String = Text,
         current_run_number: Option<i32> = Nullable<Integer>,
         last_run_number: Option<i32> = Nullable<Integer>,
@@ -347,9 +348,54 @@ pub fn segment_keys(rekeyed: &Rekeyed) -> (SegmentKey, Option<SegmentKey>, bool)
 /// # Errors
 /// [`StoreError::Corrupt`] when the text is no list of stages.
 pub fn approval_stages(json: &str) -> Result<ApprovalStages, StoreError> {
-    let invalid = || corrupt("campaigns", "approval_stages", json);
-    let names: Vec<String> = serde_json::from_str(json).map_err(|_invalid| invalid())?;
-    ApprovalStages::new(&names).map_err(|_invalid| invalid())
+    serde_json::from_str(json).map_err(|_invalid| corrupt("campaigns", "approval_stages", json))
+}
+
+/// Who gave the approvals that a row keeps.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when the text is no list of approvals.
+pub fn approvers(json: &str) -> Result<Vec<UserId>, StoreError> {
+    let approvals = Approvals::from_stored(json.to_owned()).to_vec();
+    let approvals = approvals.map_err(|_invalid| corrupt("messages", "approvals", json))?;
+    Ok(approvals
+        .into_iter()
+        .map(|approval| approval.user_id)
+        .collect())
+}
+
+/// What the approvals that a row keeps contain exactly when one is this user's: a quote within a
+/// text has a backslash before it.
+#[must_use]
+pub fn approval_by(user: UserId) -> String {
+    format!("\"user_id\":\"{user}\"")
+}
+
+/// A campaign's stages as its row keeps them.
+///
+/// # Errors
+/// [`StoreError::Backend`] when they cannot be written as JSON.
+pub fn stages_json(stages: &ApprovalStages) -> Result<String, StoreError> {
+    serde_json::to_string(stages).map_err(|error| StoreError::Backend(error.into()))
+}
+
+/// Adds the numbers of those segments, read as number and attributes, that a search finds.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for attributes that are no JSON object.
+pub fn search(
+    segments: Vec<(i32, String)>,
+    search: &ValueSearch,
+    found: &mut Vec<i32>,
+) -> Result<(), StoreError> {
+    for (number, attributes) in segments {
+        let attributes = Attributes::from_stored(attributes);
+        let finds = search.finds(&attributes);
+        if finds.map_err(|_invalid| corrupt("segments", "attributes", attributes.as_json()))? {
+            found.push(number);
+        }
+    }
+    Ok(())
 }
 
 /// The number of a run that a campaign may have.
@@ -392,6 +438,7 @@ impl TryFrom<CampaignRow> for Campaign {
             },
             brief: row.brief,
             approval_stages: approval_stages(&row.approval_stages)?,
+            distinct_reviewers: row.distinct_reviewers,
             status: text("campaigns", "status", &row.status)?,
             current_run: some_run(row.current_run_number)?,
             last_run: some_run(row.last_run_number)?,

@@ -247,6 +247,11 @@ impl Problem {
                 "invalid_transition",
                 illegal.to_string(),
             ),
+            Error::StageNotAllowed(_) => Self::new(
+                StatusCode::FORBIDDEN,
+                "stage_not_allowed",
+                error.to_string(),
+            ),
             Error::ContentChanged(_) => {
                 Self::new(StatusCode::CONFLICT, "content_changed", error.to_string())
             }
@@ -413,7 +418,7 @@ mod tests {
             more: 0,
         };
         let unknown_says = unknown.to_string();
-        let cases: [(ApiError, u16, &str, &str); 35] = [
+        let cases: [(ApiError, u16, &str, &str); 36] = [
             (
                 Denied::Unauthenticated {
                     reason: "x",
@@ -549,6 +554,12 @@ mod tests {
                 409,
                 "invalid_transition",
                 "cannot cancel a campaign that is `Published`",
+            ),
+            (
+                Error::StageNotAllowed("Legal".into()).into(),
+                403,
+                "stage_not_allowed",
+                "your role cannot approve at the stage `Legal`",
             ),
             (
                 Error::ContentChanged(MessageId::new(uuid::Uuid::nil())).into(),

@@ -268,6 +268,7 @@ pub(crate) fn campaign(status: CampaignStatus) -> Campaign {
         },
         brief: None,
         approval_stages: ApprovalStages::new(&["Draft", "Legal"]).unwrap(),
+        distinct_reviewers: false,
         status,
         current_run: run,
         last_run: run,

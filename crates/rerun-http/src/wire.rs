@@ -135,8 +135,11 @@ pub(crate) struct CampaignItem<'a> {
     /// Text for a language model.
     #[schema(required)]
     brief: Option<&'a str>,
-    /// The stages that a message passes, in order.
-    approval_stages: &'a [String],
+    /// The stages that a message passes, in order, as they were declared.
+    #[schema(value_type = Vec<schema::ApprovalStage>)]
+    approval_stages: &'a ApprovalStages,
+    /// Whether nobody approves one message at two stages.
+    distinct_reviewers: bool,
     /// The run that is current; `null` for a draft.
     #[schema(value_type = Option<schema::RunNumber>, required)]
     current_run_number: Option<RunNumber>,
@@ -166,7 +169,8 @@ impl<'a> From<&'a Campaign> for CampaignItem<'a> {
                 body: &campaign.template.body,
             },
             brief: campaign.brief.as_deref(),
-            approval_stages: campaign.approval_stages.names(),
+            approval_stages: &campaign.approval_stages,
+            distinct_reviewers: campaign.distinct_reviewers,
             current_run_number: campaign.current_run,
             created_by: campaign.created_by,
             created_at: campaign.created_at,
@@ -178,7 +182,7 @@ impl<'a> From<&'a Campaign> for CampaignItem<'a> {
 /// How many messages of a run have which source, and which review status.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessageCounts)]
-struct MessageNumbers {
+pub(crate) struct MessageNumbers {
     /// All messages.
     total: u32,
     /// Messages whose content is reused.
@@ -201,6 +205,25 @@ struct MessageNumbers {
     published: u32,
     /// All messages of a run that is not current, else none.
     archived: u32,
+}
+
+impl From<&Run> for MessageNumbers {
+    fn from(run: &Run) -> Self {
+        let counts = &run.counts;
+        Self {
+            total: counts.total(),
+            reused: counts.reused,
+            generated: counts.generated,
+            edited: counts.edited,
+            generating: counts.generating,
+            failed: counts.failed,
+            pending: counts.pending,
+            approved: counts.approved,
+            rejected: counts.rejected,
+            published: counts.published,
+            archived: run.archived(),
+        }
+    }
 }
 
 /// What the generator calls of a run used, as far as the endpoint of the language model reported it;
@@ -266,7 +289,6 @@ pub(crate) struct RunItem<'a> {
 
 impl<'a> RunItem<'a> {
     pub(crate) fn new(current_run: Option<RunNumber>, run: &'a Run) -> Self {
-        let counts = &run.counts;
         Self {
             run_number: run.number,
             job_uid: run.job_uid,
@@ -276,19 +298,7 @@ impl<'a> RunItem<'a> {
             customer_group: (&run.group).into(),
             customer_count: run.customer_count,
             segments: run.segments,
-            messages: MessageNumbers {
-                total: counts.total(),
-                reused: counts.reused,
-                generated: counts.generated,
-                edited: counts.edited,
-                generating: counts.generating,
-                failed: counts.failed,
-                pending: counts.pending,
-                approved: counts.approved,
-                rejected: counts.rejected,
-                published: counts.published,
-                archived: run.archived(),
-            },
+            messages: run.into(),
             usage: TokenNumbers {
                 prompt_tokens: run.usage.prompt_tokens,
                 completion_tokens: run.usage.completion_tokens,

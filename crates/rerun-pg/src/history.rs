@@ -1,18 +1,21 @@
 use async_trait::async_trait;
+use diesel::pg::Pg;
 use diesel::prelude::Queryable;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Message;
 use rerun_core::page::{MessageKey, Page, PageRequest};
-use rerun_core::ports::{Diff, History, HistoryStore, MessageList, MessageSelection};
+use rerun_core::ports::{
+    Diff, History, HistoryStore, MessageFilter, MessageList, MessageSelection,
+};
 use rerun_core::run::Run;
-use rerun_core::segment::{Attributes, Segment};
+use rerun_core::segment::{Attributes, Segment, ValueSearch};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self, MessageColumns, MessageRow, RunColumns, RunRow};
-use rerun_diesel::sql::sql;
+use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::Id;
 use rerun_diesel::{message_columns, run_columns};
 use uuid::Uuid;
@@ -85,17 +88,34 @@ impl HistoryStore for PgStore {
         selection: MessageSelection,
         page: PageRequest<MessageKey>,
     ) -> Result<Option<MessageList>, StoreError> {
+        let every = MessageFilter::default();
+        self.filtered_messages(account, campaign, selection, every, page)
+            .await
+    }
+
+    async fn filtered_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        filter: MessageFilter,
+        page: PageRequest<MessageKey>,
+    ) -> Result<Option<MessageList>, StoreError> {
         self.db
             .run(move |conn| {
+                let narrowed = Narrowed::new(conn, account, campaign, filter)?;
+                let narrowed = &narrowed;
                 let rows = match selection {
-                    MessageSelection::EveryRun => every_run(conn, account, campaign, &page)?,
+                    MessageSelection::EveryRun => {
+                        every_run(conn, account, campaign, narrowed, &page)?
+                    }
                     MessageSelection::Run(run) => {
-                        one_run(conn, account, campaign, Some(run), &page)?
+                        one_run(conn, account, campaign, Some(run), narrowed, &page)?
                     }
                     // A later page goes on in the run that the first page showed.
                     MessageSelection::CurrentRun => {
                         let begun = page.after.map(|after| after.run_number);
-                        one_run(conn, account, campaign, begun, &page)?
+                        one_run(conn, account, campaign, begun, narrowed, &page)?
                     }
                 };
                 let Some(Listed(current_run, stages, found_run, _)) = rows.first() else {
@@ -227,14 +247,104 @@ const PARTS: &str = " \
       WHERE account_id = c.account_id AND id = m.content_id LIMIT 1) t ON true \
     WHERE c.account_id = ? AND c.id = ? ";
 
+/// How many segments a search reads at once.
+const SEARCHED: i64 = 10_000;
+
+/// The condition of a filter on rows of `messages`.
+struct Narrowed {
+    filter: MessageFilter,
+    /// The segments that a search found.
+    segments: Option<Vec<i32>>,
+}
+
+impl Narrowed {
+    fn new(
+        conn: &mut PgConnection,
+        account: AccountId,
+        campaign: CampaignId,
+        filter: MessageFilter,
+    ) -> Result<Self, Failure> {
+        let segments = match &filter.segment {
+            Some(search) => Some(found(conn, account, campaign, search)?),
+            None => None,
+        };
+        Ok(Self { filter, segments })
+    }
+
+    /// Each part has one value, which [`Narrowed::bind`] gives it.
+    fn condition(&self) -> String {
+        let parts = [
+            (self.filter.status.is_some(), " AND review_status = ?"),
+            (self.filter.stage.is_some(), " AND approval_stage = ?"),
+            (self.filter.source.is_some(), " AND source = ?"),
+            (self.segments.is_some(), " AND segment_no = ANY(?)"),
+        ];
+        let parts = parts.into_iter().filter(|(given, _)| *given);
+        parts.map(|(_, part)| part).collect()
+    }
+
+    fn bind<'a>(&self, mut query: Sql<'a, Pg>) -> Sql<'a, Pg> {
+        if let Some(status) = self.filter.status {
+            query = query.bind::<Text, _>(status.as_str());
+        }
+        if let Some(stage) = self.filter.stage {
+            query = query.bind::<SmallInt, _>(i16::from(stage));
+        }
+        if let Some(source) = self.filter.source {
+            query = query.bind::<Text, _>(source.as_str());
+        }
+        if let Some(segments) = &self.segments {
+            query = query.bind::<Array<Integer>, _>(segments.clone());
+        }
+        query
+    }
+
+    /// A plan for any value would not know how rare one is.
+    fn planned<'a>(&self, query: Sql<'a, Pg>) -> Sql<'a, Pg> {
+        if self.filter == MessageFilter::default() {
+            query
+        } else {
+            query.planned_anew()
+        }
+    }
+}
+
+/// The campaign's segments that a search finds.
+fn found(
+    conn: &mut PgConnection,
+    account: AccountId,
+    campaign: CampaignId,
+    search: &ValueSearch,
+) -> Result<Vec<i32>, Failure> {
+    let mut found = Vec::new();
+    let mut after = 0;
+    loop {
+        let rows = sql("SELECT no, attributes FROM segments \
+             WHERE account_id = ? AND campaign_id = ? AND no > ? ORDER BY no LIMIT ?")
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid())
+        .bind::<Integer, _>(after)
+        .bind::<BigInt, _>(SEARCHED)
+        .columns::<(Integer, Text)>()
+        .load::<(i32, String)>(conn)?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(found);
+        };
+        after = *last;
+        row::search(rows, search, &mut found)?;
+    }
+}
+
 /// A page of the messages of a run, or of the current run.
 fn one_run(
     conn: &mut PgConnection,
     account: AccountId,
     campaign: CampaignId,
     run: Option<RunNumber>,
+    narrowed: &Narrowed,
     page: &PageRequest<MessageKey>,
 ) -> Result<Vec<Listed>, Failure> {
+    let condition = narrowed.condition();
     let text = PageQuery {
         columns: LISTED_COLUMNS,
         bytes: MESSAGE_BYTES,
@@ -243,16 +353,18 @@ fn one_run(
                WHERE account_id = c.account_id AND campaign_id = c.id \
                  AND number = COALESCE(?, c.current_run_number) LIMIT 1) r ON true \
              LEFT JOIN LATERAL (SELECT * FROM messages WHERE account_id = c.account_id \
-               AND campaign_id = c.id AND run_number = r.number AND segment_no > ? \
+               AND campaign_id = c.id AND run_number = r.number AND segment_no > ? {condition} \
                ORDER BY segment_no LIMIT ?) m ON true {PARTS}"
         ),
         order: "m.segment_no",
         by: "message_segment_no",
     }
     .text();
-    let rows = sql(&text)
+    let query = sql(&text)
         .bind::<Nullable<Integer>, _>(run.map(RunNumber::get))
-        .bind::<Integer, _>(page.after.map_or(0, |after| after.segment_no))
+        .bind::<Integer, _>(page.after.map_or(0, |after| after.segment_no));
+    let rows = narrowed
+        .bind(narrowed.planned(query))
         .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(campaign.as_uuid())
@@ -266,17 +378,19 @@ fn every_run(
     conn: &mut PgConnection,
     account: AccountId,
     campaign: CampaignId,
+    narrowed: &Narrowed,
     page: &PageRequest<MessageKey>,
 ) -> Result<Vec<Listed>, Failure> {
+    let condition = narrowed.condition();
     // The rest of the run that the page before ended in, then the older runs: each half is one
     // range of the index, which a single comparison over both columns would not be.
     let from = format!(
         "FROM campaigns c LEFT JOIN LATERAL ( \
            (SELECT * FROM messages WHERE account_id = c.account_id AND campaign_id = c.id \
-              AND run_number = ? AND segment_no > ? ORDER BY segment_no LIMIT ?) \
+              AND run_number = ? AND segment_no > ? {condition} ORDER BY segment_no LIMIT ?) \
            UNION ALL \
            (SELECT * FROM messages WHERE account_id = c.account_id AND campaign_id = c.id \
-              AND run_number < ? ORDER BY run_number DESC, segment_no LIMIT ?) \
+              AND run_number < ? {condition} ORDER BY run_number DESC, segment_no LIMIT ?) \
            LIMIT ?) m ON true \
          LEFT JOIN LATERAL (SELECT number, archived_at FROM runs \
            WHERE account_id = c.account_id AND campaign_id = c.id AND number = m.run_number \
@@ -294,11 +408,15 @@ fn every_run(
     let (run, segment) = page.after.map_or((i64::MAX, 0), |after| {
         (i64::from(after.run_number.get()), after.segment_no)
     });
-    let rows = sql(&text)
+    let query = sql(&text)
         .bind::<BigInt, _>(run)
-        .bind::<Integer, _>(segment)
+        .bind::<Integer, _>(segment);
+    let query = narrowed
+        .bind(narrowed.planned(query))
         .bind::<BigInt, _>(limit)
-        .bind::<BigInt, _>(run)
+        .bind::<BigInt, _>(run);
+    let rows = narrowed
+        .bind(query)
         .bind::<BigInt, _>(limit)
         .bind::<BigInt, _>(limit)
         .bind::<Id, _>(account.as_uuid())

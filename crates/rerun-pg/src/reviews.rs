@@ -32,6 +32,8 @@ struct RefRow {
     approval_stage: Option<i16>,
     #[diesel(sql_type = Nullable<Id>)]
     edited_by: Option<Uuid>,
+    #[diesel(sql_type = Text)]
+    approvals: String,
 }
 
 impl TryFrom<RefRow> for MessageRef {
@@ -45,6 +47,7 @@ impl TryFrom<RefRow> for MessageRef {
             content_id: row.content_id.map(ContentId::new),
             state: MessageState::from_columns(status, row.approval_stage)?,
             edited_by: row.edited_by.map(UserId::new),
+            approved_by: row::approvers(&row.approvals)?,
         })
     }
 }
@@ -60,7 +63,8 @@ impl ReviewStore for PgStore {
         self.db
             .run(move |conn| {
                 let rows = sql(
-                    "SELECT id, run_number, content_id, review_status, approval_stage, edited_by \
+                    "SELECT id, run_number, content_id, review_status, approval_stage, edited_by, \
+                       approvals \
                      FROM messages WHERE account_id = ? AND campaign_id = ? AND id = ANY(?)",
                 )
                 .bind::<Id, _>(account.as_uuid())
@@ -163,11 +167,16 @@ fn selected(change: &MessageChange) -> &'static str {
     match &change.selection {
         Selection::Ids(_) => "AND m.id = ANY(?)",
         Selection::Every {
-            not_edited_by: Some(_),
-        } => "AND m.edited_by IS DISTINCT FROM ?",
-        Selection::Every {
-            not_edited_by: None,
-        } => "",
+            not_edited_by,
+            not_approved_by,
+        } => match (not_edited_by, not_approved_by) {
+            (None, None) => "",
+            (Some(_), None) => "AND m.edited_by IS DISTINCT FROM ?",
+            (None, Some(_)) => "AND strpos(m.approvals, ?) = 0",
+            (Some(_), Some(_)) => {
+                "AND m.edited_by IS DISTINCT FROM ? AND strpos(m.approvals, ?) = 0"
+            }
+        },
     }
 }
 
@@ -175,11 +184,18 @@ fn bind_selection<'a>(query: Sql<'a, Pg>, change: &MessageChange) -> Sql<'a, Pg>
     match &change.selection {
         Selection::Ids(ids) => query.bind::<Array<Id>, _>(uuids(ids)),
         Selection::Every {
-            not_edited_by: Some(user),
-        } => query.bind::<Id, _>(user.as_uuid()),
-        Selection::Every {
-            not_edited_by: None,
-        } => query,
+            not_edited_by,
+            not_approved_by,
+        } => {
+            let query = match not_edited_by {
+                Some(user) => query.bind::<Id, _>(user.as_uuid()),
+                None => query,
+            };
+            match not_approved_by {
+                Some(user) => query.bind::<Text, _>(row::approval_by(*user)),
+                None => query,
+            }
+        }
     }
 }
 

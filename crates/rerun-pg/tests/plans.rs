@@ -21,11 +21,12 @@ use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::generation::{TaskOutcome, TaskResult};
 use rerun_core::ids::{AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, LeaseId};
-use rerun_core::message::Content;
+use rerun_core::message::{Content, ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Limit, MessageKey, Page};
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
-    EventLog, GenerationQueue, HistoryStore, LeaseTasks, MessageSelection, RerunStore, SettleRun,
+    EventLog, GenerationQueue, HistoryStore, LeaseTasks, MessageFilter, MessageSelection,
+    RerunStore, SettleRun,
 };
 use rerun_core::segment::SegmentBy;
 use rerun_pg::PgStore;
@@ -263,6 +264,59 @@ async fn messages(lists: &Lists<'_>, store: &PgStore) {
                 full(&list.unwrap().unwrap().messages);
             })
             .await;
+    }
+}
+
+/// Of the messages of the current run, 12 wait and were written by hand: a page of them costs what
+/// 12 rows cost.
+async fn filtered_messages(lists: &Lists<'_>, store: &PgStore) {
+    let bounds: Bounds = &[
+        ("campaigns", 1),
+        ("runs", 1),
+        ("messages", PAGE),
+        ("segments", PAGE),
+        ("contents", PAGE),
+    ];
+    let of_every_run: Bounds = &[
+        ("campaigns", 1),
+        ("runs", PAGE),
+        ("messages", PAGE),
+        ("segments", PAGE),
+        ("contents", PAGE),
+    ];
+    let by = |status, stage, source| MessageFilter {
+        status,
+        stage,
+        source,
+        segment: None,
+    };
+    let pending = Some(ReviewStatus::PendingReview);
+    let key = Some(MessageKey {
+        run_number: run_number(200),
+        segment_no: 25,
+    });
+    for (name, filter) in [
+        ("by status", by(pending, None, None)),
+        ("by stage", by(None, Some(0), None)),
+        ("by source", by(None, None, Some(Source::Edited))),
+        ("by all", by(pending, Some(0), Some(Source::Edited))),
+    ] {
+        for (selection, after, bounds) in [
+            (MessageSelection::CurrentRun, None, bounds),
+            (MessageSelection::Run(run_number(200)), key, bounds),
+            (MessageSelection::EveryRun, None, of_every_run),
+        ] {
+            let name = format!("messages {name}, {selection:?} after {after:?}");
+            lists
+                .check(&name, &[bounds], async || {
+                    let page = page_of(LIMIT.into(), after);
+                    let list = store
+                        .filtered_messages(ACCOUNT, CAMPAIGN, selection, filter.clone(), page)
+                        .await;
+                    full(&list.unwrap().unwrap().messages);
+                })
+                .await;
+        }
     }
 }
 
@@ -562,6 +616,7 @@ fn faults_of_all(server: &LoggedServer, statistics: &str) -> Vec<String> {
         runtime.block_on(async {
             history(&lists, &store).await;
             messages(&lists, &store).await;
+            filtered_messages(&lists, &store).await;
             campaigns_and_groups(&lists, &store).await;
             audit(&lists, &store).await;
             kept_counts(&lists, &store).await;

@@ -65,6 +65,9 @@ INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, custo
     SELECT account, pg_temp.id(r, s), pg_temp.id(2, 1), r, s, 1, pg_temp.id(r, s), 'Published',
         'generated', now(), now()
     FROM accounts, generate_series(191, 200) r, generate_series(1, 300) s;
+-- Every 25th message of the current run was written by hand and waits.
+UPDATE messages SET review_status = 'Pending review', approval_stage = 0, source = 'edited'
+    WHERE campaign_id = pg_temp.id(2, 1) AND run_number = 200 AND segment_no % 25 = 0;
 INSERT INTO contents
     SELECT account, pg_temp.id(500 + s, n), 1, 's', 'b', NULL, now()
     FROM published, generate_series(1, 5) s WHERE NOT waiting;

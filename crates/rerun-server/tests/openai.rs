@@ -947,6 +947,7 @@ impl World {
             },
             brief: Some("Sell more tea".to_owned()),
             approval_stages: None,
+            distinct_reviewers: false,
             allow_missing_fields: false,
         };
         let campaign = engine

@@ -262,14 +262,15 @@ fn sweep(conn: &mut SqliteConnection) -> Result<bool, Failure> {
 fn update(conn: &mut SqliteConnection, seen: &Campaign, to: &Campaign) -> Result<(), Failure> {
     let updated = sql(
         "UPDATE campaigns SET name = ?, template_subject = ?, template_body = ?, brief = ?, \
-           approval_stages = ?, version = version + 1, updated_at = ? \
+           approval_stages = ?, distinct_reviewers = ?, version = version + 1, updated_at = ? \
          WHERE account_id = ? AND id = ? AND version = ?",
     )
     .bind::<Text, _>(to.name.as_str())
     .bind::<Text, _>(to.template.subject.as_str())
     .bind::<Text, _>(to.template.body.as_str())
     .bind::<Nullable<Text>, _>(to.brief.as_deref())
-    .bind::<Text, _>(json_list(to.approval_stages.names()))
+    .bind::<Text, _>(row::stages_json(&to.approval_stages)?)
+    .bind::<Bool, _>(to.distinct_reviewers)
     .bind::<Time, _>(to.updated_at)
     .bind::<Id, _>(seen.account_id.as_uuid())
     .bind::<Id, _>(seen.id.as_uuid())

@@ -1,18 +1,21 @@
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
-use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Text};
+use diesel::sqlite::Sqlite;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
-use rerun_core::message::Message;
+use rerun_core::message::{Message, ReviewStatus};
 use rerun_core::page::{Filling, MessageKey, Page, PageRequest};
-use rerun_core::ports::{Diff, History, HistoryStore, MessageList, MessageSelection};
+use rerun_core::ports::{
+    Diff, History, HistoryStore, MessageFilter, MessageList, MessageSelection,
+};
 use rerun_core::run::Run;
-use rerun_core::segment::{Attributes, Segment};
+use rerun_core::segment::{Attributes, Segment, ValueSearch};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{MessageColumns, MessageRow, RunColumns, RunRow, segment_key};
-use rerun_diesel::sql::sql;
+use rerun_diesel::row::{self, MessageColumns, MessageRow, RunColumns, RunRow, segment_key};
+use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::Id;
 use rerun_diesel::{message_columns, run_columns};
 use uuid::Uuid;
@@ -107,6 +110,197 @@ impl Messages {
             self.before_run(conn, after.run_number.get().into(), page)?;
         }
         Ok(())
+    }
+
+    /// Fills the page with those messages of a run, after a segment, or of the runs before one, that
+    /// a filter takes.
+    fn narrowed(
+        &self,
+        conn: &mut SqliteConnection,
+        narrowed: &Narrowed,
+        place: Place,
+        page: &mut Filling<Message>,
+    ) -> Result<(), Failure> {
+        let (run, after, at, order) = match place {
+            Place::Of { run, after } => (
+                i64::from(run.get()),
+                after,
+                "m.run_number = ? AND m.segment_no > ?",
+                "m.segment_no",
+            ),
+            // Segments are numbered from 1.
+            Place::Before(run) => (
+                run,
+                0,
+                "m.run_number < ? AND m.segment_no > ?",
+                "m.run_number DESC, m.segment_no",
+            ),
+        };
+        let statement = format!(
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                message_tables!("INDEXED BY {index}"),
+                "WHERE m.account_id = ? AND m.campaign_id = ? AND {at} {condition} \
+                 ORDER BY {order} LIMIT ?"
+            ),
+            index = narrowed.index(),
+            at = at,
+            condition = narrowed.condition(),
+            order = order
+        );
+        let query = sql(&statement)
+            .bind::<Id, _>(self.account.as_uuid())
+            .bind::<Id, _>(self.campaign.as_uuid())
+            .bind::<BigInt, _>(run)
+            .bind::<Integer, _>(after);
+        let rows = narrowed
+            .bind(query)
+            .bind::<BigInt, _>(i64::try_from(page.missing()).unwrap_or(i64::MAX))
+            .columns::<MessageColumns>()
+            .load_iter::<MessageRow, DefaultLoadingMode>(conn)?;
+        page.take(rows.map(|row| Ok::<_, Failure>(Message::try_from(row?)?)))
+    }
+
+    /// Fills the page with those messages of a selection that a filter takes.
+    fn select_narrowed(
+        &self,
+        conn: &mut SqliteConnection,
+        filter: MessageFilter,
+        run: Option<RunNumber>,
+        after: Option<MessageKey>,
+        page: &mut Filling<Message>,
+    ) -> Result<(), Failure> {
+        let narrowed = &Narrowed::new(conn, self, filter)?;
+        let segment = after.map_or(0, |after| after.segment_no);
+        if let Some(run) = run {
+            let place = Place::Of {
+                run,
+                after: segment,
+            };
+            return self.narrowed(conn, narrowed, place, page);
+        }
+        let Some(after) = after else {
+            return self.narrowed(conn, narrowed, Place::Before(i64::MAX), page);
+        };
+        let rest = Place::Of {
+            run: after.run_number,
+            after: segment,
+        };
+        self.narrowed(conn, narrowed, rest, page)?;
+        if page.missing() > 0 {
+            let before = Place::Before(after.run_number.get().into());
+            self.narrowed(conn, narrowed, before, page)?;
+        }
+        Ok(())
+    }
+}
+
+/// A part of a list of messages.
+#[derive(Clone, Copy)]
+enum Place {
+    /// A run, after a segment.
+    Of { run: RunNumber, after: i32 },
+    /// The runs before one.
+    Before(i64),
+}
+
+/// How many segments a search reads at once.
+const SEARCHED: i64 = 10_000;
+
+/// The condition of a filter on rows `m` of `messages`.
+struct Narrowed {
+    filter: MessageFilter,
+    /// The segments that a search found, as a JSON array.
+    segments: Option<String>,
+}
+
+impl Narrowed {
+    fn new(
+        conn: &mut SqliteConnection,
+        list: &Messages,
+        filter: MessageFilter,
+    ) -> Result<Self, Failure> {
+        let segments = match &filter.segment {
+            Some(search) => Some(serde_json::json!(found(conn, list, search)?).to_string()),
+            None => None,
+        };
+        Ok(Self { filter, segments })
+    }
+
+    /// The index that leaves the fewest rows to look through. Most messages of a run are `Approved`
+    /// or `Published`.
+    fn index(&self) -> &'static str {
+        let MessageFilter {
+            status,
+            stage,
+            source,
+            ..
+        } = &self.filter;
+        let most = [ReviewStatus::Approved, ReviewStatus::Published];
+        match (stage, status, source) {
+            (Some(_), _, _) => "messages_by_stage",
+            (None, Some(status), Some(_)) if most.contains(status) => "messages_by_source",
+            (None, Some(_), _) => "messages_by_status",
+            (None, None, Some(_)) => "messages_by_source",
+            (None, None, None) => "messages_one_per_segment",
+        }
+    }
+
+    /// Each part has one value, which [`Narrowed::bind`] gives it.
+    fn condition(&self) -> String {
+        let parts = [
+            (self.filter.status.is_some(), " AND m.review_status = ?"),
+            (self.filter.stage.is_some(), " AND m.approval_stage = ?"),
+            (self.filter.source.is_some(), " AND m.source = ?"),
+            (
+                self.segments.is_some(),
+                " AND m.segment_no IN (SELECT value FROM json_each(?))",
+            ),
+        ];
+        let parts = parts.into_iter().filter(|(given, _)| *given);
+        parts.map(|(_, part)| part).collect()
+    }
+
+    fn bind<'a>(&'a self, mut query: Sql<'a, Sqlite>) -> Sql<'a, Sqlite> {
+        if let Some(status) = self.filter.status {
+            query = query.bind::<Text, _>(status.as_str());
+        }
+        if let Some(stage) = self.filter.stage {
+            query = query.bind::<SmallInt, _>(i16::from(stage));
+        }
+        if let Some(source) = self.filter.source {
+            query = query.bind::<Text, _>(source.as_str());
+        }
+        if let Some(segments) = &self.segments {
+            query = query.bind::<Text, _>(segments.as_str());
+        }
+        query
+    }
+}
+
+/// The campaign's segments that a search finds.
+fn found(
+    conn: &mut SqliteConnection,
+    list: &Messages,
+    search: &ValueSearch,
+) -> Result<Vec<i32>, Failure> {
+    let mut found = Vec::new();
+    let mut after = 0;
+    loop {
+        let rows = sql("SELECT no, attributes FROM segments \
+             WHERE account_id = ? AND campaign_id = ? AND no > ? ORDER BY no LIMIT ?")
+        .bind::<Id, _>(list.account.as_uuid())
+        .bind::<Id, _>(list.campaign.as_uuid())
+        .bind::<Integer, _>(after)
+        .bind::<BigInt, _>(SEARCHED)
+        .columns::<(Integer, Text)>()
+        .load::<(i32, String)>(conn)?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(found);
+        };
+        after = *last;
+        row::search(rows, search, &mut found)?;
     }
 }
 
@@ -302,6 +496,19 @@ impl HistoryStore for SqliteStore {
         selection: MessageSelection,
         page: PageRequest<MessageKey>,
     ) -> Result<Option<MessageList>, StoreError> {
+        let every = MessageFilter::default();
+        self.filtered_messages(account, campaign, selection, every, page)
+            .await
+    }
+
+    async fn filtered_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        filter: MessageFilter,
+        page: PageRequest<MessageKey>,
+    ) -> Result<Option<MessageList>, StoreError> {
         self.read(move |conn| {
             let Some(found) = find(conn, account, campaign)? else {
                 return Ok(None);
@@ -310,7 +517,25 @@ impl HistoryStore for SqliteStore {
             let mut messages = Filling::new(page.limit);
             let segment = page.after.map_or(0, |after| after.segment_no);
             let mut exists = true;
+            let every = filter == MessageFilter::default();
             match selection {
+                _ if !every => {
+                    let run = match selection {
+                        MessageSelection::EveryRun => None,
+                        MessageSelection::Run(run) => Some(run),
+                        // As below.
+                        MessageSelection::CurrentRun => page
+                            .after
+                            .map(|after| after.run_number)
+                            .or(found.current_run),
+                    };
+                    if run.is_some() || selection == MessageSelection::EveryRun {
+                        list.select_narrowed(conn, filter, run, page.after, &mut messages)?;
+                    }
+                    if let MessageSelection::Run(run) = selection {
+                        exists = !messages.is_empty() || run_exists(conn, account, campaign, run)?;
+                    }
+                }
                 MessageSelection::EveryRun => {
                     list.of_every_run(conn, page.after, &mut messages)?;
                 }

@@ -10,7 +10,7 @@ use rerun_core::ports::{ChangeOutcome, ReviewStore};
 use rerun_core::review::MessageRef;
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{run_number, text};
+use rerun_diesel::row::{self, run_number, text};
 use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
@@ -32,6 +32,8 @@ struct RefRow {
     approval_stage: Option<i16>,
     #[diesel(sql_type = Nullable<Id>)]
     edited_by: Option<Uuid>,
+    #[diesel(sql_type = Text)]
+    approvals: String,
 }
 
 impl TryFrom<RefRow> for MessageRef {
@@ -47,6 +49,7 @@ impl TryFrom<RefRow> for MessageRef {
                 row.approval_stage,
             )?,
             edited_by: row.edited_by.map(UserId::new),
+            approved_by: row::approvers(&row.approvals)?,
         })
     }
 }
@@ -114,14 +117,27 @@ impl<'a> Selected<'a> {
                  AND messages.id IN (SELECT unhex(atom) FROM json_each(?))"
             }
             Selection::Every {
-                not_edited_by: None,
-            } => "messages.account_id = ? AND messages.campaign_id = ? AND messages.run_number = ?",
-            Selection::Every {
-                not_edited_by: Some(_),
-            } => {
-                "messages.account_id = ? AND messages.campaign_id = ? \
-                 AND messages.run_number = ? AND messages.edited_by IS NOT ?"
-            }
+                not_edited_by,
+                not_approved_by,
+            } => match (not_edited_by, not_approved_by) {
+                (None, None) => {
+                    "messages.account_id = ? AND messages.campaign_id = ? \
+                     AND messages.run_number = ?"
+                }
+                (Some(_), None) => {
+                    "messages.account_id = ? AND messages.campaign_id = ? \
+                     AND messages.run_number = ? AND messages.edited_by IS NOT ?"
+                }
+                (None, Some(_)) => {
+                    "messages.account_id = ? AND messages.campaign_id = ? \
+                     AND messages.run_number = ? AND instr(messages.approvals, ?) = 0"
+                }
+                (Some(_), Some(_)) => {
+                    "messages.account_id = ? AND messages.campaign_id = ? \
+                     AND messages.run_number = ? AND messages.edited_by IS NOT ? \
+                     AND instr(messages.approvals, ?) = 0"
+                }
+            },
         }
     }
 
@@ -133,12 +149,22 @@ impl<'a> Selected<'a> {
         match (&self.change.selection, &self.ids) {
             (
                 Selection::Every {
-                    not_edited_by: Some(user),
+                    not_edited_by,
+                    not_approved_by,
                 },
                 _,
-            ) => query.bind::<Id, _>(user.as_uuid()),
+            ) => {
+                let query = match not_edited_by {
+                    Some(user) => query.bind::<Id, _>(user.as_uuid()),
+                    None => query,
+                };
+                match not_approved_by {
+                    Some(user) => query.bind::<Text, _>(row::approval_by(*user)),
+                    None => query,
+                }
+            }
             (Selection::Ids(_), Some(ids)) => query.bind::<Text, _>(ids.as_str()),
-            (Selection::Ids(_) | Selection::Every { .. }, _) => query,
+            (Selection::Ids(_), None) => query,
         }
     }
 
@@ -336,7 +362,8 @@ impl ReviewStore for SqliteStore {
         self.readers
             .run(move |conn| {
                 let rows = sql(
-                    "SELECT id, run_number, content_id, review_status, approval_stage, edited_by \
+                    "SELECT id, run_number, content_id, review_status, approval_stage, edited_by, \
+                       approvals \
                      FROM messages WHERE account_id = ? AND +campaign_id = ? \
                        AND id IN (SELECT unhex(atom) FROM json_each(?))",
                 )

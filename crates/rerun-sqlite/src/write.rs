@@ -13,7 +13,7 @@ use rerun_core::message::Content;
 use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotentResponse};
 use rerun_core::run::{MessageCounts, Run};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{RunColumns, RunRow, chain_hash, json_list};
+use rerun_diesel::row::{self, RunColumns, RunRow, chain_hash, json_list};
 use rerun_diesel::run_columns;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -70,9 +70,9 @@ pub(crate) fn insert_campaign(
 ) -> Result<(), Failure> {
     sql(
         "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
-           value_rules, approval_stages, template_subject, template_body, brief, status, current_run_number, \
+           value_rules, approval_stages, distinct_reviewers, template_subject, template_body, brief, status, current_run_number, \
            last_run_number, last_segment_no, version, created_by, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
@@ -80,7 +80,8 @@ pub(crate) fn insert_campaign(
     .bind::<Id, _>(campaign.customer_group_id.as_uuid())
     .bind::<Text, _>(json_list(campaign.segment_by.fields()))
     .bind::<Nullable<Text>, _>(campaign.segment_by.rules_json())
-    .bind::<Text, _>(json_list(campaign.approval_stages.names()))
+    .bind::<Text, _>(row::stages_json(&campaign.approval_stages)?)
+    .bind::<Bool, _>(campaign.distinct_reviewers)
     .bind::<Text, _>(campaign.template.subject.as_str())
     .bind::<Text, _>(campaign.template.body.as_str())
     .bind::<Nullable<Text>, _>(campaign.brief.as_deref())

@@ -20,10 +20,11 @@ use rerun_contract::fixture::{ACCOUNT, Fixture, page_of, run_number};
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::ids::{CampaignId, CustomerGroupId};
+use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{AuditKey, CreatedKey, Limit, MessageKey};
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
-    EventLog, HistoryStore, MessageSelection, RerunStore,
+    EventLog, HistoryStore, MessageFilter, MessageSelection, RerunStore,
 };
 use rerun_core::segment::SegmentBy;
 use rerun_sqlite::{Options, SqliteStore};
@@ -137,6 +138,39 @@ async fn all(
             lists
                 .check(&format!("messages, {selection:?}"), &[], messages)
                 .await;
+        }
+    }
+    for after in [None, Some(key)] {
+        for selection in [
+            MessageSelection::CurrentRun,
+            MessageSelection::Run(run_number(2)),
+            MessageSelection::EveryRun,
+        ] {
+            for filter in [
+                MessageFilter {
+                    status: Some(ReviewStatus::PendingReview),
+                    ..MessageFilter::default()
+                },
+                MessageFilter {
+                    stage: Some(0),
+                    ..MessageFilter::default()
+                },
+                MessageFilter {
+                    status: Some(ReviewStatus::Approved),
+                    source: Some(Source::Edited),
+                    ..MessageFilter::default()
+                },
+            ] {
+                let name = format!("messages, {selection:?}, {filter:?}");
+                let messages = store.filtered_messages(
+                    ACCOUNT,
+                    campaign,
+                    selection,
+                    filter,
+                    page_of(2, after),
+                );
+                lists.check(&name, &[], messages).await;
+            }
         }
     }
     let key = CreatedKey {

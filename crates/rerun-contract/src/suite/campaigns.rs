@@ -1,6 +1,6 @@
 //! Campaigns, and those that are brought in from elsewhere.
 
-use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Stage, Template};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::event::{CampaignUpdate, Event};
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
@@ -33,7 +33,11 @@ pub async fn a_campaign_comes_back_as_it_was_made<S: Store + 'static>(f: &Fixtur
             body: format!("{odd}{}", "b".repeat(190_000)),
         },
         brief: Some(format!("{odd}{}", "é".repeat(19_000))),
-        approval_stages: Some((0..16).map(|n| format!("Stage '{n}' \"ü\"")).collect()),
+        approval_stages: Some(
+            (0..16)
+                .map(|n| format!("Stage '{n}' \"ü\"").into())
+                .collect(),
+        ),
         segment_by: ["z", "a", "0", "a b", "a.b", "É", "😀", "\"q\""]
             .map(FieldDeclaration::from)
             .to_vec(),
@@ -79,7 +83,11 @@ pub async fn an_update_is_stored_as_it_was_asked_for<S: Store + 'static>(f: &Fix
             body: "B\n😀".into(),
         }),
         brief: Some(String::new()),
-        approval_stages: Some(ApprovalStages::new(&["Legal", "Board"]).unwrap()),
+        approval_stages: Some(
+            ApprovalStages::declare(vec![Stage::of_roles("Legal", ["LAWYER"]), "Board".into()])
+                .unwrap(),
+        ),
+        distinct_reviewers: Some(true),
     };
     let campaigns = &f.engine.campaigns;
     for replayed in [false, true] {
@@ -95,6 +103,7 @@ pub async fn an_update_is_stored_as_it_was_asked_for<S: Store + 'static>(f: &Fix
             template: changes.template.clone().unwrap(),
             brief: changes.brief.clone(),
             approval_stages: changes.approval_stages.clone().unwrap(),
+            distinct_reviewers: true,
             version: before.version + 1,
             updated_at: f.now(),
             ..before.clone()
@@ -139,6 +148,7 @@ pub async fn a_stale_update_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
             template: false,
             brief: false,
             approval_stages: None,
+            distinct_reviewers: None,
         }));
         let update = UpdateCampaign {
             campaign: seen,

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::diff::{DiffChange, DiffCounts, DiffItem};
+use rerun_core::generation::GenerationError;
 use rerun_core::ids::{CampaignId, MessageId, RunNumber};
-use rerun_core::message::{Content, Message};
+use rerun_core::message::{Content, Message, ReviewStatus, Source};
 use rerun_core::page::{Contents, MAX_PAGE_BYTES, MessageKey};
 use rerun_core::plan::ReuseFrom;
-use rerun_core::ports::{AuditFilter, Diff, IdGenerator, MessageList, MessageSelection, Store};
-use rerun_core::usecases::{Decision, PageQuery, RerunRequest};
+use rerun_core::ports::{
+    AuditFilter, Diff, IdGenerator, MessageFilter, MessageList, MessageSelection, Store,
+};
+use rerun_core::segment::ValueSearch;
+use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
 
 use crate::fixture::{
-    ACCOUNT, Fixture, Row, caller, every_large_page, every_page, first_page, new_campaign, page_of,
-    run_number,
+    ACCOUNT, Fixture, OTHER_ACCOUNT, Row, caller, every_large_page, every_page, first_page,
+    generated, new_campaign, page_of, run_number,
 };
 
 async fn rerun_and_publish<S: Store + 'static>(
@@ -262,6 +266,105 @@ pub async fn pages_of_messages_are_stable<S: Store + 'static>(f: &Fixture<S>) {
     );
     let now = list(f, campaign, MessageSelection::CurrentRun, 100, None).await;
     assert_eq!(now.messages.items.len(), 3);
+}
+
+/// Every combination of filters, by pages of every size, takes of a list what it says and leaves its
+/// order.
+pub async fn filters_take_what_they_say<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "Österreich"]).await;
+    let group = f.group(&["DE", "FR", "Österreich", "ES", "IT", "Peru", ""]);
+    f.rerun(campaign, group.await).await;
+    // One is made, one fails, one waits for its lease to end; of what is reused, one is rejected and
+    // one is written anew.
+    let one = f.lease(1).await;
+    f.settle(&one, |task| Ok(generated(task))).await;
+    let one = f.lease(1).await;
+    f.settle(&one, |_| Err(GenerationError::for_good("no")))
+        .await;
+    let id = async |country: &str| f.message(campaign, country).await.id;
+    let reject = Decision::Reject { reason: "r".into() };
+    let french = ReviewedMessages::Named(vec![Some(id("FR").await)]);
+    let reviews = &f.engine.reviews;
+    reviews
+        .review(&caller(), campaign, &reject, &french, None, None)
+        .await
+        .unwrap();
+    let content = Content {
+        subject: "s".into(),
+        body: "b".into(),
+    };
+    reviews
+        .edit(&caller(), campaign, Some(id("DE").await), content, None)
+        .await
+        .unwrap();
+    let searches = [
+        None,
+        Some("ÖSTER"),
+        Some("e"),
+        Some("country"),
+        Some("null"),
+    ];
+    let sources = Source::ALL.iter().copied().map(Some);
+    let sources: Vec<Option<Source>> = sources.chain([None]).collect();
+    let statuses = ReviewStatus::ALL.iter().copied().map(Some);
+    let statuses: Vec<Option<ReviewStatus>> = statuses.chain([None]).collect();
+    let mut taken = 0;
+    for which in [
+        MessageSelection::CurrentRun,
+        MessageSelection::Run(run_number(1)),
+        MessageSelection::EveryRun,
+    ] {
+        let all = f.messages(campaign, which).await;
+        for status in &statuses {
+            for source in &sources {
+                for stage in [None, Some(0), Some(1)] {
+                    for search in searches {
+                        let search = search.map(|text| ValueSearch::new("segment", text).unwrap());
+                        let filter = MessageFilter {
+                            status: *status,
+                            stage,
+                            source: *source,
+                            segment: search,
+                        };
+                        let expected: Vec<&Message> = all
+                            .iter()
+                            .filter(|message| filter.takes(message).unwrap())
+                            .collect();
+                        taken += expected.len();
+                        for limit in [1, 100] {
+                            let found = every_page(limit, async |page| {
+                                let filter = filter.clone();
+                                let list = f
+                                    .store
+                                    .filtered_messages(ACCOUNT, campaign, which, filter, page);
+                                list.await.unwrap().unwrap().messages
+                            })
+                            .await;
+                            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(taken > 100, "{taken}");
+    let filter = MessageFilter {
+        status: Some(ReviewStatus::Published),
+        ..MessageFilter::default()
+    };
+    let stranger = f.store.filtered_messages(
+        OTHER_ACCOUNT,
+        campaign,
+        MessageSelection::EveryRun,
+        filter.clone(),
+        page_of(10, None),
+    );
+    assert_eq!(stranger.await.unwrap(), None);
+    let unknown = MessageSelection::Run(run_number(9));
+    let unknown = f
+        .store
+        .filtered_messages(ACCOUNT, campaign, unknown, filter, page_of(10, None));
+    assert!(!unknown.await.unwrap().unwrap().run_exists);
 }
 
 /// A page far down the list is there as the first one is.
@@ -588,8 +691,7 @@ pub async fn counts_follow_the_messages<S: Store + 'static>(f: &Fixture<S>) {
     f.rerun(campaign, group).await;
     f.check().await;
     let leased = f.lease(2).await;
-    f.settle(&leased, |task| Ok(crate::fixture::generated(task)))
-        .await;
+    f.settle(&leased, |task| Ok(generated(task))).await;
     f.check().await;
     let french = f.message(campaign, "FR").await.id;
     let content = Content {

@@ -437,7 +437,7 @@ pub async fn a_stated_default_is_the_same_body<S: Store + 'static>(f: &Fixture<S
     let new = new_campaign(f.group(&["DE"]).await, &["country"]);
     let create = async |stages: Option<&[&str]>| {
         let mut new = new.clone();
-        new.approval_stages = stages.map(|names| names.iter().map(|n| (*n).to_owned()).collect());
+        new.approval_stages = stages.map(|names| names.iter().map(|n| (*n).into()).collect());
         f.engine.campaigns.create(&caller(), new, Some("key")).await
     };
     let first = create(None).await.unwrap();

@@ -376,6 +376,7 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
         Selection::Ids(vec![message]),
         Selection::Every {
             not_edited_by: None,
+            not_approved_by: None,
         },
     ] {
         let change = MessageChange {

@@ -1,7 +1,7 @@
 //! Review, edits, regeneration, publication.
 
-use rerun_core::actor::UserName;
-use rerun_core::campaign::CampaignStatus;
+use rerun_core::actor::{Actor, UserName};
+use rerun_core::campaign::{CampaignStatus, Stage};
 use rerun_core::change::{MessageChange, Move, NewContent, Patch, Selection};
 use rerun_core::error::{Error, IllegalTransition, UnfilledPlaceholder};
 use rerun_core::generation::GenerationError;
@@ -9,11 +9,11 @@ use rerun_core::ids::{CampaignId, ContentId, MessageId};
 use rerun_core::message::{Approval, Content, Message, MessageCommand, MessageState, Source};
 use rerun_core::ports::{ChangeOutcome, IdGenerator, Store};
 use rerun_core::run::RunStatus;
-use rerun_core::usecases::{Decision, Engine, Item, ReviewedMessages, Settings};
+use rerun_core::usecases::{Decision, Engine, Item, NewCampaign, ReviewedMessages, Settings};
 
 use crate::fixture::{
     ACCOUNT, CALLERS_NAME, Fixture, all_at_once, assert_conflict, author, caller, colleague,
-    generated, run_number,
+    generated, new_campaign, run_number,
 };
 
 const PENDING: MessageState = MessageState::PendingReview { stage: 0 };
@@ -490,6 +490,7 @@ pub async fn a_stale_change_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
     let german = f.message(campaign, "DE").await.id;
     let every = Selection::Every {
         not_edited_by: None,
+        not_approved_by: None,
     };
     let stale = approval_of(f, campaign, every).await;
     let stale_named = approval_of(f, campaign, Selection::Ids(vec![german])).await;
@@ -515,6 +516,7 @@ pub async fn a_change_of_nothing_writes_nothing<S: Store + 'static>(f: &Fixture<
     for selection in [
         Selection::Every {
             not_edited_by: None,
+            not_approved_by: None,
         },
         Selection::Ids(Vec::new()),
     ] {
@@ -986,6 +988,98 @@ pub async fn own_edits_can_be_left_out<S: Store + 'static>(f: &Fixture<S>) {
     f.check().await;
 }
 
+/// Whether `all` passes what can be named, for every rule about who approves: roles of stages, four
+/// eyes, distinct reviewers. The stage's name looks like an approval.
+pub async fn stages_and_reviewers_are_told_apart<S: Store + 'static>(f: &Fixture<S>) {
+    let first = format!("\"user_id\":\"{}\"", caller().user_id().unwrap());
+    let group = f.group(&["DE", "FR", "IT", "ES"]).await;
+    for rules in 0..8 {
+        let (lawyers, four_eyes, distinct) = (rules & 1 != 0, rules & 2 != 0, rules & 4 != 0);
+        let legal = if lawyers {
+            Stage::of_roles("Legal", ["REVIEWER"])
+        } else {
+            "Legal".into()
+        };
+        let campaign = f
+            .create(NewCampaign {
+                approval_stages: Some(vec![first.as_str().into(), legal]),
+                distinct_reviewers: distinct,
+                ..new_campaign(group, &["country"])
+            })
+            .await;
+        f.launch(campaign).await;
+        f.generate().await;
+        let id = async |country: &str| f.message(campaign, country).await.id;
+        let engine = f.engine_with(Settings {
+            four_eyes,
+            ..Settings::default()
+        });
+        let reviews = &engine.reviews;
+        let approve = async |who: &Actor, messages: &ReviewedMessages| {
+            let done = reviews
+                .review(who, campaign, &Decision::Approve, messages, None, None)
+                .await;
+            done.map(|done| done.outcome.messages)
+        };
+        // The caller wrote the text for FR and passed IT one stage; a colleague passed ES.
+        let french = Some(id("FR").await);
+        reviews
+            .edit(&caller(), campaign, french, content("mine"), None)
+            .await
+            .unwrap();
+        let italian = named(&[id("IT").await]);
+        assert_eq!(approve(&caller(), &italian).await.unwrap(), 1);
+        let spanish = named(&[id("ES").await]);
+        assert_eq!(approve(&colleague(), &spanish).await.unwrap(), 1);
+        let mut allowed = Vec::new();
+        for (country, refusal) in [
+            ("DE", None),
+            ("FR", four_eyes.then_some("a message that you edited")),
+            (
+                "IT",
+                if lawyers {
+                    Some("your role cannot approve at the stage `Legal`")
+                } else {
+                    distinct.then_some("a message at two stages")
+                },
+            ),
+            (
+                "ES",
+                lawyers.then_some("your role cannot approve at the stage `Legal`"),
+            ),
+        ] {
+            let Some(said) = refusal else {
+                allowed.push(country);
+                continue;
+            };
+            let before = f.snapshot(ACCOUNT).await;
+            let both = named(&[id("DE").await, id(country).await]);
+            let refused = approve(&caller(), &both).await.unwrap_err().to_string();
+            assert!(
+                refused.contains(said),
+                "{country}, rules {rules}: {refused}"
+            );
+            before.assert_same(&f.snapshot(ACCOUNT).await, "a refused approval");
+        }
+        let all = ReviewedMessages::AllPending;
+        let stages = async || {
+            let messages = f.current(campaign).await;
+            let of = |m: Message| (m.segment.attributes.as_json().to_owned(), m.state);
+            messages.into_iter().map(of).collect::<Vec<_>>()
+        };
+        let before = stages().await;
+        let passed = approve(&caller(), &all).await.unwrap();
+        assert_eq!(usize::try_from(passed), Ok(allowed.len()), "rules {rules}");
+        for (before, after) in before.iter().zip(stages().await) {
+            let moved = allowed.iter().any(|country| before.0.contains(country));
+            assert_eq!(before.1 != after.1, moved, "rules {rules}: {}", before.0);
+        }
+        // Whoever did not approve them, in a role that may, passes the rest.
+        while approve(&colleague(), &all).await.unwrap() > 0 {}
+        f.check().await;
+    }
+}
+
 /// Reviewers at work on different messages do not hinder each other.
 pub async fn reviewers_at_once_all_get_through<S: Store + 'static>(f: &Fixture<S>) {
     let names: Vec<String> = (0..8).map(|n| format!("country {n}")).collect();
@@ -1260,7 +1354,10 @@ pub async fn no_change_lets_a_placeholder_through<S: Store + 'static>(f: &Fixtur
         message_id: first.id,
         placeholder: format!("{{{{ {} }}}}", first.segment_no),
     });
-    let every = |not_edited_by| Selection::Every { not_edited_by };
+    let every = |not_edited_by| Selection::Every {
+        not_edited_by,
+        not_approved_by: None,
+    };
     let passed = Approval {
         stage: "Draft".into(),
         user_id: caller().user_id().unwrap(),

@@ -7,6 +7,8 @@ mod apply;
 mod declare;
 mod number;
 
+pub(crate) use apply::folded;
+
 /// The longest value of a field to segment by, in characters.
 pub(crate) const MAX_VALUE_LENGTH: usize = 1_000;
 

@@ -8,7 +8,7 @@ use super::groups::import_error;
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, listed, naming_valued};
 use crate::actor::Actor;
-use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Stage, Template};
 use crate::error::{Action, Error, Invalid, StoreError};
 use crate::event::{CampaignUpdate, Event, RulesChange};
 use crate::group::CustomerGroup;
@@ -42,7 +42,9 @@ pub struct NewCampaign {
     /// What a language model is told besides.
     pub brief: Option<String>,
     /// The stages of an approval; the default when not given.
-    pub approval_stages: Option<Vec<String>>,
+    pub approval_stages: Option<Vec<Stage>>,
+    /// Whether nobody approves one message at two stages.
+    pub distinct_reviewers: bool,
     /// Whether fields of `segment_by` that no customer of the group has are allowed.
     pub allow_missing_fields: bool,
 }
@@ -76,6 +78,8 @@ struct Draft {
     template: Template,
     brief: Option<String>,
     approval_stages: ApprovalStages,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    distinct_reviewers: bool,
     allow_missing_fields: bool,
 }
 
@@ -105,6 +109,9 @@ pub struct CampaignChanges {
     pub brief: Option<String>,
     /// Other approval stages.
     pub approval_stages: Option<ApprovalStages>,
+    /// Whether nobody approves one message at two stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distinct_reviewers: Option<bool>,
 }
 
 impl CampaignChanges {
@@ -112,7 +119,8 @@ impl CampaignChanges {
     fn checked(mut self) -> Result<Self, Error> {
         if self == Self::default() {
             return Err(Invalid::new(
-                "name something to change: `name`, `template`, `brief` or `approval_stages`",
+                "name something to change: `name`, `template`, `brief`, `approval_stages` or \
+                 `distinct_reviewers`",
             )
             .into());
         }
@@ -143,6 +151,7 @@ impl CampaignChanges {
         if let Some(stages) = &self.approval_stages {
             to.approval_stages.clone_from(stages);
         }
+        to.distinct_reviewers = self.distinct_reviewers.unwrap_or(to.distinct_reviewers);
         if to != *campaign {
             to.version += 1;
             to.updated_at = at;
@@ -157,6 +166,9 @@ struct Updated {
     name: String,
     customer_group_id: CustomerGroupId,
     approval_stages: ApprovalStages,
+    /// Responses that were kept before do not have it.
+    #[serde(default)]
+    distinct_reviewers: Option<bool>,
     status: CampaignStatus,
     current_run: Option<RunNumber>,
     #[serde(with = "crate::timestamp")]
@@ -169,6 +181,7 @@ impl Updated {
             name: campaign.name.clone(),
             customer_group_id: campaign.customer_group_id,
             approval_stages: campaign.approval_stages.clone(),
+            distinct_reviewers: Some(campaign.distinct_reviewers),
             status: campaign.status,
             current_run: campaign.current_run,
             at: campaign.updated_at,
@@ -181,6 +194,7 @@ impl Updated {
             name: self.name,
             customer_group_id: self.customer_group_id,
             approval_stages: self.approval_stages,
+            distinct_reviewers: self.distinct_reviewers.unwrap_or(now.distinct_reviewers),
             status: self.status,
             current_run: self.current_run,
             updated_at: self.at,
@@ -276,6 +290,7 @@ impl Draft {
             template: self.template,
             brief: self.brief,
             approval_stages: self.approval_stages,
+            distinct_reviewers: self.distinct_reviewers,
             status: CampaignStatus::Draft,
             current_run: None,
             last_run: None,
@@ -331,8 +346,8 @@ impl Campaigns {
     fn draft(&self, new: NewCampaign) -> Result<Draft, Error> {
         let name = text::name("name", &new.name, Campaign::MAX_NAME_LENGTH)?;
         let segment_by = SegmentBy::declare(new.segment_by)?;
-        let approval_stages = match &new.approval_stages {
-            Some(names) => ApprovalStages::new(names)?,
+        let approval_stages = match new.approval_stages {
+            Some(stages) => ApprovalStages::declare(stages)?,
             None => ApprovalStages::default(),
         };
         check_texts(&new.template)?;
@@ -347,6 +362,7 @@ impl Campaigns {
             template: new.template,
             brief: new.brief,
             approval_stages,
+            distinct_reviewers: new.distinct_reviewers,
             allow_missing_fields: new.allow_missing_fields,
         })
     }
@@ -632,7 +648,9 @@ impl Campaigns {
             template: to.template != campaign.template,
             brief: to.brief != campaign.brief,
             approval_stages: (to.approval_stages != campaign.approval_stages)
-                .then(|| to.approval_stages.names().to_vec()),
+                .then(|| to.approval_stages.clone()),
+            distinct_reviewers: (to.distinct_reviewers != campaign.distinct_reviewers)
+                .then_some(to.distinct_reviewers),
             segmentation: None,
         });
         let audit = self.stamps.author(actor, now).of(event);
@@ -736,6 +754,7 @@ impl Campaigns {
             template: false,
             brief: false,
             approval_stages: None,
+            distinct_reviewers: None,
             segmentation: Some(RulesChange {
                 segments_before: before,
                 segments_after: after,

@@ -6,10 +6,11 @@ use crate::campaign::{ApprovalStages, CampaignStatus};
 use crate::diff::{DiffCounts, DiffItem};
 use crate::error::Error;
 use crate::ids::{CampaignId, MessageId, RunNumber};
-use crate::message::Message;
-use crate::page::{CursorKey, CursorScope};
-use crate::ports::{HistoryStore, MessageSelection};
+use crate::message::{Message, ReviewStatus, Source};
+use crate::page::{CursorKey, CursorScope, Limit, PageRequest};
+use crate::ports::{HistoryStore, MessageFilter, MessageSelection};
 use crate::run::Run;
+use crate::segment::ValueSearch;
 
 /// The runs of a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,19 @@ pub struct CampaignMessages {
     pub approval_stages: ApprovalStages,
     /// The messages, newest run first, in one order within a run.
     pub messages: Listed<Message>,
+}
+
+/// Which of the selected messages somebody wants to see. What is `None` narrows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageQuery {
+    /// Only those with this status.
+    pub review_status: Option<ReviewStatus>,
+    /// Only those that wait for the stage of this name.
+    pub approval_stage: Option<String>,
+    /// Only those with this source.
+    pub source: Option<Source>,
+    /// Only those of segments of which some value contains this text, whatever its letter case.
+    pub segment: Option<String>,
 }
 
 /// What campaigns have been through.
@@ -121,6 +135,93 @@ impl Histories {
             approval_stages: list.approval_stages,
             messages: listed(list.messages, scope)?,
         })
+    }
+
+    /// Those of the campaign's messages that the query asks for; otherwise as
+    /// [`Histories::messages`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a text to search for that is empty or too long, a stage that the
+    /// campaign does not have, and a limit or cursor that is none; [`Error::CampaignNotFound`];
+    /// [`Error::RunNotFound`]; [`Error::Store`].
+    pub async fn find_messages(
+        &self,
+        actor: &Actor,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        query: &MessageQuery,
+        page: &PageQuery,
+    ) -> Result<CampaignMessages, Error> {
+        if *query == MessageQuery::default() {
+            return self.messages(actor, campaign, selection, page).await;
+        }
+        let search = query.segment.as_deref();
+        let search = search.map(|text| ValueSearch::new("segment", text));
+        let mut filter = MessageFilter {
+            status: query.review_status,
+            stage: None,
+            source: query.source,
+            segment: search.transpose()?,
+        };
+        let narrowed_by = format!("{campaign} {selection:?} {query:?}");
+        let scope = CursorScope {
+            key: self.cursors,
+            list: "messages",
+            account: actor.account_id,
+            narrowed_by: &narrowed_by,
+        };
+        let page = page.resolve(scope)?;
+        if let Some(name) = &query.approval_stage {
+            let one = PageRequest {
+                limit: Limit::ONE,
+                after: None,
+            };
+            let found = self
+                .store
+                .messages(
+                    actor.account_id,
+                    campaign,
+                    MessageSelection::CurrentRun,
+                    one,
+                )
+                .await?;
+            let stages = found.ok_or(Error::CampaignNotFound)?.approval_stages;
+            filter.stage = Some(stages.number("approval_stage", name)?);
+        }
+        let found = self
+            .store
+            .filtered_messages(actor.account_id, campaign, selection, filter, page)
+            .await?;
+        let list = found.ok_or(Error::CampaignNotFound)?;
+        if !list.run_exists {
+            return Err(Error::RunNotFound);
+        }
+        Ok(CampaignMessages {
+            current_run: list.current_run,
+            approval_stages: list.approval_stages,
+            messages: listed(list.messages, scope)?,
+        })
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// [`Error::CampaignNotFound`]; [`Error::RunNotFound`]; [`Error::Store`].
+    pub async fn run(
+        &self,
+        actor: &Actor,
+        campaign: CampaignId,
+        number: RunNumber,
+    ) -> Result<Run, Error> {
+        // Runs are listed from the newest down, after the one that would follow.
+        let page = PageRequest {
+            limit: Limit::ONE,
+            after: RunNumber::after(Some(number)),
+        };
+        let found = self.store.history(actor.account_id, campaign, page).await?;
+        let runs = found.ok_or(Error::CampaignNotFound)?.runs.items;
+        let run = runs.into_iter().find(|run| run.number == number);
+        run.ok_or(Error::RunNotFound)
     }
 
     /// One message.

@@ -11,7 +11,7 @@ use crate::campaign::ApprovalStages;
 pub use crate::change::MessagesChanged;
 use crate::change::{Edited, MessageChange, NewContent, Patch, Selection};
 use crate::error::{Error, Invalid, StoreError};
-use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber, UserId};
+use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber};
 use crate::message::{
     Approvals, Content, Message, MessageCommand, MessageState, Provenance, Source,
 };
@@ -136,7 +136,8 @@ impl Reviews {
     /// [`Error::Invalid`] for too many messages, a message with two contents, too long a reason or
     /// a stage that the campaign does not have, and with [`Error::IdempotencyKeyReused`] for the
     /// key; [`Error::CampaignNotFound`]; [`Error::IllegalTransition`]; [`Error::MessageNotFound`];
-    /// [`Error::ContentChanged`] for an item; [`Error::UnfilledPlaceholder`] for an approval; [`Error::Store`].
+    /// [`Error::ContentChanged`] for an item; [`Error::StageNotAllowed`] for a named message;
+    /// [`Error::UnfilledPlaceholder`] for an approval; [`Error::Store`].
     pub async fn review(
         &self,
         actor: &Actor,
@@ -367,7 +368,7 @@ impl Reviews {
         } = context.ok_or(Error::CampaignNotFound)?;
         let stage = wish
             .stage
-            .map(|name| campaign.approval_stages.number(name))
+            .map(|name| campaign.approval_stages.number("stage", name))
             .transpose()?;
         campaign.check(wish.command.action())?;
         let run = current_run.ok_or_else(|| {
@@ -378,7 +379,9 @@ impl Reviews {
             command: wish.command,
             stages: &campaign.approval_stages,
             stage,
-            not_edited_by: self.own_edits(wish),
+            person: wish.actor.as_person(),
+            four_eyes: self.settings.four_eyes,
+            distinct_reviewers: campaign.distinct_reviewers,
         };
         let (selection, states) = match named {
             None => {
@@ -388,8 +391,11 @@ impl Reviews {
                 ) {
                     campaign.check_review_of_all(wish.command.action())?;
                 }
-                let not_edited_by = review.not_edited_by;
-                (Selection::Every { not_edited_by }, review.all_states())
+                let every = Selection::Every {
+                    not_edited_by: review.not_edited_by(),
+                    not_approved_by: review.not_approved_by(),
+                };
+                (every, review.all_states())
             }
             Some(named) => {
                 let messages = self.named(account, campaign.id, named).await?;
@@ -397,7 +403,7 @@ impl Reviews {
                 (Selection::Ids(named.ids.clone()), states)
             }
         };
-        let moves = review.moves(&states, wish.actor.as_person(), now)?;
+        let moves = review.moves(&states, now)?;
         let change = MessageChange {
             moves,
             command: wish.command,
@@ -409,12 +415,6 @@ impl Reviews {
             now,
         };
         Ok((change, run.number))
-    }
-
-    /// The user whose own edits the decision must not pass.
-    fn own_edits(&self, wish: &Wish<'_>) -> Option<UserId> {
-        let applies = self.settings.four_eyes && wish.command == MessageCommand::Approve;
-        wish.actor.user_id().filter(|_| applies)
     }
 
     /// The named messages, each of which must be there.

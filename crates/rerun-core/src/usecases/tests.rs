@@ -416,6 +416,7 @@ async fn a_past_runs_message_is_not_reviewed() {
                 content_id: None,
                 state: MessageState::Published,
                 edited_by: None,
+                approved_by: Vec::new(),
             })
             .collect())
     });
@@ -448,6 +449,7 @@ async fn an_own_edit_is_not_approved() {
                 content_id: None,
                 state: MessageState::PendingReview { stage: 0 },
                 edited_by: caller().user_id(),
+                approved_by: Vec::new(),
             })
             .collect())
     });
@@ -751,6 +753,7 @@ fn context(status: CampaignStatus) -> CampaignContext {
         },
         brief: None,
         approval_stages: ApprovalStages::default(),
+        distinct_reviewers: false,
         status,
         current_run: Some(run.number),
         last_run: Some(run.number),

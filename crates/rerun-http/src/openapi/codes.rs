@@ -83,6 +83,10 @@ codes! {
     Unauthorized => 403, "unauthorized", "Unauthorized", fixed,
         "`x-auth-context` or `x-ip` is absent, repeated or wrong, or the role may not do this",
         "Check the API code, the two headers, and the role in the token";
+    StageNotAllowed => 403, "stage_not_allowed",
+        "your role cannot approve at the stage `Legal`", varies,
+        "An approval names a message that waits at a stage whose `roles` do not have the caller's `role_code`. Nothing was changed, not even the other messages that the request names",
+        "Leave the approval to somebody with one of these roles. `all` leaves such messages out";
     CampaignNotFound => 404, "campaign_not_found", "Campaign not found", fixed,
         "`campaign_id` is malformed, unknown, or belongs to another account. The response is the same in all three cases",
         "Check the id, and that the token belongs to the campaign's account";

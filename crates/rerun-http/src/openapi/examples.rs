@@ -74,6 +74,7 @@ pub(crate) fn campaign() -> Value {
         "template": { "subject": "Hello {{ country }}", "body": "Spring is here." },
         "brief": null,
         "approval_stages": ["Review"],
+        "distinct_reviewers": false,
         "current_run_number": 1,
         "created_by": USER,
         "created_at": "2026-02-20T08:15:00.000Z",

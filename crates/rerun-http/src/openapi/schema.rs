@@ -224,6 +224,25 @@ pub(crate) struct EventActor {
     role_code: String,
 }
 
+/// An approval stage: its name, or an object with the roles that can pass it.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ApprovalStage {
+    Name(StageName),
+    Roles(StageOfRoles),
+}
+
+/// An approval stage that only some roles can pass.
+#[derive(ToSchema)]
+pub(crate) struct StageOfRoles {
+    /// The stage.
+    #[schema(value_type = StageName)]
+    name: String,
+    /// The different roles that can pass it, as tokens have them in `role_code`.
+    #[schema(value_type = Vec<StageName>, min_items = 1, max_items = 16)]
+    roles: Vec<String>,
+}
+
 /// How the segments of a run's group split.
 #[derive(ToSchema)]
 pub(crate) struct SegmentCounts {

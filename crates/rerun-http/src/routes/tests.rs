@@ -109,6 +109,20 @@ fn message_list(messages: Page<Message, MessageKey>) -> MessageList {
     }
 }
 
+/// The history has one run.
+fn with_run(mocks: &mut Mocks) {
+    mocks.history.expect_history().returning(|_, _, _| {
+        Ok(Some(History {
+            status: CampaignStatus::Published,
+            current_run: Some(RunNumber::FIRST),
+            runs: Page {
+                items: vec![run()],
+                next: None,
+            },
+        }))
+    });
+}
+
 #[actix_web::test]
 async fn messages_are_selected_and_shown() {
     use MessageSelection::{CurrentRun, EveryRun, Run};
@@ -125,6 +139,9 @@ async fn messages_are_selected_and_shown() {
         ),
     ] {
         let mut mocks = Mocks::default();
+        if selected != EveryRun {
+            with_run(&mut mocks);
+        }
         mocks
             .history
             .expect_messages()
@@ -141,8 +158,9 @@ async fn messages_are_selected_and_shown() {
         assert_eq!(
             answer.json(),
             json!({
-                "campaign_id": ID, "run_number": number, "messages": [message_json()],
-                "next_cursor": null,
+                "campaign_id": ID, "run_number": number,
+                "counts": if number.is_null() { Value::Null } else { run_json()["messages"].clone() },
+                "messages": [message_json()], "next_cursor": null,
             }),
         );
     }
@@ -151,6 +169,7 @@ async fn messages_are_selected_and_shown() {
 #[actix_web::test]
 async fn a_list_goes_on_with_the_run_that_it_began_with() {
     let mut mocks = Mocks::default();
+    with_run(&mut mocks);
     mocks.history.expect_messages().returning(|_, _, _, _| {
         let items = vec![message(MessageState::Published)];
         let messages = Page { items, next: None };
@@ -168,6 +187,7 @@ async fn a_list_goes_on_with_the_run_that_it_began_with() {
 #[actix_web::test]
 async fn a_reused_message_tells_where_it_comes_from() {
     let mut mocks = Mocks::default();
+    with_run(&mut mocks);
     mocks.history.expect_messages().returning(|_, _, _, _| {
         let mut reused = message(MessageState::Approved);
         reused.source = Source::Reused;
@@ -504,6 +524,7 @@ fn changeable(status: CampaignStatus, after: CampaignStatus) -> Mocks {
             content_id: None,
             state,
             edited_by: None,
+            approved_by: Vec::new(),
         });
         Ok(found.collect())
     });
@@ -628,7 +649,7 @@ fn campaign_json() -> Value {
         "id": ID, "name": "Hello", "status": "Published", "customer_group_id": ID,
         "segment_by": ["country", "tier"],
         "template": { "subject": "Hi", "body": "Dear {{ tier }}" }, "brief": null,
-        "approval_stages": ["Draft", "Legal"], "current_run_number": 1, "created_by": USER,
+        "approval_stages": ["Draft", "Legal"], "distinct_reviewers": false, "current_run_number": 1, "created_by": USER,
         "created_at": AT, "updated_at": AT,
     })
 }

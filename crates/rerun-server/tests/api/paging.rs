@@ -119,6 +119,16 @@ async fn filled(server: &Server, api: &Api) -> Vec<(&'static str, Value, &'stati
             "messages",
         ),
         (
+            "campaign/rerun/messages",
+            with(json!({ "include_archived": true, "review_status": "Published" })),
+            "messages",
+        ),
+        (
+            "campaign/rerun/messages",
+            with(json!({ "include_archived": true, "source": "reused", "segment": "d" })),
+            "messages",
+        ),
+        (
             "campaign/rerun/preview",
             with(json!({ "new_customer_group_id": summer })),
             "items",

@@ -6,9 +6,10 @@ use crate::campaign::{ApprovalStages, CampaignStatus};
 use crate::diff::{DiffCounts, DiffItem};
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, MessageId, RunNumber};
-use crate::message::Message;
+use crate::message::{Message, ReviewStatus, Source};
 use crate::page::{MessageKey, Page, PageRequest};
 use crate::run::Run;
+use crate::segment::ValueSearch;
 
 /// Which messages of a campaign to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,37 @@ pub enum MessageSelection {
     Run(RunNumber),
     /// Those of every run, newest run first.
     EveryRun,
+}
+
+/// Which of the selected messages to list. What is `None` narrows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageFilter {
+    /// Only those with this status.
+    pub status: Option<ReviewStatus>,
+    /// Only those that wait for the stage of this number.
+    pub stage: Option<u8>,
+    /// Only those with this source.
+    pub source: Option<Source>,
+    /// Only those of segments that it finds.
+    pub segment: Option<ValueSearch>,
+}
+
+impl MessageFilter {
+    /// Whether a message is listed.
+    ///
+    /// # Errors
+    /// When a store gave back attributes that are no JSON object.
+    pub fn takes(&self, message: &Message) -> Result<bool, serde_json::Error> {
+        let state = message.state;
+        let found = match &self.segment {
+            Some(search) => search.finds(&message.segment.attributes)?,
+            None => true,
+        };
+        Ok(found
+            && self.status.is_none_or(|status| state.status() == status)
+            && self.stage.is_none_or(|stage| state.stage() == Some(stage))
+            && self.source.is_none_or(|source| message.source == source))
+    }
 }
 
 /// A page of a campaign's history.
@@ -81,6 +113,21 @@ pub trait HistoryStore: Send + Sync {
         account: AccountId,
         campaign: CampaignId,
         selection: MessageSelection,
+        page: PageRequest<MessageKey>,
+    ) -> Result<Option<MessageList>, StoreError>;
+
+    /// Those of the campaign's messages that the filter takes; otherwise as
+    /// [`HistoryStore::messages`]. What a page costs does not grow with the messages that the filter
+    /// leaves out, but for a search: that reads the values of the campaign's segments.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn filtered_messages(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        selection: MessageSelection,
+        filter: MessageFilter,
         page: PageRequest<MessageKey>,
     ) -> Result<Option<MessageList>, StoreError>;
 

@@ -1,4 +1,4 @@
-use rerun_core::campaign::Template;
+use rerun_core::campaign::{Stage, Template};
 use rerun_core::ids::CustomerGroupId;
 use rerun_core::rules::FieldDeclaration;
 use rerun_core::usecases::NewCampaign;
@@ -31,8 +31,12 @@ pub(crate) struct Request {
     #[schema(max_length = 20_000, pattern = "^[^\\u0000]*$")]
     brief: Option<String>,
     /// The stages that a message passes, in order: 1 to 16 different names of at most 100 characters. By default `["Review"]`.
-    #[schema(value_type = Option<Vec<schema::StageName>>, min_items = 1, max_items = 16)]
-    approval_stages: Option<Vec<String>>,
+    /// Each is a name, or an object with the roles that can pass the stage.
+    #[schema(value_type = Option<Vec<schema::ApprovalStage>>, min_items = 1, max_items = 16)]
+    approval_stages: Option<Vec<Stage>>,
+    /// Whether nobody approves one message at two stages.
+    #[schema(default = false)]
+    distinct_reviewers: Option<bool>,
     /// Whether fields to segment by that no customer of the group has are allowed. By default
     /// they are refused. This applies to this request only.
     #[schema(default = false)]
@@ -119,6 +123,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         template,
         brief: body.brief,
         approval_stages: body.approval_stages,
+        distinct_reviewers: body.distinct_reviewers.unwrap_or_default(),
         allow_missing_fields: body.allow_missing_fields.unwrap_or_default(),
     };
     let made = state

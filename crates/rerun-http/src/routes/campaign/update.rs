@@ -1,4 +1,4 @@
-use rerun_core::campaign::{ApprovalStages, Template};
+use rerun_core::campaign::{ApprovalStages, Stage, Template};
 use rerun_core::usecases::CampaignChanges;
 use serde::Deserialize;
 use serde_json::json;
@@ -32,15 +32,17 @@ pub(crate) struct Request {
     #[schema(max_length = 20_000, pattern = "^[^\\u0000]*$")]
     brief: Option<String>,
     /// Other stages, in `Draft` and `Published` only: 1 to 16 different names of at most 100 characters.
-    #[schema(value_type = Option<Vec<schema::StageName>>, min_items = 1, max_items = 16)]
-    approval_stages: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<schema::ApprovalStage>>, min_items = 1, max_items = 16)]
+    approval_stages: Option<Vec<Stage>>,
+    /// Whether nobody approves one message at two stages from now on.
+    distinct_reviewers: Option<bool>,
 }
 
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
         "Change a campaign",
-        "Its name, template, brief or approval stages; at least one must be given. Everything that \
+        "Its name, template, brief, approval stages or `distinct_reviewers`; at least one must be given. Everything that \
          is generated from then on follows the change, by a retry or a regeneration too; content \
          that is there stays. A campaign that is `Processing` cannot be changed, and its stages \
          only while it is `Draft` or `Published`.",
@@ -69,9 +71,8 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         name: body.name,
         template,
         brief: body.brief,
-        approval_stages: stages
-            .map(|names| ApprovalStages::new(&names))
-            .transpose()?,
+        approval_stages: stages.map(ApprovalStages::declare).transpose()?,
+        distinct_reviewers: body.distinct_reviewers,
     };
     let campaign = campaign_id(&campaign);
     let updated = state

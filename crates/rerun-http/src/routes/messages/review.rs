@@ -73,7 +73,8 @@ pub(crate) fn docs() -> Docs {
         "Approve or reject messages",
         "Of the current run; all that are named, or none. An approval passes one stage. `items` \
          name the content that the decision is about: if somebody changed it in between, the \
-         review is refused. With `stage`, only messages that wait at that stage: a review that is sent twice cannot pass \
+         review is refused. A stage may name the roles that can pass it: a message that waits at \
+         another one cannot be approved, and `all` leaves it out. With `stage`, only messages that wait at that stage: a review that is sent twice cannot pass \
          two stages. A message whose content still contains a placeholder (`{{ … }}`) cannot be \
          approved.",
         json!({
@@ -90,6 +91,7 @@ pub(crate) fn docs() -> Docs {
         "reviewed_messages": 1,
     }))
     .refuses(&[
+        Code::StageNotAllowed,
         Code::CampaignNotFound,
         Code::MessageNotFound,
         Code::InvalidTransition,

@@ -1,5 +1,6 @@
 use rerun_core::ids::{CampaignId, RunNumber};
 use rerun_core::ports::MessageSelection;
+use rerun_core::usecases::MessageQuery;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -7,9 +8,9 @@ use utoipa::ToSchema;
 use crate::extract::{JsonCall, Required};
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::params::{campaign_id, page, run_number};
+use crate::routes::params::{campaign_id, one_of, page, run_number};
 use crate::state::State;
-use crate::wire::{self, Answer, MessageItem};
+use crate::wire::{self, Answer, MessageItem, MessageNumbers};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunMessagesRequest)]
@@ -23,6 +24,18 @@ pub(crate) struct Request {
     /// With `true` and no `run_number`: the messages of every run, newest run first.
     #[schema(default = false)]
     include_archived: Option<bool>,
+    /// Only messages with this status.
+    #[schema(value_type = Option<schema::ReviewStatus>)]
+    review_status: Option<String>,
+    /// Only messages that wait for this one of the campaign's stages.
+    #[schema(value_type = Option<schema::StageName>)]
+    approval_stage: Option<String>,
+    /// Only messages with this source.
+    #[schema(value_type = Option<schema::Source>)]
+    source: Option<String>,
+    /// Only messages of segments of which some value contains this text, ignoring letter case.
+    #[schema(min_length = 1, max_length = 100, pattern = "^[^\\u0000]*$")]
+    segment: Option<String>,
     /// The most items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
@@ -39,6 +52,10 @@ struct Response<'a> {
     /// The run; `null` for those of every run.
     #[schema(value_type = Option<schema::RunNumber>, required)]
     run_number: Option<RunNumber>,
+    /// The numbers of the whole run, whatever the filters; `null` for a list of every run, and
+    /// before the first run.
+    #[schema(required)]
+    counts: Option<MessageNumbers>,
     /// The messages, in the order of their segments.
     messages: Vec<MessageItem<'a>>,
     /// `cursor` for the next page; `null` at the end.
@@ -51,12 +68,17 @@ pub(crate) fn docs() -> Docs {
         Tag::Reruns,
         "List messages",
         "With `run_number`: that run's messages, archived or not. Without: those of the current \
-         run. With `include_archived` and no `run_number`: those of every run, newest run first.",
-        json!({ "campaign_id": examples::CAMPAIGN, "run_number": 2, "limit": 100 }),
+         run. With `include_archived` and no `run_number`: those of every run, newest run first. \
+         Filters narrow the list; `counts` has the numbers of the whole run all the same.",
+        json!({
+            "campaign_id": examples::CAMPAIGN, "run_number": 2, "review_status": "Approved",
+            "source": "reused", "segment": "de", "limit": 100,
+        }),
     )
     .answers::<Response<'_>>(json!({
         "campaign_id": examples::CAMPAIGN,
         "run_number": 2,
+        "counts": examples::run()["messages"],
         "messages": [examples::message()],
         "next_cursor": null,
     }))
@@ -69,6 +91,18 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let mut required = Required::default();
     let campaign = required.text("campaign_id", body.campaign_id);
     required.check()?;
+    let query = MessageQuery {
+        review_status: body
+            .review_status
+            .map(|status| one_of("review_status", &status))
+            .transpose()?,
+        approval_stage: body.approval_stage,
+        source: body
+            .source
+            .map(|source| one_of("source", &source))
+            .transpose()?,
+        segment: body.segment,
+    };
     let campaign = campaign_id(&campaign);
     let selection = match body.run_number {
         Some(number) => MessageSelection::Run(run_number(&state, &caller, campaign, number).await?),
@@ -79,21 +113,27 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let list = state
         .engine
         .history
-        .messages(&caller, campaign, selection, &page)
+        .find_messages(&caller, campaign, selection, &query, &page)
         .await?;
+    let run_number = match selection {
+        MessageSelection::Run(number) => Some(number),
+        MessageSelection::EveryRun => None,
+        // A list that began before a rerun goes on with the run that it began with.
+        MessageSelection::CurrentRun => list
+            .messages
+            .items
+            .first()
+            .map(|message| message.run_number)
+            .or(list.current_run),
+    };
+    let run = match run_number {
+        Some(number) => Some(state.engine.history.run(&caller, campaign, number).await?),
+        None => None,
+    };
     wire::json(&Response {
         campaign_id: campaign,
-        run_number: match selection {
-            MessageSelection::Run(number) => Some(number),
-            MessageSelection::EveryRun => None,
-            // A list that began before a rerun goes on with the run that it began with.
-            MessageSelection::CurrentRun => list
-                .messages
-                .items
-                .first()
-                .map(|message| message.run_number)
-                .or(list.current_run),
-        },
+        run_number,
+        counts: run.as_ref().map(MessageNumbers::from),
         messages: list
             .messages
             .items

@@ -185,7 +185,10 @@ fn given(matches: &ArgMatches) -> Option<(Actor, NewCampaign)> {
             body: text("body-template")?,
         },
         brief: text("brief"),
-        approval_stages: matches.get_one::<Vec<String>>("approval-stages").cloned(),
+        approval_stages: matches
+            .get_one::<Vec<String>>("approval-stages")
+            .map(|names| names.iter().map(|name| name.as_str().into()).collect()),
+        distinct_reviewers: false,
         // The messages were made for customers whom the group need not have.
         allow_missing_fields: true,
     };

@@ -14,6 +14,8 @@ on_both_stores!(
     a_review_is_for_one_stage,
     a_decision_about_other_content_is_refused,
     a_failed_message_can_be_written_by_hand,
+    a_stage_is_for_its_roles,
+    distinct_reviewers_approve_at_each_stage,
     reviews_at_once_review_each_message_once,
     a_request_names_a_bounded_number_of_messages,
     ready_messages_are_reviewed_while_others_generate,
@@ -187,6 +189,106 @@ async fn a_failed_message_can_be_written_by_hand(server: &Server) {
         (&json!("Completed"), &Value::Null, &json!(0))
     );
     assert!(run["completed_at"].is_string());
+}
+
+/// A draft with these stages, launched and generated.
+async fn reviewable(server: &Server, api: &Api, more: Value) -> String {
+    let group = api.group("Spring", SPRING).await;
+    let mut body = json!({
+        "name": "Hello", "customer_group_id": group, "segment_by": ["country", "tier"],
+        "template": { "subject": "To {{ country }}", "body": "Dear {{ tier }} customer" },
+    });
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let made = api.ok("campaign/create", body).await;
+    for field in ["approval_stages", "distinct_reviewers"] {
+        if more.get(field).is_some() {
+            assert_eq!(made[field], more[field]);
+        }
+    }
+    let campaign = made["id"].as_str().unwrap().to_owned();
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    server.generate(api, &campaign).await;
+    let listed = api.ok("campaign/list", json!({})).await;
+    assert_eq!(
+        listed["campaigns"][0]["approval_stages"],
+        made["approval_stages"]
+    );
+    campaign
+}
+
+async fn a_stage_is_for_its_roles(server: &Server) {
+    let api = server.account();
+    let lawyer = api.colleague_as("LAWYER");
+    let stages = json!(["Draft", { "name": "Legal", "roles": ["LAWYER", "BOARD"] }]);
+    let campaign = reviewable(server, &api, json!({ "approval_stages": stages })).await;
+    let messages = ids(&api.messages(&campaign).await);
+    let path = "campaign/messages/review";
+    let first = approve(&campaign, &[&messages[0]]);
+    assert_eq!(api.ok(path, first.clone()).await["reviewed_messages"], 1);
+    api.unchanged(async || {
+        let both = approve(&campaign, &[&messages[1], &messages[0]]);
+        for body in [first.clone(), both] {
+            let said = "your role cannot approve at the stage `Legal`";
+            api.post(path, body)
+                .await
+                .says(403, "stage_not_allowed", said);
+        }
+    })
+    .await;
+    // Whoever cannot approve there can reject, and `all` leaves the message out.
+    assert_eq!(
+        api.approve_all(&campaign).await["reviewed_messages"],
+        messages.len() - 1
+    );
+    assert_eq!(api.approve_all(&campaign).await["reviewed_messages"], 0);
+    let reject = json!({ "campaign_id": campaign, "decision": "reject", "reason": "r",
+                         "message_ids": [messages[1]] });
+    assert_eq!(api.ok(path, reject).await["reviewed_messages"], 1);
+    assert_eq!(lawyer.ok(path, first).await["reviewed_messages"], 1);
+    assert_eq!(
+        lawyer.approve_all(&campaign).await["reviewed_messages"],
+        messages.len() - 2
+    );
+}
+
+async fn distinct_reviewers_approve_at_each_stage(server: &Server) {
+    let api = server.account();
+    let other = api.colleague();
+    let stages = json!({ "approval_stages": ["Draft", "Legal"], "distinct_reviewers": true });
+    let campaign = reviewable(server, &api, stages).await;
+    let messages = ids(&api.messages(&campaign).await);
+    let path = "campaign/messages/review";
+    let first = approve(&campaign, &[&messages[0]]);
+    api.ok(path, first.clone()).await;
+    api.unchanged(async || {
+        let answer = api.post(path, first.clone()).await;
+        answer.conflicts("cannot approve a message at two stages: another person must");
+    })
+    .await;
+    assert_eq!(other.ok(path, first).await["reviewed_messages"], 1);
+    let rest = messages.len() - 1;
+    assert_eq!(api.approve_all(&campaign).await["reviewed_messages"], rest);
+    assert_eq!(api.approve_all(&campaign).await["reviewed_messages"], 0);
+    assert_eq!(
+        other.approve_all(&campaign).await["reviewed_messages"],
+        rest
+    );
+    // Without the rule, one person passes both stages.
+    let update = json!({ "campaign_id": campaign, "distinct_reviewers": false });
+    assert_eq!(
+        api.ok("campaign/update", update).await["distinct_reviewers"],
+        false
+    );
+    let edit = json!({ "campaign_id": campaign, "message_id": messages[0],
+                       "content": { "subject": "s", "body": "b" } });
+    api.ok("campaign/messages/edit", edit).await;
+    for _ in 0..2 {
+        assert_eq!(api.approve_all(&campaign).await["reviewed_messages"], 1);
+    }
+    api.publish(&campaign).await;
 }
 
 async fn a_review_is_for_one_stage(server: &Server) {

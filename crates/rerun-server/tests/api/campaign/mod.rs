@@ -42,7 +42,8 @@ async fn a_campaign_is_made_as_it_was_asked_for(server: &Server) {
         &json!({
             "id": "uuid", "name": "=Hello", "status": "=Draft", "customer_group_id": "uuid",
             "segment_by": ["text"], "template": { "subject": "text", "body": "text" },
-            "brief": "text", "approval_stages": ["text"], "current_run_number": null,
+            "brief": "text", "approval_stages": ["text"], "distinct_reviewers": "bool",
+            "current_run_number": null,
             "created_by": "uuid", "created_at": "time", "updated_at": "time",
         }),
     );

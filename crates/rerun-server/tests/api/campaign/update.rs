@@ -30,6 +30,17 @@ async fn an_update_changes_what_it_names(server: &Server) {
             json!({ "approval_stages": ["Editorial", "Legal"] }),
             json!({ "changed": ["approval_stages"], "approval_stages": ["Editorial", "Legal"] }),
         ),
+        (
+            json!({ "approval_stages": ["Editorial", { "name": "Legal", "roles": ["LAWYER"] }],
+                    "distinct_reviewers": true }),
+            json!({ "changed": ["approval_stages", "distinct_reviewers"],
+                    "approval_stages": ["Editorial", { "name": "Legal", "roles": ["LAWYER"] }],
+                    "distinct_reviewers": true }),
+        ),
+        (
+            json!({ "distinct_reviewers": false }),
+            json!({ "changed": ["distinct_reviewers"], "distinct_reviewers": false }),
+        ),
     ] {
         let mut body = change.clone();
         body["campaign_id"] = json!(campaign);

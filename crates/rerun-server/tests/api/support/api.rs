@@ -79,6 +79,15 @@ impl Api {
         colleague
     }
 
+    /// Somebody else of the same account, in this role.
+    pub(crate) fn colleague_as(&self, role: &str) -> Self {
+        let mut colleague = self.colleague();
+        let mut claims = colleague.claims();
+        claims["role_code"] = json!(role);
+        colleague.token = token(&claims, SECRET);
+        colleague
+    }
+
     /// Claims that are all right, for a week.
     pub(crate) fn claims(&self) -> Value {
         json!({

@@ -5,6 +5,7 @@ use crate::support::{SUMMER, Server, assert_shape, body_of, on_both_stores};
 on_both_stores!(
     messages_show_all_there_is_to_them,
     a_run_number_brings_archived_messages_along,
+    filters_narrow_a_list_and_not_its_counts,
 );
 
 async fn messages_show_all_there_is_to_them(server: &Server) {
@@ -19,7 +20,7 @@ async fn messages_show_all_there_is_to_them(server: &Server) {
     assert_shape(
         &page,
         &json!({
-            "campaign_id": format!("={campaign}"), "run_number": null,
+            "campaign_id": format!("={campaign}"), "run_number": null, "counts": null,
             "messages": [{
                 "id": "uuid", "run_number": "int",
                 "segment": {
@@ -100,4 +101,99 @@ async fn a_run_number_brings_archived_messages_along(server: &Server) {
         );
         assert!(now["archived_at"].is_string());
     }
+}
+
+async fn filters_narrow_a_list_and_not_its_counts(server: &Server) {
+    let api = server.account();
+    let campaign = server.published(&api).await;
+    let summer = api.group("Summer", SUMMER).await;
+    api.initiate(&campaign, &summer).await.ok();
+    server.fail_for(&["ES"]);
+    server.generate(&api, &campaign).await;
+    let path = "campaign/rerun/messages";
+    let list = async |filter: &Value| {
+        let mut body = filter.clone();
+        body["campaign_id"] = json!(campaign);
+        api.ok(path, body).await
+    };
+    for run in [1, 2] {
+        let whole = list(&json!({ "run_number": run })).await;
+        let messages = body_of(&whole, "messages");
+        let runs = api.runs(&campaign).await;
+        let run_item = runs.iter().find(|item| item["run_number"] == run).unwrap();
+        assert_eq!(whole["counts"], run_item["messages"]);
+        let count = async |mut filter: Value, takes: &dyn Fn(&Value) -> bool| {
+            filter["run_number"] = json!(run);
+            let narrowed = list(&filter).await;
+            assert_eq!(narrowed["counts"], whole["counts"], "{filter}");
+            assert_eq!(narrowed["run_number"], run);
+            let expected: Vec<&Value> = messages.iter().filter(|m| takes(m)).collect();
+            let found = narrowed["messages"].as_array().unwrap();
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter}");
+            expected.len()
+        };
+        let mut seen = 0;
+        for status in [
+            "Generating",
+            "Generation failed",
+            "Pending review",
+            "Approved",
+            "Rejected",
+            "Published",
+        ] {
+            let filter = json!({ "review_status": status });
+            seen += count(filter, &|m| m["review_status"] == status).await;
+        }
+        for source in ["generated", "reused", "edited"] {
+            seen += count(json!({ "source": source }), &|m| m["source"] == source).await;
+        }
+        assert_eq!(seen, 2 * messages.len(), "each status and each source once");
+        let stage = json!({ "approval_stage": " Review " });
+        count(stage, &|m| m["approval_stage"] == "Review").await;
+        let both = json!({ "review_status": "Approved", "source": "reused", "segment": "dE" });
+        let german = |m: &Value| m["segment"]["attributes"]["country"] == "DE";
+        count(both, &|m| m["review_status"] == "Approved" && german(m)).await;
+        count(json!({ "segment": "country" }), &|_| false).await;
+    }
+    let german = list(&json!({ "segment": "de" })).await;
+    assert_eq!(german["run_number"], 2);
+    assert!(
+        german["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|m| m["run_number"] == 2)
+    );
+    // What narrows nothing is the whole list; so is what is null.
+    let nulls =
+        json!({ "review_status": null, "approval_stage": null, "source": null, "segment": null });
+    assert_eq!(list(&nulls).await, list(&json!({})).await);
+    for (field, value, said) in [
+        ("review_status", json!("approved"), "`review_status`"),
+        ("review_status", json!(""), "`review_status`"),
+        ("review_status", json!(["Approved"]), "`review_status`"),
+        ("source", json!("Reused"), "`source`"),
+        (
+            "approval_stage",
+            json!("Legal"),
+            "`approval_stage`: the campaign has no stage `Legal`",
+        ),
+        ("approval_stage", json!(""), "`approval_stage`"),
+        ("segment", json!(""), "`segment`"),
+        ("segment", json!("a\0"), "`segment`"),
+        ("segment", json!("x".repeat(101)), "`segment`"),
+        ("segment", json!(1), "`segment`"),
+    ] {
+        let body = json!({ "campaign_id": campaign, field: value });
+        api.post(path, body).await.is_invalid(said);
+    }
+    // A draft has no run to count.
+    let draft = api.draft(&summer).await;
+    let empty = api
+        .ok(path, json!({ "campaign_id": draft, "source": "reused" }))
+        .await;
+    assert_eq!(
+        (&empty["counts"], &empty["messages"]),
+        (&Value::Null, &json!([]))
+    );
 }

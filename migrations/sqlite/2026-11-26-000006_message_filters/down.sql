@@ -1,0 +1,3 @@
+DROP INDEX messages_by_stage;
+DROP INDEX messages_by_source;
+DROP INDEX messages_by_status;

@@ -94,6 +94,11 @@ macro_rules! store_contract {
                 keys_change_places,
                 rules_change_between_runs_only,
             }
+            suggestions {
+                the_nearest_message_is_suggested,
+                a_suggestion_is_taken_by_a_person,
+                a_text_about_another_segment_is_not_taken,
+            }
             runs {
                 a_launch_makes_run_and_messages,
                 a_rerun_reuses_generates_and_archives,

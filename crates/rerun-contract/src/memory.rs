@@ -25,6 +25,7 @@ use rerun_core::message::{
     Approval, Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReviewStatus,
     Source,
 };
+use rerun_core::nearest::{Nearest, Reusable, Suggestion};
 use rerun_core::page::{
     AuditKey, Contents, CreatedKey, CustomerKey, Limit, MessageKey, Page, PageRequest, filling,
 };
@@ -234,7 +235,9 @@ impl Row {
                 ),
             }),
         };
+        let suggestion = self.bare.suggestion.clone();
         Ok(Message {
+            suggestion: suggestion.filter(|_| self.bare.state.shows_suggestion()),
             content_id: self.text.as_ref().map(|text| text.id),
             content: self.text.as_ref().map(|text| text.content.clone()),
             provenance,
@@ -529,6 +532,7 @@ impl Ledger {
                 archived_at: None,
                 rejection_reason: None,
                 error: None,
+                suggestion: start.suggestions.get(&item.key).cloned(),
                 created_at: start.now,
                 updated_at: start.now,
             },
@@ -560,6 +564,7 @@ impl Ledger {
                 archived_at: None,
                 rejection_reason: None,
                 error: None,
+                suggestion: None,
                 created_at: run.started_at,
                 updated_at: run.started_at,
             },
@@ -1558,6 +1563,46 @@ impl RerunStore for MemoryStore {
                 survey.add_segment(segment)?;
             }
             Ok(Some(survey.finish()))
+        })
+    }
+
+    async fn suggestions(
+        &self,
+        query: CandidateQuery,
+        group_version: i64,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Option<HashMap<SegmentKey, Suggestion>>, StoreError> {
+        self.read(query.account_id, |account| {
+            let group = account.groups.get(&query.group_id);
+            let Some(group) = group.filter(|group| group.version == group_version) else {
+                return Ok(None);
+            };
+            let mut nearest = Nearest::new(&query.segment_by);
+            let reuse = query.reuse.and_then(|(campaign, current, from)| {
+                Some((account.campaigns.get(&campaign)?, current, from))
+            });
+            if let Some((ledger, current, from)) = reuse {
+                for candidate in ledger.reusable(current, from).values() {
+                    let row = ledger.rows.get(&candidate.message_id);
+                    let Some((row, text)) = row.and_then(|row| Some((row, row.text.as_ref()?)))
+                    else {
+                        continue;
+                    };
+                    nearest.add_reusable(Reusable {
+                        message_id: row.bare.id,
+                        run_number: row.bare.run_number,
+                        customer_count: row.bare.segment.customer_count,
+                        attributes: &row.bare.segment.attributes,
+                        content: &text.content,
+                    })?;
+                }
+            }
+            let mut segments = group.segments(&query.segment_by);
+            segments.retain(|key, _| keys.contains(key));
+            let new = segments
+                .values()
+                .map(|segment| (segment.key, &segment.attributes));
+            Ok(Some(nearest.suggest(new)?))
         })
     }
 

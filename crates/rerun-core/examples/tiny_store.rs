@@ -26,6 +26,7 @@ use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{AccountId, CampaignId, ContentId, CustomerGroupId, RunNumber, UserId};
 use rerun_core::message::{ReviewStatus, Source};
+use rerun_core::nearest::Suggestion;
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{
@@ -308,6 +309,15 @@ impl RerunStore for TinyStore {
             survey.add_segment(&segment)?;
         }
         Ok(Some(survey.finish()))
+    }
+
+    async fn suggestions(
+        &self,
+        _query: CandidateQuery,
+        _group_version: i64,
+        _keys: Vec<SegmentKey>,
+    ) -> Result<Option<HashMap<SegmentKey, Suggestion>>, StoreError> {
+        Ok(Some(HashMap::new()))
     }
 
     async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {

@@ -131,6 +131,7 @@ impl Campaign {
             Action::Approve
             | Action::Reject
             | Action::Edit
+            | Action::Adopt
             | Action::Regenerate
             | Action::Generate => self.allow(
                 action,

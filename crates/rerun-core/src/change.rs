@@ -1,5 +1,5 @@
 //! Changes of a current run's messages, as one kind of decision: which messages move from which
-//! state to which, and what comes with the move. Approving, rejecting, editing, regenerating,
+//! state to which, and what comes with the move. Approving, rejecting, editing, adopting, regenerating,
 //! retrying and publishing are all of this kind, and so is what a worker gives back.
 //!
 //! A store moves the rows and reports what moved; what the run and the campaign are afterwards
@@ -114,6 +114,20 @@ impl Patch {
         }
     }
 
+    /// A message takes the content of an approved one.
+    #[must_use]
+    pub fn adopting(content_id: ContentId, edited_by: Option<UserId>, from: ReusedFrom) -> Self {
+        Self {
+            origin: Some(Origin {
+                content_id,
+                edited_by,
+                source: Source::Suggested,
+                reused_from: Some(from),
+            }),
+            ..Self::default()
+        }
+    }
+
     /// Messages are to be generated.
     #[must_use]
     pub fn queueing() -> Self {
@@ -190,7 +204,7 @@ pub struct MessagesChanged {
     pub messages: u32,
 }
 
-/// What an edit made, without the text, which its request has.
+/// What an edit or an adoption made, without the text, which its request has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edited {
     /// The campaign; responses that were kept before do not have it.
@@ -200,6 +214,9 @@ pub struct Edited {
     pub run_number: RunNumber,
     /// Id of the new content.
     pub content_id: ContentId,
+    /// The message whose content it is, if a suggestion was taken.
+    #[serde(default)]
+    pub reused_from: Option<ReusedFrom>,
     /// The campaign's stages, of which the message waits for the first.
     pub approval_stages: ApprovalStages,
     /// When.
@@ -269,9 +286,9 @@ impl MessageChange {
             Some(event) if messages > 0 => Some(self.author.clone().of(event)),
             Some(_) | None => None,
         };
-        let response = match (&self.key, &self.patch.new_content) {
+        let response = match (&self.key, &self.patch.origin) {
             (None, _) => None,
-            (Some(key), Some(content)) => Some(key.answered(&self.edited(run.number, content.id))?),
+            (Some(key), Some(origin)) => Some(key.answered(&self.edited(run.number, *origin))?),
             (Some(key), None) => Some(key.answered(&MessagesChanged {
                 campaign_id: self.campaign.id,
                 run_number: run.number,
@@ -316,6 +333,11 @@ impl MessageChange {
                 changed,
                 content_id: new_content.as_ref()?.id,
             },
+            MessageCommand::Adopt => Event::MessageAdopted {
+                changed,
+                content_id: self.patch.origin?.content_id,
+                reused_from: self.patch.origin?.reused_from?,
+            },
             MessageCommand::Regenerate => Event::MessagesRegenerated(changed),
             MessageCommand::Retry => Event::RerunRetried(changed),
             MessageCommand::Publish => Event::CampaignPublished(changed),
@@ -324,11 +346,12 @@ impl MessageChange {
         Some(event)
     }
 
-    pub(crate) fn edited(&self, run_number: RunNumber, content_id: ContentId) -> Edited {
+    pub(crate) fn edited(&self, run_number: RunNumber, origin: Origin) -> Edited {
         Edited {
             campaign_id: Some(self.campaign.id),
             run_number,
-            content_id,
+            content_id: origin.content_id,
+            reused_from: origin.reused_from,
             approval_stages: self.campaign.approval_stages.clone(),
             at: self.now,
         }

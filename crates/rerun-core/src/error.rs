@@ -31,12 +31,23 @@ pub enum Action {
     Approve,
     /// Reject a message.
     Reject,
+    /// Take the suggested content of a message.
+    Adopt,
     /// Replace a message's content by hand.
     Edit,
     /// Have a message generated again.
     Regenerate,
     /// Store what a generator made, or that it could not.
     Generate,
+}
+
+/// A few values, as an error names them.
+fn quoted(values: &[String]) -> String {
+    let quoted: Vec<String> = values
+        .iter()
+        .map(|value| format!("`{}`", crate::text::excerpt(value)))
+        .collect();
+    quoted.join(", ")
 }
 
 impl Action {
@@ -54,6 +65,7 @@ impl Action {
             Self::Retry => "retry",
             Self::Approve => "approve",
             Self::Reject => "reject",
+            Self::Adopt => "use the suggestion for",
             Self::Edit => "edit",
             Self::Regenerate => "regenerate",
             Self::Generate => "generate",
@@ -103,6 +115,18 @@ pub enum IllegalTransition {
     /// reviewers.
     #[error("cannot approve a message at two stages: another person must")]
     OwnApproval,
+    /// Nothing is suggested for the message.
+    #[error("cannot use the suggestion for a message that has none")]
+    NoSuggestion,
+    /// The suggested text has values of the other segment.
+    #[error(
+        "cannot use a suggestion that mentions {}: these are values of another segment",
+        quoted(.values)
+    )]
+    Mentions {
+        /// The values.
+        values: Vec<String>,
+    },
     /// The runs have the same customer group, so that nobody would be left.
     #[error("both runs have the same customer group: nobody would be left")]
     SameGroup,

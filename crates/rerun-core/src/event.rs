@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::group::{DeletedCustomers, ImportMode, Imported};
 use crate::ids::{CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber};
+use crate::message::ReusedFrom;
 use crate::stages::ApprovalStages;
 use crate::status::{CampaignStatus, wire_enum};
 
@@ -38,6 +39,8 @@ wire_enum! {
         MessagesRejected => "messages.rejected",
         /// A message was edited.
         MessageEdited => "message.edited",
+        /// The suggested content of an approved message was taken.
+        MessageAdopted => "message.adopted",
         /// Messages were queued to be generated again.
         MessagesRegenerated => "messages.regenerated",
         /// A rerun was started.
@@ -267,6 +270,15 @@ pub enum Event {
         /// Its new content.
         content_id: ContentId,
     },
+    /// The suggested content of an approved message was taken.
+    MessageAdopted {
+        /// Which message took it.
+        changed: ChangedMessages,
+        /// The content.
+        content_id: ContentId,
+        /// The approved message.
+        reused_from: ReusedFrom,
+    },
     /// Messages were queued to be generated again.
     MessagesRegenerated(ChangedMessages),
     /// A rerun was started.
@@ -315,6 +327,7 @@ impl Event {
             Self::MessagesApproved(_) => AuditAction::MessagesApproved,
             Self::MessagesRejected { .. } => AuditAction::MessagesRejected,
             Self::MessageEdited { .. } => AuditAction::MessageEdited,
+            Self::MessageAdopted { .. } => AuditAction::MessageAdopted,
             Self::MessagesRegenerated(_) => AuditAction::MessagesRegenerated,
             Self::RerunInitiated(_) => AuditAction::RerunInitiated,
             Self::RerunCancelled { .. } => AuditAction::RerunCancelled,
@@ -332,6 +345,7 @@ impl Event {
             | Self::MessagesApproved(changed)
             | Self::MessagesRejected { changed, .. }
             | Self::MessageEdited { changed, .. }
+            | Self::MessageAdopted { changed, .. }
             | Self::MessagesRegenerated(changed)
             | Self::RerunRetried(changed) => Some(&changed.status),
             Self::RerunCancelled { status, .. }
@@ -448,6 +462,14 @@ impl Event {
                 changed,
                 content_id,
             } => with(changed.details(), json!({ "content_id": content_id })),
+            Self::MessageAdopted {
+                changed,
+                content_id,
+                reused_from,
+            } => with(
+                changed.details(),
+                json!({ "content_id": content_id, "reused_from": reused_from }),
+            ),
             Self::RerunCancelled { reason, .. } => match reason {
                 Some(reason) => json!({ "reason": reason }),
                 None => json!({}),

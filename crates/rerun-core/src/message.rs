@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::actor::UserName;
 use crate::error::{Action, IllegalTransition, Invalid, StoreError};
 use crate::ids::{ContentId, MessageId, RunNumber, UserId};
+use crate::nearest::KeptSuggestion;
 use crate::page::{Contents, json_bytes, text_bytes};
 use crate::segment::Segment;
 use crate::stages::ApprovalStages;
@@ -60,6 +61,8 @@ pub enum MessageCommand {
     Reject,
     /// Replace its content by hand.
     Edit,
+    /// Take the suggested content.
+    Adopt,
     /// Have it generated again.
     Regenerate,
     /// Publish it with its run.
@@ -68,13 +71,14 @@ pub enum MessageCommand {
 
 impl MessageCommand {
     /// Every command.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Generated,
         Self::GenerationFailed,
         Self::Retry,
         Self::Approve,
         Self::Reject,
         Self::Edit,
+        Self::Adopt,
         Self::Regenerate,
         Self::Publish,
     ];
@@ -88,6 +92,7 @@ impl MessageCommand {
             Self::Approve => Action::Approve,
             Self::Reject => Action::Reject,
             Self::Edit => Action::Edit,
+            Self::Adopt => Action::Adopt,
             Self::Regenerate => Action::Regenerate,
             Self::Publish => Action::Publish,
         }
@@ -95,6 +100,12 @@ impl MessageCommand {
 }
 
 impl MessageState {
+    /// Whether a message in this state shows what is suggested for it.
+    #[must_use]
+    pub const fn shows_suggestion(self) -> bool {
+        matches!(self, Self::Generating | Self::PendingReview { .. })
+    }
+
     /// The wire status.
     #[must_use]
     pub const fn status(self) -> ReviewStatus {
@@ -182,6 +193,7 @@ impl MessageState {
         let first = Self::PendingReview { stage: 0 };
         match (self, command) {
             (Self::Generating, C::Generated)
+            | (Self::PendingReview { .. }, C::Adopt)
             | (
                 Self::GenerationFailed
                 | Self::PendingReview { .. }
@@ -201,20 +213,29 @@ impl MessageState {
             (Self::Approved, C::Publish) => Ok(Self::Published),
             (
                 Self::Generating,
-                C::Retry | C::Approve | C::Reject | C::Edit | C::Regenerate | C::Publish,
+                C::Retry | C::Approve | C::Reject | C::Edit | C::Adopt | C::Regenerate | C::Publish,
             )
             | (
                 Self::GenerationFailed,
-                C::Generated | C::GenerationFailed | C::Approve | C::Reject | C::Publish,
+                C::Generated | C::GenerationFailed | C::Approve | C::Reject | C::Adopt | C::Publish,
             )
             | (
                 Self::PendingReview { .. },
                 C::Generated | C::GenerationFailed | C::Retry | C::Publish,
             )
-            | (Self::Approved, C::Generated | C::GenerationFailed | C::Retry | C::Approve)
+            | (
+                Self::Approved,
+                C::Generated | C::GenerationFailed | C::Retry | C::Approve | C::Adopt,
+            )
             | (
                 Self::Rejected,
-                C::Generated | C::GenerationFailed | C::Retry | C::Approve | C::Reject | C::Publish,
+                C::Generated
+                | C::GenerationFailed
+                | C::Retry
+                | C::Approve
+                | C::Reject
+                | C::Adopt
+                | C::Publish,
             )
             | (
                 Self::Published,
@@ -224,6 +245,7 @@ impl MessageState {
                 | C::Approve
                 | C::Reject
                 | C::Edit
+                | C::Adopt
                 | C::Regenerate
                 | C::Publish,
             ) => Err(IllegalTransition::Message {
@@ -401,6 +423,7 @@ impl Contents for Message {
             + approvals.map_or(0, String::len)
             + text_bytes(self.rejection_reason.as_ref())
             + text_bytes(self.error.as_ref())
+            + self.suggestion.as_ref().map_or(0, |kept| kept.as_json().len())
     }
 }
 
@@ -425,8 +448,12 @@ pub struct Message {
     pub state: MessageState,
     /// Where the content comes from.
     pub source: Source,
-    /// The message that it reuses, while its source is [`Source::Reused`].
+    /// The message whose content it has, while its source is [`Source::Reused`] or
+    /// [`Source::Suggested`].
     pub reused_from: Option<ReusedFrom>,
+    /// The approved message that is nearest to its segment, while it is generated or waits for a
+    /// reviewer.
+    pub suggestion: Option<KeptSuggestion>,
     /// Where its content was made and who approved it; `None` while it has none.
     pub provenance: Option<Provenance>,
     /// When its run stopped being current; `None` while it is current.
@@ -484,6 +511,8 @@ mod tests {
                 MessageState::Rejected,
             ),
             (first, MessageCommand::Edit, first),
+            (first, MessageCommand::Adopt, first),
+            (second, MessageCommand::Adopt, first),
             (second, MessageCommand::Edit, first),
             (MessageState::Approved, MessageCommand::Edit, first),
             (MessageState::Rejected, MessageCommand::Edit, first),
@@ -596,6 +625,7 @@ mod tests {
             archived_at: None,
             rejection_reason: None,
             error: None,
+            suggestion: None,
             created_at: at,
             updated_at: at,
         };

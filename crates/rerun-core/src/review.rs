@@ -138,6 +138,7 @@ impl Review<'_> {
             | MessageCommand::GenerationFailed
             | MessageCommand::Retry
             | MessageCommand::Edit
+            | MessageCommand::Adopt
             | MessageCommand::Regenerate
             | MessageCommand::Publish => false,
         };
@@ -189,6 +190,7 @@ impl Review<'_> {
                 | MessageCommand::Retry
                 | MessageCommand::Reject
                 | MessageCommand::Edit
+                | MessageCommand::Adopt
                 | MessageCommand::Regenerate
                 | MessageCommand::Publish => None,
             };

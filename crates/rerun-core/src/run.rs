@@ -22,6 +22,9 @@ pub struct MessageCounts {
     pub generated: u32,
     /// Source `edited`.
     pub edited: u32,
+    /// Source `suggested`.
+    #[serde(default)]
+    pub suggested: u32,
     /// Status `Generating`.
     pub generating: u32,
     /// Status `Generation failed`.
@@ -53,6 +56,7 @@ impl MessageCounts {
             Source::Generated => &mut self.generated,
             Source::Reused => &mut self.reused,
             Source::Edited => &mut self.edited,
+            Source::Suggested => &mut self.suggested,
         }
     }
 

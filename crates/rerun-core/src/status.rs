@@ -118,5 +118,7 @@ wire_enum! {
         Reused => "reused",
         /// A person wrote it.
         Edited => "edited",
+        /// A person took the suggested content of an approved message.
+        Suggested => "suggested",
     }
 }

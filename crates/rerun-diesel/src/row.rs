@@ -15,6 +15,7 @@ use rerun_core::ids::{
     UserId,
 };
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
+use rerun_core::nearest::KeptSuggestion;
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey, ValueSearch};
@@ -459,7 +460,8 @@ macro_rules! run_columns {
          r.group_name AS run_group_name, r.customer_count AS run_customer_count, \
          r.segments_total AS run_segments_total, r.segments_matched AS run_segments_matched, \
          r.segments_new AS run_segments_new, r.reused AS run_reused, \
-         r.generated AS run_generated, r.edited AS run_edited, r.generating AS run_generating, \
+         r.generated AS run_generated, r.edited AS run_edited, \
+         r.suggested AS run_suggested, r.generating AS run_generating, \
          r.failed AS run_failed, r.pending AS run_pending, r.approved AS run_approved, \
          r.rejected AS run_rejected, r.published AS run_published, \
          r.resulting_status AS run_resulting_status, r.initiated_by AS run_initiated_by, \
@@ -487,6 +489,7 @@ row! {
         run_reused: i32 = Integer,
         run_generated: i32 = Integer,
         run_edited: i32 = Integer,
+        run_suggested: i32 = Integer,
         run_generating: i32 = Integer,
         run_failed: i32 = Integer,
         run_pending: i32 = Integer,
@@ -530,6 +533,7 @@ impl TryFrom<RunRow> for Run {
                 reused: count("reused", row.run_reused)?,
                 generated: count("generated", row.run_generated)?,
                 edited: count("edited", row.run_edited)?,
+                suggested: count("suggested", row.run_suggested)?,
                 generating: count("generating", row.run_generating)?,
                 failed: count("failed", row.run_failed)?,
                 pending: count("pending", row.run_pending)?,
@@ -576,7 +580,7 @@ macro_rules! message_columns {
          m.approval_stage AS message_approval_stage, m.source AS message_source, \
          m.reused_from_message_id, m.reused_from_run_number, \
          m.approvals AS message_approvals, r.archived_at AS message_archived_at, \
-         m.rejection_reason AS message_rejection_reason, m.error AS message_error, \
+         m.rejection_reason AS message_rejection_reason, m.error AS message_error, m.suggestion AS message_suggestion, \
          m.created_at AS message_created_at, m.updated_at AS message_updated_at"
     };
 }
@@ -603,6 +607,7 @@ row! {
         message_archived_at: Option<DateTime<Utc>> = Nullable<Time>,
         message_rejection_reason: Option<String> = Nullable<Text>,
         message_error: Option<String> = Nullable<Text>,
+        message_suggestion: Option<String> = Nullable<Text>,
         message_created_at: DateTime<Utc> = Time,
         message_updated_at: DateTime<Utc> = Time,
     }
@@ -634,6 +639,11 @@ impl TryFrom<MessageRow> for Message {
             }
             _ => (None, None),
         };
+        let state = MessageState::from_columns(
+            text("messages", "review_status", &row.message_review_status)?,
+            row.message_approval_stage,
+        )?;
+        let suggestion = row.message_suggestion.filter(|_| state.shows_suggestion());
         Ok(Self {
             id: MessageId::new(row.message_id),
             run_number: run_number("messages", row.message_run_number)?,
@@ -645,10 +655,8 @@ impl TryFrom<MessageRow> for Message {
             },
             content_id: row.message_content_id.map(ContentId::new),
             content,
-            state: MessageState::from_columns(
-                text("messages", "review_status", &row.message_review_status)?,
-                row.message_approval_stage,
-            )?,
+            state,
+            suggestion: suggestion.map(KeptSuggestion::from_stored),
             source: text("messages", "source", &row.message_source)?,
             reused_from,
             provenance,

@@ -63,6 +63,7 @@ endpoints! {
     CAMPAIGN_PUBLISH = post "/v1/campaign/publish";
     MESSAGES_REVIEW = post "/v1/campaign/messages/review";
     MESSAGES_EDIT = post "/v1/campaign/messages/edit";
+    MESSAGES_ADOPT = post "/v1/campaign/messages/adopt";
     MESSAGES_REGENERATE = post "/v1/campaign/messages/regenerate";
     MESSAGES_EXPORT = post "/v1/campaign/messages/export";
     RECIPIENTS_EXPORT = post "/v1/campaign/recipients/export";

@@ -333,6 +333,7 @@ pub(crate) fn message(state: MessageState) -> Message {
         archived_at: None,
         rejection_reason: None,
         error: None,
+        suggestion: None,
         created_at: now(),
         updated_at: now(),
     }

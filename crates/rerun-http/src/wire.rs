@@ -10,6 +10,7 @@ use rerun_core::ids::{
     CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
 };
 use rerun_core::message::{Content, Message, Provenance, ReusedFrom, ReviewStatus, Source};
+use rerun_core::nearest::KeptSuggestion;
 use rerun_core::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::timestamp;
@@ -357,6 +358,10 @@ pub(crate) struct MessageItem<'a> {
     /// Why it could not be generated.
     #[schema(required)]
     error: Option<&'a str>,
+    /// The approved message that is nearest to its segment, while it is generated or waits for a
+    /// reviewer.
+    #[schema(value_type = Option<schema::Suggestion>, required)]
+    suggestion: Option<&'a KeptSuggestion>,
     /// When it was made.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
@@ -389,6 +394,7 @@ impl<'a> MessageItem<'a> {
             archived_at: message.archived_at,
             rejection_reason: message.rejection_reason.as_deref(),
             error: message.error.as_deref(),
+            suggestion: message.suggestion.as_ref(),
             created_at: message.created_at,
             updated_at: message.updated_at,
         }

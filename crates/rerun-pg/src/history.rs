@@ -236,7 +236,7 @@ const LISTED_COLUMNS: &str = concat!(
 const MESSAGE_BYTES: &str = "COALESCE(octet_length(s.attributes), 0) \
     + COALESCE(octet_length(t.subject), 0) + COALESCE(octet_length(t.body), 0) \
     + COALESCE(octet_length(m.approvals), 0) + COALESCE(octet_length(m.rejection_reason), 0) \
-    + COALESCE(octet_length(m.error), 0)";
+    + COALESCE(octet_length(m.error), 0) + COALESCE(octet_length(m.suggestion), 0)";
 
 /// Looks up what a message `m` of a campaign `c` points at, row by row: a planner that does not
 /// know how many rows a page has would read whole tables.

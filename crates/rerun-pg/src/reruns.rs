@@ -7,6 +7,8 @@ use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use rerun_core::message::Content;
+use rerun_core::nearest::{Nearest, Reusable, Suggestion};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
 use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
@@ -113,6 +115,17 @@ impl RerunStore for PgStore {
             .await
     }
 
+    async fn suggestions(
+        &self,
+        query: CandidateQuery,
+        group_version: i64,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Option<HashMap<SegmentKey, Suggestion>>, StoreError> {
+        self.db
+            .run(move |conn| suggestions(conn, &query, group_version, keys))
+            .await
+    }
+
     async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {
         self.db
             .run(move |conn| transaction(conn, |conn| start_run(conn, start)))
@@ -182,7 +195,8 @@ fn reusable_text(columns: &str, from: ReuseFrom) -> String {
     let statuses = row::quoted(from.statuses());
     format!(
         "SELECT {columns} FROM ( \
-           SELECT {newest} account_id, campaign_id, segment_no, id, run_number, review_status \
+           SELECT {newest} account_id, campaign_id, segment_no, id, run_number, review_status, \
+             content_id, customer_count \
            FROM messages \
            WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status IN ({statuses}) \
              AND NOT EXISTS (SELECT FROM contents t WHERE t.account_id = ? \
@@ -270,6 +284,95 @@ fn survey(
         survey.add_segment(segment)?;
     }
     Ok(Some(survey.finish()))
+}
+
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    attributes: String,
+    #[diesel(sql_type = Id)]
+    message_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    run_number: i32,
+    #[diesel(sql_type = BigInt)]
+    customer_count: i64,
+    #[diesel(sql_type = Text)]
+    subject: String,
+    #[diesel(sql_type = Text)]
+    body: String,
+}
+
+#[derive(QueryableByName)]
+struct NewRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    attributes: String,
+}
+
+/// Compares new segments of the group with the texts of the messages that may be reused.
+fn suggestions(
+    conn: &mut PgConnection,
+    query: &CandidateQuery,
+    group_version: i64,
+    keys: Vec<SegmentKey>,
+) -> Result<Option<HashMap<SegmentKey, Suggestion>>, Failure> {
+    let Some((campaign, run, from)) = query.reuse else {
+        return Ok(Some(HashMap::new()));
+    };
+    let account = query.account_id.as_uuid();
+    let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+    let wanted = keys.len();
+    let rows = sql("SELECT gs.key, gs.attributes FROM segmentations sg \
+         JOIN group_segments gs ON gs.account_id = ? AND gs.segmentation_id = sg.id \
+           AND gs.key = ANY(?) \
+         WHERE sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? AND sg.group_version = ?")
+    .planned_anew()
+    .bind::<Id, _>(account)
+    .bind::<Array<Binary>, _>(keys)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(query.group_id.as_uuid())
+    .bind::<Text, _>(query.segment_by.canonical())
+    .bind::<BigInt, _>(group_version)
+    .load::<NewRow>(conn)?;
+    if rows.len() < wanted {
+        return Ok(None);
+    }
+    let new = rows.into_iter().map(|row| {
+        let attributes = Attributes::from_stored(row.attributes);
+        Ok((row::segment_key(&row.key)?, attributes))
+    });
+    let new: Vec<(SegmentKey, Attributes)> = new.collect::<Result<_, StoreError>>()?;
+    let text = format!(
+        "SELECT r.*, t.subject, t.body FROM ({}) r \
+         JOIN contents t ON t.account_id = ? AND t.id = r.content_id",
+        reusable_text(
+            "s.attributes, m.id AS message_id, m.run_number, m.customer_count, m.content_id",
+            from
+        )
+    );
+    let statement = sql(&text).planned_anew();
+    let statement = bind_reusable(statement, query.account_id, campaign, run, from);
+    let statement = statement.bind::<Id, _>(account);
+    let mut nearest = Nearest::new(&query.segment_by);
+    for row in statement.load_iter::<TextRow, PgRowByRowLoadingMode>(conn)? {
+        let row = row?;
+        let more = nearest.add_reusable(Reusable {
+            message_id: MessageId::new(row.message_id),
+            run_number: row::run_number("messages", row.run_number)?,
+            customer_count: row.customer_count,
+            attributes: &Attributes::from_stored(row.attributes),
+            content: &Content {
+                subject: row.subject,
+                body: row.body,
+            },
+        })?;
+        if !more {
+            break;
+        }
+    }
+    let new = new.iter().map(|(key, attributes)| (*key, attributes));
+    Ok(Some(nearest.suggest(new)?))
 }
 
 fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
@@ -425,11 +528,16 @@ fn add_new_messages(
         .iter()
         .map(|(_, segment)| segment.customer_count)
         .collect();
+    let suggestions: Vec<Option<&str>> = new
+        .iter()
+        .map(|(_, segment)| Some(start.suggestions.get(&segment.key)?.as_json()))
+        .collect();
     let added = sql("WITH added AS ( \
            INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
-             customer_count, review_status, source, created_at, updated_at) \
-           SELECT ?, id, ?, ?, no, customer_count, 'Generating', 'generated', ?, ? \
-           FROM unnest(?::uuid[], ?::int[], ?::bigint[]) AS p(id, no, customer_count) \
+             customer_count, review_status, source, suggestion, created_at, updated_at) \
+           SELECT ?, id, ?, ?, no, customer_count, 'Generating', 'generated', suggestion, ?, ? \
+           FROM unnest(?::uuid[], ?::int[], ?::bigint[], ?::text[]) \
+             AS p(id, no, customer_count, suggestion) \
            RETURNING account_id, id, campaign_id, run_number, created_at) \
          INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
          SELECT account_id, id, campaign_id, run_number, created_at FROM added")
@@ -442,6 +550,7 @@ fn add_new_messages(
     .bind::<Array<Id>, _>(ids)
     .bind::<Array<Integer>, _>(numbers)
     .bind::<Array<BigInt>, _>(counts)
+    .bind::<Array<Nullable<Text>>, _>(suggestions)
     .execute(conn)?;
     all_added(added, new.len())
 }

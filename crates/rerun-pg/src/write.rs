@@ -130,6 +130,7 @@ pub(crate) fn write_applied(
         reused,
         generated,
         edited,
+        suggested,
         generating,
         failed,
         pending,
@@ -138,14 +139,15 @@ pub(crate) fn write_applied(
         published,
     } = run.counts;
     let mut update = sql(
-        "WITH run AS (UPDATE runs SET reused = ?, generated = ?, edited = ?, generating = ?, \
+        "WITH run AS (UPDATE runs SET reused = ?, generated = ?, edited = ?, suggested = ?, generating = ?, \
            failed = ?, pending = ?, approved = ?, rejected = ?, published = ?, status = ?, \
            error = ?, completed_at = ? WHERE account_id = ? AND campaign_id = ? AND number = ?) \
          UPDATE campaigns SET status = ?, version = version + ?, updated_at = ? \
          WHERE account_id = ? AND id = ?",
     );
     for count in [
-        reused, generated, edited, generating, failed, pending, approved, rejected, published,
+        reused, generated, edited, suggested, generating, failed, pending, approved, rejected,
+        published,
     ] {
         update = update.bind::<Integer, _>(int(count)?);
     }
@@ -341,9 +343,9 @@ pub(crate) fn insert_run(
         "INSERT INTO runs (account_id, campaign_id, number, job_uid, status, \
            synthesised, group_id, group_name, customer_count, resulting_status, initiated_by, \
            initiated_by_name, initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
-           segments_matched, segments_new, reused, generated, edited, generating, failed, \
+           segments_matched, segments_new, reused, generated, edited, suggested, generating, failed, \
            pending, approved, rejected, published, group_version) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
            (SELECT version FROM customer_groups WHERE account_id = ? AND id = ?))",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
@@ -369,6 +371,7 @@ pub(crate) fn insert_run(
         run.counts.reused,
         run.counts.generated,
         run.counts.edited,
+        run.counts.suggested,
         run.counts.generating,
         run.counts.failed,
         run.counts.pending,

@@ -493,6 +493,73 @@ fn placeholders_of_content_that_is_there_are_found_as_new_ones_are() {
     );
 }
 
+/// What was taken from an approved message stays when its migration goes, and a segment that does not
+/// stand for its key goes on without one.
+#[test]
+fn adopted_messages_and_other_rules_go_back_and_forth() {
+    let database = common::database();
+    let url = database.url();
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts(&mut conn);
+    let (own, other, theirs) = (id('a', 0), id('a', 9), id('b', 4));
+    let count = |conn: &mut PgConnection, wanted: &str| {
+        let text = format!("SELECT count(*) AS n FROM {wanted}");
+        let found = diesel::sql_query(text).get_result::<Rows>(conn);
+        found.unwrap().n
+    };
+    conn.batch_execute(&format!(
+        "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('number', 2, \
+           'archived_at', now(), 'job_uid', gen_random_uuid()))).* FROM runs r \
+           WHERE account_id = {own}; \
+         INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object( \
+           'id', {other}, 'run_number', 2))).* FROM messages m WHERE account_id = {own}"
+    ))
+    .unwrap();
+    let take = |from: &str, run: i32| {
+        format!(
+            "UPDATE messages SET source = 'suggested', reused_from_message_id = {from}, \
+             reused_from_run_number = {run} WHERE id = {other}"
+        )
+    };
+    // It says what the message says that it names, which is one of its campaign.
+    for (from, run) in [(theirs.as_str(), 1), (&id('a', 4), 2), (&other, 2)] {
+        refused_reference(&mut conn, &take(from, run));
+    }
+    refused(
+        &mut conn,
+        &format!("UPDATE runs SET suggested = 1 WHERE account_id = {own}"),
+        "runs_sources",
+    );
+    conn.batch_execute(&take(&id('a', 4), 1)).unwrap();
+    conn.batch_execute(&format!(
+        "UPDATE runs SET generated = 0, suggested = 1 WHERE account_id = {own} AND number = 2;
+         UPDATE segments SET shared_key = key, conflicting = true WHERE account_id = {own};
+         UPDATE runs SET value_rules = '[\"a\"]' WHERE account_id = {own}"
+    ))
+    .unwrap();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000003_rekeying" {}
+    let adopted = "messages WHERE source = 'edited' AND reused_from_message_id IS NULL";
+    assert_eq!(count(&mut conn, adopted), 1);
+    assert_eq!(count(&mut conn, "runs WHERE edited = 1 AND number = 2"), 1);
+    assert_eq!(count(&mut conn, "segments"), 2);
+    refused(&mut conn, &take(&id('a', 4), 1), "check constraint");
+    rerun_pg::migrate(url).unwrap();
+    assert_eq!(
+        count(
+            &mut conn,
+            "runs WHERE suggested = 0 AND value_rules IS NULL"
+        ),
+        3
+    );
+    conn.batch_execute(&take(&id('a', 4), 1)).unwrap();
+}
+
+#[derive(QueryableByName)]
+struct Rows {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
 #[test]
 fn keys_of_endpoints_become_keys_of_accounts() {
     let database = common::database();

@@ -1,10 +1,13 @@
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CustomerGroupId, MessageId, RunNumber};
-use rerun_core::message::{ReviewStatus, Source};
+use rerun_core::message::{Content, ReviewStatus, Source};
+use rerun_core::nearest::{Nearest, Reusable, Suggestion};
 use rerun_core::page::filling;
 use rerun_core::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
@@ -292,6 +295,120 @@ fn kept_candidates(
         .collect::<Result<_, _>>()?)
 }
 
+/// Selects the messages that may be reused, with their segments and texts: the key, attributes, 0
+/// as the number of customers, and what [`TextRow`] has.
+fn reusable_text(from: ReuseFrom) -> String {
+    const COLUMNS: &str = "SELECT s.key, s.attributes, 0 AS customer_count, m.id AS message_id, \
+        m.run_number, m.customer_count AS customers, m.content_id";
+    const FILLED: &str = "NOT EXISTS (SELECT 1 FROM contents t INDEXED BY contents_unfilled \
+        WHERE t.account_id = o.account_id AND t.id = o.content_id AND t.placeholder IS NOT NULL)";
+    let (statuses, runs) = (row::quoted(from.statuses()), runs_with_reusable(from));
+    match from {
+        ReuseFrom::CurrentRun => format!(
+            "{COLUMNS} FROM messages m INDEXED BY messages_one_per_segment \
+             CROSS JOIN segments s ON s.account_id = m.account_id \
+               AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
+               AND s.shared_key IS NULL \
+             WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
+               AND m.review_status = 'Published' AND NOT EXISTS ( \
+                 SELECT 1 FROM contents t INDEXED BY contents_unfilled \
+                 WHERE t.account_id = m.account_id AND t.id = m.content_id \
+                   AND t.placeholder IS NOT NULL)"
+        ),
+        ReuseFrom::AnyRun | ReuseFrom::AnyApproved => format!(
+            "{COLUMNS} FROM segments s CROSS JOIN messages m ON m.account_id = s.account_id \
+               AND m.id = ( \
+                 SELECT o.id FROM runs r \
+                 CROSS JOIN messages o INDEXED BY messages_one_per_segment \
+                   ON o.account_id = r.account_id AND o.campaign_id = r.campaign_id \
+                   AND o.run_number = r.number \
+                 WHERE r.account_id = s.account_id AND r.campaign_id = s.campaign_id \
+                   AND {runs} AND o.segment_no = s.no AND o.review_status IN ({statuses}) \
+                   AND {FILLED} ORDER BY r.number DESC LIMIT 1) \
+             WHERE s.account_id = ? AND s.campaign_id = ? AND s.shared_key IS NULL"
+        ),
+    }
+}
+
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    attributes: String,
+    #[diesel(sql_type = Id)]
+    message_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    run_number: i32,
+    #[diesel(sql_type = BigInt)]
+    customers: i64,
+    #[diesel(sql_type = Text)]
+    subject: String,
+    #[diesel(sql_type = Text)]
+    body: String,
+}
+
+/// Compares new segments of the group with the texts of the messages that may be reused.
+fn suggestions(
+    conn: &mut SqliteConnection,
+    query: &CandidateQuery,
+    group_version: i64,
+    keys: &[SegmentKey],
+) -> Result<Option<HashMap<SegmentKey, Suggestion>>, Failure> {
+    let Some((campaign, run, from)) = query.reuse else {
+        return Ok(Some(HashMap::new()));
+    };
+    let splitting = query.splitting();
+    if splitting.version(conn)? != Some(group_version) {
+        return Ok(None);
+    }
+    let Some(kept) = splitting.kept(conn, group_version)? else {
+        return Ok(None);
+    };
+    let account = query.account_id.as_uuid();
+    let hex: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let rows = sql(
+        "SELECT key, attributes, customer_count FROM group_segments \
+         WHERE account_id = ? AND segmentation_id = ? \
+           AND key IN (SELECT unhex(atom) FROM json_each(?))",
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(kept.id)
+    .bind::<Text, _>(serde_json::json!(hex).to_string())
+    .load::<SegmentRow>(conn)?;
+    let new = rows.into_iter().map(Segment::try_from);
+    let new: Vec<Segment> = new.collect::<Result<_, _>>()?;
+    let text = format!(
+        "SELECT r.attributes, r.message_id, r.run_number, r.customers, t.subject, t.body \
+         FROM ({}) r CROSS JOIN contents t ON t.account_id = ? AND t.id = r.content_id",
+        reusable_text(from)
+    );
+    let mut select = sql(&text)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(campaign.as_uuid());
+    if from == ReuseFrom::CurrentRun {
+        select = select.bind::<Integer, _>(run.get());
+    }
+    let select = select.bind::<Id, _>(account);
+    let mut nearest = Nearest::new(&query.segment_by);
+    for row in select.load_iter::<TextRow, DefaultLoadingMode>(conn)? {
+        let row = row?;
+        let more = nearest.add_reusable(Reusable {
+            message_id: MessageId::new(row.message_id),
+            run_number: run_number("messages", row.run_number)?,
+            customer_count: row.customers,
+            attributes: &Attributes::from_stored(row.attributes),
+            content: &Content {
+                subject: row.subject,
+                body: row.body,
+            },
+        })?;
+        if !more {
+            break;
+        }
+    }
+    let new = new.iter().map(|segment| (segment.key, &segment.attributes));
+    Ok(Some(nearest.suggest(new)?))
+}
+
 /// Compares the group's kept segments with those of the messages that may be reused.
 fn survey(
     conn: &mut SqliteConnection,
@@ -308,35 +425,7 @@ fn survey(
     let account = query.account_id.as_uuid();
     let mut survey = Survey::new(&query.segment_by);
     if let Some((campaign, run, from)) = query.reuse {
-        let (statuses, runs) = (row::quoted(from.statuses()), runs_with_reusable(from));
-        let text = match from {
-            ReuseFrom::CurrentRun => "SELECT s.key, s.attributes, 0 AS customer_count \
-                 FROM messages m INDEXED BY messages_one_per_segment \
-                 CROSS JOIN segments s ON s.account_id = m.account_id \
-                   AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
-                   AND s.shared_key IS NULL \
-                 WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
-                   AND m.review_status = 'Published' AND NOT EXISTS ( \
-                     SELECT 1 FROM contents t INDEXED BY contents_unfilled \
-                     WHERE t.account_id = m.account_id AND t.id = m.content_id \
-                       AND t.placeholder IS NOT NULL)"
-                .to_owned(),
-            ReuseFrom::AnyRun | ReuseFrom::AnyApproved => format!(
-                "SELECT s.key, s.attributes, 0 AS customer_count FROM segments s \
-                 WHERE s.account_id = ? AND s.campaign_id = ? AND s.shared_key IS NULL \
-                   AND EXISTS ( \
-                   SELECT 1 FROM runs r \
-                   CROSS JOIN messages o INDEXED BY messages_one_per_segment \
-                     ON o.account_id = r.account_id AND o.campaign_id = r.campaign_id \
-                     AND o.run_number = r.number \
-                   WHERE r.account_id = s.account_id AND r.campaign_id = s.campaign_id \
-                     AND {runs} AND o.segment_no = s.no \
-                     AND o.review_status IN ({statuses}) AND NOT EXISTS ( \
-                       SELECT 1 FROM contents t INDEXED BY contents_unfilled \
-                       WHERE t.account_id = o.account_id AND t.id = o.content_id \
-                         AND t.placeholder IS NOT NULL))"
-            ),
-        };
+        let text = reusable_text(from);
         let mut select = sql(&text)
             .bind::<Id, _>(account)
             .bind::<Id, _>(campaign.as_uuid());
@@ -469,6 +558,16 @@ fn insert_messages(conn: &mut SqliteConnection, start: &StartRun) -> Result<(), 
     .bind::<Integer, _>(start.run.number.get())
     .bind::<Text, _>(ReviewStatus::Generating.as_str())
     .execute(conn)?;
+    for (item, id) in items.iter().zip(&start.message_ids) {
+        let Some(suggestion) = start.suggestions.get(&item.key) else {
+            continue;
+        };
+        sql("UPDATE messages SET suggestion = ? WHERE account_id = ? AND id = ?")
+            .bind::<Text, _>(suggestion.as_json())
+            .bind::<Id, _>(account)
+            .bind::<Id, _>(id.as_uuid())
+            .execute(conn)?;
+    }
     let planned = start.plan.segments;
     let as_planned = u32::try_from(inserted).ok() == Some(planned.total)
         && u32::try_from(queued).ok() == Some(planned.new);
@@ -679,6 +778,16 @@ impl RerunStore for SqliteStore {
         group_version: i64,
     ) -> Result<Option<ValueReport>, StoreError> {
         self.read(move |conn| survey(conn, &query, group_version))
+            .await
+    }
+
+    async fn suggestions(
+        &self,
+        query: CandidateQuery,
+        group_version: i64,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Option<HashMap<SegmentKey, Suggestion>>, StoreError> {
+        self.read(move |conn| suggestions(conn, &query, group_version, &keys))
             .await
     }
 

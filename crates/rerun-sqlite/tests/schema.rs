@@ -62,7 +62,8 @@ fn story(account: char) -> String {
              resulting_status, started_at, completed_at)
            VALUES ({own}, {campaign}, 1, {job}, 'Completed', {group}, 'g', 1, 1, 0, 1, 0, 1, 0, 0,
              0, 0, 0, 0, 1, 'Ready for review', 1, 1);
-         INSERT INTO segments VALUES ({own}, {campaign}, 1, randomblob(32), '{{}}');
+         INSERT INTO segments (account_id, campaign_id, no, key, attributes)
+           VALUES ({own}, {campaign}, 1, randomblob(32), '{{}}');
          INSERT INTO contents (account_id, id, run_number, subject, body, created_at) \
          VALUES ({own}, {content}, 1, 's', 'b', 1);
          INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no,
@@ -134,7 +135,14 @@ fn no_row_can_reference_another_accounts() {
             )
             .replace("again", "once_more"),
         ),
-        format!("INSERT INTO segments VALUES ({own}, {campaign}, 2, randomblob(32), '{{}}')"),
+        format!(
+            "INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
+             VALUES ({own}, {campaign}, 2, randomblob(32), '{{}}')"
+        ),
+        format!(
+            "UPDATE messages SET source = 'suggested', reused_from_message_id = {message}, \
+             reused_from_run_number = 1 WHERE account_id = {own}"
+        ),
         format!("UPDATE messages SET campaign_id = {campaign} WHERE account_id = {own}"),
         format!("UPDATE messages SET content_id = {content} WHERE account_id = {own}"),
         format!(
@@ -231,6 +239,16 @@ fn the_schema_holds_the_invariants_that_it_can() {
             format!("UPDATE messages SET source = 'reused' {at}"),
             "CHECK",
         ),
+        (
+            format!("UPDATE messages SET source = 'suggested' {at}"),
+            "CHECK",
+        ),
+        (
+            format!("UPDATE messages SET source = 'guessed' {at}"),
+            "CHECK",
+        ),
+        (format!("UPDATE runs SET suggested = 1 {at}"), "CHECK"),
+        (format!("UPDATE segments SET conflicting = 1 {at}"), "CHECK"),
         (format!("UPDATE segments SET key = X'00' {at}"), "CHECK"),
         (
             format!("UPDATE customer_groups SET created_at = 'today' {at}"),
@@ -395,6 +413,84 @@ fn deleted_groups_come_back_empty() {
     assert_eq!(count(&mut conn, "customers"), 0);
     assert_eq!(count(&mut conn, "runs"), 1);
     rerun_sqlite::migrate(&url).unwrap();
+}
+
+/// What was taken from an approved message stays when its migration goes, and a segment that does not
+/// stand for its key goes on without one.
+#[test]
+fn adopted_messages_and_other_rules_go_back_and_forth() {
+    let (url, _folder) = common::database();
+    let mut conn = connection(&url);
+    two_accounts(&mut conn);
+    let (own, other) = (id('a', 0), id('a', 9));
+    let count = |conn: &mut SqliteConnection, wanted: &str| {
+        let text = format!("SELECT count(*) AS n FROM {wanted}");
+        let found = diesel::sql_query(text).get_result::<Rows>(conn);
+        found.unwrap().n
+    };
+    conn.batch_execute(&again(
+        "runs",
+        &own,
+        "number = 2, job_uid = randomblob(16), archived_at = 1, generated = 0, suggested = 1",
+    ))
+    .unwrap();
+    conn.batch_execute(
+        &again(
+            "messages",
+            &own,
+            &format!(
+                "id = {other}, run_number = 2, source = 'suggested', \
+                 reused_from_message_id = {message}, reused_from_run_number = 1",
+                message = id('a', 4)
+            ),
+        )
+        .replace("again", "once_more"),
+    )
+    .unwrap();
+    conn.batch_execute(&format!(
+        "UPDATE segments SET shared_key = key, conflicting = 1 WHERE account_id = {own};
+         UPDATE runs SET value_rules = '[\"a\"]' WHERE account_id = {own}"
+    ))
+    .unwrap();
+    drop(conn);
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-26-000003_rekeying" {}
+    let mut conn = connection(&url);
+    let adopted = "messages WHERE source = 'edited' AND reused_from_message_id IS NULL";
+    assert_eq!(count(&mut conn, adopted), 1);
+    assert_eq!(count(&mut conn, "runs WHERE edited = 1 AND number = 2"), 1);
+    assert_eq!(count(&mut conn, "segments"), 2);
+    let suggested = format!("UPDATE messages SET source = 'suggested' WHERE id = {other}");
+    refused(&mut conn, &suggested, "CHECK");
+    drop(conn);
+    rerun_sqlite::migrate(&url).unwrap();
+    let mut conn = connection(&url);
+    assert_eq!(
+        count(
+            &mut conn,
+            "runs WHERE suggested = 0 AND value_rules IS NULL"
+        ),
+        3
+    );
+    assert_eq!(
+        count(
+            &mut conn,
+            "pragma_integrity_check WHERE integrity_check = 'ok'"
+        ),
+        1
+    );
+    refused(&mut conn, &suggested, "CHECK");
+    let message = id('a', 4);
+    conn.batch_execute(&format!(
+        "UPDATE messages SET source = 'suggested', reused_from_message_id = {message}, \
+         reused_from_run_number = 1 WHERE id = {other}"
+    ))
+    .unwrap();
+}
+
+#[derive(QueryableByName)]
+struct Rows {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
 }
 
 #[test]

@@ -15,3 +15,4 @@ pub mod reviews;
 pub mod rules;
 pub mod runs;
 pub mod segments;
+pub mod suggestions;

@@ -91,6 +91,7 @@ pub(super) async fn decided<S: Store + 'static>(
     }
     .recounted(counts, now, None);
     StartRun {
+        suggestions: std::collections::HashMap::new(),
         group_version: candidates.group_version,
         message_ids: plan
             .items

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::event::{Event, StartedRun, StatusChange};
 use crate::group::CustomerGroup;
 use crate::ids::{CampaignId, CustomerGroupId, JobId, MessageId, RunNumber};
 use crate::message::ReusedFrom;
+use crate::nearest::{KeptSuggestion, Suggestion};
 use crate::page::{Contents, CursorScope, Limit, Page};
 use crate::plan::{Audience, FieldCoverage, PlannedSegment, ReuseFrom, RunPlan};
 use crate::ports::{
@@ -19,7 +21,7 @@ use crate::ports::{
     RerunStore, StartRun, WantedGroup,
 };
 use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
-use crate::segment::{Segment, SegmentBy};
+use crate::segment::{Segment, SegmentBy, SegmentKey};
 use crate::survey::FieldReport;
 use crate::timestamp::Timestamp;
 
@@ -137,11 +139,13 @@ pub struct PreviewItem {
     pub segment: Segment,
     /// The message that it would reuse; `None` for a new segment.
     pub reuses: Option<ReusedFrom>,
+    /// The message that is nearest to a new segment, if any could be reused.
+    pub suggestion: Option<Suggestion>,
 }
 
 impl Contents for PreviewItem {
     fn bytes(&self) -> usize {
-        self.segment.bytes()
+        self.segment.bytes() + self.suggestion.as_ref().map_or(0, Suggestion::bytes)
     }
 }
 
@@ -247,6 +251,7 @@ impl Reruns {
             group,
             group_version: candidates.group_version,
             plan,
+            reuse_from: Some(request.reuse_from),
         })
     }
 
@@ -283,6 +288,7 @@ impl Reruns {
             group,
             group_version: candidates.group_version,
             plan,
+            reuse_from: None,
         })
     }
 
@@ -291,6 +297,7 @@ impl Reruns {
         actor: &Actor,
         event: fn(StartedRun) -> Event,
         planned: Planned,
+        suggestions: HashMap<SegmentKey, KeptSuggestion>,
         key: Option<IdempotencyKey>,
     ) -> Result<(StartRun, RunStarted), Error> {
         let Planned {
@@ -298,6 +305,7 @@ impl Reruns {
             group,
             group_version,
             plan,
+            reuse_from: _,
         } = planned;
         let now = self.stamps.clock.now();
         let job_uid = JobId::new(self.stamps.ids.next());
@@ -366,6 +374,7 @@ impl Reruns {
                 .map(|_| MessageId::new(self.stamps.ids.next()))
                 .collect(),
             plan,
+            suggestions,
             run,
             standing,
             initiated_ip: actor.as_person().and_then(|person| person.ip),
@@ -442,6 +451,34 @@ impl Reruns {
             .await
     }
 
+    /// The messages that are nearest to new segments of a rerun; `None` when the group changed.
+    async fn suggestions(
+        &self,
+        actor: &Actor,
+        planned: &Planned,
+        new: Vec<SegmentKey>,
+    ) -> Result<Option<HashMap<SegmentKey, Suggestion>>, Error> {
+        let query = self.query(actor, planned);
+        if new.is_empty() || query.reuse.is_none() {
+            return Ok(Some(HashMap::new()));
+        }
+        let version = planned.group_version;
+        Ok(self.store.suggestions(query, version, new).await?)
+    }
+
+    /// Asks for what a plan was made on.
+    fn query(&self, actor: &Actor, planned: &Planned) -> CandidateQuery {
+        let Planned { campaign, plan, .. } = planned;
+        let reuse = planned.reuse_from.zip(plan.previous_run);
+        CandidateQuery {
+            account_id: actor.account_id,
+            group_id: planned.group.id,
+            segment_by: campaign.segment_by.clone(),
+            reuse: reuse.map(|(from, run)| (campaign.id, run, from)),
+            limit: self.settings.max_segments,
+        }
+    }
+
     /// Plans on fresh state, and has the plan made true.
     async fn begin(
         &self,
@@ -456,7 +493,20 @@ impl Reruns {
                 Event::CampaignLaunched,
             ),
         };
-        let (start, started) = self.start(actor, event, planned, key)?;
+        let new = planned
+            .plan
+            .items
+            .iter()
+            .filter(|item| item.reuses.is_none());
+        let new = new.map(|item| item.key).collect();
+        // A group that changed meanwhile has other segments: it is planned again.
+        let suggestions = self.suggestions(actor, &planned, new).await?;
+        let suggestions = suggestions.ok_or(StoreError::Conflict)?;
+        let suggestions = suggestions
+            .iter()
+            .map(|(key, suggestion)| Ok((*key, KeptSuggestion::try_from(suggestion)?)))
+            .collect::<Result<_, StoreError>>()?;
+        let (start, started) = self.start(actor, event, planned, suggestions, key)?;
         self.store.start_run(start).await?;
         Ok(started)
     }
@@ -488,30 +538,24 @@ impl Reruns {
         };
         let page = page.resolve::<String>(scope)?;
         let mut conflicts = 0;
-        let Planned {
-            campaign,
-            group,
-            group_version,
-            plan,
-        } = loop {
+        let planned = loop {
             match self.plan(actor, request).await {
                 Ok(planned) => break planned,
                 Err(Error::Store(error)) => self.stamps.decide_again(error, &mut conflicts).await?,
                 Err(refusal) => return Err(refusal),
             }
         };
-        let query = CandidateQuery {
-            account_id: actor.account_id,
-            group_id: group.id,
-            segment_by: campaign.segment_by.clone(),
-            reuse: plan
-                .previous_run
-                .map(|run| (campaign.id, run, request.reuse_from)),
-            limit: self.settings.max_segments,
-        };
-        let survey = self.store.survey(query, group_version).await?;
+        let query = self.query(actor, &planned);
+        let survey = self.store.survey(query, planned.group_version).await?;
         let survey = survey.ok_or_else(group_changed)?;
-        let rows = preview_rows(&plan, page.after.as_deref(), page.limit);
+        let rows = preview_rows(&planned.plan, page.after.as_deref(), page.limit);
+        let new = rows.iter().filter(|item| item.reuses.is_none());
+        let new = new.map(|item| item.key).collect();
+        let suggestions = self.suggestions(actor, &planned, new).await?;
+        let mut suggestions = suggestions.ok_or_else(group_changed)?;
+        let Planned {
+            campaign, group, ..
+        } = &planned;
         let keys = rows.iter().map(|item| item.key).collect();
         let segments = self
             .store
@@ -524,6 +568,7 @@ impl Reruns {
                 Ok(PreviewItem {
                     segment,
                     reuses: item.reuses,
+                    suggestion: suggestions.remove(&item.key),
                 })
             } else {
                 Err(group_changed())
@@ -534,6 +579,12 @@ impl Reruns {
         if read < rows.len() && items.next.is_none() {
             return Err(group_changed());
         }
+        let Planned {
+            campaign,
+            group,
+            plan,
+            ..
+        } = planned;
         Ok(Preview {
             group: RunGroup {
                 id: group.id,
@@ -681,6 +732,8 @@ struct Planned {
     group: CustomerGroup,
     group_version: i64,
     plan: RunPlan,
+    /// Where a rerun looks for messages to reuse.
+    reuse_from: Option<ReuseFrom>,
 }
 
 fn group_changed() -> Error {

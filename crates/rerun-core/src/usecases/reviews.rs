@@ -10,10 +10,10 @@ use crate::actor::Actor;
 use crate::campaign::ApprovalStages;
 pub use crate::change::MessagesChanged;
 use crate::change::{Edited, MessageChange, NewContent, Patch, Selection};
-use crate::error::{Error, Invalid, StoreError};
-use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber};
+use crate::error::{Error, IllegalTransition, Invalid, StoreError};
+use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber, UserId};
 use crate::message::{
-    Approvals, Content, Message, MessageCommand, MessageState, Provenance, Source,
+    Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReusedFrom, Source,
 };
 use crate::ports::{
     CampaignContext, CampaignStore, ChangeOutcome, HistoryStore, IdempotencyKey, IdempotencyStore,
@@ -231,10 +231,108 @@ impl Reviews {
             content: content.clone(),
             author: actor.required_person("edit a message")?.user_id,
         });
+        let origin = patch.origin.ok_or(Error::MessageNotFound)?;
         let (change, run) = self.decide(&wish, Some(&named), patch, key).await?;
-        let edited = change.edited(run, content_id);
+        let edited = change.edited(run, origin);
         match self.store.change_messages(change).await? {
             ChangeOutcome::Changed { .. } => Ok(edited),
+            ChangeOutcome::Unfilled(unfilled) => Err(unfilled.into()),
+        }
+    }
+
+    /// Has a message of the current run take the content of the approved message that is suggested
+    /// for it; it goes back to the first stage. Returns the message as that left it, and the
+    /// campaign's stages at that time. `content` is the content that the message has until then.
+    ///
+    /// # Errors
+    /// In this order: [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;
+    /// [`Error::CampaignNotFound`]; [`Error::MessageNotFound`]; [`Error::IllegalTransition`] for a
+    /// message of a past run; [`Error::ContentChanged`]; [`Error::IllegalTransition`] unless the
+    /// message waits for a reviewer, when nothing is suggested, and when the suggested text has
+    /// values of the other segment; [`Error::Store`].
+    pub async fn adopt(
+        &self,
+        actor: &Actor,
+        campaign: CampaignId,
+        message: Option<MessageId>,
+        content: Option<ContentId>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answered<(ApprovalStages, Message)>, Error> {
+        let body = (campaign, message, content);
+        let adopted = self
+            .once
+            .run(actor, "messages.adopt", idempotency_key, &body, |key| {
+                self.take_suggestion(actor, campaign, message, content, key)
+            })
+            .await?;
+        let id = message.ok_or(Error::MessageNotFound)?;
+        let origin = adopted.outcome.reused_from.ok_or(Error::MessageNotFound)?;
+        let found = self.find(actor, campaign, id).await?;
+        // A message of a past run never changes.
+        let origin = self.find(actor, campaign, origin.message_id).await?;
+        Ok(adopted.map(|adopted| as_adopted(found, origin, adopted)))
+    }
+
+    async fn find(
+        &self,
+        actor: &Actor,
+        campaign: CampaignId,
+        message: MessageId,
+    ) -> Result<Message, Error> {
+        let found = self
+            .history
+            .find_message(actor.account_id, campaign, message)
+            .await?;
+        found.ok_or(Error::MessageNotFound)
+    }
+
+    async fn take_suggestion(
+        &self,
+        actor: &Actor,
+        campaign: CampaignId,
+        message: Option<MessageId>,
+        content: Option<ContentId>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Edited, Error> {
+        let wish = Wish {
+            actor,
+            campaign,
+            command: MessageCommand::Adopt,
+            stage: None,
+        };
+        let named = distinct_items(&[Item {
+            message_id: message,
+            content_id: content,
+        }])?;
+        // The campaign is read first: what is read of it after that is as it was then, or the store
+        // refuses the change.
+        let (mut change, run) = self
+            .decide(&wish, Some(&named), Patch::default(), key)
+            .await?;
+        let id = message.ok_or(Error::MessageNotFound)?;
+        let found = self.find(actor, campaign, id).await?;
+        let suggestion = found.suggestion.ok_or(IllegalTransition::NoSuggestion)?;
+        let suggestion = suggestion.read()?;
+        if !suggestion.mentions.is_empty() {
+            let values = suggestion.mentions;
+            return Err(IllegalTransition::Mentions { values }.into());
+        }
+        let from = ReusedFrom {
+            message_id: suggestion.message_id,
+            run_number: suggestion.run_number,
+        };
+        let account = actor.account_id;
+        let refs = self
+            .store
+            .message_refs(account, campaign, vec![from.message_id]);
+        let author = refs.await?.first().and_then(|found| found.edited_by);
+        let origin = self.find(actor, campaign, from.message_id).await?;
+        let content = origin.content_id.ok_or(IllegalTransition::NoSuggestion)?;
+        change.patch = Patch::adopting(content, author, from);
+        let origin = change.patch.origin.ok_or(IllegalTransition::NoSuggestion)?;
+        let adopted = change.edited(run, origin);
+        match self.store.change_messages(change).await? {
+            ChangeOutcome::Changed { .. } => Ok(adopted),
             ChangeOutcome::Unfilled(unfilled) => Err(unfilled.into()),
         }
     }
@@ -493,6 +591,29 @@ fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
         unknown: ids.iter().any(Option::is_none),
         contents: SeenContents::new(),
     })
+}
+
+/// The message as the adoption left it, whatever it is now.
+fn as_adopted(message: Message, origin: Message, adopted: Edited) -> (ApprovalStages, Message) {
+    let made_in = origin.provenance.map(|provenance| provenance.run_number);
+    let message = Message {
+        run_number: adopted.run_number,
+        content_id: Some(adopted.content_id),
+        content: origin.content,
+        state: MessageState::PendingReview { stage: 0 },
+        source: Source::Suggested,
+        reused_from: adopted.reused_from,
+        provenance: made_in.map(|run_number| Provenance {
+            run_number,
+            approvals: Approvals::from_stored("[]".to_owned()),
+        }),
+        archived_at: None,
+        rejection_reason: None,
+        error: None,
+        updated_at: adopted.at,
+        ..message
+    };
+    (adopted.approval_stages, message)
 }
 
 /// The message as the edit left it, whatever it is now. What an edit does not touch (segment, time

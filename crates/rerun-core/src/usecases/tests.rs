@@ -788,6 +788,10 @@ fn at_version(version: i64) -> CampaignContext {
 fn published() -> Stores {
     let mut store = Stores::default();
     store
+        .reruns
+        .expect_suggestions()
+        .returning(|_, _, _| Ok(Some(std::collections::HashMap::new())));
+    store
         .campaigns
         .expect_campaign_context()
         .returning(|_, _, _| Ok(Some(context(CampaignStatus::Published))));

@@ -82,6 +82,16 @@ pub(crate) fn campaign() -> Value {
     })
 }
 
+pub(crate) fn suggestion() -> Value {
+    json!({
+        "message_id": REUSED_MESSAGE,
+        "run_number": 1,
+        "differs": [{ "field": "tier", "from": "silver", "to": null }],
+        "evidence": { "pairs": 14, "same": 14 },
+        "mentions": [],
+    })
+}
+
 pub(crate) fn message() -> Value {
     json!({
         "id": MESSAGE,
@@ -106,6 +116,7 @@ pub(crate) fn message() -> Value {
         "archived_at": null,
         "rejection_reason": null,
         "error": null,
+        "suggestion": null,
         "created_at": STARTED,
         "updated_at": STARTED,
     })

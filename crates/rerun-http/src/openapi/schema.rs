@@ -275,6 +275,47 @@ pub(crate) struct ReusedFrom {
     run_number: (),
 }
 
+/// A field in which a new segment differs from that of an approved message.
+#[derive(ToSchema)]
+pub(crate) struct Difference {
+    /// The field.
+    field: String,
+    /// The approved message's attribute.
+    #[schema(required)]
+    from: Option<String>,
+    /// The new segment's attribute.
+    #[schema(required)]
+    to: Option<String>,
+}
+
+/// What approved messages say about the fields that differ: pairs whose segments differ in just one
+/// field. Of several fields, the figures are those of the one that mattered most.
+#[derive(ToSchema)]
+pub(crate) struct Evidence {
+    /// How many pairs there are.
+    #[schema(minimum = 0)]
+    pairs: u64,
+    /// How many of them say the same once the values themselves are masked.
+    #[schema(minimum = 0)]
+    same: u64,
+}
+
+/// The approved message that is nearest to a new segment. A person may use it; nothing else does.
+#[derive(ToSchema)]
+pub(crate) struct Suggestion {
+    /// The approved message.
+    message_id: Uuid,
+    /// The run that it belongs to.
+    #[schema(value_type = RunNumber)]
+    run_number: (),
+    /// The fields in which the segments differ.
+    differs: Vec<Difference>,
+    evidence: Evidence,
+    /// Attributes of the approved message's segment that differ and that its text has as whole words,
+    /// letter case aside. The suggestion cannot be used while there is one.
+    mentions: Vec<String>,
+}
+
 /// Somebody's approval.
 #[derive(ToSchema)]
 pub(crate) struct Approval {

@@ -77,6 +77,7 @@ routes! {
     CAMPAIGN_PUBLISH => campaign::publish;
     MESSAGES_REVIEW => messages::review;
     MESSAGES_EDIT => messages::edit;
+    MESSAGES_ADOPT => messages::adopt;
     MESSAGES_REGENERATE => messages::regenerate;
     MESSAGES_EXPORT => messages::export;
     RECIPIENTS_EXPORT => messages::recipients;

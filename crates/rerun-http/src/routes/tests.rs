@@ -95,7 +95,8 @@ fn message_json() -> Value {
         "content_id": CONTENT, "content": { "subject": "Hi", "body": "Dear, \"you\"\n=1+1" },
         "review_status": "Pending review", "approval_stage": "Legal", "source": "generated",
         "reused_from": null, "provenance": null, "archived": false, "archived_at": null,
-        "rejection_reason": null, "error": null, "created_at": AT, "updated_at": AT,
+        "rejection_reason": null, "error": null, "suggestion": null, "created_at": AT,
+        "updated_at": AT,
     })
 }
 
@@ -275,6 +276,10 @@ fn rerunnable(new: bool) -> Mocks {
         });
     mocks
         .reruns
+        .expect_suggestions()
+        .returning(|_, _, _| Ok(Some(std::collections::HashMap::new())));
+    mocks
+        .reruns
         .expect_segment_candidates()
         .returning(move |_| {
             let reusable = (!new).then(|| rerun_core::plan::ReuseCandidate {
@@ -424,6 +429,7 @@ async fn preview_tells_what_would_be() {
             "items": [{
                 "segment": message_json()["segment"], "outcome": "matched",
                 "reuses": { "message_id": OTHER, "run_number": 1 },
+                "suggestion": null,
             }],
             "next_cursor": null,
         }),

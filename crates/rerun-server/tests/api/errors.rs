@@ -39,7 +39,7 @@ const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
 
 /// Every endpoint of the API, with the fields that it cannot do without.
-const REQUIRED: [(&str, &[&str]); 33] = [
+const REQUIRED: [(&str, &[&str]); 34] = [
     ("/v1/campaign/rerun/history", &["campaign_id"]),
     ("/v1/campaign/rerun/messages", &["campaign_id"]),
     (
@@ -82,6 +82,10 @@ const REQUIRED: [(&str, &[&str]); 33] = [
     (
         "/v1/campaign/messages/edit",
         &["campaign_id", "message_id", "content"],
+    ),
+    (
+        "/v1/campaign/messages/adopt",
+        &["campaign_id", "message_id", "content_id"],
     ),
     (
         "/v1/campaign/messages/regenerate",
@@ -295,7 +299,7 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                             "campaign_id": id, "new_customer_group_id": id, "message_id": id,
                             "message_ids": [id], "run_number": 1, "from_run": 1, "to_run": 2,
                             "decision": "approve", "content": content, "format": "csv",
-                            "name": "n", "segment_by": ["country"],
+                            "name": "n", "segment_by": ["country"], "content_id": NOBODY,
                         });
                         let path = path.trim_start_matches("/v1/");
                         api.refused(path, body, &CAMPAIGN_NOT_FOUND).await;
@@ -702,6 +706,8 @@ async fn runs_and_messages_that_are_not_there(server: &Server) {
             let content = json!({ "subject": "s", "body": "b" });
             let body = json!({ "campaign_id": campaign, "message_id": id, "content": content });
             api.refused("campaign/messages/edit", body, &MESSAGE_NOT_FOUND).await;
+            let body = json!({ "campaign_id": campaign, "message_id": id, "content_id": NOBODY });
+            api.refused("campaign/messages/adopt", body, &MESSAGE_NOT_FOUND).await;
         }
     })
     .await;

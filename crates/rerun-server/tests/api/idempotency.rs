@@ -130,6 +130,12 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     let these = json!({ "campaign_id": campaign, "message_ids": [message] });
     call("campaign/messages/regenerate", these).await;
     assert_eq!(server.generate(&api, campaign).await, "Ready for review");
+    // Texts that speak of no segment can be suggested for another one.
+    for message in ids(&api.messages(campaign).await) {
+        let edit = json!({ "campaign_id": campaign, "message_id": message,
+            "content": { "subject": "By hand", "body": "For everybody" } });
+        api.ok("campaign/messages/edit", edit).await;
+    }
     let approve = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
     call("campaign/messages/review", approve).await;
     for message in api.messages(campaign).await {
@@ -143,6 +149,17 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     let mut call = async |path: &str, body: Value| once(&api, &mut called, path, body).await;
     let rerun = json!({ "campaign_id": campaign, "new_customer_group_id": summer });
     call("campaign/rerun/initiate", rerun).await;
+    assert_eq!(server.generate(&api, campaign).await, "Ready for review");
+    let messages = api.messages(campaign).await;
+    let new = messages
+        .iter()
+        .find(|m| m["suggestion"].is_object())
+        .unwrap();
+    let adopt = json!({ "campaign_id": campaign, "message_id": new["id"],
+        "content_id": new["content_id"] });
+    let adopted = call("campaign/messages/adopt", adopt).await;
+    assert_eq!(adopted["source"], "suggested");
+    assert_eq!(adopted["content"]["body"], "For everybody");
     let first = json!({ "campaign_id": campaign, "run_number": 1 });
     call("campaign/rerun/archive", first).await;
     call("campaign/rerun/cancel", this.clone()).await;

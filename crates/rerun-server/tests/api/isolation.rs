@@ -144,6 +144,18 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
             MESSAGE_NOT_FOUND,
         ),
         (
+            "campaign/messages/adopt",
+            json!({ "campaign_id": theirs.campaign, "message_id": theirs.message,
+                "content_id": theirs.message }),
+            CAMPAIGN_NOT_FOUND,
+        ),
+        (
+            "campaign/messages/adopt",
+            json!({ "campaign_id": mine.campaign, "message_id": theirs.message,
+                "content_id": theirs.message }),
+            MESSAGE_NOT_FOUND,
+        ),
+        (
             "campaign/messages/regenerate",
             messages(&theirs.campaign),
             CAMPAIGN_NOT_FOUND,

@@ -1,5 +1,6 @@
 //! Runs that come and go.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use crate::audit::AuditDraft;
 use crate::campaign::{Campaign, Standing};
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
+use crate::nearest::{KeptSuggestion, Suggestion};
 use crate::plan::{ReuseFrom, RunPlan, SegmentCandidate};
 use crate::run::Run;
 use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
@@ -57,6 +59,8 @@ pub struct StartRun {
     pub run: Run,
     /// What the campaign is afterwards.
     pub standing: Standing,
+    /// What is suggested for new segments, by their keys.
+    pub suggestions: HashMap<SegmentKey, KeptSuggestion>,
     /// An id for the message of each of the plan's segments, in their order.
     pub message_ids: Vec<MessageId>,
     /// Where the initiating user called from, if that is known.
@@ -136,6 +140,18 @@ pub trait RerunStore: Send + Sync {
         query: CandidateQuery,
         group_version: i64,
     ) -> Result<Option<ValueReport>, StoreError>;
+
+    /// The messages that may be reused which are nearest to some of the group's segments: see
+    /// [`Nearest`](crate::nearest::Nearest). `None` when the group is not at this version any more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn suggestions(
+        &self,
+        query: CandidateQuery,
+        group_version: i64,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Option<HashMap<SegmentKey, Suggestion>>, StoreError>;
 
     /// Makes a plan true: the run and its messages are there, matched ones approved with the
     /// content (and its approvals) that they reuse, new ones queued for generation; the previous

@@ -1,3 +1,4 @@
+pub(super) mod adopt;
 pub(super) mod edit;
 pub(super) mod export;
 pub(super) mod recipients;

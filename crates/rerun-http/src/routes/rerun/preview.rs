@@ -1,6 +1,7 @@
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::ids::CampaignId;
 use rerun_core::message::ReusedFrom;
+use rerun_core::nearest::Suggestion;
 use rerun_core::run::SegmentCounts;
 use rerun_core::segment::Segment;
 use rerun_core::survey::UnseenValue;
@@ -49,6 +50,9 @@ struct Item<'a> {
     /// The message that it would reuse.
     #[schema(value_type = Option<schema::ReusedFrom>, required)]
     reuses: Option<ReusedFrom>,
+    /// For a new segment, the message that is nearest to it.
+    #[schema(value_type = Option<schema::Suggestion>, required)]
+    suggestion: Option<&'a Suggestion>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -161,6 +165,7 @@ pub(crate) fn docs() -> Docs {
             "segment": examples::segment(),
             "outcome": "matched",
             "reuses": { "message_id": examples::REUSED_MESSAGE, "run_number": 1 },
+            "suggestion": null,
         }],
         "next_cursor": null,
     }))
@@ -186,6 +191,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
             "new"
         },
         reuses: item.reuses,
+        suggestion: item.suggestion.as_ref(),
     });
     let fields = preview.fields.iter().map(|field| Field {
         name: &field.coverage.name,

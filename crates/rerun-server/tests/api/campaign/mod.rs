@@ -6,6 +6,7 @@ mod recipients;
 mod rerun;
 mod segment_fields;
 mod segmentation;
+mod suggestions;
 mod template_preview;
 mod update;
 mod value_rules;

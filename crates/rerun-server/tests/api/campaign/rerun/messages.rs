@@ -29,7 +29,7 @@ async fn messages_show_all_there_is_to_them(server: &Server) {
                 },
                 "content_id": "uuid?", "content": "any", "review_status": "text", "approval_stage": "text?",
                 "source": "text", "reused_from": "any", "provenance": "any",
-                "archived": "bool", "archived_at": "time?", "rejection_reason": null,
+                "archived": "bool", "archived_at": "time?", "rejection_reason": null, "suggestion": null,
                 "error": "text?", "created_at": "time", "updated_at": "time",
             }],
             "next_cursor": null,

@@ -32,7 +32,7 @@ async fn a_preview_shows_all_there_is(server: &Server) {
                     "key": "key", "attributes": { "country": "text?", "tier": "text?" },
                     "customer_count": "int",
                 },
-                "outcome": "text", "reuses": "any",
+                "outcome": "text", "reuses": "any", "suggestion": "any",
             }],
             "next_cursor": null,
         }),
@@ -82,6 +82,7 @@ async fn compare(api: &Api, campaign: &str, group: &str, reuse_from: Option<&str
                 "segment": message["segment"],
                 "outcome": if reused { "matched" } else { "new" },
                 "reuses": message["reused_from"],
+                "suggestion": message["suggestion"],
             })
         })
         .collect();

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::group::ImportMode;
 use crate::ids::{AccountId, AuditEntryId, CampaignId};
 use crate::page::Page;
+use crate::stages::ApprovalStages;
 use crate::status::CampaignStatus;
 use crate::timestamp::Timestamp;
 
@@ -34,6 +35,8 @@ pub enum Kind {
     Name,
     /// Names.
     Names,
+    /// Approval stages, as they are declared.
+    Stages,
     /// Whether something is so.
     Flag,
     /// Whether an import replaces a group's customers.
@@ -58,6 +61,7 @@ impl Kind {
             Self::Count => value.is_u64(),
             Self::Name => value.is_string(),
             Self::Names => all(&Value::is_string),
+            Self::Stages => ApprovalStages::deserialize(value).is_ok(),
             Self::Flag => value.is_boolean(),
             Self::Mode => is_one_of::<ImportMode>(value),
         }
@@ -201,7 +205,8 @@ const TYPES: &[(&str, &str, &[Field])] = &[
             CAMPAIGN,
             always("changed", Kind::Names),
             perhaps("name", Kind::Name),
-            perhaps("approval_stages", Kind::Names),
+            perhaps("approval_stages", Kind::Stages),
+            perhaps("distinct_reviewers", Kind::Flag),
             perhaps("segments_before", Kind::Count),
             perhaps("segments_after", Kind::Count),
             perhaps("conflicts", Kind::Count),
@@ -606,7 +611,8 @@ mod tests {
             name: Some("Spring".to_owned()),
             template: true,
             brief: true,
-            approval_stages: Some(vec!["Legal".to_owned()]),
+            approval_stages: Some(ApprovalStages::new(&["Legal"]).unwrap()),
+            distinct_reviewers: Some(true),
             segmentation: Some(RulesChange {
                 segments_before: 3,
                 segments_after: 2,
@@ -616,7 +622,14 @@ mod tests {
         let public = PublicEvent::of(&entry(Event::CampaignUpdated(update))).unwrap();
         assert_eq!(
             public.data["changed"],
-            json!(["name", "template", "brief", "approval_stages", "segment_by"])
+            json!([
+                "name",
+                "template",
+                "brief",
+                "approval_stages",
+                "distinct_reviewers",
+                "segment_by"
+            ])
         );
         assert_eq!(public.data["approval_stages"], json!(["Legal"]));
         assert_eq!(public.data["segments_after"], 2);
@@ -678,7 +691,7 @@ mod tests {
             prop_assert!(!text.contains("192.0.2.77") && !text.contains("request-11"));
             // A text comes through as a name alone.
             let names = fields(action).iter().any(|field| {
-                matches!(field.kind, Kind::Name | Kind::Names)
+                matches!(field.kind, Kind::Name | Kind::Names | Kind::Stages)
             });
             prop_assert!(names || !text.contains(SECRET), "{text}");
         }

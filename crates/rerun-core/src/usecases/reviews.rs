@@ -11,7 +11,7 @@ use crate::campaign::ApprovalStages;
 pub use crate::change::MessagesChanged;
 use crate::change::{Edited, MessageChange, NewContent, Patch, Selection};
 use crate::error::{Error, IllegalTransition, Invalid, StoreError};
-use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber, UserId};
+use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber};
 use crate::message::{
     Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReusedFrom, Source,
 };

@@ -102,6 +102,9 @@ fn of_kind(kind: Kind) -> RefOr<Schema> {
             .into(),
         Kind::Name => text().into(),
         Kind::Names => ArrayBuilder::new().items(text()).into(),
+        Kind::Stages => ArrayBuilder::new()
+            .items(schema::reference::<schema::ApprovalStage>())
+            .into(),
         Kind::Flag => ObjectBuilder::new().schema_type(Type::Boolean).into(),
         Kind::Mode => schema::reference::<schema::ImportMode>(),
     }
@@ -122,7 +125,7 @@ impl examples::OfField for Field {
             (Kind::Status, _) => json!("Processing"),
             (Kind::Count, _) => json!(3),
             (Kind::Name, _) => json!("Spring sale"),
-            (Kind::Names, _) => json!(["Review"]),
+            (Kind::Names | Kind::Stages, _) => json!(["Review"]),
             (Kind::Flag, _) => json!(true),
             (Kind::Mode, _) => json!("merge"),
         }

@@ -1273,8 +1273,8 @@ impl HistoryStore for MemoryStore {
                 .collect::<Result<Vec<_>, StoreError>>()?;
             let mut taken = Vec::new();
             for message in messages {
-                let takes = filter.takes(&message);
-                if takes.map_err(|error| StoreError::Backend(error.into()))? {
+                let fits = filter.takes(&message);
+                if fits.map_err(|error| StoreError::Backend(error.into()))? {
                     taken.push(message);
                 }
             }

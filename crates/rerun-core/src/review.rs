@@ -72,7 +72,7 @@ impl Review<'_> {
     /// Whether the role of who decides allows it for messages in this state.
     fn role_allows(&self, state: MessageState) -> bool {
         match (state.stage(), self.approver()) {
-            (Some(stage), Some(person)) => self.stages.can_pass(stage, &person.role_code),
+            (Some(waiting), Some(person)) => self.stages.can_pass(waiting, &person.role_code),
             (None, _) | (_, None) => true,
         }
     }
@@ -278,7 +278,7 @@ mod tests {
                 review.states_of(RunNumber::FIRST, messages, &SeenContents::new())
             };
             match (named(&review), self.refusal()) {
-                (Ok(states), None) => assert_eq!(states, [message.state], "{self:?}"),
+                (Ok(allowed), None) => assert_eq!(allowed, [message.state], "{self:?}"),
                 (Err(refused), Some(said)) => {
                     let refused = refused.to_string();
                     assert!(refused.contains(said), "{self:?}: {refused}");

@@ -96,7 +96,7 @@ pub fn segment_key(bytes: &[u8]) -> Result<SegmentKey, StoreError> {
 pub fn customer(customer_ref: String, profile: &str) -> Result<Customer, StoreError> {
     // It may have anything in it: an error quotes nothing of it.
     let profile = serde_json::from_str(profile)
-        .map_err(|_| StoreError::corrupt("customers.profile: not an object of texts"))?;
+        .map_err(|_quoted| StoreError::corrupt("customers.profile: not an object of texts"))?;
     Ok(Customer {
         customer_ref,
         profile,

@@ -122,7 +122,7 @@ impl RerunStore for PgStore {
         keys: Vec<SegmentKey>,
     ) -> Result<Option<HashMap<SegmentKey, Suggestion>>, StoreError> {
         self.db
-            .run(move |conn| suggestions(conn, &query, group_version, keys))
+            .run(move |conn| suggestions(conn, &query, group_version, &keys))
             .await
     }
 
@@ -315,7 +315,7 @@ fn suggestions(
     conn: &mut PgConnection,
     query: &CandidateQuery,
     group_version: i64,
-    keys: Vec<SegmentKey>,
+    keys: &[SegmentKey],
 ) -> Result<Option<HashMap<SegmentKey, Suggestion>>, Failure> {
     let Some((campaign, run, from)) = query.reuse else {
         return Ok(Some(HashMap::new()));

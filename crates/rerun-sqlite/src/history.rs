@@ -296,10 +296,10 @@ fn found(
         .bind::<BigInt, _>(SEARCHED)
         .columns::<(Integer, Text)>()
         .load::<(i32, String)>(conn)?;
-        let Some((last, _)) = rows.last() else {
+        let Some((no, _)) = rows.last() else {
             return Ok(found);
         };
-        after = *last;
+        after = *no;
         row::search(rows, search, &mut found)?;
     }
 }

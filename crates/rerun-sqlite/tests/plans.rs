@@ -113,6 +113,7 @@ async fn events(lists: &mut Lists, store: &SqliteStore, campaign: CampaignId) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn all(
     lists: &mut Lists,
     f: &Fixture<SqliteStore>,

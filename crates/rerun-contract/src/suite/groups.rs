@@ -120,12 +120,12 @@ pub async fn a_group_gets_another_name_once<S: Store + 'static>(f: &Fixture<S>) 
         response: None,
     };
     let state = f.snapshot(ACCOUNT).await;
-    let stale = rename("Another", "Summer");
+    let outdated = rename("Another", "Summer");
     let unknown = RenameGroup {
         group_id: CustomerGroupId::new(Uuid::from_u128(7)),
         ..rename(&before.name, "Summer")
     };
-    for refused in [stale, unknown] {
+    for refused in [outdated, unknown] {
         let done = f.store.rename_group(refused).await;
         assert!(matches!(done, Err(StoreError::Conflict)), "{done:?}");
     }

@@ -12,6 +12,7 @@ use crate::wire::{Answer, MessageItem, answered};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesAdoptRequest)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct Request {
     /// The campaign.
     #[schema(value_type = Uuid, required)]

@@ -398,11 +398,19 @@ async fn audit(lists: &Lists<'_>, store: &PgStore) {
                 .check(&format!("events, {filter:?}"), statements, async || {
                     let limit = Limit::new(LIMIT.into()).unwrap();
                     let found = store.events(ACCOUNT, &filter, 100, limit).await;
-                    found.unwrap().unwrap();
+                    let found = found.unwrap().unwrap();
+                    assert_eq!(found.events.len(), usize::from(LIMIT));
                 })
                 .await;
         }
     }
+    let heads: Bounds = &[("audit_heads", 2)];
+    lists
+        .check("heads", &[heads], async || {
+            let found = store.event_heads(&[ACCOUNT, OTHER]).await.unwrap();
+            assert_eq!(found.len(), 2);
+        })
+        .await;
     lists
         .check("audit chain", &[&[("audit_entries", 10)]], async || {
             let entries = store.audit_chain(ACCOUNT, 2_000, LIMIT).await.unwrap();

@@ -418,7 +418,7 @@ mod tests {
             more: 0,
         };
         let unknown_says = unknown.to_string();
-        let cases: [(ApiError, u16, &str, &str); 36] = [
+        let cases: [(ApiError, u16, &str, &str); 38] = [
             (
                 Denied::Unauthenticated {
                     reason: "x",
@@ -456,6 +456,18 @@ mod tests {
                 404,
                 "customer_group_not_found",
                 "Customer group not found",
+            ),
+            (
+                Error::GroupInUse.into(),
+                409,
+                "in_use",
+                "The customer group is in use",
+            ),
+            (
+                Error::CustomerNotFound.into(),
+                404,
+                "customer_not_found",
+                "Customer not found",
             ),
             (
                 Error::CampaignNotPublished(CampaignStatus::Draft).into(),

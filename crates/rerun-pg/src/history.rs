@@ -271,27 +271,29 @@ impl Narrowed {
         Ok(Self { filter, segments })
     }
 
-    /// Each part has one value, which [`Narrowed::bind`] gives it.
+    /// Status and source are in the text, since each of their values has an index of its own. The
+    /// other parts have one value each, which [`Narrowed::bind`] gives them.
     fn condition(&self) -> String {
+        let MessageFilter {
+            status,
+            stage,
+            source,
+            ..
+        } = &self.filter;
         let parts = [
-            (self.filter.status.is_some(), " AND review_status = ?"),
-            (self.filter.stage.is_some(), " AND approval_stage = ?"),
-            (self.filter.source.is_some(), " AND source = ?"),
-            (self.segments.is_some(), " AND segment_no = ANY(?)"),
+            status.map(|status| format!(" AND review_status = '{status}'")),
+            stage.map(|_| " AND approval_stage = ?".to_owned()),
+            source.map(|source| format!(" AND source = '{source}'")),
+            self.segments
+                .as_ref()
+                .map(|_| " AND segment_no = ANY(?)".to_owned()),
         ];
-        let parts = parts.into_iter().filter(|(given, _)| *given);
-        parts.map(|(_, part)| part).collect()
+        parts.into_iter().flatten().collect()
     }
 
     fn bind<'a>(&self, mut query: Sql<'a, Pg>) -> Sql<'a, Pg> {
-        if let Some(status) = self.filter.status {
-            query = query.bind::<Text, _>(status.as_str());
-        }
         if let Some(stage) = self.filter.stage {
             query = query.bind::<SmallInt, _>(i16::from(stage));
-        }
-        if let Some(source) = self.filter.source {
-            query = query.bind::<Text, _>(source.as_str());
         }
         if let Some(segments) = &self.segments {
             query = query.bind::<Array<Integer>, _>(segments.clone());

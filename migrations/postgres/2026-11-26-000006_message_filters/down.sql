@@ -1,3 +1,10 @@
 DROP INDEX messages_by_stage;
-DROP INDEX messages_by_source;
-DROP INDEX messages_by_status;
+DROP INDEX messages_suggested;
+DROP INDEX messages_edited;
+DROP INDEX messages_reused;
+DROP INDEX messages_generated;
+DROP INDEX messages_rejected;
+DROP INDEX messages_approved;
+DROP INDEX messages_pending;
+DROP INDEX messages_failed;
+DROP INDEX messages_generating;

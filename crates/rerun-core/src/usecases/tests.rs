@@ -67,6 +67,10 @@ async fn a_conflict_leads_to_a_fresh_decision() {
         .returning(|_| Ok(one_matched_one_new()));
     store
         .reruns
+        .expect_suggestions()
+        .returning(|_, _, _| Ok(Some(std::collections::HashMap::new())));
+    store
+        .reruns
         .expect_start_run()
         .withf(|start| start.campaign.version == 1)
         .times(1)

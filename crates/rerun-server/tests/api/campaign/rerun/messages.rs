@@ -29,7 +29,7 @@ async fn messages_show_all_there_is_to_them(server: &Server) {
                 },
                 "content_id": "uuid?", "content": "any", "review_status": "text", "approval_stage": "text?",
                 "source": "text", "reused_from": "any", "provenance": "any",
-                "archived": "bool", "archived_at": "time?", "rejection_reason": null, "suggestion": null,
+                "archived": "bool", "archived_at": "time?", "rejection_reason": null, "suggestion": "any",
                 "error": "text?", "created_at": "time", "updated_at": "time",
             }],
             "next_cursor": null,
@@ -41,6 +41,7 @@ async fn messages_show_all_there_is_to_them(server: &Server) {
         (&Value::Null, &Value::Null, &json!("no words for ES"))
     );
     assert_eq!(failed["review_status"], "Generation failed");
+    assert_eq!(failed["suggestion"], Value::Null);
     let generated = api.message(&campaign, "/gold").await;
     assert_shape(
         &generated["content"],

@@ -21,7 +21,7 @@ async fn hostile_texts_stay_texts(world: World, browser: Browser) {
         .await;
     let campaign = world.launched(evil, &group, "Dear {{ tier }}").await;
     let messages = world.messages(&campaign).await;
-    let endless = "<b>x</b> ".repeat(110_000);
+    let endless = "<b>x</b> ".repeat(22_000);
     for (message, body) in messages.iter().zip([
         format!("{evil} javascript:window.owned=1 \u{202e}txet\u{202c}"),
         endless,
@@ -53,7 +53,7 @@ async fn hostile_texts_stay_texts(world: World, browser: Browser) {
     browser.says("onerror").await;
     browser.says("U+202E").await;
     browser.press(['j']).await;
-    browser.says("Show all 990,000 characters").await;
+    browser.says("Show all 198,000 characters").await;
     browser.press(['d', 'e']).await;
     browser.until("document.querySelector('textarea')").await;
     assert_eq!(

@@ -45,11 +45,7 @@ async fn open(world: &World, browser: &Browser, campaign: &str) {
 
 async fn two_hundred_messages_take_two_hundred_keys(world: World, browser: Browser) {
     let campaign = reviewing(&world, &browser).await;
-    let started = Instant::now();
     browser.press(['a'; 200]).await;
-    browser.says("200 decisions held").await;
-    let took = started.elapsed();
-    assert!(took < Duration::from_secs(20), "{took:?}");
     world
         .until(async || world.campaign(&campaign).await["status"] == "Ready to publish")
         .await;

@@ -19,7 +19,7 @@ mod world;
 use std::time::Duration;
 
 /// The longest that anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Runs each case on SQLite and on PostgreSQL: `case` becomes the tests `sqlite::case` and
 /// `postgres::case`.

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use rerun_core::actor::UserName;
 use rerun_core::generation::GenerationPolicy;
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::{Clock, IdGenerator};
@@ -60,7 +61,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
         let identity = Identity {
             account_id: AccountId::new(UuidV7.next()),
             user_id: UserId::new(UuidV7.next()),
-            user_name: None,
+            user_name: UserName::new("Demo Reviewer").ok(),
             role_code: "ADMIN".to_owned(),
         };
         let token = token::signed(&signing, &identity, SystemClock.now(), TTL)?;

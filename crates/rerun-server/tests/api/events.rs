@@ -88,7 +88,9 @@ async fn a_reader_goes_on_where_it_was(server: &Server) {
             break;
         }
         read.extend(sequences(&page));
-        after = page["next_sequence"].clone();
+        let next = page["next_sequence"].clone();
+        assert!(next.as_i64() > after.as_i64(), "{next} after {after}");
+        after = next;
     }
     assert_eq!(read, all);
     api.empty_group("New").await;

@@ -91,5 +91,5 @@ INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, details, cr
         pg_temp.id(2, CASE WHEN n % 20 = 0 THEN 1 ELSE 1 + n % 400 END), '{}', now(), sha256('x')
     FROM accounts, generate_series(1, 40000) n;
 INSERT INTO audit_heads (account_id, seq, hash) SELECT account, 40000, sha256('x') FROM accounts
-    UNION ALL SELECT gen_random_uuid(), 1, sha256('x') FROM generate_series(1, 2000);
+    UNION ALL SELECT gen_random_uuid(), 1, sha256('x') FROM generate_series(1, 40000);
 COMMIT;

@@ -93,7 +93,7 @@ impl<'a> Bench<'a> {
         &self.database.description
     }
 
-    /// The rows that were measured; there are none left.
+    /// Takes the rows that were measured.
     pub(crate) fn take_rows(&mut self) -> Vec<Row> {
         std::mem::take(&mut self.rows)
     }

@@ -16,8 +16,8 @@ use tokio_postgres::config::Host;
 
 use crate::{Failure, Outcome};
 
-/// What connections begin with. Left to itself the database plans some statements anew for each
-/// execution, which costs more than to execute them.
+/// The first statement of each connection. By default PostgreSQL plans some prepared statements again
+/// for each execution, and that costs more than the execution.
 pub(crate) const PREPARATION: &str = "SET jit = off; SET plan_cache_mode = force_generic_plan";
 
 trait Stream: Read + Write + Send {}

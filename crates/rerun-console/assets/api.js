@@ -52,7 +52,7 @@ export const passes = (error) => !(error instanceof ApiError)
   ? error?.name === "TypeError" : [429, 502, 503, 504].includes(error.status);
 
 /**
- * Posts with one idempotency key until the server has an answer: while it is away or busy, it waits
+ * Posts with one idempotency key until the server has an answer: while the server cannot be reached or is busy, it waits
  * and sends the same again.
  */
 export async function steadily(path, body, { key = newKey(), tries = Infinity } = {}) {

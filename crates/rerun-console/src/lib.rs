@@ -81,8 +81,8 @@ files! {
     "ui.js" = "ui.js", SCRIPT;
 }
 
-/// Returns the response for a file of the page, given by its name; the page itself has the empty
-/// name. `None` when there is no such file.
+/// Returns the response for the file with this name, or `None` if the console has no such file. The
+/// name of the page itself is empty.
 #[must_use]
 pub fn respond(name: &str, request: &HttpRequest) -> Option<HttpResponse> {
     let file = FILES.iter().find(|file| file.name == name)?;

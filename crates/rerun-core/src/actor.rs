@@ -73,7 +73,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// One of whom no more is known.
+    /// A person without a name and an IP address.
     #[must_use]
     pub fn new(user_id: UserId, role_code: impl Into<String>) -> Self {
         Self {

@@ -40,7 +40,7 @@ pub struct Campaign {
     pub brief: Option<String>,
     /// The stages that an approval passes.
     pub approval_stages: ApprovalStages,
-    /// Whether nobody approves one message at two stages.
+    /// Whether each person can approve a message at one stage only.
     pub distinct_reviewers: bool,
     /// Where it stands.
     pub status: CampaignStatus,

@@ -82,7 +82,7 @@ pub struct ChangedMessages {
     pub message_ids: Option<Vec<MessageId>>,
 }
 
-/// What was changed of a campaign. It tells that the texts changed, never what they say.
+/// The fields of a campaign that changed. Texts are named, but not repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CampaignUpdate {
     /// The campaign.

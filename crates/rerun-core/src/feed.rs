@@ -133,7 +133,7 @@ const SCHEDULE: &[Field] = &[
     perhaps("name", Kind::Name),
 ];
 
-/// Each type of event, what it tells, and what its `data` has, `actor` apart.
+/// Each type of event with its description and the fields of `data`, except `actor`.
 const TYPES: &[(&str, &str, &[Field])] = &[
     (
         "customer_group.created",
@@ -200,7 +200,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "campaign.updated",
-        "A campaign was changed. `changed` names the fields; texts are not told.",
+        "A campaign was changed. `changed` names the fields, without the texts.",
         &[
             CAMPAIGN,
             always("changed", Kind::Names),
@@ -246,7 +246,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "messages.rejected",
-        "Messages were rejected. The reason is not told.",
+        "Messages were rejected. The reason is left out.",
         MESSAGES,
     ),
     (
@@ -295,7 +295,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "rerun.cancelled",
-        "A run was taken back. The reason is not told.",
+        "A run was cancelled. The reason is left out.",
         &[CAMPAIGN, RUN, BEFORE, AFTER],
     ),
     (
@@ -325,14 +325,14 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ("schedule.skipped", "A schedule left out a date.", SCHEDULE),
 ];
 
-/// The fields of the `data` of events of this type, `actor` apart. A type that is not listed has
-/// none: what a later version wrote is told without its details.
+/// Returns the fields of `data` for this type of event, except `actor`. An unknown type, which a later
+/// version wrote, has no fields.
 #[must_use]
 pub fn fields(event_type: &str) -> &'static [Field] {
     row(event_type).map_or(&[], |(_, _, fields)| fields)
 }
 
-/// What events of this type tell; empty for a type that is not listed.
+/// Returns the description of this type of event; empty for an unknown type.
 #[must_use]
 pub fn says(event_type: &str) -> &'static str {
     row(event_type).map_or("", |(_, says, _)| says)
@@ -345,7 +345,7 @@ fn row(event_type: &str) -> Option<&'static (&'static str, &'static str, &'stati
 /// An event as other systems get it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PublicEvent {
-    /// The id of the audit entry: whoever gets an event twice knows it by this.
+    /// The id of the audit entry. An event that is delivered twice has the same id both times.
     pub id: AuditEntryId,
     /// Its type: the action of the entry.
     #[serde(rename = "type")]
@@ -411,7 +411,7 @@ impl PublicEvent {
 pub struct EventPage<T> {
     /// The events, oldest first.
     pub events: Vec<T>,
-    /// After which number the next part begins. It is past events that the filter left out.
+    /// Pass this as the next `after_sequence`. It also skips events that the filter left out.
     pub next_sequence: i64,
     /// The number of the account's newest event; 0 before the first.
     pub head_sequence: i64,

@@ -438,8 +438,8 @@ pub struct Message {
     pub segment_no: i32,
     /// Its segment, with the number of customers at the time the run was initiated.
     pub segment: Segment,
-    /// Id of its content, by which a decision states which text it is about: the content with a
-    /// given id never changes. `None` while there is no content.
+    /// The id of its content. The content with an id never changes, so a decision can name the text
+    /// that it is about. `None` before the first content.
     pub content_id: Option<ContentId>,
     /// What it says; `None` until it has been generated for the first time.
     pub content: Option<Content>,

@@ -42,9 +42,9 @@ pub struct Review<'a> {
     pub stage: Option<u8>,
     /// Who decides; `None`: the system.
     pub person: Option<&'a Person>,
-    /// Whether nobody approves an edit of their own: the four-eyes rule.
+    /// Whether people cannot approve their own edits (the four-eyes rule).
     pub four_eyes: bool,
-    /// Whether nobody approves one message at two stages.
+    /// Whether each person can approve a message at one stage only.
     pub distinct_reviewers: bool,
 }
 

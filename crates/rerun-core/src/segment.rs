@@ -76,7 +76,7 @@ impl SegmentBy {
     /// Takes names and value rules as people declare them.
     ///
     /// # Errors
-    /// As [`SegmentBy::new`]; [`Invalid`] naming the place of a rule that is none.
+    /// As [`SegmentBy::new`]; [`Invalid`], naming the place, if a rule is not valid.
     pub fn declare(items: Vec<FieldDeclaration>) -> Result<Self, Invalid> {
         let names: Vec<&str> = items.iter().map(FieldDeclaration::name).collect();
         let mut taken = Self::new(&names)?;

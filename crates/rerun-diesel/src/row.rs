@@ -89,12 +89,12 @@ pub fn segment_key(bytes: &[u8]) -> Result<SegmentKey, StoreError> {
     SegmentKey::from_bytes(bytes).ok_or_else(|| corrupt("segments", "key", bytes))
 }
 
-/// A customer, from the reference and the text of the profile.
+/// Returns a customer, from the reference and the text of the profile.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] for a profile that is none.
+/// [`StoreError::Corrupt`] if the text is not a profile.
 pub fn customer(customer_ref: String, profile: &str) -> Result<Customer, StoreError> {
-    // It may have anything in it: an error quotes nothing of it.
+    // The error must not quote the profile: it is customer data.
     let profile = serde_json::from_str(profile)
         .map_err(|_quoted| StoreError::corrupt("customers.profile: not an object of texts"))?;
     Ok(Customer {

@@ -1,4 +1,4 @@
-//! What a worker takes from its machine, and how it is told to end.
+//! What a worker needs from its machine: random waits, and the signal to shut down.
 
 use std::time::Duration;
 

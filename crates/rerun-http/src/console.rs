@@ -15,8 +15,8 @@ use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
 
-/// Answers a request for a file of the console's page; `None` when there is no such file. The page
-/// itself has the empty name.
+/// Returns the response for the file with this name, or `None` if the console has no such file. The
+/// name of the page itself is empty.
 pub type Pages = fn(name: &str, request: &HttpRequest) -> Option<HttpResponse>;
 
 /// The console in the browser: who may sign in, and what the page is made of.

@@ -87,7 +87,7 @@ impl CsvRows {
         Ok(begun)
     }
 
-    /// More rows of a file that was begun.
+    /// Continues a file: rows without a header.
     pub(crate) fn go_on(spreadsheet: bool) -> Self {
         Self {
             rows: csv::Writer::from_writer(Vec::new()),

@@ -1,4 +1,4 @@
-//! Waiting for events: however many requests wait, one look-up at a time asks for all of them.
+//! Waiting for events. One look-up at a time serves all waiting requests of the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use crate::state::Readiness;
 
-/// How long after a look-up the next one comes, while somebody waits.
+/// The pause between two look-ups.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The requests of this process that wait for events. One of them looks up the newest events of the
-/// accounts that are waited for, and tells the others; when it is done, another one takes over.
+/// The requests of this process that wait for events. One of them looks up the newest events of all
+/// their accounts and wakes the others; when it is done, another one takes over.
 #[derive(Debug, Clone, Default)]
 pub struct Waiters(Arc<Shared>);
 

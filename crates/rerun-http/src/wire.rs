@@ -139,7 +139,7 @@ pub(crate) struct CampaignItem<'a> {
     /// The stages that a message passes, in order, as they were declared.
     #[schema(value_type = Vec<schema::ApprovalStage>)]
     approval_stages: &'a ApprovalStages,
-    /// Whether nobody approves one message at two stages.
+    /// Whether each person can approve a message at one stage only.
     distinct_reviewers: bool,
     /// The run that is current; `null` for a draft.
     #[schema(value_type = Option<schema::RunNumber>, required)]
@@ -326,8 +326,8 @@ pub(crate) struct MessageItem<'a> {
     run_number: RunNumber,
     #[schema(value_type = schema::Segment)]
     segment: &'a Segment,
-    /// Id of the content, by which a decision states which text it is about: the content with a
-    /// given id never changes. `null` while there is no content.
+    /// The id of the content. The content with an id never changes, so a decision can name the text
+    /// that it is about. `null` before the first content.
     #[schema(value_type = Option<Uuid>, required)]
     content_id: Option<ContentId>,
     /// What it says; `null` until it is generated.

@@ -209,7 +209,7 @@ impl EventLog for PgStore {
                         return Ok(None);
                     }
                 }
-                // Before the entries: what is written meanwhile is for the next page.
+                // Read before the entries, so that entries written in between are for the next page.
                 let head = sql("SELECT seq AS value FROM audit_heads WHERE account_id = ?")
                     .bind::<Id, _>(account.as_uuid())
                     .load::<Value>(conn)?

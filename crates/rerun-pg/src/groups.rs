@@ -602,7 +602,7 @@ fn delete_group(conn: &mut PgConnection, delete: DeleteGroup) -> Result<GroupDel
         delete.group_id.as_uuid(),
         delete.author.at,
     );
-    // Whoever would begin to use the group waits here, and then does not find it.
+    // A draft or a run for the group waits for this lock, and then does not find the group.
     let group = sql("SELECT name, customer_count FROM customer_groups \
          WHERE account_id = ? AND id = ? AND deleted_at IS NULL FOR UPDATE")
     .bind::<Id, _>(of)
@@ -773,7 +773,7 @@ struct SweptRow {
 /// How many customers of a deleted group go at once.
 const SLICE: i64 = 2_000;
 
-/// Deletes a slice of the customers of a deleted group; false when there are none.
+/// Deletes a slice of the customers of a deleted group. Returns false if there are no more.
 pub(crate) fn sweep(conn: &mut PgConnection) -> Result<bool, Failure> {
     let found = sql("SELECT account_id, id FROM customer_groups \
          WHERE deleted_at IS NOT NULL AND customer_count > 0 \

@@ -180,7 +180,7 @@ impl EventLog for SqliteStore {
                     return Ok(None);
                 }
             }
-            // Before the entries: what is written meanwhile is for the next page.
+            // Read before the entries, so that entries written in between are for the next page.
             let head = chain_head(conn, account)?.seq;
             let rows = i64::from(limit.get()) + 1;
             let text = events_sql(audit_columns!(), &filter);

@@ -708,8 +708,8 @@ fn delete(
     Ok(true)
 }
 
-/// Deletes a slice of an edition that nobody reads, in the caller's transaction; false when there
-/// is none.
+/// Deletes a slice of an unused edition, in the caller's transaction. Returns false if there is no
+/// such edition.
 pub(crate) fn sweep_slice(conn: &mut SqliteConnection) -> Result<bool, Failure> {
     let found = sql(
         "SELECT account_id, group_id, edition FROM customer_editions \

@@ -469,7 +469,7 @@ enum Stopped {
     Query(diesel::result::Error),
 }
 
-/// What SQLite says of a file that it cannot read: no migration has failed.
+/// Names a file that SQLite cannot read. This is not the failure of a migration.
 const UNREADABLE: [&str; 3] = [
     "unable to open database file",
     "file is not a database",

@@ -499,7 +499,7 @@ pub async fn an_unchanged_import_leaves_no_trace<S: Store + 'static>(f: &Fixture
     );
 }
 
-/// A file with nothing but a header is an import of nobody. Its columns are fields of the group
+/// A file with only a header imports no customers. Its columns are fields of the group
 /// all the same.
 pub async fn an_import_without_rows_is_fine<S: Store + 'static>(f: &Fixture<S>) {
     let group = f.empty_group("Customers").await;
@@ -893,7 +893,7 @@ async fn listed<S: Store + 'static>(
     .await
 }
 
-/// Checks that a group says how many customers it has.
+/// Checks the group's number of customers.
 async fn has<S: Store + 'static>(f: &Fixture<S>, group: CustomerGroupId, customers: usize) {
     assert_eq!(refs(f, group).await.len(), customers);
     let found = f.store.find_group(ACCOUNT, group).await.unwrap().unwrap();
@@ -967,8 +967,8 @@ pub async fn a_page_of_customers_ends_at_its_bytes<S: Store + 'static>(f: &Fixtu
     assert_eq!(found, names);
 }
 
-/// They are gone from their group alone, from its count, and from the counts of segments that were
-/// kept; a reference that no customer has is no customer.
+/// Only the group that is named loses them. Its count and its kept counts of segments follow, and
+/// unknown references do not count.
 pub async fn deleted_customers_are_not_counted<S: Store + 'static>(f: &Fixture<S>) {
     let group = f.group(&["DE", "DE", "FR", "IT"]).await;
     let other = f.group(&["DE"]).await;

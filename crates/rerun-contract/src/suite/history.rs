@@ -268,14 +268,14 @@ pub async fn pages_of_messages_are_stable<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(now.messages.items.len(), 3);
 }
 
-/// Every combination of filters, by pages of every size, takes of a list what it says and leaves its
-/// order.
+/// Every combination of filters returns the messages that match, in the order of the list, whatever
+/// the size of the pages.
 pub async fn filters_take_what_they_say<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["DE", "FR", "Österreich"]).await;
     let group = f.group(&["DE", "FR", "Österreich", "ES", "IT", "Peru", ""]);
     f.rerun(campaign, group.await).await;
-    // One is made, one fails, one waits for its lease to end; of what is reused, one is rejected and
-    // one is written anew.
+    // One message is generated, one fails, and one still has its lease. Of the reused messages, one
+    // is rejected and one is edited.
     let one = f.lease(1).await;
     f.settle(&one, |task| Ok(generated(task))).await;
     let one = f.lease(1).await;

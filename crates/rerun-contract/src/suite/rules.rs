@@ -545,7 +545,7 @@ pub async fn rules_have_bounds<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(flags, [true], "50 combinations are more than 40");
 }
 
-/// A preview tells which values no message to reuse has, what they look like, and what rules for
+/// A preview reports which values no reusable message has, what they look like, and what rules for
 /// them would save; of the current run, or of any run.
 pub async fn a_preview_tells_of_unseen_values<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["36", "New York", "old", ""]).await;

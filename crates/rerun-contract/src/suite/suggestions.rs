@@ -217,7 +217,8 @@ pub async fn a_suggestion_is_taken_by_a_person<S: Store + 'static>(f: &Fixture<S
         ),
         "{refused}"
     );
-    // It is reused like any other text, and a message that took one can be written or made anew.
+    // The next rerun reuses it like any other text. A message that adopted a suggestion can still be
+    // edited and regenerated.
     let group = f.group(&["ES", "PT"]).await;
     let started = f.rerun(campaign, group).await;
     assert_eq!(started.segments.matched, 1);

@@ -92,10 +92,10 @@ impl KeptSuggestion {
         &self.0
     }
 
-    /// What it says.
+    /// Returns the suggestion.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when a store gave back another text.
+    /// [`StoreError::Corrupt`] when the stored text is not a suggestion.
     pub fn read(&self) -> Result<Suggestion, StoreError> {
         serde_json::from_str(&self.0)
             .map_err(|error| StoreError::corrupt(format!("messages: suggestion: {error}")))
@@ -143,11 +143,11 @@ pub struct Reusable<'a> {
     pub customer_count: i64,
     /// Its segment's attributes.
     pub attributes: &'a Attributes,
-    /// What it says.
+    /// Its content.
     pub content: &'a Content,
 }
 
-/// The number of a value within its field. 0 is no value.
+/// The number of a value within its field; 0 stands for a missing value.
 type Number = u32;
 
 /// A set of fields as bits, by their place.

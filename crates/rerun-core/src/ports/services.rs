@@ -37,8 +37,8 @@ pub trait TemplateChecker: Send + Sync {
     /// `segment_by`.
     fn check(&self, template: &Template, segment_by: &SegmentBy) -> Result<(), Invalid>;
 
-    /// The template filled with the values of a segment by these fields, also when no message can
-    /// have the text: a preview shows what comes out.
+    /// Returns the template filled with the values of a segment by these fields. A preview shows the
+    /// text even if no message may have it.
     ///
     /// # Errors
     /// [`Invalid`] when the template cannot be filled, or the text becomes too long.

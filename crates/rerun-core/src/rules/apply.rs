@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     Number {
         decimal: char,
     },
-    /// Numbers that are told apart by their range alone.
+    /// Numbers, of which only the range counts.
     Bins {
         decimal: char,
         edges: Vec<Number>,

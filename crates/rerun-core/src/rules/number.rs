@@ -47,7 +47,7 @@ impl Number {
         is_digits(&whole).then(|| Self::new(negative, &whole, fraction))
     }
 
-    /// Reads a JSON number. `None` for a text that is none, and for an exponent beyond ±100.
+    /// Parses a JSON number. Returns `None` if the text is not a number or its exponent is beyond ±100.
     pub(crate) fn from_json(text: &str) -> Option<Self> {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, exponent),

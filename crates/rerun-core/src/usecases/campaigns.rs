@@ -43,7 +43,7 @@ pub struct NewCampaign {
     pub brief: Option<String>,
     /// The stages of an approval; the default when not given.
     pub approval_stages: Option<Vec<Stage>>,
-    /// Whether nobody approves one message at two stages.
+    /// Whether each person can approve a message at one stage only.
     pub distinct_reviewers: bool,
     /// Whether fields of `segment_by` that no customer of the group has are allowed.
     pub allow_missing_fields: bool,
@@ -109,7 +109,7 @@ pub struct CampaignChanges {
     pub brief: Option<String>,
     /// Other approval stages.
     pub approval_stages: Option<ApprovalStages>,
-    /// Whether nobody approves one message at two stages.
+    /// Whether each person can approve a message at one stage only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distinct_reviewers: Option<bool>,
 }
@@ -160,7 +160,7 @@ impl CampaignChanges {
     }
 }
 
-/// What an update came to, without the texts that its request says.
+/// The outcome of an update, without the texts that are in the request.
 #[derive(Clone, Serialize, Deserialize)]
 struct Updated {
     name: String,
@@ -666,11 +666,11 @@ impl Campaigns {
     }
 
     /// Changes the value rules of a campaign's fields, and gives the segments of its runs the keys
-    /// that the new rules make of their values. With `dry_run` it says what that would do.
+    /// that the new rules make of their values. With `dry_run` it only reports what would change.
     ///
     /// # Errors
-    /// In this order: [`Error::Invalid`] for rules that are none, and with
-    /// [`Error::IdempotencyKeyReused`] for the key; [`Error::CampaignNotFound`];
+    /// In this order: [`Error::Invalid`] for rules that are not valid or for the key;
+    /// [`Error::IdempotencyKeyReused`]; [`Error::CampaignNotFound`];
     /// [`Error::Invalid`] for other fields; [`Error::IllegalTransition`] unless the campaign is a
     /// draft or published; [`Error::Store`].
     pub async fn update_segmentation(

@@ -50,7 +50,7 @@ struct Made {
     at: Timestamp,
 }
 
-/// What a renaming came to, without what its request says and what never changes.
+/// The outcome of a renaming, without what is in the request and what never changes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Renamed {
     customer_count: i64,
@@ -299,7 +299,7 @@ impl CustomerGroups {
     /// most [`CustomerGroups::MAX_LISTED_REFS`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for too many references, and for a limit or cursor that is none;
+    /// [`Error::Invalid`] for too many references, or a limit or cursor that is not valid;
     /// [`Error::CustomerGroupNotFound`]; [`Error::Store`].
     pub async fn customers(
         &self,

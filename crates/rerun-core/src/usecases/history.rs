@@ -141,8 +141,8 @@ impl Histories {
     /// [`Histories::messages`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a text to search for that is empty or too long, a stage that the
-    /// campaign does not have, and a limit or cursor that is none; [`Error::CampaignNotFound`];
+    /// [`Error::Invalid`] for a search text that is empty or too long, an unknown stage, or a limit
+    /// or cursor that is not valid; [`Error::CampaignNotFound`];
     /// [`Error::RunNotFound`]; [`Error::Store`].
     pub async fn find_messages(
         &self,

@@ -21,7 +21,7 @@ pub struct RecipientRequest {
     pub run: Option<RunNumber>,
     /// A run whose group's customers are left out.
     pub exclude_run: Option<RunNumber>,
-    /// Whether each recipient comes with what the message says.
+    /// Whether to return the message's content, too.
     pub content: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct Recipient {
     pub segment_key: SegmentKey,
     /// The run's message for the segment; `None` when the run has none.
     pub message: Option<MessageId>,
-    /// What it says, if that was asked for and there is content.
+    /// The message's content, if it was asked for and exists.
     pub content: Option<Arc<Content>>,
 }
 
@@ -265,8 +265,8 @@ impl RecipientList {
     /// none among the customers that were looked at.
     ///
     /// # Errors
-    /// [`Error::Store`], also when the group changed meanwhile; [`Error::MessageNotFound`] when a
-    /// message was deleted meanwhile.
+    /// [`Error::Store`], also when the group changed in the meantime; [`Error::MessageNotFound`] when a
+    /// message was deleted in the meantime.
     pub async fn next(&mut self) -> Result<Option<Vec<Recipient>>, Error> {
         if self.waiting.is_empty() {
             if self.at_end {

@@ -499,7 +499,7 @@ impl Reruns {
             .iter()
             .filter(|item| item.reuses.is_none());
         let new = new.map(|item| item.key).collect();
-        // A group that changed meanwhile has other segments: it is planned again.
+        // The group changed in the meantime: plan again with its segments of now.
         let suggestions = self.suggestions(actor, &planned, new).await?;
         let suggestions = suggestions.ok_or(StoreError::Conflict)?;
         let suggestions = suggestions

@@ -1,4 +1,4 @@
-//! Where a request comes from, when no caller says so: the connection, and the proxies before it.
+//! The client's IP address by the connection and the trusted proxies in front of the server.
 
 use std::net::IpAddr;
 

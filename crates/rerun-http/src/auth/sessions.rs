@@ -17,10 +17,10 @@ use crate::headers::single;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Of a browser that talks to its own machine without TLS: it would not keep the other one.
+/// The cookie for plain loopback. Without TLS a browser does not keep the secure one.
 const PLAIN_COOKIE: &str = "rerun-console";
 const SECURE_COOKIE: &str = "__Secure-rerun-console";
-/// Browsers drop a cookie of which name and value are longer, and tell nobody.
+/// The longest name and value together: browsers silently drop longer cookies.
 const MAX_COOKIE_BYTES: usize = 4_096;
 
 /// Admits browsers by the token in their cookie. It trusts the tokens that a
@@ -47,7 +47,7 @@ struct CookieKind {
 }
 
 impl Sessions {
-    /// Returns whom the token names, if it can be a session.
+    /// Checks the token for a session.
     pub(crate) fn trust(&self, token: &str) -> Result<Trusted, Denied> {
         self.tokens.trusted(token).map_err(unknown)
     }
@@ -147,7 +147,8 @@ fn unknown(Untrusted(reason): Untrusted) -> Denied {
     }
 }
 
-/// The value of the only cookie with this name. Of two, nobody could say which the browser means.
+/// Returns the value of the cookie with this name. Two such cookies are refused: it is unknown which one
+/// the browser means.
 fn cookie<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, Untrusted> {
     let lines = request.headers().get_all(COOKIE);
     let mut values = lines

@@ -104,7 +104,7 @@ pub trait CampaignStore: Send + Sync {
     /// Adds a draft, with its audit entry and the response to keep.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the idempotency key was used meanwhile.
+    /// [`StoreError::Conflict`] when the idempotency key was used in the meantime.
     async fn create_campaign(
         &self,
         campaign: &Campaign,
@@ -116,7 +116,7 @@ pub trait CampaignStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
-    /// idempotency key was used meanwhile.
+    /// idempotency key was used in the meantime.
     async fn update_campaign(&self, update: UpdateCampaign) -> Result<(), StoreError>;
 
     /// The segments that runs of a campaign have, in any order, each with its newest message that
@@ -150,7 +150,7 @@ pub trait CampaignStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
-    /// idempotency key was used meanwhile.
+    /// idempotency key was used in the meantime.
     async fn update_segmentation(&self, update: UpdateSegmentation) -> Result<(), StoreError>;
 
     /// How many messages all runs of a campaign have.
@@ -164,13 +164,13 @@ pub trait CampaignStore: Send + Sync {
     ) -> Result<u64, StoreError>;
 
     /// Deletes a campaign with its runs, their messages, contents and segments, and the kept
-    /// responses that name it. Its audit entries stay. Afterwards nothing of it can be reached; a
-    /// store may leave the deletion of what nobody can reach to
+    /// responses that name it. Its audit entries stay. Afterwards no call can reach any of it. A
+    /// store may leave the rest of the deletion to
     /// [`sweep_deleted`](CampaignStore::sweep_deleted).
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the campaign is not at its version any more, or the
-    /// idempotency key was used meanwhile.
+    /// idempotency key was used in the meantime.
     async fn delete_campaign(&self, delete: DeleteCampaign) -> Result<(), StoreError>;
 
     /// Deletes some of what is left of deleted campaigns and customer groups, so little that others

@@ -144,7 +144,7 @@ pub trait CustomerGroupStore: Send + Sync {
     /// Adds a group that has no customers yet, with its audit entry and the response to keep.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the idempotency key was used meanwhile.
+    /// [`StoreError::Conflict`] when the idempotency key was used in the meantime.
     async fn create_group(
         &self,
         group: &CustomerGroup,
@@ -156,8 +156,8 @@ pub trait CustomerGroupStore: Send + Sync {
     /// version and the time of its last change stay: they are about its customers.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the group has another name by now, when the account has no
-    /// such group, and when the idempotency key was used meanwhile.
+    /// [`StoreError::Conflict`] when the group has another name by now, the account has no such
+    /// group, or the idempotency key was used in the meantime.
     async fn rename_group(&self, rename: RenameGroup) -> Result<(), StoreError>;
 
     /// The group, or `None` when the account has no such group.
@@ -209,7 +209,7 @@ pub trait CustomerGroupStore: Send + Sync {
     /// it had. A group that is in use stays.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the idempotency key was used meanwhile.
+    /// [`StoreError::Conflict`] when the idempotency key was used in the meantime.
     async fn delete_group(&self, delete: DeleteGroup) -> Result<GroupDeletion, StoreError>;
 
     /// Customers of a group, by the bytes of their references.
@@ -221,21 +221,21 @@ pub trait CustomerGroupStore: Send + Sync {
         list: ListCustomers,
     ) -> Result<Page<Customer, CustomerKey>, StoreError>;
 
-    /// Deletes customers of a group, all at once; `None` when the account has no such group. A
-    /// reference that no customer has is left out. Counts of segments kept for the group are
-    /// dropped. Without a customer to delete there is no audit entry, but the response is kept.
+    /// Deletes customers of a group in one transaction; returns `None` if the account has no such
+    /// group. Unknown references are ignored. Also deletes the group's kept counts of segments. If
+    /// no customer is deleted, no audit entry is written, but the response is kept.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the group was deleted, or the idempotency key used, meanwhile.
+    /// [`StoreError::Conflict`] when the group was deleted or the idempotency key was used in the meantime.
     async fn delete_customers(
         &self,
         delete: DeleteCustomers,
     ) -> Result<Option<DeletedCustomers>, StoreError>;
 
-    /// Deletes a customer from every group of the account, also from what is left of deleted ones;
-    /// returns how many groups had the customer. When there is none, nothing is written.
+    /// Deletes a customer from every group of the account, including the remains of deleted groups.
+    /// Returns how many groups had the customer; if none had, writes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the customer went, or the idempotency key was used, meanwhile.
+    /// [`StoreError::Conflict`] when the customer was deleted or the idempotency key was used in the meantime.
     async fn erase_customer(&self, erase: EraseCustomer) -> Result<u64, StoreError>;
 }

@@ -42,7 +42,7 @@ pub struct CustomerQuery {
     pub segment_by: SegmentBy,
     /// A group whose customers are left out.
     pub excluded: Option<CustomerGroupId>,
-    /// The reference of the customer after which they begin; `None` for the first.
+    /// The reference of the last customer of the page before; `None` for the first page.
     pub after: Option<String>,
     /// How many customers to look at, those that are left out included.
     pub limit: u32,

@@ -34,7 +34,7 @@ pub(crate) struct Request {
     /// Each is a name, or an object with the roles that can pass the stage.
     #[schema(value_type = Option<Vec<schema::ApprovalStage>>, min_items = 1, max_items = 16)]
     approval_stages: Option<Vec<Stage>>,
-    /// Whether nobody approves one message at two stages.
+    /// Whether each person can approve a message at one stage only.
     #[schema(default = false)]
     distinct_reviewers: Option<bool>,
     /// Whether fields to segment by that no customer of the group has are allowed. By default

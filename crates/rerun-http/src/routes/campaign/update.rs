@@ -34,7 +34,7 @@ pub(crate) struct Request {
     /// Other stages, in `Draft` and `Published` only: 1 to 16 different names of at most 100 characters.
     #[schema(value_type = Option<Vec<schema::ApprovalStage>>, min_items = 1, max_items = 16)]
     approval_stages: Option<Vec<Stage>>,
-    /// Whether nobody approves one message at two stages from now on.
+    /// Whether each person can approve a message at one stage only from now on.
     distinct_reviewers: Option<bool>,
 }
 

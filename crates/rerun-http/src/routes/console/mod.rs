@@ -1,5 +1,5 @@
-//! The console: its pages, and the session of a browser. They are no part of the OpenAPI document:
-//! programs call `/v1`.
+//! The console: its pages, and the session of a browser. The OpenAPI document leaves them out,
+//! because programs call `/v1`.
 
 mod pages;
 mod session;
@@ -8,7 +8,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use super::limited;
 
-/// Mounts what signs in, says who is signed in, and signs out.
+/// Mounts the session: sign in, who is signed in, sign out.
 pub(crate) fn configure_session(config: &mut ServiceConfig) {
     let session = web::resource("")
         .route(web::post().to(session::start))

@@ -17,7 +17,7 @@ use crate::request_id::note_account;
 use crate::state::State;
 use crate::wire::Answer;
 
-/// The longest body: nobody has signed in when it is read.
+/// The longest body. The limit is low because the caller is not known yet.
 const MAX_BODY_BYTES: u64 = 64 << 10;
 
 #[derive(Deserialize)]
@@ -44,7 +44,7 @@ pub(super) async fn start(
     payload: Payload,
 ) -> Answer {
     MediaType::Json.check(request.headers())?;
-    // Bodies of those whom nobody knows yet count as those of one account, which nobody has.
+    // Before the sign-in the account is unknown: these bodies share the room of one account.
     let room = state.intake.body(AccountId::new(Uuid::nil()))?;
     let (limits, mut payload) = (state.limits, payload.into_inner());
     let limit = MAX_BODY_BYTES.min(limits.max_body_bytes);

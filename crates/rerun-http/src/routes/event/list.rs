@@ -39,7 +39,7 @@ pub(crate) struct Request {
     /// The most events to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     limit: Option<Integer>,
-    /// How long to wait for an event if there is none.
+    /// How many seconds to wait if there is no event yet.
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 20, default = 0)]
     wait_seconds: Option<Integer>,
 }
@@ -64,7 +64,7 @@ struct Event<'a> {
     /// The account.
     #[schema(value_type = Uuid)]
     account_id: AccountId,
-    /// What happened, as `webhooks` says for each type.
+    /// What happened. `webhooks` has the schema for each type.
     #[schema(value_type = Object)]
     data: &'a Map<String, Value>,
 }

@@ -118,7 +118,7 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let run_number = match selection {
         MessageSelection::Run(number) => Some(number),
         MessageSelection::EveryRun => None,
-        // A list that began before a rerun goes on with the run that it began with.
+        // The pages of a list stay with the run of its first page.
         MessageSelection::CurrentRun => list
             .messages
             .items

@@ -1,13 +1,14 @@
 use async_trait::async_trait;
 use diesel::sql_types::{Array, BigInt, Binary, Text};
-use diesel::{QueryableByName, RunQueryDsl};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
 use rerun_core::feed::EventPage;
-use rerun_core::ids::AccountId;
+use rerun_core::ids::{AccountId, CampaignId};
 use rerun_core::page::{AuditKey, Limit, Page, PageRequest, filling};
 use rerun_core::ports::{AuditFilter, AuditStore, EventFilter, EventLog};
 use rerun_diesel::audit_columns;
+use rerun_diesel::error::Failure;
 use rerun_diesel::events::{event_types, events_sql};
 use rerun_diesel::row::{
     AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, chain_hash, unlogged_sql,
@@ -39,6 +40,18 @@ struct AccountRow {
     account_id: Uuid,
 }
 
+fn has_campaign(
+    conn: &mut PgConnection,
+    account: AccountId,
+    campaign: CampaignId,
+) -> Result<bool, Failure> {
+    let found = sql("SELECT 1::bigint AS value FROM campaigns WHERE account_id = ? AND id = ?")
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid())
+        .load::<Value>(conn)?;
+    Ok(!found.is_empty())
+}
+
 #[async_trait]
 impl AuditStore for PgStore {
     async fn list_audit(
@@ -49,15 +62,10 @@ impl AuditStore for PgStore {
     ) -> Result<Option<Page<AuditEntry, AuditKey>>, StoreError> {
         self.db
             .run(move |conn| {
-                if let Some(campaign) = filter.campaign_id {
-                    let found = sql("SELECT 1::bigint AS value FROM campaigns \
-                                     WHERE account_id = ? AND id = ?")
-                    .bind::<Id, _>(account.as_uuid())
-                    .bind::<Id, _>(campaign.as_uuid())
-                    .load::<Value>(conn)?;
-                    if found.is_empty() {
-                        return Ok(None);
-                    }
+                if let Some(campaign) = filter.campaign_id
+                    && !has_campaign(conn, account, campaign)?
+                {
+                    return Ok(None);
                 }
                 let from = format!(
                     "FROM (SELECT * FROM audit_entries a WHERE a.account_id = ? {} {} \
@@ -199,15 +207,10 @@ impl EventLog for PgStore {
         let filter = filter.clone();
         self.db
             .run(move |conn| {
-                if let Some(campaign) = filter.campaign_id {
-                    let found = sql("SELECT 1::bigint AS value FROM campaigns \
-                                 WHERE account_id = ? AND id = ?")
-                    .bind::<Id, _>(account.as_uuid())
-                    .bind::<Id, _>(campaign.as_uuid())
-                    .load::<Value>(conn)?;
-                    if found.is_empty() {
-                        return Ok(None);
-                    }
+                if let Some(campaign) = filter.campaign_id
+                    && !has_campaign(conn, account, campaign)?
+                {
+                    return Ok(None);
                 }
                 // Read before the entries, so that entries written in between are for the next page.
                 let head = sql("SELECT seq AS value FROM audit_heads WHERE account_id = ?")

@@ -1,11 +1,11 @@
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Text};
-use diesel::{QueryableByName, RunQueryDsl};
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
 use rerun_core::feed::EventPage;
-use rerun_core::ids::AccountId;
+use rerun_core::ids::{AccountId, CampaignId};
 use rerun_core::page::{AuditKey, Limit, Page, PageRequest, filling};
 use rerun_core::ports::{AuditFilter, AuditStore, EventFilter, EventLog};
 use rerun_diesel::audit_columns;
@@ -27,6 +27,18 @@ struct AccountRow {
     account_id: Uuid,
 }
 
+fn has_campaign(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+    campaign: CampaignId,
+) -> Result<bool, Failure> {
+    let found = sql("SELECT 1 AS value FROM campaigns WHERE account_id = ? AND id = ?")
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(campaign.as_uuid())
+        .load::<Value>(conn)?;
+    Ok(!found.is_empty())
+}
+
 #[async_trait]
 impl AuditStore for SqliteStore {
     async fn list_audit(
@@ -36,15 +48,10 @@ impl AuditStore for SqliteStore {
         page: PageRequest<AuditKey>,
     ) -> Result<Option<Page<AuditEntry, AuditKey>>, StoreError> {
         self.read(move |conn| {
-            if let Some(campaign) = filter.campaign_id {
-                let found = sql("SELECT 1 AS value FROM campaigns \
-                                 WHERE account_id = ? AND id = ?")
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(campaign.as_uuid())
-                .load::<Value>(conn)?;
-                if found.is_empty() {
-                    return Ok(None);
-                }
+            if let Some(campaign) = filter.campaign_id
+                && !has_campaign(conn, account, campaign)?
+            {
+                return Ok(None);
             }
             let text = format!(
                 "{SELECT} WHERE a.account_id = ? {} {} AND a.seq < ? ORDER BY a.seq DESC LIMIT ?",
@@ -170,15 +177,10 @@ impl EventLog for SqliteStore {
     ) -> Result<Option<EventPage<AuditEntry>>, StoreError> {
         let filter = filter.clone();
         self.read(move |conn| {
-            if let Some(campaign) = filter.campaign_id {
-                let found = sql("SELECT 1 AS value FROM campaigns \
-                                 WHERE account_id = ? AND id = ?")
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(campaign.as_uuid())
-                .load::<Value>(conn)?;
-                if found.is_empty() {
-                    return Ok(None);
-                }
+            if let Some(campaign) = filter.campaign_id
+                && !has_campaign(conn, account, campaign)?
+            {
+                return Ok(None);
             }
             // Read before the entries, so that entries written in between are for the next page.
             let head = chain_head(conn, account)?.seq;

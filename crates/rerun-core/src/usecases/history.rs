@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::ids::{CampaignId, MessageId, RunNumber};
 use crate::message::{Message, ReviewStatus, Source};
 use crate::page::{CursorKey, CursorScope, Limit, PageRequest};
-use crate::ports::{HistoryStore, MessageFilter, MessageSelection};
+use crate::ports::{HistoryStore, MessageFilter, MessageList, MessageSelection};
 use crate::run::Run;
 use crate::segment::ValueSearch;
 
@@ -45,6 +45,21 @@ pub struct MessageQuery {
     pub source: Option<Source>,
     /// Only those of segments of which some value contains this text, whatever its letter case.
     pub segment: Option<String>,
+}
+
+fn page_of_messages(
+    found: Option<MessageList>,
+    scope: CursorScope<'_>,
+) -> Result<CampaignMessages, Error> {
+    let list = found.ok_or(Error::CampaignNotFound)?;
+    if !list.run_exists {
+        return Err(Error::RunNotFound);
+    }
+    Ok(CampaignMessages {
+        current_run: list.current_run,
+        approval_stages: list.approval_stages,
+        messages: listed(list.messages, scope)?,
+    })
 }
 
 /// What campaigns have been through.
@@ -126,15 +141,7 @@ impl Histories {
             .store
             .messages(actor.account_id, campaign, selection, page)
             .await?;
-        let list = found.ok_or(Error::CampaignNotFound)?;
-        if !list.run_exists {
-            return Err(Error::RunNotFound);
-        }
-        Ok(CampaignMessages {
-            current_run: list.current_run,
-            approval_stages: list.approval_stages,
-            messages: listed(list.messages, scope)?,
-        })
+        page_of_messages(found, scope)
     }
 
     /// Those of the campaign's messages that the query asks for; otherwise as
@@ -192,15 +199,7 @@ impl Histories {
             .store
             .filtered_messages(actor.account_id, campaign, selection, filter, page)
             .await?;
-        let list = found.ok_or(Error::CampaignNotFound)?;
-        if !list.run_exists {
-            return Err(Error::RunNotFound);
-        }
-        Ok(CampaignMessages {
-            current_run: list.current_run,
-            approval_stages: list.approval_stages,
-            messages: listed(list.messages, scope)?,
-        })
+        page_of_messages(found, scope)
     }
 
     /// One run.

@@ -17,7 +17,6 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use async_trait::async_trait;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
-use rerun_core::actor::Person;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
@@ -163,21 +162,7 @@ impl Guard {
                 absent: Vec::new(),
             });
         }
-        let Identity {
-            account_id,
-            user_id,
-            user_name,
-            role_code,
-        } = identity;
-        Ok(Admitted {
-            account_id,
-            person: Person {
-                user_id,
-                user_name,
-                role_code,
-                ip: Some(ip),
-            },
-        })
+        Ok(identity.admitted_from(ip))
     }
 
     fn token(&self, headers: &HeaderMap) -> Result<Identity, Untrusted> {

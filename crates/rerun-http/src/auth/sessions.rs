@@ -6,12 +6,9 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::header::{COOKIE, HeaderName, ORIGIN};
 use async_trait::async_trait;
-use rerun_core::actor::Person;
 
 use super::client::{TrustedProxies, host};
-use super::{
-    Admitted, Authenticator, Denied, Identity, RoleRules, TokenVerifier, Trusted, Untrusted,
-};
+use super::{Admitted, Authenticator, Denied, RoleRules, TokenVerifier, Trusted, Untrusted};
 use crate::endpoints::CONSOLE;
 use crate::headers::single;
 
@@ -106,21 +103,7 @@ impl Sessions {
         if !self.roles.admit(path, &identity.role_code) {
             return Err(unauthorized("the role may not do this"));
         }
-        let Identity {
-            account_id,
-            user_id,
-            user_name,
-            role_code,
-        } = identity;
-        Ok(Admitted {
-            account_id,
-            person: Person {
-                user_id,
-                user_name,
-                role_code,
-                ip: Some(ip),
-            },
-        })
+        Ok(identity.admitted_from(ip))
     }
 }
 

@@ -1,17 +1,18 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use rerun_core::Timestamp;
-use rerun_core::actor::UserName;
+use rerun_core::actor::{Person, UserName};
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::Clock;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-use super::KeySource;
+use super::{Admitted, KeySource};
 use crate::json::Object;
 
 /// Why a token is not trusted: for the log, never for the client.
@@ -26,10 +27,31 @@ pub struct Identity {
     pub account_id: AccountId,
     /// The person.
     pub user_id: UserId,
-    /// The person's name, if the token tells it.
+    /// The person's name, if the token has it.
     pub user_name: Option<UserName>,
     /// The person's role, not empty.
     pub role_code: String,
+}
+
+impl Identity {
+    /// The person that the token names, at this address.
+    pub(super) fn admitted_from(self, ip: IpAddr) -> Admitted {
+        let Self {
+            account_id,
+            user_id,
+            user_name,
+            role_code,
+        } = self;
+        Admitted {
+            account_id,
+            person: Person {
+                user_id,
+                user_name,
+                role_code,
+                ip: Some(ip),
+            },
+        }
+    }
 }
 
 /// A token that is trusted.

@@ -1,9 +1,7 @@
 use actix_web::web::Bytes;
-use actix_web::{HttpResponse, http::header};
-use futures_util::stream;
 use rerun_core::actor::Actor;
 use rerun_core::campaign::ApprovalStages;
-use rerun_core::error::{Error, chain};
+use rerun_core::error::Error;
 use rerun_core::ids::{CampaignId, RunNumber};
 use rerun_core::message::Message;
 use rerun_core::ports::MessageSelection;
@@ -11,12 +9,11 @@ use rerun_core::timestamp;
 use rerun_core::usecases::{CampaignMessages, PageQuery};
 use serde::Deserialize;
 use serde_json::json;
-use tracing::{Instrument, Span};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::ApiError;
-use crate::export::{CsvRows, Format};
+use crate::export::{CsvRows, Export, Format, file, pieces};
 use crate::extract::{JsonCall, Required};
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
@@ -99,40 +96,17 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         None => found.current_run.ok_or(Error::RunNotFound)?,
     };
     note_run(run);
-    let export = Export {
+    let export = MessagesExport {
         state,
         caller,
         campaign,
         fields: found.segment_by.fields().to_vec(),
         run,
         format,
-        span: Span::current(),
     };
     // Read before the status is sent, so that a campaign or run that is not there is refused.
     let first = Rest::First(Box::new(export.page(None).await?));
-    let chunks = stream::try_unfold((export, first), |(export, rest)| async move {
-        let span = export.span.clone();
-        let next = async {
-            let chunk = export.chunk(rest).await;
-            if let Err(error) = &chunk {
-                // The status has been sent: all that is left is to break off.
-                tracing::error!(cause = chain(error), "the export broke off");
-            }
-            chunk
-        };
-        let next = next.instrument(span).await?;
-        Ok::<_, ApiError>(next.map(|(chunk, rest)| (chunk, (export, rest))))
-    });
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, format.content_type()))
-        .insert_header((
-            header::CONTENT_DISPOSITION,
-            format!(
-                "attachment; filename=\"campaign-{campaign}-run-{run}.{}\"",
-                format.extension()
-            ),
-        ))
-        .streaming(chunks))
+    Ok(file(&format!("campaign-{campaign}-run-{run}"), format).streaming(pieces(export, first)))
 }
 
 /// What is still to be sent.
@@ -142,7 +116,7 @@ enum Rest {
     Nothing,
 }
 
-struct Export {
+struct MessagesExport {
     state: State,
     caller: Actor,
     campaign: CampaignId,
@@ -150,10 +124,9 @@ struct Export {
     fields: Vec<String>,
     run: RunNumber,
     format: Format,
-    span: Span,
 }
 
-impl Export {
+impl MessagesExport {
     async fn page(&self, cursor: Option<String>) -> Result<CampaignMessages, ApiError> {
         let page = PageQuery {
             limit: Some(PAGE),
@@ -165,10 +138,12 @@ impl Export {
             .messages(&self.caller, self.campaign, selection, &page)
             .await?)
     }
+}
 
-    /// The next piece of the file; `None` at its end. One page is read at a time, when the
-    /// client has taken the one before.
-    async fn chunk(&self, rest: Rest) -> Result<Option<(Bytes, Rest)>, ApiError> {
+impl Export for MessagesExport {
+    type Rest = Rest;
+
+    async fn piece(&mut self, rest: Rest) -> Result<Option<(Bytes, Rest)>, ApiError> {
         let (page, first) = match rest {
             Rest::First(page) => (*page, true),
             Rest::After(cursor) => (self.page(Some(cursor)).await?, false),

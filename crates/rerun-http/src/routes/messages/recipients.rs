@@ -1,18 +1,14 @@
 use actix_web::web::Bytes;
-use actix_web::{HttpResponse, http::header};
-use futures_util::stream;
-use rerun_core::error::chain;
 use rerun_core::ids::MessageId;
 use rerun_core::segment::SegmentKey;
 use rerun_core::usecases::{Recipient, RecipientList, RecipientRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tracing::{Instrument, Span};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::ApiError;
-use crate::export::{CsvRows, Format};
+use crate::export::{CsvRows, Export, Format, file, pieces};
 use crate::extract::{JsonCall, Required};
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
@@ -144,55 +140,30 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let changed = list.group_changed();
     // Read before the status is sent, so that a database that fails is an error.
     let first = list.next().await?;
-    let export = Export {
+    let export = RecipientsExport {
         list,
         format,
         with_content,
         begun: false,
-        span: Span::current(),
     };
-    let chunks = stream::try_unfold((export, first), |(mut export, page)| async move {
-        let span = export.span.clone();
-        let next = async {
-            let chunk = export.chunk(page).await;
-            if let Err(error) = &chunk {
-                // The status has been sent: all that is left is to break off.
-                tracing::error!(cause = chain(error), "the export broke off");
-            }
-            chunk
-        };
-        let next = next.instrument(span).await?;
-        Ok::<_, ApiError>(next.map(|(chunk, page)| (chunk, (export, page))))
-    });
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, format.content_type()))
-        .insert_header((
-            header::CONTENT_DISPOSITION,
-            format!(
-                "attachment; filename=\"campaign-{campaign}-run-{run}-recipients.{}\"",
-                format.extension()
-            ),
-        ))
+    let name = format!("campaign-{campaign}-run-{run}-recipients");
+    Ok(file(&name, format)
         .insert_header(("x-group-changed", if changed { "true" } else { "false" }))
-        .streaming(chunks))
+        .streaming(pieces(export, first)))
 }
 
-struct Export {
+struct RecipientsExport {
     list: RecipientList,
     format: Format,
     with_content: bool,
     /// Whether the beginning of the file has been made.
     begun: bool,
-    span: Span,
 }
 
-impl Export {
-    /// The piece of the file with these recipients, and the recipients after them; `None` at the
-    /// end. They are read when the client has taken what was before them.
-    async fn chunk(
-        &mut self,
-        page: Option<Vec<Recipient>>,
-    ) -> Result<Option<(Bytes, Option<Vec<Recipient>>)>, ApiError> {
+impl Export for RecipientsExport {
+    type Rest = Option<Vec<Recipient>>;
+
+    async fn piece(&mut self, page: Self::Rest) -> Result<Option<(Bytes, Self::Rest)>, ApiError> {
         let mut page = page;
         while let Some(recipients) = page {
             let chunk = match self.format {
@@ -208,7 +179,9 @@ impl Export {
         }
         Ok(None)
     }
+}
 
+impl RecipientsExport {
     fn csv(&self, recipients: &[Recipient], spreadsheet: bool) -> Result<Vec<u8>, ApiError> {
         let columns = [
             "customer_ref",

@@ -43,6 +43,8 @@ macro_rules! store_contract {
                 a_refused_row_changes_nothing,
                 a_large_import_goes_through,
                 imports_at_once_all_count,
+            }
+            customers {
                 customers_are_listed_by_reference,
                 a_page_of_customers_ends_at_its_bytes,
                 deleted_customers_are_not_counted,

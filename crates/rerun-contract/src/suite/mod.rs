@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod campaigns;
+pub mod customers;
 pub mod generation;
 pub mod groups;
 pub mod health;

@@ -77,8 +77,12 @@ id!(
     AuditEntryId
 );
 id!(
-    /// A worker's lease on a batch of messages to generate.
+    /// A lease on a batch of messages to generate, or of events to deliver.
     LeaseId
+);
+id!(
+    /// A webhook.
+    WebhookId
 );
 
 /// The number of a run within its campaign: from 1 to 2³¹−1, never reused.

@@ -6,6 +6,7 @@ pub mod campaign;
 pub mod change;
 pub mod counting;
 pub mod deadline;
+pub mod delivery;
 pub mod diff;
 pub mod error;
 pub mod event;
@@ -36,6 +37,7 @@ pub mod text;
 pub mod timestamp;
 mod usage;
 pub mod usecases;
+pub mod webhook;
 
 pub use actor::{Actor, Person, UserName, Who};
 pub use campaign::{ApprovalStages, Campaign, CampaignStatus, Template};

@@ -7,11 +7,14 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::campaign::Template;
+use crate::delivery::{Outcome, Parcel};
 use crate::error::Invalid;
 use crate::generation::{GenerationError, GenerationTask, Made};
+use crate::ids::{AccountId, WebhookId};
 use crate::message::Content;
 use crate::segment::{Attributes, SegmentBy};
 use crate::timestamp::Timestamp;
+use crate::webhook::{SecretNumber, WebhookSecret};
 
 /// Tells the time.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
@@ -79,6 +82,42 @@ pub trait Pause: Send + Sync {
     /// Returns after a while: longer after each conflict (from 1), and with chance in it, so that
     /// requests which met do not meet again.
     async fn after_conflict(&self, conflicts: u32);
+}
+
+/// Sends events to receivers.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait EventSender: Send + Sync {
+    /// Makes one attempt, signed at this moment with the secrets that the parcel names. It never
+    /// follows a redirect, and connects to no address that [`WebhookTargets`] refuses.
+    async fn send(&self, parcel: &Parcel) -> Outcome;
+}
+
+/// Knows where webhooks may point.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait WebhookTargets: Send + Sync {
+    /// Looks at the URL and at the addresses that its name has now.
+    ///
+    /// # Errors
+    /// [`Invalid`], which says which rule the URL breaks.
+    async fn check(&self, url: &str) -> Result<(), Invalid>;
+}
+
+/// Knows the secrets of webhooks. They are derived, and stored nowhere.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+pub trait WebhookSecrets: Send + Sync {
+    /// The secret of this number.
+    ///
+    /// # Errors
+    /// [`Invalid`], which names the setting that is missing, when there is nothing to derive it
+    /// from.
+    fn secret(
+        &self,
+        account: AccountId,
+        webhook: WebhookId,
+        number: SecretNumber,
+    ) -> Result<WebhookSecret, Invalid>;
 }
 
 /// A [`Pause`] that does not wait.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod campaigns;
+mod deliveries;
 mod events;
 mod groups;
 mod history;
@@ -11,6 +12,7 @@ mod queue;
 mod recipients;
 mod reruns;
 mod review;
+mod webhooks;
 
 use async_trait::async_trait;
 
@@ -18,6 +20,7 @@ use crate::error::StoreError;
 
 pub use audit::*;
 pub use campaigns::*;
+pub use deliveries::*;
 pub use events::*;
 pub use groups::*;
 pub use history::*;
@@ -27,6 +30,7 @@ pub use queue::*;
 pub use recipients::*;
 pub use reruns::*;
 pub use review::*;
+pub use webhooks::*;
 
 /// Says whether the store can be reached and has the schema that this version needs.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]

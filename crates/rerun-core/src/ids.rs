@@ -77,6 +77,10 @@ id!(
     AuditEntryId
 );
 id!(
+    /// A schedule.
+    ScheduleId
+);
+id!(
     /// A lease on a batch of messages to generate, or of events to deliver.
     LeaseId
 );

@@ -12,6 +12,7 @@ use crate::error::Invalid;
 use crate::generation::{GenerationError, GenerationTask, Made};
 use crate::ids::{AccountId, WebhookId};
 use crate::message::Content;
+use crate::schedule::CalendarTime;
 use crate::segment::{Attributes, SegmentBy};
 use crate::timestamp::Timestamp;
 use crate::webhook::{SecretNumber, WebhookSecret};
@@ -51,6 +52,69 @@ pub trait TemplateChecker: Send + Sync {
         segment_by: &SegmentBy,
         attributes: &Attributes,
     ) -> Result<Content, Invalid>;
+}
+
+/// Knows cron patterns and time zones.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+pub trait Calendar: Send + Sync {
+    /// Checks the name of a time zone.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a name that the IANA database does not have.
+    fn check_zone(&self, time_zone: &str) -> Result<(), Invalid>;
+
+    /// Returns the pattern in words.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a pattern that is malformed, never fires, or fires more often than every
+    /// [`Schedule::MIN_MINUTES`](crate::schedule::Schedule::MIN_MINUTES) minutes, and for an unknown
+    /// time zone.
+    fn describe(&self, cron: &str, time_zone: &str) -> Result<String, Invalid>;
+
+    /// Returns the first times of a pattern after `after`, at most `limit`: fewer where there are no
+    /// more. In a clock change, a fixed time that does not exist is the first instant after it, and one
+    /// that exists twice is its first. A pattern with a wildcard in minute or hour has the times that
+    /// exist, and both of those that exist twice.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a malformed pattern or an unknown time zone.
+    fn times(
+        &self,
+        cron: &str,
+        time_zone: &str,
+        after: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CalendarTime>, Invalid>;
+}
+
+/// A [`Calendar`] that knows the zone UTC and no pattern.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCalendar;
+
+impl Calendar for NoCalendar {
+    fn check_zone(&self, time_zone: &str) -> Result<(), Invalid> {
+        if time_zone == "UTC" {
+            return Ok(());
+        }
+        Err(Invalid::new("`time_zone`: only UTC is known here"))
+    }
+
+    fn describe(&self, _cron: &str, _time_zone: &str) -> Result<String, Invalid> {
+        Err(Invalid::new(
+            "`cron`: patterns are not known here; use `at`",
+        ))
+    }
+
+    fn times(
+        &self,
+        cron: &str,
+        time_zone: &str,
+        _after: Timestamp,
+        _limit: usize,
+    ) -> Result<Vec<CalendarTime>, Invalid> {
+        self.describe(cron, time_zone)
+            .map(|_description| Vec::new())
+    }
 }
 
 /// Makes the content of a message.
@@ -176,6 +240,26 @@ impl<T: TemplateChecker + ?Sized> TemplateChecker for Arc<T> {
         attributes: &Attributes,
     ) -> Result<Content, Invalid> {
         (**self).fill(template, segment_by, attributes)
+    }
+}
+
+impl<T: Calendar + ?Sized> Calendar for Arc<T> {
+    fn check_zone(&self, time_zone: &str) -> Result<(), Invalid> {
+        (**self).check_zone(time_zone)
+    }
+
+    fn describe(&self, cron: &str, time_zone: &str) -> Result<String, Invalid> {
+        (**self).describe(cron, time_zone)
+    }
+
+    fn times(
+        &self,
+        cron: &str,
+        time_zone: &str,
+        after: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CalendarTime>, Invalid> {
+        (**self).times(cron, time_zone, after, limit)
     }
 }
 

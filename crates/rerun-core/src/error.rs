@@ -130,6 +130,9 @@ pub enum IllegalTransition {
     /// The runs have the same customer group, so that nobody would be left.
     #[error("both runs have the same customer group: nobody would be left")]
     SameGroup,
+    /// Nothing is sent to a webhook that is disabled.
+    #[error("cannot replay events to a webhook that is `disabled`: enable it first")]
+    DisabledWebhook,
     /// The message belongs to a run that is not current, so it is read-only.
     #[error("cannot {} a message of a past run: it is archived", .action.as_str())]
     Archived {
@@ -185,6 +188,9 @@ pub enum Error {
     /// The campaign has no such message.
     #[error("message not found")]
     MessageNotFound,
+    /// No such webhook in this account.
+    #[error("webhook not found")]
+    WebhookNotFound,
     /// Only a published campaign can be rerun.
     #[error("a campaign that is `{}` cannot be rerun", .0.as_str())]
     CampaignNotPublished(CampaignStatus),

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::group::{DeletedCustomers, ImportMode, Imported};
-use crate::ids::{CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber};
+use crate::ids::{CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, WebhookId};
 use crate::message::ReusedFrom;
 use crate::stages::ApprovalStages;
-use crate::status::{CampaignStatus, wire_enum};
+use crate::status::{CampaignStatus, DisabledReason, WebhookStatus, wire_enum};
 
 wire_enum! {
     /// What an audit entry records.
@@ -55,6 +55,16 @@ wire_enum! {
         RunCompleted => "run.completed",
         /// A run's generation ended with failures.
         RunFailed => "run.failed",
+        /// A webhook was made.
+        WebhookCreated => "webhook.created",
+        /// A webhook was changed.
+        WebhookUpdated => "webhook.updated",
+        /// A webhook was deleted.
+        WebhookDeleted => "webhook.deleted",
+        /// A webhook got another secret.
+        WebhookSecretRotated => "webhook.secret_rotated",
+        /// The system disabled a webhook.
+        WebhookDisabled => "webhook.disabled",
     }
 }
 
@@ -168,6 +178,32 @@ pub struct StartedRun {
     pub new: u32,
     /// Messages of the previous run that are archived now.
     pub archived_messages: u32,
+}
+
+/// The fields of a webhook that changed. Its URL and its description are named, but not repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookUpdate {
+    /// The webhook.
+    pub webhook_id: WebhookId,
+    /// The names of the fields.
+    pub changed: Vec<&'static str>,
+    /// Its new status, if that changed.
+    pub status: Option<WebhookStatus>,
+    /// It gets all events after this number, if somebody said so.
+    pub after_sequence: Option<i64>,
+}
+
+impl WebhookUpdate {
+    fn details(&self) -> Value {
+        let mut details = json!({ "webhook_id": self.webhook_id, "changed": self.changed });
+        if let Some(status) = self.status {
+            details = with(details, json!({ "status": status }));
+        }
+        if let Some(after) = self.after_sequence {
+            details = with(details, json!({ "after_sequence": after }));
+        }
+        details
+    }
 }
 
 /// Something that happened in an account. An entry of the audit log has its action, the campaign
@@ -304,6 +340,32 @@ pub enum Event {
         /// How many messages could not be made.
         failed: u32,
     },
+    /// A webhook was made.
+    WebhookCreated {
+        /// The webhook.
+        webhook_id: WebhookId,
+    },
+    /// A webhook was changed.
+    WebhookUpdated(WebhookUpdate),
+    /// A webhook was deleted.
+    WebhookDeleted {
+        /// The webhook.
+        webhook_id: WebhookId,
+    },
+    /// A webhook got another secret.
+    WebhookSecretRotated {
+        /// The webhook.
+        webhook_id: WebhookId,
+        /// For how many seconds the secret before signs too.
+        keep_previous_seconds: u32,
+    },
+    /// The system disabled a webhook.
+    WebhookDisabled {
+        /// The webhook.
+        webhook_id: WebhookId,
+        /// Why.
+        reason: DisabledReason,
+    },
 }
 
 impl Event {
@@ -334,6 +396,11 @@ impl Event {
             Self::RerunRetried(_) => AuditAction::RerunRetried,
             Self::RunCompleted { .. } => AuditAction::RunCompleted,
             Self::RunFailed { .. } => AuditAction::RunFailed,
+            Self::WebhookCreated { .. } => AuditAction::WebhookCreated,
+            Self::WebhookUpdated(_) => AuditAction::WebhookUpdated,
+            Self::WebhookDeleted { .. } => AuditAction::WebhookDeleted,
+            Self::WebhookSecretRotated { .. } => AuditAction::WebhookSecretRotated,
+            Self::WebhookDisabled { .. } => AuditAction::WebhookDisabled,
         }
     }
 
@@ -360,7 +427,12 @@ impl Event {
             | Self::CampaignCreated { .. }
             | Self::CampaignUpdated(_)
             | Self::CampaignDeleted { .. }
-            | Self::CampaignImported { .. } => None,
+            | Self::CampaignImported { .. }
+            | Self::WebhookCreated { .. }
+            | Self::WebhookUpdated(_)
+            | Self::WebhookDeleted { .. }
+            | Self::WebhookSecretRotated { .. }
+            | Self::WebhookDisabled { .. } => None,
         }
     }
 
@@ -476,6 +548,20 @@ impl Event {
             },
             Self::RunCompleted { .. } => json!({ "failed": 0 }),
             Self::RunFailed { failed, .. } => json!({ "failed": failed }),
+            Self::WebhookCreated { webhook_id } | Self::WebhookDeleted { webhook_id } => {
+                json!({ "webhook_id": webhook_id })
+            }
+            Self::WebhookUpdated(update) => update.details(),
+            Self::WebhookSecretRotated {
+                webhook_id,
+                keep_previous_seconds,
+            } => json!({
+                "webhook_id": webhook_id,
+                "keep_previous_seconds": keep_previous_seconds,
+            }),
+            Self::WebhookDisabled { webhook_id, reason } => {
+                json!({ "webhook_id": webhook_id, "disabled_reason": reason })
+            }
         };
         with(of_status, rest)
     }

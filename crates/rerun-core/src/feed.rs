@@ -15,7 +15,7 @@ use crate::group::ImportMode;
 use crate::ids::{AccountId, AuditEntryId, CampaignId};
 use crate::page::Page;
 use crate::stages::ApprovalStages;
-use crate::status::CampaignStatus;
+use crate::status::{CampaignStatus, DisabledReason, WebhookStatus};
 use crate::timestamp::Timestamp;
 
 /// What a field of an event's `data` holds.
@@ -41,6 +41,10 @@ pub enum Kind {
     Flag,
     /// Whether an import replaces a group's customers.
     Mode,
+    /// Whether a webhook gets events.
+    WebhookStatus,
+    /// Why the system disabled a webhook.
+    DisabledReason,
 }
 
 impl Kind {
@@ -64,6 +68,8 @@ impl Kind {
             Self::Stages => ApprovalStages::deserialize(value).is_ok(),
             Self::Flag => value.is_boolean(),
             Self::Mode => is_one_of::<ImportMode>(value),
+            Self::WebhookStatus => is_one_of::<WebhookStatus>(value),
+            Self::DisabledReason => is_one_of::<DisabledReason>(value),
         }
     }
 }
@@ -125,6 +131,8 @@ const MESSAGES: &[Field] = &[
 ];
 
 const ENDED: &[Field] = &[CAMPAIGN, RUN, BEFORE, AFTER, always("failed", Kind::Count)];
+
+const WEBHOOK: Field = always("webhook_id", Kind::Id);
 
 const SCHEDULE: &[Field] = &[
     always("schedule_id", Kind::Id),
@@ -323,6 +331,29 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         SCHEDULE,
     ),
     ("schedule.skipped", "A schedule left out a date.", SCHEDULE),
+    ("webhook.created", "A webhook was made.", &[WEBHOOK]),
+    (
+        "webhook.updated",
+        "A webhook was changed. `changed` names the fields, without the texts.",
+        &[
+            WEBHOOK,
+            always("changed", Kind::Names),
+            perhaps("status", Kind::WebhookStatus),
+            perhaps("after_sequence", Kind::Count),
+        ],
+    ),
+    ("webhook.deleted", "A webhook was deleted.", &[WEBHOOK]),
+    (
+        "webhook.secret_rotated",
+        "A webhook got another secret. For `keep_previous_seconds` the one before signs too.",
+        &[WEBHOOK, always("keep_previous_seconds", Kind::Count)],
+    ),
+    (
+        "webhook.disabled",
+        "The system disabled a webhook, because its receiver responded with 410 (`gone`) or took \
+         nothing for 5 days (`failing`).",
+        &[WEBHOOK, always("disabled_reason", Kind::DisabledReason)],
+    ),
 ];
 
 /// Returns the fields of `data` for this type of event, except `actor`. An unknown type, which a later
@@ -437,9 +468,10 @@ mod tests {
     use crate::audit::{AuditAction, Authorship, ChainHead};
     use crate::event::{
         CampaignUpdate, ChangedMessages, Event, RulesChange, StartedRun, StatusChange,
+        WebhookUpdate,
     };
     use crate::group::Imported;
-    use crate::ids::{ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
+    use crate::ids::{ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId, WebhookId};
     use crate::{Actor, Person, UserName};
 
     const SECRET: &str = "nobody else may read this";
@@ -491,6 +523,7 @@ mod tests {
             archived_messages: 3,
         };
         let name = "Spring".to_owned();
+        let webhook_id = WebhookId::new(id(7));
         vec![
             Event::GroupCreated {
                 customer_group_id,
@@ -537,6 +570,22 @@ mod tests {
             Event::RunFailed {
                 status: status(),
                 failed: 2,
+            },
+            Event::WebhookCreated { webhook_id },
+            Event::WebhookUpdated(WebhookUpdate {
+                webhook_id,
+                changed: vec!["url", "status"],
+                status: Some(WebhookStatus::Enabled),
+                after_sequence: Some(7),
+            }),
+            Event::WebhookDeleted { webhook_id },
+            Event::WebhookSecretRotated {
+                webhook_id,
+                keep_previous_seconds: 60,
+            },
+            Event::WebhookDisabled {
+                webhook_id,
+                reason: DisabledReason::Gone,
             },
         ]
     }

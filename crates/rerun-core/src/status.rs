@@ -122,3 +122,24 @@ wire_enum! {
         Suggested => "suggested",
     }
 }
+wire_enum! {
+    /// Whether a webhook gets events.
+    WebhookStatus {
+        /// It gets them.
+        Enabled => "enabled",
+        /// It gets none until somebody enables it.
+        Disabled => "disabled",
+    }
+}
+
+wire_enum! {
+    /// Why a webhook is disabled.
+    DisabledReason {
+        /// Somebody disabled it.
+        Requested => "requested",
+        /// The receiver responded with 410.
+        Gone => "gone",
+        /// Nothing could be delivered for [`crate::delivery::PATIENCE`].
+        Failing => "failing",
+    }
+}

@@ -40,7 +40,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timesta
 
 /// The same for a point in time that may be missing.
 pub mod option {
-    use serde::Serializer;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     use super::Timestamp;
 
@@ -56,6 +56,19 @@ pub mod option {
             Some(at) => super::serialize(at, serializer),
             None => serializer.serialize_none(),
         }
+    }
+
+    /// Reads one, or `null`.
+    ///
+    /// # Errors
+    /// For a text that is no RFC 3339 date and time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        #[derive(Deserialize)]
+        struct Read(#[serde(with = "super")] Timestamp);
+
+        Ok(Option::<Read>::deserialize(deserializer)?.map(|Read(at)| at))
     }
 }
 

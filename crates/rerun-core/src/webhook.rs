@@ -2,35 +2,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::AuditAction;
 use crate::ids::{AccountId, CampaignId, WebhookId};
 use crate::invalid::Invalid;
 use crate::page::{Contents, text_bytes};
-use crate::status::wire_enum;
 use crate::text;
 use crate::timestamp::Timestamp;
 
-wire_enum! {
-    /// Whether a webhook gets events.
-    WebhookStatus {
-        /// It gets them.
-        Enabled => "enabled",
-        /// It gets none until somebody enables it.
-        Disabled => "disabled",
-    }
-}
-
-wire_enum! {
-    /// Why a webhook is disabled.
-    DisabledReason {
-        /// Somebody disabled it.
-        Requested => "requested",
-        /// The receiver responded with 410.
-        Gone => "gone",
-        /// Nothing could be delivered for [`crate::delivery::PATIENCE`].
-        Failing => "failing",
-    }
-}
+pub use crate::status::{DisabledReason, WebhookStatus};
 
 /// The number of a webhook's secret: 1, then one more with each rotation. The secret itself is
 /// derived from it and is stored nowhere.
@@ -61,7 +42,7 @@ impl fmt::Debug for WebhookSecret {
 }
 
 /// A webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {
     /// Its account.
     pub account_id: AccountId,
@@ -80,16 +61,20 @@ pub struct Webhook {
     /// Why it gets no events; `None` while it is enabled.
     pub disabled: Option<DisabledReason>,
     /// Since when every attempt has failed; `None` when the last one did not.
+    #[serde(with = "crate::timestamp::option")]
     pub failing_since: Option<Timestamp>,
     /// The number of its newest secret.
     pub secret_number: SecretNumber,
     /// Until when the secret before signs too.
+    #[serde(with = "crate::timestamp::option")]
     pub previous_secret_until: Option<Timestamp>,
     /// Goes up with every change that somebody makes, and when it is disabled.
     pub version: i64,
     /// When it was made.
+    #[serde(with = "crate::timestamp")]
     pub created_at: Timestamp,
     /// When somebody changed it last, or when it was disabled.
+    #[serde(with = "crate::timestamp")]
     pub updated_at: Timestamp,
 }
 
@@ -176,8 +161,9 @@ impl Webhook {
     }
 }
 
-/// A webhook with how far it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A webhook with how far it is. It is what is kept for the key of a request, too: it has the number
+/// of a secret, never the secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookProgress {
     /// The webhook.
     pub webhook: Webhook,

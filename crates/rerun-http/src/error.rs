@@ -217,6 +217,7 @@ impl Problem {
             ),
             Error::RunNotFound => missing("run_not_found", "Run not found"),
             Error::MessageNotFound => missing("message_not_found", "Message not found"),
+            Error::WebhookNotFound => missing("webhook_not_found", "Webhook not found"),
             Error::CampaignNotPublished(_) => bad(
                 "campaign_not_published",
                 "Only Published campaigns can be rerun",

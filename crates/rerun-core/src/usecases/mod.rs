@@ -3,6 +3,7 @@
 
 mod audit;
 mod campaigns;
+mod deliveries;
 mod events;
 mod generation;
 mod groups;
@@ -13,11 +14,13 @@ mod reruns;
 mod reviews;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::sync::Arc;
 
 pub use audit::*;
 pub use campaigns::*;
+pub use deliveries::*;
 pub use events::*;
 pub use generation::*;
 pub use groups::*;
@@ -26,6 +29,7 @@ pub use idempotency::Answered;
 pub use recipients::*;
 pub use reruns::*;
 pub use reviews::*;
+pub use webhooks::*;
 
 use crate::actor::Actor;
 use crate::audit::Authorship;

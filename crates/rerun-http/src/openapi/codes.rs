@@ -102,6 +102,9 @@ codes! {
     CustomerNotFound => 404, "customer_not_found", "Customer not found", fixed,
         "No customer group of the account has a customer with this reference",
         "Nothing is left to erase. Check the reference if the customer should be there";
+    WebhookNotFound => 404, "webhook_not_found", "Webhook not found", fixed,
+        "`webhook_id` is malformed, unknown, or belongs to another account",
+        "Check the id, and that the token belongs to the webhook's account";
     NotFound => 404, "not_found", "Not found", fixed,
         "No endpoint has this path",
         "Check the path; it has no slash at its end";
@@ -110,7 +113,7 @@ codes! {
         "Use one of these";
     InvalidTransition => 409, "invalid_transition",
         "cannot cancel a campaign that is `Published`", varies,
-        "The status of the campaign or of a message does not allow the action; the message names both",
+        "The status of the campaign, of a message or of a webhook does not allow the action; the message names both",
         "Read the status again, then decide what to do";
     ContentChanged => 409, "content_changed",
         "the message 0193ed20-7b3c-7000-8000-00000000000c has other content by now: read it again, then decide",

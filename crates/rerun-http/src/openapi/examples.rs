@@ -8,6 +8,7 @@ pub(crate) const GROUP: &str = "019aa7d4-8b36-7f02-a5c9-51e8d7340b12";
 pub(crate) const MESSAGE: &str = "019aaf10-2f6d-7a83-b1d4-0c9e8f7a6b55";
 pub(crate) const CONTENT: &str = "0199f3a4-95d7-7c08-b3e1-6a5d4c3b2f10";
 pub(crate) const REUSED_MESSAGE: &str = "0199f3a4-91b0-7d2c-8a6f-27c3e4d5f618";
+pub(crate) const WEBHOOK: &str = "019aaf13-90b4-7a5e-8d21-4c6f0be97a13";
 pub(crate) const JOB: &str = "019aaf10-2e90-7c48-9b3a-d2f1e0c4b7a6";
 pub(crate) const USER: &str = "0198c2b1-3d4e-7f5a-8b6c-7d8e9f0a1b2c";
 pub(crate) const AUDIT_ENTRY: &str = "019aaf10-3120-7e5b-8c4d-6f7e8d9c0b1a";

@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 
 use rerun_core::audit::AuditAction as Action;
 use rerun_core::campaign::CampaignStatus as Status;
+use rerun_core::delivery::{DeliveryState as Delivering, SendError as Sending};
 use rerun_core::diff::DiffChange as Change;
 use rerun_core::group::ImportMode as Mode;
 use rerun_core::message::{ReviewStatus as Review, Source as MessageSource};
 use rerun_core::plan::ReuseFrom as Reuse;
 use rerun_core::rules::{Normalise as Rule, ValueType as Kind};
 use rerun_core::run::RunStatus as Running;
+use rerun_core::webhook::{DisabledReason as Disabled, WebhookStatus as Enabled};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Ref, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
@@ -93,6 +95,14 @@ texts! {
         "The form of an exported file.";
     ImportMode, Mode::ALL.iter().map(|value| value.as_str()),
         "Whether an import replaces the customers of a group.";
+    WebhookStatus, Enabled::ALL.iter().map(|value| value.as_str()),
+        "Whether a webhook gets events.";
+    DisabledReason, Disabled::ALL.iter().map(|value| value.as_str()),
+        "Why a webhook is disabled.";
+    DeliveryState, Delivering::ALL.iter().map(|value| value.as_str()),
+        "Where a delivery stands.";
+    SendError, Sending::ALL.iter().map(|value| value.as_str()),
+        "Why a receiver gave no response.";
     AuditAction, Action::ALL.iter().map(|value| value.as_str()),
         "What an audit entry records.";
     ErrorCode, Code::ALL.iter().map(|value| value.as_str()),

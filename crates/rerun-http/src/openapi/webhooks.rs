@@ -20,6 +20,8 @@ pub(super) fn webhooks() -> (Paths, Vec<schema::Named>) {
     let mut paths = PathsBuilder::new();
     let mut schemas = schema::with_references::<schema::EventActor>();
     schemas.extend(schema::with_references::<schema::ImportMode>());
+    schemas.extend(schema::with_references::<schema::WebhookStatus>());
+    schemas.extend(schema::with_references::<schema::DisabledReason>());
     for action in AuditAction::ALL {
         let name = action.as_str();
         let body = ContentBuilder::new()
@@ -107,6 +109,8 @@ fn of_kind(kind: Kind) -> RefOr<Schema> {
             .into(),
         Kind::Flag => ObjectBuilder::new().schema_type(Type::Boolean).into(),
         Kind::Mode => schema::reference::<schema::ImportMode>(),
+        Kind::WebhookStatus => schema::reference::<schema::WebhookStatus>(),
+        Kind::DisabledReason => schema::reference::<schema::DisabledReason>(),
     }
 }
 
@@ -115,6 +119,7 @@ impl examples::OfField for Field {
         match (self.kind, self.name) {
             (_, "campaign_id") => json!(examples::CAMPAIGN),
             (_, "customer_group_id") => json!(examples::GROUP),
+            (_, "webhook_id") => json!(examples::WEBHOOK),
             (_, "job_uid") => json!(examples::JOB),
             (_, "before") => json!("Ready to publish"),
             (_, "after") => json!("Published"),
@@ -128,6 +133,8 @@ impl examples::OfField for Field {
             (Kind::Names | Kind::Stages, _) => json!(["Review"]),
             (Kind::Flag, _) => json!(true),
             (Kind::Mode, _) => json!("merge"),
+            (Kind::WebhookStatus, _) => json!("enabled"),
+            (Kind::DisabledReason, _) => json!("failing"),
         }
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::audit::AuditDraft;
 use crate::error::StoreError;
-use crate::idempotency::IdempotentResponse;
+use crate::idempotency::IdempotencyKey;
 use crate::ids::{AccountId, WebhookId};
 use crate::page::{CreatedKey, Page, PageRequest};
 use crate::timestamp::Timestamp;
@@ -15,21 +15,22 @@ use crate::webhook::{Webhook, WebhookProgress};
 pub struct CreateWebhook {
     /// The webhook.
     pub webhook: Webhook,
-    /// It gets events after this number; `None` for those after the entry of its creation.
+    /// It gets events after this number, or after the newest if that is lower; `None` for those
+    /// after the entry of its creation.
     pub after: Option<i64>,
     /// The most webhooks that the account may have, this one included.
     pub most: u32,
     /// The entry.
     pub audit: AuditDraft,
-    /// What is kept for the request's key.
-    pub response: Option<IdempotentResponse>,
+    /// The key that the webhook is kept under, as it is returned.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// What became of a new webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// It is there.
-    Done,
+    Done(WebhookProgress),
     /// The account has as many webhooks as it may have. Nothing was written.
     TooMany,
 }
@@ -38,37 +39,35 @@ pub enum Created {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeWebhook {
     /// The webhook as it is to be, with the version that the decision was made on: the store
-    /// writes the next one.
-    pub webhook: Webhook,
+    /// writes the next one. How far it is comes from the decision, too.
+    pub changed: WebhookProgress,
     /// Whether it was disabled and is enabled now. What waits for it is due at once then, with all
     /// its attempts.
     pub enables: bool,
-    /// It gets all events after this number, whatever it has got of them. What waits and is not
-    /// after it is no longer sent.
+    /// It gets all events after this number, or after the newest if that is lower, whatever it has
+    /// got of them. What waited before is no longer sent.
     pub after: Option<i64>,
-    /// The entry.
-    pub audit: AuditDraft,
-    /// What is kept for the request's key.
-    pub response: Option<IdempotentResponse>,
+    /// The entry; `None` when nothing changes, and the key alone is kept.
+    pub audit: Option<AuditDraft>,
+    /// The key that the webhook is kept under, as it is returned.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// The end of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteWebhook {
-    /// The account.
-    pub account_id: AccountId,
-    /// The webhook.
-    pub webhook_id: WebhookId,
+    /// The webhook as it was last, with the version that the decision was made on.
+    pub last: WebhookProgress,
     /// When.
     pub at: Timestamp,
     /// The entry.
     pub audit: AuditDraft,
-    /// What is kept for the request's key.
-    pub response: Option<IdempotentResponse>,
+    /// The key that the webhook is kept under, as it is returned.
+    pub key: Option<IdempotencyKey>,
 }
 
-/// Keeps webhooks. A method that writes does so in one transaction with its audit entry and the
-/// response for the request's key.
+/// Keeps webhooks. A method that writes does so in one transaction with its audit entry and what
+/// is kept for the request's key.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait WebhookStore: Send + Sync {
@@ -98,16 +97,16 @@ pub trait WebhookStore: Send + Sync {
         page: PageRequest<CreatedKey>,
     ) -> Result<Page<WebhookProgress, CreatedKey>, StoreError>;
 
-    /// Writes a changed webhook.
+    /// Writes a changed webhook; returns it as it is then.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when it has another version by now, or is gone; others.
-    async fn change_webhook(&self, change: ChangeWebhook) -> Result<(), StoreError>;
+    async fn change_webhook(&self, change: ChangeWebhook) -> Result<WebhookProgress, StoreError>;
 
     /// Deletes a webhook: nothing of it can be read or sent from then on. What it had goes later,
     /// by [`DeliveryQueue::sweep`](super::DeliveryQueue::sweep).
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when it is gone; others.
+    /// [`StoreError::Conflict`] when it has another version by now, or is gone; others.
     async fn delete_webhook(&self, delete: DeleteWebhook) -> Result<(), StoreError>;
 }

@@ -1,6 +1,7 @@
 //! Files that are made of rows: their formats, and what a spreadsheet needs.
 
 use std::borrow::Cow;
+use std::io;
 use std::str::FromStr;
 
 use actix_web::http::header;
@@ -14,7 +15,7 @@ use crate::error::ApiError;
 
 /// The form of an exported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// CSV, exactly as values are or for spreadsheets.
     Csv {
         /// Whether the file has a byte order mark, and no value that a spreadsheet would take for
@@ -26,8 +27,12 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// From the fields of a request.
-    pub(crate) fn of(format: &str, spreadsheet: Option<bool>) -> Result<Self, Invalid> {
+    /// From its name and whether a spreadsheet is to open the file.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a name that is neither `csv` nor `jsonl`, and for `spreadsheet` with the
+    /// latter.
+    pub fn of(format: &str, spreadsheet: Option<bool>) -> Result<Self, Invalid> {
         let spreadsheet = spreadsheet.unwrap_or_default();
         match (format.parse()?, spreadsheet) {
             (Name::Csv, spreadsheet) => Ok(Self::Csv { spreadsheet }),
@@ -125,7 +130,7 @@ impl CsvRows {
     pub(crate) fn begin<'a>(
         spreadsheet: bool,
         columns: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, ApiError> {
+    ) -> io::Result<Self> {
         let mark = if spreadsheet { "\u{feff}" } else { "" };
         let rows = csv::Writer::from_writer(mark.as_bytes().to_vec());
         let mut begun = Self { rows, spreadsheet };
@@ -141,29 +146,22 @@ impl CsvRows {
         }
     }
 
-    pub(crate) fn add<'a>(
-        &mut self,
-        values: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), ApiError> {
+    pub(crate) fn add<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
         for value in values {
             let value = if self.spreadsheet {
                 harmless(value)
             } else {
                 Cow::Borrowed(value)
             };
-            self.rows
-                .write_field(value.as_bytes())
-                .map_err(ApiError::internal)?;
+            self.rows.write_field(value.as_bytes())?;
         }
-        self.rows
-            .write_record(None::<&[u8]>)
-            .map_err(ApiError::internal)
+        Ok(self.rows.write_record(None::<&[u8]>)?)
     }
 
-    pub(crate) fn into_bytes(self) -> Result<Vec<u8>, ApiError> {
+    pub(crate) fn into_bytes(self) -> io::Result<Vec<u8>> {
         self.rows
             .into_inner()
-            .map_err(|error| ApiError::internal(error.to_string()))
+            .map_err(csv::IntoInnerError::into_error)
     }
 }
 

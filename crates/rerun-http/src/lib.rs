@@ -19,6 +19,7 @@ mod headers;
 mod intake;
 mod json;
 mod media_type;
+mod messages_file;
 pub mod metrics;
 mod observe;
 mod openapi;
@@ -34,12 +35,15 @@ mod wire;
 
 pub use console::{Console, Pages};
 pub use endpoints::{ENDPOINTS, Endpoint};
+pub use export::Format;
 pub use feed::Waiters;
 pub use intake::Intake;
+pub use messages_file::MessagesFile;
 pub use rate_limit::RateLimit;
 pub use routes::openapi;
 pub use state::{AppState, Limits, Readiness, Wake};
 pub use traces::{Completed, Traces};
+pub use wire::{CampaignItem, RunItem};
 
 /// Mounts every endpoint, with the answers for unknown paths and wrong methods, request ids and
 /// the log of requests: `App::new().configure(rerun_http::configure(state))`.

@@ -118,7 +118,7 @@ struct TemplateItem<'a> {
 /// A campaign.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Campaign)]
-pub(crate) struct CampaignItem<'a> {
+pub struct CampaignItem<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
     id: CampaignId,
@@ -243,7 +243,7 @@ struct TokenNumbers {
 /// An entry of a campaign's history.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Run)]
-pub(crate) struct RunItem<'a> {
+pub struct RunItem<'a> {
     #[schema(value_type = schema::RunNumber)]
     run_number: RunNumber,
     /// Its job; `null` when synthesised.
@@ -289,7 +289,9 @@ pub(crate) struct RunItem<'a> {
 }
 
 impl<'a> RunItem<'a> {
-    pub(crate) fn new(current_run: Option<RunNumber>, run: &'a Run) -> Self {
+    /// The entry of a run, where the campaign's current run is known.
+    #[must_use]
+    pub fn new(current_run: Option<RunNumber>, run: &'a Run) -> Self {
         Self {
             run_number: run.number,
             job_uid: run.job_uid,

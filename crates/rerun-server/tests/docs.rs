@@ -176,6 +176,7 @@ fn the_guide_can_be_followed() {
     let parts = [
         "whole   ",
         "2 published messages for 1190 customers, as run 1",
+        "\"deleted_messages\":2",
     ];
     assert_says("docs/guide.md", &said, &parts);
 }

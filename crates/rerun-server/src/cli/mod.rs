@@ -103,7 +103,7 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
         Ok(matches) => matches,
         Err(error) => return refuse(&error, arguments, environment),
     };
-    let Some((command, matches)) = named(&matches) else {
+    let Some((command, under, matches)) = named(&matches) else {
         return ExitCode::from(WRONG_USAGE);
     };
     let given = Given {
@@ -125,7 +125,8 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
             Command::Console => console::run(&layers, matches),
             Command::AuditVerify => audit::run(&layers, matches),
             Command::EventsTail => events::run(&layers, matches),
-            Command::CampaignImport => campaign::run(&layers, matches),
+            Command::CampaignImport => campaign::import::run(&layers, matches),
+            Command::Campaigns => campaign::manage::run(&layers, under, matches),
             Command::Health => health::run(&layers),
         });
     match done {
@@ -137,22 +138,24 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
     }
 }
 
-/// The command that was named, with its own arguments.
-fn named(matches: &ArgMatches) -> Option<(Command, &ArgMatches)> {
+/// The command that was named, the name of the last command on the line, and its own arguments.
+fn named(matches: &ArgMatches) -> Option<(Command, &str, &ArgMatches)> {
     let (name, inner) = matches.subcommand()?;
-    Some(match name {
-        "serve" => (Command::Serve, inner),
-        "worker" => (Command::Worker, inner),
-        "demo" => (Command::Demo, inner),
-        "migrate" => (Command::Migrate, inner),
-        "token" => (Command::Token, inner),
-        "console" => (Command::Console, inner),
-        "health" => (Command::Health, inner),
-        // Each of the rest has one command under it.
-        "audit" => (Command::AuditVerify, inner.subcommand()?.1),
-        "events" => (Command::EventsTail, inner.subcommand()?.1),
-        _ => (Command::CampaignImport, inner.subcommand()?.1),
-    })
+    let (under, inner) = inner.subcommand().unwrap_or((name, inner));
+    let command = match (name, under) {
+        ("serve", _) => Command::Serve,
+        ("worker", _) => Command::Worker,
+        ("demo", _) => Command::Demo,
+        ("migrate", _) => Command::Migrate,
+        ("token", _) => Command::Token,
+        ("console", _) => Command::Console,
+        ("health", _) => Command::Health,
+        ("audit", _) => Command::AuditVerify,
+        ("events", _) => Command::EventsTail,
+        (_, "import") => Command::CampaignImport,
+        _ => Command::Campaigns,
+    };
+    Some((command, under, inner))
 }
 
 /// Answers a command line that names no command to run: help, the version, or a mistake.
@@ -288,14 +291,20 @@ fn command() -> clap::Command {
                 Command::EventsTail,
             )),
         )
-        .subcommand(
-            family("campaign", "Brings in campaigns from elsewhere").subcommand(with_settings(
-                campaign::arguments(clap::Command::new("import").about(
-                    "Brings in a campaign with its published messages: they become those of run 1",
+        .subcommand(campaign::manage::add_to(
+            family(
+                "campaign",
+                "Looks at campaigns, deletes them and brings them in",
+            )
+            .subcommand(with_settings(
+                campaign::import::arguments(clap::Command::new("import").about(
+                    "Brings in a campaign with its published messages: they become those of \
+                         run 1",
                 )),
                 Command::CampaignImport,
             )),
-        )
+            |command| with_settings(command, Command::Campaigns),
+        ))
 }
 
 /// A command that only has others under it.
@@ -399,6 +408,7 @@ mod tests {
             let matches = command().try_get_matches_from(line.split(' ')).unwrap();
             named(&matches).unwrap().0
         };
+        let account = "--account 0193ed20-7b3c-7000-8000-00000000000a";
         assert_eq!(found("x serve"), Command::Serve);
         assert_eq!(found("x worker"), Command::Worker);
         assert_eq!(found("x demo --exit"), Command::Demo);
@@ -415,11 +425,21 @@ mod tests {
         assert_eq!(found(&import), Command::CampaignImport);
         let tail = format!("x events tail --account {id} --after 7");
         assert_eq!(found(&tail), Command::EventsTail);
+        for line in [
+            "list",
+            "show ID",
+            "export ID --run 2",
+            "delete ID --user ID",
+        ] {
+            let line = format!("x campaign {} {account}", line.replace("ID", id));
+            assert_eq!(found(&line), Command::Campaigns);
+        }
         let bad_number = format!("{tail}x");
         let incomplete = [
             "x audit",
             "x campaign",
             "x campaign import FILE",
+            "x campaign list",
             "x events tail",
         ];
         for incomplete in incomplete.into_iter().chain([&*bad_number]) {
@@ -438,6 +458,7 @@ mod tests {
             Command::Console,
             Command::AuditVerify,
             Command::CampaignImport,
+            Command::Campaigns,
             Command::EventsTail,
             Command::Health,
         ] {

@@ -33,6 +33,8 @@ pub enum Command {
     AuditVerify,
     /// A published campaign from elsewhere.
     CampaignImport,
+    /// The campaigns of an account: to list, show, export or delete.
+    Campaigns,
     /// The events of an account.
     EventsTail,
     /// Whether the server is ready.
@@ -143,7 +145,8 @@ macro_rules! settings {
 }
 
 use Command::{
-    AuditVerify, CampaignImport, Console, Demo, EventsTail, Health, Migrate, Serve, Token, Worker,
+    AuditVerify, CampaignImport, Campaigns, Console, Demo, EventsTail, Health, Migrate, Serve,
+    Token, Worker,
 };
 
 settings! {
@@ -157,7 +160,7 @@ settings! {
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
     DATABASE_URL: DatabaseUrl {
         name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
-        used_by: &[Serve, Worker, Migrate, AuditVerify, CampaignImport, EventsTail], care: Unrepeated,
+        used_by: &[Serve, Worker, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Unrepeated,
         parse: DatabaseUrl::parse,
     }
     /// Database connections of this process.
@@ -397,7 +400,7 @@ settings! {
     /// What is logged: a level, or a filter such as `info,rerun_http=debug`.
     LOG: LogFilter {
         name: "log", value: "FILTER", default: Some("info"),
-        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport, EventsTail], care: Shown,
+        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Shown,
         parse: LogFilter::parse,
     }
     /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as
@@ -419,7 +422,7 @@ settings! {
     /// How it is logged: `text`, or `json` for one JSON object a line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
-        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport, EventsTail], care: Shown,
+        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Shown,
         parse: LogFormat::parse,
     }
 }

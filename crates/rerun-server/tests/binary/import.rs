@@ -9,20 +9,20 @@ use crate::database::Database;
 use crate::{Client, Running, folder, rerun, serve, text};
 
 /// The account and user of `token` without arguments.
-const ACCOUNT: &str = "00000000-0000-4000-8000-000000000001";
-const USER: &str = "00000000-0000-4000-8000-000000000002";
+pub(crate) const ACCOUNT: &str = "00000000-0000-4000-8000-000000000001";
+pub(crate) const USER: &str = "00000000-0000-4000-8000-000000000002";
 
-struct World {
-    database: Database,
-    folder: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) database: Database,
+    pub(crate) folder: tempfile::TempDir,
     server: Running,
-    client: Client,
-    group: String,
+    pub(crate) client: Client,
+    pub(crate) group: String,
 }
 
 impl World {
     /// A server over the database, with a customer group of two countries.
-    async fn new(database: Database) -> Self {
+    pub(crate) async fn new(database: Database) -> Self {
         let folder = folder();
         let (server, address) = serve(folder.path(), &["--database-url", &database.url()]);
         let client = Client::new(folder.path(), &address);
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// The command, for messages that it finds in a file.
-    fn import(&self, lines: &str, more: &[&str]) -> Output {
+    pub(crate) fn import(&self, lines: &str, more: &[&str]) -> Output {
         std::fs::write(self.folder.path().join("messages.jsonl"), lines).unwrap();
         self.import_file("messages.jsonl", more)
     }
@@ -82,7 +82,7 @@ impl World {
     }
 }
 
-fn line(country: &str, tier: Option<&str>, customers: u32) -> String {
+pub(crate) fn line(country: &str, tier: Option<&str>, customers: u32) -> String {
     let line = json!({
         "attributes": { "country": country, "tier": tier },
         "customer_count": customers,

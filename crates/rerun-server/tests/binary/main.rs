@@ -6,6 +6,7 @@
 )]
 
 mod audit;
+mod campaigns;
 mod console;
 mod database;
 mod events;
@@ -199,6 +200,14 @@ impl Client {
         let (status, answer) = self.send(path, "application/json", body.to_string()).await;
         assert_eq!(status, 200, "{path}: {answer}");
         answer
+    }
+
+    /// What an endpoint returns that makes a file.
+    pub(crate) async fn file(&self, path: &str, body: Value) -> String {
+        let request = self.request(path, "application/json");
+        let response = request.body(body.to_string()).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        response.text().await.unwrap()
     }
 
     /// A customer group with these customers; answers its id.

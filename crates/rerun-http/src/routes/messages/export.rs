@@ -1,11 +1,8 @@
 use actix_web::web::Bytes;
 use rerun_core::actor::Actor;
-use rerun_core::campaign::ApprovalStages;
 use rerun_core::error::Error;
 use rerun_core::ids::{CampaignId, RunNumber};
-use rerun_core::message::Message;
 use rerun_core::ports::MessageSelection;
-use rerun_core::timestamp;
 use rerun_core::usecases::{CampaignMessages, PageQuery};
 use serde::Deserialize;
 use serde_json::json;
@@ -13,14 +10,15 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::ApiError;
-use crate::export::{CsvRows, Export, Format, file, pieces};
+use crate::export::{Export, Format, file, pieces};
 use crate::extract::{JsonCall, Required};
 use crate::json::Integer;
+use crate::messages_file::MessagesFile;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::request_id::note_run;
 use crate::routes::params::{campaign_id, run_number};
 use crate::state::State;
-use crate::wire::{Answer, MessageItem, approval_stage};
+use crate::wire::{Answer, MessageItem};
 
 /// How many messages are in memory at once.
 const PAGE: i64 = 500;
@@ -100,9 +98,8 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         state,
         caller,
         campaign,
-        fields: found.segment_by.fields().to_vec(),
         run,
-        format,
+        file: MessagesFile::new(&found.segment_by, format),
     };
     // Read before the status is sent, so that a campaign or run that is not there is refused.
     let first = Rest::First(Box::new(export.page(None).await?));
@@ -120,10 +117,8 @@ struct MessagesExport {
     state: State,
     caller: Actor,
     campaign: CampaignId,
-    /// The fields that the campaign's segments are made of.
-    fields: Vec<String>,
     run: RunNumber,
-    format: Format,
+    file: MessagesFile,
 }
 
 impl MessagesExport {
@@ -144,130 +139,13 @@ impl Export for MessagesExport {
     type Rest = Rest;
 
     async fn piece(&mut self, rest: Rest) -> Result<Option<(Bytes, Rest)>, ApiError> {
-        let (page, first) = match rest {
-            Rest::First(page) => (*page, true),
-            Rest::After(cursor) => (self.page(Some(cursor)).await?, false),
+        let page = match rest {
+            Rest::First(page) => *page,
+            Rest::After(cursor) => self.page(Some(cursor)).await?,
             Rest::Nothing => return Ok(None),
         };
-        let stages = &page.approval_stages;
-        let messages = &page.messages.items;
-        let chunk = match self.format {
-            Format::Csv { spreadsheet } => csv(&self.fields, stages, messages, first, spreadsheet)?,
-            Format::JsonLines => json_lines(stages, messages)?,
-        };
+        let piece = self.file.rows(&page).map_err(ApiError::internal)?;
         let rest = page.messages.next_cursor.map_or(Rest::Nothing, Rest::After);
-        Ok(Some((chunk.into(), rest)))
+        Ok(Some((piece.into(), rest)))
     }
-}
-
-fn json_lines(stages: &ApprovalStages, messages: &[Message]) -> Result<Vec<u8>, ApiError> {
-    let mut lines = Vec::new();
-    for message in messages {
-        let item = MessageItem::new(stages, message);
-        serde_json::to_writer(&mut lines, &item).map_err(ApiError::internal)?;
-        lines.push(b'\n');
-    }
-    Ok(lines)
-}
-
-/// The columns before those of the segmentation.
-const COLUMNS_BEFORE: [&str; 3] = ["message_id", "run_number", "segment_key"];
-/// The columns after them.
-const COLUMNS_AFTER: [&str; 15] = [
-    "customer_count",
-    "subject",
-    "body",
-    "review_status",
-    "approval_stage",
-    "source",
-    "reused_from_message_id",
-    "reused_from_run_number",
-    "archived",
-    "archived_at",
-    "rejection_reason",
-    "error",
-    "created_at",
-    "updated_at",
-    "content_id",
-];
-
-/// Rows of values, with the header at the beginning of the file.
-fn csv(
-    fields: &[String],
-    stages: &ApprovalStages,
-    messages: &[Message],
-    header: bool,
-    spreadsheet: bool,
-) -> Result<Vec<u8>, ApiError> {
-    let mut rows = if header {
-        let taken = |field: &str| COLUMNS_BEFORE.contains(&field) || COLUMNS_AFTER.contains(&field);
-        let fields = fields.iter().map(|field| {
-            if taken(field) {
-                format!("segment.{field}")
-            } else {
-                field.clone()
-            }
-        });
-        let columns = COLUMNS_BEFORE.into_iter().map(ToOwned::to_owned);
-        let columns = columns
-            .chain(fields)
-            .chain(COLUMNS_AFTER.into_iter().map(ToOwned::to_owned));
-        let columns: Vec<String> = columns.collect();
-        CsvRows::begin(spreadsheet, columns.iter().map(String::as_str))?
-    } else {
-        CsvRows::go_on(spreadsheet)
-    };
-    for message in messages {
-        let mut attributes = message
-            .segment
-            .attributes
-            .to_map()
-            .map_err(ApiError::internal)?;
-        let mut row = vec![
-            message.id.to_string(),
-            message.run_number.to_string(),
-            message.segment.key.to_string(),
-        ];
-        row.extend(
-            fields
-                .iter()
-                .map(|field| attributes.remove(field).flatten().unwrap_or_default()),
-        );
-        let (subject, body) = match &message.content {
-            Some(content) => (content.subject.clone(), content.body.clone()),
-            None => (String::new(), String::new()),
-        };
-        let reused_from = message.reused_from;
-        row.extend([
-            message.segment.customer_count.to_string(),
-            subject,
-            body,
-            message.state.status().to_string(),
-            approval_stage(stages, message)
-                .unwrap_or_default()
-                .to_owned(),
-            message.source.to_string(),
-            reused_from
-                .map(|from| from.message_id.to_string())
-                .unwrap_or_default(),
-            reused_from
-                .map(|from| from.run_number.to_string())
-                .unwrap_or_default(),
-            message.archived_at.is_some().to_string(),
-            message
-                .archived_at
-                .map(timestamp::format)
-                .unwrap_or_default(),
-            message.rejection_reason.clone().unwrap_or_default(),
-            message.error.clone().unwrap_or_default(),
-            timestamp::format(message.created_at),
-            timestamp::format(message.updated_at),
-            message
-                .content_id
-                .map(|id| id.to_string())
-                .unwrap_or_default(),
-        ]);
-        rows.add(row.iter().map(String::as_str))?;
-    }
-    rows.into_bytes()
 }

@@ -1,3 +1,5 @@
+use std::io;
+
 use actix_web::web::Bytes;
 use rerun_core::ids::MessageId;
 use rerun_core::segment::SegmentKey;
@@ -167,9 +169,10 @@ impl Export for RecipientsExport {
         let mut page = page;
         while let Some(recipients) = page {
             let chunk = match self.format {
-                Format::Csv { spreadsheet } => self.csv(&recipients, spreadsheet)?,
-                Format::JsonLines => self.json_lines(&recipients)?,
+                Format::Csv { spreadsheet } => self.csv(&recipients, spreadsheet),
+                Format::JsonLines => self.json_lines(&recipients),
             };
+            let chunk = chunk.map_err(ApiError::internal)?;
             self.begun = true;
             page = self.list.next().await?;
             // An empty piece would end the body.
@@ -182,7 +185,7 @@ impl Export for RecipientsExport {
 }
 
 impl RecipientsExport {
-    fn csv(&self, recipients: &[Recipient], spreadsheet: bool) -> Result<Vec<u8>, ApiError> {
+    fn csv(&self, recipients: &[Recipient], spreadsheet: bool) -> io::Result<Vec<u8>> {
         let columns = [
             "customer_ref",
             "segment_key",
@@ -212,7 +215,7 @@ impl RecipientsExport {
         rows.into_bytes()
     }
 
-    fn json_lines(&self, recipients: &[Recipient]) -> Result<Vec<u8>, ApiError> {
+    fn json_lines(&self, recipients: &[Recipient]) -> io::Result<Vec<u8>> {
         let mut lines = Vec::new();
         for recipient in recipients {
             let content = recipient.content.as_deref();
@@ -225,7 +228,7 @@ impl RecipientsExport {
                 subject: self.with_content.then_some(subject),
                 body: self.with_content.then_some(body),
             };
-            serde_json::to_writer(&mut lines, &item).map_err(ApiError::internal)?;
+            serde_json::to_writer(&mut lines, &item)?;
             lines.push(b'\n');
         }
         Ok(lines)

@@ -71,6 +71,8 @@ wire_enum! {
     SendError {
         /// The address, or the URL, is not allowed.
         NotAllowed => "not_allowed",
+        /// It could not be signed: the installation has no secret for that.
+        NotSigned => "not_signed",
         /// The name has no address.
         NotResolved => "not_resolved",
         /// Nobody takes the connection.

@@ -118,6 +118,8 @@ fn published() -> Option<(Campaign, Run)> {
         completed_at: Some(now),
         archived_at: None,
         usage: rerun_core::generation::TokenCounts::default(),
+        saved: rerun_core::generation::Saved::default(),
+        metered: rerun_core::generation::Metered::default(),
     };
     Some((campaign, run))
 }

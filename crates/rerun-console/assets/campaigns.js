@@ -148,8 +148,10 @@ function Cancel({ id, run, onClose, fresh }) {
 function Run({ run, campaign }) {
   const numbers = run.messages;
   const made = numbers.total - numbers.reused;
-  const tokens = (run.usage?.prompt_tokens || 0) + (run.usage?.completion_tokens || 0);
-  const saved = run.saved;
+  const sum = (tokens) => (tokens?.prompt_tokens || 0) + (tokens?.completion_tokens || 0);
+  const tokens = sum(run.usage);
+  const saved = run.saved || { messages: numbers.reused, customers: 0 };
+  const savedTokens = sum(saved);
   const [busy, setBusy] = useState("");
   const save = (path, body, name) => async () => {
     setBusy(path);
@@ -172,8 +174,8 @@ function Run({ run, campaign }) {
     <${Bar} reused=${numbers.reused} made=${made} total=${numbers.total} />
     <div class="line"><span class="key reused">${count(numbers.reused)} reused</span><span class="key made">${count(made)} new</span>
       ${states.map(([name, n]) => html`<span class="quiet">${count(n)} ${name}</span>`)}</div>
-    ${(numbers.reused > 0 || tokens > 0) && html`<p class="quiet">${numbers.reused > 0 && html`${many(numbers.reused, "text")} did not have to be written and reviewed again. `}
-      ${saved?.tokens > 0 && html`That saved about ${count(saved.tokens)} tokens. `}${tokens > 0 && html`The model used ${count(tokens)} tokens.`}</p>`}
+    ${(saved.messages > 0 || tokens > 0) && html`<p class="quiet">${saved.messages > 0 && html`${many(saved.messages, "text")}${saved.customers > 0 && html` for ${customers(saved.customers)}`} did not have to be written and reviewed again. `}
+      ${savedTokens > 0 && html`That saved about ${count(savedTokens)} tokens. `}${tokens > 0 && html`The model used ${count(tokens)} tokens.`}</p>`}
     ${run.error && html`<p class="failed"><${Text} value=${run.error} /></p>`}
     ${run.cancel_reason && html`<p class="quiet">Cancelled: <${Text} value=${run.cancel_reason} /></p>`}
     <div class="buttons small">${may("messages_export") && html`<button type="button" disabled=${!!busy} aria-label=${`Export messages of run ${run.run_number}`}

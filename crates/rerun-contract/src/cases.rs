@@ -209,6 +209,7 @@ macro_rules! store_contract {
                 a_lease_is_bounded_by_bytes,
                 usage_is_summed_on_the_run,
                 a_reused_message_costs_nothing,
+                a_run_knows_what_reuse_saved,
                 the_end_of_a_run_is_reported,
             }
             idempotency {

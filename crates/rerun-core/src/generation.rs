@@ -9,7 +9,7 @@ use crate::message::Content;
 use crate::segment::{Attributes, SegmentBy};
 use crate::timestamp::Timestamp;
 
-pub use crate::usage::{TokenCounts, Usage};
+pub use crate::usage::{Metered, Saved, TokenCounts, Usage};
 
 /// What all messages of a campaign are generated from.
 #[derive(Debug, Clone, PartialEq, Eq)]

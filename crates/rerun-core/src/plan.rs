@@ -13,6 +13,7 @@ use crate::missing_field::UnknownSegmentField;
 use crate::run::{MessageCounts, Run, SegmentCounts};
 use crate::segment::{FieldValues, SegmentBy, SegmentKey};
 use crate::status::{CampaignStatus, wire_enum};
+use crate::usage::{Metered, Saved};
 
 wire_enum! {
     /// Where a rerun looks for messages to reuse.
@@ -195,6 +196,18 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
+    /// What the run does not spend because it reuses messages, where the campaign's generated
+    /// contents used this so far.
+    #[must_use]
+    pub fn saved(&self, metered: Metered) -> Saved {
+        let matched = self.items.iter().filter(|item| item.reuses.is_some());
+        Saved {
+            messages: self.segments.matched,
+            customers: matched.map(|item| item.customer_count).sum(),
+            tokens: metered.mean_of(self.segments.matched),
+        }
+    }
+
     /// Plans the rerun of a published campaign.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::ids::{CustomerGroupId, JobId, RunNumber, UserId};
 use crate::page::{Contents, json_bytes, text_bytes};
 use crate::status::{CampaignStatus, ReviewStatus, Source};
 use crate::timestamp::Timestamp;
-use crate::usage::TokenCounts;
+use crate::usage::{Metered, Saved, TokenCounts};
 
 pub use crate::status::RunStatus;
 
@@ -182,6 +182,11 @@ pub struct Run {
     pub archived_at: Option<Timestamp>,
     /// What its generator calls used, those that failed too, as far as it was reported.
     pub usage: TokenCounts,
+    /// What it did not spend because it reused messages.
+    pub saved: Saved,
+    /// What the generated contents of this run and of those that it followed used. The mean is what
+    /// a message costs.
+    pub metered: Metered,
 }
 
 impl Contents for Run {

@@ -8,7 +8,7 @@ use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditEntry, Unlogged};
 use rerun_core::campaign::{ApprovalStages, Campaign, Template};
 use rerun_core::error::{Invalid, StoreError};
-use rerun_core::generation::TokenCounts;
+use rerun_core::generation::{Metered, Saved, TokenCounts};
 use rerun_core::group::{Customer, CustomerGroup};
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber,
@@ -75,6 +75,23 @@ pub fn run_number(table: &str, number: i32) -> Result<RunNumber, StoreError> {
 
 fn count(column: &str, value: i32) -> Result<u32, StoreError> {
     u32::try_from(value).map_err(|_negative| corrupt("runs", column, value))
+}
+
+/// What a run keeps of its savings, in the order of `saved_customers`, `saved_prompt_tokens`,
+/// `saved_completion_tokens`, `metered_messages`, `metered_prompt_tokens`,
+/// `metered_completion_tokens`. Sums beyond what a column holds stop there.
+#[must_use]
+pub fn savings(run: &Run) -> [i64; 6] {
+    let Run { saved, metered, .. } = run;
+    let fitting = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    [
+        saved.customers,
+        fitting(saved.tokens.prompt_tokens),
+        fitting(saved.tokens.completion_tokens),
+        fitting(metered.messages),
+        fitting(metered.tokens.prompt_tokens),
+        fitting(metered.tokens.completion_tokens),
+    ]
 }
 
 fn tokens(column: &str, value: i64) -> Result<u64, StoreError> {
@@ -469,9 +486,19 @@ macro_rules! run_columns {
          r.previous_run_number AS run_previous_run_number, r.error AS run_error, \
          r.cancel_reason AS run_cancel_reason, r.started_at AS run_started_at, \
          r.completed_at AS run_completed_at, r.archived_at AS run_archived_at, \
-         r.prompt_tokens AS run_prompt_tokens, r.completion_tokens AS run_completion_tokens"
+         r.prompt_tokens AS run_prompt_tokens, r.completion_tokens AS run_completion_tokens, \
+         r.saved_customers AS run_saved_customers, \
+         r.saved_prompt_tokens AS run_saved_prompt_tokens, \
+         r.saved_completion_tokens AS run_saved_completion_tokens, \
+         r.metered_messages AS run_metered_messages, \
+         r.metered_prompt_tokens AS run_metered_prompt_tokens, \
+         r.metered_completion_tokens AS run_metered_completion_tokens"
     };
 }
+
+/// The last columns of a run: what it used, and what [`savings`] lists. They are one element of its
+/// row, because a row has at most 32.
+type TokenColumns<T> = (T, T, T, T, T, T, T, T);
 
 row! {
     /// A row of `runs`.
@@ -505,8 +532,7 @@ row! {
         run_started_at: DateTime<Utc> = Time,
         run_completed_at: Option<DateTime<Utc>> = Nullable<Time>,
         run_archived_at: Option<DateTime<Utc>> = Nullable<Time>,
-        run_prompt_tokens: i64 = BigInt,
-        run_completion_tokens: i64 = BigInt,
+        run_tokens: TokenColumns<i64> = TokenColumns<BigInt>,
     }
 }
 
@@ -514,6 +540,22 @@ impl TryFrom<RunRow> for Run {
     type Error = StoreError;
 
     fn try_from(row: RunRow) -> Result<Self, StoreError> {
+        let (
+            prompt,
+            completion,
+            saved_customers,
+            saved_prompt,
+            saved_completion,
+            metered_messages,
+            metered_prompt,
+            metered_completion,
+        ) = row.run_tokens;
+        let used = |[prompt, completion]: [(&str, i64); 2]| {
+            Ok::<_, StoreError>(TokenCounts {
+                prompt_tokens: tokens(prompt.0, prompt.1)?,
+                completion_tokens: tokens(completion.0, completion.1)?,
+            })
+        };
         Ok(Self {
             number: run_number("runs", row.run_number)?,
             job_uid: row.run_job_uid.map(JobId::new),
@@ -559,9 +601,21 @@ impl TryFrom<RunRow> for Run {
             started_at: row.run_started_at,
             completed_at: row.run_completed_at,
             archived_at: row.run_archived_at,
-            usage: TokenCounts {
-                prompt_tokens: tokens("prompt_tokens", row.run_prompt_tokens)?,
-                completion_tokens: tokens("completion_tokens", row.run_completion_tokens)?,
+            usage: used([("prompt_tokens", prompt), ("completion_tokens", completion)])?,
+            saved: Saved {
+                messages: count("segments_matched", row.run_segments_matched)?,
+                customers: saved_customers,
+                tokens: used([
+                    ("saved_prompt_tokens", saved_prompt),
+                    ("saved_completion_tokens", saved_completion),
+                ])?,
+            },
+            metered: Metered {
+                messages: tokens("metered_messages", metered_messages)?,
+                tokens: used([
+                    ("metered_prompt_tokens", metered_prompt),
+                    ("metered_completion_tokens", metered_completion),
+                ])?,
             },
         })
     }

@@ -307,6 +307,8 @@ pub(crate) fn run() -> Run {
         completed_at: Some(now()),
         archived_at: None,
         usage: rerun_core::generation::TokenCounts::default(),
+        saved: rerun_core::generation::Saved::default(),
+        metered: rerun_core::generation::Metered::default(),
     }
 }
 

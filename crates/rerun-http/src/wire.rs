@@ -5,6 +5,7 @@ use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
 use rerun_core::Timestamp;
 use rerun_core::actor::UserName;
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus};
+use rerun_core::generation::Saved;
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{
     CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
@@ -240,6 +241,35 @@ struct TokenNumbers {
     completion_tokens: u64,
 }
 
+/// What a run did not spend because it reused messages, as it was when the run started.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Saved)]
+struct SavedNumbers {
+    /// Messages that were neither generated nor reviewed.
+    messages: u32,
+    /// Customers of their segments.
+    #[schema(minimum = 0)]
+    customers: i64,
+    /// Tokens of prompts, at the mean of what the campaign's generated contents used until then. 0 if
+    /// no usage was reported.
+    #[schema(minimum = 0)]
+    prompt_tokens: u64,
+    /// Tokens of responses, likewise.
+    #[schema(minimum = 0)]
+    completion_tokens: u64,
+}
+
+impl From<Saved> for SavedNumbers {
+    fn from(saved: Saved) -> Self {
+        Self {
+            messages: saved.messages,
+            customers: saved.customers,
+            prompt_tokens: saved.tokens.prompt_tokens,
+            completion_tokens: saved.tokens.completion_tokens,
+        }
+    }
+}
+
 /// An entry of a campaign's history.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Run)]
@@ -263,6 +293,7 @@ pub struct RunItem<'a> {
     segments: SegmentCounts,
     messages: MessageNumbers,
     usage: TokenNumbers,
+    saved: SavedNumbers,
     /// The campaign's status once generation was done.
     #[schema(value_type = schema::CampaignStatus)]
     resulting_status: CampaignStatus,
@@ -306,6 +337,7 @@ impl<'a> RunItem<'a> {
                 prompt_tokens: run.usage.prompt_tokens,
                 completion_tokens: run.usage.completion_tokens,
             },
+            saved: run.saved.into(),
             resulting_status: run.resulting_status,
             initiated_by: run.initiated_by,
             initiated_by_name: run.initiated_by_name.as_ref().map(UserName::as_str),

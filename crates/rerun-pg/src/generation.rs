@@ -11,7 +11,8 @@ use rerun_core::campaign::Template;
 use rerun_core::change::{Shift, generated};
 use rerun_core::error::StoreError;
 use rerun_core::generation::{
-    GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome, TaskResult, TokenCounts,
+    GenerationBrief, GenerationTask, Metered, Settled, SettledRun, TaskOutcome, TaskResult,
+    TokenCounts,
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
 use rerun_core::message::{MessageCommand, MessageState, ReviewStatus, Source};
@@ -318,12 +319,12 @@ fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<SettledR
     let given_up = from
         .apply(MessageCommand::GenerationFailed, stages)
         .map_err(illegal)?;
-    let mut used = TokenCounts::default();
+    let mut used = Used::default();
     let retried = wait_again(conn, settle, Again::Retry, &mut used)?;
     let put_off = wait_again(conn, settle, Again::PutOff, &mut used)?;
     let stored = store_generated(conn, settle, reviewed, &mut used)?;
     let failed = store_failed(conn, settle, given_up, &mut used)?;
-    add_usage(conn, settle, used)?;
+    add_usage(conn, settle, &used)?;
     let shift = |(source, messages): &(Source, u32), to: (ReviewStatus, Source)| Shift {
         from: (ReviewStatus::Generating, *source),
         to,
@@ -364,20 +365,31 @@ fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<SettledR
     Ok(SettledRun { settled, ended })
 }
 
+/// What calls used.
+#[derive(Default)]
+struct Used {
+    /// All of them.
+    all: TokenCounts,
+    /// Those whose content was stored.
+    kept: Metered,
+}
+
 /// Adds what calls used to the run, whose campaign is locked.
-fn add_usage(
-    conn: &mut PgConnection,
-    settle: &SettleRun,
-    used: TokenCounts,
-) -> Result<(), Failure> {
-    if used.is_zero() {
+fn add_usage(conn: &mut PgConnection, settle: &SettleRun, used: &Used) -> Result<(), Failure> {
+    if used.all.is_zero() {
         return Ok(());
     }
+    let column = |sum: u64| i64::try_from(sum).unwrap_or(i64::MAX);
     sql("UPDATE runs SET prompt_tokens = prompt_tokens + ?, \
-           completion_tokens = completion_tokens + ? \
+           completion_tokens = completion_tokens + ?, metered_messages = metered_messages + ?, \
+           metered_prompt_tokens = metered_prompt_tokens + ?, \
+           metered_completion_tokens = metered_completion_tokens + ? \
          WHERE account_id = ? AND campaign_id = ? AND number = ?")
-    .bind::<BigInt, _>(i64::try_from(used.prompt_tokens).unwrap_or(i64::MAX))
-    .bind::<BigInt, _>(i64::try_from(used.completion_tokens).unwrap_or(i64::MAX))
+    .bind::<BigInt, _>(column(used.all.prompt_tokens))
+    .bind::<BigInt, _>(column(used.all.completion_tokens))
+    .bind::<BigInt, _>(column(used.kept.messages))
+    .bind::<BigInt, _>(column(used.kept.tokens.prompt_tokens))
+    .bind::<BigInt, _>(column(used.kept.tokens.completion_tokens))
     .bind::<Id, _>(settle.account_id.as_uuid())
     .bind::<Id, _>(settle.campaign_id.as_uuid())
     .bind::<Integer, _>(settle.run_number.get())
@@ -472,7 +484,7 @@ fn wait_again(
     conn: &mut PgConnection,
     settle: &SettleRun,
     why: Again,
-    used: &mut TokenCounts,
+    used: &mut Used,
 ) -> Result<u32, Failure> {
     let (mut results, mut times, mut waits) = (Vec::new(), Vec::new(), Vec::new());
     for result in &settle.results {
@@ -522,7 +534,7 @@ fn wait_again(
     .bind::<Integer, _>(settle.run_number.get())
     .load::<UsedRow>(conn)?;
     for row in &waiting {
-        row.add_to(used);
+        row.add_to(&mut used.all);
     }
     u32::try_from(waiting.len()).map_err(|error| StoreError::Backend(error.into()).into())
 }
@@ -533,16 +545,25 @@ struct SourceRow {
     source: String,
     #[diesel(sql_type = BigInt)]
     messages: i64,
+    /// How many of them have a usage.
+    #[diesel(sql_type = BigInt)]
+    metered: i64,
     #[diesel(embed)]
     used: UsedRow,
 }
 
+/// How many messages had which source. `kept` says whether what was made was stored.
 fn by_source(
     counted: Vec<SourceRow>,
-    used: &mut TokenCounts,
+    kept: bool,
+    used: &mut Used,
 ) -> Result<Vec<(Source, u32)>, Failure> {
     let source = |row: SourceRow| {
-        row.used.add_to(used);
+        row.used.add_to(&mut used.all);
+        if kept {
+            used.kept.messages += u64::try_from(row.metered).unwrap_or_default();
+            row.used.add_to(&mut used.kept.tokens);
+        }
         Ok((
             row::text("messages", "source", &row.source)?,
             rows(row.messages)?,
@@ -581,7 +602,7 @@ fn store_generated(
     conn: &mut PgConnection,
     settle: &SettleRun,
     to: MessageState,
-    used: &mut TokenCounts,
+    used: &mut Used,
 ) -> Result<Vec<(Source, u32)>, Failure> {
     let (mut ids, mut contents) = (Vec::new(), Vec::new());
     let (mut subjects, mut bodies, mut placeholders) = (Vec::new(), Vec::new(), Vec::new());
@@ -613,7 +634,8 @@ fn store_generated(
              reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
              edited_by = NULL, review_status = ?, approval_stage = ?, updated_at = ? \
            FROM taken WHERE m.ctid = taken.message) \
-         SELECT source, count(*) AS messages, sum(prompt_tokens)::bigint AS prompt_tokens, \
+         SELECT source, count(*) AS messages, count(prompt_tokens) AS metered, \
+           sum(prompt_tokens)::bigint AS prompt_tokens, \
            sum(completion_tokens)::bigint AS completion_tokens FROM taken GROUP BY source"
     );
     let query = sql(&text)
@@ -635,14 +657,14 @@ fn store_generated(
         .bind::<Nullable<diesel::sql_types::SmallInt>, _>(to.stage().map(i16::from))
         .bind::<Time, _>(now)
         .load::<SourceRow>(conn)?;
-    by_source(counted, used)
+    by_source(counted, true, used)
 }
 
 fn store_failed(
     conn: &mut PgConnection,
     settle: &SettleRun,
     to: MessageState,
-    used: &mut TokenCounts,
+    used: &mut Used,
 ) -> Result<Vec<(Source, u32)>, Failure> {
     let failure = |result: &TaskResult| match &result.outcome {
         TaskOutcome::Failed { error } => Some((result.message_id.as_uuid(), error.clone())),
@@ -662,7 +684,8 @@ fn store_failed(
            AS r(id, error, prompt_tokens, completion_tokens)), {TAKEN}, \
          moved AS (UPDATE messages m SET error = taken.error, review_status = ?, updated_at = ? \
            FROM taken WHERE m.ctid = taken.message) \
-         SELECT source, count(*) AS messages, sum(prompt_tokens)::bigint AS prompt_tokens, \
+         SELECT source, count(*) AS messages, count(prompt_tokens) AS metered, \
+           sum(prompt_tokens)::bigint AS prompt_tokens, \
            sum(completion_tokens)::bigint AS completion_tokens FROM taken GROUP BY source"
     );
     let query = sql(&text)
@@ -675,5 +698,5 @@ fn store_failed(
         .bind::<Text, _>(to.status().as_str())
         .bind::<Time, _>(settle.now)
         .load::<SourceRow>(conn)?;
-    by_source(counted, used)
+    by_source(counted, false, used)
 }

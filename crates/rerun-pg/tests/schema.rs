@@ -439,6 +439,44 @@ fn deleted_groups_come_back_empty() {
     rerun_pg::migrate(url).unwrap();
 }
 
+/// What reuse saved is worked out for the runs that are there, and goes with its migration.
+#[test]
+fn what_runs_saved_before_is_worked_out() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000008_saved" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts(&mut conn);
+    let [own, campaign, message, other] = [0, 2, 4, 9].map(|what| id('a', what));
+    conn.batch_execute(&format!(
+        "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, created_at, \
+           prompt_tokens, completion_tokens) \
+         SELECT {own}::uuid, gen_random_uuid(), {campaign}::uuid, run, 's', 'b', now(), prompt, completion \
+           FROM (VALUES (1, 10, 1), (1, 15, 2), (2, 500, 5)) v(run, prompt, completion); \
+         INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('number', 2, \
+           'archived_at', now(), 'job_uid', gen_random_uuid(), 'segments_matched', 1, \
+           'segments_new', 0, 'reused', 1, 'generated', 0))).* FROM runs r \
+           WHERE account_id = {own}; \
+         INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object( \
+           'id', {other}, 'run_number', 2, 'source', 'reused', 'customer_count', 7, \
+           'reused_from_message_id', {message}, 'reused_from_run_number', 1))).* \
+           FROM messages m WHERE account_id = {own}"
+    ))
+    .unwrap();
+    rerun_pg::migrate(url).unwrap();
+    let saved = diesel::select(diesel::dsl::sql::<Text>(&format!(
+        "(SELECT string_agg(concat_ws(' ', number, saved_customers, saved_prompt_tokens, \
+           saved_completion_tokens, metered_messages, metered_prompt_tokens, \
+           metered_completion_tokens), ', ' ORDER BY number) FROM runs WHERE account_id = {own})"
+    )))
+    .get_result::<String>(&mut conn)
+    .unwrap();
+    // Half of 25 and of 3, rounded.
+    assert_eq!(saved, "1 0 0 0 2 25 3, 2 7 13 2 3 525 8");
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000008_saved" {}
+    rerun_pg::migrate(url).unwrap();
+}
+
 #[derive(QueryableByName)]
 struct Found {
     #[diesel(sql_type = Nullable<Text>)]

@@ -10,7 +10,8 @@ use rerun_core::campaign::Template;
 use rerun_core::change::{self, Shift};
 use rerun_core::error::StoreError;
 use rerun_core::generation::{
-    GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome, TaskResult, TokenCounts,
+    GenerationBrief, GenerationTask, Metered, Settled, SettledRun, TaskOutcome, TaskResult,
+    TokenCounts,
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
 use rerun_core::message::{Content, ReviewStatus, Source};
@@ -289,7 +290,10 @@ struct Settling<'a> {
     settled: Settled,
     shifts: Vec<Shift>,
     last_error: Option<String>,
+    /// What all calls used.
     used: TokenCounts,
+    /// What those used whose content was stored.
+    kept: Metered,
 }
 
 /// How a message waits in the queue again.
@@ -369,6 +373,9 @@ impl Settling<'_> {
             TaskOutcome::Generated(content) => {
                 if self.if_held(conn, result, None)? {
                     self.insert_content(conn, result, content)?;
+                    if let Some(usage) = &result.usage {
+                        self.kept = self.kept.with(usage);
+                    }
                     let before = self.source(conn, result.message_id)?;
                     self.generated(conn, result)?;
                     self.shift(before, ReviewStatus::PendingReview, Source::Generated);
@@ -420,11 +427,18 @@ impl Settling<'_> {
         if self.used.is_zero() {
             return Ok(());
         }
+        let column = |sum: u64| i64::try_from(sum).unwrap_or(i64::MAX);
         sql("UPDATE runs SET prompt_tokens = prompt_tokens + ?, \
-               completion_tokens = completion_tokens + ? \
+               completion_tokens = completion_tokens + ?, \
+               metered_messages = metered_messages + ?, \
+               metered_prompt_tokens = metered_prompt_tokens + ?, \
+               metered_completion_tokens = metered_completion_tokens + ? \
              WHERE account_id = ? AND campaign_id = ? AND number = ?")
-        .bind::<BigInt, _>(i64::try_from(self.used.prompt_tokens).unwrap_or(i64::MAX))
-        .bind::<BigInt, _>(i64::try_from(self.used.completion_tokens).unwrap_or(i64::MAX))
+        .bind::<BigInt, _>(column(self.used.prompt_tokens))
+        .bind::<BigInt, _>(column(self.used.completion_tokens))
+        .bind::<BigInt, _>(column(self.kept.messages))
+        .bind::<BigInt, _>(column(self.kept.tokens.prompt_tokens))
+        .bind::<BigInt, _>(column(self.kept.tokens.completion_tokens))
         .bind::<Id, _>(self.settle.account_id.as_uuid())
         .bind::<Id, _>(self.settle.campaign_id.as_uuid())
         .bind::<Integer, _>(self.settle.run_number.get())
@@ -523,6 +537,7 @@ fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<SettledRun,
         shifts: Vec::new(),
         last_error: None,
         used: TokenCounts::default(),
+        kept: Metered::default(),
     };
     for result in &settle.results {
         settling.take(conn, result)?;

@@ -13,7 +13,7 @@ use rerun_core::message::Content;
 use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotentResponse};
 use rerun_core::run::{MessageCounts, Run};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{self, RunColumns, RunRow, chain_hash, json_list};
+use rerun_diesel::row::{self, RunColumns, RunRow, chain_hash, json_list, savings};
 use rerun_diesel::run_columns;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -109,8 +109,11 @@ pub(crate) fn insert_run(
            synthesised, group_id, group_name, customer_count, resulting_status, initiated_by, \
            initiated_by_name, initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
            segments_matched, segments_new, reused, generated, edited, suggested, generating, failed, \
-           pending, approved, rejected, published, group_version) \
+           pending, approved, rejected, published, saved_customers, saved_prompt_tokens, \
+           saved_completion_tokens, metered_messages, metered_prompt_tokens, \
+           metered_completion_tokens, group_version) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+           ?, ?, ?, ?, ?, ?, \
            (SELECT version FROM customer_groups WHERE account_id = ? AND id = ?))",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
@@ -145,6 +148,9 @@ pub(crate) fn insert_run(
         run.counts.published,
     ] {
         insert = insert.bind::<Integer, _>(int(count)?);
+    }
+    for count in savings(run) {
+        insert = insert.bind::<BigInt, _>(count);
     }
     insert
         .bind::<Id, _>(campaign.account_id.as_uuid())

@@ -415,6 +415,52 @@ fn deleted_groups_come_back_empty() {
     rerun_sqlite::migrate(&url).unwrap();
 }
 
+/// What reuse saved is worked out for the runs that are there, and goes with its migration.
+#[test]
+fn what_runs_saved_before_is_worked_out() {
+    let (url, _folder) = common::database();
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-26-000008_saved" {}
+    let mut conn = connection(&url);
+    two_accounts(&mut conn);
+    let [own, campaign, message, other] = [0, 2, 4, 9].map(|what| id('a', what));
+    conn.batch_execute(&format!(
+        "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, created_at, \
+           prompt_tokens, completion_tokens) \
+         VALUES ({own}, randomblob(16), {campaign}, 1, 's', 'b', 1, 10, 1), \
+           ({own}, randomblob(16), {campaign}, 1, 's', 'b', 1, 15, 2), \
+           ({own}, randomblob(16), {campaign}, 2, 's', 'b', 1, 500, 5)"
+    ))
+    .unwrap();
+    conn.batch_execute(&again(
+        "runs",
+        &own,
+        "number = 2, job_uid = randomblob(16), archived_at = 1, segments_matched = 1, \
+         segments_new = 0, reused = 1, generated = 0",
+    ))
+    .unwrap();
+    let reused = format!(
+        "id = {other}, run_number = 2, source = 'reused', customer_count = 7, \
+         reused_from_message_id = {message}, reused_from_run_number = 1"
+    );
+    conn.batch_execute(&again("messages", &own, &reused).replace("again", "once_more"))
+        .unwrap();
+    drop(conn);
+    rerun_sqlite::migrate(&url).unwrap();
+    let mut conn = connection(&url);
+    let saved = diesel::select(diesel::dsl::sql::<Text>(&format!(
+        "(SELECT group_concat(concat_ws(' ', number, saved_customers, saved_prompt_tokens, \
+           saved_completion_tokens, metered_messages, metered_prompt_tokens, \
+           metered_completion_tokens), ', ' ORDER BY number) FROM runs WHERE account_id = {own})"
+    )))
+    .get_result::<String>(&mut conn)
+    .unwrap();
+    // Half of 25 and of 3, rounded.
+    assert_eq!(saved, "1 0 0 0 2 25 3, 2 7 13 2 3 525 8");
+    drop(conn);
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-26-000008_saved" {}
+    rerun_sqlite::migrate(&url).unwrap();
+}
+
 /// What was taken from an approved message stays when its migration goes, and a segment that does not
 /// stand for its key goes on without one.
 #[test]

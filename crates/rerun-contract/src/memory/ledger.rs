@@ -434,6 +434,9 @@ impl Ledger {
         let Some(row) = held else { return Ok(None) };
         if let (Some(usage), Some(run)) = (&result.usage, self.runs.get_mut(&settle.run_number)) {
             run.usage = run.usage.with(usage);
+            if matches!(result.outcome, TaskOutcome::Generated(_)) {
+                run.metered = run.metered.with(usage);
+            }
         }
         let from = row.standing();
         let command = match &result.outcome {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rerun_core::generation::{FailureKind, GenerationError, Made, TokenCounts, Usage};
+use rerun_core::generation::{FailureKind, GenerationError, Made, Saved, TokenCounts, Usage};
 use rerun_core::ids::{CampaignId, LeaseId, MessageId};
 use rerun_core::ports::{IdGenerator, LeaseTasks, Store};
 use rerun_core::run::RunStatus;
@@ -353,6 +353,71 @@ pub async fn a_reused_message_costs_nothing<S: Store + 'static>(f: &Fixture<S>) 
     assert_eq!((run.number, run.counts.reused), (run_number(2), 1));
     assert!(run.usage.is_zero());
     assert!(!f.run(campaign, 1).await.usage.is_zero());
+}
+
+/// What a run saved is known when it starts: the reused messages with their customers, and the tokens
+/// that as many generated contents of the campaign used on average.
+pub async fn a_run_knows_what_reuse_saved<S: Store + 'static>(f: &Fixture<S>) {
+    let generation = &f.engine.generation;
+    let make = async |costs: &[Option<Usage>]| {
+        let leased = f.lease(10).await;
+        assert_eq!(leased.tasks.len(), costs.len());
+        let results = leased.tasks.iter().zip(costs).map(|(task, usage)| {
+            let made = Made {
+                content: generated(task),
+                usage: usage.clone(),
+            };
+            generation.judge(task, Ok(made))
+        });
+        let results = results.collect();
+        generation.settle(leased.lease, results).await.unwrap();
+    };
+    let tokens = |prompt_tokens, completion_tokens| TokenCounts {
+        prompt_tokens,
+        completion_tokens,
+    };
+    let campaign = launched(f, 3).await;
+    assert_eq!(f.current_run(campaign).await.saved, Saved::default());
+    // A failed attempt is paid for, but it is no content.
+    let leased = f.lease(1).await;
+    let failed = GenerationError {
+        usage: Some(cost(1_000, 1_000)),
+        ..GenerationError::new("busy")
+    };
+    let attempt: Result<Made, _> = Err(failed);
+    let result = generation.judge(&leased.tasks[0], attempt);
+    generation.settle(leased.lease, vec![result]).await.unwrap();
+    f.seconds_later(60);
+    make(&[Some(cost(10, 1)), None, Some(cost(15, 2))]).await;
+    f.approve(campaign).await;
+    f.publish(campaign).await;
+
+    let names = ["country 0", "country 1", "country 1", "country 2", "new"];
+    f.rerun(campaign, f.group(&names).await).await;
+    let saved = Saved {
+        messages: 3,
+        customers: 4,
+        tokens: tokens(38, 5),
+    };
+    assert_eq!(f.current_run(campaign).await.saved, saved, "3 × 25 / 2");
+    make(&[Some(cost(35, 6))]).await;
+    assert_eq!(f.current_run(campaign).await.saved, saved, "as it started");
+    f.approve(campaign).await;
+    f.publish(campaign).await;
+
+    // A run without new contents passes on what is known.
+    for _ in 0..2 {
+        let started = f.rerun(campaign, f.group(&["new"]).await).await;
+        let saved = Saved {
+            messages: 1,
+            customers: 1,
+            tokens: tokens(20, 3),
+        };
+        assert_eq!(started.saved, saved);
+        assert_eq!(f.current_run(campaign).await.saved, saved);
+        f.publish(campaign).await;
+    }
+    f.check().await;
 }
 
 /// The settlement that ends a run says so, once.

@@ -88,6 +88,8 @@ pub(super) async fn decided<S: Store + 'static>(
         completed_at: None,
         archived_at: None,
         usage: rerun_core::generation::TokenCounts::default(),
+        saved: rerun_core::generation::Saved::default(),
+        metered: rerun_core::generation::Metered::default(),
     }
     .recounted(counts, now, None);
     StartRun {
@@ -202,6 +204,8 @@ pub async fn a_launch_makes_run_and_messages<S: Store + 'static>(f: &Fixture<S>)
             completed_at: None,
             archived_at: None,
             usage: rerun_core::generation::TokenCounts::default(),
+            saved: rerun_core::generation::Saved::default(),
+            metered: rerun_core::generation::Metered::default(),
         },
     );
     assert_eq!(

@@ -523,6 +523,8 @@ impl Campaigns {
             completed_at: Some(campaign.created_at),
             archived_at: None,
             usage: crate::generation::TokenCounts::default(),
+            saved: crate::generation::Saved::default(),
+            metered: crate::generation::Metered::default(),
         };
         let event = Event::CampaignImported {
             campaign_id: campaign.id,

@@ -24,6 +24,7 @@ use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use crate::segment::{Segment, SegmentBy, SegmentKey};
 use crate::survey::FieldReport;
 use crate::timestamp::Timestamp;
+use crate::usage::{Metered, Saved, TokenCounts};
 
 /// A rerun that somebody asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +92,9 @@ pub struct RunStarted {
     pub customer_count: i64,
     /// How its segments split.
     pub segments: SegmentCounts,
+    /// What it does not spend because it reuses messages.
+    #[serde(default)]
+    pub saved: Saved,
     /// How many messages of the previous run are archived now.
     pub archived_messages: u32,
     /// When.
@@ -251,6 +255,7 @@ impl Reruns {
             group,
             group_version: candidates.group_version,
             plan,
+            metered: current_run.map(|run| run.metered).unwrap_or_default(),
             reuse_from: Some(request.reuse_from),
         })
     }
@@ -288,6 +293,7 @@ impl Reruns {
             group,
             group_version: candidates.group_version,
             plan,
+            metered: Metered::default(),
             reuse_from: None,
         })
     }
@@ -305,6 +311,7 @@ impl Reruns {
             group,
             group_version,
             plan,
+            metered,
             reuse_from: _,
         } = planned;
         let now = self.stamps.clock.now();
@@ -333,7 +340,9 @@ impl Reruns {
             started_at: now,
             completed_at: None,
             archived_at: None,
-            usage: crate::generation::TokenCounts::default(),
+            usage: TokenCounts::default(),
+            saved: plan.saved(metered),
+            metered,
         }
         .recounted(counts, now, None);
         let standing = campaign.with_started(&run);
@@ -347,6 +356,7 @@ impl Reruns {
             customer_group: run.group.clone(),
             customer_count: run.customer_count,
             segments: run.segments,
+            saved: run.saved,
             archived_messages: plan.archived_messages,
             started_at: run.started_at,
             completed_at: run.completed_at,
@@ -732,6 +742,8 @@ struct Planned {
     group: CustomerGroup,
     group_version: i64,
     plan: RunPlan,
+    /// What the campaign's generated contents used so far.
+    metered: Metered,
     /// Where a rerun looks for messages to reuse.
     reuse_from: Option<ReuseFrom>,
 }

@@ -744,6 +744,8 @@ fn context(status: CampaignStatus) -> CampaignContext {
         completed_at: Some(now()),
         archived_at: None,
         usage: crate::generation::TokenCounts::default(),
+        saved: crate::generation::Saved::default(),
+        metered: crate::generation::Metered::default(),
     };
     let campaign = Campaign {
         account_id: ACCOUNT,

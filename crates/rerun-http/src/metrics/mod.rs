@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
-use rerun_core::generation::{FailureKind, Settled, Usage};
+use rerun_core::generation::{FailureKind, Saved, Settled, Usage};
 use rerun_core::ports::{Clock, PoolGauge, QueueGauge};
 use rerun_core::run::SegmentCounts;
 
@@ -54,6 +54,9 @@ struct Families {
     requests_in_flight: IntGauge,
     reruns: IntCounterVec,
     segments: IntCounterVec,
+    reused_messages: IntCounter,
+    reused_customers: IntCounter,
+    saved_tokens: IntCounterVec,
     results: IntCounterVec,
     tokens: IntCounterVec,
     call_seconds: HistogramVec,
@@ -94,6 +97,11 @@ impl Families {
             add(Box::new(histogram.clone()))?;
             prometheus::Result::Ok(histogram)
         };
+        let count = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            add(Box::new(counter.clone()))?;
+            prometheus::Result::Ok(counter)
+        };
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help)?;
             add(Box::new(gauge.clone()))?;
@@ -126,6 +134,20 @@ impl Families {
                 "Segments of the reruns that were initiated: matched ones reuse a message, new \
                  ones need one.",
                 &["outcome"],
+            )?,
+            reused_messages: count(
+                "rerun_reuse_messages_total",
+                "Messages that reruns reused, so that they were neither generated nor reviewed.",
+            )?,
+            reused_customers: count(
+                "rerun_reuse_customers_total",
+                "Customers of the messages that reruns reused.",
+            )?,
+            saved_tokens: counter(
+                "rerun_reuse_tokens_total",
+                "Tokens that reruns did not spend because they reused messages, at the mean of \
+                 each campaign's generated messages.",
+                &["kind"],
             )?,
             results: counter(
                 "rerun_generation_results_total",
@@ -176,6 +198,7 @@ impl Families {
         }
         for kind in ["prompt", "completion"] {
             families.tokens.with_label_values(&[kind]);
+            families.saved_tokens.with_label_values(&[kind]);
         }
         for outcome in ["matched", "new"] {
             families.segments.with_label_values(&[outcome]);
@@ -253,8 +276,20 @@ impl Metrics {
     }
 
     /// A rerun was initiated.
-    pub(crate) fn rerun_initiated(&self, segments: SegmentCounts) {
+    pub(crate) fn rerun_initiated(&self, segments: SegmentCounts, saved: Saved) {
         self.rerun_came_to("initiated");
+        self.0.reused_messages.inc_by(saved.messages.into());
+        let customers = u64::try_from(saved.customers).unwrap_or_default();
+        self.0.reused_customers.inc_by(customers);
+        for (kind, tokens) in [
+            ("prompt", saved.tokens.prompt_tokens),
+            ("completion", saved.tokens.completion_tokens),
+        ] {
+            self.0
+                .saved_tokens
+                .with_label_values(&[kind])
+                .inc_by(tokens);
+        }
         for (outcome, number) in [("matched", segments.matched), ("new", segments.new)] {
             self.0
                 .segments
@@ -337,6 +372,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use rerun_core::generation::TokenCounts;
+
     use super::*;
 
     async fn sample(metrics: &Metrics, start: &str) -> Option<String> {
@@ -365,6 +402,34 @@ mod tests {
         ] {
             let start = format!("rerun_generation_results_total{{outcome=\"{outcome}\"}}");
             assert_eq!(sample(&metrics, &start).await.as_deref(), Some(number));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_reuse_saved_is_summed() {
+        let metrics = Metrics::default();
+        let segments = SegmentCounts {
+            total: 5,
+            matched: 3,
+            new: 2,
+        };
+        let saved = Saved {
+            messages: 3,
+            customers: 70,
+            tokens: TokenCounts {
+                prompt_tokens: 21,
+                completion_tokens: 6,
+            },
+        };
+        metrics.rerun_initiated(segments, saved);
+        metrics.rerun_initiated(segments, saved);
+        for (start, number) in [
+            ("rerun_reuse_messages_total ", "6"),
+            ("rerun_reuse_customers_total ", "140"),
+            ("rerun_reuse_tokens_total{kind=\"prompt\"}", "42"),
+            ("rerun_reuse_tokens_total{kind=\"completion\"}", "12"),
+        ] {
+            assert_eq!(sample(&metrics, start).await.as_deref(), Some(number));
         }
     }
 

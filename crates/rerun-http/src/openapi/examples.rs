@@ -138,6 +138,10 @@ pub(crate) fn run() -> Value {
             "pending": 0, "approved": 0, "rejected": 0, "published": 42, "archived": 0,
         },
         "usage": { "prompt_tokens": 1_240, "completion_tokens": 310 },
+        "saved": {
+            "messages": 40, "customers": 118_400, "prompt_tokens": 24_800,
+            "completion_tokens": 6_200,
+        },
         "resulting_status": "Ready for review",
         "initiated_by": USER,
         "initiated_by_name": "Ada Lovelace",

@@ -87,6 +87,15 @@ struct Run {
     customer_count: u64,
     segments: Segments,
     messages: Messages,
+    saved: Saved,
+}
+
+#[derive(Deserialize)]
+struct Saved {
+    messages: u64,
+    customers: u64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
 }
 
 #[derive(Deserialize)]
@@ -182,18 +191,11 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
     story.heading("What the campaign has been through");
     let history: History = client.post("campaign/rerun/history", &this).await?;
     say(&table(&history).to_string());
-    if let Some(run) = history
-        .runs
-        .iter()
-        .find(|run| run.is_current && run.messages.total > 0)
-    {
-        let Messages { total, reused, .. } = run.messages;
+    if let Some(run) = history.runs.iter().find(|run| run.is_current) {
         say(&format!(
-            "\n  The campaign is {}. Run {} took {reused} of its {total} messages ({} %) from run \
-             1,\n  without generating or reviewing them again.",
+            "\n  The campaign is {}. {}",
             history.campaign_status,
-            run.number,
-            reused * 100 / total
+            saved_line(run)
         ));
     }
     Ok(Told {
@@ -288,6 +290,25 @@ impl Story<'_> {
         }
         Ok(())
     }
+}
+
+/// What the run saved. The demo's templates use no tokens; a language model's endpoint reports them.
+fn saved_line(run: &Run) -> String {
+    let Saved {
+        messages,
+        customers,
+        prompt_tokens,
+        completion_tokens,
+    } = run.saved;
+    let tokens = match prompt_tokens + completion_tokens {
+        0 => String::new(),
+        tokens => format!(", and about {tokens} tokens were not spent"),
+    };
+    format!(
+        "Run {}: {messages} of {} messages, for {customers} customers, were neither generated nor \
+         reviewed again{tokens}.",
+        run.number, run.messages.total
+    )
 }
 
 fn table(history: &History) -> Table {

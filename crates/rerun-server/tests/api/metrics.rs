@@ -112,6 +112,12 @@ async fn reruns_and_generation_are_counted(server: &Server) {
         let name = "rerun_rerun_segments_total";
         assert_eq!(metrics.value(name, &labels), 2.0, "{outcome}");
     }
+    assert_eq!(metrics.value("rerun_reuse_messages_total", &[]), 2.0);
+    assert_eq!(metrics.value("rerun_reuse_customers_total", &[]), 2.0);
+    for kind in ["prompt", "completion"] {
+        let labels = [("kind", kind)];
+        assert_eq!(metrics.value("rerun_reuse_tokens_total", &labels), 0.0);
+    }
     // Three of the launch, and one of the two that were new; the other was tried twice.
     for (outcome, number) in [
         ("stored", 4.0),

@@ -46,8 +46,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
         "List the runs of a campaign",
-        "All runs, newest first, with what each reused, generated and published. A campaign that \
-         has messages but no recorded run, brought in from elsewhere, has one synthesised entry.",
+        "All runs, newest first, with what each reused, generated and published, and with what \
+         reuse saved. A campaign that has messages but no recorded run, brought in from elsewhere, has one synthesised entry.",
         examples::campaign_id(),
     )
     .answers::<Response<'_>>(json!({

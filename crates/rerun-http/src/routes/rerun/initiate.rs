@@ -69,7 +69,9 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
     if started.replayed {
         state.metrics.rerun_came_to("replayed");
     } else {
-        state.metrics.rerun_initiated(started.outcome.segments);
+        state
+            .metrics
+            .rerun_initiated(started.outcome.segments, started.outcome.saved);
     }
     if !started.replayed && started.outcome.segments.new > 0 {
         (state.wake)();

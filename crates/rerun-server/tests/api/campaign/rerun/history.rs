@@ -39,6 +39,10 @@ async fn history_tells_of_every_run(server: &Server) {
                     "rejected": "int", "published": "int", "archived": "int",
                 },
                 "usage": { "prompt_tokens": "int", "completion_tokens": "int" },
+                "saved": {
+                    "messages": "int", "customers": "int", "prompt_tokens": "int",
+                    "completion_tokens": "int",
+                },
                 "resulting_status": "=Ready for review",
                 "initiated_by": format!("={}", api.user), "initiated_by_name": format!("={NAME}"),
                 "error": null, "cancel_reason": null,
@@ -68,6 +72,9 @@ async fn history_tells_of_every_run(server: &Server) {
             "pending": 0, "approved": 0, "rejected": 0, "published": 4, "archived": 0,
         }),
     );
+    let saved = |messages: u32, customers: u32| json!({ "messages": messages, "customers": customers, "prompt_tokens": 0, "completion_tokens": 0 });
+    assert_eq!(second["saved"], saved(2, 2));
+    assert_eq!(first["saved"], saved(0, 0));
     assert_eq!(
         (&first["run_number"], &first["is_current"]),
         (&json!(1), &json!(false))

@@ -140,6 +140,17 @@ impl<'a> Bench<'a> {
 
     /// Makes a row of the table of turns, in which each operation is worth `weight`.
     pub(crate) fn record(&mut self, name: &str, turns: &Turns, weight: u32) {
+        self.record_noting(name, turns, weight, None);
+    }
+
+    /// The same, with what there is to say besides.
+    pub(crate) fn record_noting(
+        &mut self,
+        name: &str,
+        turns: &Turns,
+        weight: u32,
+        note: Option<String>,
+    ) {
         let figures = |turns: &[Turn]| (!turns.is_empty()).then(|| Figures::of(turns, weight));
         let row = Row {
             name: name.to_owned(),
@@ -147,7 +158,7 @@ impl<'a> Bench<'a> {
             server: figures(&turns.server),
             floor: figures(&turns.floor),
             memory_mb: cpu::memory_peak(self.server_id()),
-            note: None,
+            note,
         };
         self.add(row);
     }

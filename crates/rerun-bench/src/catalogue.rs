@@ -95,6 +95,21 @@ pub(crate) const WORKS: &[Work] = &[
         "30 ms",
     ),
     work(
+        "preview-10k-1m-rules",
+        "preview with rules, 10,000 segments of 1,000,000, first time",
+        "1.3 × of without rules",
+    ),
+    work(
+        "initiate-10k-1m-rules",
+        "initiate with rules, 10,000 segments of 1,000,000, first time",
+        "1.3 × of without rules",
+    ),
+    work(
+        "suggestions-1k-of-10k",
+        "initiate, 1,000 new segments beside 10,000 approved",
+        "150 ms more than without",
+    ),
+    work(
         "import-1m",
         "import of 1,000,000 rows, as rows",
         "8 s, 64 MB",

@@ -158,6 +158,11 @@ pub(crate) fn empty_group(api: &mut Api, account: &Account) -> Outcome<Uuid> {
 
 /// A new campaign, a draft.
 pub(crate) fn draft(api: &mut Api, account: &Account, group: Uuid) -> Outcome<Uuid> {
+    draft_by(api, account, group, &json!(FIELDS))
+}
+
+/// The same, with the fields of its segments and their rules.
+fn draft_by(api: &mut Api, account: &Account, group: Uuid, fields: &Value) -> Outcome<Uuid> {
     let body = "Dear customer in {{ country }},\n\nthis spring we have put together what is new in \
         {{ interest }}, and a few things that have been favourites for years. Have a look at the \
         collection, take your time, and tell us what you would like to see more of. Members get \
@@ -166,7 +171,7 @@ pub(crate) fn draft(api: &mut Api, account: &Account, group: Uuid) -> Outcome<Uu
     let campaign = json!({
         "name": "Spring",
         "customer_group_id": group,
-        "segment_by": FIELDS,
+        "segment_by": fields,
         "template": { "subject": "New in {{ interest }} for {{ country }}", "body": body },
     });
     let made = api.call(account, "campaign/create", &campaign)?;
@@ -192,7 +197,18 @@ pub(crate) fn published(
     group: Uuid,
     segments: u32,
 ) -> Outcome<Subject> {
-    let campaign = draft(api, account, group)?;
+    published_by(api, account, group, segments, &json!(FIELDS))
+}
+
+/// The same, with the fields of its segments and their rules.
+pub(crate) fn published_by(
+    api: &mut Api,
+    account: &Account,
+    group: Uuid,
+    segments: u32,
+    fields: &Value,
+) -> Outcome<Subject> {
+    let campaign = draft_by(api, account, group, fields)?;
     let mut subject = Subject {
         account: account.clone(),
         campaign,

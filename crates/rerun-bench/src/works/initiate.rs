@@ -161,11 +161,17 @@ fn prepare(bench: &Bench<'_>, subjects: &[Subject], how: Rerun) -> Outcome<()> {
     if how == Rerun::Kept {
         return Ok(());
     }
-    let mut api = bench.api()?;
-    for subject in subjects {
-        let csv = format!("customer_ref,plan\n{},{}\n", Audience::FIRST, new_id());
-        api.import(&subject.account, subject.group, csv.as_bytes())?;
-    }
+    subjects
+        .iter()
+        .try_for_each(|subject| change(bench, subject))
+}
+
+/// Changes the subject's group, in a field that makes no segments.
+pub(super) fn change(bench: &Bench<'_>, subject: &Subject) -> Outcome<()> {
+    let csv = format!("customer_ref,plan\n{},{}\n", Audience::FIRST, new_id());
+    bench
+        .api()?
+        .import(&subject.account, subject.group, csv.as_bytes())?;
     Ok(())
 }
 

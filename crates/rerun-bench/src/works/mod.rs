@@ -4,6 +4,7 @@ mod bulk;
 mod initiate;
 mod process;
 mod reads;
+mod reuse;
 
 pub(crate) use bulk::import_by_server;
 pub(crate) use initiate::{Rerun, pair};
@@ -48,6 +49,11 @@ const FAMILIES: &[Family] = &[
         ],
         initiate::huge,
     ),
+    (
+        &["preview-10k-1m-rules", "initiate-10k-1m-rules"],
+        reuse::with_rules,
+    ),
+    (&["suggestions-1k-of-10k"], reuse::suggestions),
     (&["import-1m"], bulk::import),
     (&["memory-idle", "memory-loaded"], process::memory),
 ];

@@ -52,6 +52,13 @@ impl SegmentBy {
     /// [`Invalid`] when there are none or more than eight, one is blank or too long, or one is
     /// named twice.
     pub fn new<S: AsRef<str>>(names: &[S]) -> Result<Self, Invalid> {
+        let names = names.iter().map(AsRef::as_ref);
+        let names: Vec<(&str, &str)> = names.map(|name| (name, "")).collect();
+        Self::of_fields(&names)
+    }
+
+    /// Takes names, each with what leads to it within its item.
+    fn of_fields(names: &[(&str, &str)]) -> Result<Self, Invalid> {
         if names.is_empty() || names.len() > Self::MAX_FIELDS {
             return Err(Invalid::new(format!(
                 "`segment_by` takes 1 to {} field names, not {}",
@@ -60,8 +67,9 @@ impl SegmentBy {
             )));
         }
         let mut fields: Vec<String> = Vec::with_capacity(names.len());
-        for name in names {
-            let name = text::name("segment_by", name.as_ref(), Self::MAX_FIELD_LENGTH)?;
+        for (index, (name, within)) in names.iter().enumerate() {
+            let place = format!("segment_by[{index}]{within}");
+            let name = text::name(&place, name, Self::MAX_FIELD_LENGTH)?;
             if fields.contains(&name) {
                 return Err(Invalid::new(format!("`segment_by` names `{name}` twice")));
             }
@@ -78,8 +86,14 @@ impl SegmentBy {
     /// # Errors
     /// As [`SegmentBy::new`]; [`Invalid`], naming the place, if a rule is not valid.
     pub fn declare(items: Vec<FieldDeclaration>) -> Result<Self, Invalid> {
-        let names: Vec<&str> = items.iter().map(FieldDeclaration::name).collect();
-        let mut taken = Self::new(&names)?;
+        let names: Vec<(&str, &str)> = items
+            .iter()
+            .map(|item| match item {
+                FieldDeclaration::Name(name) => (name.as_str(), ""),
+                FieldDeclaration::Rules(rules) => (rules.field.as_str(), ".field"),
+            })
+            .collect();
+        let mut taken = Self::of_fields(&names)?;
         if items
             .iter()
             .all(|item| matches!(item, FieldDeclaration::Name(_)))

@@ -300,6 +300,11 @@ impl RulesDeclaration {
         };
         let edges = edges(&format!("{place}.bins"), bins)?;
         let labels = self.labels.as_deref().unwrap_or_default();
+        if edges.is_empty() && labels.len() != 1 {
+            return Err(Invalid::new(format!(
+                "`{place}.bins` has no edges; give at least one number, or leave `bins` out"
+            )));
+        }
         let labels = labels_of(&format!("{place}.labels"), labels, edges.len())?;
         Ok(Kind::Bins {
             decimal,

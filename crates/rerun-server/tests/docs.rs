@@ -177,6 +177,9 @@ fn the_guide_can_be_followed() {
         "whole   ",
         "2 published messages for 1190 customers, as run 1",
         "\"deleted_messages\":2",
+        "\"without rules\"\n{\"total\":3,\"matched\":0,\"new\":3}",
+        "\"with rules\"\n{\"total\":3,\"matched\":3,\"new\":0}",
+        "\"saved\"\n{\"messages\":3,\"customers\":3,",
     ];
     assert_says("docs/guide.md", &said, &parts);
 }

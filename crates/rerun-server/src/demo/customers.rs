@@ -2,7 +2,11 @@
 //!
 //! 2026 is 2025 a year later: most customers are still there, some of them a tier higher. Denmark
 //! is gone, Austria and Portugal are new, and Poland has its first gold customers. A campaign by
-//! country and tier therefore finds most of its segments again, and a few that are new.
+//! country, tier and range of spending therefore finds most of its segments again, and a few that
+//! are new.
+//!
+//! The file of 2026 comes from another system, as exports do: it writes `UK` for `GB`, some tiers
+//! in other letter case, and amounts with commas. The rules of [`segment_by`] make these equal.
 //!
 //! Some rows are as untidy as those of real exports: blanks around a value, a no-break space, a
 //! tier that is only blanks, names that need quotes.
@@ -11,6 +15,7 @@ use std::collections::BTreeMap;
 
 use csv::WriterBuilder;
 use fastrand::Rng;
+use serde_json::{Value, json};
 
 /// The sequence of customers depends on it alone.
 const SEED: u64 = 2025;
@@ -20,6 +25,9 @@ const LEAVES: u32 = 10;
 const MOVES_UP: u32 = 11;
 /// One row in this many is untidy.
 const UNTIDY: u32 = 45;
+
+/// What customers spend in a year is less than this, in cents.
+const MOST_SPENT: u32 = 120_000;
 
 /// From the lowest to the highest; the first means no tier.
 const TIERS: [&str; 4] = ["", "bronze", "silver", "gold"];
@@ -171,6 +179,59 @@ const fn country(
     }
 }
 
+/// How an export writes values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Export {
+    Of2025,
+    Of2026,
+}
+
+/// The fields that make segments, with the rules that make both exports equal.
+pub(super) fn segment_by() -> Value {
+    json!([
+        { "field": "country", "values": { "UK": "GB" } },
+        { "field": "tier", "normalise": ["casefold"] },
+        { "field": "spent", "type": "number", "bins": [600],
+          "labels": ["under 600", "600 and more"] },
+    ])
+}
+
+impl Export {
+    fn country(self, code: &str) -> &str {
+        match (self, code) {
+            (Self::Of2026, "GB") => "UK",
+            (Self::Of2025 | Self::Of2026, code) => code,
+        }
+    }
+
+    /// Some of the customers have their tier in other letter case.
+    fn tier(self, number: u32, tier: &str) -> String {
+        match (self, number % 7) {
+            (Self::Of2026, 0) => tier.to_uppercase(),
+            (Self::Of2026, 1) => {
+                let (first, rest) = tier.split_at(tier.len().min(1));
+                first.to_uppercase() + rest
+            }
+            (Self::Of2025 | Self::Of2026, _) => tier.to_owned(),
+        }
+    }
+
+    fn spent(self, number: u32) -> String {
+        let year = match self {
+            Self::Of2025 => 0,
+            Self::Of2026 => 31_337,
+        };
+        let cents = number.wrapping_mul(7_919).wrapping_add(year) % MOST_SPENT;
+        let (euros, cents) = (cents / 100, cents % 100);
+        match (self, euros / 1_000) {
+            (Self::Of2026, thousands @ 1..) => {
+                format!("{thousands},{:03}.{cents:02}", euros % 1_000)
+            }
+            (Self::Of2025 | Self::Of2026, _) => format!("{euros}.{cents:02}"),
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Customer {
     name: &'static str,
@@ -190,7 +251,7 @@ pub(super) fn audiences() -> Result<[Vec<u8>; 2], csv::Error> {
     add(&mut customers, &mut number, &mut chance, |country| {
         country.first
     });
-    let before = file(&customers, &mut chance)?;
+    let before = file(&customers, Export::Of2025, &mut chance)?;
 
     customers.retain(|_, customer| customer.country.code != CLOSED && !one_in(LEAVES, &mut chance));
     for customer in customers.values_mut() {
@@ -201,7 +262,7 @@ pub(super) fn audiences() -> Result<[Vec<u8>; 2], csv::Error> {
     add(&mut customers, &mut number, &mut chance, |country| {
         country.won
     });
-    Ok([before, file(&customers, &mut chance)?])
+    Ok([before, file(&customers, Export::Of2026, &mut chance)?])
 }
 
 fn one_in(many: u32, chance: &mut Rng) -> bool {
@@ -244,19 +305,31 @@ fn tier(country: &Country, percent: u32) -> usize {
     reached.unwrap_or(0)
 }
 
-fn file(customers: &BTreeMap<u32, Customer>, chance: &mut Rng) -> Result<Vec<u8>, csv::Error> {
+fn file(
+    customers: &BTreeMap<u32, Customer>,
+    export: Export,
+    chance: &mut Rng,
+) -> Result<Vec<u8>, csv::Error> {
     let mut writer = WriterBuilder::new().from_writer(Vec::new());
-    writer.write_record(["customer_ref", "first_name", "country", "tier", "language"])?;
+    writer.write_record([
+        "customer_ref",
+        "first_name",
+        "country",
+        "tier",
+        "language",
+        "spent",
+    ])?;
     for (number, customer) in customers {
         let mut row = [
             format!("C-{number:06}"),
             customer.name.to_owned(),
-            customer.country.code.to_owned(),
-            TIERS[customer.tier].to_owned(),
+            export.country(customer.country.code).to_owned(),
+            export.tier(*number, TIERS[customer.tier]),
             customer.country.language.to_owned(),
+            export.spent(*number),
         ];
         if one_in(UNTIDY, chance) {
-            let place = chance.usize(1..row.len());
+            let place = chance.usize(1..row.len() - 1);
             row[place] = match chance.u32(0..3) {
                 0 => format!(" {}", row[place]),
                 1 => format!("{}  ", row[place]),
@@ -274,28 +347,48 @@ fn file(customers: &BTreeMap<u32, Customer>, chance: &mut Rng) -> Result<Vec<u8>
 mod tests {
     use std::collections::BTreeSet;
 
+    use rerun_core::counting::Counting;
+    use rerun_core::segment::{SegmentBy, SegmentKey};
+
     use super::*;
 
-    fn segments(file: &[u8]) -> (usize, BTreeSet<(String, String)>) {
+    fn segments(file: &[u8], segment_by: &SegmentBy) -> (usize, BTreeSet<SegmentKey>) {
         let mut reader = csv::Reader::from_reader(file);
+        let names = reader.headers().unwrap().clone();
         let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
-        let segments = rows.iter().map(|row| {
-            let value = |place: usize| row[place].trim().to_owned();
-            (value(2), value(3))
-        });
-        (rows.len(), segments.collect())
+        let mut counting = Counting::new(segment_by, 10_000);
+        for row in &rows {
+            let values = segment_by.sorted().into_iter().map(|field| {
+                let place = names.iter().position(|name| name == field).unwrap();
+                Some(row[place].trim()).filter(|value| !value.is_empty())
+            });
+            counting.add(values, 1);
+        }
+        let segments = counting.finish().segments.into_iter();
+        (rows.len(), segments.map(|segment| segment.key).collect())
+    }
+
+    /// How many segments 2025 has, how many of them are there a year later, and how many are new.
+    fn a_year_later(segment_by: &Value) -> [usize; 3] {
+        let segment_by: Vec<_> = serde_json::from_value(segment_by.clone()).unwrap();
+        let segment_by = SegmentBy::declare(segment_by).unwrap();
+        let [before, after] = audiences().unwrap();
+        let (customers, before) = segments(&before, &segment_by);
+        assert_eq!(customers, 3_010);
+        let (_, after) = segments(&after, &segment_by);
+        let matched = after.intersection(&before).count();
+        [before.len(), matched, after.difference(&before).count()]
     }
 
     #[test]
     fn a_year_later_most_segments_are_still_there_and_some_are_new() {
-        let [before, after] = audiences().unwrap();
-        let (customers, before) = segments(&before);
-        assert_eq!(customers, 3_010);
-        let (_, after) = segments(&after);
-        let matched = after.intersection(&before).count();
-        let new = after.difference(&before).count();
-        assert_eq!((before.len(), matched, new), (34, 30, 8));
-        assert!(after.contains(&("PL".to_owned(), "gold".to_owned())));
+        assert_eq!(a_year_later(&segment_by()), [68, 60, 15]);
+    }
+
+    #[test]
+    fn without_rules_nearly_every_segment_is_new() {
+        let [_, matched, new] = a_year_later(&json!(["country", "tier", "spent"]));
+        assert!(matched < 100 && new > 3_000, "{matched} matched, {new} new");
     }
 
     #[test]

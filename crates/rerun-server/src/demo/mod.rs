@@ -143,14 +143,17 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
             &json!({
                 "name": "Summer offer",
                 "customer_group_id": first_group_id,
-                "segment_by": ["country", "tier"],
+                "segment_by": customers::segment_by(),
                 "template": { "subject": SUBJECT, "body": BODY },
             }),
         )
         .await?;
     let campaign_id = campaign.id;
     let this = json!({ "campaign_id": campaign_id });
-    story.done("created the campaign \"Summer offer\": one message per country and tier");
+    story.done(
+        "created the campaign \"Summer offer\": one message per country, tier and range of \
+         spending",
+    );
     let launched: Started = client.post("campaign/launch", &this).await?;
     let Segments { new, .. } = launched.segments;
     story.done(&format!(
@@ -161,6 +164,10 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
     story.heading("2026: the audience has changed, so the campaign is rerun");
     let second_group_id = story.import("Customers 2026", customers_2026).await?;
     let rerun = json!({ "campaign_id": campaign_id, "new_customer_group_id": second_group_id });
+    story.done(
+        "this export writes UK for GB, tiers in capitals and amounts with commas: the campaign's \
+         rules\n    read them as before",
+    );
     let planned: Planned = client.post("campaign/rerun/preview", &rerun).await?;
     let Segments {
         total,

@@ -242,16 +242,18 @@ fn the_demo_tells_the_story_and_ends() {
         assert_eq!(cells[0], run, "{story}");
         cells[3..].join(" ")
     };
-    assert_eq!(row("1", "Customers 2025"), "3010 34 0 34 34 Completed");
+    assert_eq!(row("1", "Customers 2025"), "3010 68 0 68 68 Completed");
     assert_eq!(
         row("2", "Customers 2026"),
-        "3316 38 30 8 0 Completed, current"
+        "3316 75 60 15 0 Completed, current"
     );
     for part in [
-        "30 of 38 segments have an approved message, 8 are new",
+        "this export writes UK for GB, tiers in capitals and amounts with commas",
+        "60 of 75 segments have an approved message, 15 are new",
         "the campaign would be \"Ready for review\"",
         "reused: \"A summer offer for our ",
-        "The campaign is Published. Run 2 took 30 of its 38 messages",
+        "The campaign is Published. Run 2: 60 of 75 messages, for ",
+        " customers, were neither generated nor reviewed again.",
     ] {
         assert!(story.contains(part), "{part}: {story}");
     }

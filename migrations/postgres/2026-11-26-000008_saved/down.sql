@@ -1,3 +1,4 @@
+ALTER TABLE messages DROP COLUMN attributes;
 ALTER TABLE runs
     DROP COLUMN metered_completion_tokens,
     DROP COLUMN metered_prompt_tokens,

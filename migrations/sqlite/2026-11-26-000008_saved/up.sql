@@ -56,3 +56,7 @@ UPDATE runs SET saved_customers = b.customers,
 FROM before b
 WHERE b.account_id = runs.account_id AND b.campaign_id = runs.campaign_id
     AND b.number = runs.number AND (b.customers > 0 OR b.all_messages > 0);
+
+-- How a message shows the values of its segment, where its group spelled them in another way than
+-- that of the segment's first message.
+ALTER TABLE messages ADD COLUMN attributes TEXT;

@@ -3,6 +3,7 @@
 //! Each label has few values, whatever clients send: paths are told by the pattern that they
 //! match, methods and error codes by what the program knows, accounts and ids not at all.
 
+mod reused;
 mod store;
 
 use std::sync::{Arc, OnceLock};
@@ -10,12 +11,13 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 use rerun_core::generation::{FailureKind, Saved, Settled, Usage};
 use rerun_core::ports::{Clock, PoolGauge, QueueGauge};
 use rerun_core::run::SegmentCounts;
 
+use reused::Reused;
 use store::Watched;
 
 /// What the route of a request is called that matches no endpoint.
@@ -33,6 +35,15 @@ const CALL_SECONDS: &[f64] = &[
 
 /// How a generator call can go.
 const CALL_RESULTS: [&str; 3] = ["ok", "error", "put_off"];
+
+/// What can become of the result of a generator call.
+const OUTCOMES: [&str; 5] = [
+    "stored",
+    "failed_attempt",
+    "put_off",
+    "given_up",
+    "lease_lost",
+];
 
 const fn call_result(result: Result<(), FailureKind>) -> &'static str {
     let [ok, error, put_off] = CALL_RESULTS;
@@ -54,9 +65,7 @@ struct Families {
     requests_in_flight: IntGauge,
     reruns: IntCounterVec,
     segments: IntCounterVec,
-    reused_messages: IntCounter,
-    reused_customers: IntCounter,
-    saved_tokens: IntCounterVec,
+    reused: Reused,
     results: IntCounterVec,
     tokens: IntCounterVec,
     call_seconds: HistogramVec,
@@ -97,11 +106,6 @@ impl Families {
             add(Box::new(histogram.clone()))?;
             prometheus::Result::Ok(histogram)
         };
-        let count = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            add(Box::new(counter.clone()))?;
-            prometheus::Result::Ok(counter)
-        };
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help)?;
             add(Box::new(gauge.clone()))?;
@@ -135,20 +139,7 @@ impl Families {
                  ones need one.",
                 &["outcome"],
             )?,
-            reused_messages: count(
-                "rerun_reuse_messages_total",
-                "Messages that reruns reused, so that they were neither generated nor reviewed.",
-            )?,
-            reused_customers: count(
-                "rerun_reuse_customers_total",
-                "Customers of the messages that reruns reused.",
-            )?,
-            saved_tokens: counter(
-                "rerun_reuse_tokens_total",
-                "Tokens that reruns did not spend because they reused messages, at the mean of \
-                 each campaign's generated messages.",
-                &["kind"],
-            )?,
+            reused: Reused::register(&registry)?,
             results: counter(
                 "rerun_generation_results_total",
                 "What became of generator calls: stored, failed_attempt (to be tried again), \
@@ -184,13 +175,7 @@ impl Families {
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         // A rate has no first value to grow from unless the counter is there at zero.
-        for outcome in [
-            "stored",
-            "failed_attempt",
-            "put_off",
-            "given_up",
-            "lease_lost",
-        ] {
+        for outcome in OUTCOMES {
             families.results.with_label_values(&[outcome]);
         }
         for result in CALL_RESULTS {
@@ -198,7 +183,6 @@ impl Families {
         }
         for kind in ["prompt", "completion"] {
             families.tokens.with_label_values(&[kind]);
-            families.saved_tokens.with_label_values(&[kind]);
         }
         for outcome in ["matched", "new"] {
             families.segments.with_label_values(&[outcome]);
@@ -278,18 +262,7 @@ impl Metrics {
     /// A rerun was initiated.
     pub(crate) fn rerun_initiated(&self, segments: SegmentCounts, saved: Saved) {
         self.rerun_came_to("initiated");
-        self.0.reused_messages.inc_by(saved.messages.into());
-        let customers = u64::try_from(saved.customers).unwrap_or_default();
-        self.0.reused_customers.inc_by(customers);
-        for (kind, tokens) in [
-            ("prompt", saved.tokens.prompt_tokens),
-            ("completion", saved.tokens.completion_tokens),
-        ] {
-            self.0
-                .saved_tokens
-                .with_label_values(&[kind])
-                .inc_by(tokens);
-        }
+        self.0.reused.count(saved);
         for (outcome, number) in [("matched", segments.matched), ("new", segments.new)] {
             self.0
                 .segments

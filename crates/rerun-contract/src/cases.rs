@@ -100,6 +100,7 @@ macro_rules! store_contract {
                 the_nearest_message_is_suggested,
                 a_suggestion_is_taken_by_a_person,
                 a_text_about_another_segment_is_not_taken,
+                a_suggested_message_is_an_example,
             }
             runs {
                 a_launch_makes_run_and_messages,

@@ -33,6 +33,36 @@ impl GenerationBrief {
     }
 }
 
+/// An approved message of a campaign, as an example for a message of a segment that is like its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// The values of its segment.
+    pub attributes: Attributes,
+    /// Its text, or the beginning of a long one.
+    pub content: Content,
+}
+
+impl Example {
+    /// The most bytes that its text has.
+    pub const MAX_BYTES: usize = 8 << 10;
+
+    /// Takes the beginning of a text that is too long.
+    #[must_use]
+    pub fn new(attributes: Attributes, content: Content) -> Self {
+        let Content {
+            mut subject,
+            mut body,
+        } = content;
+        subject.truncate(subject.floor_char_boundary(Self::MAX_BYTES));
+        let left = Self::MAX_BYTES.saturating_sub(subject.len());
+        body.truncate(body.floor_char_boundary(left));
+        Self {
+            attributes,
+            content: Content { subject, body },
+        }
+    }
+}
+
 /// One message that a worker has leased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenerationTask {
@@ -50,6 +80,8 @@ pub struct GenerationTask {
     pub put_off: Duration,
     /// The values of the message's segment.
     pub attributes: Attributes,
+    /// The approved message that is nearest to it, if the generator takes examples.
+    pub example: Option<Example>,
     /// What to generate from; shared by the tasks of a campaign.
     pub brief: Arc<GenerationBrief>,
 }
@@ -309,6 +341,7 @@ mod tests {
             failed_attempts,
             put_off: Duration::ZERO,
             attributes: Attributes::new([]),
+            example: None,
             brief: Arc::new(GenerationBrief {
                 template: Template {
                     subject: "s".into(),
@@ -322,6 +355,26 @@ mod tests {
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_timestamp_millis(millis).unwrap()
+    }
+
+    #[test]
+    fn a_long_example_is_cut_between_characters() {
+        let cut = |subject: &str, body: &str| {
+            let content = Content {
+                subject: subject.to_owned(),
+                body: body.to_owned(),
+            };
+            Example::new(Attributes::new([]), content).content
+        };
+        let short = cut("s", "b");
+        assert_eq!((short.subject.as_str(), short.body.as_str()), ("s", "b"));
+        let long = cut("s", &"\u{20ac}".repeat(Example::MAX_BYTES));
+        assert_eq!(long.body.len(), (Example::MAX_BYTES - 1) / 3 * 3);
+        let subject = cut(&"s".repeat(Example::MAX_BYTES + 1), "b");
+        assert_eq!(
+            (subject.subject.len(), subject.body.len()),
+            (Example::MAX_BYTES, 0)
+        );
     }
 
     #[test]

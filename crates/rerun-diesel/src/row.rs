@@ -8,7 +8,7 @@ use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditEntry, Unlogged};
 use rerun_core::campaign::{ApprovalStages, Campaign, Template};
 use rerun_core::error::{Invalid, StoreError};
-use rerun_core::generation::{Metered, Saved, TokenCounts};
+use rerun_core::generation::{Example, Metered, Saved, TokenCounts};
 use rerun_core::group::{Customer, CustomerGroup};
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber,
@@ -344,6 +344,33 @@ impl ContentRow {
             body: self.body,
         };
         (ContentId::new(self.id), TextDigest::of(&content))
+    }
+}
+
+/// An approved message as an example for another.
+#[derive(Debug, QueryableByName)]
+pub struct ExampleRow {
+    /// The message that it is an example for.
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    attributes: String,
+    #[diesel(sql_type = Text)]
+    subject: String,
+    #[diesel(sql_type = Text)]
+    body: String,
+}
+
+impl ExampleRow {
+    /// The message that it is an example for, and the example.
+    #[must_use]
+    pub fn example(self) -> (MessageId, Example) {
+        let content = Content {
+            subject: self.subject,
+            body: self.body,
+        };
+        let example = Example::new(Attributes::from_stored(self.attributes), content);
+        (MessageId::new(self.id), example)
     }
 }
 

@@ -209,6 +209,7 @@ pub fn templates(data: &[u8]) {
             attributes: Attributes::new(
                 FIELDS.into_iter().zip(values.iter().map(Option::as_deref)),
             ),
+            example: None,
             brief: Arc::new(brief),
         };
         let content = generator.fill(&task);

@@ -626,6 +626,7 @@ mod tests {
             failed_attempts: 0,
             put_off: std::time::Duration::ZERO,
             attributes: Attributes::new(values.iter().copied()),
+            example: None,
             brief: Arc::clone(brief),
         }
     }

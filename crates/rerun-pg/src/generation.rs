@@ -11,8 +11,8 @@ use rerun_core::campaign::Template;
 use rerun_core::change::{Shift, generated};
 use rerun_core::error::StoreError;
 use rerun_core::generation::{
-    GenerationBrief, GenerationTask, Metered, Settled, SettledRun, TaskOutcome, TaskResult,
-    TokenCounts,
+    Example, GenerationBrief, GenerationTask, Metered, Settled, SettledRun, TaskOutcome,
+    TaskResult, TokenCounts,
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
 use rerun_core::message::{MessageCommand, MessageState, ReviewStatus, Source};
@@ -20,7 +20,7 @@ use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun}
 use rerun_core::run::Run;
 use rerun_core::segment::Attributes;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row;
+use rerun_diesel::row::{self, ExampleRow};
 use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
@@ -100,6 +100,16 @@ impl GenerationQueue for PgStore {
                 begin_runs(conn, request.account_id, &tasks)?;
                 with_briefs(conn, request.account_id, tasks)
             })
+            .await
+    }
+
+    async fn examples(
+        &self,
+        account: AccountId,
+        messages: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Example)>, StoreError> {
+        self.db
+            .run(move |conn| examples(conn, account, &messages))
             .await
     }
 
@@ -295,10 +305,41 @@ fn with_briefs(
             failed_attempts: u32::try_from(row.failed_attempts).unwrap_or_default(),
             put_off: Duration::from_millis(u64::try_from(row.put_off_ms).unwrap_or_default()),
             attributes: Attributes::from_stored(row.attributes),
+            example: None,
             brief: Arc::clone(brief),
         })
     };
     tasks.into_iter().map(task).collect()
+}
+
+/// By keys, row by row: messages of a batch are few, and a campaign has many.
+fn examples(
+    conn: &mut PgConnection,
+    account: AccountId,
+    messages: &[MessageId],
+) -> Result<Vec<(MessageId, Example)>, Failure> {
+    let account = account.as_uuid();
+    let longest = i32::try_from(Example::MAX_BYTES).unwrap_or(i32::MAX);
+    let rows = sql("SELECT w.id, s.attributes, left(t.subject, ?) AS subject, \
+           left(t.body, ?) AS body \
+         FROM unnest(?::uuid[]) AS w(id) \
+         CROSS JOIN LATERAL (SELECT campaign_id, (suggestion::json ->> 'message_id')::uuid AS nearest \
+           FROM messages WHERE account_id = ? AND id = w.id AND suggestion IS NOT NULL LIMIT 1) m \
+         CROSS JOIN LATERAL (SELECT segment_no, content_id FROM messages \
+           WHERE account_id = ? AND id = m.nearest AND campaign_id = m.campaign_id LIMIT 1) n \
+         CROSS JOIN LATERAL (SELECT attributes FROM segments \
+           WHERE account_id = ? AND campaign_id = m.campaign_id AND no = n.segment_no LIMIT 1) s \
+         CROSS JOIN LATERAL (SELECT subject, body FROM contents \
+           WHERE account_id = ? AND id = n.content_id LIMIT 1) t")
+    .bind::<Integer, _>(longest)
+    .bind::<Integer, _>(longest)
+    .bind::<Array<Id>, _>(messages.iter().map(|id| id.as_uuid()).collect::<Vec<_>>())
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(account)
+    .load::<ExampleRow>(conn)?;
+    Ok(rows.into_iter().map(ExampleRow::example).collect())
 }
 
 fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<SettledRun, Failure> {

@@ -10,8 +10,8 @@ use rerun_core::campaign::Template;
 use rerun_core::change::{self, Shift};
 use rerun_core::error::StoreError;
 use rerun_core::generation::{
-    GenerationBrief, GenerationTask, Metered, Settled, SettledRun, TaskOutcome, TaskResult,
-    TokenCounts,
+    Example, GenerationBrief, GenerationTask, Metered, Settled, SettledRun, TaskOutcome,
+    TaskResult, TokenCounts,
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
 use rerun_core::message::{Content, ReviewStatus, Source};
@@ -19,13 +19,14 @@ use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun}
 use rerun_core::run::RunStatus;
 use rerun_core::segment::Attributes;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{run_number, segment_by, text};
+use rerun_diesel::row::{ExampleRow, run_number, segment_by, text};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::campaigns::find;
+use crate::reviews::hex_list;
 use crate::write::{Value, unmoved, write_applied};
 
 /// The condition that a row of `generation_tasks` is due. A lease is alive up to and including
@@ -238,6 +239,7 @@ fn lease(
             failed_attempts,
             put_off: Duration::from_millis(put_off),
             attributes: Attributes::from_stored(row.attributes),
+            example: None,
             brief,
         });
     }
@@ -270,6 +272,36 @@ fn lease(
     .bind::<Id, _>(account_id.as_uuid())
     .execute(conn)?;
     Ok(tasks)
+}
+
+fn examples(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+    messages: &[MessageId],
+) -> Result<Vec<(MessageId, Example)>, Failure> {
+    let account = account.as_uuid();
+    let longest = i32::try_from(Example::MAX_BYTES).unwrap_or(i32::MAX);
+    let rows = sql(
+        "SELECT m.id, s.attributes, substr(t.subject, 1, ?) AS subject, \
+           substr(t.body, 1, ?) AS body \
+         FROM json_each(?) AS w \
+         CROSS JOIN messages m ON m.account_id = ? AND m.id = unhex(w.atom) \
+         CROSS JOIN messages n ON n.account_id = ? \
+           AND n.id = unhex(m.suggestion ->> '$.message_id', '-') \
+           AND n.campaign_id = m.campaign_id \
+         CROSS JOIN segments s ON s.account_id = ? AND s.campaign_id = n.campaign_id \
+           AND s.no = n.segment_no \
+         CROSS JOIN contents t ON t.account_id = ? AND t.id = n.content_id",
+    )
+    .bind::<Integer, _>(longest)
+    .bind::<Integer, _>(longest)
+    .bind::<Text, _>(hex_list(messages))
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(account)
+    .load::<ExampleRow>(conn)?;
+    Ok(rows.into_iter().map(ExampleRow::example).collect())
 }
 
 #[derive(QueryableByName)]
@@ -607,6 +639,16 @@ impl GenerationQueue for SqliteStore {
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
         self.write(move |conn| lease(conn, &request)).await
+    }
+
+    async fn examples(
+        &self,
+        account: AccountId,
+        messages: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Example)>, StoreError> {
+        self.readers
+            .run(move |conn| examples(conn, account, &messages))
+            .await
     }
 
     async fn renew(

@@ -55,7 +55,7 @@ impl TryFrom<RefRow> for MessageRef {
 }
 
 /// Ids as a JSON array, which a statement takes apart by `json_each` and `unhex`.
-fn hex_list(ids: &[MessageId]) -> String {
+pub(crate) fn hex_list(ids: &[MessageId]) -> String {
     let hex: Vec<String> = ids
         .iter()
         .map(|id| id.as_uuid().simple().to_string())

@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::change::{self};
 use rerun_core::error::StoreError;
-use rerun_core::generation::{GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome};
-use rerun_core::ids::{AccountId, CampaignId, LeaseId, RunNumber};
+use rerun_core::generation::{
+    Example, GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome,
+};
+use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId, RunNumber};
 use rerun_core::ports::{
     Backlog, CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, QueueGauge, SettleRun,
 };
@@ -80,6 +82,7 @@ impl GenerationQueue for MemoryStore {
                         failed_attempts: waiting.failed_attempts,
                         put_off: waiting.put_off,
                         attributes: row.bare.segment.attributes.clone(),
+                        example: None,
                         brief: Arc::clone(&brief),
                     };
                     due.push((waiting.due_since(), row, task));
@@ -117,6 +120,34 @@ impl GenerationQueue for MemoryStore {
             }
             Ok(tasks)
         })
+    }
+
+    async fn examples(
+        &self,
+        account: AccountId,
+        messages: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Example)>, StoreError> {
+        let state = self.lock();
+        let Some(account) = state.get(&account) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for Ledger { rows, .. } in account.campaigns.values() {
+            for id in &messages {
+                let suggestion = rows.get(id).and_then(|row| row.bare.suggestion.as_ref());
+                let Some(suggestion) = suggestion else {
+                    continue;
+                };
+                let nearest = rows.get(&suggestion.read()?.message_id);
+                if let Some((nearest, text)) =
+                    nearest.and_then(|row| Some((row, row.text.as_ref()?)))
+                {
+                    let attributes = nearest.bare.segment.attributes.clone();
+                    found.push((*id, Example::new(attributes, text.content.clone())));
+                }
+            }
+        }
+        Ok(found)
     }
 
     async fn renew(

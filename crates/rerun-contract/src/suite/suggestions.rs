@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use rerun_core::error::{Error, IllegalTransition};
 use rerun_core::event::AuditAction;
-use rerun_core::ids::{CampaignId, CustomerGroupId};
+use rerun_core::generation::Example;
+use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
 use rerun_core::message::{Content, Message, MessageState, Source};
 use rerun_core::nearest::{Evidence, Suggestion};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::Store;
 use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
 
-use crate::fixture::{ACCOUNT, Fixture, caller};
+use crate::fixture::{ACCOUNT, Fixture, OTHER_ACCOUNT, caller};
 
 async fn write<S: Store + 'static>(
     f: &Fixture<S>,
@@ -271,4 +272,37 @@ pub async fn a_text_about_another_segment_is_not_taken<S: Store + 'static>(f: &F
     );
     assert_eq!(f.entries(ACCOUNT).await.len(), before);
     assert_eq!(f.message(campaign, "Spain").await, spanish);
+}
+
+/// A generator that takes examples gets the approved message that is suggested for a new one, with the
+/// values of its segment. Nobody gets one of another account.
+pub async fn a_suggested_message_is_an_example<S: Store + 'static>(f: &Fixture<S>) {
+    let long = "€".repeat(Example::MAX_BYTES);
+    let campaign = published(f, &[("DE", 1, "Hello DE"), ("FR", 3, &long)]).await;
+    let french = f.message(campaign, "FR").await;
+    let first = published(f, &[("PT", 1, "Olá")]).await;
+    f.rerun(campaign, f.group(&["DE", "ES", "IT"]).await).await;
+    let mut leased = f.lease(10).await;
+    assert_eq!(leased.tasks.len(), 2);
+    assert!(leased.tasks.iter().all(|task| task.example.is_none()));
+    let generation = &f.engine.generation;
+    generation.add_examples(&mut leased).await.unwrap();
+    let expected = Example::new(
+        french.segment.attributes,
+        Content {
+            subject: "s".into(),
+            body: long,
+        },
+    );
+    assert!(expected.content.body.len() + 3 > Example::MAX_BYTES);
+    for task in &leased.tasks {
+        assert_eq!(task.example.as_ref(), Some(&expected));
+    }
+
+    let ids: Vec<MessageId> = leased.tasks.iter().map(|task| task.message_id).collect();
+    let others = f.store.examples(OTHER_ACCOUNT, ids).await.unwrap();
+    assert_eq!(others, []);
+    let without = f.message(first, "PT").await.id;
+    assert_eq!(f.store.examples(ACCOUNT, vec![without]).await.unwrap(), []);
+    assert_eq!(f.store.examples(ACCOUNT, Vec::new()).await.unwrap(), []);
 }

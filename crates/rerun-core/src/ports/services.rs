@@ -127,6 +127,11 @@ pub trait MessageGenerator: Send + Sync {
     /// [`GenerationError`], whose kind says whether another call may succeed.
     async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError>;
 
+    /// Whether tasks should have an [`Example`](crate::generation::Example), which costs a look-up.
+    fn takes_examples(&self) -> bool {
+        false
+    }
+
     /// Returns as soon as the generator takes calls: at once, unless a call was put off and the
     /// wait is not over. Workers take up no messages before.
     async fn ready(&self) {}

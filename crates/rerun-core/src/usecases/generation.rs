@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Stamps;
@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::generation::{
     EndedRun, GenerationError, GenerationPolicy, GenerationTask, Made, Settled, TaskResult,
 };
-use crate::ids::{AccountId, AuditEntryId, CampaignId, ContentId, LeaseId, RunNumber};
+use crate::ids::{AccountId, AuditEntryId, CampaignId, ContentId, LeaseId, MessageId, RunNumber};
 use crate::ports::{Backoff, GenerationQueue, LeaseTasks, SettleRun};
 use crate::timestamp::Timestamp;
 
@@ -157,6 +157,28 @@ impl Generation {
             lease,
             tasks: in_turns(queues),
         })
+    }
+
+    /// Gives leased tasks the approved messages that are nearest to theirs, as examples.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the tasks are leased all the same.
+    pub async fn add_examples(&self, leased: &mut LeasedTasks) -> Result<(), StoreError> {
+        let mut messages: BTreeMap<AccountId, Vec<MessageId>> = BTreeMap::new();
+        for task in &leased.tasks {
+            let of_account = messages.entry(task.account_id).or_default();
+            of_account.push(task.message_id);
+        }
+        let mut found = HashMap::new();
+        for (account, messages) in messages {
+            let examples = self.queue.examples(account, messages).await?;
+            let examples = examples.into_iter();
+            found.extend(examples.map(|(message, example)| ((account, message), example)));
+        }
+        for task in &mut leased.tasks {
+            task.example = found.remove(&(task.account_id, task.message_id));
+        }
+        Ok(())
     }
 
     /// The accounts with due tasks, from the one after the last that was served.

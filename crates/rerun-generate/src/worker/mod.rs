@@ -221,7 +221,15 @@ impl Worker {
     /// stood still with it could keep from them the store's lock that it had been given.
     async fn lease_batch(&self) -> Result<LeasedTasks, StoreError> {
         let (generation, batch) = (self.generation.clone(), self.options.batch);
-        let leased = tokio::spawn(async move { generation.lease(batch).await }).await;
+        let examples = self.generator.takes_examples();
+        let leased = tokio::spawn(async move {
+            let mut leased = generation.lease(batch).await?;
+            if examples && let Err(error) = generation.add_examples(&mut leased).await {
+                warn("messages are generated without examples", &error);
+            }
+            Ok(leased)
+        });
+        let leased = leased.await;
         leased.unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into())))
     }
 

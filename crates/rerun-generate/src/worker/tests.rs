@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::campaign::Template;
-use rerun_core::generation::{FailureKind, GenerationBrief, GenerationPolicy, Made, SettledRun};
+use rerun_core::generation::{
+    Example, FailureKind, GenerationBrief, GenerationPolicy, Made, SettledRun,
+};
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Content;
 use rerun_core::ports::{
@@ -57,6 +59,7 @@ fn task(number: u128) -> GenerationTask {
         failed_attempts: 0,
         put_off: Duration::ZERO,
         attributes: Attributes::new([]),
+        example: None,
         brief: Arc::new(GenerationBrief {
             template: Template {
                 subject: "s".into(),
@@ -542,6 +545,15 @@ impl GenerationQueue for TakingTurns {
         self.queue.lease(request).await
     }
 
+    async fn examples(
+        &self,
+        account: AccountId,
+        messages: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Example)>, StoreError> {
+        let _turn = self.turns.lock().await;
+        self.queue.examples(account, messages).await
+    }
+
     async fn renew(
         &self,
         lease: LeaseId,
@@ -708,4 +720,56 @@ async fn an_observer_learns_of_every_call_and_its_end() {
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
     assert_eq!((count(&seen.began), count(&seen.ended)), (3, 3));
     assert_eq!((count(&seen.returned), count(&seen.results)), (2, 2));
+}
+
+/// Says what example each message had.
+struct Learning;
+
+#[async_trait]
+impl MessageGenerator for Learning {
+    async fn generate(&self, task: &GenerationTask) -> Result<Made, GenerationError> {
+        let example = task.example.as_ref();
+        let body = example.map_or("none", |example| example.content.body.as_str());
+        Ok(Made::from(Content {
+            subject: "s".into(),
+            body: body.to_owned(),
+        }))
+    }
+
+    fn takes_examples(&self) -> bool {
+        true
+    }
+}
+
+/// Examples are looked up once for a batch. Without them, messages are generated all the same.
+#[tokio::test(start_paused = true)]
+async fn a_generator_that_takes_examples_gets_them() {
+    let world = World::of(vec![Ok(tasks(0..3)), Ok(tasks(3..4))]);
+    let mut queue = queue(&world, Instant::now());
+    let looks = Arc::new(AtomicUsize::new(0));
+    let looked = Arc::clone(&looks);
+    queue.expect_examples().returning(move |_, messages| {
+        if looked.fetch_add(1, Ordering::SeqCst) > 0 {
+            return Err(unavailable());
+        }
+        assert_eq!(messages.len(), 3);
+        let content = Content {
+            subject: "s".into(),
+            body: "approved".into(),
+        };
+        let example = Example::new(Attributes::new([]), content);
+        Ok(vec![(messages[1], example)])
+    });
+    let (worker, _) = worker_over(Arc::new(queue), Arc::new(Learning), 1);
+    run_for(&worker, Duration::from_secs(5)).await;
+    assert_eq!(looks.load(Ordering::SeqCst), 2);
+    let settled = world.settled.lock().unwrap();
+    let results = settled.iter().flat_map(|(_, results)| results);
+    let mut bodies = Vec::new();
+    for result in results {
+        if let TaskOutcome::Generated(content) = &result.outcome {
+            bodies.push(content.body.as_str());
+        }
+    }
+    assert_eq!(bodies, ["none", "approved", "none", "none"]);
 }

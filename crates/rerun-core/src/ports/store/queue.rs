@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::error::StoreError;
-use crate::generation::{GenerationTask, SettledRun, TaskResult};
-use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, RunNumber};
+use crate::generation::{Example, GenerationTask, SettledRun, TaskResult};
+use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, MessageId, RunNumber};
 use crate::timestamp::Timestamp;
 
 /// Results of one lease for messages of one run.
@@ -81,6 +81,18 @@ pub trait GenerationQueue: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError>;
+
+    /// The approved messages that are suggested for these messages, as examples, in any order; a
+    /// message without a suggestion is left out. Long texts may be cut to
+    /// [`Example::MAX_BYTES`] characters, before [`Example::new`] cuts them to bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn examples(
+        &self,
+        account: AccountId,
+        messages: Vec<MessageId>,
+    ) -> Result<Vec<(MessageId, Example)>, StoreError>;
 
     /// Prolongs a lease that is still alive at `now`; answers how many messages it holds.
     ///

@@ -172,8 +172,27 @@ async fn generated_texts_have_no_raw_value(server: &Server) {
     let generated = ["25k to 50k gold", "under 25k gold"]
         .map(|body| json!({ "subject": "CA", "body": body }).to_string());
     assert_eq!(contents, BTreeSet::from(generated));
-    let all = json!(messages).to_string() + &api.export(campaign, 1, "csv").await.text;
-    for raw in ["4711", "24987", "31415"] {
+    let mut all = json!(messages).to_string() + &api.export(campaign, 1, "csv").await.text;
+
+    // A rerun and what its previews show, with a value that no rule maps.
+    let csv = "customer_ref,state,income,tier\n\
+        c,KALIFORNIEN-4711,16180.33,silver\nd,Nevada,27182.81,gold\n";
+    let group = api.group("Summer", csv).await;
+    let rerun = json!({ "campaign_id": campaign, "new_customer_group_id": group });
+    all += &api.ok("campaign/rerun/preview", rerun).await.to_string();
+    let template = json!({
+        "customer_group_id": group, "segment_by": fields,
+        "template": { "subject": "{{ state }}", "body": "{{ income }}" },
+    });
+    let shown = api.ok("campaign/template/preview", template).await;
+    all += &shown.to_string();
+    api.initiate(campaign, &group).await.ok();
+    server.finish(&api, campaign).await;
+    let every = json!({ "campaign_id": campaign, "include_archived": true });
+    all += &api.ok("campaign/rerun/messages", every).await.to_string();
+    all += &api.export(campaign, 2, "jsonl").await.text;
+    assert!(all.contains("Nevada"));
+    for raw in ["4711", "24987", "31415", "16180", "27182"] {
         assert!(!all.contains(raw), "{raw} in {all}");
     }
 }
@@ -221,7 +240,12 @@ async fn a_bad_rule_is_refused_with_its_place(server: &Server) {
     api.unchanged(async || {
         for (item, said) in [
             (json!({ "normalise": [] }), "`segment_by[1]`: missing field `field`"),
-            (json!({ "field": "" }), "`segment_by` must not be blank"),
+            (json!({ "field": "" }), "`segment_by[1].field` must not be blank"),
+            (json!(""), "`segment_by[1]` must not be blank"),
+            (
+                json!({ "field": "state", "type": "number", "bins": [] }),
+                "`segment_by[1].bins` has no edges; give at least one number, or leave `bins` out",
+            ),
             (json!({ "field": "tier" }), "`segment_by` names `tier` twice"),
             (json!({ "field": "state", "trim": true }), "unknown field `trim`"),
             (json!({ "field": "state", "normalise": ["upper"] }), "`segment_by[1].normalise[0]`: unknown variant `upper`"),

@@ -63,6 +63,8 @@ macro_rules! store_contract {
                 a_stale_update_is_a_conflict,
                 a_deleted_campaign_is_out_of_reach,
                 a_deletion_and_a_rerun_exclude_each_other,
+                a_deleted_campaigns_late_results_are_dropped,
+                lists_of_a_deleted_campaign_do_not_just_end,
                 an_unknown_campaign_is_not_found,
                 a_campaigns_id_is_taken_once,
                 campaigns_are_listed_by_status,

@@ -3,6 +3,7 @@
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Stage, Template};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::event::{CampaignUpdate, Event};
+use rerun_core::generation::Settled;
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
 use rerun_core::message::{Content, MessageState, Source};
 use rerun_core::plan::ReuseFrom;
@@ -13,12 +14,12 @@ use rerun_core::rules::FieldDeclaration;
 use rerun_core::run::{MessageCounts, RunStatus, SegmentCounts};
 use rerun_core::segment::SegmentBy;
 use rerun_core::text;
-use rerun_core::usecases::{CampaignChanges, NewCampaign};
+use rerun_core::usecases::{CampaignChanges, NewCampaign, PageQuery, RecipientRequest};
 use uuid::Uuid;
 
 use crate::fixture::{
     ACCOUNT, Fixture, OTHER_ACCOUNT, assert_conflict, author, caller, every_large_page, every_page,
-    messages_from_elsewhere, new_campaign, page_of, run_number, stranger,
+    generated, messages_from_elsewhere, new_campaign, page_of, run_number, stranger,
 };
 
 /// What was written is what is read: texts as long and as odd as they may be.
@@ -230,6 +231,66 @@ pub async fn a_deletion_and_a_rerun_exclude_each_other<S: Store + 'static>(f: &F
         campaigns_swept(f).await;
         f.check().await;
     }
+}
+
+/// A worker may still hold messages of a rerun that was cancelled when its campaign is deleted.
+pub async fn a_deleted_campaigns_late_results_are_dropped<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let group = f.group(&["DE", "IT", "FR"]).await;
+    f.rerun(campaign, group).await;
+    let leased = f.lease(10).await;
+    assert_eq!(leased.tasks.len(), 2);
+    let campaigns = &f.engine.campaigns;
+    let early = campaigns.delete(&caller(), campaign, None).await;
+    assert!(
+        matches!(early, Err(Error::IllegalTransition(_))),
+        "{early:?}"
+    );
+    f.cancel(campaign).await;
+    let deleted = campaigns.delete(&caller(), campaign, None).await;
+    deleted.unwrap();
+    for _ in 0..2 {
+        let before = f.snapshot(ACCOUNT).await;
+        let late = f.settle(&leased, |task| Ok(generated(task))).await;
+        assert_eq!(late, Settled::default());
+        before.assert_same(&f.snapshot(ACCOUNT).await, "late results");
+        assert_eq!(f.lease(10).await.tasks, []);
+        f.check().await;
+        campaigns_swept(f).await;
+    }
+}
+
+/// A list that is being read ends with an error, and not as if that had been all.
+pub async fn lists_of_a_deleted_campaign_do_not_just_end<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR", "IT"]).await;
+    let engine = &f.engine;
+    let which = MessageSelection::CurrentRun;
+    let mut page = PageQuery {
+        limit: Some(1),
+        cursor: None,
+    };
+    let history = &engine.history;
+    let first = history.messages(&caller(), campaign, which, &page).await;
+    page.cursor = first.unwrap().messages.next_cursor;
+    assert!(page.cursor.is_some());
+    let request = RecipientRequest {
+        campaign,
+        run: None,
+        exclude_run: None,
+        content: true,
+    };
+    let recipients = engine.recipients.list(&caller(), request).await;
+    let mut recipients = recipients.unwrap();
+    engine
+        .campaigns
+        .delete(&caller(), campaign, None)
+        .await
+        .unwrap();
+    let next = history.messages(&caller(), campaign, which, &page).await;
+    assert!(matches!(next, Err(Error::CampaignNotFound)), "{next:?}");
+    campaigns_swept(f).await;
+    let next = recipients.next().await;
+    assert!(matches!(next, Err(Error::MessageNotFound)), "{next:?}");
 }
 
 async fn campaigns_swept<S: Store + 'static>(f: &Fixture<S>) {

@@ -248,6 +248,40 @@ macro_rules! store_contract {
                 events_are_read_by_number,
                 heads_of_accounts_are_read_at_once,
             }
+            webhooks {
+                a_webhook_comes_back_as_it_was_made,
+                a_webhook_may_begin_in_the_past,
+                webhooks_are_listed_newest_first,
+                an_account_has_so_many_webhooks,
+                a_refused_webhook_leaves_no_trace,
+                a_webhook_is_changed_field_by_field,
+                a_secret_is_rotated,
+                a_creation_with_a_key_happens_once,
+                a_deleted_webhook_is_out_of_reach,
+                a_webhook_changes_from_what_was_seen,
+                a_webhook_belongs_to_its_account,
+                a_webhook_is_disabled_and_enabled,
+            }
+            deliveries {
+                each_event_is_queued_once_for_each_webhook,
+                a_webhook_gets_what_it_wants,
+                a_webhook_has_four_on_their_way,
+                an_ordered_webhook_gets_one_after_the_other,
+                a_delivery_is_given_up_after_eleven_attempts,
+                a_lost_lease_changes_nothing,
+                attempts_count_before_they_end,
+                a_released_delivery_is_due_at_once,
+                a_webhook_that_is_gone_is_disabled,
+                a_webhook_that_fails_for_five_days_is_disabled,
+                enabling_after_a_number_skips_what_was_before,
+                a_range_is_sent_again,
+                what_failed_is_sent_again,
+                a_replay_does_not_wait,
+                deliveries_go_on_when_the_clock_goes_back,
+                accounts_share_a_lease_of_deliveries,
+                old_deliveries_are_swept,
+                a_disabled_webhook_costs_nothing,
+            }
             isolation {
                 foreign_ids_read_nothing,
                 foreign_groups_have_no_segments,
@@ -291,6 +325,8 @@ mod tests {
             ("idempotency", include_str!("suite/idempotency.rs")),
             ("audit", include_str!("suite/audit.rs")),
             ("isolation", include_str!("suite/isolation.rs")),
+            ("webhooks", include_str!("suite/webhooks.rs")),
+            ("deliveries", include_str!("suite/deliveries.rs")),
         ];
         for (module, source) in modules {
             let cases = source

@@ -14,25 +14,28 @@ use rerun_core::Timestamp;
 use rerun_core::actor::{Actor, Person, UserName};
 use rerun_core::audit::{AuditEntry, Authorship};
 use rerun_core::campaign::{Campaign, Template};
-use rerun_core::error::{Error, StoreError};
+use rerun_core::delivery::{Outcome, Parcel, Response};
+use rerun_core::error::{Error, Invalid, StoreError};
 use rerun_core::generation::{GenerationError, GenerationTask};
 use rerun_core::group::{CustomerFile, ImportHeader, ImportMode, Imported};
 use rerun_core::ids::{
-    AccountId, AuditEntryId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId,
+    AccountId, AuditEntryId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId, WebhookId,
 };
 use rerun_core::message::{Content, Message};
 use rerun_core::page::{Contents, Limit, MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    Backoff, CampaignContext, CandidateQuery, Clock, IdGenerator, ImportedMessage,
+    Backoff, CampaignContext, CandidateQuery, Clock, EventSender, IdGenerator, ImportedMessage,
     ImportedMessages, MessageSelection, Pause, SegmentCandidates, Store, WantedGroup,
+    WebhookSecrets, WebhookTargets,
 };
 use rerun_core::run::Run;
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
     Answered, Decision, Engine, EngineBuilder, LeasedTasks, NewCampaign, RerunRequest,
-    ReviewedMessages, RunStarted, Settings,
+    ReviewedMessages, RunStarted, Settings, WebhookPorts,
 };
+use rerun_core::webhook::{SecretNumber, WebhookSecret};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -910,6 +913,57 @@ impl<S: Store + 'static> Fixture<S> {
     }
 }
 
+/// Receivers that take everything. A URL of theirs begins with `https://`.
+struct Receivers;
+
+#[async_trait]
+impl WebhookTargets for Receivers {
+    async fn check(&self, url: &str) -> Result<(), Invalid> {
+        if url.starts_with("https://") {
+            Ok(())
+        } else {
+            Err(Invalid::new("`url` must begin with `https://`"))
+        }
+    }
+}
+
+impl WebhookSecrets for Receivers {
+    fn secret(
+        &self,
+        account: AccountId,
+        webhook: WebhookId,
+        number: SecretNumber,
+    ) -> Result<WebhookSecret, Invalid> {
+        Ok(WebhookSecret::new(format!(
+            "whsec_{account}_{webhook}_{number}"
+        )))
+    }
+}
+
+#[async_trait]
+impl EventSender for Receivers {
+    async fn send(&self, _parcel: &Parcel) -> Outcome {
+        Outcome {
+            response: Ok(Response {
+                status: 204,
+                retry_after: None,
+            }),
+            duration: Duration::from_millis(5),
+        }
+    }
+}
+
+/// Where webhooks may point in tests, with secrets that anybody can compute. What is sent arrives
+/// nowhere, and is taken.
+#[must_use]
+pub fn webhook_ports() -> WebhookPorts {
+    WebhookPorts {
+        targets: Arc::new(Receivers),
+        secrets: Arc::new(Receivers),
+        sender: Arc::new(Receivers),
+    }
+}
+
 fn wire<S: Store + 'static>(
     store: &Arc<S>,
     clock: &Arc<TestClock>,
@@ -919,6 +973,7 @@ fn wire<S: Store + 'static>(
     let (clock, ids) = (clock.clone(), ids.clone());
     EngineBuilder::new(store.clone(), clock, ids, SecondsByAttempt)
         .pause(OfVaryingLength::default())
+        .webhooks(webhook_ports())
         .settings(settings)
         .build()
 }

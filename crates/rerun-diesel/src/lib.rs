@@ -8,6 +8,7 @@ pub mod row;
 pub mod sql;
 pub mod types;
 pub mod watch;
+pub mod webhooks;
 
 /// A migration and whether the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

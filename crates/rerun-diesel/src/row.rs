@@ -40,7 +40,9 @@ macro_rules! row {
     };
 }
 
-fn corrupt(table: &str, column: &str, value: impl std::fmt::Debug) -> StoreError {
+pub(crate) use row;
+
+pub(crate) fn corrupt(table: &str, column: &str, value: impl std::fmt::Debug) -> StoreError {
     StoreError::corrupt(format!("{table}.{column} is {value:?}"))
 }
 

@@ -19,14 +19,15 @@ use rerun_core::ids::{
 use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{
     MockAuditStore, MockBackoff, MockCampaignStore, MockClock, MockCustomerGroupStore,
-    MockEventLog, MockGenerationQueue, MockHealthCheck, MockHistoryStore, MockIdGenerator,
-    MockIdempotencyStore, MockRecipientStore, MockRerunStore, MockReviewStore, MockTemplateChecker,
+    MockDeliveryQueue, MockEventLog, MockGenerationQueue, MockHealthCheck, MockHistoryStore,
+    MockIdGenerator, MockIdempotencyStore, MockRecipientStore, MockRerunStore, MockReviewStore,
+    MockTemplateChecker, MockWebhookStore,
 };
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
-    AuditLog, Campaigns, CustomerGroups, Engine, Events, Generation, Histories, Recipients, Reruns,
-    Reviews, Settings, Stamps,
+    AuditLog, Campaigns, CustomerGroups, Deliveries, Engine, Events, Generation, Histories,
+    Recipients, Reruns, Reviews, Settings, Stamps, WebhookPorts, Webhooks,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -80,6 +81,8 @@ pub(crate) struct Mocks {
     pub(crate) responses: MockIdempotencyStore,
     pub(crate) audit: MockAuditStore,
     pub(crate) events: MockEventLog,
+    pub(crate) webhooks: MockWebhookStore,
+    pub(crate) deliveries: MockDeliveryQueue,
     pub(crate) health: MockHealthCheck,
     pub(crate) templates: MockTemplateChecker,
     pub(crate) limits: Limits,
@@ -108,7 +111,17 @@ impl Mocks {
         let reruns = Arc::new(self.reruns);
         let history = Arc::new(self.history);
         let responses = Arc::new(self.responses);
+        let deliveries = Arc::new(self.deliveries);
         let engine = Engine {
+            webhooks: Webhooks::new(
+                Arc::new(self.webhooks),
+                deliveries.clone(),
+                campaigns.clone(),
+                responses.clone(),
+                WebhookPorts::default(),
+                stamps.clone(),
+            ),
+            deliveries: Deliveries::new(deliveries, stamps.clone()),
             groups: CustomerGroups::new(groups.clone(), responses.clone(), stamps.clone()),
             campaigns: Campaigns::new(
                 campaigns.clone(),

@@ -3,6 +3,7 @@
 mod audit;
 mod campaigns;
 mod connection;
+mod deliveries;
 mod generation;
 mod groups;
 mod history;
@@ -13,6 +14,7 @@ mod recipients;
 mod reruns;
 mod reviews;
 mod segments;
+mod webhooks;
 mod write;
 
 use std::time::Duration;

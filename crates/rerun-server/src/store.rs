@@ -6,7 +6,7 @@ use rerun_core::ports::{
     Backoff, Clock, HealthCheck, IdGenerator, IdempotencyStore, PoolGauge, QueueGauge, Store,
     TemplateChecker,
 };
-use rerun_core::usecases::{Engine, Settings};
+use rerun_core::usecases::{Engine, Settings, WebhookPorts};
 use rerun_generate::{ExponentialBackoff, RandomPause, SystemClock, TemplateGenerator, UuidV7};
 use rerun_http::metrics::Metrics;
 pub use rerun_pg::MigrationStatus;
@@ -32,6 +32,8 @@ pub struct Surroundings {
     pub templates: Arc<dyn TemplateChecker>,
     /// Waits between attempts.
     pub backoff: Arc<dyn Backoff>,
+    /// Where webhooks may point, their secrets, and who sends.
+    pub webhooks: WebhookPorts,
 }
 
 impl Default for Surroundings {
@@ -42,6 +44,7 @@ impl Default for Surroundings {
             ids: Arc::new(UuidV7),
             templates: Arc::new(TemplateGenerator::default()),
             backoff: Arc::new(ExponentialBackoff),
+            webhooks: WebhookPorts::default(),
         }
     }
 }
@@ -73,6 +76,7 @@ impl OpenStore {
             ids,
             templates,
             backoff,
+            webhooks,
         } = around;
         Self {
             engine: Engine::builder_over(store.clone())
@@ -81,6 +85,7 @@ impl OpenStore {
                 .templates(templates.clone())
                 .backoff(backoff.clone())
                 .pause(RandomPause)
+                .webhooks(webhooks.clone())
                 .settings(settings)
                 .build(),
             health: store.clone(),

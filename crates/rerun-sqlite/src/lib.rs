@@ -3,6 +3,7 @@
 mod audit;
 mod campaigns;
 mod counts;
+mod deliveries;
 mod editions;
 mod file;
 mod generation;
@@ -13,6 +14,7 @@ mod queue;
 mod recipients;
 mod reruns;
 mod reviews;
+mod webhooks;
 mod write;
 
 use std::sync::Arc;

@@ -3,12 +3,14 @@
 
 mod audit;
 mod campaigns;
+mod deliveries;
 mod generation;
 mod groups;
 mod history;
 mod ledger;
 mod reruns;
 mod reviews;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,10 +21,12 @@ use rerun_core::Timestamp;
 use rerun_core::audit::{AuditDraft, AuditEntry, ChainHead};
 use rerun_core::campaign::Campaign;
 use rerun_core::counting::{Counted, Counting};
+use rerun_core::delivery::{Attempt, DeliveryState};
 use rerun_core::error::StoreError;
 use rerun_core::group::{CustomerGroup, CustomerRow};
 use rerun_core::ids::{
     AccountId, CampaignId, ContentId, CustomerGroupId, LeaseId, MessageId, RunNumber, UserId,
+    WebhookId,
 };
 use rerun_core::message::{Approval, Content, Message};
 use rerun_core::page::{Contents, CreatedKey, Page, PageRequest};
@@ -30,6 +34,7 @@ use rerun_core::ports::{HealthCheck, IDEMPOTENCY_WINDOW, IdempotentResponse, Kep
 use rerun_core::rekeying::Displaced;
 use rerun_core::run::Run;
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use rerun_core::webhook::Webhook;
 
 /// Everything behind one lock. A method that writes works on a copy, which takes the state's
 /// place only when the method succeeds: that is its transaction.
@@ -47,6 +52,31 @@ struct Account {
     responses: BTreeMap<String, (KeptResponse, Timestamp)>,
     entries: Vec<AuditEntry>,
     head: ChainHead,
+    webhooks: BTreeMap<WebhookId, Hook>,
+}
+
+/// A webhook, how far it is in the log, and its deliveries by the numbers of their events.
+#[derive(Debug, Clone)]
+struct Hook {
+    webhook: Webhook,
+    cursor: i64,
+    queue: BTreeMap<i64, Queued>,
+}
+
+/// An event on its way to a webhook.
+#[derive(Debug, Clone)]
+struct Queued {
+    state: DeliveryState,
+    replayed: bool,
+    /// Attempts since it was queued.
+    attempts: u32,
+    /// When it is due, or its lease ends; `None` while its webhook is disabled and at the end.
+    due_at: Option<Timestamp>,
+    /// When that was set; `None` for what was due at once.
+    set_at: Option<Timestamp>,
+    lease: Option<LeaseId>,
+    ended_at: Option<Timestamp>,
+    log: Vec<Attempt>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,6 +145,7 @@ impl Default for Account {
             responses: BTreeMap::new(),
             entries: Vec::new(),
             head: ChainHead::EMPTY,
+            webhooks: BTreeMap::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod campaigns;
 pub mod customers;
+pub mod deliveries;
 pub mod generation;
 pub mod groups;
 pub mod health;
@@ -17,3 +18,4 @@ pub mod rules;
 pub mod runs;
 pub mod segments;
 pub mod suggestions;
+pub mod webhooks;

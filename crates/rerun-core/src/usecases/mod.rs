@@ -52,6 +52,8 @@ pub struct Settings {
     pub generation: crate::generation::GenerationPolicy,
     /// With what the cursors of lists are sealed.
     pub cursors: CursorKey,
+    /// The most webhooks that an account may have.
+    pub webhooks: u32,
 }
 
 impl Default for Settings {
@@ -61,6 +63,7 @@ impl Default for Settings {
             four_eyes: false,
             generation: crate::generation::GenerationPolicy::default(),
             cursors: CursorKey::default(),
+            webhooks: Webhooks::MOST,
         }
     }
 }
@@ -86,6 +89,10 @@ pub struct Engine {
     pub audit: AuditLog,
     /// The same as events for other systems.
     pub events: Events,
+    /// Where events are sent.
+    pub webhooks: Webhooks,
+    /// The sender's side of that.
+    pub deliveries: Deliveries,
 }
 
 #[cfg(feature = "system")]
@@ -111,6 +118,7 @@ pub struct EngineBuilder<S> {
     stamps: Stamps,
     templates: Arc<dyn TemplateChecker>,
     backoff: Arc<dyn Backoff>,
+    webhooks: WebhookPorts,
     settings: Settings,
 }
 
@@ -127,6 +135,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
             stamps: Stamps::new(clock, ids),
             templates: Arc::new(AnyTemplate),
             backoff: Arc::new(backoff),
+            webhooks: WebhookPorts::default(),
             settings: Settings::default(),
         }
     }
@@ -161,6 +170,12 @@ impl<S: Store + 'static> EngineBuilder<S> {
         self
     }
 
+    /// Knows where webhooks may point, knows their secrets, and sends. Without it nothing is sent.
+    pub fn webhooks(mut self, ports: WebhookPorts) -> Self {
+        self.webhooks = ports;
+        self
+    }
+
     /// Limits and rules.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -175,6 +190,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
             stamps,
             templates,
             backoff,
+            webhooks,
             settings,
         } = self;
         Engine {
@@ -206,6 +222,17 @@ impl<S: Store + 'static> EngineBuilder<S> {
             ),
             recipients: Recipients::new(store.clone(), store.clone()),
             history: Histories::new(store.clone()).sealing_with(settings.cursors),
+            webhooks: Webhooks::new(
+                store.clone(),
+                store.clone(),
+                store.clone(),
+                store.clone(),
+                webhooks,
+                stamps.clone(),
+            )
+            .at_most(settings.webhooks)
+            .sealing_with(settings.cursors),
+            deliveries: Deliveries::new(store.clone(), stamps.clone()),
             generation: Generation::new(store.clone(), backoff, stamps, settings.generation),
             audit: AuditLog::new(store.clone()).sealing_with(settings.cursors),
             events: Events::new(store),

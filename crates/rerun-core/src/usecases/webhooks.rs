@@ -166,16 +166,20 @@ impl Webhooks {
 
     /// Over these ports.
     #[must_use]
-    pub fn new<S>(store: Arc<S>, ports: WebhookPorts, stamps: Stamps) -> Self
-    where
-        S: WebhookStore + DeliveryQueue + CampaignStore + IdempotencyStore + 'static,
-    {
+    pub fn new(
+        store: Arc<dyn WebhookStore>,
+        queue: Arc<dyn DeliveryQueue>,
+        campaigns: Arc<dyn CampaignStore>,
+        responses: Arc<dyn IdempotencyStore>,
+        ports: WebhookPorts,
+        stamps: Stamps,
+    ) -> Self {
         Self {
-            store: store.clone(),
-            queue: store.clone(),
-            campaigns: store.clone(),
+            store,
+            queue,
+            campaigns,
             ports,
-            once: Once::new(store, &stamps),
+            once: Once::new(responses, &stamps),
             stamps,
             most: Self::MOST,
             cursors: CursorKey::default(),

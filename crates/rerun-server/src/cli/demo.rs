@@ -116,6 +116,7 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
         rate_limit: RateLimit::OFF,
         connections: Connections::default(),
         max_segments: Settings::default().max_segments,
+        webhooks_per_account: Settings::default().webhooks,
         four_eyes: Settings::default().four_eyes,
         generating: Generating {
             generator: Generator::Template,

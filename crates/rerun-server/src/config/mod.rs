@@ -267,6 +267,8 @@ pub struct Serve {
     pub connections: Connections,
     /// The most segments that a run may have.
     pub max_segments: u32,
+    /// The most webhooks that an account may have.
+    pub webhooks_per_account: u32,
     /// Whether the user who edited a message is kept from approving it.
     pub four_eyes: bool,
     /// The worker inside.
@@ -319,6 +321,7 @@ impl Serve {
                 .map_or(RateLimit::OFF, RateLimit::per_second),
             connections: Connections::read(layers)?,
             max_segments: layers.value(&table::MAX_SEGMENTS)?,
+            webhooks_per_account: layers.value(&table::WEBHOOKS_PER_ACCOUNT)?,
             four_eyes: layers.value(&table::REVIEW_FOUR_EYES)?,
             generating: Generating::read(layers)?,
             drain: seconds(layers.value(&table::SHUTDOWN_DRAIN_SECONDS)?),
@@ -331,6 +334,7 @@ impl Serve {
     pub fn engine(&self) -> usecases::Settings {
         usecases::Settings {
             max_segments: self.max_segments,
+            webhooks: self.webhooks_per_account,
             four_eyes: self.four_eyes,
             generation: self.generating.policy,
             // What all servers of one installation share.
@@ -495,6 +499,7 @@ mod tests {
                 ("RERUN_TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
                 ("RERUN_JWT_AUDIENCE", "audience"),
                 ("RERUN_MAX_SEGMENTS", "7"),
+                ("RERUN_WEBHOOKS_PER_ACCOUNT", "22"),
                 ("RERUN_GENERATION_MAX_ATTEMPTS", "3"),
                 ("RERUN_GENERATION_LEASE_SECONDS", "9"),
                 ("RERUN_JWT_ISSUER", "issuer"),
@@ -519,6 +524,7 @@ mod tests {
         let serve = Serve::read(&layers).unwrap();
         let engine = serve.engine();
         assert_eq!(engine.max_segments, 7);
+        assert_eq!(engine.webhooks, 22);
         assert!(engine.four_eyes);
         assert_eq!(engine.generation.max_attempts, 3);
         assert_eq!(engine.generation.lease, Duration::from_secs(9));

@@ -381,6 +381,11 @@ settings! {
         name: "max_segments", value: "NUMBER", default: Some("100000"),
         used_by: &[Serve, CampaignImport], care: Shown, parse: |text| whole(text, 1, 10_000_000),
     }
+    /// Most webhooks that an account may have.
+    WEBHOOKS_PER_ACCOUNT: u32 {
+        name: "webhooks_per_account", value: "NUMBER", default: Some("20"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1_000),
+    }
     /// Whether the user who edited a message is kept from approving it.
     REVIEW_FOUR_EYES: bool {
         name: "review_four_eyes", value: "BOOL", default: Some("false"),
@@ -802,6 +807,10 @@ mod tests {
             Some(core.max_segments.to_string().as_str())
         );
         assert_eq!(
+            WEBHOOKS_PER_ACCOUNT.declared.default,
+            Some(core.webhooks.to_string().as_str())
+        );
+        assert_eq!(
             REVIEW_FOUR_EYES.declared.default,
             Some(core.four_eyes.to_string().as_str())
         );
@@ -931,6 +940,7 @@ mod tests {
             (&MAX_IMPORT_BYTES.declared, &["", "0", "1099511627777"]),
             (&MAX_INFLIGHT_BODY_BYTES.declared, &["", "0", "256MiB"]),
             (&MAX_SEGMENTS.declared, &["", "0", "10000001"]),
+            (&WEBHOOKS_PER_ACCOUNT.declared, &["", "0", "1001"]),
             (&REVIEW_FOUR_EYES.declared, &["", "on", "True"]),
             (&CONSOLE.declared, &["", "on", "True"]),
             (

@@ -56,6 +56,9 @@ pub trait Store:
     + QueueGauge
     + AuditStore
     + EventLog
+    + WebhookStore
+    + DeliveryQueue
+    + DeliveryGauge
     + HealthCheck
 {
 }
@@ -72,6 +75,9 @@ impl<S> Store for S where
         + QueueGauge
         + AuditStore
         + EventLog
+        + WebhookStore
+        + DeliveryQueue
+        + DeliveryGauge
         + HealthCheck
 {
 }

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod campaigns;
+pub mod contents;
 pub mod customers;
 pub mod deliveries;
 pub mod generation;

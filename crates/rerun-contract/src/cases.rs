@@ -97,6 +97,7 @@ macro_rules! store_contract {
                 nothing_is_reused_in_a_conflict,
                 keys_change_places,
                 rules_change_between_runs_only,
+                a_new_message_is_spelled_as_its_group_is,
             }
             suggestions {
                 the_nearest_message_is_suggested,

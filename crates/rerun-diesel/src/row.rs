@@ -657,7 +657,7 @@ macro_rules! message_columns {
     () => {
         "m.id AS message_id, m.run_number AS message_run_number, \
          m.segment_no AS message_segment_no, COALESCE(s.shared_key, s.key) AS segment_key, \
-         s.attributes AS segment_attributes, m.customer_count AS message_customer_count, \
+         COALESCE(m.attributes, s.attributes) AS segment_attributes, m.customer_count AS message_customer_count, \
          m.content_id AS message_content_id, t.subject AS content_subject, t.body AS content_body, \
          t.run_number AS content_run_number, m.review_status AS message_review_status, \
          m.approval_stage AS message_approval_stage, m.source AS message_source, \

@@ -224,9 +224,10 @@ fn take(conn: &mut PgConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, F
              ORDER BY due_at, message_id) AS nth FROM due), \
          sized AS (SELECT n.*, s.attributes, octet_length(s.attributes) + coalesce(c.bytes, 0) \
                AS bytes FROM numbered n \
-           CROSS JOIN LATERAL (SELECT segment_no FROM messages \
+           CROSS JOIN LATERAL (SELECT segment_no, attributes FROM messages \
              WHERE account_id = ? AND id = n.message_id LIMIT 1) m \
-           CROSS JOIN LATERAL (SELECT attributes FROM segments WHERE account_id = ? \
+           CROSS JOIN LATERAL (SELECT coalesce(m.attributes, attributes) AS attributes \
+             FROM segments WHERE account_id = ? \
              AND campaign_id = n.campaign_id AND no = m.segment_no LIMIT 1) s \
            LEFT JOIN LATERAL (SELECT octet_length(template_subject) \
                + octet_length(template_body) + coalesce(octet_length(brief), 0) AS bytes \
@@ -325,9 +326,9 @@ fn examples(
          FROM unnest(?::uuid[]) AS w(id) \
          CROSS JOIN LATERAL (SELECT campaign_id, (suggestion::json ->> 'message_id')::uuid AS nearest \
            FROM messages WHERE account_id = ? AND id = w.id AND suggestion IS NOT NULL LIMIT 1) m \
-         CROSS JOIN LATERAL (SELECT segment_no, content_id FROM messages \
+         CROSS JOIN LATERAL (SELECT segment_no, content_id, attributes FROM messages \
            WHERE account_id = ? AND id = m.nearest AND campaign_id = m.campaign_id LIMIT 1) n \
-         CROSS JOIN LATERAL (SELECT attributes FROM segments \
+         CROSS JOIN LATERAL (SELECT coalesce(n.attributes, attributes) AS attributes FROM segments \
            WHERE account_id = ? AND campaign_id = m.campaign_id AND no = n.segment_no LIMIT 1) s \
          CROSS JOIN LATERAL (SELECT subject, body FROM contents \
            WHERE account_id = ? AND id = n.content_id LIMIT 1) t")

@@ -233,7 +233,7 @@ const LISTED_COLUMNS: &str = concat!(
 );
 
 /// What a message holds.
-const MESSAGE_BYTES: &str = "COALESCE(octet_length(s.attributes), 0) \
+const MESSAGE_BYTES: &str = "COALESCE(octet_length(m.attributes), octet_length(s.attributes), 0) \
     + COALESCE(octet_length(t.subject), 0) + COALESCE(octet_length(t.body), 0) \
     + COALESCE(octet_length(m.approvals), 0) + COALESCE(octet_length(m.rejection_reason), 0) \
     + COALESCE(octet_length(m.error), 0) + COALESCE(octet_length(m.suggestion), 0)";
@@ -527,15 +527,17 @@ fn diff_items(
     let limit = i64::from(page.limit.get()) + 1;
     let after = page.after.unwrap_or(0);
     let text = PageQuery {
-        columns: "d.*, COALESCE(s.shared_key, s.key) AS key, s.attributes",
-        bytes: "octet_length(s.attributes)",
+        columns: "d.*, COALESCE(s.shared_key, s.key) AS key, \
+           COALESCE(d.spelled, s.attributes) AS attributes",
+        bytes: "octet_length(COALESCE(d.spelled, s.attributes))",
         from: "FROM (SELECT segment_no, \
            COALESCE(o.customer_count, f.customer_count) AS customer_count, f.id AS from_id, \
-           o.id AS to_id, f.content_id IS NOT DISTINCT FROM o.content_id AS same \
-         FROM (SELECT segment_no, id, content_id, customer_count FROM messages \
+           o.id AS to_id, f.content_id IS NOT DISTINCT FROM o.content_id AS same, \
+           COALESCE(o.attributes, f.attributes) AS spelled \
+         FROM (SELECT segment_no, id, content_id, customer_count, attributes FROM messages \
                WHERE account_id = ? AND campaign_id = ? AND run_number = ? AND segment_no > ? \
                ORDER BY segment_no LIMIT ?) f \
-         FULL JOIN (SELECT segment_no, id, content_id, customer_count FROM messages \
+         FULL JOIN (SELECT segment_no, id, content_id, customer_count, attributes FROM messages \
                WHERE account_id = ? AND campaign_id = ? AND run_number = ? AND segment_no > ? \
                ORDER BY segment_no LIMIT ?) o USING (segment_no) \
          ORDER BY segment_no LIMIT ?) d \

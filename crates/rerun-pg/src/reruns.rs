@@ -196,13 +196,14 @@ fn reusable_text(columns: &str, from: ReuseFrom) -> String {
     format!(
         "SELECT {columns} FROM ( \
            SELECT {newest} account_id, campaign_id, segment_no, id, run_number, review_status, \
-             content_id, customer_count \
+             content_id, customer_count, attributes \
            FROM messages \
            WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status IN ({statuses}) \
              AND NOT EXISTS (SELECT FROM contents t WHERE t.account_id = ? \
                AND t.id = messages.content_id AND t.placeholder IS NOT NULL) \
            {order}) m \
-         JOIN LATERAL (SELECT key, attributes FROM segments s WHERE s.account_id = m.account_id \
+         JOIN LATERAL (SELECT key, COALESCE(m.attributes, s.attributes) AS attributes \
+           FROM segments s WHERE s.account_id = m.account_id \
            AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
            AND s.shared_key IS NULL LIMIT 1) s ON true"
     )
@@ -417,6 +418,10 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
         let numbered = number_segments(conn, &start, last_segment, &new)?;
         new_segments = numbered.added;
         add_new_messages(conn, &start, &new, &numbered.numbers)?;
+        let known = usize::try_from(numbered.added).is_ok_and(|added| added < new.len());
+        if known && campaign.segment_by.rules_json().is_some() {
+            spell_new_messages(conn, &start)?;
+        }
     }
     if !matched.is_empty() {
         add_matched_messages(conn, &start, &matched)?;
@@ -555,6 +560,32 @@ fn add_new_messages(
     all_added(added, new.len())
 }
 
+/// A new message of a segment that the campaign has is shown with the values as its group spells
+/// them. Without rules there is one spelling.
+fn spell_new_messages(conn: &mut PgConnection, start: &StartRun) -> Result<(), Failure> {
+    let account = start.campaign.account_id.as_uuid();
+    sql("UPDATE messages m SET attributes = gs.attributes \
+         FROM segments s, segmentations sg, group_segments gs \
+         WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
+           AND m.review_status = 'Generating' \
+           AND s.account_id = ? AND s.campaign_id = ? AND s.no = m.segment_no \
+           AND sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? \
+           AND gs.account_id = ? AND gs.segmentation_id = sg.id AND gs.key = s.key \
+           AND gs.attributes <> s.attributes")
+    .planned_anew()
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(start.campaign.id.as_uuid())
+    .bind::<Integer, _>(start.run.number.get())
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(start.campaign.id.as_uuid())
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(start.run.group.id.as_uuid())
+    .bind::<Text, _>(start.campaign.segment_by.canonical())
+    .bind::<Id, _>(account)
+    .execute(conn)?;
+    Ok(())
+}
+
 fn add_matched_messages(
     conn: &mut PgConnection,
     start: &StartRun,
@@ -568,9 +599,10 @@ fn add_matched_messages(
     let added = sql(
         "INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
            customer_count, content_id, review_status, source, reused_from_message_id, \
-           reused_from_run_number, approvals, edited_by, created_at, updated_at) \
+           reused_from_run_number, approvals, edited_by, attributes, created_at, updated_at) \
          SELECT m.account_id, p.id, m.campaign_id, ?, m.segment_no, p.customer_count, \
-           m.content_id, 'Approved', 'reused', m.id, m.run_number, m.approvals, m.edited_by, ?, ? \
+           m.content_id, 'Approved', 'reused', m.id, m.run_number, m.approvals, m.edited_by, m.attributes, \
+           ?, ? \
          FROM unnest(?::uuid[], ?::uuid[], ?::bigint[]) AS p(id, reused, customer_count) \
          JOIN LATERAL (SELECT * FROM messages WHERE account_id = ? AND id = p.reused \
            AND review_status IN ('Published', 'Approved') LIMIT 1) m ON true",

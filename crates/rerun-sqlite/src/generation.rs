@@ -154,7 +154,7 @@ fn move_times(
 /// which they are reached is the last one.
 fn fitting(conn: &mut SqliteConnection, request: &LeaseTasks) -> Result<i64, Failure> {
     let statement = format!(
-        "SELECT g.campaign_id, octet_length(s.attributes) AS bytes \
+        "SELECT g.campaign_id, octet_length(coalesce(m.attributes, s.attributes)) AS bytes \
          FROM generation_tasks g \
          CROSS JOIN messages m ON m.account_id = g.account_id AND m.id = g.message_id \
          CROSS JOIN segments s ON s.account_id = m.account_id \
@@ -201,7 +201,7 @@ fn lease(
     }
     let statement = format!(
         "SELECT g.campaign_id, g.run_number, g.message_id, g.failed_attempts, g.put_off_ms, \
-           s.attributes \
+           coalesce(m.attributes, s.attributes) AS attributes \
          FROM generation_tasks g \
          CROSS JOIN messages m ON m.account_id = g.account_id AND m.id = g.message_id \
          CROSS JOIN segments s ON s.account_id = m.account_id \
@@ -282,7 +282,7 @@ fn examples(
     let account = account.as_uuid();
     let longest = i32::try_from(Example::MAX_BYTES).unwrap_or(i32::MAX);
     let rows = sql(
-        "SELECT m.id, s.attributes, substr(t.subject, 1, ?) AS subject, \
+        "SELECT m.id, coalesce(n.attributes, s.attributes) AS attributes, substr(t.subject, 1, ?) AS subject, \
            substr(t.body, 1, ?) AS body \
          FROM json_each(?) AS w \
          CROSS JOIN messages m ON m.account_id = ? AND m.id = unhex(w.atom) \

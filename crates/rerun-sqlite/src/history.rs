@@ -424,7 +424,8 @@ impl Compared {
                       WHERE account_id = ? \
                       AND campaign_id = ? AND run_number = ? AND segment_no > ?";
         let text = format!(
-            "SELECT s.no AS segment_no, COALESCE(s.shared_key, s.key) AS key, s.attributes AS attributes, \
+            "SELECT s.no AS segment_no, COALESCE(s.shared_key, s.key) AS key, \
+               COALESCE(b.attributes, a.attributes, s.attributes) AS attributes, \
                coalesce(b.customer_count, a.customer_count) AS customer_count, \
                a.id AS from_id, b.id AS to_id, a.content_id IS b.content_id AS same \
              FROM ({of_run} UNION {of_run} ORDER BY no LIMIT ?) AS page \

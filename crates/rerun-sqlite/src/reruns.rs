@@ -298,7 +298,7 @@ fn kept_candidates(
 /// Selects the messages that may be reused, with their segments and texts: the key, attributes, 0
 /// as the number of customers, and what [`TextRow`] has.
 fn reusable_text(from: ReuseFrom) -> String {
-    const COLUMNS: &str = "SELECT s.key, s.attributes, 0 AS customer_count, m.id AS message_id, \
+    const COLUMNS: &str = "SELECT s.key, COALESCE(m.attributes, s.attributes) AS attributes, 0 AS customer_count, m.id AS message_id, \
         m.run_number, m.customer_count AS customers, m.content_id";
     const FILLED: &str = "NOT EXISTS (SELECT 1 FROM contents t INDEXED BY contents_unfilled \
         WHERE t.account_id = o.account_id AND t.id = o.content_id AND t.placeholder IS NOT NULL)";
@@ -522,10 +522,10 @@ fn insert_messages(conn: &mut SqliteConnection, start: &StartRun) -> Result<(), 
     let inserted = sql(
         "INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
            customer_count, content_id, review_status, source, reused_from_message_id, \
-           reused_from_run_number, approvals, edited_by, created_at, updated_at) \
+           reused_from_run_number, approvals, edited_by, attributes, created_at, updated_at) \
          SELECT s.account_id, substr(?, 16 * p.key + 1, 16), s.campaign_id, ?, s.no, p.atom, \
            m.content_id, iif(m.id IS NULL, ?, ?), iif(m.id IS NULL, ?, ?), m.id, m.run_number, \
-           ifnull(m.approvals, '[]'), m.edited_by, ?, ? \
+           ifnull(m.approvals, '[]'), m.edited_by, m.attributes, ?, ? \
          FROM json_each(?) AS p \
          CROSS JOIN segments s ON s.account_id = ? AND s.campaign_id = ? \
            AND s.key = substr(?, 32 * p.key + 1, 32) \
@@ -579,6 +579,34 @@ fn insert_messages(conn: &mut SqliteConnection, start: &StartRun) -> Result<(), 
     }
 }
 
+/// A new message of a segment that the campaign has is shown with the values as its group spells
+/// them. Without rules there is one spelling.
+fn spell_new_messages(
+    conn: &mut SqliteConnection,
+    start: &StartRun,
+    segmentation: Uuid,
+) -> Result<(), Failure> {
+    let account = start.campaign.account_id.as_uuid();
+    sql(
+        "UPDATE messages INDEXED BY messages_one_per_segment SET attributes = gs.attributes \
+         FROM segments s CROSS JOIN group_segments gs ON gs.account_id = ? \
+           AND gs.segmentation_id = ? AND gs.key = s.key AND gs.attributes <> s.attributes \
+         WHERE messages.account_id = ? AND messages.campaign_id = ? AND messages.run_number = ? \
+           AND messages.review_status = ? \
+           AND s.account_id = ? AND s.campaign_id = ? AND s.no = messages.segment_no",
+    )
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(segmentation)
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(start.campaign.id.as_uuid())
+    .bind::<Integer, _>(start.run.number.get())
+    .bind::<Text, _>(ReviewStatus::Generating.as_str())
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(start.campaign.id.as_uuid())
+    .execute(conn)?;
+    Ok(())
+}
+
 fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure> {
     let campaign = &start.campaign;
     let account = campaign.account_id;
@@ -618,7 +646,12 @@ fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure
         start.initiated_ip.map(|ip| ip.to_string()),
     )?;
     let new_segments = insert_segments(conn, &start, segmentation)?;
+    let new_segments_are_fewer =
+        u32::try_from(new_segments).is_ok_and(|added| added < start.plan.segments.new);
     insert_messages(conn, &start)?;
+    if new_segments_are_fewer && campaign.segment_by.rules_json().is_some() {
+        spell_new_messages(conn, &start, segmentation)?;
+    }
     move_campaign(
         conn,
         &CampaignMove {

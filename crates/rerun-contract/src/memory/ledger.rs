@@ -308,10 +308,9 @@ impl Ledger {
             Some(_) => (MessageState::Approved, Source::Reused),
             None => (MessageState::Generating, Source::Generated),
         };
-        // A segment that the campaign has is shown as it was.
+        // A message that is reused is shown with the values that it was approved with.
+        let attributes = reused.map(|row| row.bare.segment.attributes.clone());
         let no = self.segment_no(item.key);
-        let known = self.rows.values().find(|row| row.bare.segment_no == no);
-        let attributes = known.map(|row| row.bare.segment.attributes.clone());
         Ok(Row {
             bare: Message {
                 id,

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use rerun_core::campaign::Campaign;
 use rerun_core::error::{Error, StoreError};
 use rerun_core::ids::{CampaignId, CustomerGroupId};
-use rerun_core::message::{Content, ReviewStatus};
+use rerun_core::message::{Content, Message, ReviewStatus};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{MessageSelection, Store, UpdateSegmentation};
 use rerun_core::rules::FieldDeclaration;
 use rerun_core::segment::SegmentBy;
-use rerun_core::usecases::{NewRules, RecipientRequest, SegmentationUpdated};
+use rerun_core::usecases::{
+    NewCampaign, NewRules, PageQuery, RecipientRequest, SegmentationUpdated,
+};
 use serde_json::{Value, json};
 
-use crate::fixture::{ACCOUNT, Fixture, author, caller, run_number};
+use crate::fixture::{ACCOUNT, Fixture, author, caller, generated, new_campaign, run_number};
 
 fn declared(rules: Value) -> Vec<FieldDeclaration> {
     serde_json::from_value(rules).unwrap()
@@ -342,4 +344,67 @@ pub async fn rules_change_between_runs_only<S: Store + 'static>(f: &Fixture<S>) 
     );
     assert_eq!(f.entries(ACCOUNT).await.len(), audit);
     assert_eq!(f.campaign(campaign).await, seen);
+}
+
+/// A new message shows the values as its group spells them, also to generators, where the campaign
+/// has had the segment before. A message that is reused shows those that it was approved with.
+pub async fn a_new_message_is_spelled_as_its_group_is<S: Store + 'static>(f: &Fixture<S>) {
+    let shown = |messages: Vec<Message>| -> Vec<String> {
+        let mut shown: Vec<String> = messages
+            .into_iter()
+            .map(|message| message.segment.attributes.as_json().to_owned())
+            .collect();
+        shown.sort();
+        shown
+    };
+    let country = |name: &str| format!("{{\"country\":\"{name}\"}}");
+    let publish = async |campaign| {
+        f.generate().await;
+        f.approve(campaign).await;
+        f.publish(campaign).await;
+    };
+    let group = f.group(&["de", "fr"]).await;
+    let new = NewCampaign {
+        segment_by: folded(),
+        ..new_campaign(group, &[])
+    };
+    let campaign = f.create(new).await;
+    f.launch(campaign).await;
+    publish(campaign).await;
+    f.rerun(campaign, f.group(&["FR"]).await).await;
+    f.publish(campaign).await;
+
+    let started = f
+        .rerun(campaign, f.group(&["DE", "DE", "de", "FR"]).await)
+        .await;
+    assert_eq!((started.segments.matched, started.segments.new), (1, 1));
+    let expected = [country("DE"), country("fr")];
+    assert_eq!(shown(f.current(campaign).await), expected);
+    let leased = f.lease(10).await;
+    assert_eq!(leased.tasks[0].attributes.as_json(), country("DE"));
+    f.settle(&leased, |task| Ok(generated(task))).await;
+    f.approve(campaign).await;
+    f.publish(campaign).await;
+    let old = shown(f.of_run(campaign, 1).await);
+    assert_eq!(old, [country("de"), country("fr")], "archived");
+    let page = PageQuery::default();
+    let (who, from, to) = (caller(), run_number(1), run_number(3));
+    let diff = f.engine.history.diff(&who, campaign, from, to, &page);
+    let items = diff.await.unwrap().1.items.into_iter();
+    let mut compared: Vec<String> = items
+        .map(|item| item.segment.attributes.as_json().to_owned())
+        .collect();
+    compared.sort();
+    assert_eq!(compared, expected);
+
+    f.rerun(campaign, f.group(&["dE", "it"]).await).await;
+    assert_eq!(
+        shown(f.current(campaign).await),
+        [country("DE"), country("it")]
+    );
+    let mut leased = f.lease(10).await;
+    f.engine.generation.add_examples(&mut leased).await.unwrap();
+    let example = leased.tasks[0].example.as_ref().unwrap();
+    assert_eq!(example.attributes.as_json(), country("DE"));
+    f.check().await;
 }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use rerun_core::delivery::Outcome;
 use rerun_core::generation::{FailureKind, Settled, Usage};
 use rerun_generate::Observer;
 use rerun_http::metrics::Metrics;
 
-/// Counts what a worker does in the metrics of the process.
+/// Counts what a worker or a dispatcher does in the metrics of the process.
 #[derive(Debug)]
 pub struct Counted(pub Metrics);
 
@@ -27,5 +28,11 @@ impl Observer for Counted {
 
     fn settled(&self, results: usize, settled: Settled) {
         self.0.settled(results, settled);
+    }
+}
+
+impl rerun_deliver::Observer for Counted {
+    fn attempted(&self, outcome: &Outcome) {
+        self.0.delivery_attempted(outcome);
     }
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use rerun_core::ports::{
-    Backoff, Clock, HealthCheck, IdGenerator, IdempotencyStore, PoolGauge, QueueGauge, Store,
-    TemplateChecker,
+    Backoff, Clock, DeliveryGauge, HealthCheck, IdGenerator, IdempotencyStore, PoolGauge,
+    QueueGauge, Store, TemplateChecker,
 };
 use rerun_core::usecases::{Engine, Settings, WebhookPorts};
+use rerun_deliver::{DerivedSecrets, HttpSender, Targets};
 use rerun_generate::{ExponentialBackoff, RandomPause, SystemClock, TemplateGenerator, UuidV7};
 use rerun_http::metrics::Metrics;
 pub use rerun_pg::MigrationStatus;
 use rerun_pg::PgStore;
 use rerun_sqlite::SqliteStore;
 
-use crate::config::{Database, DatabaseUrl};
+use crate::config::{Database, DatabaseUrl, Webhooks};
 
 /// Why the store could not be opened, or its schema not be read or changed. The text holds no
 /// password.
@@ -34,6 +35,26 @@ pub struct Surroundings {
     pub backoff: Arc<dyn Backoff>,
     /// Where webhooks may point, their secrets, and who sends.
     pub webhooks: WebhookPorts,
+}
+
+impl Surroundings {
+    /// Those of the machine, with what webhooks need.
+    ///
+    /// # Errors
+    /// [`rerun_deliver::SetupError`].
+    pub fn with_webhooks(webhooks: &Webhooks) -> Result<Self, rerun_deliver::SetupError> {
+        let mut around = Self::default();
+        let targets = Targets::new(webhooks.rules.clone());
+        let secrets = Arc::new(DerivedSecrets::new(webhooks.secret.clone()));
+        let clock = Arc::clone(&around.clock);
+        let sender = HttpSender::new(targets.clone(), secrets.clone(), clock, webhooks.timeout)?;
+        around.webhooks = WebhookPorts {
+            targets: Arc::new(targets),
+            secrets,
+            sender: Arc::new(sender),
+        };
+        Ok(around)
+    }
 }
 
 impl Default for Surroundings {
@@ -60,6 +81,8 @@ pub struct OpenStore {
     pub responses: Arc<dyn IdempotencyStore>,
     /// How much waits to be generated.
     pub queue: Arc<dyn QueueGauge>,
+    /// How much waits to be delivered.
+    pub deliveries: Arc<dyn DeliveryGauge>,
     /// How its connections are used.
     pub pools: Arc<dyn PoolGauge>,
 }
@@ -91,6 +114,7 @@ impl OpenStore {
             health: store.clone(),
             responses: store.clone(),
             queue: store.clone(),
+            deliveries: store.clone(),
             pools: store,
         }
     }
@@ -98,7 +122,8 @@ impl OpenStore {
     /// Has the metrics tell what waits in the store, and how its connections are used.
     pub fn watched_by(&self, metrics: &Metrics, clock: &Arc<dyn Clock>) {
         let (pools, queue) = (Arc::clone(&self.pools), Arc::clone(&self.queue));
-        metrics.watch(pools, queue, Arc::clone(clock));
+        let deliveries = Arc::clone(&self.deliveries);
+        metrics.watch(pools, queue, deliveries, Arc::clone(clock));
     }
 
     /// Connects to the database that the URL names. It blocks until that has succeeded.

@@ -3,6 +3,7 @@
 //! Each label has few values, whatever clients send: paths are told by the pattern that they
 //! match, methods and error codes by what the program knows, accounts and ids not at all.
 
+mod deliveries;
 mod reused;
 mod store;
 
@@ -13,10 +14,12 @@ use actix_web::http::{Method, StatusCode};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
+use rerun_core::delivery::Outcome;
 use rerun_core::generation::{FailureKind, Saved, Settled, Usage};
-use rerun_core::ports::{Clock, PoolGauge, QueueGauge};
+use rerun_core::ports::{Clock, DeliveryGauge, PoolGauge, QueueGauge};
 use rerun_core::run::SegmentCounts;
 
+use deliveries::Deliveries;
 use reused::Reused;
 use store::Watched;
 
@@ -66,6 +69,7 @@ struct Families {
     reruns: IntCounterVec,
     segments: IntCounterVec,
     reused: Reused,
+    deliveries: Deliveries,
     results: IntCounterVec,
     tokens: IntCounterVec,
     call_seconds: HistogramVec,
@@ -140,6 +144,7 @@ impl Families {
                 &["outcome"],
             )?,
             reused: Reused::register(&registry)?,
+            deliveries: Deliveries::register(&registry)?,
             results: counter(
                 "rerun_generation_results_total",
                 "What became of generator calls: stored, failed_attempt (to be tried again), \
@@ -229,9 +234,10 @@ impl Metrics {
         &self,
         pools: Arc<dyn PoolGauge>,
         queue: Arc<dyn QueueGauge>,
+        deliveries: Arc<dyn DeliveryGauge>,
         clock: Arc<dyn Clock>,
     ) {
-        let watched = Watched::new(pools, queue, clock);
+        let watched = Watched::new(pools, queue, deliveries, clock);
         let _others = self.0.watched.set(watched);
     }
 
@@ -274,6 +280,11 @@ impl Metrics {
     /// A call for a rerun got the answer of an earlier one, or was refused with this code.
     pub(crate) fn rerun_came_to(&self, result: &'static str) {
         self.0.reruns.with_label_values(&[result]).inc();
+    }
+
+    /// An attempt to deliver an event is over.
+    pub fn delivery_attempted(&self, outcome: &Outcome) {
+        self.0.deliveries.count(outcome);
     }
 
     /// A generator call begins.
@@ -345,6 +356,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use rerun_core::delivery::{Response, SendError};
     use rerun_core::generation::TokenCounts;
 
     use super::*;
@@ -404,6 +416,41 @@ mod tests {
         ] {
             assert_eq!(sample(&metrics, start).await.as_deref(), Some(number));
         }
+    }
+
+    #[tokio::test]
+    async fn attempts_at_deliveries_are_counted_by_their_outcome() {
+        let metrics = Metrics::default();
+        let responded = |status| {
+            Ok(Response {
+                status,
+                retry_after: None,
+            })
+        };
+        for response in [
+            responded(200),
+            responded(204),
+            responded(302),
+            responded(410),
+            responded(500),
+            Err(SendError::TimedOut),
+        ] {
+            metrics.delivery_attempted(&Outcome {
+                response,
+                duration: Duration::from_millis(20),
+            });
+        }
+        for (outcome, number) in [
+            ("delivered", "2"),
+            ("refused", "3"),
+            ("timed_out", "1"),
+            ("tls", "0"),
+        ] {
+            let start = format!("rerun_webhook_attempts_total{{outcome=\"{outcome}\"}}");
+            assert_eq!(sample(&metrics, &start).await.as_deref(), Some(number));
+        }
+        let count = sample(&metrics, "rerun_webhook_attempt_duration_seconds_count").await;
+        assert_eq!(count.as_deref(), Some("6"));
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@ use prometheus::proto::{
 };
 use rerun_core::Timestamp;
 use rerun_core::error::{StoreError, chain};
-use rerun_core::ports::{Backlog, Clock, PoolGauge, PoolUsage, QueueGauge, Waits};
+use rerun_core::ports::{
+    Backlog, Clock, DeliveryBacklog, DeliveryGauge, PoolGauge, PoolUsage, QueueGauge, Waits,
+};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -23,13 +25,21 @@ const FRESH_FOR_ITS_TIME: u32 = 100;
 /// How long somebody who asks waits for the store.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What waits in a store.
+#[derive(Clone, Copy)]
+struct Waiting {
+    messages: Backlog,
+    deliveries: DeliveryBacklog,
+}
+
 /// What the store says, and when it did.
-type Answer = (Result<Backlog, StoreError>, Instant);
+type Answer = (Result<Waiting, StoreError>, Instant);
 
 /// A store under watch.
 pub(super) struct Watched {
     pools: Arc<dyn PoolGauge>,
     queue: Arc<dyn QueueGauge>,
+    deliveries: Arc<dyn DeliveryGauge>,
     clock: Arc<dyn Clock>,
     reading: Mutex<Reading>,
 }
@@ -38,7 +48,7 @@ pub(super) struct Watched {
 struct Reading {
     /// Until when the answer is good.
     until: Option<Instant>,
-    answer: Option<Backlog>,
+    answer: Option<Waiting>,
     /// A question that the store has not answered yet. There is no second one beside it: a store
     /// that hangs would soon have no connection left for anybody.
     asked: Option<(Instant, JoinHandle<Answer>)>,
@@ -48,25 +58,34 @@ impl Watched {
     pub(super) fn new(
         pools: Arc<dyn PoolGauge>,
         queue: Arc<dyn QueueGauge>,
+        deliveries: Arc<dyn DeliveryGauge>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             pools,
             queue,
+            deliveries,
             clock,
             reading: Mutex::default(),
         }
     }
 
     /// What waits; `None` when the store did not say in time.
-    async fn backlog(&self) -> Option<Backlog> {
+    async fn backlog(&self) -> Option<Waiting> {
         let mut reading = self.reading.lock().await;
         if reading.until.is_some_and(|until| Instant::now() < until) {
             return reading.answer;
         }
         let (since, asked) = reading.asked.get_or_insert_with(|| {
             let (queue, now) = (Arc::clone(&self.queue), self.clock.now());
-            let asked = tokio::spawn(async move { (queue.backlog(now).await, Instant::now()) });
+            let deliveries = Arc::clone(&self.deliveries);
+            let waiting = async move {
+                Ok(Waiting {
+                    messages: queue.backlog(now).await?,
+                    deliveries: deliveries.delivery_backlog(now).await?,
+                })
+            };
+            let asked = tokio::spawn(async move { (waiting.await, Instant::now()) });
             (Instant::now(), asked)
         });
         let (since, answer) = (*since, timeout(PATIENCE, asked).await);
@@ -95,8 +114,10 @@ impl Watched {
             MetricType::GAUGE,
             vec![gauge(&[], if backlog.is_some() { 1.0 } else { 0.0 })],
         ));
-        if let Some(backlog) = backlog {
-            families.extend(queue(backlog, self.clock.now()));
+        if let Some(waiting) = backlog {
+            let now = self.clock.now();
+            families.extend(queue(waiting.messages, now));
+            families.extend(deliveries(waiting.deliveries, now));
         }
         families
     }
@@ -104,13 +125,40 @@ impl Watched {
 
 fn tell(error: &StoreError) {
     let error = chain(error);
-    tracing::warn!(error, "the generation queue could not be counted");
+    tracing::warn!(error, "what waits in the database could not be counted");
+}
+
+/// How long something has been due in seconds; 0 if nothing is due.
+fn age(due_since: Option<Timestamp>, now: Timestamp) -> f64 {
+    let age = due_since.and_then(|since| (now - since).to_std().ok());
+    age.unwrap_or_default().as_secs_f64()
+}
+
+fn deliveries(backlog: DeliveryBacklog, now: Timestamp) -> [MetricFamily; 3] {
+    let age = age(backlog.due_since, now);
+    [
+        family(
+            "rerun_event_lag_seconds",
+            "How long the event has been due that has been due the longest; 0 if none is due.",
+            MetricType::GAUGE,
+            vec![gauge(&[("sink", "webhook")], age)],
+        ),
+        family(
+            "rerun_webhook_pending",
+            "Deliveries to webhooks that wait for an attempt, up to a million.",
+            MetricType::GAUGE,
+            vec![gauge(&[], float(backlog.pending))],
+        ),
+        family(
+            "rerun_webhooks_disabled",
+            "Webhooks that are disabled.",
+            MetricType::GAUGE,
+            vec![gauge(&[], float(backlog.disabled))],
+        ),
+    ]
 }
 
 fn queue(backlog: Backlog, now: Timestamp) -> [MetricFamily; 2] {
-    let age = backlog
-        .due_since
-        .and_then(|since| (now - since).to_std().ok());
     [
         family(
             "rerun_generation_queue_messages",
@@ -122,7 +170,7 @@ fn queue(backlog: Backlog, now: Timestamp) -> [MetricFamily; 2] {
             "rerun_generation_queue_oldest_due_seconds",
             "How long that message has been due which has been due the longest; 0 when none is.",
             MetricType::GAUGE,
-            vec![gauge(&[], age.unwrap_or_default().as_secs_f64())],
+            vec![gauge(&[], age(backlog.due_since, now))],
         ),
     ]
 }
@@ -273,11 +321,27 @@ mod tests {
         }
     }
 
+    #[async_trait]
+    impl DeliveryGauge for Slow {
+        async fn delivery_backlog(&self, now: Timestamp) -> Result<DeliveryBacklog, StoreError> {
+            Ok(DeliveryBacklog {
+                pending: 5,
+                due_since: Some(now - Duration::from_secs(9)),
+                disabled: 2,
+            })
+        }
+    }
+
     fn watched(slow: Slow) -> (Watched, Arc<Slow>) {
         let slow = Arc::new(slow);
         let mut clock = MockClock::new();
         clock.expect_now().returning(|| Timestamp::UNIX_EPOCH);
-        let watched = Watched::new(Arc::new(NoPools), slow.clone(), Arc::new(clock));
+        let watched = Watched::new(
+            Arc::new(NoPools),
+            slow.clone(),
+            slow.clone(),
+            Arc::new(clock),
+        );
         (watched, slow)
     }
 
@@ -295,6 +359,10 @@ mod tests {
             let depth = value(&families, "rerun_generation_queue_messages");
             let age = value(&families, "rerun_generation_queue_oldest_due_seconds");
             assert_eq!((depth, age), (Some(7.0), Some(3.0)));
+            let lag = value(&families, "rerun_event_lag_seconds");
+            let pending = value(&families, "rerun_webhook_pending");
+            let disabled = value(&families, "rerun_webhooks_disabled");
+            assert_eq!((lag, pending, disabled), (Some(9.0), Some(5.0), Some(2.0)));
         }
         assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
         tokio::time::advance(FRESH).await;

@@ -4,39 +4,40 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use rerun_generate::{Housekeeping, Worker};
 use rerun_generate::{Shutdown, ShutdownTrigger};
 
-/// Generation and housekeeping, on a thread of their own: filling templates takes processor time,
-/// of which requests must not be kept.
+/// What goes on beside requests, on a thread of its own: filling templates, for example, uses CPU time
+/// that requests need.
 pub(super) struct Background {
+    name: &'static str,
     trigger: ShutdownTrigger,
     ended: oneshot::Receiver<()>,
 }
 
 impl Background {
-    pub(super) fn start(worker: Option<Worker>, housekeeping: Housekeeping) -> io::Result<Self> {
+    /// Starts `work`, which ends when its argument asks for that.
+    pub(super) fn start(
+        name: &'static str,
+        work: impl AsyncFnOnce(Shutdown) + Send + 'static,
+    ) -> io::Result<Self> {
         let (trigger, shutdown) = Shutdown::new();
         let (end, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         thread::Builder::new()
-            .name("generation".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
-                runtime.block_on(async {
-                    let generation = async {
-                        if let Some(worker) = &worker {
-                            worker.run(&shutdown).await;
-                        }
-                    };
-                    tokio::join!(generation, housekeeping.run(&shutdown));
-                });
+                runtime.block_on(work(shutdown));
                 // The receiver is gone when nobody waits for the end.
                 let _unheard = end.send(());
                 runtime.shutdown_background();
             })?;
-        Ok(Self { trigger, ended })
+        Ok(Self {
+            name,
+            trigger,
+            ended,
+        })
     }
 
     /// Waits for the end. It comes unasked only by a panic.
@@ -54,7 +55,8 @@ impl Background {
     pub(super) async fn finish(mut self, grace: Duration) {
         self.request_end();
         if tokio::time::timeout(grace, self.ended()).await.is_err() {
-            tracing::warn!("the worker did not end in time; its leases will end by themselves");
+            let name = self.name;
+            tracing::warn!("{name} did not end in time; its leases will end by themselves");
         }
     }
 }

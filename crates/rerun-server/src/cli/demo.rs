@@ -14,7 +14,7 @@ use super::serve::Server;
 use super::{Failure, console, logging, say, token};
 use crate::config::{
     Connections, Database, DatabaseUrl, Generating, Generator, Keys, Layers, Log, Serve, Signing,
-    Tokens,
+    Tokens, Webhooks,
 };
 use crate::demo::{Client, Told, tell};
 use crate::system::random_secret;
@@ -118,6 +118,7 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
         max_segments: Settings::default().max_segments,
         webhooks_per_account: Settings::default().webhooks,
         four_eyes: Settings::default().four_eyes,
+        webhooks: Webhooks::default(),
         generating: Generating {
             generator: Generator::Template,
             workers: 4,

@@ -5,10 +5,12 @@ mod background;
 mod campaign;
 mod console;
 mod demo;
+mod dispatch;
 mod events;
 mod health;
 mod logging;
 mod migrate;
+mod probes;
 mod serve;
 mod token;
 mod worker;
@@ -52,6 +54,8 @@ enum Failure {
     #[error(transparent)]
     Generator(#[from] rerun_generate::openai::SetupError),
     #[error(transparent)]
+    Webhooks(#[from] rerun_deliver::SetupError),
+    #[error(transparent)]
     Traces(#[from] crate::traces::SetupError),
     #[error("{}", rerun_core::error::chain(.0))]
     Domain(#[from] rerun_core::error::Error),
@@ -82,6 +86,7 @@ impl Failure {
             | Self::Token(_)
             | Self::Demo(_)
             | Self::Generator(_)
+            | Self::Webhooks(_)
             | Self::Traces(_)
             | Self::Domain(_)
             | Self::Schema
@@ -119,6 +124,7 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
         .and_then(|layers| match command {
             Command::Serve => serve::run(&layers),
             Command::Worker => worker::run(&layers),
+            Command::Dispatch => dispatch::run(&layers),
             Command::Demo => demo::run(&layers, matches),
             Command::Migrate => migrate::run(&layers, matches),
             Command::Token => token::run(&layers, matches),
@@ -145,6 +151,7 @@ fn named(matches: &ArgMatches) -> Option<(Command, &str, &ArgMatches)> {
     let command = match (name, under) {
         ("serve", _) => Command::Serve,
         ("worker", _) => Command::Worker,
+        ("dispatch", _) => Command::Dispatch,
         ("demo", _) => Command::Demo,
         ("migrate", _) => Command::Migrate,
         ("token", _) => Command::Token,
@@ -235,12 +242,19 @@ fn command() -> clap::Command {
         .disable_help_subcommand(true)
         .max_term_width(100)
         .subcommand(with_settings(
-            clap::Command::new("serve").about("Runs the server, with the generation worker inside"),
+            clap::Command::new("serve").about(
+                "Runs the server, with the generation worker and the dispatcher of events inside",
+            ),
             Command::Serve,
         ))
         .subcommand(with_settings(
             clap::Command::new("worker").about("Runs the generation worker alone"),
             Command::Worker,
+        ))
+        .subcommand(with_settings(
+            clap::Command::new("dispatch")
+                .about("Delivers events to webhooks, and does nothing else"),
+            Command::Dispatch,
         ))
         .subcommand(with_settings(
             demo::arguments(clap::Command::new("demo").about(
@@ -411,6 +425,7 @@ mod tests {
         let account = "--account 0193ed20-7b3c-7000-8000-00000000000a";
         assert_eq!(found("x serve"), Command::Serve);
         assert_eq!(found("x worker"), Command::Worker);
+        assert_eq!(found("x dispatch"), Command::Dispatch);
         assert_eq!(found("x demo --exit"), Command::Demo);
         assert_eq!(found("x migrate --status"), Command::Migrate);
         assert_eq!(found("x token"), Command::Token);
@@ -453,6 +468,7 @@ mod tests {
         for of in [
             Command::Serve,
             Command::Worker,
+            Command::Dispatch,
             Command::Migrate,
             Command::Token,
             Command::Console,

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::background::Background;
-use super::{Failure, logging, refuse_pending, worker};
+use super::{Failure, dispatch, logging, refuse_pending, worker};
 use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
@@ -50,6 +50,7 @@ pub(super) struct Server {
     handle: ServerHandle,
     running: JoinHandle<std::io::Result<()>>,
     background: Background,
+    dispatcher: Option<Background>,
     readiness: Readiness,
     termination: Termination,
     drain: Duration,
@@ -59,7 +60,7 @@ pub(super) struct Server {
 impl Server {
     /// Starts it, to be called on an actix system.
     pub(super) fn start(config: &Config) -> Result<Self, Failure> {
-        let around = Surroundings::default();
+        let around = Surroundings::with_webhooks(&config.webhooks)?;
         // Before anything of the database changes.
         let guard = guard(config, &around)?;
         if config.auto_migrate {
@@ -116,6 +117,7 @@ impl Server {
         .shutdown_timeout(config.grace.as_secs())
         .listen(listener(config)?)?;
         let address = server.addrs().first().copied().unwrap_or(config.bind);
+        let dispatcher = dispatch::background(&store, &around, &config.webhooks, metrics.clone())?;
         let background = worker::background(&store, &around, &config.generating, &wake, metrics)?;
         let server = server.run();
         let handle = server.handle();
@@ -125,6 +127,7 @@ impl Server {
             handle,
             running,
             background,
+            dispatcher,
             readiness,
             termination,
             drain: config.drain,
@@ -148,6 +151,7 @@ impl Server {
             }
             _ = &mut self.running => Err(Failure::Ended("the server")),
             () = self.background.ended() => Err(Failure::Ended("the worker")),
+            () = dispatch::ended(&mut self.dispatcher) => Err(Failure::Ended("the dispatcher")),
         }
     }
 
@@ -157,9 +161,16 @@ impl Server {
     pub(super) async fn stop(mut self, drain: Duration) -> Result<(), Failure> {
         self.readiness.set(false);
         self.background.request_end();
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.request_end();
+        }
         let end = async {
             tokio::time::sleep(drain).await;
-            tokio::join!(self.handle.stop(true), self.background.finish(self.grace));
+            tokio::join!(
+                self.handle.stop(true),
+                self.background.finish(self.grace),
+                dispatch::finish(self.dispatcher, self.grace),
+            );
         };
         tokio::select! {
             () = end => {

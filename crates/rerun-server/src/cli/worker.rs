@@ -1,28 +1,20 @@
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::web::Data;
-use actix_web::{App, HttpRequest, HttpServer};
-use async_trait::async_trait;
 use rerun_core::ports::MessageGenerator;
 use rerun_core::usecases::Settings;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use super::background::Background;
+use super::probes::{self, Probes};
 use super::{Failure, logging, refuse_pending};
 use crate::Counted;
 use crate::config::{Generating, Generator, Layers, Log, Otlp, Worker as Config};
 use crate::store::{OpenStore, Surroundings};
 use crate::system::Termination;
-use crate::traces;
-use rerun_generate::{Housekeeping, Worker, WorkerOptions};
+use rerun_generate::{Housekeeping, Shutdown, Worker, WorkerOptions};
 use rerun_generate::{OpenAiGenerator, TemplateGenerator};
-use rerun_http::auth::{Admitted, Authenticator, Denied};
 use rerun_http::metrics::Metrics;
-use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
 
 /// The most messages that a worker leases for a generator that answers at once.
 const INSTANT_BATCH: u32 = 2_000;
@@ -57,7 +49,15 @@ pub(super) fn background(
     };
     let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&around.clock))
         .sweeping(store.engine.campaigns.clone());
-    Ok(Background::start(worker, housekeeping)?)
+    let work = async move |shutdown: Shutdown| {
+        let generation = async {
+            if let Some(worker) = &worker {
+                worker.run(&shutdown).await;
+            }
+        };
+        tokio::join!(generation, housekeeping.run(&shutdown));
+    };
+    Ok(Background::start("the worker", work)?)
 }
 
 /// The generator, with the most messages that are to be leased for it at once.
@@ -119,99 +119,19 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
         tokio::select! {
             signal = termination.signal() => tracing::info!(signal, "ending"),
             () = background.ended() => return Err(Failure::Ended("the worker")),
-            () = ended(&mut probes) => return Err(Failure::Ended("the probe server")),
+            () = probes::ended(&mut probes) => return Err(Failure::Ended("the probe server")),
         }
         if let Some(probes) = &probes {
-            probes.readiness.set(false);
+            probes.not_ready();
         }
         tokio::select! {
             () = background.finish(config.grace) => {}
             signal = termination.repeated() => return Err(Failure::BrokenOff(signal)),
         }
         if let Some(probes) = probes {
-            probes.handle.stop(false).await;
+            probes.stop().await;
         }
         tracing::info!("ended");
         Ok(())
     })
-}
-
-/// Ends when the probe server does; never without one.
-async fn ended(probes: &mut Option<Probes>) {
-    match probes {
-        Some(probes) => drop((&mut probes.running).await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Lets nobody in: what tells an operator how the worker is asks for no token.
-struct Nobody;
-
-#[async_trait(?Send)]
-impl Authenticator for Nobody {
-    async fn authenticate(&self, _: &HttpRequest) -> Result<Admitted, Denied> {
-        Err(Denied::Unauthorized {
-            reason: "nobody may sign in",
-            absent: Vec::new(),
-        })
-    }
-}
-
-/// What tells an operator how the worker is: `/health/*` and `/metrics`, on a thread of its own.
-struct Probes {
-    readiness: Readiness,
-    address: SocketAddr,
-    handle: ServerHandle,
-    running: JoinHandle<std::io::Result<()>>,
-}
-
-impl Probes {
-    /// What the log says of them.
-    fn named(probes: Option<&Self>) -> String {
-        probes.map_or_else(String::new, |probes| {
-            format!(", and listening on http://{}", probes.address)
-        })
-    }
-
-    fn start(
-        bind: SocketAddr,
-        store: &OpenStore,
-        around: &Surroundings,
-        metrics: Metrics,
-    ) -> Result<Self, Failure> {
-        let readiness = Readiness::default();
-        let state = Data::new(AppState {
-            engine: store.engine.clone(),
-            health: Arc::clone(&store.health),
-            authenticator: Arc::new(Nobody),
-            ids: Arc::clone(&around.ids),
-            limits: Limits::default(),
-            intake: Intake::default(),
-            rate_limit: RateLimit::default(),
-            wake: Arc::new(|| {}),
-            waiters: rerun_http::Waiters::default(),
-            readiness: readiness.clone(),
-            metrics,
-            traces: traces::of_requests(),
-        });
-        let app = move || App::new().configure(rerun_http::configure_probes(state.clone()));
-        let server = HttpServer::new(app)
-            .disable_signals()
-            .workers(1)
-            .bind(bind)
-            .map_err(|source| Failure::Bind {
-                address: bind,
-                source,
-            })?;
-        let address = server.addrs().first().copied().unwrap_or(bind);
-        let server = server.run();
-        let handle = server.handle();
-        let running = actix_web::rt::spawn(server);
-        Ok(Self {
-            readiness,
-            address,
-            handle,
-            running,
-        })
-    }
 }

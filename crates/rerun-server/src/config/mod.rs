@@ -18,6 +18,7 @@ pub use table::{
 };
 pub use tokens::{Keys, Signing, Tokens};
 
+use rerun_deliver::TargetRules;
 use rerun_generate::OpenAiSettings;
 use rerun_generate::Secrets;
 use rerun_http::auth::{RoleRules, TrustedProxies};
@@ -200,6 +201,54 @@ impl Generating {
     }
 }
 
+/// How events are delivered to webhooks.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    /// What the secrets of webhooks are derived from. Without it nothing is delivered.
+    pub secret: Option<SecretString>,
+    /// Where webhooks may point.
+    pub rules: TargetRules,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// Attempts at once.
+    pub concurrency: usize,
+}
+
+impl Webhooks {
+    fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let concurrency = layers.value(&table::WEBHOOK_CONCURRENCY)?;
+        Ok(Self {
+            secret: layers.given(&table::WEBHOOK_SECRET)?,
+            rules: TargetRules {
+                allow_http: layers.value(&table::WEBHOOK_ALLOW_HTTP)?,
+                allow_networks: layers
+                    .given(&table::WEBHOOK_ALLOW_NETS)?
+                    .unwrap_or_default(),
+            },
+            timeout: seconds(layers.value(&table::WEBHOOK_TIMEOUT_SECONDS)?),
+            concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// Whether this process delivers anything.
+    #[must_use]
+    pub const fn delivers(&self) -> bool {
+        self.secret.is_some() && self.concurrency > 0
+    }
+}
+
+impl Default for Webhooks {
+    /// Nothing is delivered.
+    fn default() -> Self {
+        Self {
+            secret: None,
+            rules: TargetRules::default(),
+            timeout: Duration::from_secs(20),
+            concurrency: 0,
+        }
+    }
+}
+
 /// How connections of clients are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
@@ -273,6 +322,8 @@ pub struct Serve {
     pub four_eyes: bool,
     /// The worker inside.
     pub generating: Generating,
+    /// The dispatcher inside.
+    pub webhooks: Webhooks,
     /// How long the server goes on, reported as not ready, after a shutdown was requested.
     pub drain: Duration,
     /// How long requests in flight may take at the end.
@@ -324,6 +375,7 @@ impl Serve {
             webhooks_per_account: layers.value(&table::WEBHOOKS_PER_ACCOUNT)?,
             four_eyes: layers.value(&table::REVIEW_FOUR_EYES)?,
             generating: Generating::read(layers)?,
+            webhooks: Webhooks::read(layers)?,
             drain: seconds(layers.value(&table::SHUTDOWN_DRAIN_SECONDS)?),
             grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
         })
@@ -378,6 +430,42 @@ impl Worker {
     }
 }
 
+/// What `dispatch` needs.
+#[derive(Clone)]
+pub struct Dispatch {
+    /// The database.
+    pub database: Database,
+    /// How events are delivered.
+    pub webhooks: Webhooks,
+    /// How long deliveries may take to end.
+    pub grace: Duration,
+    /// Where it tells its health and metrics, if anywhere.
+    pub bind: Option<SocketAddr>,
+}
+
+impl Dispatch {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; also for a dispatcher that would deliver nothing.
+    pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        layers.require(&[&table::WEBHOOK_SECRET.declared])?;
+        let webhooks = Webhooks::read(layers)?;
+        if webhooks.concurrency == 0 {
+            return Err(ConfigError::new(
+                "RERUN_WEBHOOK_CONCURRENCY is 0, with which `dispatch` would do nothing: it must be \
+                 at least 1",
+            ));
+        }
+        Ok(Self {
+            database: Database::read(layers)?,
+            webhooks,
+            grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
+            bind: layers.given(&table::BIND)?,
+        })
+    }
+}
+
 /// What `migrate` needs, and other commands that come and go.
 ///
 /// # Errors
@@ -423,6 +511,49 @@ mod tests {
             },
         )
         .unwrap()
+    }
+
+    #[test]
+    fn dispatch_needs_a_secret_and_something_to_do() {
+        let secret = "x".repeat(32);
+        let secret = ("RERUN_WEBHOOK_SECRET", secret.as_str());
+        let read = |environment: &[_]| Dispatch::read(&layers(Command::Dispatch, environment));
+        let refused = |environment: &[_]| read(environment).map(drop).unwrap_err().to_string();
+        let without = refused(&[]);
+        assert!(
+            without.contains("RERUN_WEBHOOK_SECRET is not set"),
+            "{without}"
+        );
+        let idle = refused(&[secret, ("RERUN_WEBHOOK_CONCURRENCY", "0")]);
+        assert!(idle.contains("must be at least 1"), "{idle}");
+        let dispatch = read(&[
+            secret,
+            ("RERUN_WEBHOOK_ALLOW_HTTP", "true"),
+            ("RERUN_WEBHOOK_ALLOW_NETS", "127.0.0.1"),
+            ("RERUN_WEBHOOK_TIMEOUT_SECONDS", "7"),
+        ]);
+        let webhooks = dispatch.unwrap().webhooks;
+        assert!(webhooks.delivers() && webhooks.rules.allow_http);
+        assert_ne!(webhooks.rules, TargetRules::default());
+        assert_eq!((webhooks.timeout.as_secs(), webhooks.concurrency), (7, 32));
+        assert!(!format!("{webhooks:?}").contains("xxx"));
+    }
+
+    #[test]
+    fn serve_delivers_with_a_secret_alone() {
+        let secret = "x".repeat(32);
+        let serve = |more: &[(&str, &str)]| {
+            let needed = [
+                ("RERUN_JWT_SECRET", secret.as_str()),
+                ("RERUN_API_CODE", "code"),
+            ];
+            let all = [&needed, more].concat();
+            Serve::read(&layers(Command::Serve, &all)).unwrap().webhooks
+        };
+        assert!(!serve(&[]).delivers());
+        assert!(serve(&[("RERUN_WEBHOOK_SECRET", &secret)]).delivers());
+        let none = ("RERUN_WEBHOOK_CONCURRENCY", "0");
+        assert!(!serve(&[("RERUN_WEBHOOK_SECRET", &secret), none]).delivers());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
+use rerun_deliver::{AllowedNetworks, DerivedSecrets};
 use rerun_generate::ExtraHeaders;
 use rerun_http::auth::{Asymmetric, RoleRules, StaticKey, TrustedProxies};
 
@@ -21,6 +22,8 @@ pub enum Command {
     Serve,
     /// The generation worker alone.
     Worker,
+    /// The dispatcher of events alone.
+    Dispatch,
     /// The story on a throw-away database.
     Demo,
     /// Schema changes.
@@ -145,38 +148,38 @@ macro_rules! settings {
 }
 
 use Command::{
-    AuditVerify, CampaignImport, Campaigns, Console, Demo, EventsTail, Health, Migrate, Serve,
-    Token, Worker,
+    AuditVerify, CampaignImport, Campaigns, Console, Demo, Dispatch, EventsTail, Health, Migrate,
+    Serve, Token, Worker,
 };
 
 settings! {
-    /// Address and port to listen on; port 0 takes a free one. `worker` listens only if it is given,
-    /// and serves `/health/*` and `/metrics` there.
+    /// Address and port to listen on; port 0 takes a free one. `worker` and `dispatch` listen only
+    /// if it is given, and serve `/health/*` and `/metrics` there.
     BIND: SocketAddr {
         name: "bind", value: "ADDRESS", default: Some("127.0.0.1:8080"),
-        used_by: &[Serve, Worker, Health, Console], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Health, Console], care: Shown,
         parse: |text| parsed(text, "be an IP address and a port, such as 127.0.0.1:8080"),
     }
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
     DATABASE_URL: DatabaseUrl {
         name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
-        used_by: &[Serve, Worker, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Unrepeated,
+        used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Unrepeated,
         parse: DatabaseUrl::parse,
     }
     /// Database connections of this process.
     DATABASE_POOL_SIZE: u32 {
         name: "database_pool_size", value: "NUMBER", default: Some("8"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 1_000),
+        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: |text| whole(text, 1, 1_000),
     }
     /// The longest wait for a database connection before a request is answered with 503.
     DATABASE_ACQUIRE_TIMEOUT_SECONDS: u32 {
         name: "database_acquire_timeout_seconds", value: "SECONDS", default: Some("5"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 600),
+        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: |text| whole(text, 1, 600),
     }
     /// How long PostgreSQL may work on one statement; imports may take longer.
     STATEMENT_TIMEOUT_SECONDS: u32 {
         name: "statement_timeout_seconds", value: "SECONDS", default: Some("20"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 3_600),
+        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// Whether to apply pending schema migrations at the start.
     AUTO_MIGRATE: bool {
@@ -319,6 +322,34 @@ settings! {
         name: "generation_patience_seconds", value: "SECONDS", default: Some("3600"),
         used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 0, 604_800),
     }
+    /// Secret that the secrets of webhooks are derived from, at least 32 bytes. Without it no webhook
+    /// can be created and nothing is delivered. A new one changes the secrets of all webhooks.
+    WEBHOOK_SECRET: SecretString {
+        name: "webhook_secret", value: "SECRET", default: None,
+        used_by: &[Serve, Dispatch], care: Secret, parse: webhook_secret,
+    }
+    /// Whether webhooks may have URLs with `http://` beside those with `https://`.
+    WEBHOOK_ALLOW_HTTP: bool {
+        name: "webhook_allow_http", value: "BOOL", default: Some("false"),
+        used_by: &[Serve, Dispatch], care: Shown, parse: |text| parsed(text, "be true or false"),
+    }
+    /// Addresses or networks that webhooks may point to although they are not global, such as
+    /// `10.0.0.0/8, 192.168.1.7`. This machine, its links and metadata services of clouds need an entry
+    /// within their own network, such as `127.0.0.0/8`.
+    WEBHOOK_ALLOW_NETS: AllowedNetworks {
+        name: "webhook_allow_nets", value: "NETWORKS", default: None,
+        used_by: &[Serve, Dispatch], care: Shown, parse: AllowedNetworks::parse,
+    }
+    /// How long an attempt at a delivery may take.
+    WEBHOOK_TIMEOUT_SECONDS: u32 {
+        name: "webhook_timeout_seconds", value: "SECONDS", default: Some("20"),
+        used_by: &[Serve, Dispatch], care: Shown, parse: |text| whole(text, 1, 300),
+    }
+    /// Deliveries at once in this process, slow ones not counted; 0 for none.
+    WEBHOOK_CONCURRENCY: u32 {
+        name: "webhook_concurrency", value: "NUMBER", default: Some("32"),
+        used_by: &[Serve, Dispatch], care: Shown, parse: |text| whole(text, 0, 1_000),
+    }
     /// Largest JSON body.
     MAX_BODY_BYTES: u64 {
         name: "max_body_bytes", value: "BYTES", default: Some("2097152"),
@@ -400,34 +431,34 @@ settings! {
     /// How long requests in flight may take after the process was told to end.
     SHUTDOWN_GRACE_SECONDS: u32 {
         name: "shutdown_grace_seconds", value: "SECONDS", default: Some("25"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 0, 3_600),
+        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: |text| whole(text, 0, 3_600),
     }
     /// What is logged: a level, or a filter such as `info,rerun_http=debug`.
     LOG: LogFilter {
         name: "log", value: "FILTER", default: Some("info"),
-        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Shown,
         parse: LogFilter::parse,
     }
     /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as
     /// `http://localhost:4318`; no traces are sent when not given.
     OTLP_ENDPOINT: Url {
         name: "otlp_endpoint", value: "URL", default: None,
-        used_by: &[Serve, Worker], care: Unrepeated, parse: base_url,
+        used_by: &[Serve, Worker, Dispatch], care: Unrepeated, parse: base_url,
     }
     /// What this process is called in its traces.
     OTLP_SERVICE_NAME: String {
         name: "otlp_service_name", value: "NAME", default: Some("rerun"),
-        used_by: &[Serve, Worker], care: Shown, parse: text,
+        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: text,
     }
     /// Share of the traces to send, from 0 to 1, where no caller has decided that.
     OTLP_SAMPLE_RATIO: f64 {
         name: "otlp_sample_ratio", value: "NUMBER", default: Some("1"),
-        used_by: &[Serve, Worker], care: Shown, parse: share,
+        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: share,
     }
     /// How it is logged: `text`, or `json` for one JSON object a line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
-        used_by: &[Serve, Worker, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Shown,
         parse: LogFormat::parse,
     }
 }
@@ -466,6 +497,14 @@ fn jwt_secret(text: &str) -> Result<SecretString, String> {
         return Ok(secret);
     }
     let (least, bytes) = (StaticKey::MIN_SECRET_BYTES, text.len());
+    Err(format!("have at least {least} bytes; this one has {bytes}"))
+}
+
+fn webhook_secret(text: &str) -> Result<SecretString, String> {
+    let (least, bytes) = (DerivedSecrets::MIN_BYTES, text.len());
+    if bytes >= least {
+        return Ok(SecretString::from(text));
+    }
     Err(format!("have at least {least} bytes; this one has {bytes}"))
 }
 
@@ -936,6 +975,17 @@ mod tests {
                 &GENERATION_PATIENCE_SECONDS.declared,
                 &["", "-1", "604801", "1h"],
             ),
+            (
+                &WEBHOOK_SECRET.declared,
+                &["", "short", "1234567890123456789012345678901"],
+            ),
+            (&WEBHOOK_ALLOW_HTTP.declared, &["", "yes", "1"]),
+            (
+                &WEBHOOK_ALLOW_NETS.declared,
+                &["", "10.0.0.0/33", "10.0.0.1,", "inside.example"],
+            ),
+            (&WEBHOOK_TIMEOUT_SECONDS.declared, &["", "0", "301", "20s"]),
+            (&WEBHOOK_CONCURRENCY.declared, &["", "-1", "1001", "many"]),
             (&MAX_BODY_BYTES.declared, &["", "0", "2MiB", "1073741825"]),
             (&MAX_IMPORT_BYTES.declared, &["", "0", "1099511627777"]),
             (&MAX_INFLIGHT_BODY_BYTES.declared, &["", "0", "256MiB"]),

@@ -1,0 +1,57 @@
+//! What the dispatcher of events does.
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use rerun_core::delivery::{Outcome, SendError};
+
+/// Of attempts: a receiver nearby takes milliseconds, and one that hangs takes the whole timeout.
+const SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0,
+];
+
+const DELIVERED: &str = "delivered";
+const REFUSED: &str = "refused";
+
+pub(super) struct Deliveries {
+    attempts: IntCounterVec,
+    seconds: Histogram,
+}
+
+impl Deliveries {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let deliveries = Self {
+            attempts: IntCounterVec::new(
+                Opts::new(
+                    "rerun_webhook_attempts_total",
+                    "Attempts to deliver an event to a webhook: delivered, refused (a status other \
+                     than 2xx), or why no response came.",
+                ),
+                &["outcome"],
+            )?,
+            seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "rerun_webhook_attempt_duration_seconds",
+                    "Time that attempts to deliver an event took.",
+                )
+                .buckets(SECONDS.to_vec()),
+            )?,
+        };
+        registry.register(Box::new(deliveries.attempts.clone()))?;
+        registry.register(Box::new(deliveries.seconds.clone()))?;
+        // There at zero, so that a rate has a first value.
+        let errors = SendError::ALL.iter().map(|error| error.as_str());
+        for outcome in [DELIVERED, REFUSED].into_iter().chain(errors) {
+            deliveries.attempts.with_label_values(&[outcome]);
+        }
+        Ok(deliveries)
+    }
+
+    pub(super) fn count(&self, outcome: &Outcome) {
+        let name = match outcome.response {
+            Ok(_) if outcome.is_delivered() => DELIVERED,
+            Ok(_) => REFUSED,
+            Err(error) => error.as_str(),
+        };
+        self.attempts.with_label_values(&[name]).inc();
+        self.seconds.observe(outcome.duration.as_secs_f64());
+    }
+}

@@ -1,0 +1,114 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use rerun_core::usecases::Settings;
+use rerun_deliver::{Dispatcher, DispatcherOptions};
+use rerun_generate::Shutdown;
+use rerun_http::metrics::Metrics;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::background::Background;
+use super::probes::{self, Probes};
+use super::{Failure, logging, refuse_pending};
+use crate::Counted;
+use crate::config::{Dispatch as Config, Layers, Log, Otlp, Webhooks};
+use crate::store::{OpenStore, Surroundings};
+use crate::system::Termination;
+
+/// How long the dispatcher waits before it looks again when nothing was new or due.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// How much longer than an attempt a lease lasts.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// What delivers events in this process; `None` if it delivers none.
+pub(super) fn background(
+    store: &OpenStore,
+    around: &Surroundings,
+    webhooks: &Webhooks,
+    metrics: Metrics,
+) -> Result<Option<Background>, Failure> {
+    if !webhooks.delivers() {
+        return Ok(None);
+    }
+    let deliveries = store.engine.deliveries.clone();
+    let dispatcher = Dispatcher::new(
+        deliveries.leasing_for(webhooks.timeout + LEASE_MARGIN),
+        Arc::clone(&around.webhooks.sender),
+        Arc::clone(&around.backoff),
+        Arc::new(Notify::new()),
+        DispatcherOptions {
+            concurrency: webhooks.concurrency,
+            idle: IDLE,
+        },
+    );
+    let dispatcher = dispatcher.observed_by(Arc::new(Counted(metrics)));
+    let work = async move |shutdown: Shutdown| {
+        let stop = CancellationToken::new();
+        let ended = async {
+            shutdown.requested().await;
+            stop.cancel();
+        };
+        tokio::join!(dispatcher.run(&stop), ended);
+    };
+    Ok(Some(Background::start("the dispatcher", work)?))
+}
+
+/// Ends when the background does, which it does unasked only by a panic; never without one.
+pub(super) async fn ended(background: &mut Option<Background>) {
+    match background {
+        Some(background) => background.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the end of the background, but not longer than `grace`.
+pub(super) async fn finish(background: Option<Background>, grace: Duration) {
+    if let Some(background) = background {
+        background.finish(grace).await;
+    }
+}
+
+pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
+    let config = Config::read(layers)?;
+    let log = Log::read(layers)?;
+    let _traces = logging::start_traced(&log, Otlp::read(layers)?.as_ref())?;
+    refuse_pending(&config.database.url)?;
+    let around = Surroundings::with_webhooks(&config.webhooks)?;
+    let store = OpenStore::open(&config.database, &around, Settings::default())?;
+    actix_web::rt::System::new().block_on(async {
+        let mut termination = Termination::listen()?;
+        let metrics = Metrics::default();
+        store.watched_by(&metrics, &around.clock);
+        let mut probes = match config.bind {
+            None => None,
+            Some(address) => Some(Probes::start(address, &store, &around, metrics.clone())?),
+        };
+        let mut dispatcher = background(&store, &around, &config.webhooks, metrics)?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            database = %config.database.url.shown(),
+            deliveries = config.webhooks.concurrency,
+            "delivering events{}",
+            Probes::named(probes.as_ref())
+        );
+        tokio::select! {
+            signal = termination.signal() => tracing::info!(signal, "ending"),
+            () = ended(&mut dispatcher) => return Err(Failure::Ended("the dispatcher")),
+            () = probes::ended(&mut probes) => return Err(Failure::Ended("the probe server")),
+        }
+        if let Some(probes) = &probes {
+            probes.not_ready();
+        }
+        tokio::select! {
+            () = finish(dispatcher, config.grace) => {}
+            signal = termination.repeated() => return Err(Failure::BrokenOff(signal)),
+        }
+        if let Some(probes) = probes {
+            probes.stop().await;
+        }
+        tracing::info!("ended");
+        Ok(())
+    })
+}

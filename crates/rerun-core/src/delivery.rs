@@ -307,7 +307,9 @@ mod tests {
                     waits.push((next - at).num_seconds());
                     at = next;
                 }
-                other => panic!("{attempt}: {other:?}"),
+                other @ (Verdict::Delivered | Verdict::Failed | Verdict::Gone) => {
+                    panic!("{attempt}: {other:?}")
+                }
             }
         }
         assert_eq!(
@@ -342,7 +344,9 @@ mod tests {
             let outcome = responded(503, Some(Duration::from_secs(seconds)));
             match judge(attempt, &outcome, now(), Spread::NONE) {
                 Verdict::RetryAt(at) => (at - now()).num_seconds(),
-                other => panic!("{other:?}"),
+                other @ (Verdict::Delivered | Verdict::Failed | Verdict::Gone) => {
+                    panic!("{other:?}")
+                }
             }
         };
         assert_eq!(asked(1, 60), 60);

@@ -516,13 +516,7 @@ impl Event {
                 messages,
                 ..
             } => json!({ "name": name, "before": before, "messages": messages }),
-            Self::CampaignLaunched(run) | Self::RerunInitiated(run) => json!({
-                "job_uid": run.job_uid,
-                "customer_group_id": run.customer_group_id,
-                "matched": run.matched,
-                "new": run.new,
-                "archived_messages": run.archived_messages,
-            }),
+            Self::CampaignLaunched(run) | Self::RerunInitiated(run) => run.details(),
             Self::CampaignPublished(changed)
             | Self::MessagesApproved(changed)
             | Self::MessagesRegenerated(changed)
@@ -564,6 +558,18 @@ impl Event {
             }
         };
         with(of_status, rest)
+    }
+}
+
+impl StartedRun {
+    fn details(&self) -> Value {
+        json!({
+            "job_uid": self.job_uid,
+            "customer_group_id": self.customer_group_id,
+            "matched": self.matched,
+            "new": self.new,
+            "archived_messages": self.archived_messages,
+        })
     }
 }
 

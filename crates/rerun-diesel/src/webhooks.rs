@@ -134,15 +134,16 @@ impl TryFrom<WebhookRow> for WebhookProgress {
 /// up to which to look, and the campaign if the webhook has one.
 #[must_use]
 pub fn wanted_sql(webhook: &Webhook) -> String {
-    let mut wanted = "a.account_id = ? AND a.seq > ? AND a.seq <= ?".to_owned();
-    if let Some(types) = &webhook.types {
+    let of_types = webhook.types.as_ref().map_or_else(String::new, |types| {
         let names: Vec<String> = types.iter().map(|name| format!("'{name}'")).collect();
-        wanted.push_str(&format!(" AND a.action IN ({})", names.join(", ")));
-    }
-    if webhook.campaign_id.is_some() {
-        wanted.push_str(" AND a.campaign_id = ?");
-    }
-    wanted
+        format!(" AND a.action IN ({})", names.join(", "))
+    });
+    let of_campaign = if webhook.campaign_id.is_some() {
+        " AND a.campaign_id = ?"
+    } else {
+        ""
+    };
+    format!("a.account_id = ? AND a.seq > ? AND a.seq <= ?{of_types}{of_campaign}")
 }
 
 /// Queues the entries that [`wanted_sql`] finds. Its values are the webhook's id, whether this is a
@@ -237,12 +238,9 @@ pub fn with_attempts(
 ) -> Result<Vec<Delivery>, StoreError> {
     for row in attempts {
         let sequence = row.seq;
-        let found = deliveries.iter_mut();
         let attempt = Attempt::try_from(row)?;
-        if let Some(delivery) = found
-            .into_iter()
-            .find(|delivery| delivery.sequence == sequence)
-        {
+        let mut own = deliveries.iter_mut();
+        if let Some(delivery) = own.find(|delivery| delivery.sequence == sequence) {
             delivery.attempts.push(attempt);
         }
     }

@@ -78,6 +78,15 @@ endpoints! {
     CUSTOMER_ERASE = post "/v1/customer/erase";
     AUDIT_LIST = post "/v1/audit/list";
     EVENT_LIST = post "/v1/event/list";
+    WEBHOOK_CREATE = post "/v1/webhook/create";
+    WEBHOOK_LIST = post "/v1/webhook/list";
+    WEBHOOK_GET = post "/v1/webhook/get";
+    WEBHOOK_UPDATE = post "/v1/webhook/update";
+    WEBHOOK_DELETE = post "/v1/webhook/delete";
+    WEBHOOK_ROTATE_SECRET = post "/v1/webhook/rotate-secret";
+    WEBHOOK_TEST = post "/v1/webhook/test";
+    WEBHOOK_DELIVERIES = post "/v1/webhook/deliveries";
+    WEBHOOK_REPLAY = post "/v1/webhook/replay";
     HEALTH_LIVE = get "/health/live";
     HEALTH_READY = get "/health/ready";
     ROOT = get "/";

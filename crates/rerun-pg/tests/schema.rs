@@ -631,6 +631,62 @@ fn responses(conn: &mut PgConnection) -> String {
     .unwrap()
 }
 
+/// There and back on a filled database: webhooks go, and what they were sent of stays. A delivery is to
+/// a webhook, and of an entry, of its own account.
+#[test]
+fn webhooks_come_and_go_beside_what_is_there() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000009_webhooks" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts_without_counts(&mut conn);
+    rerun_pg::migrate(url).unwrap();
+    let (own, other) = (id('a', 0), id('b', 0));
+    for account in [&own, &other] {
+        conn.batch_execute(&format!(
+            "INSERT INTO audit_entries (account_id, seq, id, action, details, created_at, hash)
+               VALUES ({account}, 1, {account}, 'run.failed', '{{}}', now(), sha256('x'));
+             INSERT INTO webhooks (account_id, id, url, ordered, secret_number, cursor_seq, version,
+                 created_at, updated_at)
+               VALUES ({account}, {account}, 'https://a.example', false, 1, 0, 1, now(), now())"
+        ))
+        .unwrap();
+    }
+    let delivery = |account: &str, webhook: &str, seq: i64, state: &str| {
+        format!(
+            "INSERT INTO webhook_deliveries (account_id, webhook_id, seq, state, replayed, due_at)
+               VALUES ({account}, {webhook}, {seq}, '{state}', false, now())"
+        )
+    };
+    for statement in [
+        delivery(&own, &other, 1, "pending"),
+        delivery(&own, &own, 2, "pending"),
+    ] {
+        refused_reference(&mut conn, &statement);
+    }
+    let ended = delivery(&own, &own, 1, "delivered");
+    refused(&mut conn, &ended, "check constraint");
+    conn.batch_execute(&delivery(&own, &own, 1, "pending"))
+        .unwrap();
+    conn.batch_execute(&format!(
+        "INSERT INTO webhook_attempts (account_id, webhook_id, seq, no, at, duration_ms)
+           VALUES ({own}, {own}, 1, 1, now(), 5)"
+    ))
+    .unwrap();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000009_webhooks" {}
+    let count = |conn: &mut PgConnection, table: &str| {
+        let text = format!("SELECT count(*) AS n FROM {table}");
+        let found = diesel::sql_query(text).get_result::<Rows>(conn);
+        found.unwrap().n
+    };
+    assert_eq!(count(&mut conn, "audit_entries"), 2);
+    assert_eq!(count(&mut conn, "messages"), 2);
+    rerun_pg::migrate(url).unwrap();
+    for table in ["webhooks", "webhook_deliveries", "webhook_attempts"] {
+        assert_eq!(count(&mut conn, table), 0, "{table}");
+    }
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let database = common::database();

@@ -590,6 +590,64 @@ fn one_of_many_starts_applies_the_migrations() {
     assert_eq!(applied, names);
 }
 
+/// There and back on a filled database: webhooks go, and what they were sent of stays. A delivery is to
+/// a webhook, and of an entry, of its own account.
+#[test]
+fn webhooks_come_and_go_beside_what_is_there() {
+    let (url, _folder) = common::database();
+    let url = url.as_str();
+    while rerun_sqlite::revert(url).unwrap() != "2026-11-26-000009_webhooks" {}
+    let mut conn = connection(url);
+    two_accounts_without_counts(&mut conn);
+    rerun_sqlite::migrate(url).unwrap();
+    let (own, other) = (id('a', 0), id('b', 0));
+    for account in [&own, &other] {
+        conn.batch_execute(&format!(
+            "INSERT INTO audit_entries (account_id, seq, id, action, details, created_at, hash)
+               VALUES ({account}, 1, {account}, 'run.failed', '{{}}', 1, zeroblob(32));
+             INSERT INTO webhooks (account_id, id, url, ordered, secret_number, cursor_seq, version,
+                 created_at, updated_at)
+               VALUES ({account}, {account}, 'https://a.example', 0, 1, 0, 1, 1, 1)"
+        ))
+        .unwrap();
+    }
+    let delivery = |account: &str, webhook: &str, seq: i64, state: &str| {
+        format!(
+            "INSERT INTO webhook_deliveries (account_id, webhook_id, seq, state, replayed, due_at)
+               VALUES ({account}, {webhook}, {seq}, '{state}', 0, 1)"
+        )
+    };
+    for statement in [
+        delivery(&own, &other, 1, "pending"),
+        delivery(&own, &own, 2, "pending"),
+    ] {
+        refused(&mut conn, &statement, "FOREIGN KEY constraint failed");
+    }
+    let ended = delivery(&own, &own, 1, "delivered");
+    refused(&mut conn, &ended, "CHECK constraint failed");
+    conn.batch_execute(&delivery(&own, &own, 1, "pending"))
+        .unwrap();
+    conn.batch_execute(&format!(
+        "INSERT INTO webhook_attempts (account_id, webhook_id, seq, no, at, duration_ms)
+           VALUES ({own}, {own}, 1, 1, 1, 5)"
+    ))
+    .unwrap();
+    while rerun_sqlite::revert(url).unwrap() != "2026-11-26-000009_webhooks" {}
+    let count = |conn: &mut SqliteConnection, table: &str| {
+        diesel::select(diesel::dsl::sql::<BigInt>(&format!(
+            "(SELECT count(*) FROM {table})"
+        )))
+        .get_result::<i64>(conn)
+        .unwrap()
+    };
+    assert_eq!(count(&mut conn, "audit_entries"), 2);
+    assert_eq!(count(&mut conn, "messages"), 2);
+    rerun_sqlite::migrate(url).unwrap();
+    for table in ["webhooks", "webhook_deliveries", "webhook_attempts"] {
+        assert_eq!(count(&mut conn, table), 0, "{table}");
+    }
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let (url, _folder) = common::database();

@@ -401,14 +401,14 @@ impl Webhooks {
         if audit.is_some() {
             changed.webhook.updated_at = at;
         }
-        let changes = ChangeWebhook {
+        let write = ChangeWebhook {
             enables: changed.webhook.disabled.is_none() && before.webhook.disabled.is_some(),
             changed,
             after: change.after_sequence,
             audit,
             key,
         };
-        Ok(self.store.change_webhook(changes).await?)
+        Ok(self.store.change_webhook(write).await?)
     }
 
     /// Deletes a webhook; returns it as it was last.

@@ -34,17 +34,19 @@ pub(crate) enum Tag {
     CustomerGroups,
     Audit,
     Events,
+    Webhooks,
     Operations,
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Reruns,
         Self::Campaigns,
         Self::Messages,
         Self::CustomerGroups,
         Self::Audit,
         Self::Events,
+        Self::Webhooks,
         Self::Operations,
     ];
 
@@ -56,6 +58,7 @@ impl Tag {
             Self::CustomerGroups => "Customer groups",
             Self::Audit => "Audit",
             Self::Events => "Events",
+            Self::Webhooks => "Webhooks",
             Self::Operations => "Operations",
         }
     }
@@ -68,6 +71,7 @@ impl Tag {
             Self::CustomerGroups => "Audiences and their import.",
             Self::Audit => "Who did what, and when.",
             Self::Events => "What happened, for other systems.",
+            Self::Webhooks => "Have events sent to other systems.",
             Self::Operations => "For probes and tools. Nothing here needs a header.",
         }
     }

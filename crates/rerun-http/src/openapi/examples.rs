@@ -42,6 +42,24 @@ pub(crate) fn event(name: &str) -> Value {
     })
 }
 
+pub(crate) fn webhook() -> Value {
+    json!({
+        "id": WEBHOOK,
+        "url": "https://example.com/rerun",
+        "types": ["campaign.published", "run.failed"],
+        "campaign_id": null,
+        "description": "For the data team",
+        "ordered": false,
+        "status": "enabled",
+        "disabled_reason": null,
+        "failing_since": null,
+        "delivered_sequence": 41,
+        "pending": 0,
+        "created_at": STARTED,
+        "updated_at": STARTED,
+    })
+}
+
 pub(crate) fn campaign_id() -> Value {
     json!({ "campaign_id": CAMPAIGN })
 }

@@ -12,6 +12,7 @@ mod metrics;
 mod openapi;
 mod params;
 mod rerun;
+mod webhook;
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -92,6 +93,15 @@ routes! {
     CUSTOMER_ERASE => customer::erase;
     AUDIT_LIST => audit::list;
     EVENT_LIST => event::list;
+    WEBHOOK_CREATE => webhook::create;
+    WEBHOOK_LIST => webhook::list;
+    WEBHOOK_GET => webhook::get;
+    WEBHOOK_UPDATE => webhook::update;
+    WEBHOOK_DELETE => webhook::delete;
+    WEBHOOK_ROTATE_SECRET => webhook::rotate_secret;
+    WEBHOOK_TEST => webhook::test;
+    WEBHOOK_DELIVERIES => webhook::deliveries;
+    WEBHOOK_REPLAY => webhook::replay;
     HEALTH_LIVE => health::live;
     HEALTH_READY => health::ready;
     ROOT => openapi::root;

@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 use rerun_core::actor::Actor;
+use rerun_core::audit::AuditAction;
 use rerun_core::error::{Error, Invalid};
-use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber};
+use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber, WebhookId};
 use rerun_core::usecases::PageQuery;
 use uuid::Uuid;
 
@@ -26,6 +27,15 @@ pub(super) fn campaign_id(text: &str) -> CampaignId {
 
 pub(super) fn customer_group_id(text: &str) -> CustomerGroupId {
     CustomerGroupId::parse(text).unwrap_or(CustomerGroupId::new(UNKNOWN))
+}
+
+pub(super) fn webhook_id(text: &str) -> WebhookId {
+    WebhookId::parse(text).unwrap_or(WebhookId::new(UNKNOWN))
+}
+
+/// Types of events.
+pub(super) fn event_types(names: &[String]) -> Result<Vec<AuditAction>, Invalid> {
+    names.iter().map(|name| one_of("types", name)).collect()
 }
 
 /// The number of a run of a campaign. For a number that no run can have, the campaign must be

@@ -39,7 +39,7 @@ const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
 
 /// Every endpoint of the API, with the fields that it cannot do without.
-const REQUIRED: [(&str, &[&str]); 34] = [
+const REQUIRED: [(&str, &[&str]); 43] = [
     ("/v1/campaign/rerun/history", &["campaign_id"]),
     ("/v1/campaign/rerun/messages", &["campaign_id"]),
     (
@@ -107,6 +107,18 @@ const REQUIRED: [(&str, &[&str]); 34] = [
     ("/v1/customer/erase", &["customer_ref"]),
     ("/v1/audit/list", &[]),
     ("/v1/event/list", &[]),
+    ("/v1/webhook/create", &["url"]),
+    ("/v1/webhook/list", &[]),
+    ("/v1/webhook/get", &["webhook_id"]),
+    ("/v1/webhook/update", &["webhook_id"]),
+    ("/v1/webhook/delete", &["webhook_id"]),
+    ("/v1/webhook/rotate-secret", &["webhook_id"]),
+    ("/v1/webhook/test", &["webhook_id"]),
+    ("/v1/webhook/deliveries", &["webhook_id"]),
+    (
+        "/v1/webhook/replay",
+        &["webhook_id", "from_sequence", "to_sequence"],
+    ),
 ];
 
 /// Makes the current run one with a message that is not published, which no request can.
@@ -230,6 +242,17 @@ async fn required_fields_are_missed_by_name(server: &Server) {
                 &["message_ids"],
             ),
             ("customer-group/create", json!({ "name": "" }), &["name"]),
+            ("webhook/create", json!({ "url": "" }), &["url"]),
+            (
+                "webhook/replay",
+                json!({ "webhook_id": NOBODY, "to_sequence": 3, "failed": false }),
+                &["from_sequence"],
+            ),
+            (
+                "webhook/replay",
+                json!({ "failed": true }),
+                &["webhook_id"],
+            ),
             (
                 "campaign/create",
                 json!({ "name": "", "customer_group_id": "x", "segment_by": [], "template": {} }),
@@ -286,7 +309,8 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                     &"9".repeat(10_000),
                 ] {
                     for (path, fields) in REQUIRED {
-                        let optional = ["/v1/audit/list", "/v1/event/list"].contains(&path);
+                        let optional = ["/v1/audit/list", "/v1/event/list", "/v1/webhook/create"];
+                        let optional = optional.contains(&path);
                         if !optional && !fields.contains(&"campaign_id") {
                             continue;
                         }
@@ -300,6 +324,7 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                             "message_ids": [id], "run_number": 1, "from_run": 1, "to_run": 2,
                             "decision": "approve", "content": content, "format": "csv",
                             "name": "n", "segment_by": ["country"], "content_id": NOBODY,
+                            "url": "http://not.allowed",
                         });
                         let path = path.trim_start_matches("/v1/");
                         api.refused(path, body, &CAMPAIGN_NOT_FOUND).await;

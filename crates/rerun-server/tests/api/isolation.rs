@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::refusal::{
     CAMPAIGN_NOT_FOUND, CUSTOMER_GROUP_NOT_FOUND, CUSTOMER_NOT_FOUND, MESSAGE_NOT_FOUND, Refusal,
+    WEBHOOK_NOT_FOUND,
 };
 use crate::support::{Api, SPRING, SUMMER, Server, body_of, ids, on_both_stores};
 
@@ -16,10 +17,11 @@ on_both_stores!(
 );
 
 /// Endpoints that take no id.
-const WITHOUT_IDS: [&str; 3] = [
+const WITHOUT_IDS: [&str; 4] = [
     "/v1/campaign/list",
     "/v1/customer-group/create",
     "/v1/customer-group/list",
+    "/v1/webhook/list",
 ];
 
 /// What an account has.
@@ -27,6 +29,7 @@ struct Owned {
     campaign: String,
     group: String,
     message: String,
+    webhook: String,
 }
 
 /// A published campaign with two runs, and one in review.
@@ -39,10 +42,13 @@ async fn owned(server: &Server, api: &Api) -> (Owned, Owned) {
     for campaign in [published, reviewed] {
         let message = ids(&api.messages(&campaign).await)[0].clone();
         let group = group.clone();
+        let url = json!({ "url": "https://receiver.example/hook" });
+        let webhook = api.ok("webhook/create", url).await;
         all.push(Owned {
             campaign,
             group,
             message,
+            webhook: webhook["id"].as_str().unwrap().to_owned(),
         });
     }
     let reviewed = all.pop().unwrap();
@@ -65,6 +71,7 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
     let this = json!({ "campaign_id": theirs.campaign });
     let run = json!({ "campaign_id": theirs.campaign, "run_number": 1, "format": "jsonl" });
     let all = json!({ "campaign_id": theirs.campaign, "decision": "approve", "all": true });
+    let webhook = json!({ "webhook_id": theirs.webhook, "from_sequence": 1, "to_sequence": 2 });
     vec![
         ("campaign/rerun/history", this.clone(), CAMPAIGN_NOT_FOUND),
         ("campaign/rerun/messages", this.clone(), CAMPAIGN_NOT_FOUND),
@@ -203,6 +210,27 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
         ),
         ("audit/list", this.clone(), CAMPAIGN_NOT_FOUND),
         ("event/list", this, CAMPAIGN_NOT_FOUND),
+        (
+            "webhook/create",
+            json!({ "url": "https://receiver.example", "campaign_id": theirs.campaign }),
+            CAMPAIGN_NOT_FOUND,
+        ),
+        (
+            "webhook/update",
+            json!({ "webhook_id": mine.webhook, "campaign_id": theirs.campaign }),
+            CAMPAIGN_NOT_FOUND,
+        ),
+        (
+            "webhook/update",
+            json!({ "webhook_id": theirs.webhook, "status": "disabled" }),
+            WEBHOOK_NOT_FOUND,
+        ),
+        ("webhook/get", webhook.clone(), WEBHOOK_NOT_FOUND),
+        ("webhook/delete", webhook.clone(), WEBHOOK_NOT_FOUND),
+        ("webhook/rotate-secret", webhook.clone(), WEBHOOK_NOT_FOUND),
+        ("webhook/test", webhook.clone(), WEBHOOK_NOT_FOUND),
+        ("webhook/deliveries", webhook.clone(), WEBHOOK_NOT_FOUND),
+        ("webhook/replay", webhook, WEBHOOK_NOT_FOUND),
     ]
 }
 
@@ -249,6 +277,7 @@ async fn lists_show_only_ones_own(server: &Server) {
         ("customer-group/list", "customer_groups"),
         ("audit/list", "entries"),
         ("event/list", "events"),
+        ("webhook/list", "webhooks"),
     ] {
         assert!(!body_of(&owner.ok(path, json!({})).await, list).is_empty());
         assert!(

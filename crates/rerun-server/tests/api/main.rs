@@ -24,3 +24,4 @@ mod metrics;
 mod openapi;
 mod paging;
 mod support;
+mod webhooks;

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::extract::JsonCall;
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::params::{campaign_id, one_of};
+use crate::routes::params::{campaign_id, event_types};
 use crate::state::State;
 use crate::wire::{self, Answer};
 
@@ -127,14 +127,10 @@ fn wait(seconds: Option<Integer>, request_timeout: Duration) -> Result<Duration,
 /// `POST /v1/event/list`
 pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let JsonCall { caller, body } = call;
-    let types = body.types.map(|types| {
-        let types = types.iter().map(|name| one_of("types", name));
-        types.collect::<Result<_, _>>()
-    });
     let mut query = EventQuery {
         after_sequence: body.after_sequence.unwrap_or_default().0,
         filter: EventFilter {
-            types: types.transpose()?,
+            types: body.types.as_deref().map(event_types).transpose()?,
             campaign_id: body.campaign_id.as_deref().map(campaign_id),
         },
         limit: body.limit.map(|limit| limit.0),

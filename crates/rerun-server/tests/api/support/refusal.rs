@@ -52,6 +52,8 @@ pub(crate) const CUSTOMER_NOT_FOUND: Refusal =
 pub(crate) const IN_USE: Refusal = refusal(409, "in_use", "The customer group is in use");
 pub(crate) const MESSAGE_NOT_FOUND: Refusal =
     refusal(404, "message_not_found", "Message not found");
+pub(crate) const WEBHOOK_NOT_FOUND: Refusal =
+    refusal(404, "webhook_not_found", "Webhook not found");
 pub(crate) const UNSUPPORTED_MEDIA_TYPE: Refusal = refusal(
     415,
     "unsupported_media_type",

@@ -128,6 +128,7 @@ impl Server {
         let around = Surroundings {
             clock: clock.clone(),
             backoff: Arc::new(AtOnce),
+            webhooks: rerun_contract::fixture::webhook_ports(),
             ..Surroundings::default()
         };
         let settings = Settings {

@@ -1,7 +1,8 @@
 //! The documentation, followed word for word.
 //!
 //! The blocks of a page that are marked `sh` are run in their order by one shell, those marked
-//! `python` by Python. The README starts a server, defines `call` and makes a campaign; every other
+//! `python` by Python. A block whose mark also names a file, as in `python,receiver.py`, is written to
+//! that file. The README starts a server, defines `call` and makes a campaign; every other
 //! page goes on from where the README ends. Blocks of other kinds are shown only.
 
 #![expect(
@@ -25,12 +26,17 @@ const README_ADDRESS: &str = "127.0.0.1:8080";
 const WRITE: &str = "RERUN_TEST_WRITE_DOCS";
 
 const KINDS: &[&str] = &[
-    "console", "http", "ini", "json", "mermaid", "python", "rust", "sh", "sql", "text", "toml",
-    "ts", "yaml",
+    "console", "http", "ini", "js", "json", "mermaid", "python", "rust", "sh", "sql", "text",
+    "toml", "ts", "yaml",
 ];
+
+/// Where receivers listen that a page starts.
+const RECEIVER_PORTS: [&str; 2] = ["8081", "8082"];
 
 struct Block {
     kind: String,
+    /// The file that it is the text of.
+    file: Option<String>,
     line: usize,
     text: String,
 }
@@ -70,6 +76,7 @@ fn blocks(page: &str) -> Vec<Block> {
             (Some(kind), None) => {
                 open = Some(Block {
                     kind: kind.split(',').next().unwrap_or_default().to_owned(),
+                    file: kind.split_once(',').map(|(_, file)| file.to_owned()),
                     line: index + 1,
                     text: String::new(),
                 });
@@ -85,10 +92,15 @@ fn blocks(page: &str) -> Vec<Block> {
 
 /// The block as a part of a shell script; `None` for what is shown only.
 fn script(page: &str, block: &Block) -> Option<String> {
-    let Block { line, text, .. } = block;
-    let body = match block.kind.as_str() {
-        "sh" => text.clone(),
-        "python" => format!("python3 - <<'END_OF_BLOCK'\n{text}END_OF_BLOCK\n"),
+    let Block {
+        line, text, file, ..
+    } = block;
+    let body = match (block.kind.as_str(), file) {
+        ("js" | "python", Some(file)) => {
+            format!("cat > {file} <<'END_OF_BLOCK'\n{text}END_OF_BLOCK\n")
+        }
+        ("sh", _) => text.clone(),
+        ("python", None) => format!("python3 - <<'END_OF_BLOCK'\n{text}END_OF_BLOCK\n"),
         _ => return None,
     };
     Some(format!("echo '== {page}:{line}' >&2\n{body}"))
@@ -108,14 +120,15 @@ fn follow(page: &str, environment: &[(&str, &str)]) -> String {
     if page != "README.md" {
         parts.extend(scripts(page));
     }
-    // Free for an instant after this line, in which nobody else is likely to take it.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
-    let script = format!(
-        "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{}",
-        parts.concat().replace(README_ADDRESS, &address)
-    );
+    // Free for an instant after they are dropped, in which nobody else is likely to take them.
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [address, receivers @ ..] = listeners.map(|listener| listener.local_addr().unwrap());
+    let mut text = parts.concat().replace(README_ADDRESS, &address.to_string());
+    for (port, free) in RECEIVER_PORTS.into_iter().zip(receivers) {
+        text = text.replace(port, &free.port().to_string());
+    }
+    let script =
+        format!("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{text}");
 
     let folder = tempfile::tempdir().unwrap();
     let programs = Path::new(env!("CARGO_BIN_EXE_rerun-http"))
@@ -135,7 +148,7 @@ fn follow(page: &str, environment: &[(&str, &str)]) -> String {
     }
     let output = shell
         .envs(environment.iter().copied())
-        .env("RERUN_BIND", &address)
+        .env("RERUN_BIND", address.to_string())
         .env("RERUN_LOG", "warn")
         .env("PATH", path)
         .current_dir(folder.path())
@@ -192,6 +205,18 @@ fn the_api_reference_can_be_followed() {
 }
 
 #[test]
+fn the_events_page_can_be_followed() {
+    let said = follow("docs/events.md", &[]);
+    let ends = |status: &str| said.lines().filter(|line| line.ends_with(status)).count();
+    assert_eq!((ends(": 204"), ends(": 401")), (4, 2), "{said}");
+    // Each receiver counts the event once.
+    for receiver in ["Python", "Node.js"] {
+        let line = format!("{receiver}: 42 campaign.published");
+        assert_eq!(said.matches(&line).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn the_clients_can_be_followed() {
     let said = follow("docs/clients.md", &[]);
     let parts = [
@@ -231,6 +256,7 @@ fn other_pages_can_be_followed() {
         "docs/guide.md",
         "docs/api.md",
         "docs/clients.md",
+        "docs/events.md",
         "docs/operating.md",
     ];
     let mut others = pages("docs");

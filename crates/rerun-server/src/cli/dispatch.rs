@@ -20,7 +20,7 @@ use crate::system::Termination;
 const IDLE: Duration = Duration::from_millis(250);
 
 /// How much longer than an attempt a lease lasts.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// What delivers events in this process; `None` if it delivers none.
 pub(super) fn background(

@@ -13,6 +13,7 @@ mod migrate;
 mod probes;
 mod serve;
 mod token;
+mod webhook;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -133,6 +134,7 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
             Command::EventsTail => events::run(&layers, matches),
             Command::CampaignImport => campaign::import::run(&layers, matches),
             Command::Campaigns => campaign::manage::run(&layers, under, matches),
+            Command::Webhooks => webhook::run(&layers, under, matches),
             Command::Health => health::run(&layers),
         });
     match done {
@@ -159,6 +161,7 @@ fn named(matches: &ArgMatches) -> Option<(Command, &str, &ArgMatches)> {
         ("health", _) => Command::Health,
         ("audit", _) => Command::AuditVerify,
         ("events", _) => Command::EventsTail,
+        ("webhook", _) => Command::Webhooks,
         (_, "import") => Command::CampaignImport,
         _ => Command::Campaigns,
     };
@@ -305,6 +308,13 @@ fn command() -> clap::Command {
                 Command::EventsTail,
             )),
         )
+        .subcommand(webhook::add_to(
+            family(
+                "webhook",
+                "Looks at webhooks, sends events again and disables",
+            ),
+            |command| with_settings(command, Command::Webhooks),
+        ))
         .subcommand(campaign::manage::add_to(
             family(
                 "campaign",
@@ -476,6 +486,7 @@ mod tests {
             Command::CampaignImport,
             Command::Campaigns,
             Command::EventsTail,
+            Command::Webhooks,
             Command::Health,
         ] {
             let mut whole = with_settings(clap::Command::new("x"), of);

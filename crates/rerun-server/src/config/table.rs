@@ -40,6 +40,8 @@ pub enum Command {
     Campaigns,
     /// The events of an account.
     EventsTail,
+    /// The webhooks of an account.
+    Webhooks,
     /// Whether the server is ready.
     Health,
 }
@@ -149,7 +151,7 @@ macro_rules! settings {
 
 use Command::{
     AuditVerify, CampaignImport, Campaigns, Console, Demo, Dispatch, EventsTail, Health, Migrate,
-    Serve, Token, Worker,
+    Serve, Token, Webhooks, Worker,
 };
 
 settings! {
@@ -163,7 +165,7 @@ settings! {
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
     DATABASE_URL: DatabaseUrl {
         name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
-        used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Unrepeated,
+        used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks], care: Unrepeated,
         parse: DatabaseUrl::parse,
     }
     /// Database connections of this process.
@@ -436,7 +438,7 @@ settings! {
     /// What is logged: a level, or a filter such as `info,rerun_http=debug`.
     LOG: LogFilter {
         name: "log", value: "FILTER", default: Some("info"),
-        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks], care: Shown,
         parse: LogFilter::parse,
     }
     /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as
@@ -458,7 +460,7 @@ settings! {
     /// How it is logged: `text`, or `json` for one JSON object a line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
-        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks], care: Shown,
         parse: LogFormat::parse,
     }
 }

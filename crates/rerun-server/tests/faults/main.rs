@@ -13,6 +13,7 @@
 )]
 
 mod api;
+mod deliveries;
 mod disk;
 mod kill;
 mod life;

@@ -13,7 +13,7 @@ use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::IdGenerator;
 use rerun_generate::UuidV7;
 
-fn account(help: &'static str) -> Arg {
+pub(super) fn account(help: &'static str) -> Arg {
     Arg::new("account")
         .long("account")
         .value_name("UUID")
@@ -23,7 +23,7 @@ fn account(help: &'static str) -> Arg {
 }
 
 /// Who changes something, for the audit log.
-fn user() -> [Arg; 2] {
+pub(super) fn user() -> [Arg; 2] {
     [
         Arg::new("user")
             .long("user")
@@ -41,7 +41,7 @@ fn user() -> [Arg; 2] {
 }
 
 /// The person whom the arguments of [`account`] and [`user`] name; `None` when one is not there.
-fn local_person(matches: &ArgMatches, command: &str) -> Option<Actor> {
+pub(super) fn local_person(matches: &ArgMatches, command: &str) -> Option<Actor> {
     let mut person = Person::new(
         *matches.get_one("user")?,
         matches.get_one::<String>("role")?.clone(),

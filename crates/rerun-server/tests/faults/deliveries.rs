@@ -1,0 +1,337 @@
+//! Events on their way to webhooks, with dispatchers that are killed and receivers that misbehave.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix_web::web::{Bytes, Data, Path, post};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use rerun_contract::fixture::{ACCOUNT, caller};
+use rerun_core::Actor;
+use rerun_core::ids::WebhookId;
+use rerun_core::usecases::{Engine, EventQuery, NewWebhook, Settings};
+use rerun_core::webhook::{DisabledReason, WebhookProgress};
+use rerun_deliver::{AllowedNetworks, TargetRules};
+use rerun_server::config::{Database, DatabaseUrl, Webhooks};
+use rerun_server::store::{OpenStore, Surroundings, migrate};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::process::{Process, rerun};
+use crate::wait::until;
+use crate::world::{Store, World};
+use crate::{chance, number, tell};
+
+const SECRET: &str = "what the secrets of webhooks come from";
+
+/// A delivery as a receiver got it.
+#[derive(Debug, Clone)]
+struct Got {
+    receiver: String,
+    id: String,
+    sequence: i64,
+    event: String,
+    at: Instant,
+    status: u16,
+}
+
+/// Receivers, each with a name that says how it responds. They end with the test's process.
+struct Receivers {
+    got: Arc<watch::Sender<Vec<Got>>>,
+    port: u16,
+}
+
+async fn receive(
+    got: Data<watch::Sender<Vec<Got>>>,
+    name: Path<String>,
+    request: HttpRequest,
+    body: Bytes,
+) -> HttpResponse {
+    let event: Value = serde_json::from_slice(&body).unwrap();
+    let id = request.headers().get("webhook-id").unwrap();
+    let id = id.to_str().unwrap().to_owned();
+    assert_eq!(event["id"], id.as_str());
+    let seen = got
+        .borrow()
+        .iter()
+        .filter(|one| one.id == id && one.receiver == *name)
+        .count();
+    let status = match name.as_str() {
+        "gone" => 410,
+        // Every event is refused once.
+        "fussy" if seen == 0 => 503,
+        _ => 200,
+    };
+    got.send_modify(|all| {
+        all.push(Got {
+            receiver: name.to_string(),
+            id,
+            sequence: event["sequence"].as_i64().unwrap(),
+            event: event["type"].as_str().unwrap().to_owned(),
+            at: Instant::now(),
+            status,
+        });
+    });
+    if name.as_str() == "hanging" {
+        std::future::pending::<()>().await;
+    }
+    HttpResponse::build(status.try_into().unwrap()).finish()
+}
+
+impl Receivers {
+    fn start() -> Self {
+        let got: Arc<watch::Sender<Vec<Got>>> = Arc::new(watch::Sender::new(Vec::new()));
+        let data = Data::from(Arc::clone(&got));
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server = HttpServer::new(move || {
+                    App::new()
+                        .app_data(data.clone())
+                        .route("/{name}", post().to(receive))
+                })
+                .workers(1)
+                .disable_signals()
+                .bind(("127.0.0.1", 0))
+                .unwrap();
+                tell.send(server.addrs()[0].port()).unwrap();
+                server.run().await.unwrap();
+            });
+        });
+        let port = told.recv().unwrap();
+        Self { got, port }
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// What this receiver got, in its order.
+    fn got(&self, name: &str) -> Vec<Got> {
+        let got = self.got.borrow();
+        got.iter()
+            .filter(|one| one.receiver == name)
+            .cloned()
+            .collect()
+    }
+
+    /// Waits until a receiver has accepted the event with this number.
+    async fn has(&self, name: &str, sequences: &BTreeSet<i64>) {
+        until("events at a receiver", async || {
+            let got = self.got(name);
+            let accepted = got.iter().filter(|one| one.status == 200);
+            let accepted: BTreeSet<i64> = accepted.map(|one| one.sequence).collect();
+            sequences.is_subset(&accepted).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The use cases over the world's database, beside its processes.
+fn engine(world: &World) -> Engine {
+    let url = world.url();
+    let url = if url.starts_with("sqlite:") {
+        DatabaseUrl::Sqlite(url)
+    } else {
+        DatabaseUrl::Postgres(url)
+    };
+    migrate(&url).unwrap();
+    let webhooks = Webhooks {
+        secret: Some(SECRET.into()),
+        rules: TargetRules {
+            allow_http: true,
+            allow_networks: AllowedNetworks::parse("127.0.0.1").unwrap(),
+        },
+        ..Webhooks::default()
+    };
+    let around = Surroundings::with_webhooks(&webhooks).unwrap();
+    OpenStore::open(&Database::new(url, 4), &around, Settings::default())
+        .unwrap()
+        .engine
+}
+
+async fn dispatcher(world: &World, timeout_seconds: &str) -> Process {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = rerun(folder.path(), &["dispatch"]);
+    command
+        .env("RERUN_DATABASE_URL", world.url())
+        .env("RERUN_WEBHOOK_SECRET", SECRET)
+        .env("RERUN_WEBHOOK_ALLOW_HTTP", "true")
+        .env("RERUN_WEBHOOK_ALLOW_NETS", "127.0.0.1")
+        .env("RERUN_WEBHOOK_TIMEOUT_SECONDS", timeout_seconds)
+        .env("RERUN_WEBHOOK_CONCURRENCY", "8");
+    let mut process = Process::start("dispatcher", command);
+    process.says("delivering events").await;
+    process
+}
+
+async fn webhook(engine: &Engine, url: String, ordered: bool) -> WebhookId {
+    let new = NewWebhook {
+        url,
+        ordered,
+        ..NewWebhook::default()
+    };
+    let created = engine.webhooks.create(&caller(), new, None).await.unwrap();
+    created.outcome.webhook.webhook.id
+}
+
+async fn found(engine: &Engine, id: WebhookId) -> WebhookProgress {
+    engine.webhooks.get(&caller(), id).await.unwrap()
+}
+
+/// Makes so many events; returns the number of the newest.
+async fn events(engine: &Engine, number: usize) -> i64 {
+    for place in 0..number {
+        let name = format!("Group {place}");
+        engine.groups.create(&caller(), &name, None).await.unwrap();
+    }
+    head(engine).await
+}
+
+async fn head(engine: &Engine) -> i64 {
+    let system = Actor::system(ACCOUNT);
+    let page = engine.events.list(&system, &EventQuery::default()).await;
+    page.unwrap().head_sequence
+}
+
+async fn survives_kills(place: Store) {
+    let kills = number("RERUN_TEST_KILLS").unwrap_or(4);
+    let mut chance = chance();
+    let receivers = Receivers::start();
+    let world = World::new(place, Duration::ZERO, 60);
+    let engine = engine(&world);
+    let one = webhook(&engine, receivers.url("one"), false).await;
+    let first = head(&engine).await + 1;
+    webhook(&engine, receivers.url("ordered"), true).await;
+    let mut process = dispatcher(&world, "1").await;
+    let mut last = first;
+    for _ in 0..kills {
+        last = events(&engine, 25).await;
+        let before = receivers.got.borrow().len();
+        let more = chance.usize(1..=20);
+        let mut got = receivers.got.subscribe();
+        // A receiver may wait for the end of a lease of a killed dispatcher.
+        let some = got.wait_for(|all| all.len() >= before + more);
+        let _late = tokio::time::timeout(Duration::from_secs(3), some).await;
+        tokio::time::sleep(Duration::from_millis(chance.u64(0..5))).await;
+        process.kill();
+        process = dispatcher(&world, "1").await;
+    }
+    receivers.has("one", &(first..=last).collect()).await;
+    receivers
+        .has("ordered", &(first + 1..=last).collect())
+        .await;
+    let mut ids: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    let mut again = 0;
+    for got in receivers.got.borrow().iter() {
+        let of = ids.entry(got.sequence).or_default();
+        again += usize::from(!of.insert(got.id.clone()));
+    }
+    assert!(ids.values().all(|ids| ids.len() == 1), "{ids:?}");
+    let mut order: Vec<i64> = receivers
+        .got("ordered")
+        .iter()
+        .map(|one| one.sequence)
+        .collect();
+    assert!(order.is_sorted(), "{order:?}");
+    order.dedup();
+    tell(&format!(
+        "{kills} kills, {} events, {again} deliveries again",
+        ids.len()
+    ));
+    until("the end of all deliveries", async || {
+        let webhook = found(&engine, one).await;
+        (webhook.pending == 0 && webhook.delivered_sequence == last).then_some(())
+    })
+    .await;
+    assert_eq!(process.terminate().await, Some(0));
+    world.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_is_lost_when_dispatchers_are_killed_on_sqlite() {
+    survives_kills(Store::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_is_lost_when_dispatchers_are_killed_on_postgres() {
+    survives_kills(Store::postgres()).await;
+}
+
+async fn receivers_misbehave(place: Store) {
+    let receivers = Receivers::start();
+    let world = World::new(place, Duration::ZERO, 60);
+    let engine = engine(&world);
+    let hanging = webhook(&engine, receivers.url("hanging"), false).await;
+    let gone = webhook(&engine, receivers.url("gone"), false).await;
+    webhook(&engine, receivers.url("fussy"), true).await;
+    // Hundreds of events wait for the receiver that hangs.
+    let last = events(&engine, 300).await;
+    webhook(&engine, receivers.url("good"), false).await;
+    let process = dispatcher(&world, "60").await;
+    until("the receiver that hangs", async || {
+        (!receivers.got("hanging").is_empty()).then_some(())
+    })
+    .await;
+    let gone = until("the webhook that is gone", async || {
+        let webhook = found(&engine, gone).await.webhook;
+        webhook.disabled.is_some().then_some(webhook)
+    })
+    .await;
+    assert_eq!(gone.disabled, Some(DisabledReason::Gone));
+
+    let mut slowest = Duration::ZERO;
+    for _ in 0..5 {
+        let (begun, new) = (Instant::now(), events(&engine, 1).await);
+        receivers.has("good", &BTreeSet::from([new])).await;
+        let got = receivers.got("good");
+        let at = got.iter().find(|one| one.sequence == new).unwrap().at;
+        slowest = slowest.max(at - begun);
+    }
+    tell(&format!(
+        "a delivery beside one that hangs took {slowest:?} at most"
+    ));
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let waits = found(&engine, hanging).await;
+    assert!(waits.pending >= 300, "{waits:?}");
+    let told = receivers.got("good");
+    assert!(
+        told.iter().any(|one| one.event == "webhook.disabled"),
+        "{told:?}"
+    );
+
+    // Each event was refused once and came again at once, before the next.
+    receivers.has("fussy", &BTreeSet::from([last])).await;
+    let fussy = receivers.got("fussy");
+    let order: Vec<i64> = fussy.iter().map(|one| one.sequence).collect();
+    assert!(order.is_sorted(), "{order:?}");
+    for pair in fussy.chunks_exact(2) {
+        let [refused, accepted] = pair else {
+            unreachable!()
+        };
+        assert_eq!((refused.status, accepted.status), (503, 200));
+        assert_eq!(refused.id, accepted.id);
+    }
+
+    // Two attempts hang when the process is told to end. They are given back.
+    assert_eq!(process.terminate().await, Some(0));
+    let before = receivers.got("hanging").len();
+    let process = dispatcher(&world, "60").await;
+    until("attempts that were given back", async || {
+        (receivers.got("hanging").len() > before).then_some(())
+    })
+    .await;
+    process.kill();
+    world.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_that_misbehave_disturb_no_others_on_sqlite() {
+    receivers_misbehave(Store::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_that_misbehave_disturb_no_others_on_postgres() {
+    receivers_misbehave(Store::postgres()).await;
+}

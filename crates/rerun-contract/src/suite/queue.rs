@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rerun_core::generation::{FailureKind, GenerationError, Made, Saved, TokenCounts, Usage};
+use rerun_core::generation::{
+    FailureKind, GenerationError, Made, Metered, Saved, TokenCounts, Usage,
+};
 use rerun_core::ids::{CampaignId, LeaseId, MessageId};
 use rerun_core::ports::{IdGenerator, LeaseTasks, Store};
 use rerun_core::run::RunStatus;
@@ -315,7 +317,11 @@ pub async fn usage_is_summed_on_the_run<S: Store + 'static>(f: &Fixture<S>) {
             prompt_tokens: 7,
             completion_tokens: 70,
         };
-        assert_eq!(f.current_run(campaign).await.usage, used);
+        let run = f.current_run(campaign).await;
+        assert_eq!(run.usage, used);
+        // The mean is that of what was stored.
+        let stored = Metered::default().with(&cost(1, 10));
+        assert_eq!(run.metered, stored);
     }
     f.seconds_later(60);
     let leased = f.lease(4).await;

@@ -1,6 +1,11 @@
 //! Times in clock changes, and through years in every time zone.
 
-use std::collections::{BTreeMap, BTreeSet};
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint's exemption for tests misses their helpers"
+)]
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, NaiveDate, NaiveDateTime, Timelike, Utc};
 use chrono_tz::Tz;
@@ -175,7 +180,12 @@ fn clock_changes_of_six_zones() {
 
 /// A walk through a zone minute by minute, with nothing but the offset of each instant: the instants at
 /// which its clock shows this time of day, and those at which it jumps over it.
-fn oracle(zone: Tz, time_of_day: (u32, u32), from: NaiveDate, days: i64) -> Vec<DateTime<Utc>> {
+fn oracle(
+    zone: Tz,
+    time_of_day: (u32, u32),
+    from: NaiveDate,
+    days: i64,
+) -> BTreeSet<DateTime<Utc>> {
     let start = from.and_hms_opt(0, 0, 0).unwrap().and_utc();
     let shown = |at: DateTime<Utc>| at.with_timezone(&zone).naive_local();
     let mut wanted: BTreeSet<NaiveDateTime> = BTreeSet::new();
@@ -184,7 +194,7 @@ fn oracle(zone: Tz, time_of_day: (u32, u32), from: NaiveDate, days: i64) -> Vec<
         let date = first + Duration::days(day);
         wanted.insert(date.and_hms_opt(time_of_day.0, time_of_day.1, 0).unwrap());
     }
-    let mut fired = BTreeMap::new();
+    let mut fired = BTreeSet::new();
     let mut before = shown(start);
     let mut at = start;
     while at < start + Duration::days(days) {
@@ -194,12 +204,12 @@ fn oracle(zone: Tz, time_of_day: (u32, u32), from: NaiveDate, days: i64) -> Vec<
         while let Some(local) = wanted.first().copied().filter(|local| *local <= now) {
             wanted.remove(&local);
             if local > before || local == now {
-                fired.insert(at, ());
+                fired.insert(at);
             }
         }
         before = before.max(now);
     }
-    fired.into_keys().collect()
+    fired
 }
 
 /// Ten years in every zone with `RERUN_TEST_ALL_YEARS=1`, else one.
@@ -213,7 +223,7 @@ fn a_fixed_time_fires_once_a_day_in_every_zone() {
     let days = 365 * years;
     let start = from.and_hms_opt(0, 0, 0).unwrap().and_utc();
     let end = start + Duration::days(days);
-    let (mut doubled, mut dropped, mut firings) = (0, 0, 0);
+    let mut firings = 0;
     for (number, zone) in chrono_tz::TZ_VARIANTS.into_iter().enumerate() {
         // Between midnight and 03:45, when clocks are changed.
         let minutes = u32::try_from(number % 16).unwrap() * 15;
@@ -228,12 +238,8 @@ fn a_fixed_time_fires_once_a_day_in_every_zone() {
         }
         found.retain(|at| *at <= end);
         assert!(found.is_sorted_by(|one, other| one < other), "{zone}");
-        let expected: BTreeSet<_> = oracle(zone, (hour, minute), from, days)
-            .into_iter()
-            .collect();
+        let expected = oracle(zone, (hour, minute), from, days);
         let found: BTreeSet<_> = found.into_iter().collect();
-        doubled += found.difference(&expected).count();
-        dropped += expected.difference(&found).count();
         firings += found.len();
         assert_eq!(found, expected, "{cron} in {zone}");
         let dates: BTreeSet<_> = found
@@ -242,7 +248,6 @@ fn a_fixed_time_fires_once_a_day_in_every_zone() {
             .collect();
         assert_eq!(dates.len(), found.len(), "{cron} in {zone}: one a day");
     }
-    println!("{firings} firings, {doubled} doubled, {dropped} dropped");
     assert!(firings > 500 * 300);
 }
 

@@ -55,8 +55,8 @@ fn context(status: CampaignStatus) -> Context {
 }
 
 /// What is decided at the time, in short.
-fn decided(schedule: &Schedule, context: &Context, minutes_late: i64) -> String {
-    match decide(schedule, at(0), context, at(minutes_late)) {
+fn decided(schedule: &Schedule, context: Context, minutes_late: i64) -> String {
+    match decide(schedule, at(0), &context, at(minutes_late)) {
         Decision::Start {
             replacing,
             if_new_segments,
@@ -164,7 +164,7 @@ fn what_becomes_of_a_time() {
             overlap,
             ..schedule()
         };
-        assert_eq!(decided(&schedule, &context, late), expected, "row {row}");
+        assert_eq!(decided(&schedule, context, late), expected, "row {row}");
     }
 }
 
@@ -175,8 +175,8 @@ fn without_catch_up_a_time_is_on_time_for_a_minute() {
         ..schedule()
     };
     let published = context(CampaignStatus::Published);
-    assert_eq!(decided(&schedule, &published, 1), "start false false");
-    assert_eq!(decided(&schedule, &published, 2), "missed");
+    assert_eq!(decided(&schedule, published, 1), "start false false");
+    assert_eq!(decided(&schedule, published, 2), "missed");
 }
 
 #[test]

@@ -563,6 +563,12 @@ mod tests {
                 "Message not found",
             ),
             (
+                Error::WebhookNotFound.into(),
+                404,
+                "webhook_not_found",
+                "Webhook not found",
+            ),
+            (
                 Error::IllegalTransition(illegal).into(),
                 409,
                 "invalid_transition",

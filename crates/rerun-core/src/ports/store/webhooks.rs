@@ -104,7 +104,7 @@ pub trait WebhookStore: Send + Sync {
     async fn change_webhook(&self, change: ChangeWebhook) -> Result<WebhookProgress, StoreError>;
 
     /// Deletes a webhook: nothing of it can be read or sent from then on. What it had goes later,
-    /// by [`DeliveryQueue::sweep`](super::DeliveryQueue::sweep).
+    /// by [`sweep_deliveries`](super::DeliveryQueue::sweep_deliveries).
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when it has another version by now, or is gone; others.

@@ -419,7 +419,7 @@ mod tests {
             more: 0,
         };
         let unknown_says = unknown.to_string();
-        let cases: [(ApiError, u16, &str, &str); 38] = [
+        let cases: [(ApiError, u16, &str, &str); 39] = [
             (
                 Denied::Unauthenticated {
                     reason: "x",

@@ -153,7 +153,7 @@ impl Waiting {
         self.due_at <= now && self.lease.is_none_or(|(_, until)| until < now)
     }
 
-    /// A message is due anew from the end of a lease that was not kept.
+    /// When a lease ends without a result, its message is due from that moment.
     pub(super) fn due_since(&self) -> Timestamp {
         self.lease.map_or(self.due_at, |(_, until)| until)
     }

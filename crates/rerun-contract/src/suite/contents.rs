@@ -94,7 +94,7 @@ pub async fn an_edit_leaves_the_reused_content_alone<S: Store + 'static>(f: &Fix
     f.check().await;
 }
 
-/// Messages that are generated anew keep what they had until it is replaced.
+/// Messages that are generated again keep their content until the new one is there.
 pub async fn regenerated_messages_are_reviewed_anew<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["DE", "FR"]).await;
     let group = f.group(&["DE", "FR"]).await;

@@ -433,7 +433,7 @@ pub async fn a_webhook_that_is_gone_is_disabled<S: Store + 'static>(f: &Fixture<
     f.check().await;
 }
 
-/// Five days without a delivery disable a webhook; one delivery begins them anew.
+/// A webhook that delivers nothing for five days is disabled. Each delivery starts the five days again.
 pub async fn a_webhook_that_fails_for_five_days_is_disabled<S: Store + 'static>(f: &Fixture<S>) {
     let id = webhook(f, to_anywhere()).await;
     let hours = |hours| Duration::from_hours(hours);

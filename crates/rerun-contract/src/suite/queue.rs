@@ -384,7 +384,7 @@ pub async fn a_run_knows_what_reuse_saved<S: Store + 'static>(f: &Fixture<S>) {
     };
     let campaign = launched(f, 3).await;
     assert_eq!(f.current_run(campaign).await.saved, Saved::default());
-    // A failed attempt is paid for, but it is no content.
+    // A failed attempt costs tokens, but it makes no content.
     let leased = f.lease(1).await;
     let failed = GenerationError {
         usage: Some(cost(1_000, 1_000)),

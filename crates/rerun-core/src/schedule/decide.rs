@@ -66,10 +66,10 @@ pub struct Context {
     pub is_late_allowed: bool,
     /// Whether the creator's role may initiate a rerun.
     pub may_initiate: bool,
-    /// The campaign; `None` when there is none any more.
+    /// The campaign; `None` when it was deleted.
     pub campaign: Option<Standing>,
-    /// Whether the group's customers are others than when the current run started; `None` when there
-    /// is no such group.
+    /// Whether the group changed since the current run started; `None` when the group does not
+    /// exist.
     pub group_changed: Option<bool>,
     /// Whether another firing waits.
     pub another_waits: bool,

@@ -82,7 +82,7 @@ impl Deliveries {
         self
     }
 
-    /// How long a lease lasts. A sender renews it well before.
+    /// How long a lease lasts unless it is renewed.
     #[must_use]
     pub const fn lease_length(&self) -> Duration {
         self.lease
@@ -96,7 +96,7 @@ impl Deliveries {
         let after = get(&self.queued);
         let accounts = self.queue.accounts_behind(after, MAX_ACCOUNTS).await?;
         let found = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
-        // The end of the accounts: the next call begins anew.
+        // The end of the accounts: the next call starts with the first one again.
         let ended = found < MAX_ACCOUNTS;
         let mut all = FannedOut {
             queued: 0,
@@ -108,10 +108,11 @@ impl Deliveries {
                 entries: MAX_ENTRIES,
                 now: self.stamps.clock.now(),
             };
+            // Also before an error: the next call must come to the accounts after this one.
+            set(&self.queued, Some(*account_id));
             let one = self.queue.fan_out(request).await?;
             all.queued += one.queued;
             all.more |= one.more;
-            set(&self.queued, Some(*account_id));
         }
         if ended {
             set(&self.queued, None);
@@ -123,13 +124,14 @@ impl Deliveries {
     /// lease, so that an account with a long queue delays no other.
     ///
     /// # Errors
-    /// [`StoreError`], when nothing was leased.
+    /// [`StoreError`], when there is no parcel to send. The next call starts with another account.
     pub async fn lease(&self, limit: u32) -> Result<LeasedParcels, StoreError> {
         let now = self.stamps.clock.now();
         let lease = LeaseId::new(self.stamps.ids.next());
         let mut open = self.accounts_in_turn(limit).await?;
         let mut left = limit;
         let mut parcels = Vec::new();
+        let mut unreadable = None;
         while !open.is_empty() && left > 0 {
             let mut have_more = Vec::new();
             for (turns, account_id) in (1..=open.len()).rev().zip(&open) {
@@ -144,6 +146,9 @@ impl Deliveries {
                     now,
                     until: now + self.lease,
                 };
+                // Also without a parcel, since what is due may have to wait for what is on its way, and
+                // before an error.
+                set(&self.turn, Some(*account_id));
                 let taken = match self.queue.lease_deliveries(request).await {
                     Ok(taken) => taken,
                     Err(error) if parcels.is_empty() => return Err(error),
@@ -155,23 +160,32 @@ impl Deliveries {
                 if number >= share {
                     have_more.push(*account_id);
                 }
-                // Also without a parcel: what is due may have to wait for what is on its way.
-                set(&self.turn, Some(*account_id));
                 for delivery in taken {
+                    // Nobody can send it. The others that were taken with it are sent.
+                    let event = match PublicEvent::of(&delivery.entry) {
+                        Ok(event) => event,
+                        Err(error) => {
+                            unreadable = Some(error);
+                            continue;
+                        }
+                    };
                     parcels.push(Parcel {
                         account_id: *account_id,
                         webhook_id: delivery.webhook_id,
                         lease,
                         url: delivery.url,
                         secrets: delivery.secrets,
-                        event: PublicEvent::of(&delivery.entry)?,
+                        event,
                         attempt: delivery.attempt,
                     });
                 }
             }
             open = have_more;
         }
-        Ok(LeasedParcels { lease, parcels })
+        match unreadable {
+            Some(error) if parcels.is_empty() => Err(error),
+            Some(_) | None => Ok(LeasedParcels { lease, parcels }),
+        }
     }
 
     /// The accounts with due deliveries, from the one after the last that was served.
@@ -248,5 +262,128 @@ impl Deliveries {
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         let before = self.stamps.clock.now() - KEPT;
         self.queue.sweep_deliveries(before, MAX_SWEPT).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mockall::predicate::{always, eq};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::audit::AuditEntry;
+    use crate::ids::WebhookId;
+    use crate::ports::{LeasedDelivery, MockClock, MockDeliveryQueue, MockIdGenerator};
+
+    const ONE: AccountId = AccountId::new(Uuid::from_u128(1));
+    const TWO: AccountId = AccountId::new(Uuid::from_u128(2));
+
+    fn broken() -> StoreError {
+        StoreError::Corrupt("a row of this account".into())
+    }
+
+    fn deliveries(queue: MockDeliveryQueue) -> Deliveries {
+        let mut clock = MockClock::new();
+        clock
+            .expect_now()
+            .return_const(chrono::DateTime::UNIX_EPOCH);
+        let mut ids = MockIdGenerator::new();
+        ids.expect_next().return_const(Uuid::from_u128(9));
+        Deliveries::new(Arc::new(queue), Stamps::new(clock, ids))
+    }
+
+    fn delivery(seq: i64, details: &str) -> LeasedDelivery {
+        LeasedDelivery {
+            webhook_id: WebhookId::new(Uuid::from_u128(5)),
+            url: "https://example.com".into(),
+            secrets: vec![1],
+            entry: AuditEntry {
+                seq,
+                id: AuditEntryId::new(Uuid::from_u128(6)),
+                account_id: ONE,
+                action: "customer_group.created".into(),
+                campaign_id: None,
+                run_number: None,
+                user_id: None,
+                user_name: None,
+                role_code: None,
+                ip: None,
+                request_id: None,
+                details: details.into(),
+                created_at: chrono::DateTime::UNIX_EPOCH,
+                hash: [0; 32],
+            },
+            attempt: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_that_fails_does_not_hold_up_what_is_new_for_others() {
+        let mut queue = MockDeliveryQueue::new();
+        let mut behind = |after, accounts: &'static [AccountId]| {
+            queue
+                .expect_accounts_behind()
+                .with(eq(after), always())
+                .times(1)
+                .returning(|_, _| Ok(accounts.to_vec()));
+        };
+        behind(None, &[ONE, TWO]);
+        behind(Some(ONE), &[TWO]);
+        queue.expect_fan_out().times(2).returning(|request| {
+            if request.account_id == ONE {
+                return Err(broken());
+            }
+            Ok(FannedOut {
+                queued: 3,
+                more: false,
+            })
+        });
+        let deliveries = deliveries(queue);
+        assert!(deliveries.fan_out().await.is_err());
+        assert_eq!(deliveries.fan_out().await.unwrap().queued, 3);
+    }
+
+    #[tokio::test]
+    async fn an_account_that_fails_does_not_hold_up_the_parcels_of_others() {
+        let mut queue = MockDeliveryQueue::new();
+        let mut due = |after, accounts: &'static [AccountId]| {
+            queue
+                .expect_accounts_due()
+                .with(eq(after), always(), always())
+                .returning(|_, _, _| Ok(accounts.to_vec()));
+        };
+        due(None, &[ONE, TWO]);
+        due(Some(ONE), &[TWO]);
+        queue.expect_lease_deliveries().returning(|request| {
+            if request.account_id == ONE {
+                return Err(broken());
+            }
+            Ok(vec![delivery(1, "{}")])
+        });
+        let deliveries = deliveries(queue);
+        assert!(deliveries.lease(10).await.is_err());
+        let leased = deliveries.lease(10).await.unwrap();
+        assert_eq!(leased.parcels[0].account_id, TWO);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_nobody_can_read_does_not_hold_up_the_others() {
+        let mut queue = MockDeliveryQueue::new();
+        queue
+            .expect_accounts_due()
+            .returning(|_, _, _| Ok(vec![ONE]));
+        let mut answers = vec![
+            vec![delivery(1, "[]")],
+            vec![delivery(1, "[]"), delivery(2, "{}")],
+        ];
+        queue
+            .expect_lease_deliveries()
+            .returning(move |_| Ok(answers.pop().unwrap_or_default()));
+        let deliveries = deliveries(queue);
+        let leased = deliveries.lease(10).await.unwrap();
+        let sent: Vec<i64> = leased.parcels.iter().map(|it| it.event.sequence).collect();
+        assert_eq!(sent, [2]);
+        // Alone it is reported.
+        assert!(deliveries.lease(10).await.is_err());
     }
 }

@@ -128,7 +128,11 @@ impl Generation {
                 };
                 let tasks = match self.queue.lease(request).await {
                     Ok(tasks) => tasks,
-                    Err(error) if taken.is_empty() => return Err(error),
+                    Err(error) if taken.is_empty() => {
+                        // The next lease must come to the accounts after this one.
+                        self.set_turn(Some(*account_id));
+                        return Err(error);
+                    }
                     // What was taken is made; the next lease reports the error, if it remains.
                     Err(_again) => {
                         have_more.clear();

@@ -509,7 +509,7 @@ impl Webhooks {
         Ok(self.store.change_webhook(change).await?)
     }
 
-    /// Sends a `webhook.test` now, once. It is no event: it has an id of its own and the number 0.
+    /// Sends a `webhook.test` now, once. It is not part of the log: its id is new, and its number is 0.
     ///
     /// # Errors
     /// [`Error::WebhookNotFound`]; [`Error::Invalid`] without anything to derive secrets from;

@@ -30,7 +30,7 @@ impl Leases {
             .is_none_or(|held| held.until <= Instant::now())
     }
 
-    /// One of its deliveries is no longer on its way.
+    /// The attempt at one of the lease's deliveries has ended.
     pub(super) fn done(&self, lease: LeaseId) {
         let mut leases = self.lock();
         if let Some(held) = leases.get_mut(&lease) {

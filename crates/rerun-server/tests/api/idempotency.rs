@@ -53,8 +53,8 @@ async fn once(api: &Api, called: &mut BTreeSet<String>, path: &str, body: Value)
     for answer in &answers {
         assert_eq!(answer.ok(), made, "{path}: one response");
     }
-    // Archiving what has been archived is no change, and no entry. A replay changes what is sent,
-    // and nothing that an event tells of.
+    // Neither writes an entry: archived messages are archived already, and a replay sends events
+    // again without changing any of them.
     let unlogged = ["campaign/rerun/archive", "webhook/replay"].contains(&path);
     let written = usize::from(!unlogged);
     assert_eq!(api.audit().await.len(), entries + written, "{path}");

@@ -44,8 +44,8 @@ pub struct ChangeWebhook {
     /// Whether it was disabled and is enabled now. What waits for it is due at once then, with all
     /// its attempts.
     pub enables: bool,
-    /// It gets all events after this number, or after the newest if that is lower, whatever it has
-    /// got of them. What waited before is no longer sent.
+    /// The webhook gets all events after this number, or after the newest one if that is lower, also
+    /// those that it has received. What waited before is dropped.
     pub after: Option<i64>,
     /// The entry; `None` when nothing changes, and the key alone is kept.
     pub audit: Option<AuditDraft>,

@@ -88,7 +88,7 @@ wire_enum! {
     }
 }
 
-/// A response, as far as anybody looks at it.
+/// The parts of a response that matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Response {
     /// Its status.
@@ -185,7 +185,7 @@ pub fn disables(
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
-        // More than 64 bits hold is longer than any wait.
+        // A number that does not fit into 64 bits is longer than any wait.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let at = DateTime::parse_from_rfc2822(value).ok()?;

@@ -356,7 +356,7 @@ pub enum Event {
     WebhookSecretRotated {
         /// The webhook.
         webhook_id: WebhookId,
-        /// For how many seconds the secret before signs too.
+        /// For how many seconds the previous secret signs too.
         keep_previous_seconds: u32,
     },
     /// The system disabled a webhook.

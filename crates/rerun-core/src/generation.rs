@@ -33,7 +33,7 @@ impl GenerationBrief {
     }
 }
 
-/// An approved message of a campaign, as an example for a message of a segment that is like its own.
+/// An approved message of a campaign, as an example for the message of a similar segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     /// The values of its segment.

@@ -182,7 +182,7 @@ pub struct Run {
     pub archived_at: Option<Timestamp>,
     /// What its generator calls used, those that failed too, as far as it was reported.
     pub usage: TokenCounts,
-    /// What it did not spend because it reused messages.
+    /// What reuse saved.
     pub saved: Saved,
     /// What the generated contents of this run and of those that it followed used. The mean is what
     /// a message costs.

@@ -65,7 +65,7 @@ pub struct Webhook {
     pub failing_since: Option<Timestamp>,
     /// The number of its newest secret.
     pub secret_number: SecretNumber,
-    /// Until when the secret before signs too.
+    /// Until when the previous secret signs too.
     #[serde(with = "crate::timestamp::option")]
     pub previous_secret_until: Option<Timestamp>,
     /// Goes up with every change that somebody makes, and when it is disabled.
@@ -85,10 +85,10 @@ impl Webhook {
     /// The longest URL, in bytes.
     pub const MAX_URL_BYTES: usize = 2_000;
 
-    /// The longest time that a rotation keeps the secret before, in seconds.
+    /// The longest time that a rotation keeps the previous secret, in seconds.
     pub const MAX_KEEP_SECONDS: i64 = 604_800;
 
-    /// How long a rotation keeps the secret before when nothing else is asked for, in seconds.
+    /// How long a rotation keeps the previous secret by default, in seconds.
     pub const DEFAULT_KEEP_SECONDS: i64 = 86_400;
 
     /// Whether it gets events.

@@ -125,7 +125,7 @@ pub struct Schedule {
     pub catch_up_seconds: u32,
     /// By how much a time may be delayed, in seconds.
     pub jitter_seconds: u32,
-    /// After this time it does not fire any more.
+    /// It does not fire after this time.
     pub ends_at: Option<Timestamp>,
     /// What moves with its firings.
     pub state: ScheduleState,
@@ -148,7 +148,7 @@ pub struct Schedule {
 pub struct ScheduleState {
     /// Whether it fires.
     pub status: ScheduleStatus,
-    /// Why it is paused, if somebody told.
+    /// The note that it was paused with, if there is one.
     pub note: Option<String>,
     /// The next time that has no firing yet, before jitter.
     pub next_time: Option<Timestamp>,
@@ -232,7 +232,7 @@ impl Schedule {
     pub const MAX_CATCH_UP: u32 = 366 * 86_400;
     /// The longest jitter, in seconds: a day.
     pub const MAX_JITTER: u32 = 86_400;
-    /// After so many refusals in a row it is paused.
+    /// After this many refusals in a row it is paused.
     pub const MAX_REFUSALS: u32 = 5;
     /// The fewest minutes between two times of a pattern.
     pub const MIN_MINUTES: u32 = 15;
@@ -272,7 +272,7 @@ impl Schedule {
         self.ends_at.is_none_or(|end| time <= end)
     }
 
-    /// The state with these as the next times: the first that counts, and the one after it. Without
+    /// The state with these as the next times: the first one, and the one after it. Without
     /// any it has ended.
     #[must_use]
     pub fn with_next(&self, times: &[Timestamp]) -> ScheduleState {

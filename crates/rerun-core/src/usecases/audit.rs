@@ -38,7 +38,7 @@ impl AuditLog {
     /// The account's entries, newest first.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::CampaignNotFound`] when
+    /// [`Error::Invalid`] for a limit or cursor that is not valid; [`Error::CampaignNotFound`] when
     /// the filter names a campaign that is not there; [`Error::Store`].
     pub async fn list(
         &self,

@@ -850,7 +850,7 @@ impl Campaigns {
     /// The account's campaigns, newest first; with `status`, those that have it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::Store`].
+    /// [`Error::Invalid`] for a limit or cursor that is not valid; [`Error::Store`].
     pub async fn list(
         &self,
         actor: &Actor,

@@ -242,7 +242,7 @@ impl CustomerGroups {
     /// The account's groups, newest first.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::Store`].
+    /// [`Error::Invalid`] for a limit or cursor that is not valid; [`Error::Store`].
     pub async fn list(
         &self,
         actor: &Actor,

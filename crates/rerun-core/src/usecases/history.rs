@@ -89,7 +89,7 @@ impl Histories {
     /// The campaign's runs, newest first.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::CampaignNotFound`];
+    /// [`Error::Invalid`] for a limit or cursor that is not valid; [`Error::CampaignNotFound`];
     /// [`Error::Store`].
     pub async fn runs(
         &self,
@@ -120,7 +120,7 @@ impl Histories {
     /// first.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::CampaignNotFound`];
+    /// [`Error::Invalid`] for a limit or cursor that is not valid; [`Error::CampaignNotFound`];
     /// [`Error::RunNotFound`]; [`Error::Store`].
     pub async fn messages(
         &self,
@@ -243,7 +243,7 @@ impl Histories {
     /// Compares two runs segment by segment.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::CampaignNotFound`];
+    /// [`Error::Invalid`] for a limit or cursor that is not valid; [`Error::CampaignNotFound`];
     /// [`Error::RunNotFound`]; [`Error::Store`].
     pub async fn diff(
         &self,

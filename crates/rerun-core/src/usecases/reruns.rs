@@ -92,7 +92,7 @@ pub struct RunStarted {
     pub customer_count: i64,
     /// How its segments split.
     pub segments: SegmentCounts,
-    /// What it does not spend because it reuses messages.
+    /// What reuse saves.
     #[serde(default)]
     pub saved: Saved,
     /// How many messages of the previous run are archived now.
@@ -524,7 +524,7 @@ impl Reruns {
     /// What [`Reruns::initiate`] would do now, with the same refusals. It changes nothing.
     ///
     /// # Errors
-    /// As [`Reruns::initiate`]; [`Error::Invalid`] for a limit or cursor that is none.
+    /// As [`Reruns::initiate`]; [`Error::Invalid`] for a limit or cursor that is not valid.
     pub async fn preview(
         &self,
         actor: &Actor,

@@ -94,7 +94,7 @@ pub struct NewWebhook {
     pub after_sequence: Option<i64>,
 }
 
-/// What is to be different about a webhook. What is `None` stays.
+/// Changes to a webhook. A field that is `None` stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct WebhookChange {
     /// Where events are sent.
@@ -186,7 +186,7 @@ impl Webhooks {
         }
     }
 
-    /// With at most so many webhooks for an account.
+    /// Sets the most webhooks that an account may have.
     #[must_use]
     pub const fn at_most(mut self, most: u32) -> Self {
         self.most = most;
@@ -313,7 +313,7 @@ impl Webhooks {
     /// The account's webhooks, newest first.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::Store`].
+    /// [`Error::Invalid`] for a limit or cursor that is not valid; [`Error::Store`].
     pub async fn list(
         &self,
         actor: &Actor,
@@ -330,7 +330,7 @@ impl Webhooks {
         listed(page, scope)
     }
 
-    /// Changes a webhook. What is as it was already changes nothing and has no audit entry.
+    /// Changes a webhook. A change that changes nothing has no audit entry.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a field out of range, for nothing to change, and for an
@@ -447,7 +447,7 @@ impl Webhooks {
         Ok(last)
     }
 
-    /// Gives a webhook another secret. The one before signs too, for so many seconds.
+    /// Gives a webhook another secret. The previous one signs too, for this many seconds.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a time out of range, and without anything to derive secrets from;
@@ -543,7 +543,7 @@ impl Webhooks {
     /// The webhook's deliveries, newest event first.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::WebhookNotFound`];
+    /// [`Error::Invalid`] for a limit or cursor that is not valid; [`Error::WebhookNotFound`];
     /// [`Error::Store`].
     pub async fn deliveries(
         &self,
@@ -574,8 +574,8 @@ impl Webhooks {
     /// Sends events again, with the ids that they have; returns how many are queued.
     ///
     /// # Errors
-    /// [`Error::MissingFields`] when it is not said which; [`Error::Invalid`] for a range that is
-    /// none, for a range and `failed`, and for more than [`MOST_PENDING`] events;
+    /// [`Error::MissingFields`] when it is not said which; [`Error::Invalid`] for a range that ends
+    /// before it begins, for a range and `failed`, and for more than [`MOST_PENDING`] events;
     /// [`Error::WebhookNotFound`]; [`Error::IllegalTransition`] for a disabled webhook;
     /// [`Error::IdempotencyKeyReused`]; [`Error::Store`].
     pub async fn replay(

@@ -243,8 +243,8 @@ pub struct DeliveryBacklog {
     /// Deliveries that wait. Stores stop counting at
     /// [`Backlog::MOST_COUNTED`](super::Backlog::MOST_COUNTED).
     pub pending: u64,
-    /// Since when that delivery to an enabled webhook is due which has been due the longest;
-    /// `None` when none is due.
+    /// When the delivery that waits longest became due, among those to enabled webhooks; `None` when
+    /// none is due.
     pub due_since: Option<Timestamp>,
     /// How many webhooks are disabled.
     pub disabled: u64,

@@ -19,7 +19,7 @@ pub(crate) struct Request {
     /// The webhook.
     #[schema(value_type = Uuid, required)]
     webhook_id: Option<String>,
-    /// For how many seconds the secret before signs too.
+    /// For how many seconds the previous secret signs too.
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 604_800, default = 86_400)]
     keep_previous_seconds: Option<Integer>,
 }

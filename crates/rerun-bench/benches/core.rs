@@ -111,6 +111,7 @@ fn published() -> Option<(Campaign, Run)> {
         resulting_status: CampaignStatus::ReadyForReview,
         initiated_by: Some(user),
         initiated_by_name: None,
+        schedule_id: None,
         previous_run: None,
         error: None,
         cancel_reason: None,

@@ -44,6 +44,32 @@ macro_rules! store_contract {
                 a_large_import_goes_through,
                 imports_at_once_all_count,
             }
+            schedules {
+                a_schedule_comes_back_as_it_was_made,
+                a_time_starts_one_run,
+                servers_at_once_fire_each_time_once,
+                a_lease_keeps_others_away_until_it_ends,
+                an_unchanged_group_is_skipped,
+                a_group_without_new_segments_is_skipped,
+                a_time_passes_while_a_run_is_open,
+                one_firing_waits_until_the_campaign_is_published,
+                an_unpublished_rerun_is_replaced,
+                the_last_missed_time_is_made_up_for,
+                what_is_too_old_is_missed,
+                a_long_outage_is_written_down,
+                a_clock_that_changes_fires_nothing_twice,
+                a_pause_is_not_made_up_for,
+                five_refusals_pause_a_schedule,
+                refusals_have_their_codes,
+                a_schedule_holds_its_group,
+                a_trigger_moves_no_time,
+                a_trigger_does_not_wait_beside_another,
+                a_stale_decision_is_not_written,
+                an_account_has_a_number_of_schedules,
+                schedules_are_listed_newest_first,
+                another_accounts_schedule_is_not_found,
+                a_key_keeps_what_was_done_to_a_schedule,
+            }
             customers {
                 customers_are_listed_by_reference,
                 a_page_of_customers_ends_at_its_bytes,
@@ -330,6 +356,7 @@ mod tests {
             ("isolation", include_str!("suite/isolation.rs")),
             ("webhooks", include_str!("suite/webhooks.rs")),
             ("deliveries", include_str!("suite/deliveries.rs")),
+            ("schedules", include_str!("suite/schedules.rs")),
         ];
         for (module, source) in modules {
             let cases = source

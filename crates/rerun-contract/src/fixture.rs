@@ -25,11 +25,12 @@ use rerun_core::message::{Content, Message};
 use rerun_core::page::{Contents, Limit, MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    Backoff, CampaignContext, CandidateQuery, Clock, EventSender, IdGenerator, ImportedMessage,
-    ImportedMessages, MessageSelection, Pause, SegmentCandidates, Store, WantedGroup,
-    WebhookSecrets, WebhookTargets,
+    Backoff, Calendar, CampaignContext, CandidateQuery, Clock, EventSender, IdGenerator,
+    ImportedMessage, ImportedMessages, MessageSelection, Pause, Permissions, SegmentCandidates,
+    Store, WantedGroup, WebhookSecrets, WebhookTargets,
 };
 use rerun_core::run::Run;
+use rerun_core::schedule::CalendarTime;
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
     Answered, Decision, Engine, EngineBuilder, LeasedTasks, NewCampaign, RerunRequest,
@@ -103,6 +104,52 @@ struct SecondsByAttempt;
 impl Backoff for SecondsByAttempt {
     fn delay(&self, failed: u32) -> Duration {
         Duration::from_secs(u64::from(failed))
+    }
+}
+
+/// A calendar whose patterns are numbers of minutes: so often a schedule fires, from 1970 on.
+struct Intervals;
+
+impl Calendar for Intervals {
+    fn check_zone(&self, _time_zone: &str) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn describe(&self, cron: &str, _time_zone: &str) -> Result<String, Invalid> {
+        let minutes: i64 = cron.parse().map_err(|_no| Invalid::new("no number"))?;
+        Ok(format!("Every {minutes} minutes"))
+    }
+
+    fn times(
+        &self,
+        cron: &str,
+        _time_zone: &str,
+        after: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CalendarTime>, Invalid> {
+        let minutes: i64 = cron.parse().map_err(|_no| Invalid::new("no number"))?;
+        let millis = minutes * 60_000;
+        let first = after.timestamp_millis().div_euclid(millis) + 1;
+        let times = (first..).take(limit).map(|n| {
+            let at = Timestamp::from_timestamp_millis(n * millis).unwrap();
+            CalendarTime {
+                at,
+                local: at.to_rfc3339(),
+                clock_change: None,
+            }
+        });
+        Ok(times.collect())
+    }
+}
+
+/// A role that may not start reruns.
+pub const OUTSIDER: &str = "OUTSIDER";
+
+struct NoOutsiders;
+
+impl Permissions for NoOutsiders {
+    fn may_initiate(&self, role_code: &str) -> bool {
+        role_code != OUTSIDER
     }
 }
 
@@ -972,6 +1019,8 @@ fn wire<S: Store + 'static>(
 ) -> Engine {
     let (clock, ids) = (clock.clone(), ids.clone());
     EngineBuilder::new(store.clone(), clock, ids, SecondsByAttempt)
+        .calendar(Intervals)
+        .permissions(NoOutsiders)
         .pause(OfVaryingLength::default())
         .webhooks(webhook_ports())
         .settings(settings)

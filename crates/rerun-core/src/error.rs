@@ -127,6 +127,12 @@ pub enum IllegalTransition {
         /// The values.
         values: Vec<String>,
     },
+    /// The schedule has no more times.
+    #[error("cannot {action} a schedule that is `ended`")]
+    EndedSchedule {
+        /// What was asked for.
+        action: &'static str,
+    },
     /// The runs have the same customer group, so that nobody would be left.
     #[error("both runs have the same customer group: nobody would be left")]
     SameGroup,
@@ -182,6 +188,9 @@ pub enum Error {
     /// The group cannot be deleted: a draft, or the current run of a campaign, is for it.
     #[error("the customer group is in use: a draft, or the current run of a campaign, is for it")]
     GroupInUse,
+    /// No such schedule in this account.
+    #[error("schedule not found")]
+    ScheduleNotFound,
     /// The campaign has no such run.
     #[error("run not found")]
     RunNotFound,

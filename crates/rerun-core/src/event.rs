@@ -3,10 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::group::{DeletedCustomers, ImportMode, Imported};
-use crate::ids::{CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, WebhookId};
+use crate::ids::{
+    CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, ScheduleId, WebhookId,
+};
 use crate::message::ReusedFrom;
+use crate::schedule::Outcome;
 use crate::stages::ApprovalStages;
 use crate::status::{CampaignStatus, DisabledReason, WebhookStatus, wire_enum};
+use crate::timestamp::{self, Timestamp};
 
 wire_enum! {
     /// What an audit entry records.
@@ -65,6 +69,18 @@ wire_enum! {
         WebhookSecretRotated => "webhook.secret_rotated",
         /// The system disabled a webhook.
         WebhookDisabled => "webhook.disabled",
+        /// A schedule was made.
+        ScheduleCreated => "schedule.created",
+        /// A schedule was changed.
+        ScheduleUpdated => "schedule.updated",
+        /// A schedule was deleted with its firings.
+        ScheduleDeleted => "schedule.deleted",
+        /// A schedule was paused.
+        SchedulePaused => "schedule.paused",
+        /// A schedule was resumed.
+        ScheduleResumed => "schedule.resumed",
+        /// Nothing was started at a time of a schedule.
+        ScheduleSkipped => "schedule.skipped",
     }
 }
 
@@ -178,6 +194,40 @@ pub struct StartedRun {
     pub new: u32,
     /// Messages of the previous run that are archived now.
     pub archived_messages: u32,
+    /// The schedule that started it.
+    pub schedule_id: Option<ScheduleId>,
+}
+
+/// A schedule that something happened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleChange {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// Its campaign.
+    pub campaign_id: CampaignId,
+    /// Its name.
+    pub name: String,
+}
+
+/// Times of a schedule at which nothing was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedTimes {
+    /// The schedule.
+    pub schedule: ScheduleChange,
+    /// What became of them.
+    pub outcome: Outcome,
+    /// The last of them, before jitter.
+    pub scheduled_for: Timestamp,
+    /// How many they are.
+    pub times: u32,
+    /// Why; the code of a refusal.
+    pub reason: Option<String>,
+}
+
+impl ScheduleChange {
+    fn details(&self) -> Value {
+        json!({ "schedule_id": self.schedule_id, "name": self.name })
+    }
 }
 
 /// The fields of a webhook that changed. Its URL and its description are named, but not repeated.
@@ -366,6 +416,23 @@ pub enum Event {
         /// Why.
         reason: DisabledReason,
     },
+    /// A schedule was made.
+    ScheduleCreated(ScheduleChange),
+    /// A schedule was changed.
+    ScheduleUpdated(ScheduleChange),
+    /// A schedule was deleted with its firings.
+    ScheduleDeleted(ScheduleChange),
+    /// A schedule was paused.
+    SchedulePaused {
+        /// Which.
+        schedule: ScheduleChange,
+        /// Why, if somebody told.
+        note: Option<String>,
+    },
+    /// A schedule was resumed.
+    ScheduleResumed(ScheduleChange),
+    /// Nothing was started at times of a schedule.
+    ScheduleSkipped(SkippedTimes),
 }
 
 impl Event {
@@ -401,6 +468,12 @@ impl Event {
             Self::WebhookDeleted { .. } => AuditAction::WebhookDeleted,
             Self::WebhookSecretRotated { .. } => AuditAction::WebhookSecretRotated,
             Self::WebhookDisabled { .. } => AuditAction::WebhookDisabled,
+            Self::ScheduleCreated(_) => AuditAction::ScheduleCreated,
+            Self::ScheduleUpdated(_) => AuditAction::ScheduleUpdated,
+            Self::ScheduleDeleted(_) => AuditAction::ScheduleDeleted,
+            Self::SchedulePaused { .. } => AuditAction::SchedulePaused,
+            Self::ScheduleResumed(_) => AuditAction::ScheduleResumed,
+            Self::ScheduleSkipped(_) => AuditAction::ScheduleSkipped,
         }
     }
 
@@ -432,7 +505,13 @@ impl Event {
             | Self::WebhookUpdated(_)
             | Self::WebhookDeleted { .. }
             | Self::WebhookSecretRotated { .. }
-            | Self::WebhookDisabled { .. } => None,
+            | Self::WebhookDisabled { .. }
+            | Self::ScheduleCreated(_)
+            | Self::ScheduleUpdated(_)
+            | Self::ScheduleDeleted(_)
+            | Self::SchedulePaused { .. }
+            | Self::ScheduleResumed(_)
+            | Self::ScheduleSkipped(_) => None,
         }
     }
 
@@ -442,7 +521,19 @@ impl Event {
         if let Self::CampaignCreated { campaign_id, .. }
         | Self::CampaignUpdated(CampaignUpdate { campaign_id, .. })
         | Self::CampaignDeleted { campaign_id, .. }
-        | Self::CampaignImported { campaign_id, .. } = self
+        | Self::CampaignImported { campaign_id, .. }
+        | Self::ScheduleCreated(ScheduleChange { campaign_id, .. })
+        | Self::ScheduleUpdated(ScheduleChange { campaign_id, .. })
+        | Self::ScheduleDeleted(ScheduleChange { campaign_id, .. })
+        | Self::SchedulePaused {
+            schedule: ScheduleChange { campaign_id, .. },
+            ..
+        }
+        | Self::ScheduleResumed(ScheduleChange { campaign_id, .. })
+        | Self::ScheduleSkipped(SkippedTimes {
+            schedule: ScheduleChange { campaign_id, .. },
+            ..
+        }) = self
         {
             return Some(*campaign_id);
         }
@@ -556,6 +647,23 @@ impl Event {
             Self::WebhookDisabled { webhook_id, reason } => {
                 json!({ "webhook_id": webhook_id, "disabled_reason": reason })
             }
+            Self::ScheduleCreated(schedule)
+            | Self::ScheduleUpdated(schedule)
+            | Self::ScheduleDeleted(schedule)
+            | Self::ScheduleResumed(schedule) => schedule.details(),
+            Self::SchedulePaused { schedule, note } => match note {
+                Some(note) => with(schedule.details(), json!({ "note": note })),
+                None => schedule.details(),
+            },
+            Self::ScheduleSkipped(skipped) => with(
+                skipped.schedule.details(),
+                json!({
+                    "outcome": skipped.outcome,
+                    "scheduled_for": timestamp::format(skipped.scheduled_for),
+                    "times": skipped.times,
+                    "reason": skipped.reason,
+                }),
+            ),
         };
         with(of_status, rest)
     }
@@ -563,13 +671,17 @@ impl Event {
 
 impl StartedRun {
     fn details(&self) -> Value {
-        json!({
+        let details = json!({
             "job_uid": self.job_uid,
             "customer_group_id": self.customer_group_id,
             "matched": self.matched,
             "new": self.new,
             "archived_messages": self.archived_messages,
-        })
+        });
+        match self.schedule_id {
+            Some(id) => with(details, json!({ "schedule_id": id })),
+            None => details,
+        }
     }
 }
 

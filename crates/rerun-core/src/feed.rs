@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::group::ImportMode;
 use crate::ids::{AccountId, AuditEntryId, CampaignId};
 use crate::page::Page;
+use crate::schedule::Outcome;
 use crate::stages::ApprovalStages;
 use crate::status::{CampaignStatus, DisabledReason, WebhookStatus};
 use crate::timestamp::Timestamp;
@@ -45,6 +46,10 @@ pub enum Kind {
     WebhookStatus,
     /// Why the system disabled a webhook.
     DisabledReason,
+    /// What became of a time of a schedule.
+    Outcome,
+    /// A time.
+    Time,
 }
 
 impl Kind {
@@ -70,6 +75,8 @@ impl Kind {
             Self::Mode => is_one_of::<ImportMode>(value),
             Self::WebhookStatus => is_one_of::<WebhookStatus>(value),
             Self::DisabledReason => is_one_of::<DisabledReason>(value),
+            Self::Outcome => is_one_of::<Outcome>(value),
+            Self::Time => crate::timestamp::deserialize(value).is_ok(),
         }
     }
 }
@@ -288,7 +295,22 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         "Messages were queued to be generated again.",
         MESSAGES,
     ),
-    ("rerun.initiated", "A rerun was started.", STARTED),
+    (
+        "rerun.initiated",
+        "A rerun was started, by a person or by a schedule.",
+        &[
+            CAMPAIGN,
+            RUN,
+            BEFORE,
+            AFTER,
+            GROUP,
+            always("job_uid", Kind::Id),
+            always("matched", Kind::Count),
+            always("new", Kind::Count),
+            always("archived_messages", Kind::Count),
+            perhaps("schedule_id", Kind::Id),
+        ],
+    ),
     (
         "rerun.archived",
         "What was still active of a past run was archived.",
@@ -330,7 +352,18 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         "A paused schedule was resumed.",
         SCHEDULE,
     ),
-    ("schedule.skipped", "A schedule left out a date.", SCHEDULE),
+    (
+        "schedule.skipped",
+        "Nothing was started at a time of a schedule, or at several (`times`) of which this is the last.",
+        &[
+            always("schedule_id", Kind::Id),
+            CAMPAIGN,
+            perhaps("name", Kind::Name),
+            always("outcome", Kind::Outcome),
+            always("scheduled_for", Kind::Time),
+            always("times", Kind::Count),
+        ],
+    ),
     ("webhook.created", "A webhook was made.", &[WEBHOOK]),
     (
         "webhook.updated",
@@ -521,6 +554,7 @@ mod tests {
             matched: 1,
             new: 2,
             archived_messages: 3,
+            schedule_id: None,
         };
         let name = "Spring".to_owned();
         let webhook_id = WebhookId::new(id(7));

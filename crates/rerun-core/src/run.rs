@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::UserName;
 use crate::error::StoreError;
-use crate::ids::{CustomerGroupId, JobId, RunNumber, UserId};
+use crate::ids::{CustomerGroupId, JobId, RunNumber, ScheduleId, UserId};
 use crate::page::{Contents, json_bytes, text_bytes};
 use crate::status::{CampaignStatus, ReviewStatus, Source};
 use crate::timestamp::Timestamp;
@@ -168,6 +168,8 @@ pub struct Run {
     pub initiated_by: Option<UserId>,
     /// That person's name at that time, if it was known.
     pub initiated_by_name: Option<UserName>,
+    /// The schedule that started it.
+    pub schedule_id: Option<ScheduleId>,
     /// The run that was current before and becomes current again if this one is cancelled.
     pub previous_run: Option<RunNumber>,
     /// How many messages failed and why the last did.

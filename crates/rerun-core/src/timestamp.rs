@@ -19,6 +19,14 @@ pub fn truncate(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(3)
 }
 
+/// Reads an RFC 3339 date and time with its offset, cut to whole milliseconds.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse(text: &str) -> Result<Timestamp, chrono::ParseError> {
+    DateTime::parse_from_rfc3339(text).map(|at| truncate(at.to_utc()))
+}
+
 /// Writes one.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ pub mod events;
 pub mod lanes;
 pub mod pool;
 pub mod row;
+pub mod schedules;
 pub mod sql;
 pub mod types;
 pub mod watch;

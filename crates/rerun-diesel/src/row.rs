@@ -12,7 +12,7 @@ use rerun_core::generation::{Example, Metered, Saved, TokenCounts};
 use rerun_core::group::{Customer, CustomerGroup};
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber,
-    UserId,
+    ScheduleId, UserId,
 };
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
 use rerun_core::nearest::KeptSuggestion;
@@ -515,6 +515,7 @@ macro_rules! run_columns {
          r.previous_run_number AS run_previous_run_number, r.error AS run_error, \
          r.cancel_reason AS run_cancel_reason, r.started_at AS run_started_at, \
          r.completed_at AS run_completed_at, r.archived_at AS run_archived_at, \
+         r.schedule_id AS run_schedule_id, \
          r.prompt_tokens AS run_prompt_tokens, r.completion_tokens AS run_completion_tokens, \
          r.saved_customers AS run_saved_customers, \
          r.saved_prompt_tokens AS run_saved_prompt_tokens, \
@@ -561,6 +562,7 @@ row! {
         run_started_at: DateTime<Utc> = Time,
         run_completed_at: Option<DateTime<Utc>> = Nullable<Time>,
         run_archived_at: Option<DateTime<Utc>> = Nullable<Time>,
+        run_schedule_id: Option<Uuid> = Nullable<Id>,
         run_tokens: TokenColumns<i64> = TokenColumns<BigInt>,
     }
 }
@@ -621,6 +623,7 @@ impl TryFrom<RunRow> for Run {
                         .map_err(|_invalid| corrupt("runs", "initiated_by_name", &name))
                 })
                 .transpose()?,
+            schedule_id: row.run_schedule_id.map(ScheduleId::new),
             previous_run: row
                 .run_previous_run_number
                 .map(|number| run_number("runs", number))

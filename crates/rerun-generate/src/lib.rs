@@ -7,6 +7,7 @@ mod observer;
 #[cfg(feature = "openai")]
 pub mod openai;
 mod redact;
+mod scheduler;
 mod system;
 pub mod template;
 mod worker;
@@ -16,6 +17,7 @@ pub use observer::Observer;
 pub use openai::{ExtraHeaders, OpenAiGenerator, OpenAiSettings};
 pub use redact::Secrets;
 pub use rerun_core::system::{ExponentialBackoff, SystemClock, UuidV7};
+pub use scheduler::Scheduler;
 pub use system::{RandomPause, Shutdown, ShutdownTrigger};
 pub use template::TemplateGenerator;
 pub use worker::{Housekeeping, Worker, WorkerOptions};

@@ -76,6 +76,16 @@ endpoints! {
     CUSTOMER_LIST = post "/v1/customer/list";
     CUSTOMER_DELETE = post "/v1/customer/delete";
     CUSTOMER_ERASE = post "/v1/customer/erase";
+    SCHEDULE_CREATE = post "/v1/schedule/create";
+    SCHEDULE_LIST = post "/v1/schedule/list";
+    SCHEDULE_GET = post "/v1/schedule/get";
+    SCHEDULE_UPDATE = post "/v1/schedule/update";
+    SCHEDULE_DELETE = post "/v1/schedule/delete";
+    SCHEDULE_PAUSE = post "/v1/schedule/pause";
+    SCHEDULE_RESUME = post "/v1/schedule/resume";
+    SCHEDULE_PREVIEW = post "/v1/schedule/preview";
+    SCHEDULE_TRIGGER = post "/v1/schedule/trigger";
+    SCHEDULE_FIRINGS = post "/v1/schedule/firings";
     AUDIT_LIST = post "/v1/audit/list";
     EVENT_LIST = post "/v1/event/list";
     WEBHOOK_CREATE = post "/v1/webhook/create";

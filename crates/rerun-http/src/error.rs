@@ -215,6 +215,7 @@ impl Problem {
                 "in_use",
                 "The customer group is in use",
             ),
+            Error::ScheduleNotFound => missing("schedule_not_found", "Schedule not found"),
             Error::RunNotFound => missing("run_not_found", "Run not found"),
             Error::MessageNotFound => missing("message_not_found", "Message not found"),
             Error::WebhookNotFound => missing("webhook_not_found", "Webhook not found"),

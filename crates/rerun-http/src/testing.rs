@@ -18,16 +18,17 @@ use rerun_core::ids::{
 };
 use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{
-    MockAuditStore, MockBackoff, MockCampaignStore, MockClock, MockCustomerGroupStore,
+    EveryRole, MockAuditStore, MockBackoff, MockCampaignStore, MockClock, MockCustomerGroupStore,
     MockDeliveryQueue, MockEventLog, MockGenerationQueue, MockHealthCheck, MockHistoryStore,
     MockIdGenerator, MockIdempotencyStore, MockRecipientStore, MockRerunStore, MockReviewStore,
-    MockTemplateChecker, MockWebhookStore,
+    MockScheduleQueue, MockScheduleStore, MockTemplateChecker, MockWebhookStore, NoCalendar,
 };
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
     AuditLog, Campaigns, CustomerGroups, Deliveries, Engine, Events, Generation, Histories,
-    Recipients, Reruns, Reviews, Settings, Stamps, WebhookPorts, Webhooks,
+    Recipients, Reruns, Reviews, SchedulePorts, Schedules, Settings, Stamps, WebhookPorts,
+    Webhooks,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -112,7 +113,25 @@ impl Mocks {
         let history = Arc::new(self.history);
         let responses = Arc::new(self.responses);
         let deliveries = Arc::new(self.deliveries);
+        let reruns_of = Reruns::new(
+            reruns.clone(),
+            campaigns.clone(),
+            responses.clone(),
+            stamps.clone(),
+            settings,
+        );
+        let ports = SchedulePorts {
+            store: Arc::new(MockScheduleStore::new()),
+            queue: Arc::new(MockScheduleQueue::new()),
+            campaigns: campaigns.clone(),
+            groups: groups.clone(),
+            responses: responses.clone(),
+            reruns: reruns_of.clone(),
+            calendar: Arc::new(NoCalendar),
+            permissions: Arc::new(EveryRole),
+        };
         let engine = Engine {
+            schedules: Schedules::new(ports, stamps.clone(), settings),
             webhooks: Webhooks::new(
                 Arc::new(self.webhooks),
                 deliveries.clone(),
@@ -132,13 +151,7 @@ impl Mocks {
                 stamps.clone(),
                 settings,
             ),
-            reruns: Reruns::new(
-                reruns,
-                campaigns.clone(),
-                responses.clone(),
-                stamps.clone(),
-                settings,
-            ),
+            reruns: reruns_of,
             reviews: Reviews::new(
                 Arc::new(self.reviews),
                 campaigns.clone(),
@@ -313,6 +326,7 @@ pub(crate) fn run() -> Run {
         resulting_status: CampaignStatus::ReadyForReview,
         initiated_by: UserId::parse(USER),
         initiated_by_name: None,
+        schedule_id: None,
         previous_run: None,
         error: None,
         cancel_reason: None,

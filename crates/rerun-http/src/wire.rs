@@ -8,7 +8,7 @@ use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus};
 use rerun_core::generation::Saved;
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{
-    CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
+    CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, ScheduleId, UserId,
 };
 use rerun_core::message::{Content, Message, Provenance, ReusedFrom, ReviewStatus, Source};
 use rerun_core::nearest::KeptSuggestion;
@@ -303,6 +303,9 @@ pub struct RunItem<'a> {
     /// That person's name at that time; `null` when the token did not have it.
     #[schema(required, min_length = 1, max_length = 200)]
     initiated_by_name: Option<&'a str>,
+    /// The schedule that started it; `null` if a person did.
+    #[schema(value_type = Option<Uuid>, required)]
+    schedule_id: Option<ScheduleId>,
     /// How many messages failed, and why the last did.
     #[schema(required)]
     error: Option<&'a str>,
@@ -341,6 +344,7 @@ impl<'a> RunItem<'a> {
             resulting_status: run.resulting_status,
             initiated_by: run.initiated_by,
             initiated_by_name: run.initiated_by_name.as_ref().map(UserName::as_str),
+            schedule_id: run.schedule_id,
             error: run.error.as_deref(),
             cancel_reason: run.cancel_reason.as_deref(),
             started_at: run.started_at,

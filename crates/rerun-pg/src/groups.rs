@@ -619,7 +619,12 @@ fn delete_group(conn: &mut PgConnection, delete: DeleteGroup) -> Result<GroupDel
     let users = sql("SELECT 1::bigint AS value FROM campaigns \
          WHERE account_id = ? AND customer_group_id = ? AND status = 'Draft' \
          UNION ALL \
-         SELECT 1 FROM runs WHERE account_id = ? AND group_id = ? AND archived_at IS NULL LIMIT 1")
+         SELECT 1 FROM runs WHERE account_id = ? AND group_id = ? AND archived_at IS NULL \
+         UNION ALL \
+         SELECT 1 FROM schedules WHERE account_id = ? AND customer_group_id = ? \
+           AND status <> 'ended' LIMIT 1")
+    .bind::<Id, _>(of)
+    .bind::<Id, _>(id)
     .bind::<Id, _>(of)
     .bind::<Id, _>(id)
     .bind::<Id, _>(of)

@@ -13,6 +13,7 @@ mod queue;
 mod recipients;
 mod reruns;
 mod reviews;
+mod schedules;
 mod segments;
 mod webhooks;
 mod write;

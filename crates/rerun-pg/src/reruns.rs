@@ -20,6 +20,7 @@ use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::schedules::write_firings;
 use crate::segments::{self, Counts, Wanted};
 use crate::write::{
     CampaignMove, Value, append_audit, insert_run, keep_response, lock_current, move_campaign,
@@ -433,7 +434,15 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
         now,
     };
     move_campaign(conn, &to)?;
-    append_audit(conn, start.audit)
+    let skipped = match start.firing {
+        Some(firing) => write_firings(conn, *firing)?,
+        None => Vec::new(),
+    };
+    append_audit(conn, start.audit)?;
+    for audit in skipped {
+        append_audit(conn, audit)?;
+    }
+    Ok(())
 }
 
 /// Segments with the numbers that they have in the campaign.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use rerun_calendar::IanaCalendar;
 use rerun_core::ports::{
-    Backoff, Clock, DeliveryGauge, HealthCheck, IdGenerator, IdempotencyStore, PoolGauge,
-    QueueGauge, Store, TemplateChecker,
+    Backoff, Calendar, Clock, DeliveryGauge, EveryRole, HealthCheck, IdGenerator, IdempotencyStore,
+    Permissions, PoolGauge, QueueGauge, Store, TemplateChecker,
 };
 use rerun_core::usecases::{Engine, Settings, WebhookPorts};
 use rerun_deliver::{DerivedSecrets, HttpSender, Targets};
@@ -35,6 +36,10 @@ pub struct Surroundings {
     pub backoff: Arc<dyn Backoff>,
     /// Where webhooks may point, their secrets, and who sends.
     pub webhooks: WebhookPorts,
+    /// Cron patterns and time zones.
+    pub calendar: Arc<dyn Calendar>,
+    /// What roles may do when a schedule fires.
+    pub permissions: Arc<dyn Permissions>,
 }
 
 impl Surroundings {
@@ -66,6 +71,8 @@ impl Default for Surroundings {
             templates: Arc::new(TemplateGenerator::default()),
             backoff: Arc::new(ExponentialBackoff),
             webhooks: WebhookPorts::default(),
+            calendar: Arc::new(IanaCalendar),
+            permissions: Arc::new(EveryRole),
         }
     }
 }
@@ -100,6 +107,8 @@ impl OpenStore {
             templates,
             backoff,
             webhooks,
+            calendar,
+            permissions,
         } = around;
         Self {
             engine: Engine::builder_over(store.clone())
@@ -107,6 +116,8 @@ impl OpenStore {
                 .ids(ids.clone())
                 .templates(templates.clone())
                 .backoff(backoff.clone())
+                .calendar(calendar.clone())
+                .permissions(permissions.clone())
                 .pause(RandomPause)
                 .webhooks(webhooks.clone())
                 .settings(settings)

@@ -14,6 +14,7 @@ mod queue;
 mod recipients;
 mod reruns;
 mod reviews;
+mod schedules;
 mod webhooks;
 mod write;
 

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::counts::{Counts, Valued};
+use crate::schedules::write_firings;
 use crate::write::{
     CampaignMove, Value, append_audit, insert_run, keep_response, move_campaign, packed, unmoved,
 };
@@ -662,7 +663,15 @@ fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure
             now: start.now,
         },
     )?;
-    append_audit(conn, start.audit)
+    let skipped = match start.firing {
+        Some(firing) => write_firings(conn, *firing)?,
+        None => Vec::new(),
+    };
+    append_audit(conn, start.audit)?;
+    for audit in skipped {
+        append_audit(conn, audit)?;
+    }
+    Ok(())
 }
 
 fn cancel_run(conn: &mut SqliteConnection, cancel: CancelRun) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use rerun_core::audit::{AuditDraft, ChainHead};
 use rerun_core::campaign::{Campaign, Standing};
 use rerun_core::change::Applied;
 use rerun_core::error::StoreError;
-use rerun_core::ids::{AccountId, CampaignId, ContentId, JobId, RunNumber, UserId};
+use rerun_core::ids::{AccountId, CampaignId, ContentId, JobId, RunNumber, ScheduleId, UserId};
 use rerun_core::message::Content;
 use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotentResponse};
 use rerun_core::run::{MessageCounts, Run};
@@ -107,12 +107,12 @@ pub(crate) fn insert_run(
     let mut insert = sql(
         "INSERT INTO runs (account_id, campaign_id, number, job_uid, status, \
            synthesised, group_id, group_name, customer_count, resulting_status, initiated_by, \
-           initiated_by_name, initiated_ip, previous_run_number, started_at, completed_at, segments_total, \
+           initiated_by_name, initiated_ip, schedule_id, previous_run_number, started_at, completed_at, segments_total, \
            segments_matched, segments_new, reused, generated, edited, suggested, generating, failed, \
            pending, approved, rejected, published, saved_customers, saved_prompt_tokens, \
            saved_completion_tokens, metered_messages, metered_prompt_tokens, \
            metered_completion_tokens, group_version) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
            ?, ?, ?, ?, ?, ?, \
            (SELECT version FROM customer_groups WHERE account_id = ? AND id = ?))",
     )
@@ -129,6 +129,7 @@ pub(crate) fn insert_run(
     .bind::<Nullable<Id>, _>(run.initiated_by.map(UserId::as_uuid))
     .bind::<Nullable<Text>, _>(run.initiated_by_name.as_ref().map(UserName::as_str))
     .bind::<Nullable<Text>, _>(initiated_ip)
+    .bind::<Nullable<Id>, _>(run.schedule_id.map(ScheduleId::as_uuid))
     .bind::<Nullable<Integer>, _>(run.previous_run.map(RunNumber::get))
     .bind::<Time, _>(run.started_at)
     .bind::<Nullable<Time>, _>(run.completed_at);

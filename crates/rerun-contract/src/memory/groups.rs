@@ -15,6 +15,8 @@ use rerun_core::ports::{
     IdempotentResponse, ImportFailure, ListCustomers, RenameGroup,
 };
 
+use rerun_core::schedule::ScheduleStatus;
+
 use super::{Group, MemoryStore, counted, exists_already, newest_first};
 
 #[async_trait]
@@ -156,6 +158,12 @@ impl CustomerGroupStore for MemoryStore {
                     None => ledger.campaign.customer_group_id == id,
                 }
             });
+            let in_use = in_use
+                || account.schedules.values().any(|planned| {
+                    let schedule = &planned.schedule;
+                    schedule.customer_group_id == Some(id)
+                        && schedule.state.status != ScheduleStatus::Ended
+                });
             if in_use {
                 return Ok(GroupDeletion::InUse);
             }

@@ -10,6 +10,7 @@ mod history;
 mod ledger;
 mod reruns;
 mod reviews;
+mod schedules;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -25,14 +26,15 @@ use rerun_core::delivery::{Attempt, DeliveryState};
 use rerun_core::error::StoreError;
 use rerun_core::group::{CustomerGroup, CustomerRow};
 use rerun_core::ids::{
-    AccountId, CampaignId, ContentId, CustomerGroupId, LeaseId, MessageId, RunNumber, UserId,
-    WebhookId,
+    AccountId, CampaignId, ContentId, CustomerGroupId, LeaseId, MessageId, RunNumber, ScheduleId,
+    UserId, WebhookId,
 };
 use rerun_core::message::{Approval, Content, Message};
 use rerun_core::page::{Contents, CreatedKey, Page, PageRequest};
 use rerun_core::ports::{HealthCheck, IDEMPOTENCY_WINDOW, IdempotentResponse, KeptResponse};
 use rerun_core::rekeying::Displaced;
 use rerun_core::run::Run;
+use rerun_core::schedule::{Firing, FiringKey, Schedule};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_core::webhook::Webhook;
 
@@ -49,6 +51,7 @@ type State = BTreeMap<AccountId, Account>;
 struct Account {
     groups: BTreeMap<CustomerGroupId, Group>,
     campaigns: BTreeMap<CampaignId, Ledger>,
+    schedules: BTreeMap<ScheduleId, Planned>,
     responses: BTreeMap<String, (KeptResponse, Timestamp)>,
     entries: Vec<AuditEntry>,
     head: ChainHead,
@@ -84,6 +87,24 @@ struct Group {
     about: CustomerGroup,
     version: i64,
     customers: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A schedule with its firings.
+#[derive(Debug, Clone)]
+struct Planned {
+    schedule: Schedule,
+    firings: BTreeMap<FiringKey, Firing>,
+    lease_until: Option<Timestamp>,
+}
+
+impl Planned {
+    fn new(schedule: Schedule) -> Self {
+        Self {
+            schedule,
+            firings: BTreeMap::new(),
+            lease_until: None,
+        }
+    }
 }
 
 /// A campaign with all that it has been through.
@@ -142,6 +163,7 @@ impl Default for Account {
         Self {
             groups: BTreeMap::new(),
             campaigns: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             responses: BTreeMap::new(),
             entries: Vec::new(),
             head: ChainHead::EMPTY,

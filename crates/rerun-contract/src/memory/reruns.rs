@@ -159,6 +159,9 @@ impl RerunStore for MemoryStore {
                 .filter(|group| group.version == start.group_version)
                 .map(|group| group.segments(&start.campaign.segment_by))
                 .ok_or(StoreError::Conflict)?;
+            if let Some(firing) = &start.firing {
+                account.write_firings(firing)?;
+            }
             let ledger = account.unmoved(&start.campaign)?;
             for (item, id) in start.plan.items.iter().zip(&start.message_ids) {
                 let segment = segments.remove(&item.key).ok_or(StoreError::Conflict)?;
@@ -174,6 +177,9 @@ impl RerunStore for MemoryStore {
             ledger.runs.insert(number, start.run);
             ledger.group_versions.insert(number, start.group_version);
             account.record(start.audit);
+            for audit in start.firing.into_iter().flat_map(|firing| firing.audits) {
+                account.record(audit);
+            }
             Ok(())
         })
     }

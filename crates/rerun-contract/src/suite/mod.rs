@@ -17,6 +17,7 @@ pub mod rekeying;
 pub mod reviews;
 pub mod rules;
 pub mod runs;
+pub mod schedules;
 pub mod segments;
 pub mod suggestions;
 pub mod webhooks;

@@ -81,6 +81,7 @@ pub(super) async fn decided<S: Store + 'static>(
         resulting_status: plan.resulting_status,
         initiated_by: caller().user_id(),
         initiated_by_name: caller().as_person().unwrap().user_name.clone(),
+        schedule_id: None,
         previous_run: plan.previous_run,
         error: None,
         cancel_reason: None,
@@ -101,6 +102,7 @@ pub(super) async fn decided<S: Store + 'static>(
             .map(|_| MessageId::new(f.ids.next()))
             .collect(),
         initiated_ip: caller().as_person().unwrap().ip,
+        firing: None,
         audit: author(f, caller()).of(Event::RerunInitiated(StartedRun {
             status: StatusChange {
                 campaign_id: campaign.id,
@@ -113,6 +115,7 @@ pub(super) async fn decided<S: Store + 'static>(
             matched: plan.segments.matched,
             new: plan.segments.new,
             archived_messages: plan.archived_messages,
+            schedule_id: None,
         })),
         standing: campaign.with_started(&run),
         campaign,
@@ -197,6 +200,7 @@ pub async fn a_launch_makes_run_and_messages<S: Store + 'static>(f: &Fixture<S>)
             resulting_status: CampaignStatus::ReadyForReview,
             initiated_by: caller().user_id(),
             initiated_by_name: Some(UserName::new(CALLERS_NAME).unwrap()),
+            schedule_id: None,
             previous_run: None,
             error: None,
             cancel_reason: None,

@@ -87,6 +87,30 @@ pub trait Calendar: Send + Sync {
     ) -> Result<Vec<CalendarTime>, Invalid>;
 }
 
+/// Knows what a role may do.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+pub trait Permissions: Send + Sync {
+    /// Whether this role may start a rerun. A schedule starts reruns for its creator, whose role is
+    /// asked about each time.
+    fn may_initiate(&self, role_code: &str) -> bool;
+}
+
+/// [`Permissions`] with which every role may do everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EveryRole;
+
+impl Permissions for EveryRole {
+    fn may_initiate(&self, _role_code: &str) -> bool {
+        true
+    }
+}
+
+impl<T: Permissions + ?Sized> Permissions for Arc<T> {
+    fn may_initiate(&self, role_code: &str) -> bool {
+        (**self).may_initiate(role_code)
+    }
+}
+
 /// A [`Calendar`] that knows the zone UTC and no pattern.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoCalendar;

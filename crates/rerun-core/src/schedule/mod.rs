@@ -90,7 +90,7 @@ pub struct CalendarTime {
 }
 
 /// The times of a schedule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timing {
     /// Those of a cron pattern.
     Cron(String),
@@ -99,7 +99,7 @@ pub enum Timing {
 }
 
 /// A schedule: it starts reruns of a campaign at given times.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
     /// The account.
     pub account_id: AccountId,
@@ -144,7 +144,7 @@ pub struct Schedule {
 }
 
 /// What moves with a schedule's firings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleState {
     /// Whether it fires.
     pub status: ScheduleStatus,
@@ -187,7 +187,7 @@ pub struct Firing {
 }
 
 /// A schedule with the newest of its firings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleView {
     /// The schedule.
     pub schedule: Schedule,

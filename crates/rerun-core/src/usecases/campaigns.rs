@@ -516,6 +516,7 @@ impl Campaigns {
             resulting_status: CampaignStatus::ReadyForReview,
             initiated_by: None,
             initiated_by_name: None,
+            schedule_id: None,
             previous_run: None,
             error: None,
             cancel_reason: None,

@@ -12,6 +12,7 @@ mod idempotency;
 mod recipients;
 mod reruns;
 mod reviews;
+mod schedules;
 #[cfg(test)]
 mod tests;
 mod webhooks;
@@ -29,6 +30,9 @@ pub use idempotency::Answered;
 pub use recipients::*;
 pub use reruns::*;
 pub use reviews::*;
+pub use schedules::{
+    Fired, NewSchedule, ScheduleChanges, ScheduleDetails, SchedulePorts, Schedules,
+};
 pub use webhooks::*;
 
 use crate::actor::Actor;
@@ -38,7 +42,8 @@ use crate::group::CustomerGroup;
 use crate::ids::AuditEntryId;
 use crate::page::{CursorKey, CursorScope, Limit, Page, PageRequest};
 use crate::ports::{
-    AnyTemplate, Backoff, Clock, IdGenerator, NoPause, Pause, RerunStore, Store, TemplateChecker,
+    AnyTemplate, Backoff, Calendar, Clock, EveryRole, IdGenerator, NoCalendar, NoPause, Pause,
+    Permissions, RerunStore, Store, TemplateChecker,
 };
 
 /// Limits and rules that an operator may set.
@@ -54,6 +59,8 @@ pub struct Settings {
     pub cursors: CursorKey,
     /// The most webhooks that an account may have.
     pub webhooks: u32,
+    /// The most schedules that an account may have.
+    pub schedules_per_account: u32,
 }
 
 impl Default for Settings {
@@ -64,6 +71,7 @@ impl Default for Settings {
             generation: crate::generation::GenerationPolicy::default(),
             cursors: CursorKey::default(),
             webhooks: Webhooks::MOST,
+            schedules_per_account: 100,
         }
     }
 }
@@ -85,6 +93,8 @@ pub struct Engine {
     pub recipients: Recipients,
     /// The worker's side.
     pub generation: Generation,
+    /// Schedules and their firings.
+    pub schedules: Schedules,
     /// The audit log.
     pub audit: AuditLog,
     /// The same as events for other systems.
@@ -117,6 +127,8 @@ pub struct EngineBuilder<S> {
     store: Arc<S>,
     stamps: Stamps,
     templates: Arc<dyn TemplateChecker>,
+    calendar: Arc<dyn Calendar>,
+    permissions: Arc<dyn Permissions>,
     backoff: Arc<dyn Backoff>,
     webhooks: WebhookPorts,
     settings: Settings,
@@ -134,6 +146,8 @@ impl<S: Store + 'static> EngineBuilder<S> {
             store,
             stamps: Stamps::new(clock, ids),
             templates: Arc::new(AnyTemplate),
+            calendar: Arc::new(NoCalendar),
+            permissions: Arc::new(EveryRole),
             backoff: Arc::new(backoff),
             webhooks: WebhookPorts::default(),
             settings: Settings::default(),
@@ -176,6 +190,18 @@ impl<S: Store + 'static> EngineBuilder<S> {
         self
     }
 
+    /// Knows cron patterns and time zones.
+    pub fn calendar(mut self, calendar: impl Calendar + 'static) -> Self {
+        self.calendar = Arc::new(calendar);
+        self
+    }
+
+    /// Knows what roles may do when a schedule fires.
+    pub fn permissions(mut self, permissions: impl Permissions + 'static) -> Self {
+        self.permissions = Arc::new(permissions);
+        self
+    }
+
     /// Limits and rules.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -189,11 +215,31 @@ impl<S: Store + 'static> EngineBuilder<S> {
             store,
             stamps,
             templates,
+            calendar,
+            permissions,
             backoff,
             webhooks,
             settings,
         } = self;
+        let reruns = Reruns::new(
+            store.clone(),
+            store.clone(),
+            store.clone(),
+            stamps.clone(),
+            settings,
+        );
+        let ports = SchedulePorts {
+            store: store.clone(),
+            queue: store.clone(),
+            campaigns: store.clone(),
+            groups: store.clone(),
+            responses: store.clone(),
+            reruns: reruns.clone(),
+            calendar,
+            permissions,
+        };
         Engine {
+            schedules: Schedules::new(ports, stamps.clone(), settings),
             groups: CustomerGroups::new(store.clone(), store.clone(), stamps.clone())
                 .sealing_with(settings.cursors),
             campaigns: Campaigns::new(
@@ -205,13 +251,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
                 stamps.clone(),
                 settings,
             ),
-            reruns: Reruns::new(
-                store.clone(),
-                store.clone(),
-                store.clone(),
-                stamps.clone(),
-                settings,
-            ),
+            reruns,
             reviews: Reviews::new(
                 store.clone(),
                 store.clone(),

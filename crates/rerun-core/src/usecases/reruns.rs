@@ -17,10 +17,11 @@ use crate::nearest::{KeptSuggestion, Suggestion};
 use crate::page::{Contents, CursorScope, Limit, Page};
 use crate::plan::{Audience, FieldCoverage, PlannedSegment, ReuseFrom, RunPlan};
 use crate::ports::{
-    CampaignContext, CampaignStore, CancelRun, CandidateQuery, IdempotencyKey, IdempotencyStore,
-    RerunStore, StartRun, WantedGroup,
+    CampaignContext, CampaignStore, CancelRun, CandidateQuery, FiringChange, IdempotencyKey,
+    IdempotencyStore, IdempotentResponse, RerunStore, StartRun, WantedGroup,
 };
-use crate::run::{Run, RunGroup, RunStatus, SegmentCounts};
+use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use crate::schedule::Schedule;
 use crate::segment::{Segment, SegmentBy, SegmentKey};
 use crate::survey::FieldReport;
 use crate::timestamp::Timestamp;
@@ -222,6 +223,18 @@ impl Reruns {
             group,
         } = context;
         let group = group.ok_or(Error::CustomerGroupNotFound)?;
+        self.planned(actor, request, campaign, current_run, group)
+            .await
+    }
+
+    async fn planned(
+        &self,
+        actor: &Actor,
+        request: RerunRequest,
+        campaign: crate::campaign::Campaign,
+        current_run: Option<Run>,
+        group: CustomerGroup,
+    ) -> Result<Planned, Error> {
         campaign.check_rerun(current_run.as_ref())?;
         let reuse = current_run
             .as_ref()
@@ -304,7 +317,7 @@ impl Reruns {
         event: fn(StartedRun) -> Event,
         planned: Planned,
         suggestions: HashMap<SegmentKey, KeptSuggestion>,
-        key: Option<IdempotencyKey>,
+        cause: Cause<'_>,
     ) -> Result<(StartRun, RunStarted), Error> {
         let Planned {
             campaign,
@@ -316,6 +329,15 @@ impl Reruns {
         } = planned;
         let now = self.stamps.clock.now();
         let job_uid = JobId::new(self.stamps.ids.next());
+        let schedule = match &cause {
+            Cause::Request(_) => None,
+            Cause::Schedule(scheduled) => Some(scheduled.schedule),
+        };
+        let schedule_id = schedule.map(|schedule| schedule.id);
+        let initiator = match schedule {
+            Some(schedule) => Some(schedule.creator()),
+            None => actor.as_person().cloned(),
+        };
         let counts = plan.counts();
         let run = Run {
             number: plan.run_number,
@@ -330,10 +352,9 @@ impl Reruns {
             segments: plan.segments,
             counts,
             resulting_status: plan.resulting_status,
-            initiated_by: actor.user_id(),
-            initiated_by_name: actor
-                .as_person()
-                .and_then(|person| person.user_name.clone()),
+            initiated_by: initiator.as_ref().map(|person| person.user_id),
+            initiated_by_name: initiator.and_then(|person| person.user_name),
+            schedule_id,
             previous_run: plan.previous_run,
             error: None,
             cancel_reason: None,
@@ -373,8 +394,16 @@ impl Reruns {
             matched: plan.segments.matched,
             new: plan.segments.new,
             archived_messages: plan.archived_messages,
+            schedule_id,
         });
         let audit = self.stamps.author(actor, now).of(event);
+        let (firing, response) = match cause {
+            Cause::Request(key) => (None, key.map(|key| key.answered(&started)).transpose()?),
+            Cause::Schedule(scheduled) => {
+                let (change, response) = (scheduled.commit)(started.run_number)?;
+                (Some(Box::new(change)), response)
+            }
+        };
         let start = StartRun {
             campaign,
             group_version,
@@ -388,8 +417,9 @@ impl Reruns {
             run,
             standing,
             initiated_ip: actor.as_person().and_then(|person| person.ip),
+            firing,
             audit,
-            response: key.map(|key| key.answered(&started)).transpose()?,
+            response,
             now,
         };
         Ok((start, started))
@@ -503,6 +533,65 @@ impl Reruns {
                 Event::CampaignLaunched,
             ),
         };
+        self.carry_out(actor, event, planned, Cause::Request(key))
+            .await
+    }
+
+    /// Starts the rerun of a schedule, in the transaction that writes down its firing. `None` when there
+    /// had to be new segments and are none.
+    pub(super) async fn begin_scheduled(
+        &self,
+        actor: &Actor,
+        request: RerunRequest,
+        scheduled: Scheduled<'_>,
+    ) -> Result<Option<RunStarted>, Error> {
+        let planned = self.plan(actor, request).await?;
+        if scheduled.only_new && planned.plan.segments.new == 0 {
+            return Ok(None);
+        }
+        let cause = Cause::Schedule(scheduled);
+        let started = self.carry_out(actor, Event::RerunInitiated, planned, cause);
+        started.await.map(Some)
+    }
+
+    /// How many new segments a rerun would have if the current run were cancelled first, with the
+    /// refusals that it would meet.
+    pub(super) async fn new_after_cancel(
+        &self,
+        actor: &Actor,
+        request: RerunRequest,
+    ) -> Result<u32, Error> {
+        let wanted = request
+            .new_group
+            .map_or(WantedGroup::None, WantedGroup::Named);
+        let context = self.context(actor, request.campaign, wanted).await?;
+        let (mut campaign, run, group) = (context.campaign, context.current_run, context.group);
+        let group = group.ok_or(Error::CustomerGroupNotFound)?;
+        campaign.check(Action::Cancel)?;
+        let previous = run.as_ref().and_then(|run| run.previous_run);
+        let (Some(run), Some(previous)) = (run, previous) else {
+            return Err(Error::CampaignNotPublished(campaign.status));
+        };
+        // The previous run was published, or this one could not have been started.
+        let run = Run {
+            number: previous,
+            counts: MessageCounts::default(),
+            ..run
+        };
+        campaign.status = CampaignStatus::Published;
+        campaign.current_run = Some(previous);
+        let planned = self.planned(actor, request, campaign, Some(run), group);
+        Ok(planned.await?.plan.segments.new)
+    }
+
+    /// Has a plan made true.
+    async fn carry_out(
+        &self,
+        actor: &Actor,
+        event: fn(StartedRun) -> Event,
+        planned: Planned,
+        cause: Cause<'_>,
+    ) -> Result<RunStarted, Error> {
         let new = planned
             .plan
             .items
@@ -516,7 +605,7 @@ impl Reruns {
             .iter()
             .map(|(key, suggestion)| Ok((*key, KeptSuggestion::try_from(suggestion)?)))
             .collect::<Result<_, StoreError>>()?;
-        let (start, started) = self.start(actor, event, planned, suggestions, key)?;
+        let (start, started) = self.start(actor, event, planned, suggestions, cause)?;
         self.store.start_run(start).await?;
         Ok(started)
     }
@@ -635,7 +724,7 @@ impl Reruns {
             .await
     }
 
-    async fn take_back(
+    pub(super) async fn take_back(
         &self,
         actor: &Actor,
         campaign: CampaignId,
@@ -736,6 +825,26 @@ enum Wish {
 
 /// How many messages of a past run can still be archived.
 const NOTHING_ARCHIVED: u32 = 0;
+
+/// What makes a run start.
+enum Cause<'a> {
+    /// A person's request, perhaps with an idempotency key.
+    Request(Option<IdempotencyKey>),
+    /// A time of a schedule.
+    Schedule(Scheduled<'a>),
+}
+
+/// A time of a schedule at which a rerun is to start.
+pub(super) struct Scheduled<'a> {
+    pub(super) schedule: &'a Schedule,
+    /// Whether there must be new segments.
+    pub(super) only_new: bool,
+    /// What is written down in the run's transaction.
+    pub(super) commit: &'a (dyn Fn(RunNumber) -> Result<Committed, StoreError> + Sync),
+}
+
+/// What is written down about a schedule, and a response to keep.
+type Committed = (FiringChange, Option<IdempotentResponse>);
 
 struct Planned {
     campaign: crate::campaign::Campaign,

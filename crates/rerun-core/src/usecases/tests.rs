@@ -737,6 +737,7 @@ fn context(status: CampaignStatus) -> CampaignContext {
         resulting_status: CampaignStatus::ReadyForReview,
         initiated_by: caller().user_id(),
         initiated_by_name: None,
+        schedule_id: None,
         previous_run: None,
         error: None,
         cancel_reason: None,

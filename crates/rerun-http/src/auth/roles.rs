@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::endpoints::ENDPOINTS;
+use rerun_core::ports::Permissions;
+
+use crate::endpoints::{ENDPOINTS, RERUN_INITIATE, SCHEDULE_CREATE, SCHEDULE_TRIGGER};
 
 /// The roles that some actions are left to; who may do an action that no rule names is not
 /// restricted. A role is compared exactly.
@@ -55,10 +57,15 @@ impl RoleRules {
     pub(crate) fn admit(&self, path: Option<&str>, role: &str) -> bool {
         self.by_path.is_empty()
             || path.is_some_and(|path| {
-                self.by_path
-                    .get(path)
-                    .is_none_or(|roles| roles.iter().any(|admitted| admitted == role))
+                let starts_reruns = [SCHEDULE_CREATE.path, SCHEDULE_TRIGGER.path].contains(&path);
+                self.names(path, role) && (!starts_reruns || self.may_initiate(role))
             })
+    }
+
+    /// Whether the rule for a path, if there is one, names the role.
+    fn names(&self, path: &str, role: &str) -> bool {
+        let roles = self.by_path.get(path);
+        roles.is_none_or(|roles| roles.iter().any(|admitted| admitted == role))
     }
 
     /// Returns the names of the actions that the role may do.
@@ -72,6 +79,12 @@ impl RoleRules {
     /// Whether there are rules at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_path.is_empty()
+    }
+}
+
+impl Permissions for RoleRules {
+    fn may_initiate(&self, role_code: &str) -> bool {
+        self.names(RERUN_INITIATE.path, role_code)
     }
 }
 
@@ -139,6 +152,18 @@ mod tests {
             assert_eq!(rules.admit(path, role), admitted, "{path:?} {role}");
         }
         assert!(RoleRules::default().admit(None, "anybody"));
+    }
+
+    #[test]
+    fn who_may_not_initiate_may_not_have_a_schedule_do_it() {
+        let rules = RoleRules::parse("initiate=ADMIN;schedule_trigger=ADMIN,EDITOR").unwrap();
+        for path in ["/v1/schedule/create", "/v1/schedule/trigger"] {
+            assert!(rules.admit(Some(path), "ADMIN"), "{path}");
+            assert!(!rules.admit(Some(path), "EDITOR"), "{path}");
+        }
+        assert!(rules.admit(Some("/v1/schedule/pause"), "EDITOR"));
+        assert!(rules.may_initiate("ADMIN") && !rules.may_initiate("EDITOR"));
+        assert!(RoleRules::default().may_initiate("EDITOR"));
     }
 
     #[test]

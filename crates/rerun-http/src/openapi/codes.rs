@@ -105,6 +105,9 @@ codes! {
     WebhookNotFound => 404, "webhook_not_found", "Webhook not found", fixed,
         "`webhook_id` is malformed, unknown, or belongs to another account",
         "Check the id, and that the token belongs to the webhook's account";
+    ScheduleNotFound => 404, "schedule_not_found", "Schedule not found", fixed,
+        "`schedule_id` is malformed, unknown, or belongs to another account",
+        "Check the id, and that the token belongs to the schedule's account";
     NotFound => 404, "not_found", "Not found", fixed,
         "No endpoint has this path",
         "Check the path; it has no slash at its end";
@@ -121,8 +124,8 @@ codes! {
         "A review or an edit named a `content_id` that the message no longer has: somebody edited it, or it was generated again. Nothing was changed, not even the other messages that the request names",
         "Read the message again, and decide about the content that it has now";
     InUse => 409, "in_use", "The customer group is in use", fixed,
-        "The deletion of a customer group that is the group of a `Draft` campaign, or of a campaign's current run",
-        "Delete the campaign, or take it to another group by a rerun, then delete the group";
+        "The deletion of a customer group that is the group of a `Draft` campaign, of a campaign's current run, or of a schedule",
+        "Delete the campaign, or take it to another group by a rerun, and give schedules another group; then delete the group";
     UnfilledPlaceholder => 409, "unfilled_placeholder",
         "the message 0193ed20-7b3c-7000-8000-00000000000c cannot be approved: `{{ first_name }}` in its content is unfilled; edit the message or have it generated again",
         varies,

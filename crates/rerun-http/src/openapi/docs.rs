@@ -32,6 +32,7 @@ pub(crate) enum Tag {
     Campaigns,
     Messages,
     CustomerGroups,
+    Schedules,
     Audit,
     Events,
     Webhooks,
@@ -39,11 +40,12 @@ pub(crate) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Reruns,
         Self::Campaigns,
         Self::Messages,
         Self::CustomerGroups,
+        Self::Schedules,
         Self::Audit,
         Self::Events,
         Self::Webhooks,
@@ -56,6 +58,7 @@ impl Tag {
             Self::Campaigns => "Campaigns",
             Self::Messages => "Messages",
             Self::CustomerGroups => "Customer groups",
+            Self::Schedules => "Schedules",
             Self::Audit => "Audit",
             Self::Events => "Events",
             Self::Webhooks => "Webhooks",
@@ -69,6 +72,7 @@ impl Tag {
             Self::Campaigns => "Campaigns from draft to publication.",
             Self::Messages => "Review, edit, regenerate and export a campaign's messages.",
             Self::CustomerGroups => "Audiences and their import.",
+            Self::Schedules => "Reruns at given times.",
             Self::Audit => "Who did what, and when.",
             Self::Events => "What happened, for other systems.",
             Self::Webhooks => "Have events sent to other systems.",

@@ -163,6 +163,7 @@ pub(crate) fn run() -> Value {
         "resulting_status": "Ready for review",
         "initiated_by": USER,
         "initiated_by_name": "Ada Lovelace",
+        "schedule_id": null,
         "error": null,
         "cancel_reason": null,
         "started_at": STARTED,

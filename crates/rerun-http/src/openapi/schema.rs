@@ -17,6 +17,10 @@ use rerun_core::message::{ReviewStatus as Review, Source as MessageSource};
 use rerun_core::plan::ReuseFrom as Reuse;
 use rerun_core::rules::{Normalise as Rule, ValueType as Kind};
 use rerun_core::run::RunStatus as Running;
+use rerun_core::schedule::{
+    ClockChange as Changing, Outcome as FiringOutcomes, Overlap as Overlapping,
+    ScheduleStatus as Scheduling, When,
+};
 use rerun_core::webhook::{DisabledReason as Disabled, WebhookStatus as Enabled};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Ref, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
@@ -103,6 +107,16 @@ texts! {
         "Where a delivery stands.";
     SendError, Sending::ALL.iter().map(|value| value.as_str()),
         "Why a receiver gave no response.";
+    FiringOutcome, FiringOutcomes::ALL.iter().map(|value| value.as_str()),
+        "What became of a time of a schedule.";
+    ScheduleStatus, Scheduling::ALL.iter().map(|value| value.as_str()),
+        "Whether a schedule fires.";
+    RerunCondition, When::ALL.iter().map(|value| value.as_str()),
+        "What must have changed for a rerun at a time of a schedule.";
+    Overlap, Overlapping::ALL.iter().map(|value| value.as_str()),
+        "What a schedule does at a time at which the campaign is not published.";
+    ClockChange, Changing::ALL.iter().map(|value| value.as_str()),
+        "What a clock change did to a local time: it does not exist on that day, or exists twice.";
     AuditAction, Action::ALL.iter().map(|value| value.as_str()),
         "What an audit entry records.";
     ErrorCode, Code::ALL.iter().map(|value| value.as_str()),

@@ -111,6 +111,8 @@ fn of_kind(kind: Kind) -> RefOr<Schema> {
         Kind::Mode => schema::reference::<schema::ImportMode>(),
         Kind::WebhookStatus => schema::reference::<schema::WebhookStatus>(),
         Kind::DisabledReason => schema::reference::<schema::DisabledReason>(),
+        Kind::Outcome => schema::reference::<schema::FiringOutcome>(),
+        Kind::Time => schema::reference::<schema::Timestamp>(),
     }
 }
 
@@ -135,6 +137,8 @@ impl examples::OfField for Field {
             (Kind::Mode, _) => json!("merge"),
             (Kind::WebhookStatus, _) => json!("enabled"),
             (Kind::DisabledReason, _) => json!("failing"),
+            (Kind::Outcome, _) => json!("skipped_unchanged"),
+            (Kind::Time, _) => json!(examples::STARTED),
         }
     }
 }

@@ -12,6 +12,7 @@ mod metrics;
 mod openapi;
 mod params;
 mod rerun;
+mod schedule;
 mod webhook;
 
 use std::future::Future;
@@ -91,6 +92,16 @@ routes! {
     CUSTOMER_LIST => customer::list;
     CUSTOMER_DELETE => customer::delete;
     CUSTOMER_ERASE => customer::erase;
+    SCHEDULE_CREATE => schedule::create;
+    SCHEDULE_LIST => schedule::list;
+    SCHEDULE_GET => schedule::get;
+    SCHEDULE_UPDATE => schedule::update;
+    SCHEDULE_DELETE => schedule::delete;
+    SCHEDULE_PAUSE => schedule::pause;
+    SCHEDULE_RESUME => schedule::resume;
+    SCHEDULE_PREVIEW => schedule::preview;
+    SCHEDULE_TRIGGER => schedule::trigger;
+    SCHEDULE_FIRINGS => schedule::firings;
     AUDIT_LIST => audit::list;
     EVENT_LIST => event::list;
     WEBHOOK_CREATE => webhook::create;

@@ -47,7 +47,7 @@ fn run_json() -> Value {
         "usage": { "prompt_tokens": 0, "completion_tokens": 0 },
         "saved": { "messages": 0, "customers": 0, "prompt_tokens": 0, "completion_tokens": 0 },
         "resulting_status": "Ready for review", "initiated_by": USER,
-        "initiated_by_name": null, "error": null,
+        "initiated_by_name": null, "schedule_id": null, "error": null,
         "cancel_reason": null, "started_at": AT, "completed_at": AT,
     })
 }

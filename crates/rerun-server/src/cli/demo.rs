@@ -96,6 +96,8 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
 fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
     let url = format!("sqlite://{}", folder.join("rerun.db").display());
     Serve {
+        scheduler: true,
+        schedules_per_account: Settings::default().schedules_per_account,
         bind,
         database: Database::new(DatabaseUrl::Sqlite(url), 4),
         auto_migrate: true,

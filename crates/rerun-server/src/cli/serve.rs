@@ -17,6 +17,7 @@ use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
 use crate::traces;
+use rerun_generate::Scheduler;
 use rerun_http::auth::{Guard, KeyFile, KeySource, StaticKey, TokenVerifier, WeakSetting};
 use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Console, Intake, Readiness};
@@ -60,7 +61,8 @@ pub(super) struct Server {
 impl Server {
     /// Starts it, to be called on an actix system.
     pub(super) fn start(config: &Config) -> Result<Self, Failure> {
-        let around = Surroundings::with_webhooks(&config.webhooks)?;
+        let mut around = Surroundings::with_webhooks(&config.webhooks)?;
+        around.permissions = Arc::new(config.roles.clone());
         // Before anything of the database changes.
         let guard = guard(config, &around)?;
         if config.auto_migrate {
@@ -118,7 +120,11 @@ impl Server {
         .listen(listener(config)?)?;
         let address = server.addrs().first().copied().unwrap_or(config.bind);
         let dispatcher = dispatch::background(&store, &around, &config.webhooks, metrics.clone())?;
-        let background = worker::background(&store, &around, &config.generating, &wake, metrics)?;
+        let schedules = &store.engine.schedules;
+        let scheduler = config.scheduler.then(|| Scheduler::new(schedules.clone()));
+        let generating = &config.generating;
+        let background =
+            worker::background(&store, &around, generating, &wake, metrics, scheduler)?;
         let server = server.run();
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);

@@ -12,7 +12,7 @@ use crate::Counted;
 use crate::config::{Generating, Generator, Layers, Log, Otlp, Worker as Config};
 use crate::store::{OpenStore, Surroundings};
 use crate::system::Termination;
-use rerun_generate::{Housekeeping, Shutdown, Worker, WorkerOptions};
+use rerun_generate::{Housekeeping, Scheduler, Shutdown, Worker, WorkerOptions};
 use rerun_generate::{OpenAiGenerator, TemplateGenerator};
 use rerun_http::metrics::Metrics;
 
@@ -29,6 +29,7 @@ pub(super) fn background(
     generating: &Generating,
     wake: &Arc<Notify>,
     metrics: Metrics,
+    scheduler: Option<Scheduler>,
 ) -> Result<Background, Failure> {
     let worker = if generating.workers == 0 {
         None
@@ -55,7 +56,12 @@ pub(super) fn background(
                 worker.run(&shutdown).await;
             }
         };
-        tokio::join!(generation, housekeeping.run(&shutdown));
+        let schedules = async {
+            if let Some(scheduler) = &scheduler {
+                scheduler.run(&shutdown).await;
+            }
+        };
+        tokio::join!(generation, schedules, housekeeping.run(&shutdown));
     };
     Ok(Background::start("the worker", work)?)
 }
@@ -105,7 +111,7 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
             None => None,
             Some(address) => Some(Probes::start(address, &store, &around, metrics.clone())?),
         };
-        let mut background = background(&store, &around, &config.generating, &wake, metrics)?;
+        let mut background = background(&store, &around, &config.generating, &wake, metrics, None)?;
         let (generator, model) = named(&config.generating.generator);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),

@@ -302,6 +302,10 @@ pub struct Serve {
     pub api_code_previous: Option<SecretString>,
     /// Which roles may do what.
     pub roles: RoleRules,
+    /// Whether to fire schedules.
+    pub scheduler: bool,
+    /// The most schedules that an account may have.
+    pub schedules_per_account: u32,
     /// Whether to serve the console.
     pub console: bool,
     /// The proxies that the console believes.
@@ -357,6 +361,8 @@ impl Serve {
             api_code: layers.value(&table::API_CODE)?,
             api_code_previous: layers.given(&table::API_CODE_PREVIOUS)?,
             roles: layers.given(&table::ROLES)?.unwrap_or_default(),
+            scheduler: layers.value(&table::SCHEDULER)?,
+            schedules_per_account: layers.value(&table::SCHEDULES_PER_ACCOUNT)?,
             console: layers.value(&table::CONSOLE)?,
             trusted_proxies: layers.given(&table::TRUSTED_PROXIES)?.unwrap_or_default(),
             limits: Limits {
@@ -391,6 +397,7 @@ impl Serve {
             generation: self.generating.policy,
             // What all servers of one installation share.
             cursors: CursorKey::derived(self.api_code.expose_secret().as_bytes()),
+            schedules_per_account: self.schedules_per_account,
         }
     }
 }

@@ -248,6 +248,16 @@ settings! {
         name: "roles", value: "RULES", default: None,
         used_by: &[Serve], care: Shown, parse: RoleRules::parse,
     }
+    /// Whether this server fires schedules. Any number of servers may: each time fires once.
+    SCHEDULER: bool {
+        name: "scheduler", value: "BOOL", default: Some("true"),
+        used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
+    }
+    /// The most schedules that an account may have.
+    SCHEDULES_PER_ACCOUNT: u32 {
+        name: "schedules_per_account", value: "NUMBER", default: Some("100"),
+        used_by: &[Serve], care: Shown, parse: |text| whole(text, 0, 1_000_000),
+    }
     /// Whether to serve the console, the page at `/console/` where people review and publish.
     CONSOLE: bool {
         name: "console", value: "BOOL", default: Some("true"),
@@ -855,6 +865,11 @@ mod tests {
             REVIEW_FOUR_EYES.declared.default,
             Some(core.four_eyes.to_string().as_str())
         );
+        let schedules = core.schedules_per_account.to_string();
+        assert_eq!(
+            SCHEDULES_PER_ACCOUNT.declared.default,
+            Some(schedules.as_str())
+        );
         let attempts = core.generation.max_attempts.to_string();
         assert_eq!(
             GENERATION_MAX_ATTEMPTS.declared.default,
@@ -995,6 +1010,8 @@ mod tests {
             (&WEBHOOKS_PER_ACCOUNT.declared, &["", "0", "1001"]),
             (&REVIEW_FOUR_EYES.declared, &["", "on", "True"]),
             (&CONSOLE.declared, &["", "on", "True"]),
+            (&SCHEDULER.declared, &["", "on", "True"]),
+            (&SCHEDULES_PER_ACCOUNT.declared, &["", "-1", "1000001", "x"]),
             (
                 &TRUSTED_PROXIES.declared,
                 &["", "10.0.0.0/33", "10.0.0.1,", "proxy.example", "*"],

@@ -39,7 +39,7 @@ const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
 
 /// Every endpoint of the API, with the fields that it cannot do without.
-const REQUIRED: [(&str, &[&str]); 43] = [
+const REQUIRED: [(&str, &[&str]); 53] = [
     ("/v1/campaign/rerun/history", &["campaign_id"]),
     ("/v1/campaign/rerun/messages", &["campaign_id"]),
     (
@@ -105,6 +105,16 @@ const REQUIRED: [(&str, &[&str]); 43] = [
         &["customer_group_id", "customer_refs"],
     ),
     ("/v1/customer/erase", &["customer_ref"]),
+    ("/v1/schedule/create", &["campaign_id", "name", "cron"]),
+    ("/v1/schedule/list", &[]),
+    ("/v1/schedule/get", &["schedule_id"]),
+    ("/v1/schedule/update", &["schedule_id"]),
+    ("/v1/schedule/delete", &["schedule_id"]),
+    ("/v1/schedule/pause", &["schedule_id"]),
+    ("/v1/schedule/resume", &["schedule_id"]),
+    ("/v1/schedule/preview", &["cron"]),
+    ("/v1/schedule/trigger", &["schedule_id"]),
+    ("/v1/schedule/firings", &["schedule_id"]),
     ("/v1/audit/list", &[]),
     ("/v1/event/list", &[]),
     ("/v1/webhook/create", &["url"]),
@@ -325,6 +335,7 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                             "decision": "approve", "content": content, "format": "csv",
                             "name": "n", "segment_by": ["country"], "content_id": NOBODY,
                             "url": "http://not.allowed",
+                            "cron": "0 9 * * *",
                         });
                         let path = path.trim_start_matches("/v1/");
                         api.refused(path, body, &CAMPAIGN_NOT_FOUND).await;

@@ -18,7 +18,7 @@ on_both_stores!(
 );
 
 /// The endpoints that write nothing. One that is not named here must take a key.
-const READING: [&str; 18] = [
+const READING: [&str; 22] = [
     "/v1/audit/list",
     "/v1/campaign/get",
     "/v1/campaign/list",
@@ -38,6 +38,10 @@ const READING: [&str; 18] = [
     "/v1/webhook/list",
     // It sends, and writes nothing.
     "/v1/webhook/test",
+    "/v1/schedule/firings",
+    "/v1/schedule/get",
+    "/v1/schedule/list",
+    "/v1/schedule/preview",
 ];
 
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
@@ -72,6 +76,8 @@ async fn once(api: &Api, called: &mut BTreeSet<String>, path: &str, body: Value)
             "customer_group_id"
         } else if path.starts_with("customer-group/") {
             "name"
+        } else if path.starts_with("schedule/") && path != "schedule/create" {
+            "schedule_id"
         } else if path == "campaign/create" {
             "customer_group_id"
         } else if path == "webhook/create" {
@@ -190,6 +196,22 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     let first = json!({ "campaign_id": campaign, "run_number": 1 });
     call("campaign/rerun/archive", first).await;
     call("campaign/rerun/cancel", this.clone()).await;
+    let schedule = json!({
+        "campaign_id": campaign, "name": "Mondays", "cron": "0 9 * * MON", "when": "always",
+    });
+    let schedule = call("schedule/create", schedule).await;
+    let of = json!({ "schedule_id": schedule["id"] });
+    let other = json!({ "schedule_id": schedule["id"], "name": "Tuesdays", "cron": "0 9 * * TUE" });
+    assert_eq!(call("schedule/update", other).await["name"], "Tuesdays");
+    assert_eq!(call("schedule/pause", of.clone()).await["status"], "paused");
+    assert_eq!(
+        call("schedule/resume", of.clone()).await["status"],
+        "active"
+    );
+    let fired = call("schedule/trigger", of.clone()).await;
+    assert_eq!(fired["outcome"], "started", "{fired}");
+    assert_eq!(call("schedule/delete", of.clone()).await, of);
+    api.ok("campaign/rerun/cancel", this.clone()).await;
     let deleted = call("campaign/delete", this).await;
     assert!(deleted["deleted_messages"].as_u64() > Some(0), "{deleted}");
     let these = json!({ "customer_group_id": group, "customer_refs": ["a", "nobody"] });

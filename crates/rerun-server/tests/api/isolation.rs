@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::refusal::{
     CAMPAIGN_NOT_FOUND, CUSTOMER_GROUP_NOT_FOUND, CUSTOMER_NOT_FOUND, MESSAGE_NOT_FOUND, Refusal,
-    WEBHOOK_NOT_FOUND,
+    SCHEDULE_NOT_FOUND, WEBHOOK_NOT_FOUND,
 };
 use crate::support::{Api, SPRING, SUMMER, Server, body_of, ids, on_both_stores};
 
@@ -17,11 +17,13 @@ on_both_stores!(
 );
 
 /// Endpoints that take no id.
-const WITHOUT_IDS: [&str; 4] = [
+const WITHOUT_IDS: [&str; 6] = [
     "/v1/campaign/list",
     "/v1/customer-group/create",
     "/v1/customer-group/list",
     "/v1/webhook/list",
+    "/v1/schedule/list",
+    "/v1/schedule/preview",
 ];
 
 /// What an account has.
@@ -30,6 +32,7 @@ struct Owned {
     group: String,
     message: String,
     webhook: String,
+    schedule: String,
 }
 
 /// A published campaign with two runs, and one in review.
@@ -44,11 +47,13 @@ async fn owned(server: &Server, api: &Api) -> (Owned, Owned) {
         let group = group.clone();
         let url = json!({ "url": "https://receiver.example/hook" });
         let webhook = api.ok("webhook/create", url).await;
+        let schedule = api.schedule(&campaign, json!({})).await;
         all.push(Owned {
             campaign,
             group,
             message,
             webhook: webhook["id"].as_str().unwrap().to_owned(),
+            schedule,
         });
     }
     let reviewed = all.pop().unwrap();
@@ -69,6 +74,7 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
                 "message_ids": [theirs.message], "decision": "approve" })
     };
     let this = json!({ "campaign_id": theirs.campaign });
+    let schedule = json!({ "schedule_id": theirs.schedule, "name": "Mine" });
     let run = json!({ "campaign_id": theirs.campaign, "run_number": 1, "format": "jsonl" });
     let all = json!({ "campaign_id": theirs.campaign, "decision": "approve", "all": true });
     let webhook = json!({ "webhook_id": theirs.webhook, "from_sequence": 1, "to_sequence": 2 });
@@ -231,6 +237,29 @@ fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, Refusal)> {
         ("webhook/test", webhook.clone(), WEBHOOK_NOT_FOUND),
         ("webhook/deliveries", webhook.clone(), WEBHOOK_NOT_FOUND),
         ("webhook/replay", webhook, WEBHOOK_NOT_FOUND),
+        (
+            "schedule/create",
+            json!({ "campaign_id": theirs.campaign, "name": "n", "cron": "0 9 * * *" }),
+            CAMPAIGN_NOT_FOUND,
+        ),
+        (
+            "schedule/create",
+            json!({ "campaign_id": mine.campaign, "name": "n", "cron": "0 9 * * *",
+                    "customer_group_id": theirs.group }),
+            CUSTOMER_GROUP_NOT_FOUND,
+        ),
+        (
+            "schedule/update",
+            json!({ "schedule_id": mine.schedule, "customer_group_id": theirs.group }),
+            CUSTOMER_GROUP_NOT_FOUND,
+        ),
+        ("schedule/get", schedule.clone(), SCHEDULE_NOT_FOUND),
+        ("schedule/update", schedule.clone(), SCHEDULE_NOT_FOUND),
+        ("schedule/delete", schedule.clone(), SCHEDULE_NOT_FOUND),
+        ("schedule/pause", schedule.clone(), SCHEDULE_NOT_FOUND),
+        ("schedule/resume", schedule.clone(), SCHEDULE_NOT_FOUND),
+        ("schedule/trigger", schedule.clone(), SCHEDULE_NOT_FOUND),
+        ("schedule/firings", schedule, SCHEDULE_NOT_FOUND),
     ]
 }
 
@@ -278,6 +307,7 @@ async fn lists_show_only_ones_own(server: &Server) {
         ("audit/list", "entries"),
         ("event/list", "events"),
         ("webhook/list", "webhooks"),
+        ("schedule/list", "schedules"),
     ] {
         assert!(!body_of(&owner.ok(path, json!({})).await, list).is_empty());
         assert!(

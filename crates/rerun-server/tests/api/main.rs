@@ -23,5 +23,6 @@ mod isolation;
 mod metrics;
 mod openapi;
 mod paging;
+mod schedule;
 mod support;
 mod webhooks;

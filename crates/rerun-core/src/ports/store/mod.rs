@@ -12,6 +12,7 @@ mod queue;
 mod recipients;
 mod reruns;
 mod review;
+mod schedules;
 mod webhooks;
 
 use async_trait::async_trait;
@@ -30,6 +31,7 @@ pub use queue::*;
 pub use recipients::*;
 pub use reruns::*;
 pub use review::*;
+pub use schedules::*;
 pub use webhooks::*;
 
 /// Says whether the store can be reached and has the schema that this version needs.
@@ -59,6 +61,8 @@ pub trait Store:
     + WebhookStore
     + DeliveryQueue
     + DeliveryGauge
+    + ScheduleStore
+    + ScheduleQueue
     + HealthCheck
 {
 }
@@ -78,6 +82,8 @@ impl<S> Store for S where
         + WebhookStore
         + DeliveryQueue
         + DeliveryGauge
+        + ScheduleStore
+        + ScheduleQueue
         + HealthCheck
 {
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 
 use super::idempotency::IdempotentResponse;
+use super::schedules::FiringChange;
 use crate::audit::AuditDraft;
 use crate::campaign::{Campaign, Standing};
 use crate::error::StoreError;
@@ -65,6 +66,8 @@ pub struct StartRun {
     pub message_ids: Vec<MessageId>,
     /// Where the initiating user called from, if that is known.
     pub initiated_ip: Option<IpAddr>,
+    /// What became of the times of the schedule that starts the run.
+    pub firing: Option<Box<FiringChange>>,
     /// The audit entry.
     pub audit: AuditDraft,
     /// The response to keep under an idempotency key.

@@ -47,6 +47,8 @@ pub(crate) const EMPTY_CUSTOMER_GROUP: Refusal = refusal(
     "The customer group has no customers",
 );
 pub(crate) const RUN_NOT_FOUND: Refusal = refusal(404, "run_not_found", "Run not found");
+pub(crate) const SCHEDULE_NOT_FOUND: Refusal =
+    refusal(404, "schedule_not_found", "Schedule not found");
 pub(crate) const CUSTOMER_NOT_FOUND: Refusal =
     refusal(404, "customer_not_found", "Customer not found");
 pub(crate) const IN_USE: Refusal = refusal(409, "in_use", "The customer group is in use");

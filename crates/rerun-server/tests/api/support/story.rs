@@ -58,6 +58,16 @@ impl Api {
         self.send(post, &path, &headers, csv.into()).await
     }
 
+    /// A schedule of a campaign, every day at 09:00 unless something else is given.
+    pub(crate) async fn schedule(&self, campaign: &str, with: Value) -> String {
+        let mut body = json!({ "campaign_id": campaign, "name": "Daily", "cron": "0 9 * * *" });
+        for (name, value) in with.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let made = self.ok("schedule/create", body).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
     /// A group without customers.
     pub(crate) async fn empty_group(&self, name: &str) -> String {
         let group = self

@@ -1,0 +1,3 @@
+ALTER TABLE runs DROP COLUMN schedule_id;
+DROP TABLE schedule_firings;
+DROP TABLE schedules;

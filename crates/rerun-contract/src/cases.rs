@@ -62,6 +62,7 @@ macro_rules! store_contract {
                 five_refusals_pause_a_schedule,
                 refusals_have_their_codes,
                 a_schedule_holds_its_group,
+                a_deleted_group_is_refused,
                 a_trigger_moves_no_time,
                 a_trigger_does_not_wait_beside_another,
                 a_stale_decision_is_not_written,

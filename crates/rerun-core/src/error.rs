@@ -185,8 +185,10 @@ pub enum Error {
     /// No group of the account has such a customer.
     #[error("customer not found")]
     CustomerNotFound,
-    /// The group cannot be deleted: a draft, or the current run of a campaign, is for it.
-    #[error("the customer group is in use: a draft, or the current run of a campaign, is for it")]
+    /// The group cannot be deleted: a draft, the current run of a campaign, or a schedule is for it.
+    #[error(
+        "the customer group is in use: a draft, the current run of a campaign, or a schedule is for it"
+    )]
     GroupInUse,
     /// No such schedule in this account.
     #[error("schedule not found")]
@@ -250,6 +252,38 @@ pub enum Error {
     /// The store could not do it.
     #[error(transparent)]
     Store(StoreError),
+}
+
+impl Error {
+    /// Its code, as clients and firings of schedules get it. A code never changes.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::MissingFields(_) => "missing_required_fields",
+            Self::Invalid(_) => "invalid_request",
+            Self::CampaignNotFound => "campaign_not_found",
+            Self::CustomerGroupNotFound => "customer_group_not_found",
+            Self::CustomerNotFound => "customer_not_found",
+            Self::GroupInUse => "in_use",
+            Self::ScheduleNotFound => "schedule_not_found",
+            Self::RunNotFound => "run_not_found",
+            Self::MessageNotFound => "message_not_found",
+            Self::WebhookNotFound => "webhook_not_found",
+            Self::CampaignNotPublished(_) => "campaign_not_published",
+            Self::MessagesNotPublished(_) => "messages_not_published",
+            Self::CurrentRunArchive(_) => "current_run_archive",
+            Self::EmptyCustomerGroup => "empty_customer_group",
+            Self::UnknownSegmentField(_) => "unknown_segment_field",
+            Self::TooManySegments { .. } | Self::TooManyValues { .. } => "too_many_segments",
+            Self::IllegalTransition(_) => "invalid_transition",
+            Self::StageNotAllowed(_) => "stage_not_allowed",
+            Self::ContentChanged(_) => "content_changed",
+            Self::UnfilledPlaceholder(_) => "unfilled_placeholder",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::Store(StoreError::Conflict | StoreError::Unavailable(_)) => "unavailable",
+            Self::Store(StoreError::Corrupt(_) | StoreError::Backend(_)) => "internal_error",
+        }
+    }
 }
 
 impl From<StoreError> for Error {

@@ -230,6 +230,25 @@ impl ScheduleChange {
     }
 }
 
+impl SkippedTimes {
+    fn details(&self) -> Value {
+        let times = json!({
+            "outcome": self.outcome,
+            "scheduled_for": timestamp::format(self.scheduled_for),
+            "times": self.times,
+            "reason": self.reason,
+        });
+        with(self.schedule.details(), times)
+    }
+}
+
+fn paused(schedule: &ScheduleChange, note: Option<&str>) -> Value {
+    match note {
+        Some(note) => with(schedule.details(), json!({ "note": note })),
+        None => schedule.details(),
+    }
+}
+
 /// The fields of a webhook that changed. Its URL and its description are named, but not repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookUpdate {
@@ -557,7 +576,12 @@ impl Event {
             || json!({}),
             |status| json!({ "before": status.before, "after": status.after }),
         );
-        let rest = match self {
+        with(of_status, self.own_details())
+    }
+
+    /// The details without those of the campaign's status.
+    fn own_details(&self) -> Value {
+        match self {
             Self::GroupCreated {
                 customer_group_id,
                 name,
@@ -651,21 +675,9 @@ impl Event {
             | Self::ScheduleUpdated(schedule)
             | Self::ScheduleDeleted(schedule)
             | Self::ScheduleResumed(schedule) => schedule.details(),
-            Self::SchedulePaused { schedule, note } => match note {
-                Some(note) => with(schedule.details(), json!({ "note": note })),
-                None => schedule.details(),
-            },
-            Self::ScheduleSkipped(skipped) => with(
-                skipped.schedule.details(),
-                json!({
-                    "outcome": skipped.outcome,
-                    "scheduled_for": timestamp::format(skipped.scheduled_for),
-                    "times": skipped.times,
-                    "reason": skipped.reason,
-                }),
-            ),
-        };
-        with(of_status, rest)
+            Self::SchedulePaused { schedule, note } => paused(schedule, note.as_deref()),
+            Self::ScheduleSkipped(skipped) => skipped.details(),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use rerun_core::generation::{FailureKind, Settled, Usage};
+use rerun_core::usecases::Fired;
 
-/// Is told what a worker does, for example to count it. A method that is left out does nothing.
+/// Is told what a worker or a scheduler does, for example to count it. A method that is left out does nothing.
 pub trait Observer: Send + Sync {
     /// A generator call begins.
     fn call_began(&self) {}
@@ -19,6 +20,9 @@ pub trait Observer: Send + Sync {
     /// The worker offered the results of one lease to the store. `settled` counts those that were
     /// stored; the others came too late.
     fn settled(&self, _results: usize, _settled: Settled) {}
+
+    /// The scheduler decided a time of a schedule.
+    fn fired(&self, _fired: &Fired) {}
 }
 
 /// Nobody is told.

@@ -1,5 +1,6 @@
 //! The scheduler: looks every second for schedules whose time has come, and has them decided.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -9,12 +10,14 @@ use rerun_core::schedule::Outcome;
 use rerun_core::usecases::{Fired, Schedules};
 use tokio::time::sleep;
 
+use crate::observer::{Observer, Unobserved};
 use crate::system::Shutdown;
 
 /// Fires schedules until the shutdown is requested. Any number of servers may have one: a time has one
 /// firing, whoever decides it.
 pub struct Scheduler {
     schedules: Schedules,
+    observer: Arc<dyn Observer>,
 }
 
 impl Scheduler {
@@ -27,8 +30,17 @@ impl Scheduler {
 
     /// Over these use cases.
     #[must_use]
-    pub const fn new(schedules: Schedules) -> Self {
-        Self { schedules }
+    pub fn new(schedules: Schedules) -> Self {
+        Self {
+            schedules,
+            observer: Arc::new(Unobserved),
+        }
+    }
+
+    /// Reports what it does to this observer.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// Fires what is due until `shutdown` is requested. What is being decided then is decided.
@@ -59,7 +71,10 @@ impl Scheduler {
 
     async fn fire(&self, due: DueSchedule) {
         match self.schedules.fire(due).await {
-            Ok(Some(fired)) => log(&fired),
+            Ok(Some(fired)) => {
+                log(&fired);
+                self.observer.fired(&fired);
+            }
             Ok(None) => {}
             Err(error) => {
                 // It is due again when the lease ends.

@@ -192,80 +192,44 @@ impl Problem {
 
     /// What the client is told of a use case's error.
     pub(crate) fn of_use_case(error: &Error) -> Self {
-        let bad = |code, message: &'static str| Self::new(StatusCode::BAD_REQUEST, code, message);
-        let missing = |code, message: &'static str| Self::new(StatusCode::NOT_FOUND, code, message);
+        let told = |status, message: Cow<'static, str>| Self::new(status, error.code(), message);
+        let bad = |message: &'static str| told(StatusCode::BAD_REQUEST, message.into());
+        let missing = |message: &'static str| told(StatusCode::NOT_FOUND, message.into());
+        let named = |status, cause: &dyn StdError| told(status, cause.to_string().into());
         match error {
             Error::MissingFields(fields) => {
-                let message = "Missing required fields";
-                Self::new(StatusCode::UNAUTHORIZED, "missing_required_fields", message)
-                    .naming(fields)
+                told(StatusCode::UNAUTHORIZED, "Missing required fields".into()).naming(fields)
             }
-            Error::Invalid(invalid) => Self::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                invalid.to_string(),
-            ),
-            Error::CampaignNotFound => missing("campaign_not_found", "Campaign not found"),
-            Error::CustomerGroupNotFound => {
-                missing("customer_group_not_found", "Customer group not found")
+            Error::Invalid(invalid) => named(StatusCode::BAD_REQUEST, invalid),
+            Error::CampaignNotFound => missing("Campaign not found"),
+            Error::CustomerGroupNotFound => missing("Customer group not found"),
+            Error::CustomerNotFound => missing("Customer not found"),
+            Error::GroupInUse => told(StatusCode::CONFLICT, "The customer group is in use".into()),
+            Error::ScheduleNotFound => missing("Schedule not found"),
+            Error::RunNotFound => missing("Run not found"),
+            Error::MessageNotFound => missing("Message not found"),
+            Error::WebhookNotFound => missing("Webhook not found"),
+            Error::CampaignNotPublished(_) => bad("Only Published campaigns can be rerun"),
+            Error::MessagesNotPublished(_) => {
+                bad("All campaign messages must be published before initiating a rerun")
             }
-            Error::CustomerNotFound => missing("customer_not_found", "Customer not found"),
-            Error::GroupInUse => Self::new(
-                StatusCode::CONFLICT,
-                "in_use",
-                "The customer group is in use",
-            ),
-            Error::ScheduleNotFound => missing("schedule_not_found", "Schedule not found"),
-            Error::RunNotFound => missing("run_not_found", "Run not found"),
-            Error::MessageNotFound => missing("message_not_found", "Message not found"),
-            Error::WebhookNotFound => missing("webhook_not_found", "Webhook not found"),
-            Error::CampaignNotPublished(_) => bad(
-                "campaign_not_published",
-                "Only Published campaigns can be rerun",
-            ),
-            Error::MessagesNotPublished(_) => bad(
-                "messages_not_published",
-                "All campaign messages must be published before initiating a rerun",
-            ),
-            Error::CurrentRunArchive(_) => {
-                bad("current_run_archive", "The current run cannot be archived")
-            }
-            Error::EmptyCustomerGroup => bad(
-                "empty_customer_group",
-                "The customer group has no customers",
-            ),
+            Error::CurrentRunArchive(_) => bad("The current run cannot be archived"),
+            Error::EmptyCustomerGroup => bad("The customer group has no customers"),
             // What it names has its own bounds.
             Error::UnknownSegmentField(unknown) => Self {
                 message: Cow::Owned(unknown.to_string()),
-                ..bad("unknown_segment_field", "")
+                ..bad("")
             },
-            Error::TooManySegments { .. } | Error::TooManyValues { .. } => Self::new(
-                StatusCode::BAD_REQUEST,
-                "too_many_segments",
-                error.to_string(),
-            ),
-            Error::IllegalTransition(illegal) => Self::new(
-                StatusCode::CONFLICT,
-                "invalid_transition",
-                illegal.to_string(),
-            ),
-            Error::StageNotAllowed(_) => Self::new(
-                StatusCode::FORBIDDEN,
-                "stage_not_allowed",
-                error.to_string(),
-            ),
-            Error::ContentChanged(_) => {
-                Self::new(StatusCode::CONFLICT, "content_changed", error.to_string())
+            Error::TooManySegments { .. } | Error::TooManyValues { .. } => {
+                named(StatusCode::BAD_REQUEST, error)
             }
-            Error::UnfilledPlaceholder(unfilled) => Self::new(
-                StatusCode::CONFLICT,
-                "unfilled_placeholder",
-                unfilled.to_string(),
-            ),
-            Error::IdempotencyKeyReused => Self::new(
+            Error::IllegalTransition(illegal) => named(StatusCode::CONFLICT, illegal),
+            Error::StageNotAllowed(_) => named(StatusCode::FORBIDDEN, error),
+            Error::ContentChanged(_) => named(StatusCode::CONFLICT, error),
+            Error::UnfilledPlaceholder(unfilled) => named(StatusCode::CONFLICT, unfilled),
+            Error::IdempotencyKeyReused => told(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "The idempotency key was used for another request",
+                "The idempotency key was used for another request".into(),
             ),
             Error::Store(error) => Self::of_store(error),
         }

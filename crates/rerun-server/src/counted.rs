@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use rerun_core::delivery::Outcome;
 use rerun_core::generation::{FailureKind, Settled, Usage};
+use rerun_core::usecases::Fired;
 use rerun_generate::Observer;
 use rerun_http::metrics::Metrics;
 
-/// Counts what a worker or a dispatcher does in the metrics of the process.
+/// Counts what a worker, a scheduler or a dispatcher does in the metrics of the process.
 #[derive(Debug)]
 pub struct Counted(pub Metrics);
 
@@ -28,6 +29,10 @@ impl Observer for Counted {
 
     fn settled(&self, results: usize, settled: Settled) {
         self.0.settled(results, settled);
+    }
+
+    fn fired(&self, fired: &Fired) {
+        self.0.schedule_fired(fired);
     }
 }
 

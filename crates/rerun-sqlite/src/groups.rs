@@ -321,8 +321,7 @@ fn delete_group(
          UNION ALL \
          SELECT 1 FROM runs WHERE account_id = ? AND group_id = ? AND archived_at IS NULL \
          UNION ALL \
-         SELECT 1 FROM schedules WHERE account_id = ? AND customer_group_id = ? \
-           AND status <> 'ended' LIMIT 1")
+         SELECT 1 FROM schedules WHERE account_id = ? AND customer_group_id = ? LIMIT 1")
     .bind::<Id, _>(of)
     .bind::<Id, _>(id)
     .bind::<Id, _>(of)

@@ -15,8 +15,6 @@ use rerun_core::ports::{
     IdempotentResponse, ImportFailure, ListCustomers, RenameGroup,
 };
 
-use rerun_core::schedule::ScheduleStatus;
-
 use super::{Group, MemoryStore, counted, exists_already, newest_first};
 
 #[async_trait]
@@ -159,11 +157,10 @@ impl CustomerGroupStore for MemoryStore {
                 }
             });
             let in_use = in_use
-                || account.schedules.values().any(|planned| {
-                    let schedule = &planned.schedule;
-                    schedule.customer_group_id == Some(id)
-                        && schedule.state.status != ScheduleStatus::Ended
-                });
+                || account
+                    .schedules
+                    .values()
+                    .any(|planned| planned.schedule.customer_group_id == Some(id));
             if in_use {
                 return Ok(GroupDeletion::InUse);
             }

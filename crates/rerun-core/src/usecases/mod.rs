@@ -31,7 +31,7 @@ pub use recipients::*;
 pub use reruns::*;
 pub use reviews::*;
 pub use schedules::{
-    Fired, NewSchedule, ScheduleChanges, ScheduleDetails, SchedulePorts, Schedules,
+    Decided, Fired, NewSchedule, ScheduleChanges, ScheduleDetails, SchedulePorts, Schedules,
 };
 pub use webhooks::*;
 

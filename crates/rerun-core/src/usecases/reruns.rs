@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::idempotency::{Answered, Once};
 use super::{Listed, PageQuery, Settings, Stamps, listed, naming_valued};
-use crate::actor::Actor;
+use crate::actor::{Actor, Person};
 use crate::campaign::CampaignStatus;
 use crate::error::{Action, Error, StoreError};
 use crate::event::{Event, StartedRun, StatusChange};
@@ -329,15 +329,8 @@ impl Reruns {
         } = planned;
         let now = self.stamps.clock.now();
         let job_uid = JobId::new(self.stamps.ids.next());
-        let schedule = match &cause {
-            Cause::Request(_) => None,
-            Cause::Schedule(scheduled) => Some(scheduled.schedule),
-        };
-        let schedule_id = schedule.map(|schedule| schedule.id);
-        let initiator = match schedule {
-            Some(schedule) => Some(schedule.creator()),
-            None => actor.as_person().cloned(),
-        };
+        let schedule_id = cause.schedule().map(|schedule| schedule.id);
+        let initiator = cause.initiator(actor);
         let counts = plan.counts();
         let run = Run {
             number: plan.run_number,
@@ -397,13 +390,7 @@ impl Reruns {
             schedule_id,
         });
         let audit = self.stamps.author(actor, now).of(event);
-        let (firing, response) = match cause {
-            Cause::Request(key) => (None, key.map(|key| key.answered(&started)).transpose()?),
-            Cause::Schedule(scheduled) => {
-                let (change, response) = (scheduled.commit)(started.run_number)?;
-                (Some(Box::new(change)), response)
-            }
-        };
+        let (firing, response) = cause.recorded(&started)?;
         let start = StartRun {
             campaign,
             group_version,
@@ -834,17 +821,48 @@ enum Cause<'a> {
     Schedule(Scheduled<'a>),
 }
 
+impl Cause<'_> {
+    fn schedule(&self) -> Option<&Schedule> {
+        match self {
+            Self::Request(_) => None,
+            Self::Schedule(scheduled) => Some(scheduled.schedule),
+        }
+    }
+
+    /// Who initiates the run. A schedule's creator does, whoever triggers the schedule.
+    fn initiator(&self, actor: &Actor) -> Option<Person> {
+        match self.schedule() {
+            Some(schedule) => Some(schedule.creator()),
+            None => actor.as_person().cloned(),
+        }
+    }
+
+    /// What is written down with the run: the firing, and a response to keep.
+    fn recorded(self, started: &RunStarted) -> Result<Recorded, StoreError> {
+        Ok(match self {
+            Self::Request(key) => (None, key.map(|key| key.answered(started)).transpose()?),
+            Self::Schedule(scheduled) => {
+                let (change, response) = (scheduled.commit)(started)?;
+                (Some(Box::new(change)), response)
+            }
+        })
+    }
+}
+
 /// A time of a schedule at which a rerun is to start.
 pub(super) struct Scheduled<'a> {
     pub(super) schedule: &'a Schedule,
     /// Whether there must be new segments.
     pub(super) only_new: bool,
     /// What is written down in the run's transaction.
-    pub(super) commit: &'a (dyn Fn(RunNumber) -> Result<Committed, StoreError> + Sync),
+    pub(super) commit: &'a (dyn Fn(&RunStarted) -> Result<Committed, StoreError> + Sync),
 }
 
 /// What is written down about a schedule, and a response to keep.
 type Committed = (FiringChange, Option<IdempotentResponse>);
+
+/// The firing of a run that a schedule starts, and a response to keep.
+type Recorded = (Option<Box<FiringChange>>, Option<IdempotentResponse>);
 
 struct Planned {
     campaign: crate::campaign::Campaign,

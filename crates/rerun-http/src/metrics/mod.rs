@@ -5,6 +5,7 @@
 
 mod deliveries;
 mod reused;
+mod schedules;
 mod store;
 
 use std::sync::{Arc, OnceLock};
@@ -18,9 +19,12 @@ use rerun_core::delivery::Outcome;
 use rerun_core::generation::{FailureKind, Saved, Settled, Usage};
 use rerun_core::ports::{Clock, DeliveryGauge, PoolGauge, QueueGauge};
 use rerun_core::run::SegmentCounts;
+use rerun_core::schedule;
+use rerun_core::usecases::{Decided, Fired, RunStarted};
 
 use deliveries::Deliveries;
 use reused::Reused;
+use schedules::Firings;
 use store::Watched;
 
 /// What the route of a request is called that matches no endpoint.
@@ -70,6 +74,7 @@ struct Families {
     segments: IntCounterVec,
     reused: Reused,
     deliveries: Deliveries,
+    firings: Firings,
     results: IntCounterVec,
     tokens: IntCounterVec,
     call_seconds: HistogramVec,
@@ -134,7 +139,7 @@ impl Families {
             reruns: counter(
                 "rerun_reruns_total",
                 "Calls for a rerun that came to a decision: initiated, replayed, or the code of \
-                 the refusal.",
+                 the refusal. Reruns that schedules started are initiated too.",
                 &["result"],
             )?,
             segments: counter(
@@ -145,6 +150,7 @@ impl Families {
             )?,
             reused: Reused::register(&registry)?,
             deliveries: Deliveries::register(&registry)?,
+            firings: Firings::register(&registry)?,
             results: counter(
                 "rerun_generation_results_total",
                 "What became of generator calls: stored, failed_attempt (to be tried again), \
@@ -280,6 +286,25 @@ impl Metrics {
     /// A call for a rerun got the answer of an earlier one, or was refused with this code.
     pub(crate) fn rerun_came_to(&self, result: &'static str) {
         self.0.reruns.with_label_values(&[result]).inc();
+    }
+
+    /// A time of a schedule was decided.
+    pub fn schedule_fired(&self, fired: &Fired) {
+        self.0.firings.late(fired.late_millis);
+        self.0.firings.missed(fired.missed);
+        self.schedule_decided(fired.firing.outcome, fired.run.as_ref());
+    }
+
+    /// A person triggered a schedule.
+    pub(crate) fn schedule_triggered(&self, decided: &Decided) {
+        self.schedule_decided(decided.firing.outcome, decided.run.as_ref());
+    }
+
+    fn schedule_decided(&self, outcome: schedule::Outcome, run: Option<&RunStarted>) {
+        self.0.firings.count(outcome);
+        if let Some(run) = run {
+            self.rerun_initiated(run.segments, run.saved);
+        }
     }
 
     /// An attempt to deliver an event is over.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use rerun_core::actor::Actor;
 use rerun_core::audit::AuditAction;
 use rerun_core::error::{Error, Invalid};
-use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber, WebhookId};
+use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber, ScheduleId, WebhookId};
 use rerun_core::usecases::PageQuery;
 use uuid::Uuid;
 
@@ -31,6 +31,10 @@ pub(super) fn customer_group_id(text: &str) -> CustomerGroupId {
 
 pub(super) fn webhook_id(text: &str) -> WebhookId {
     WebhookId::parse(text).unwrap_or(WebhookId::new(UNKNOWN))
+}
+
+pub(super) fn schedule_id(text: &str) -> ScheduleId {
+    ScheduleId::parse(text).unwrap_or(ScheduleId::new(UNKNOWN))
 }
 
 /// Types of events.

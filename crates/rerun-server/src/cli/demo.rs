@@ -13,8 +13,8 @@ use serde_json::json;
 use super::serve::Server;
 use super::{Failure, console, logging, say, token};
 use crate::config::{
-    Connections, Database, DatabaseUrl, Generating, Generator, Keys, Layers, Log, Serve, Signing,
-    Tokens, Webhooks,
+    Connections, Database, DatabaseUrl, Generating, Generator, Keys, Layers, Log, Scheduling,
+    Serve, Signing, Tokens, Webhooks,
 };
 use crate::demo::{Client, Told, tell};
 use crate::system::random_secret;
@@ -96,8 +96,10 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
 fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
     let url = format!("sqlite://{}", folder.join("rerun.db").display());
     Serve {
-        scheduler: true,
-        schedules_per_account: Settings::default().schedules_per_account,
+        scheduling: Scheduling {
+            fires: true,
+            most: Settings::default().schedules_per_account,
+        },
         bind,
         database: Database::new(DatabaseUrl::Sqlite(url), 4),
         auto_migrate: true,

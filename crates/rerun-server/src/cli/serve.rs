@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::background::Background;
 use super::{Failure, dispatch, logging, refuse_pending, worker};
+use crate::Counted;
 use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
@@ -120,8 +121,10 @@ impl Server {
         .listen(listener(config)?)?;
         let address = server.addrs().first().copied().unwrap_or(config.bind);
         let dispatcher = dispatch::background(&store, &around, &config.webhooks, metrics.clone())?;
-        let schedules = &store.engine.schedules;
-        let scheduler = config.scheduler.then(|| Scheduler::new(schedules.clone()));
+        let scheduler = config.scheduling.fires.then(|| {
+            let observer = Arc::new(Counted(metrics.clone()));
+            Scheduler::new(store.engine.schedules.clone()).observed_by(observer)
+        });
         let generating = &config.generating;
         let background =
             worker::background(&store, &around, generating, &wake, metrics, scheduler)?;

@@ -56,12 +56,12 @@ pub(super) fn background(
                 worker.run(&shutdown).await;
             }
         };
-        let schedules = async {
+        let firing = async {
             if let Some(scheduler) = &scheduler {
                 scheduler.run(&shutdown).await;
             }
         };
-        tokio::join!(generation, schedules, housekeeping.run(&shutdown));
+        tokio::join!(generation, firing, housekeeping.run(&shutdown));
     };
     Ok(Background::start("the worker", work)?)
 }

@@ -201,6 +201,15 @@ impl Generating {
     }
 }
 
+/// What a server does about schedules.
+#[derive(Debug, Clone, Copy)]
+pub struct Scheduling {
+    /// Whether it fires them.
+    pub fires: bool,
+    /// The most that an account may have.
+    pub most: u32,
+}
+
 /// How events are delivered to webhooks.
 #[derive(Debug, Clone)]
 pub struct Webhooks {
@@ -302,10 +311,8 @@ pub struct Serve {
     pub api_code_previous: Option<SecretString>,
     /// Which roles may do what.
     pub roles: RoleRules,
-    /// Whether to fire schedules.
-    pub scheduler: bool,
-    /// The most schedules that an account may have.
-    pub schedules_per_account: u32,
+    /// What it does about schedules.
+    pub scheduling: Scheduling,
     /// Whether to serve the console.
     pub console: bool,
     /// The proxies that the console believes.
@@ -361,8 +368,10 @@ impl Serve {
             api_code: layers.value(&table::API_CODE)?,
             api_code_previous: layers.given(&table::API_CODE_PREVIOUS)?,
             roles: layers.given(&table::ROLES)?.unwrap_or_default(),
-            scheduler: layers.value(&table::SCHEDULER)?,
-            schedules_per_account: layers.value(&table::SCHEDULES_PER_ACCOUNT)?,
+            scheduling: Scheduling {
+                fires: layers.value(&table::SCHEDULER)?,
+                most: layers.value(&table::SCHEDULES_PER_ACCOUNT)?,
+            },
             console: layers.value(&table::CONSOLE)?,
             trusted_proxies: layers.given(&table::TRUSTED_PROXIES)?.unwrap_or_default(),
             limits: Limits {
@@ -397,7 +406,7 @@ impl Serve {
             generation: self.generating.policy,
             // What all servers of one installation share.
             cursors: CursorKey::derived(self.api_code.expose_secret().as_bytes()),
-            schedules_per_account: self.schedules_per_account,
+            schedules_per_account: self.scheduling.most,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `/metrics`, and what is said about it elsewhere.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use regex::Regex;
 use reqwest::Method;
@@ -12,6 +13,7 @@ on_both_stores!(
     metrics_need_no_headers_and_are_well_formed,
     requests_are_counted_by_route_method_and_status,
     reruns_and_generation_are_counted,
+    firings_of_schedules_are_counted,
     the_queue_is_measured,
     connections_are_counted,
     labels_stay_few_whatever_clients_send,
@@ -138,11 +140,44 @@ async fn reruns_and_generation_are_counted(server: &Server) {
 }
 
 #[expect(clippy::float_cmp, reason = "counts are whole numbers")]
+async fn firings_of_schedules_are_counted(server: &Server) {
+    let api = server.account();
+    let campaign = server.published(&api).await;
+    let id = api.schedule(&campaign, json!({ "when": "always" })).await;
+    let this = json!({ "schedule_id": id });
+    for _ in 0..2 {
+        api.keyed("key", "schedule/trigger", this.clone())
+            .await
+            .ok();
+    }
+    // Three times pass; the last of them is made up for.
+    server.clock.advance(Duration::from_hours(3 * 24));
+    assert_eq!(server.fire().await, 1);
+    let metrics = scrape(&api).await;
+    for (outcome, number) in [
+        ("started", 1.0),
+        ("skipped_overlap", 1.0),
+        ("missed", 2.0),
+        ("refused", 0.0),
+    ] {
+        let labels = [("outcome", outcome)];
+        let name = "rerun_schedule_firings_total";
+        assert_eq!(metrics.value(name, &labels), number, "{outcome}");
+    }
+    let lateness = "rerun_schedule_lateness_seconds_count";
+    assert_eq!(metrics.value(lateness, &[]), 1.0, "a trigger is never late");
+    let initiated = [("result", "initiated")];
+    assert_eq!(metrics.value("rerun_reruns_total", &initiated), 1.0);
+    let reused = metrics.value("rerun_reuse_messages_total", &[]);
+    assert_eq!(reused, 3.0, "as when a person starts it");
+}
+
+#[expect(clippy::float_cmp, reason = "counts are whole numbers")]
 async fn the_queue_is_measured(server: &Server) {
     let (one, other) = (server.account(), server.account());
     one.launched().await;
     other.launched().await;
-    server.clock.advance(std::time::Duration::from_secs(90));
+    server.clock.advance(Duration::from_secs(90));
     let metrics = scrape(&one).await;
     assert_eq!(metrics.value("rerun_database_up", &[]), 1.0);
     assert_eq!(metrics.value("rerun_generation_queue_messages", &[]), 6.0);

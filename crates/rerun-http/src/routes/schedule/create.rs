@@ -1,4 +1,3 @@
-use rerun_core::ids::CustomerGroupId;
 use rerun_core::plan::ReuseFrom;
 use rerun_core::usecases::NewSchedule;
 use serde::Deserialize;
@@ -9,7 +8,7 @@ use super::items::{self, ScheduleItem, time};
 use crate::extract::{KeyedCall, Required};
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
-use crate::routes::params::{campaign_id, one_of};
+use crate::routes::params::{campaign_id, customer_group_id, one_of};
 use crate::state::State;
 use crate::wire::{Answer, answered};
 
@@ -98,7 +97,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         cron,
         at: at.map(|at| time("at", &at)).transpose()?,
         time_zone: body.time_zone,
-        customer_group: body.customer_group_id.map(|id| CustomerGroupId::parse(&id)),
+        customer_group: body.customer_group_id.as_deref().map(customer_group_id),
         reuse_from: reuse_from.transpose()?.unwrap_or(ReuseFrom::CurrentRun),
         when: body.when.map(|when| one_of("when", &when)).transpose()?,
         overlap: body

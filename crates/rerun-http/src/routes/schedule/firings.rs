@@ -2,11 +2,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::items::{self, FiringItem, schedule_id};
+use super::items::{self, FiringItem};
 use crate::extract::{JsonCall, Required};
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, schema};
-use crate::routes::params::{one_of, page};
+use crate::routes::params::{one_of, page, schedule_id};
 use crate::state::State;
 use crate::wire::{self, Answer};
 

@@ -10,10 +10,10 @@ use rerun_core::{Timestamp, timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::extract::Required;
 use crate::openapi::{examples, schema};
+use crate::routes::params::schedule_id;
 
 pub(super) const SCHEDULE: &str = "019ab01c-4d2e-7f60-8a1b-2c3d4e5f6a7b";
 
@@ -33,11 +33,6 @@ impl OfSchedule {
         required.check()?;
         Ok(schedule_id(&id))
     }
-}
-
-/// A malformed id is looked up like an unknown one.
-pub(super) fn schedule_id(text: &str) -> ScheduleId {
-    ScheduleId::parse(text).unwrap_or(ScheduleId::new(Uuid::max()))
 }
 
 /// Reads a time with its offset.

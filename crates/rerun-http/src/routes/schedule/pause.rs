@@ -2,9 +2,10 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::items::{self, ScheduleItem, schedule_id};
+use super::items::{self, ScheduleItem};
 use crate::extract::{KeyedCall, Required};
 use crate::openapi::{Code, Docs, Tag};
+use crate::routes::params::schedule_id;
 use crate::state::State;
 use crate::wire::{Answer, answered};
 

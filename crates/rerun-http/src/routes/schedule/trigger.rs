@@ -21,9 +21,12 @@ pub(crate) fn docs() -> Docs {
 pub(crate) async fn handle(state: State, call: KeyedCall<OfSchedule>) -> Answer {
     let KeyedCall { key, caller, body } = call;
     let schedules = &state.engine.schedules;
-    let firing = schedules
+    let decided = schedules
         .trigger(&caller, body.id()?, key.as_deref())
         .await?;
-    (state.wake)();
-    answered(&firing, FiringItem::from)
+    if !decided.replayed {
+        state.metrics.schedule_triggered(&decided.outcome);
+        (state.wake)();
+    }
+    answered(&decided, |decided| FiringItem::from(&decided.firing))
 }

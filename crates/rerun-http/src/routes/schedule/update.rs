@@ -1,14 +1,13 @@
-use rerun_core::ids::CustomerGroupId;
 use rerun_core::usecases::ScheduleChanges;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::items::{self, ScheduleItem, schedule_id, time};
+use super::items::{self, ScheduleItem, time};
 use crate::extract::{KeyedCall, Required};
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, schema};
-use crate::routes::params::one_of;
+use crate::routes::params::{customer_group_id, one_of, schedule_id};
 use crate::state::State;
 use crate::wire::{Answer, answered};
 
@@ -79,7 +78,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         cron: body.cron,
         at: body.at.map(|at| time("at", &at)).transpose()?,
         time_zone: body.time_zone,
-        customer_group: body.customer_group_id.map(|id| CustomerGroupId::parse(&id)),
+        customer_group: body.customer_group_id.as_deref().map(customer_group_id),
         reuse_from: body
             .reuse_from
             .map(|text| one_of("reuse_from", &text))
@@ -94,8 +93,8 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         ends_at: body.ends_at.map(|end| time("ends_at", &end)).transpose()?,
     };
     let schedules = &state.engine.schedules;
-    let changed = schedules
+    let updated = schedules
         .update(&caller, schedule_id(&id), changes, key.as_deref())
         .await?;
-    answered(&changed, ScheduleItem::from)
+    answered(&updated, ScheduleItem::from)
 }

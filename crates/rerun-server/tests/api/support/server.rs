@@ -12,7 +12,7 @@ use rerun_core::Timestamp;
 use rerun_core::generation::{GenerationError, GenerationPolicy, GenerationTask, Made};
 use rerun_core::ports::{Backoff, Clock, MessageGenerator};
 use rerun_core::usecases::{Engine, Settings};
-use rerun_generate::TemplateGenerator;
+use rerun_generate::{Observer, TemplateGenerator};
 use rerun_generate::{Shutdown, SystemClock};
 use rerun_generate::{Worker, WorkerOptions};
 use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier, TrustedProxies};
@@ -241,6 +241,20 @@ impl Server {
             settled(api, campaign).await
         })
         .await
+    }
+
+    /// Has the schedules fired that are due; returns how many were.
+    pub(crate) async fn fire(&self) -> usize {
+        let schedules = &self.engine.schedules;
+        let counted = Counted(self.metrics.clone());
+        let mut times = 0;
+        for due in schedules.lease(64).await.unwrap() {
+            if let Some(fired) = schedules.fire(due).await.unwrap() {
+                counted.fired(&fired);
+                times += 1;
+            }
+        }
+        times
     }
 
     /// Does something while the worker is at work, which by itself looks for work every `idle`.

@@ -1,0 +1,109 @@
+//! Reads schedules and their firings, and previews the times of a pattern.
+
+use super::{Kept, ScheduleDetails, Schedules};
+use crate::actor::Actor;
+use crate::error::{Error, Invalid};
+use crate::ids::ScheduleId;
+use crate::page::CursorScope;
+use crate::schedule::{CalendarTime, Firing, Outcome};
+use crate::timestamp::Timestamp;
+use crate::usecases::{Listed, PageQuery, listed};
+
+impl Schedules {
+    /// The most times that a preview tells.
+    pub const MAX_PREVIEW: usize = 100;
+
+    /// The schedule.
+    ///
+    /// # Errors
+    /// [`Error::ScheduleNotFound`], [`Error::Store`].
+    pub async fn get(&self, actor: &Actor, id: ScheduleId) -> Result<ScheduleDetails, Error> {
+        let view = self.find(actor, id).await?;
+        let at = self.stamps.clock.now();
+        Ok(self.details(Kept { view, at }))
+    }
+
+    /// The account's schedules, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::Store`].
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        page: &PageQuery,
+    ) -> Result<Listed<ScheduleDetails>, Error> {
+        let scope = CursorScope {
+            key: self.settings.cursors,
+            list: "schedules",
+            account: actor.account_id,
+            narrowed_by: "",
+        };
+        let page = page.resolve(scope)?;
+        let page = self.store.list_schedules(actor.account_id, page).await?;
+        let Listed { items, next_cursor } = listed(page, scope)?;
+        let at = self.stamps.clock.now();
+        let items = items
+            .into_iter()
+            .map(|view| self.details(Kept { view, at }));
+        Ok(Listed {
+            items: items.collect(),
+            next_cursor,
+        })
+    }
+
+    /// The firings of a schedule, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a limit or cursor that is none; [`Error::ScheduleNotFound`];
+    /// [`Error::Store`].
+    pub async fn firings(
+        &self,
+        actor: &Actor,
+        id: ScheduleId,
+        outcome: Option<Outcome>,
+        page: &PageQuery,
+    ) -> Result<Listed<Firing>, Error> {
+        let narrowed_by = format!("{id} {}", outcome.map_or("", Outcome::as_str));
+        let scope = CursorScope {
+            key: self.settings.cursors,
+            list: "firings",
+            account: actor.account_id,
+            narrowed_by: &narrowed_by,
+        };
+        let page = page.resolve(scope)?;
+        self.find(actor, id).await?;
+        let firings = self
+            .store
+            .firings(actor.account_id, id, outcome, page)
+            .await?;
+        listed(firings, scope)
+    }
+
+    /// The times of a pattern after `from`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn preview(
+        &self,
+        cron: &str,
+        time_zone: Option<&str>,
+        from: Option<Timestamp>,
+        limit: Option<i64>,
+    ) -> Result<Vec<CalendarTime>, Error> {
+        let limit = match limit {
+            None => ScheduleDetails::NEXT_TIMES,
+            Some(limit) => usize::try_from(limit)
+                .ok()
+                .filter(|limit| (1..=Self::MAX_PREVIEW).contains(limit))
+                .ok_or_else(|| {
+                    let most = Self::MAX_PREVIEW;
+                    Invalid::new(format!("`limit` must be from 1 to {most}, not {limit}"))
+                })?,
+        };
+        let time_zone = time_zone.unwrap_or("UTC");
+        self.calendar.check_zone(time_zone)?;
+        self.calendar.describe(cron, time_zone)?;
+        let from = from.unwrap_or_else(|| self.stamps.clock.now());
+        Ok(self.calendar.times(cron, time_zone, from, limit)?)
+    }
+}

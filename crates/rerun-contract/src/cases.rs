@@ -46,6 +46,13 @@ macro_rules! store_contract {
             }
             schedules {
                 a_schedule_comes_back_as_it_was_made,
+                a_schedule_holds_its_group,
+                an_account_has_a_number_of_schedules,
+                schedules_are_listed_newest_first,
+                another_accounts_schedule_is_not_found,
+                a_key_keeps_what_was_done_to_a_schedule,
+            }
+            firings {
                 a_time_starts_one_run,
                 servers_at_once_fire_each_time_once,
                 a_lease_keeps_others_away_until_it_ends,
@@ -61,15 +68,11 @@ macro_rules! store_contract {
                 a_pause_is_not_made_up_for,
                 five_refusals_pause_a_schedule,
                 refusals_have_their_codes,
-                a_schedule_holds_its_group,
                 a_deleted_group_is_refused,
                 a_trigger_moves_no_time,
                 a_trigger_does_not_wait_beside_another,
                 a_stale_decision_is_not_written,
-                an_account_has_a_number_of_schedules,
-                schedules_are_listed_newest_first,
-                another_accounts_schedule_is_not_found,
-                a_key_keeps_what_was_done_to_a_schedule,
+                no_schedule_ever_publishes,
             }
             customers {
                 customers_are_listed_by_reference,

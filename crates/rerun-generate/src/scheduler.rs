@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
-use rerun_core::error::{StoreError, chain};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rerun_core::error::chain;
 use rerun_core::ports::DueSchedule;
 use rerun_core::schedule::Outcome;
 use rerun_core::usecases::{Fired, Schedules};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::observer::{Observer, Unobserved};
 use crate::system::Shutdown;
@@ -21,12 +22,13 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// How long to wait before asking again when nothing was due.
+    /// How long to wait before asking again when nothing more was due.
     const IDLE: Duration = Duration::from_secs(1);
-    /// The most schedules that are leased at once.
-    const BATCH: u32 = 64;
-    /// Schedules that are decided at the same time.
-    const CONCURRENCY: usize = 4;
+    /// Schedules that are decided at the same time. More are not leased: what a server that is killed
+    /// has leased fires late.
+    const CONCURRENCY: u32 = 8;
+    /// So many places must be free before more schedules are leased: a lease is a transaction.
+    const WORTH_A_LEASE: u32 = 4;
 
     /// Over these use cases.
     #[must_use]
@@ -44,29 +46,40 @@ impl Scheduler {
     }
 
     /// Fires what is due until `shutdown` is requested. What is being decided then is decided.
+    ///
+    /// A rerun that takes long to plan takes one place, and delays no other schedule.
     pub async fn run(&self, shutdown: &Shutdown) {
+        let mut firing = FuturesUnordered::new();
+        let mut look = Instant::now();
         while !shutdown.is_requested() {
-            let was_full = match self.schedules.lease(Self::BATCH).await {
-                Ok(due) => {
-                    let full = u32::try_from(due.len()).is_ok_and(|due| due == Self::BATCH);
-                    let firing = |due| self.fire(due);
-                    let firings = stream::iter(due);
-                    firings.for_each_concurrent(Self::CONCURRENCY, firing).await;
-                    full
+            let busy = u32::try_from(firing.len()).unwrap_or(u32::MAX);
+            let free = Self::CONCURRENCY.saturating_sub(busy);
+            let is_worth_it = free >= Self::WORTH_A_LEASE;
+            if is_worth_it && look <= Instant::now() {
+                let due = self.lease(free).await;
+                let was_full = u32::try_from(due.len()).is_ok_and(|due| due >= free);
+                firing.extend(due.into_iter().map(|due| self.fire(due)));
+                if !was_full {
+                    look = Instant::now() + Self::IDLE;
                 }
-                Err(error) => {
-                    warn(&error);
-                    false
-                }
-            };
-            if was_full {
                 continue;
             }
             tokio::select! {
-                () = sleep(Self::IDLE) => {}
+                Some(()) = firing.next() => {}
+                () = sleep_until(look), if is_worth_it => {}
                 () = shutdown.requested() => {}
             }
         }
+        while firing.next().await.is_some() {}
+    }
+
+    async fn lease(&self, limit: u32) -> Vec<DueSchedule> {
+        let leased = self.schedules.lease(limit).await;
+        leased.unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::warn!(error, "due schedules could not be looked up");
+            Vec::new()
+        })
     }
 
     async fn fire(&self, due: DueSchedule) {
@@ -86,10 +99,6 @@ impl Scheduler {
             }
         }
     }
-}
-
-fn warn(error: &StoreError) {
-    tracing::warn!(error = chain(error), "due schedules could not be looked up");
 }
 
 fn log(fired: &Fired) {

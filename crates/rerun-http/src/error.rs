@@ -384,7 +384,7 @@ mod tests {
             more: 0,
         };
         let unknown_says = unknown.to_string();
-        let cases: [(ApiError, u16, &str, &str); 39] = [
+        let cases: [(ApiError, u16, &str, &str); 40] = [
             (
                 Denied::Unauthenticated {
                     reason: "x",
@@ -534,6 +534,12 @@ mod tests {
                 "Webhook not found",
             ),
             (
+                Error::ScheduleNotFound.into(),
+                404,
+                "schedule_not_found",
+                "Schedule not found",
+            ),
+            (
                 Error::IllegalTransition(illegal).into(),
                 409,
                 "invalid_transition",
@@ -628,6 +634,9 @@ mod tests {
                 (status, code, message),
             );
             assert_eq!(error.status_code(), problem.status);
+            if let ApiError::UseCase(error) = error {
+                assert_eq!(error.code(), code, "as firings have it");
+            }
             let retry = problem.response("id").headers().contains_key("retry-after");
             assert_eq!(retry, matches!(status, 429 | 503), "{code}");
         }

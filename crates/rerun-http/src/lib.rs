@@ -41,6 +41,7 @@ pub use intake::Intake;
 pub use messages_file::MessagesFile;
 pub use rate_limit::RateLimit;
 pub use routes::openapi;
+pub use routes::{FiringItem, PatternTime, ScheduleItem};
 pub use state::{AppState, Limits, Readiness, Wake};
 pub use traces::{Completed, Traces};
 pub use wire::{CampaignItem, RunItem};

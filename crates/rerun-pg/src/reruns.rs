@@ -401,6 +401,9 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
     .pop()
     .ok_or(StoreError::Conflict)?
     .value;
+    if let Some(firing) = &start.firing {
+        write_firings(conn, firing)?;
+    }
     keep_response(conn, campaign.account_id, start.response.as_ref(), now)?;
     if let Some(previous) = run.previous_run {
         set_archived(conn, campaign, previous, Some(now))?;
@@ -434,12 +437,8 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
         now,
     };
     move_campaign(conn, &to)?;
-    let skipped = match start.firing {
-        Some(firing) => write_firings(conn, *firing)?,
-        None => Vec::new(),
-    };
     append_audit(conn, start.audit)?;
-    for audit in skipped {
+    for audit in start.firing.into_iter().flat_map(|firing| firing.audits) {
         append_audit(conn, audit)?;
     }
     Ok(())

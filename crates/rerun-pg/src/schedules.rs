@@ -216,9 +216,9 @@ impl ScheduleQueue for PgStore {
             .run(move |conn| {
                 transaction(conn, |conn| {
                     let account = settle.change.schedule.account_id;
-                    let audits = write_firings(conn, settle.change)?;
+                    write_firings(conn, &settle.change)?;
                     keep_response(conn, account, settle.response.as_ref(), settle.now)?;
-                    for audit in audits {
+                    for audit in settle.change.audits {
                         append_audit(conn, audit)?;
                     }
                     Ok(())
@@ -229,12 +229,12 @@ impl ScheduleQueue for PgStore {
 }
 
 /// Active schedules whose time has come.
-const DUE: &str = "SELECT s.account_id, s.id FROM schedules s WHERE s.due_at <= ? \
+const DUE: &str = "SELECT s.ctid FROM schedules s WHERE s.due_at <= ? \
      AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
      ORDER BY s.due_at LIMIT ? FOR UPDATE SKIP LOCKED";
 
 /// Schedules of which a firing waited for a campaign that is published now, or gone.
-const WAITING: &str = "SELECT s.account_id, s.id FROM schedules s WHERE s.waiting_for <= ? \
+const WAITING: &str = "SELECT s.ctid FROM schedules s WHERE s.waiting_for <= ? \
      AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
      AND s.status <> 'paused' AND NOT EXISTS (SELECT 1 FROM campaigns c \
        WHERE c.account_id = s.account_id AND c.id = s.campaign_id AND c.status <> 'Published') \
@@ -247,8 +247,9 @@ fn lease(
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<DueSchedule>, Failure> {
+    // By their places: the planner may read the whole table to find a few keys.
     let text = format!(
-        "UPDATE schedules SET lease_until = ? WHERE (account_id, id) IN ({which}) \
+        "UPDATE schedules SET lease_until = ? WHERE ctid = ANY(ARRAY({which})) \
          RETURNING account_id, id"
     );
     let rows = sql(&text)
@@ -419,19 +420,16 @@ fn move_schedule(
     Ok(())
 }
 
-/// Writes down what became of times; returns the entries about them, which come last.
-pub(crate) fn write_firings(
-    conn: &mut PgConnection,
-    change: FiringChange,
-) -> Result<Vec<rerun_core::audit::AuditDraft>, Failure> {
+/// Writes down what became of times. The entries about them come later, with the head of the log.
+pub(crate) fn write_firings(conn: &mut PgConnection, change: &FiringChange) -> Result<(), Failure> {
     let FiringChange {
         schedule,
         state,
         firings,
-        audits,
+        audits: _,
     } = change;
-    move_schedule(conn, &schedule, &state)?;
-    for firing in &firings {
+    move_schedule(conn, schedule, state)?;
+    for firing in firings {
         let written = sql(
             "INSERT INTO schedule_firings (account_id, schedule_id, scheduled_for, triggered, \
                fired_at, outcome, run_number, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
@@ -453,7 +451,7 @@ pub(crate) fn write_firings(
             return Err(StoreError::Conflict.into());
         }
     }
-    Ok(audits)
+    Ok(())
 }
 
 fn update_to(conn: &mut PgConnection, update: UpdateSchedule) -> Result<(), Failure> {

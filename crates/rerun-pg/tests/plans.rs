@@ -20,14 +20,17 @@ use rerun_core::Timestamp;
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::generation::{TaskOutcome, TaskResult};
-use rerun_core::ids::{AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, LeaseId};
+use rerun_core::ids::{
+    AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, LeaseId, ScheduleId,
+};
 use rerun_core::message::{Content, ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Limit, MessageKey, Page};
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
     EventLog, GenerationQueue, HistoryStore, LeaseTasks, MessageFilter, MessageSelection,
-    RerunStore, SettleRun,
+    RerunStore, ScheduleQueue, ScheduleStore, SettleRun,
 };
+use rerun_core::schedule::{FiringKey, Outcome};
 use rerun_core::segment::SegmentBy;
 use rerun_pg::PgStore;
 use serde_json::Value;
@@ -420,6 +423,58 @@ async fn audit(lists: &Lists<'_>, store: &PgStore) {
 }
 
 /// A comparison counts both runs whole; its items are a list.
+async fn schedules(lists: &Lists<'_>, store: &PgStore) {
+    let of_a_page: [Bounds; 2] = [
+        &[("schedules", PAGE)],
+        // The last firing of each: to find it, and to read it.
+        &[("schedules", PAGE), ("schedule_firings", 2 * PAGE)],
+    ];
+    for (name, after) in [("first page", None), ("deep page", Some(middle(9)))] {
+        lists
+            .check(&format!("schedules, {name}"), &of_a_page, async || {
+                let page = page_of(LIMIT.into(), after);
+                full(&store.list_schedules(ACCOUNT, page).await.unwrap());
+            })
+            .await;
+    }
+    let deep = FiringKey {
+        scheduled_for: time("2026-01-01T00:16:40Z"),
+        triggered: false,
+    };
+    for outcome in [None, Some(Outcome::Started), Some(Outcome::Missed)] {
+        for (name, after) in [("first page", None), ("deep page", Some(deep))] {
+            let bounds: Bounds = &[("schedule_firings", PAGE)];
+            let list = format!("firings, {outcome:?}, {name}");
+            lists
+                .check(&list, &[bounds], async || {
+                    let (schedule, page) =
+                        (ScheduleId::new(id(9, 1)), page_of(LIMIT.into(), after));
+                    let firings = store.firings(ACCOUNT, schedule, outcome, page).await;
+                    full(&firings.unwrap());
+                })
+                .await;
+        }
+    }
+    // A lease that ends at once leaves them due.
+    let now = time("2026-03-01T00:00:00Z");
+    lists
+        .check("due schedules", &[&[("schedules", 2 * 10)]], async || {
+            let due = store.lease_schedules(now, now, 10).await.unwrap();
+            assert_eq!(due.len(), 10);
+        })
+        .await;
+    let all: [Bounds; 2] = [
+        &[("schedules", 2 * 40)],
+        &[("schedules", 40), ("campaigns", 40)],
+    ];
+    lists
+        .check("due schedules, and those that wait", &all, async || {
+            let due = store.lease_schedules(now, now, 60).await.unwrap();
+            assert_eq!(due.len(), 40);
+        })
+        .await;
+}
+
 async fn diff(lists: &Lists<'_>, store: &PgStore) {
     for (name, after) in [("first page", None), ("deep page", Some(150))] {
         let statements: [Bounds; 3] = [
@@ -627,6 +682,7 @@ fn faults_of_all(server: &LoggedServer, statistics: &str) -> Vec<String> {
             filtered_messages(&lists, &store).await;
             campaigns_and_groups(&lists, &store).await;
             audit(&lists, &store).await;
+            schedules(&lists, &store).await;
             kept_counts(&lists, &store).await;
             lease(&lists, &store).await;
             settle(&lists, &store).await;
@@ -667,9 +723,10 @@ fn lists_of_a_new_account_read_their_page_and_one_row_more() {
     for step in [
         older.as_str(),
         "ANALYZE",
-        // The older accounts' messages have been generated since.
+        // The older accounts' messages have been generated since, and their schedules deleted.
         "DELETE FROM generation_tasks",
         "VACUUM generation_tasks",
+        "DELETE FROM schedules",
     ] {
         admin.batch_execute(step).unwrap();
     }

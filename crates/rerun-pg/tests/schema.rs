@@ -687,6 +687,83 @@ fn webhooks_come_and_go_beside_what_is_there() {
     }
 }
 
+/// There and back on a filled database: schedules go with their firings, and the runs that they started
+/// stay. A firing is of a schedule, and a schedule for a group, of its own account.
+#[test]
+fn schedules_come_and_go_beside_what_is_there() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000011_schedules" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts_without_counts(&mut conn);
+    rerun_pg::migrate(url).unwrap();
+    let count = |conn: &mut PgConnection, what: &str| {
+        let text = format!("SELECT count(*) AS n FROM {what}");
+        let found = diesel::sql_query(text).get_result::<Rows>(conn);
+        found.unwrap().n
+    };
+    assert_eq!(count(&mut conn, "runs WHERE schedule_id IS NULL"), 2);
+    let (own, other) = (id('a', 0), id('b', 0));
+    let schedule = |account: &str, group: &str, due: &str, status: &str| {
+        format!(
+            "INSERT INTO schedules (account_id, id, campaign_id, name, cron, time_zone,
+                 customer_group_id, reuse_from, condition, overlap, catch_up_seconds, jitter_seconds,
+                 status, next_time, due_at, created_by, role_code, created_at, updated_at)
+               VALUES ({account}, {account}, {account}, 'n', '0 9 * * *', 'UTC', {group}, 'current_run',
+                 'always', 'skip', 0, 0, '{status}', now() + interval '1 day', {due}, {account}, 'ADMIN', now(), now())"
+        )
+    };
+    let theirs = schedule(&own, &id('b', 1), "now() + interval '1 day'", "active");
+    refused_reference(&mut conn, &theirs);
+    let idle = schedule(&own, "NULL", "now() + interval '1 day'", "ended");
+    refused(&mut conn, &idle, "check constraint");
+    for (account, group) in [(&own, id('a', 1)), (&other, id('b', 1))] {
+        conn.batch_execute(&schedule(
+            account,
+            &group,
+            "now() + interval '1 day'",
+            "active",
+        ))
+        .unwrap();
+    }
+    let firing = |account: &str, schedule: &str, outcome: &str, run: &str| {
+        format!(
+            "INSERT INTO schedule_firings (account_id, schedule_id, scheduled_for, triggered, fired_at,
+                 outcome, run_number)
+               VALUES ({account}, {schedule}, now(), false, now(), '{outcome}', {run})"
+        )
+    };
+    let theirs = firing(&own, &other, "started", "1");
+    refused_reference(&mut conn, &theirs);
+    for unlike in [
+        firing(&own, &own, "started", "NULL"),
+        firing(&own, &own, "missed", "1"),
+    ] {
+        refused(&mut conn, &unlike, "check constraint");
+    }
+    let mut twice = firing(&own, &own, "started", "1");
+    twice.push(';');
+    twice.push_str(&twice.clone());
+    refused(&mut conn, &twice, "duplicate key");
+    conn.batch_execute(&firing(&own, &own, "started", "1"))
+        .unwrap();
+    conn.batch_execute(&format!(
+        "UPDATE runs SET schedule_id = {own} WHERE account_id = {own}"
+    ))
+    .unwrap();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000011_schedules" {}
+    assert_eq!(count(&mut conn, "runs"), 2);
+    assert_eq!(count(&mut conn, "messages"), 2);
+    rerun_pg::migrate(url).unwrap();
+    for table in [
+        "schedules",
+        "schedule_firings",
+        "runs WHERE schedule_id IS NOT NULL",
+    ] {
+        assert_eq!(count(&mut conn, table), 0, "{table}");
+    }
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let database = common::database();

@@ -85,6 +85,22 @@ INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, d
             + (nth * 1000000 + n * 1000 + s) * interval '1 ms',
         CASE WHEN s > 25 THEN account END, CASE WHEN s > 10 THEN '2026-02-01'::timestamptz END
     FROM published, generate_series(1, 40) s WHERE waiting;
+-- The first twenty schedules are due. The last twenty wait for campaigns that are not published.
+INSERT INTO schedules (account_id, id, campaign_id, name, cron, time_zone, reuse_from, condition,
+        overlap, catch_up_seconds, jitter_seconds, status, next_time, due_at, waiting_for,
+        waiting_triggered, created_by, role_code, created_at, updated_at)
+    SELECT account, pg_temp.id(9, n), pg_temp.id(2, 2), 'n', '0 9 * * *', 'UTC', 'current_run', 'always',
+        'wait', 0, 0, 'active', due, due, CASE WHEN n > 1980 THEN '2026-02-01'::timestamptz END,
+        CASE WHEN n > 1980 THEN false END, account, 'ADMIN',
+        '2026-01-01'::timestamptz + n * interval '1 s', now()
+    FROM accounts, generate_series(1, 2000) n,
+        LATERAL (SELECT CASE WHEN n <= 20 THEN '2026-02-01'::timestamptz ELSE '2026-04-01' END
+            + n * interval '1 ms') AS of_schedule(due);
+INSERT INTO schedule_firings (account_id, schedule_id, scheduled_for, triggered, fired_at, outcome,
+        run_number)
+    SELECT account, pg_temp.id(9, s), '2026-01-01'::timestamptz + n * interval '1 s', false, now(),
+        CASE WHEN n % 2 = 0 THEN 'started' ELSE 'missed' END, CASE WHEN n % 2 = 0 THEN n END
+    FROM accounts, generate_series(1, 2000) s, generate_series(1, CASE s WHEN 1 THEN 2000 ELSE 10 END) n;
 INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, details, created_at, hash)
     SELECT account, n, gen_random_uuid(),
         (ARRAY['campaign.created', 'campaign.launched', 'campaign.published'])[1 + n % 3],

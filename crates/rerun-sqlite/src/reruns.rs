@@ -633,6 +633,9 @@ fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure
         .kept(conn, start.group_version)?
         .map(|kept| kept.id)
         .ok_or(StoreError::Conflict)?;
+    if let Some(firing) = &start.firing {
+        write_firings(conn, firing)?;
+    }
     keep_response(conn, account, start.response.as_ref(), start.now)?;
     sql("UPDATE runs SET archived_at = ? \
          WHERE account_id = ? AND campaign_id = ? AND archived_at IS NULL")
@@ -663,12 +666,8 @@ fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure
             now: start.now,
         },
     )?;
-    let skipped = match start.firing {
-        Some(firing) => write_firings(conn, *firing)?,
-        None => Vec::new(),
-    };
     append_audit(conn, start.audit)?;
-    for audit in skipped {
+    for audit in start.firing.into_iter().flat_map(|firing| firing.audits) {
         append_audit(conn, audit)?;
     }
     Ok(())

@@ -206,9 +206,9 @@ impl ScheduleQueue for SqliteStore {
     async fn settle_firings(&self, settle: SettleFirings) -> Result<(), StoreError> {
         self.write(move |conn| {
             let account = settle.change.schedule.account_id;
-            let audits = write_firings(conn, settle.change)?;
+            write_firings(conn, &settle.change)?;
             keep_response(conn, account, settle.response.as_ref(), settle.now)?;
-            for audit in audits {
+            for audit in settle.change.audits {
                 append_audit(conn, audit)?;
             }
             Ok(())
@@ -218,12 +218,12 @@ impl ScheduleQueue for SqliteStore {
 }
 
 /// Active schedules whose time has come.
-const DUE: &str = "SELECT s.account_id, s.id FROM schedules s WHERE s.due_at <= ? \
+const DUE: &str = "SELECT s.rowid FROM schedules s WHERE s.due_at <= ? \
      AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
      ORDER BY s.due_at LIMIT ?";
 
 /// Schedules of which a firing waited for a campaign that is published now, or gone.
-const WAITING: &str = "SELECT s.account_id, s.id FROM schedules s WHERE s.waiting_for <= ? \
+const WAITING: &str = "SELECT s.rowid FROM schedules s WHERE s.waiting_for <= ? \
      AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
      AND s.status <> 'paused' AND NOT EXISTS (SELECT 1 FROM campaigns c \
        WHERE c.account_id = s.account_id AND c.id = s.campaign_id AND c.status <> 'Published') \
@@ -236,9 +236,9 @@ fn lease(
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<DueSchedule>, Failure> {
+    // By their places: the planner may read the whole table to find a few keys.
     let text = format!(
-        "UPDATE schedules SET lease_until = ? WHERE (account_id, id) IN ({which}) \
-         RETURNING account_id, id"
+        "UPDATE schedules SET lease_until = ? WHERE rowid IN ({which}) RETURNING account_id, id"
     );
     let rows = sql(&text)
         .bind::<Time, _>(until)
@@ -400,19 +400,19 @@ fn move_schedule(
     Ok(())
 }
 
-/// Writes down what became of times; returns the entries about them, which come last.
+/// Writes down what became of times. The entries about them come later, with the head of the log.
 pub(crate) fn write_firings(
     conn: &mut SqliteConnection,
-    change: FiringChange,
-) -> Result<Vec<rerun_core::audit::AuditDraft>, Failure> {
+    change: &FiringChange,
+) -> Result<(), Failure> {
     let FiringChange {
         schedule,
         state,
         firings,
-        audits,
+        audits: _,
     } = change;
-    move_schedule(conn, &schedule, &state)?;
-    for firing in &firings {
+    move_schedule(conn, schedule, state)?;
+    for firing in firings {
         let written = sql(
             "INSERT INTO schedule_firings (account_id, schedule_id, scheduled_for, triggered, \
                fired_at, outcome, run_number, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
@@ -434,7 +434,7 @@ pub(crate) fn write_firings(
             return Err(StoreError::Conflict.into());
         }
     }
-    Ok(audits)
+    Ok(())
 }
 
 fn update_to(conn: &mut SqliteConnection, update: UpdateSchedule) -> Result<(), Failure> {

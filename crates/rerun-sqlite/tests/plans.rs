@@ -16,17 +16,21 @@ use diesel::connection::{
 };
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
-use rerun_contract::fixture::{ACCOUNT, Fixture, page_of, run_number};
+use rerun_contract::fixture::{ACCOUNT, Fixture, caller, page_of, run_number};
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::ids::{CampaignId, CustomerGroupId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{AuditKey, CreatedKey, Limit, MessageKey};
+use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
-    EventLog, HistoryStore, MessageFilter, MessageSelection, RerunStore,
+    EventLog, HistoryStore, MessageFilter, MessageSelection, RerunStore, ScheduleQueue,
+    ScheduleStore,
 };
+use rerun_core::schedule::{FiringKey, Outcome};
 use rerun_core::segment::SegmentBy;
+use rerun_core::usecases::NewSchedule;
 use rerun_sqlite::{Options, SqliteStore};
 
 /// What the store's connections have sent.
@@ -117,6 +121,48 @@ async fn events(lists: &mut Lists, store: &SqliteStore, campaign: CampaignId) {
     }
 }
 
+async fn schedules(lists: &mut Lists, f: &Fixture<SqliteStore>, campaign: CampaignId) {
+    let new = NewSchedule {
+        campaign,
+        name: "n".into(),
+        cron: Some("60".into()),
+        at: None,
+        time_zone: None,
+        customer_group: None,
+        reuse_from: ReuseFrom::CurrentRun,
+        when: None,
+        overlap: None,
+        catch_up_seconds: None,
+        jitter_seconds: None,
+        ends_at: None,
+    };
+    let made = f.engine.schedules.create(&caller(), new, None).await;
+    let schedule = made.unwrap().outcome.view.schedule;
+    let store = &f.store;
+    let created = CreatedKey {
+        created_at: schedule.created_at,
+        id: schedule.id.as_uuid(),
+    };
+    for after in [None, Some(created)] {
+        let page = store.list_schedules(ACCOUNT, page_of(2, after));
+        lists.check("schedules", &[], page).await;
+    }
+    let key = FiringKey {
+        scheduled_for: f.now(),
+        triggered: false,
+    };
+    for outcome in [None, Some(Outcome::Missed)] {
+        for after in [None, Some(key)] {
+            let firings = store.firings(ACCOUNT, schedule.id, outcome, page_of(2, after));
+            lists
+                .check(&format!("firings, {outcome:?}"), &[], firings)
+                .await;
+        }
+    }
+    let due = store.lease_schedules(f.now(), f.now(), 10);
+    lists.check("due schedules", &[], due).await;
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 async fn all(
     lists: &mut Lists,
@@ -124,6 +170,7 @@ async fn all(
     campaign: CampaignId,
     group: CustomerGroupId,
 ) {
+    schedules(lists, f, campaign).await;
     let store = &f.store;
     for after in [None, Some(run_number(3))] {
         let history = store.history(ACCOUNT, campaign, page_of(2, after));

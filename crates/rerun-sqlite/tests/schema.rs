@@ -648,6 +648,80 @@ fn webhooks_come_and_go_beside_what_is_there() {
     }
 }
 
+/// There and back on a filled database: schedules go with their firings, and the runs that they started
+/// stay. A firing is of a schedule, and a schedule for a group, of its own account.
+#[test]
+fn schedules_come_and_go_beside_what_is_there() {
+    let (url, _folder) = common::database();
+    let url = url.as_str();
+    while rerun_sqlite::revert(url).unwrap() != "2026-11-26-000011_schedules" {}
+    let mut conn = connection(url);
+    two_accounts_without_counts(&mut conn);
+    rerun_sqlite::migrate(url).unwrap();
+    let count = |conn: &mut SqliteConnection, what: &str| {
+        diesel::select(diesel::dsl::sql::<BigInt>(&format!(
+            "(SELECT count(*) FROM {what})"
+        )))
+        .get_result::<i64>(conn)
+        .unwrap()
+    };
+    assert_eq!(count(&mut conn, "runs WHERE schedule_id IS NULL"), 2);
+    let (own, other) = (id('a', 0), id('b', 0));
+    let schedule = |account: &str, group: &str, due: &str, status: &str| {
+        format!(
+            "INSERT INTO schedules (account_id, id, campaign_id, name, cron, time_zone,
+                 customer_group_id, reuse_from, condition, overlap, catch_up_seconds, jitter_seconds,
+                 status, next_time, due_at, created_by, role_code, created_at, updated_at)
+               VALUES ({account}, {account}, {account}, 'n', '0 9 * * *', 'UTC', {group}, 'current_run',
+                 'always', 'skip', 0, 0, '{status}', 2, {due}, {account}, 'ADMIN', 1, 1)"
+        )
+    };
+    let theirs = schedule(&own, &id('b', 1), "2", "active");
+    refused(&mut conn, &theirs, "FOREIGN KEY constraint failed");
+    let idle = schedule(&own, "NULL", "2", "ended");
+    refused(&mut conn, &idle, "CHECK constraint failed");
+    for (account, group) in [(&own, id('a', 1)), (&other, id('b', 1))] {
+        conn.batch_execute(&schedule(account, &group, "2", "active"))
+            .unwrap();
+    }
+    let firing = |account: &str, schedule: &str, outcome: &str, run: &str| {
+        format!(
+            "INSERT INTO schedule_firings (account_id, schedule_id, scheduled_for, triggered, fired_at,
+                 outcome, run_number)
+               VALUES ({account}, {schedule}, 1, 0, 1, '{outcome}', {run})"
+        )
+    };
+    let theirs = firing(&own, &other, "started", "1");
+    refused(&mut conn, &theirs, "FOREIGN KEY constraint failed");
+    for unlike in [
+        firing(&own, &own, "started", "NULL"),
+        firing(&own, &own, "missed", "1"),
+    ] {
+        refused(&mut conn, &unlike, "CHECK constraint failed");
+    }
+    let mut twice = firing(&own, &own, "started", "1");
+    twice.push(';');
+    twice.push_str(&twice.clone());
+    refused(&mut conn, &twice, "UNIQUE constraint failed");
+    conn.batch_execute(&firing(&own, &own, "started", "1"))
+        .unwrap();
+    conn.batch_execute(&format!(
+        "UPDATE runs SET schedule_id = {own} WHERE account_id = {own}"
+    ))
+    .unwrap();
+    while rerun_sqlite::revert(url).unwrap() != "2026-11-26-000011_schedules" {}
+    assert_eq!(count(&mut conn, "runs"), 2);
+    assert_eq!(count(&mut conn, "messages"), 2);
+    rerun_sqlite::migrate(url).unwrap();
+    for table in [
+        "schedules",
+        "schedule_firings",
+        "runs WHERE schedule_id IS NOT NULL",
+    ] {
+        assert_eq!(count(&mut conn, table), 0, "{table}");
+    }
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let (url, _folder) = common::database();

@@ -6,6 +6,7 @@ pub mod campaigns;
 pub mod contents;
 pub mod customers;
 pub mod deliveries;
+pub mod firings;
 pub mod generation;
 pub mod groups;
 pub mod health;

@@ -31,6 +31,7 @@ use crate::openapi::Docs;
 use crate::state::State;
 use crate::wire::Answer;
 use openapi::document::Document;
+pub use schedule::{FiringItem, PatternTime, ScheduleItem};
 
 /// For each endpoint the module with its `handle` and its `docs`.
 macro_rules! routes {

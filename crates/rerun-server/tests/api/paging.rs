@@ -77,6 +77,17 @@ async fn filled(server: &Server, api: &Api) -> Vec<(&'static str, Value, &'stati
     for _ in 0..4 {
         api.draft(&summer).await;
     }
+    for _ in 0..4 {
+        api.schedule(&campaign, json!({})).await;
+    }
+    let schedule = api.schedule(&campaign, json!({})).await;
+    let schedule = json!({ "schedule_id": schedule });
+    for _ in 0..4 {
+        let firing = api.ok("schedule/trigger", schedule.clone()).await;
+        assert_eq!(firing["outcome"], "skipped_unchanged");
+    }
+    let mut unchanged = schedule.clone();
+    unchanged["outcome"] = json!("skipped_unchanged");
     let this = json!({ "campaign_id": campaign });
     let with = |more: Value| {
         let mut body = this.clone();
@@ -138,6 +149,9 @@ async fn filled(server: &Server, api: &Api) -> Vec<(&'static str, Value, &'stati
             with(json!({ "from_run": 4, "to_run": 5 })),
             "items",
         ),
+        ("schedule/list", json!({}), "schedules"),
+        ("schedule/firings", schedule, "firings"),
+        ("schedule/firings", unchanged, "firings"),
     ]
 }
 

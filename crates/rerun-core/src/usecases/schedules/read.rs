@@ -5,6 +5,7 @@ use crate::actor::Actor;
 use crate::error::{Error, Invalid};
 use crate::ids::ScheduleId;
 use crate::page::CursorScope;
+use crate::ports::Calendar;
 use crate::schedule::{CalendarTime, Firing, Outcome};
 use crate::timestamp::Timestamp;
 use crate::usecases::{Listed, PageQuery, listed};
@@ -79,7 +80,7 @@ impl Schedules {
         listed(firings, scope)
     }
 
-    /// The times of a pattern after `from`.
+    /// The times of a pattern after `from`, or after now.
     ///
     /// # Errors
     /// [`Error::Invalid`].
@@ -88,6 +89,21 @@ impl Schedules {
         cron: &str,
         time_zone: Option<&str>,
         from: Option<Timestamp>,
+        limit: Option<i64>,
+    ) -> Result<Vec<CalendarTime>, Error> {
+        let from = from.unwrap_or_else(|| self.stamps.clock.now());
+        Self::times_of(&*self.calendar, cron, time_zone, from, limit)
+    }
+
+    /// The times of a pattern after `from`, as this calendar knows them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn times_of(
+        calendar: &dyn Calendar,
+        cron: &str,
+        time_zone: Option<&str>,
+        from: Timestamp,
         limit: Option<i64>,
     ) -> Result<Vec<CalendarTime>, Error> {
         let limit = match limit {
@@ -101,9 +117,8 @@ impl Schedules {
                 })?,
         };
         let time_zone = time_zone.unwrap_or("UTC");
-        self.calendar.check_zone(time_zone)?;
-        self.calendar.describe(cron, time_zone)?;
-        let from = from.unwrap_or_else(|| self.stamps.clock.now());
-        Ok(self.calendar.times(cron, time_zone, from, limit)?)
+        calendar.check_zone(time_zone)?;
+        calendar.describe(cron, time_zone)?;
+        Ok(calendar.times(cron, time_zone, from, limit)?)
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, Invalid> {
 /// What became of a time of a schedule.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Firing)]
-pub(crate) struct FiringItem<'a> {
+pub struct FiringItem<'a> {
     /// The time, before jitter.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
@@ -85,7 +85,7 @@ impl<'a> From<&'a Firing> for FiringItem<'a> {
 /// A schedule.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Schedule)]
-pub(crate) struct ScheduleItem<'a> {
+pub struct ScheduleItem<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
     id: ScheduleId,

@@ -30,8 +30,7 @@ pub(crate) struct Request {
 
 /// A time of a pattern.
 #[derive(Serialize, ToSchema)]
-#[schema(as = PatternTime)]
-struct Time<'a> {
+pub struct PatternTime<'a> {
     /// The time.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
@@ -47,14 +46,16 @@ struct Time<'a> {
 #[schema(as = SchedulePreviewResponse)]
 struct Response<'a> {
     /// The times, in their order.
-    times: Vec<Time<'a>>,
+    times: Vec<PatternTime<'a>>,
 }
 
-fn item(time: &CalendarTime) -> Time<'_> {
-    Time {
-        at: time.at,
-        local: &time.local,
-        clock_change: time.clock_change,
+impl<'a> From<&'a CalendarTime> for PatternTime<'a> {
+    fn from(time: &'a CalendarTime) -> Self {
+        Self {
+            at: time.at,
+            local: &time.local,
+            clock_change: time.clock_change,
+        }
     }
 }
 
@@ -92,6 +93,6 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let zone = body.time_zone.as_deref();
     let times = state.engine.schedules.preview(&cron, zone, from, limit)?;
     wire::json(&Response {
-        times: times.iter().map(item).collect(),
+        times: times.iter().map(PatternTime::from).collect(),
     })
 }

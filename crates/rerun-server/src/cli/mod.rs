@@ -11,6 +11,7 @@ mod health;
 mod logging;
 mod migrate;
 mod probes;
+mod schedule;
 mod serve;
 mod token;
 mod webhook;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, value_parser};
 use rerun_core::usecases::Settings;
+use serde::Serialize;
 
 use crate::config::{
     self, ALL, CONFIG_VARIABLE, Care, Command, ConfigError, Database, DatabaseUrl, Declared, Given,
@@ -135,6 +137,7 @@ pub fn run(arguments: &[OsString], environment: Vec<(OsString, OsString)>) -> Ex
             Command::CampaignImport => campaign::import::run(&layers, matches),
             Command::Campaigns => campaign::manage::run(&layers, under, matches),
             Command::Webhooks => webhook::run(&layers, under, matches),
+            Command::Schedules => schedule::run(&layers, under, matches),
             Command::Health => health::run(&layers),
         });
     match done {
@@ -162,6 +165,7 @@ fn named(matches: &ArgMatches) -> Option<(Command, &str, &ArgMatches)> {
         ("audit", _) => Command::AuditVerify,
         ("events", _) => Command::EventsTail,
         ("webhook", _) => Command::Webhooks,
+        ("schedule", _) => Command::Schedules,
         (_, "import") => Command::CampaignImport,
         _ => Command::Campaigns,
     };
@@ -215,6 +219,14 @@ fn say(text: &str) {
     let _unread = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// Prints a line of JSON.
+fn print(item: &impl Serialize) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, item).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
 /// Refuses a schema that lacks a migration of this version, or has one that it does not know.
 fn refuse_pending(url: &DatabaseUrl) -> Result<(), Failure> {
     if store::migrations(url)?.iter().all(|known| known.applied) {
@@ -226,14 +238,19 @@ fn refuse_pending(url: &DatabaseUrl) -> Result<(), Failure> {
 
 /// Opens the database for a command that comes and goes, which leaves the schema alone.
 fn open_migrated(layers: &Layers, settings: Settings) -> Result<OpenStore, Failure> {
+    open_migrated_around(layers, &Surroundings::default(), settings)
+}
+
+/// The same with these surroundings.
+fn open_migrated_around(
+    layers: &Layers,
+    around: &Surroundings,
+    settings: Settings,
+) -> Result<OpenStore, Failure> {
     let url = config::database_url(layers)?;
     refuse_pending(&url)?;
     let database = Database::new(url, 2);
-    Ok(OpenStore::open(
-        &database,
-        &Surroundings::default(),
-        settings,
-    )?)
+    Ok(OpenStore::open(&database, around, settings)?)
 }
 
 fn command() -> clap::Command {
@@ -314,6 +331,13 @@ fn command() -> clap::Command {
                 "Looks at webhooks, sends events again and disables",
             ),
             |command| with_settings(command, Command::Webhooks),
+        ))
+        .subcommand(schedule::add_to(
+            family(
+                "schedule",
+                "Looks at schedules, pauses, resumes and triggers them",
+            ),
+            |command| with_settings(command, Command::Schedules),
         ))
         .subcommand(campaign::manage::add_to(
             family(
@@ -459,6 +483,19 @@ mod tests {
             let line = format!("x campaign {} {account}", line.replace("ID", id));
             assert_eq!(found(&line), Command::Campaigns);
         }
+        for line in [
+            "list",
+            "pause ID --user ID --note n",
+            "resume ID --user ID",
+            "trigger ID --user ID",
+        ] {
+            let line = format!("x schedule {} {account}", line.replace("ID", id));
+            assert_eq!(found(&line), Command::Schedules);
+        }
+        assert_eq!(
+            found("x schedule preview @daily --limit 2"),
+            Command::Schedules
+        );
         let bad_number = format!("{tail}x");
         let incomplete = [
             "x audit",
@@ -466,6 +503,8 @@ mod tests {
             "x campaign import FILE",
             "x campaign list",
             "x events tail",
+            "x schedule list",
+            "x schedule preview",
         ];
         for incomplete in incomplete.into_iter().chain([&*bad_number]) {
             let refused = command().try_get_matches_from(incomplete.split(' '));
@@ -487,6 +526,7 @@ mod tests {
             Command::Campaigns,
             Command::EventsTail,
             Command::Webhooks,
+            Command::Schedules,
             Command::Health,
         ] {
             let mut whole = with_settings(clap::Command::new("x"), of);

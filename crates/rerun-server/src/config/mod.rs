@@ -367,7 +367,7 @@ impl Serve {
             tokens: tokens?,
             api_code: layers.value(&table::API_CODE)?,
             api_code_previous: layers.given(&table::API_CODE_PREVIOUS)?,
-            roles: layers.given(&table::ROLES)?.unwrap_or_default(),
+            roles: roles(layers)?,
             scheduling: Scheduling {
                 fires: layers.value(&table::SCHEDULER)?,
                 most: layers.value(&table::SCHEDULES_PER_ACCOUNT)?,
@@ -488,6 +488,14 @@ impl Dispatch {
 /// [`ConfigError`].
 pub fn database_url(layers: &Layers) -> Result<DatabaseUrl, ConfigError> {
     layers.value(&table::DATABASE_URL)
+}
+
+/// Which roles may do what, for what starts a rerun beside the server.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn roles(layers: &Layers) -> Result<RoleRules, ConfigError> {
+    Ok(layers.given(&table::ROLES)?.unwrap_or_default())
 }
 
 /// Where the server listens, for who asks it.

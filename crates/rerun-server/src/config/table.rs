@@ -42,6 +42,8 @@ pub enum Command {
     EventsTail,
     /// The webhooks of an account.
     Webhooks,
+    /// The schedules of an account.
+    Schedules,
     /// Whether the server is ready.
     Health,
 }
@@ -151,7 +153,7 @@ macro_rules! settings {
 
 use Command::{
     AuditVerify, CampaignImport, Campaigns, Console, Demo, Dispatch, EventsTail, Health, Migrate,
-    Serve, Token, Webhooks, Worker,
+    Schedules, Serve, Token, Webhooks, Worker,
 };
 
 settings! {
@@ -165,7 +167,7 @@ settings! {
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
     DATABASE_URL: DatabaseUrl {
         name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
-        used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks], care: Unrepeated,
+        used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], care: Unrepeated,
         parse: DatabaseUrl::parse,
     }
     /// Database connections of this process.
@@ -246,7 +248,7 @@ settings! {
     /// table `[roles]` in the TOML file. Every role may do what no rule names.
     ROLES: RoleRules {
         name: "roles", value: "RULES", default: None,
-        used_by: &[Serve], care: Shown, parse: RoleRules::parse,
+        used_by: &[Serve, Schedules], care: Shown, parse: RoleRules::parse,
     }
     /// Whether this server fires schedules. Any number of servers may: each time fires once.
     SCHEDULER: bool {
@@ -448,7 +450,7 @@ settings! {
     /// What is logged: a level, or a filter such as `info,rerun_http=debug`.
     LOG: LogFilter {
         name: "log", value: "FILTER", default: Some("info"),
-        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], care: Shown,
         parse: LogFilter::parse,
     }
     /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as
@@ -470,7 +472,7 @@ settings! {
     /// How it is logged: `text`, or `json` for one JSON object a line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
-        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], care: Shown,
         parse: LogFormat::parse,
     }
 }

@@ -12,6 +12,7 @@ mod database;
 mod events;
 mod import;
 mod logs;
+mod schedules;
 mod schema;
 #[cfg(feature = "otlp")]
 mod traces;

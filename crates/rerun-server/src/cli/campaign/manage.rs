@@ -9,10 +9,9 @@ use rerun_core::ids::{CampaignId, RunNumber};
 use rerun_core::ports::MessageSelection;
 use rerun_core::usecases::{Engine, PageQuery, Settings};
 use rerun_http::{CampaignItem, Format, MessagesFile, RunItem};
-use serde::Serialize;
 use serde_json::json;
 
-use super::super::{Failure, logging, open_migrated};
+use super::super::{Failure, logging, open_migrated, print};
 use super::{account, local_person, user};
 use crate::config::{ConfigError, Layers, Log};
 
@@ -194,12 +193,4 @@ async fn export(
             return Ok(out.flush()?);
         }
     }
-}
-
-/// Prints a line of JSON.
-fn print(item: &impl Serialize) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, item).map_err(io::Error::from)?;
-    out.write_all(b"\n")?;
-    Ok(out.flush()?)
 }

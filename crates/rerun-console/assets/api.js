@@ -1,5 +1,5 @@
 // Calls of the API: the endpoints of /v1, behind the session's cookie.
-import { signal } from "./signals.js";
+import { signal } from "./signals-core.js";
 
 /** Who is signed in; `null` for nobody, `undefined` until it is known. */
 export const session = signal(undefined);
@@ -71,6 +71,12 @@ export async function steadily(path, body, { key = newKey(), tries = Infinity } 
     }
   }
 }
+
+/** Loads one page of a list, as `usePages` wants it. */
+export const paged = (path, body, list, limit = 100) => async (cursor) => {
+  const page = await call(path, { ...body, limit, cursor });
+  return { items: page[list], page };
+};
 
 /** All pages of a list, one after another. */
 export async function* pages(path, body, limit = 1000) {

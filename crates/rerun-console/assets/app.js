@@ -1,19 +1,23 @@
 // The console: who is signed in, where one is, and what is announced.
 import { render } from "./preact.js";
 import { useEffect, useRef, useState } from "./preact-hooks.js";
-import "./signals.js";
-import { session, signIn, signOut, waiting, whoAmI } from "./api.js";
+import { may, session, signIn, signOut, waiting, whoAmI } from "./api.js";
 import { Audit } from "./audit.js";
 import { Campaign, Campaigns, Waiting } from "./campaigns.js";
 import { Compare } from "./compare.js";
 import { Groups } from "./groups.js";
-import { flush, outcomes, resume, sent } from "./hold.js";
+import { effect } from "./signals-core.js";
+import { flush, held, outcomes, resume, sent } from "./hold.js";
 import { Rerun } from "./rerun.js";
 import { Review } from "./review.js";
 import { route, to } from "./route.js";
+import { EditSchedule, Schedule, Schedules } from "./schedules.js";
 import { Empty, Failed, Loading, Page, Text, html, news, reason, say } from "./ui.js";
+import { Webhook, Webhooks } from "./webhooks.js";
 
-const PAGES = [["waiting", "Waiting"], ["campaigns", "Campaigns"], ["groups", "Groups"], ["audit", "Audit"]];
+/** The pages of the navigation, each with the action without which it shows nothing. */
+const PAGES = [["waiting", "Waiting", "list"], ["campaigns", "Campaigns", "list"], ["groups", "Groups", "customer_group_list"],
+  ["schedules", "Schedules", "schedule_list"], ["webhooks", "Webhooks", "webhook_list"], ["audit", "Audit", "audit_list"]];
 
 function SignIn({ refusal }) {
   const [token, setToken] = useState("");
@@ -44,16 +48,13 @@ function SignIn({ refusal }) {
 
 function Here() {
   const [first, id, third] = route.value.path;
-  const page = !first || first === "waiting" ? html`<${Waiting} />`
-    : first === "campaigns" && !id ? html`<${Campaigns} />`
-    : first === "campaigns" && !third ? html`<${Campaign} id=${id} key=${id} />`
-    : first === "campaigns" && third === "review" ? html`<${Review} id=${id} key=${id} />`
-    : first === "campaigns" && third === "rerun" ? html`<${Rerun} id=${id} key=${id} />`
-    : first === "campaigns" && third === "compare" ? html`<${Compare} id=${id} key=${id} />`
-    : first === "groups" ? html`<${Groups} />`
-    : first === "audit" ? html`<${Audit} />`
-    : html`<${Page} title="Not found"><${Empty}>There is no such page. <a href=${to("waiting")}>What waits</a></${Empty}></${Page}>`;
-  return page;
+  const views = !id ? { waiting: Waiting, campaigns: Campaigns, groups: Groups, schedules: Schedules, webhooks: Webhooks, audit: Audit }
+    : first === "campaigns" ? { "": Campaign, review: Review, rerun: Rerun, compare: Compare } : first === "webhooks" ? { "": Webhook }
+    : first === "schedules" ? { "": id === "new" ? EditSchedule : Schedule, edit: EditSchedule } : {};
+  const name = id ? third || "" : first || "waiting";
+  const View = Object.hasOwn(views, name) && views[name];
+  if (View) return html`<${View} id=${id === "new" ? null : id} key=${location.hash.split("?")[0]} />`;
+  return html`<${Page} title="Not found"><${Empty}>There is no such page. <a href=${to("waiting")}>What waits</a></${Empty}></${Page}>`;
 }
 
 function Announcements() {
@@ -70,7 +71,7 @@ function Frame() {
     flush();
     try { await signOut(); } catch (error) { say(reason(error), true); }
   };
-  return html`<header class="top"><a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.querySelector("h1")?.focus(); }}>Skip to the content</a><nav aria-label="Main"><ul>${PAGES.map(([path, name]) => html`<li><a href=${to(path)} aria-current=${(first || "waiting") === path ? "page" : null}>${name}</a></li>`)}</ul></nav>
+  return html`<header class="top"><a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.querySelector("h1")?.focus(); }}>Skip to the content</a><nav aria-label="Main"><ul>${PAGES.filter(([, , action]) => may(action)).map(([path, name]) => html`<li><a href=${to(path)} aria-current=${(first || "waiting") === path ? "page" : null}>${name}</a></li>`)}</ul></nav>
       <div class="me"><span class="who"><${Text} value=${user_name || user_id} /></span><button type="button" onClick=${leave}>Sign out</button></div></header>
     <${Here} /><${Announcements} />`;
 }
@@ -109,6 +110,17 @@ async function start() {
     dispatchEvent(new HashChangeEvent("hashchange"));
     try { await signIn(decodeURIComponent(link[1])); } catch (error) { session.value = null; refusal = error; }
   }
-  render(html`<${App} refusal=${refusal} />`, document.getElementById("app"));
+  draw(refusal);
+}
+
+/** Draws the page, and draws it again when a signal changes: once for all that change together. */
+function draw(refusal) {
+  let due = false;
+  effect(() => {
+    for (const signal of [session, waiting, route, news, held, sent]) signal.value;
+    if (due) return;
+    due = true;
+    queueMicrotask(() => { due = false; render(html`<${App} refusal=${refusal} />`, document.getElementById("app")); });
+  });
 }
 start();

@@ -1,9 +1,10 @@
 // What waits, all campaigns, and one campaign with its runs.
-import { useEffect, useState } from "./preact-hooks.js";
-import { call, download, everything, may, newKey, steadily } from "./api.js";
+import { useState } from "./preact-hooks.js";
+import { call, download, everything, may, newKey, paged, steadily } from "./api.js";
 import { go, route, to } from "./route.js";
+import { Scheduled } from "./schedules.js";
 import {
-  Bar, Confirm, Empty, Failed, Loading, More, Page, Status, Text, When, count, customers, html, many, reason, say, useLoad, usePages, who,
+  Bar, Confirm, Empty, Failed, Listed, Loading, More, Page, Status, Table, Text, When, count, customers, html, many, reason, say, useEvery, useLoad, usePages, who,
 } from "./ui.js";
 
 const NEEDS = [
@@ -11,11 +12,6 @@ const NEEDS = [
   ["Generation failed", "Generation failed", "Some messages could not be generated: retry, or write them."],
   ["Ready to publish", "Ready to publish", "Every message is approved."],
 ];
-
-const list = (body) => async (cursor) => {
-  const page = await call("campaign/list", { ...body, limit: 100, cursor });
-  return { items: page.campaigns, page };
-};
 
 export function Waiting() {
   const [found, error, again] = useLoad(async () => {
@@ -58,17 +54,12 @@ const STATUSES = ["Draft", "Processing", "Generation failed", "Ready for review"
 
 export function Campaigns() {
   const status = route.value.query.status || "";
-  const pages = usePages(list(status ? { status } : {}), [status]);
+  const pages = usePages(paged("campaign/list", status ? { status } : {}, "campaigns"), [status]);
   return html`<${Page} title="Campaigns" actions=${html`<label class="inline"><span>Status</span>
       <select value=${status} onChange=${(event) => go("campaigns", { status: event.currentTarget.value })}>
       <option value="">all</option>${STATUSES.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>`}>
-    ${pages.error && html`<${Failed} error=${pages.error} again=${pages.reload} />`}
-    ${pages.items.length > 0 && html`<div class="scroll"><table class="rows"><thead><tr><th scope="col">Name</th><th scope="col">Status</th><th scope="col">Run</th><th scope="col">Changed</th></tr></thead>
-      <tbody>${pages.items.map((one) => html`<tr key=${one.id}><th scope="row"><a href=${to(`campaigns/${one.id}`)}><${Text} value=${one.name} /></a></th>
-        <td><${Status} value=${one.status} /></td><td>${one.current_run_number ?? "none"}</td><td><${When} at=${one.updated_at} /></td></tr>`)}</tbody></table></div>`}
-    ${pages.cursor && html`<${More} onMore=${pages.more} loading=${pages.loading} shown=${pages.items.length} />`}
-    ${pages.loading && !pages.items.length && html`<${Loading} what="campaigns" />`}
-    ${!pages.loading && !pages.error && !pages.items.length && html`<${Empty}>${status ? "No campaign has this status." : "There are no campaigns yet. Campaigns are created with the API."}</${Empty}>`}
+    <${Listed} pages=${pages} what="campaigns" empty=${status ? "No campaign has this status." : "There are no campaigns yet. Campaigns are created with the API."}><${Table} heads=${["Name", "Status", "Run", "Changed"]}>${pages.items.map((one) => html`<tr key=${one.id}><th scope="row"><a href=${to(`campaigns/${one.id}`)}><${Text} value=${one.name} /></a></th>
+        <td><${Status} value=${one.status} /></td><td>${one.current_run_number ?? "none"}</td><td><${When} at=${one.updated_at} /></td></tr>`)}</${Table}></${Listed}>
   </${Page}>`;
 }
 
@@ -78,17 +69,10 @@ const LOOK_EVERY_MS = 2000;
 export function Campaign({ id }) {
   const [campaign, error, again] = useLoad(() => call("campaign/get", { campaign_id: id }), [id]);
   const [version, setVersion] = useState(0);
-  const history = usePages(async (cursor) => {
-    const page = await call("campaign/rerun/history", { campaign_id: id, limit: 20, cursor });
-    return { items: page.runs, page };
-  }, [id, version]);
+  const history = usePages(paged("campaign/rerun/history", { campaign_id: id }, "runs", 20), [id, version]);
   const [dialog, setDialog] = useState(null);
   const fresh = () => { again(); setVersion((n) => n + 1); };
-  useEffect(() => {
-    if (campaign?.status !== "Processing") return undefined;
-    const timer = setInterval(fresh, LOOK_EVERY_MS);
-    return () => clearInterval(timer);
-  }, [campaign?.status]);
+  useEvery(LOOK_EVERY_MS, campaign?.status === "Processing", fresh);
   if (error && !campaign) return html`<${Page} title="Campaign"><${Failed} error=${error} again=${again} /></${Page}>`;
   if (!campaign) return html`<${Page} title="Campaign"><${Loading} what="the campaign" /></${Page}>`;
   const { status } = campaign;
@@ -108,12 +92,11 @@ export function Campaign({ id }) {
       ${status === "Generation failed" && may("retry") && html`<button type="button" class="main" onClick=${() => setDialog("retry")}>Retry</button>`}
       ${cancellable && may("cancel") && html`<button type="button" onClick=${() => setDialog("cancel")}>Cancel run</button>`}
       ${history.items.length > 1 && html`<a class="button" href=${to(`campaigns/${id}/compare`)}>Compare</a>`}
+      ${may("schedule_create") && html`<a class="button" href=${to("schedules/new", { campaign: id })}>Schedule</a>`}
       <a class="button" href=${to("audit", { campaign: id })}>History of changes</a>`}>
     <section aria-label="Runs"><h2>Runs</h2>
-      ${history.error && html`<${Failed} error=${history.error} again=${history.reload} />`}
-      ${!history.items.length && (history.loading ? html`<${Loading} what="runs" />` : html`<${Empty}>This campaign has not run yet.</${Empty}>`)}
-      <ol class="runs" reversed>${history.items.map((run) => html`<${Run} key=${run.run_number} run=${run} campaign=${campaign} />`)}</ol>
-      ${history.cursor && html`<${More} onMore=${history.more} loading=${history.loading} shown=${history.items.length} />`}</section>
+      <${Listed} pages=${history} what="runs" empty="This campaign has not run yet."><ol class="runs" reversed>${history.items.map((run) => html`<${Run} key=${run.run_number} run=${run} campaign=${campaign} />`)}</ol></${Listed}></section>
+    <${Scheduled} id=${id} />
     <section aria-label="Template"><h2>Template</h2><p><strong><${Text} value=${campaign.template.subject} /></strong></p>
       <div class="text body"><${Text} value=${campaign.template.body} /></div>
       ${campaign.brief && html`<h3>Brief</h3><div class="text"><${Text} value=${campaign.brief} /></div>`}

@@ -1,9 +1,9 @@
 // Two runs of a campaign beside each other.
 import { useState } from "./preact-hooks.js";
-import { call, everything, findMessage } from "./api.js";
+import { call, everything, findMessage, paged } from "./api.js";
 import { Difference } from "./diff.js";
 import { refine, route, to } from "./route.js";
-import { Empty, Failed, Loading, More, Page, Text, count, html, segmentName, useLoad, usePages } from "./ui.js";
+import { Empty, Failed, Listed, Loading, Page, Pick, Text, count, html, segmentName, useLoad, usePages } from "./ui.js";
 
 const NAMES = { added: "only in the later run", removed: "only in the earlier run", kept_same: "same text", kept_changed: "another text" };
 
@@ -16,8 +16,8 @@ export function Compare({ id }) {
   const numbers = known.runs.map((run) => run.run_number);
   const later = Number(route.value.query.to) || numbers[0];
   const earlier = Number(route.value.query.from) || numbers[1] || numbers[0];
-  const choice = (label, name, value) => html`<label><span>${label}</span><select value=${String(value)} onChange=${(event) => refine({ [name]: event.currentTarget.value })}>
-    ${known.runs.map((run) => html`<option value=${String(run.run_number)}>Run ${run.run_number}, ${run.customer_group.name}</option>`)}</select></label>`;
+  const choice = (label, name, value) => html`<${Pick} label=${label} value=${String(value)} set=${(chosen) => refine({ [name]: chosen })}
+    options=${known.runs.map((run) => [String(run.run_number), `Run ${run.run_number}, ${run.customer_group.name}`])} />`;
   return html`<${Page} title="Compare" about=${html`<a href=${to(`campaigns/${id}`)}><${Text} value=${known.campaign.name} /></a>`}>
     <form class="filters" onSubmit=${(event) => event.preventDefault()}>${choice("Earlier run", "from", earlier)}${choice("Later run", "to", later)}</form>
     ${numbers.length < 2 || earlier === later ? html`<${Empty}>Choose two runs.</${Empty}>` : html`<${Changes} id=${id} from=${earlier} to=${later} key=${`${earlier}-${later}`} />`}
@@ -25,16 +25,10 @@ export function Compare({ id }) {
 }
 
 function Changes({ id, from, to: later }) {
-  const pages = usePages(async (cursor) => {
-    const page = await call("campaign/rerun/diff", { campaign_id: id, from_run: from, to_run: later, limit: 100, cursor });
-    return { items: page.items, page };
-  }, [id, from, later]);
+  const pages = usePages(paged("campaign/rerun/diff", { campaign_id: id, from_run: from, to_run: later }, "items"), [id, from, later]);
   const counts = pages.first?.counts;
-  return html`${pages.error && html`<${Failed} error=${pages.error} again=${pages.reload} />`}
-    ${counts && html`<div class="numbers">${Object.entries(NAMES).map(([name, what]) => html`<span><strong>${count(counts[name])}</strong> ${what}</span>`)}</div>`}
-    ${pages.loading && !pages.items.length && html`<${Loading} what="the differences" />`}
-    <ul class="cards">${pages.items.map((item) => html`<${Change} key=${item.segment.key} item=${item} id=${id} from=${from} later=${later} />`)}</ul>
-    ${pages.cursor && html`<${More} onMore=${pages.more} loading=${pages.loading} shown=${pages.items.length} />`}`;
+  return html`${counts && html`<div class="numbers">${Object.entries(NAMES).map(([name, what]) => html`<span><strong>${count(counts[name])}</strong> ${what}</span>`)}</div>`}
+    <${Listed} pages=${pages} what="the differences" empty="There are no segments."><ul class="cards">${pages.items.map((item) => html`<${Change} key=${item.segment.key} item=${item} id=${id} from=${from} later=${later} />`)}</ul></${Listed}>`;
 }
 
 function Change({ item, id, from, later }) {

@@ -1,7 +1,7 @@
 // Customer groups: what is in them, and imports.
 import { useRef, useState } from "./preact-hooks.js";
-import { call, importCsv, may, steadily } from "./api.js";
-import { Dialog, Empty, Failed, Loading, More, Page, Text, When, count, customers, html, many, say, usePages } from "./ui.js";
+import { importCsv, may, paged, steadily } from "./api.js";
+import { Dialog, Failed, Listed, Page, Text, When, count, customers, html, many, say, usePages } from "./ui.js";
 
 /** Takes a file by drop or by choice. */
 export function DropZone({ take, share }) {
@@ -18,21 +18,14 @@ export const Imported = ({ result }) => html`<p role="status" class="done">${man
   result.removed ? `, ${count(result.removed)} removed` : ""}${result.duplicates ? `, ${count(result.duplicates)} given twice` : ""}. The group has ${customers(result.total)}.</p>`;
 
 export function Groups() {
-  const pages = usePages(async (cursor) => {
-    const page = await call("customer-group/list", { limit: 100, cursor });
-    return { items: page.customer_groups, page };
-  }, []);
+  const pages = usePages(paged("customer-group/list", {}, "customer_groups"), []);
   const [dialog, setDialog] = useState(null);
   const close = () => { setDialog(null); pages.reload(); };
   return html`<${Page} title="Groups" actions=${may("customer_group_create") && html`<button type="button" class="main" onClick=${() => setDialog({})}>New group</button>`}>
-    ${pages.error && html`<${Failed} error=${pages.error} again=${pages.reload} />`}
-    ${pages.loading && !pages.items.length && html`<${Loading} what="groups" />`}
-    ${!pages.loading && !pages.error && !pages.items.length && html`<${Empty}>There are no customer groups yet. Make one and import its customers.</${Empty}>`}
-    <ul class="cards">${pages.items.map((group) => html`<li class="card" key=${group.id}><div><h2><${Text} value=${group.name} /></h2>
+    <${Listed} pages=${pages} what="groups" empty="There are no customer groups yet. Make one and import its customers."><ul class="cards">${pages.items.map((group) => html`<li class="card" key=${group.id}><div><h2><${Text} value=${group.name} /></h2>
       <div class="line"><span>${customers(group.customer_count)}</span><span class="quiet">changed <${When} at=${group.updated_at} /></span></div>
       ${group.fields?.length > 0 && html`<details><summary>${many(group.fields.length, "field")}</summary><ul class="tags">${group.fields.slice(0, 200).map((field) => html`<li><${Text} value=${field} /></li>`)}</ul></details>`}</div>
-      ${may("customer_group_import") && html`<button type="button" aria-label=${`Import into ${group.name}`} onClick=${() => setDialog(group)}>Import</button>`}</li>`)}</ul>
-    ${pages.cursor && html`<${More} onMore=${pages.more} loading=${pages.loading} shown=${pages.items.length} />`}
+      ${may("customer_group_import") && html`<button type="button" aria-label=${`Import into ${group.name}`} onClick=${() => setDialog(group)}>Import</button>`}</li>`)}</ul></${Listed}>
     ${dialog && html`<${Import} group=${dialog} onClose=${close} />`}
   </${Page}>`;
 }

@@ -1,6 +1,6 @@
 // Decisions that wait five seconds before they are sent, so that undo is real. What is sent is kept
 // until the server has answered: with its idempotency key it can be sent again, and counts once.
-import { signal } from "./signals.js";
+import { signal } from "./signals-core.js";
 import { ApiError, call, newKey, passes, session, waiting } from "./api.js";
 
 const HOLD_MS = 5000;

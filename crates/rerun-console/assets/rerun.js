@@ -3,9 +3,11 @@ import { useEffect, useRef, useState } from "./preact-hooks.js";
 import { call, everything, importCsv, may, newKey, steadily } from "./api.js";
 import { DropZone, Imported } from "./groups.js";
 import { go, refine, route, to } from "./route.js";
-import { Bar, Empty, Failed, Loading, Page, Status, Text, count, customers, html, many, reason, say, segmentName, useLoad } from "./ui.js";
+import { Bar, Empty, Failed, Loading, Page, Pick, Status, Table, Text, count, customers, html, many, reason, say, segmentName, useLoad } from "./ui.js";
 
 const SHOWN = 200;
+/** Where to look for messages to reuse. */
+export const REUSE = [["current_run", "the current run"], ["any_run", "any published run"], ["any_approved", "anything approved"]];
 
 export function Rerun({ id }) {
   const [campaign, error, again] = useLoad(() => call("campaign/get", { campaign_id: id }), [id]);
@@ -65,8 +67,7 @@ export function Rerun({ id }) {
       <div class="row"><label class="grow"><span>Customer group</span><select value=${group || ""} onChange=${(event) => refine({ group: event.currentTarget.value })}>
           <option value="">${groups ? "Choose a group" : "Loading…"}</option>
           ${(groups || []).map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
-        <label><span>Reuse from</span><select value=${from || "current_run"} onChange=${(event) => refine({ from: event.currentTarget.value })}>
-          <option value="current_run">the current run</option><option value="any_run">any published run</option><option value="any_approved">anything approved</option></select></label></div>
+        <${Pick} label="Reuse from" value=${from || "current_run"} set=${(value) => refine({ from: value })} options=${REUSE} /></div>
       ${noGroups && html`<${Failed} error=${noGroups} again=${listAgain} />`}
       ${may("customer_group_create") && may("customer_group_import") && html`<details><summary>Import a new group</summary>
         <${NewGroup} done=${(made) => { listAgain(); refine({ group: made }); setVersion((n) => n + 1); }} /></details>`}
@@ -114,17 +115,15 @@ function Plan({ found, declare }) {
     ${unseen.map((field) => html`<section class="field" aria-label=${`Field ${field.name}`}><h3><${Text} value=${field.name} /></h3>
       ${field.customers_without_value > 0 && html`<p class="quiet">${customers(field.customers_without_value)} without a value.</p>`}
       ${field.unparsed > 0 && html`<p class="quiet">${customers(field.unparsed)} with a value that cannot be read as its type.</p>`}
-      ${field.unseen_values?.length > 0 && html`<div class="scroll"><table class="rows"><thead><tr><th scope="col">New value</th><th scope="col">Customers</th><th scope="col">Looks like</th><td></td></tr></thead>
-        <tbody>${field.unseen_values.map((one) => html`<tr><th scope="row"><${Text} value=${one.value} /></th><td>${count(one.customers)}</td>
+      ${field.unseen_values?.length > 0 && html`<${Table} heads=${["New value", "Customers", "Looks like", ""]}>${field.unseen_values.map((one) => html`<tr><th scope="row"><${Text} value=${one.value} /></th><td>${count(one.customers)}</td>
           <td>${one.looks_like ?? false ? html`<${Text} value=${one.looks_like} />` : html`<span class="quiet">nothing approved</span>`}</td>
           <td>${declare && (one.looks_like ?? false) && html`<button type="button" aria-label=${`Declare the same: ${one.value} and ${one.looks_like}`}
-            onClick=${() => declare(field.name, { [one.value]: one.looks_like })}>Declare the same</button>`}</td></tr>`)}</tbody></table></div>
+            onClick=${() => declare(field.name, { [one.value]: one.looks_like })}>Declare the same</button>`}</td></tr>`)}</${Table}>
         ${declare && Object.keys(likes(field)).length > 1 && html`<p><button type="button" onClick=${() => declare(field.name, likes(field))}>Declare all that look alike in ${field.name}</button></p>`}`}
     </section>`)}
-    <h3>Segments</h3>${found.items.length ? html`<div class="scroll"><table class="rows"><thead><tr><th scope="col">Segment</th><th scope="col">Customers</th><th scope="col">Outcome</th></tr></thead>
-      <tbody>${found.items.map((item) => html`<tr><th scope="row"><${Text} value=${segmentName(item.segment)} /></th><td>${count(item.segment.customer_count)}</td>
+    <h3>Segments</h3>${found.items.length ? html`<${Table} heads=${["Segment", "Customers", "Outcome"]}>${found.items.map((item) => html`<tr><th scope="row"><${Text} value=${segmentName(item.segment)} /></th><td>${count(item.segment.customer_count)}</td>
         <td>${item.outcome === "matched" ? html`<span class="key reused">reuses run ${item.reuses?.run_number}</span>` : html`<span class="key made">new</span>`}
-          ${item.suggestion && html` <span class="quiet">near: ${item.suggestion.differs.map((one) => `${one.field} ${one.from ?? "no value"}`).join(", ")}</span>`}</td></tr>`)}</tbody></table></div>
+          ${item.suggestion && html` <span class="quiet">near: ${item.suggestion.differs.map((one) => `${one.field} ${one.from ?? "no value"}`).join(", ")}</span>`}</td></tr>`)}</${Table}>
       ${found.next_cursor && html`<p class="quiet">The first ${count(found.items.length)} of ${count(segments.total)} segments.</p>`}` : html`<${Empty}>No segments.</${Empty}>`}
   </section>`;
 }

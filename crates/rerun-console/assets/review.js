@@ -5,8 +5,8 @@ import { Difference } from "./diff.js";
 import { drop, flush, held, hold, outcomes, sent, undo } from "./hold.js";
 import { refine, route, to } from "./route.js";
 import {
-  Confirm, Dialog, Empty, Failed, Loading, Page, Status, Text, When, count, customers, dialogOpen, html, many, reason, say,
-  segmentName, useLoad, who,
+  Confirm, Dialog, Empty, Failed, Loading, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, say,
+  segmentName, useEvery, useLoad, who,
 } from "./ui.js";
 
 const ROW = 58;
@@ -174,11 +174,7 @@ function Reviewing({ campaign }) {
   }, [messages]);
   // What is generated comes without a word: look for it.
   const awaited = current?.review_status === "Generating" && !past ? current.id : null;
-  useEffect(() => {
-    if (!awaited) return undefined;
-    const timer = setInterval(() => messages.again(awaited).catch(() => {}), LOOK_EVERY_MS);
-    return () => clearInterval(timer);
-  }, [awaited, messages]);
+  useEvery(LOOK_EVERY_MS, awaited, () => messages.again(awaited).catch(() => {}));
   // Going elsewhere sends what is held.
   useEffect(() => flush, []);
 
@@ -313,9 +309,8 @@ function Filters({ campaign, counts, findBox }) {
   const timer = useRef();
   const search = (value, wait) => { clearTimeout(timer.current); timer.current = setTimeout(() => refine({ find: value, message: "" }), wait); };
   useEffect(() => () => clearTimeout(timer.current), []);
-  const choice = (label, name, value, all, options) => html`<label><span>${label}</span>
-    <select value=${value || ""} onChange=${(event) => refine({ [name]: event.currentTarget.value, message: "" })}>
-    <option value="">${all}</option>${options.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>`;
+  const choice = (label, name, value, all, options) => html`<${Pick} label=${label} value=${value || ""} set=${(chosen) => refine({ [name]: chosen, message: "" })}
+    options=${[["", all], ...options.map((one) => [one, one])]} />`;
   return html`<form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); search(text, 0); }}>
     <label><span>Find</span><input type="text" ref=${findBox} value=${text} maxlength="100" placeholder="a value of the segment" aria-keyshortcuts="/"
       onInput=${(event) => { setText(event.currentTarget.value); search(event.currentTarget.value, 300); }}
@@ -517,13 +512,9 @@ function ApproveAll({ messages, campaign, onClose }) {
     }
     say(`Approving ${many(found.length, "message")} in 5 seconds. Press u to undo.`);
   };
-  if (error || !found) {
-    return html`<${Dialog} title="Approve all" onClose=${onClose}>${error ? html`<${Failed} error=${error} />` : html`<${Loading} what="the messages" />`}
-      <div class="buttons"><button type="button" onClick=${onClose}>Close</button></div></${Dialog}>`;
-  }
-  if (!found.length) {
-    return html`<${Dialog} title="Approve all" onClose=${onClose}><p>No message of this filter waits for your review.</p>
-      <div class="buttons"><button type="button" onClick=${onClose}>Close</button></div></${Dialog}>`;
+  if (!found?.length) {
+    return html`<${Dialog} title="Approve all" onClose=${onClose}>${error ? html`<${Failed} error=${error} />` : found ? html`<p>No message of this filter waits for your review.</p>`
+      : html`<${Loading} what="the messages" />`}<div class="buttons"><button type="button" onClick=${onClose}>Close</button></div></${Dialog}>`;
   }
   return html`<${Confirm} title=${`Approve ${many(found.length, "message")}?`} action="Approve all" run=${run} onClose=${onClose}>
     <p>All messages of this filter that wait for a review, for ${customers(found.reduce((sum, one) => sum + one.segment.customer_count, 0))}:</p>

@@ -1,5 +1,5 @@
 // Where one is: the part of the address after #, which no server sees.
-import { signal } from "./signals.js";
+import { signal } from "./signals-core.js";
 
 function read() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");

@@ -1,7 +1,7 @@
 // What all pages are made of.
 import { h, Fragment } from "./preact.js";
 import { useEffect, useRef, useState } from "./preact-hooks.js";
-import { signal } from "./signals.js";
+import { signal } from "./signals-core.js";
 import htm from "./htm.js";
 import { ApiError } from "./api.js";
 
@@ -65,7 +65,11 @@ export const Empty = ({ children }) => html`<p class="empty">${children}</p>`;
 export const Failed = ({ error, again }) => html`<div class="failed" role="alert"><p>${reason(error)}</p>
   ${again && html`<button type="button" onClick=${again}>Try again</button>`}</div>`;
 
-/** Loads, and loads again when `keys` change: `[value, error, reload, loading]`. */
+/**
+ * Loads, and loads again when `keys` change.
+ * @template T @param {() => Promise<T>} load @param {unknown[]} keys
+ * @returns {[T, any, () => void, boolean]} the value, the error, what loads again, and whether it loads
+ */
 export function useLoad(load, keys) {
   const [state, setState] = useState({ value: null, error: null, loading: true });
   const [again, setAgain] = useState(0);
@@ -95,7 +99,7 @@ export function Page({ title, about, children, actions, wide }) {
 export const dialogOpen = () => !!document.querySelector("dialog[open]");
 
 /** A modal dialog. It traps the focus and gives it back; Esc leaves it. */
-export function Dialog({ title, onClose, children, wide }) {
+export function Dialog({ title, onClose, children }) {
   const dialog = useRef();
   useEffect(() => {
     const before = document.activeElement;
@@ -107,7 +111,7 @@ export function Dialog({ title, onClose, children, wide }) {
       target?.focus();
     };
   }, []);
-  return html`<dialog ref=${dialog} class=${wide ? "wide" : ""} aria-labelledby="dialog-title"
+  return html`<dialog ref=${dialog} aria-labelledby="dialog-title"
     onCancel=${(event) => { event.preventDefault(); onClose(); }}>
     <h2 id="dialog-title">${title}</h2>${children}</dialog>`;
 }
@@ -134,9 +138,29 @@ export function Confirm({ title, action, run, onClose, children, danger }) {
     <button type="button" onClick=${onClose}>Close</button></div></form></${Dialog}>`;
 }
 
+/** A line of text with its label. */
+export const Field = ({ label, value, set, ...rest }) => html`<label><span>${label}</span><input type="text" value=${value}
+  onInput=${(event) => set?.(event.currentTarget.value)} ...${rest} /></label>`;
+
+/** One of some: `options` are pairs of a value and its name. */
+export const Pick = ({ label, value, set, options }) => html`<label><span>${label}</span><select value=${value} onChange=${(event) => set(event.currentTarget.value)}>
+  ${options.map(([one, name]) => html`<option value=${one}>${name}</option>`)}</select></label>`;
+
+/** A choice by itself. */
+export const Check = ({ label, checked, toggle }) => html`<label class="choice"><input type="checkbox" checked=${checked} onChange=${toggle} /> <span>${label}</span></label>`;
+
+/** A table. With a label it can be scrolled by the keyboard: it needs one if nothing in it takes the focus. */
+export const Table = ({ heads, label, kind = "", children }) => html`<div class="scroll" ...${label && { tabindex: 0, role: "region", "aria-label": label }}><table class="rows ${kind}">
+  <thead><tr>${heads.map((one) => one ? html`<th scope="col">${one}</th>` : html`<td></td>`)}</tr></thead><tbody>${children}</tbody></table></div>`;
+
+/** What there is to know of something, by name. What is nothing is left out. */
+export const Facts = ({ all }) => html`<table class="fields"><tbody>${all.map(([name, value]) => value && html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>`;
+
 const TONES = {
   Published: "good", Approved: "good", Completed: "good", "Ready to publish": "good",
   "Generation failed": "bad", Rejected: "bad", Failed: "bad", Cancelled: "dim", Draft: "dim",
+  Enabled: "good", Failing: "bad", Disabled: "bad", delivered: "good", failed: "bad",
+  Active: "good", Paused: "dim", Ended: "dim", started: "good", missed: "bad", refused: "bad",
 };
 export const Status = ({ value }) => html`<span class="status ${TONES[value] || "busy"}">${value}</span>`;
 
@@ -155,7 +179,11 @@ export const segmentName = (segment) => Object.values(segment?.attributes || {})
 export const More = ({ onMore, loading, shown }) => html`<p class="more">
   <button type="button" onClick=${onMore} disabled=${loading}>Show more</button> <span class="quiet">${count(shown)} shown</span></p>`;
 
-/** A list that grows page by page. */
+/**
+ * A list that grows page by page.
+ * @template T, P @param {(cursor?: string) => Promise<{ items: T[], page: P }>} load @param {unknown[]} keys
+ * @returns {{ items: T[], cursor: string, first: P, loading: boolean, error: any, more: () => void, reload: () => void }}
+ */
 export function usePages(load, keys) {
   const [state, setState] = useState({ items: [], cursor: null, first: null, loading: true, error: null });
   const turn = useRef(0);
@@ -175,4 +203,20 @@ export function usePages(load, keys) {
   };
   useEffect(() => { next(true); return () => { turn.current += 1; }; }, keys);
   return { ...state, more: () => next(false), reload: () => next(true) };
+}
+
+/** A list that grows, with what stands in its place while there is nothing. */
+export const Listed = ({ pages, what, empty, children }) => html`${pages.error && html`<${Failed} error=${pages.error} again=${pages.reload} />`}
+  ${pages.items.length > 0 ? children : pages.loading ? html`<${Loading} what=${what} />` : !pages.error && html`<${Empty}>${empty}</${Empty}>`}
+  ${pages.cursor && html`<${More} onMore=${pages.more} loading=${pages.loading} shown=${pages.items.length} />`}`;
+
+/** Does something again and again while `active`. A page that nobody sees does nothing. */
+export function useEvery(milliseconds, active, work) {
+  const latest = useRef(work);
+  latest.current = work;
+  useEffect(() => {
+    if (!active) return undefined;
+    const timer = setInterval(() => document.hidden || latest.current(), milliseconds);
+    return () => clearInterval(timer);
+  }, [!!active, milliseconds]);
 }

@@ -76,9 +76,10 @@ files! {
     "rerun.js" = "rerun.js", SCRIPT;
     "review.js" = "review.js", SCRIPT;
     "route.js" = "route.js", SCRIPT;
+    "schedules.js" = "schedules.js", SCRIPT;
     "signals-core.js" = "signals-core.js", SCRIPT;
-    "signals.js" = "signals.js", SCRIPT;
     "ui.js" = "ui.js", SCRIPT;
+    "webhooks.js" = "webhooks.js", SCRIPT;
 }
 
 /// Returns the response for the file with this name, or `None` if the console has no such file. The

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
-use crate::driver::Browser;
+use crate::driver::{Browser, ENTER, ESCAPE};
 use crate::world::World;
 
 crate::on_both_stores!(hostile_texts_stay_texts, an_attacking_page_gets_nowhere);
@@ -31,10 +31,26 @@ async fn hostile_texts_stay_texts(world: World, browser: Browser) {
             json!({ "campaign_id": campaign, "message_id": message["id"], "content": content });
         world.call("campaign/messages/edit", edit).await;
     }
+    // Nobody listens there.
+    let url = format!("http://127.0.0.1:1/{}", evil.replace(' ', "%20"));
+    let create =
+        json!({ "url": url, "description": format!("{evil}\u{202e}"), "after_sequence": 0 });
+    let webhook = world.call("webhook/create", create).await;
+    let webhook = webhook["id"].as_str().unwrap().to_owned();
+    let create = json!({ "campaign_id": campaign, "name": evil, "cron": "0 9 * * MON" });
+    let schedule = world.call("schedule/create", create).await;
+    let schedule = schedule["id"].as_str().unwrap().to_owned();
+    let pause = json!({ "schedule_id": schedule, "note": format!("{evil}\u{202e}") });
+    world.call("schedule/pause", pause).await;
     browser.open(&world.link()).await;
     browser.says("Sign out").await;
     browser.run(WATCH).await;
     for page in [
+        "webhooks".to_owned(),
+        format!("webhooks/{webhook}"),
+        "schedules".to_owned(),
+        format!("schedules/{schedule}"),
+        format!("schedules/{schedule}/edit"),
         "waiting".to_owned(),
         "campaigns".to_owned(),
         format!("campaigns/{campaign}"),
@@ -52,6 +68,26 @@ async fn hostile_texts_stay_texts(world: World, browser: Browser) {
     }
     browser.says("onerror").await;
     browser.says("U+202E").await;
+    // A refusal repeats what was given.
+    browser
+        .run("location.hash = '#/webhooks'; return true")
+        .await;
+    browser.enter("button", "New webhook").await;
+    browser.tab_to("textbox", "URL").await;
+    browser
+        .write("http://<img src=x onerror=window.owned=1>/")
+        .await;
+    browser.press([ENTER]).await;
+    browser
+        .until("document.querySelector('dialog [role=alert]')?.innerText")
+        .await;
+    browser.press([ESCAPE]).await;
+    browser
+        .run(&format!(
+            "location.hash = '#/campaigns/{campaign}/review'; return true"
+        ))
+        .await;
+    browser.says("javascript:window").await;
     browser.press(['j']).await;
     browser.says("Show all 198,000 characters").await;
     browser.press(['d', 'e']).await;

@@ -14,6 +14,8 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub(crate) const ENTER: char = '\u{e007}';
 pub(crate) const ESCAPE: char = '\u{e00c}';
 pub(crate) const TAB: char = '\u{e004}';
+const HOME: char = '\u{e011}';
+const DOWN: char = '\u{e015}';
 pub(crate) const CONTROL: char = '\u{e009}';
 
 /// A browser with a profile of its own. It ends with the test.
@@ -138,6 +140,12 @@ impl Browser {
             json!({ "features": features }),
         )
         .await;
+    }
+
+    /// Lets pages read the clipboard. Without being asked they only write it.
+    pub(crate) async fn allow_clipboard(&self) {
+        let permission = json!({ "descriptor": { "name": "clipboard-read" }, "state": "granted" });
+        self.post("/permissions", permission).await;
     }
 
     /// Presses keys one after another.
@@ -272,6 +280,21 @@ impl Browser {
     pub(crate) async fn enter(&self, role: &str, name: &str) {
         self.tab_to(role, name).await;
         self.press([ENTER]).await;
+    }
+
+    /// Chooses the first option of a combobox whose text begins like this, by its arrow keys.
+    pub(crate) async fn choose(&self, name: &str, option: &str) {
+        self.tab_to("combobox", name).await;
+        self.press([HOME]).await;
+        for _ in 0..1_000 {
+            let chosen = "return document.activeElement.selectedOptions[0].textContent.trim()";
+            let chosen = self.run(chosen).await;
+            if chosen.as_str().unwrap().starts_with(option) {
+                return;
+            }
+            self.press([DOWN]).await;
+        }
+        panic!("{name} has no option {option}");
     }
 
     /// What the browser has logged since the last call.

@@ -1,11 +1,18 @@
 //! What everybody needs: names, contrast, narrow screens, and lists that stay quick.
 
+use std::collections::BTreeSet;
+
+use rerun_core::audit::AuditAction;
 use serde_json::{Value, json};
 
 use crate::driver::Browser;
 use crate::world::World;
 
-crate::on_both_stores!(every_page_is_accessible_and_narrow, a_long_list_stays_small);
+crate::on_both_stores!(
+    every_page_is_accessible_and_narrow,
+    the_log_is_filtered_by_every_action,
+    a_long_list_stays_small,
+);
 
 const AXE: &str = include_str!("axe.min.js");
 
@@ -36,6 +43,15 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
         .launched("Published", &spring, "Dear {{ tier }} customer")
         .await;
     world.publish(&published).await;
+    let create = json!({ "url": "http://127.0.0.1:1/", "description": format!("For {name}"), "after_sequence": 0 });
+    let webhook = world.call("webhook/create", create).await;
+    let webhook = webhook["id"].as_str().unwrap();
+    let create = json!({ "campaign_id": rerun, "name": format!("Weekly, {name}"), "when": "always",
+        "cron": "30 2 * * SUN", "time_zone": "Europe/Berlin" });
+    let schedule = world.call("schedule/create", create).await;
+    let schedule = schedule["id"].as_str().unwrap();
+    let trigger = json!({ "schedule_id": schedule });
+    world.call("schedule/trigger", trigger).await;
 
     browser.open(&world.page("waiting")).await;
     browser.says("Sign in").await;
@@ -43,7 +59,7 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
     browser.open("about:blank").await;
     browser.open(&world.link()).await;
     browser.says("Sign out").await;
-    let mut titles = std::collections::BTreeSet::new();
+    let mut titles = BTreeSet::new();
     for (page, says) in [
         ("waiting".to_owned(), "pending"),
         ("campaigns".to_owned(), "Published"),
@@ -58,6 +74,18 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
             "only in the later run",
         ),
         ("groups".to_owned(), "Summer 2026"),
+        ("schedules".to_owned(), "skipped, not published"),
+        (
+            format!("schedules/{schedule}"),
+            "the campaign is not published",
+        ),
+        ("schedules/new".to_owned(), "Next times"),
+        (
+            format!("schedules/{schedule}/edit"),
+            "the clocks go forward",
+        ),
+        ("webhooks".to_owned(), "events pending"),
+        (format!("webhooks/{webhook}"), "nobody takes the connection"),
         ("audit".to_owned(), "rerun.initiated"),
     ] {
         browser.open(&world.page(&page)).await;
@@ -78,6 +106,10 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
         assert_eq!(violations(&browser).await, json!([]), "{page} narrow");
         browser.size(1_200, 850).await;
     }
+    let buttons = ["Edit", "Replay", "Rotate secret", "Disable", "Delete"];
+    dialogs_are_accessible(&world, &browser, &format!("webhooks/{webhook}"), &buttons).await;
+    let buttons = ["Trigger", "Pause", "Delete"];
+    dialogs_are_accessible(&world, &browser, &format!("schedules/{schedule}"), &buttons).await;
     browser
         .open(&world.page(&format!("campaigns/{rerun}/review")))
         .await;
@@ -93,6 +125,50 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
         let focus = browser.run("return document.activeElement.tagName").await;
         assert_ne!(focus, "BODY", "the dialog of {key} has lost the focus");
     }
+}
+
+async fn dialogs_are_accessible(world: &World, browser: &Browser, page: &str, buttons: &[&str]) {
+    browser.size(360, 740).await;
+    for button in buttons {
+        browser.open("about:blank").await;
+        browser.open(&world.page(page)).await;
+        browser.enter("button", button).await;
+        browser
+            .until("document.querySelector('dialog[open]')")
+            .await;
+        assert_eq!(violations(browser).await, json!([]), "{button}");
+        let wide = "return document.querySelector('dialog').scrollWidth > document.querySelector('dialog').clientWidth";
+        assert_eq!(browser.run(wide).await, json!(false), "{button}");
+        browser.press([crate::driver::ESCAPE]).await;
+        browser.until("!document.querySelector('dialog')").await;
+        let focus = browser
+            .run("return document.activeElement.textContent")
+            .await;
+        assert_eq!(focus, *button, "the dialog has lost the focus");
+    }
+    browser.size(1_200, 850).await;
+}
+
+/// Every type of entry can be chosen, and nothing else.
+async fn the_log_is_filtered_by_every_action(world: World, browser: Browser) {
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser.enter("link", "Audit").await;
+    browser.until("document.querySelector('select')").await;
+    let options = browser
+        .run("return [...document.querySelectorAll('option')].map((option) => option.value).filter(Boolean)")
+        .await;
+    let offered: BTreeSet<&str> = options
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|option| option.as_str().unwrap())
+        .collect();
+    let known: BTreeSet<&str> = AuditAction::ALL
+        .iter()
+        .map(|action| action.as_str())
+        .collect();
+    assert_eq!(offered, known);
 }
 
 async fn a_long_list_stays_small(world: World, browser: Browser) {

@@ -13,7 +13,9 @@ mod attack;
 mod driver;
 mod looks;
 mod reviewers;
+mod schedules;
 mod story;
+mod webhooks;
 mod world;
 
 use std::time::Duration;

@@ -5,7 +5,12 @@ use serde_json::json;
 use crate::driver::{Browser, CONTROL, ENTER, ESCAPE, TAB};
 use crate::world::World;
 
-crate::on_both_stores!(the_story_is_told_by_keyboard, a_token_is_pasted_or_refused);
+crate::on_both_stores!(
+    the_story_is_told_by_keyboard,
+    a_suggestion_is_used_by_a_key,
+    unseen_values_are_declared_by_one_key,
+    a_token_is_pasted_or_refused,
+);
 
 const COUNTRIES: [&str; 2] = ["DE", "FR"];
 const TIERS: [&str; 2] = ["gold", "silver"];
@@ -162,6 +167,98 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
         .await;
 }
 
+async fn a_suggestion_is_used_by_a_key(world: World, browser: Browser) {
+    let spring = world.group("Spring", &["DE"], &["gold"], 1).await;
+    let summer = world.group("Summer", &["DE"], &["gold", "new"], 1).await;
+    let template = json!({ "subject": "An offer", "body": "Dear customer" });
+    let create = json!({ "name": "Offer", "customer_group_id": spring,
+        "segment_by": ["country", "tier"], "template": template });
+    let campaign = world.call("campaign/create", create).await["id"].clone();
+    let campaign = campaign.as_str().unwrap();
+    world
+        .call("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    world.settled(campaign).await;
+    world.publish(campaign).await;
+    // What is generated from now on reads differently.
+    let template = json!({ "subject": "An offer", "body": "Dear stranger" });
+    let update = json!({ "campaign_id": campaign, "template": template });
+    world.call("campaign/update", update).await;
+    let initiate = json!({ "campaign_id": campaign, "new_customer_group_id": summer });
+    world.call("campaign/rerun/initiate", initiate).await;
+    world.settled(campaign).await;
+
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser.enter("link", "Review").await;
+    browser.says("Suggestion from run 1").await;
+    browser.says("tier was gold, here it is new").await;
+    assert!(browser.has("button", "Use suggestion").await);
+    browser.press(['d']).await;
+    browser
+        .until("document.querySelector('[aria-label=Difference] del')?.innerText === 'customer'")
+        .await;
+    browser
+        .until("document.querySelector('[aria-label=Difference] ins')?.innerText === 'stranger'")
+        .await;
+    // Taken back, and then used.
+    browser.press(['s']).await;
+    browser.says("Taking the suggestion in 5 seconds").await;
+    browser.press(['u']).await;
+    browser.says("Taken back: 1 decision").await;
+    browser.press(['s']).await;
+    let adopted = async || {
+        let messages = world.messages(campaign).await;
+        messages.iter().any(|one| one["source"] == "suggested")
+    };
+    world.until(adopted).await;
+    browser
+        .until("document.querySelector('.message .body')?.innerText === 'Dear customer'")
+        .await;
+    // A person approves it, as any other.
+    assert_eq!(world.number(campaign, "Pending review").await, 1);
+    assert_eq!(world.entries("message.adopted").await.len(), 1);
+}
+
+async fn unseen_values_are_declared_by_one_key(world: World, browser: Browser) {
+    let spring = world.group("Spring", &["DE", "FR"], &["gold"], 1).await;
+    let summer = world
+        .group("Summer", &["de", "fr", "ES"], &["gold"], 1)
+        .await;
+    let campaign = world.launched("Offer", &spring, "Dear {{ tier }}").await;
+    world.publish(&campaign).await;
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser
+        .open(&world.page(&format!("campaigns/{campaign}/rerun?group={summer}")))
+        .await;
+    browser.says("0 reused").await;
+    browser.says("3 new").await;
+    browser
+        .says("2 of the new segments are new only because values are spelled in another way.")
+        .await;
+    browser.enter("button", "Declare the same: fr and FR").await;
+    browser.says("1 reused").await;
+    browser.says("2 new").await;
+    browser.enter("button", "Declare the same: de and DE").await;
+    browser.says("2 reused").await;
+    let rules = &world.campaign(&campaign).await["segment_by"];
+    assert_eq!(
+        rules[0]["values"],
+        json!({ "de": "DE", "fr": "FR" }),
+        "{rules}"
+    );
+    // Nothing is declared that looks like nothing approved.
+    browser.says("nothing approved").await;
+    browser.enter("button", "Start rerun").await;
+    browser.says("Run 2").await;
+    let history = world
+        .call("campaign/rerun/history", json!({ "campaign_id": campaign }))
+        .await;
+    let segments = json!({ "total": 3, "matched": 2, "new": 1 });
+    assert_eq!(history["runs"][0]["segments"], segments);
+}
+
 async fn a_token_is_pasted_or_refused(world: World, browser: Browser) {
     browser.open(&world.page("groups")).await;
     browser.tab_to("textbox", "Token").await;
@@ -177,7 +274,14 @@ async fn a_token_is_pasted_or_refused(world: World, browser: Browser) {
     browser
         .until("document.querySelector('h1').textContent === 'Groups'")
         .await;
-    for name in ["Waiting", "Campaigns", "Groups", "Audit"] {
+    for name in [
+        "Waiting",
+        "Campaigns",
+        "Groups",
+        "Schedules",
+        "Webhooks",
+        "Audit",
+    ] {
         assert!(browser.has("link", name).await, "{name}");
     }
     let reachable = browser.run("return document.cookie").await;

@@ -15,6 +15,14 @@ use crate::PATIENCE;
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
 const SECRET: &str = "a secret of more than thirty-two bytes";
 const API_CODE: &str = "an API code";
+/// `ADMIN` may do everything, `READER` may read, and `NOBODY` may see neither schedules nor webhooks
+/// nor the log.
+const ROLES: &str = "webhook_list=ADMIN,READER; webhook_get=ADMIN,READER; \
+    webhook_deliveries=ADMIN,READER; webhook_create=ADMIN; webhook_update=ADMIN; \
+    webhook_delete=ADMIN; webhook_rotate_secret=ADMIN; webhook_test=ADMIN; webhook_replay=ADMIN; \
+    schedule_list=ADMIN,READER; schedule_get=ADMIN,READER; schedule_firings=ADMIN,READER; \
+    schedule_update=ADMIN; schedule_delete=ADMIN; schedule_pause=ADMIN; schedule_resume=ADMIN; \
+    initiate=ADMIN; audit_list=ADMIN,READER";
 pub(crate) const ACCOUNT: &str = "0193ed20-7b3c-7000-8000-00000000000a";
 
 /// Which kind of database.
@@ -82,6 +90,11 @@ impl World {
     /// A link that signs in, as the command prints it.
     pub(crate) fn link(&self) -> String {
         self.printed("console", &["--bind", &self.address])
+    }
+
+    /// A link for somebody with another role; see [`ROLES`].
+    pub(crate) fn link_as(&self, role: &str) -> String {
+        self.printed("console", &["--bind", &self.address, "--role", role])
     }
 
     /// A token of a user.
@@ -256,6 +269,10 @@ fn rerun(folder: &TempDir, database: &str, arguments: &[&str]) -> Command {
         .env("RERUN_DATABASE_URL", database)
         .env("RERUN_JWT_SECRET", SECRET)
         .env("RERUN_API_CODE", API_CODE)
+        .env("RERUN_ROLES", ROLES)
+        .env("RERUN_WEBHOOK_SECRET", SECRET)
+        .env("RERUN_WEBHOOK_ALLOW_HTTP", "true")
+        .env("RERUN_WEBHOOK_ALLOW_NETS", "127.0.0.1")
         .current_dir(folder.path())
         .stdin(Stdio::null());
     command

@@ -5,7 +5,9 @@ use sha2::{Digest, Sha256};
 use crate::actor::Actor;
 use crate::event::Event;
 use crate::group::{ImportMode, Imported};
-use crate::ids::{AccountId, AuditEntryId, CampaignId, CustomerGroupId, RunNumber, UserId};
+use crate::ids::{
+    AccountId, AuditEntryId, CampaignId, CustomerGroupId, RunNumber, ScheduleId, UserId, WebhookId,
+};
 use crate::page::{Contents, text_bytes};
 use crate::timestamp::Timestamp;
 
@@ -324,6 +326,12 @@ pub enum Unlogged {
         /// The run.
         run: RunNumber,
     },
+    /// A webhook without the entry of its creation.
+    #[error("webhook {0} is there, but no entry of its creation")]
+    Webhook(WebhookId),
+    /// A schedule without the entry of its creation.
+    #[error("schedule {0} is there, but no entry of its creation")]
+    Schedule(ScheduleId),
 }
 
 /// Checks an account's log entry by entry, oldest first.

@@ -12,7 +12,7 @@ use rerun_core::generation::{Example, Metered, Saved, TokenCounts};
 use rerun_core::group::{Customer, CustomerGroup};
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber,
-    ScheduleId, UserId,
+    ScheduleId, UserId, WebhookId,
 };
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
 use rerun_core::nearest::KeptSuggestion;
@@ -825,9 +825,15 @@ impl TryFrom<AuditRow> for AuditEntry {
 
 /// The statement that finds the first piece of an account's state without its entry in the audit
 /// log, ordered by what it is. `group_created` and `group_changed` are the conditions on a row `g`
-/// of customer groups under which these entries are missing. Every `?` is the account.
+/// of customer groups, `webhook_created` and `schedule_created` those on a row `w` of webhooks and `s` of
+/// schedules, under which these entries are missing. Every `?` is the account.
 #[must_use]
-pub fn unlogged_sql(group_created: &str, group_changed: &str) -> String {
+pub fn unlogged_sql(
+    group_created: &str,
+    group_changed: &str,
+    webhook_created: &str,
+    schedule_created: &str,
+) -> String {
     let of_run = |condition: &str| {
         format!(
             "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
@@ -858,6 +864,10 @@ pub fn unlogged_sql(group_created: &str, group_changed: &str) -> String {
            UNION ALL SELECT 5, {run} AND {started} \
            UNION ALL SELECT 6, {run} AND r.published > 0 AND NOT r.synthesised AND {published} \
            UNION ALL SELECT 7, {run} AND r.status = 'Cancelled' AND {cancelled} \
+           UNION ALL SELECT 8, w.id, {no_run} FROM webhooks w \
+           WHERE w.account_id = ? AND {webhook_created} \
+           UNION ALL SELECT 9, s.id, {no_run} FROM schedules s \
+           WHERE s.account_id = ? AND {schedule_created} \
          ) AS unlogged ORDER BY kind, id, run LIMIT 1"
     )
 }
@@ -886,6 +896,8 @@ impl TryFrom<UnloggedRow> for Unlogged {
             (5, Some(run)) => Self::RunStart { campaign, run },
             (6, Some(run)) => Self::Publication { campaign, run },
             (7, Some(run)) => Self::Cancellation { campaign, run },
+            (8, None) => Self::Webhook(WebhookId::new(row.id)),
+            (9, None) => Self::Schedule(ScheduleId::new(row.id)),
             _ => return Err(corrupt("runs", "number", row.run)),
         })
     }

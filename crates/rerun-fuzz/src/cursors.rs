@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use rerun_core::Timestamp;
 use rerun_core::ids::{AccountId, RunNumber};
-use rerun_core::page::{AuditKey, CreatedKey, CursorKey, CursorScope, MessageKey};
+use rerun_core::page::{AuditKey, CreatedKey, CursorKey, CursorScope, CustomerKey, MessageKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -115,14 +115,17 @@ pub fn cursors(data: &[u8]) {
     taken::<CreatedKey>(&text);
     taken::<MessageKey>(&text);
     taken::<AuditKey>(&text);
+    taken::<CustomerKey>(&text);
     sealed::<CreatedKey>(&text);
     sealed::<MessageKey>(&text);
     sealed::<AuditKey>(&text);
+    sealed::<CustomerKey>(&text);
 
     let id = Uuid::from_slice(key).unwrap();
     let (high, low) = id.as_u64_pair();
     let [high, low] = [high, low].map(u64::cast_signed);
     round_trip(&AuditKey(high), damage);
+    round_trip(&CustomerKey(text.into_owned()), damage);
     // Up to the end of the last year of four digits.
     let millis = high.rem_euclid(253_402_300_800_000);
     if let Some(created_at) = Timestamp::from_timestamp_millis(millis) {

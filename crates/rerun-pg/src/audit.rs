@@ -162,7 +162,8 @@ impl AuditStore for PgStore {
                 let rows = sql("SELECT account_id FROM audit_heads \
                                 UNION SELECT account_id FROM audit_entries \
                                 UNION SELECT account_id FROM customer_groups \
-                                UNION SELECT account_id FROM campaigns ORDER BY account_id")
+                                UNION SELECT account_id FROM campaigns \
+                                UNION SELECT account_id FROM webhooks ORDER BY account_id")
                 .load::<AccountRow>(conn)?;
                 Ok(rows
                     .into_iter()
@@ -173,12 +174,18 @@ impl AuditStore for PgStore {
     }
 
     async fn first_unlogged(&self, account: AccountId) -> Result<Option<Unlogged>, StoreError> {
-        let created = "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
-                         AND a.action = 'customer_group.created' \
-                         AND a.details::jsonb ->> 'customer_group_id' = g.id::text)";
+        let created = |action: &str, field: &str, id: &str| {
+            format!(
+                "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
+                   AND a.action = '{action}' AND a.details::jsonb ->> '{field}' = {id}::text)"
+            )
+        };
+        let group_created = created("customer_group.created", "customer_group_id", "g.id");
+        let webhook_created = created("webhook.created", "webhook_id", "w.id");
+        let schedule_created = created("schedule.created", "schedule_id", "s.id");
         let changed = "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
                          AND a.action LIKE 'customer%' AND a.created_at = g.updated_at)";
-        let text = unlogged_sql(created, changed);
+        let text = unlogged_sql(&group_created, changed, &webhook_created, &schedule_created);
         self.db
             .run(move |conn| {
                 let mut query = sql(&text);

@@ -6,6 +6,7 @@ use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::Content;
+use rerun_core::page::MAX_PAGE_BYTES;
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
 };
@@ -34,8 +35,8 @@ struct AudienceRow {
 struct KeyRow {
     #[diesel(sql_type = Binary)]
     key: Vec<u8>,
-    #[diesel(sql_type = Text)]
-    attributes: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    attributes: Option<String>,
     #[diesel(sql_type = Id)]
     id: Uuid,
 }
@@ -50,6 +51,8 @@ struct CustomerRow {
     values: Option<Vec<Option<String>>>,
     #[diesel(sql_type = Nullable<Bool>)]
     excluded: Option<bool>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    fills: Option<bool>,
 }
 
 #[derive(QueryableByName)]
@@ -64,7 +67,8 @@ struct ContentRow {
 
 /// The next customers of a group with the values of so many fields, in one statement with the
 /// group's version: a row without a customer when there are none. A value that is too long never
-/// leaves the database.
+/// leaves the database, nor do values after those that reach the bytes of a page: `fills` says
+/// that a customer's values do.
 fn customers_sql(fields: usize, excluding: bool) -> String {
     const LONGEST: usize = SegmentBy::MAX_VALUE_LENGTH;
     let list = |item: fn(usize) -> String| {
@@ -72,12 +76,17 @@ fn customers_sql(fields: usize, excluding: bool) -> String {
         items.join(", ")
     };
     let columns = list(|place| format!("profile ->> ? AS v{place}"));
-    let values = list(|place| {
+    let counted = list(|place| {
         format!(
             "CASE WHEN octet_length(v{place}) > {LONGEST} AND char_length(v{place}) > {LONGEST} \
-             THEN '' ELSE v{place} END"
+             THEN '' ELSE v{place} END AS v{place}"
         )
     });
+    let values = list(|place| format!("v{place}"));
+    let bytes: Vec<String> = (1..=fields)
+        .map(|place| format!("COALESCE(octet_length(v{place}), 0)"))
+        .collect();
+    let bytes = bytes.join(" + ");
     let excluded = if excluding {
         "EXISTS (SELECT FROM customers x WHERE x.account_id = ? AND x.group_id = ? \
            AND x.customer_ref = chosen.customer_ref)"
@@ -85,12 +94,18 @@ fn customers_sql(fields: usize, excluding: bool) -> String {
         "false"
     };
     format!(
-        "SELECT g.version AS group_version, c.customer_ref, c.values, c.excluded \
+        "SELECT g.version AS group_version, c.customer_ref, c.values, c.excluded, \
+           c.bytes_with >= {MAX_PAGE_BYTES} AS fills \
          FROM customer_groups g LEFT JOIN LATERAL ( \
-           SELECT customer_ref, ARRAY[{values}] AS values, {excluded} AS excluded FROM ( \
-             SELECT customer_ref, {columns} FROM customers \
-             WHERE account_id = ? AND group_id = ? AND customer_ref > ? \
-             ORDER BY customer_ref LIMIT ?) chosen) c ON true \
+           SELECT * FROM ( \
+             SELECT customer_ref, ARRAY[{values}] AS values, {excluded} AS excluded, \
+               {bytes} AS bytes, sum({bytes}) OVER (ORDER BY customer_ref ROWS UNBOUNDED PRECEDING) \
+                 AS bytes_with FROM ( \
+               SELECT customer_ref, {counted} FROM ( \
+                 SELECT customer_ref, {columns} FROM customers \
+                 WHERE account_id = ? AND group_id = ? AND customer_ref > ? \
+                 ORDER BY customer_ref LIMIT ?) found) chosen) read \
+           WHERE bytes_with - bytes < {MAX_PAGE_BYTES}) c ON true \
          WHERE g.account_id = ? AND g.id = ? AND g.deleted_at IS NULL ORDER BY c.customer_ref"
     )
 }
@@ -137,17 +152,18 @@ impl RecipientStore for PgStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
+        with_attributes: bool,
     ) -> Result<Vec<RunMessage>, StoreError> {
         self.db
             .run(move |conn| {
-                let rows = sql(
-                    "SELECT COALESCE(s.shared_key, s.key) AS key, s.attributes, m.id \
+                let rows = sql("SELECT COALESCE(s.shared_key, s.key) AS key, \
+                       CASE WHEN ? THEN s.attributes END AS attributes, m.id \
                      FROM messages m \
                      JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
                        AND s.no = m.segment_no \
-                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?",
-                )
+                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?")
                 .planned_anew()
+                .bind::<Bool, _>(with_attributes)
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(campaign.as_uuid())
@@ -156,7 +172,7 @@ impl RecipientStore for PgStore {
                 let messages = rows.into_iter().map(|row| {
                     Ok(RunMessage {
                         key: row::segment_key(&row.key)?,
-                        attributes: Attributes::from_stored(row.attributes),
+                        attributes: row.attributes.map(Attributes::from_stored),
                         id: MessageId::new(row.id),
                     })
                 });
@@ -189,7 +205,8 @@ impl RecipientStore for PgStore {
                     .bind::<Id, _>(group)
                     .load::<CustomerRow>(conn)?;
                 let group_version = rows.first().map(|row| row.group_version);
-                let is_full = u32::try_from(rows.len()).is_ok_and(|rows| rows >= query.limit);
+                let is_full = u32::try_from(rows.len()).is_ok_and(|rows| rows >= query.limit)
+                    || rows.last().and_then(|row| row.fills) == Some(true);
                 let next = rows.last().and_then(|row| row.customer_ref.clone());
                 let customers = rows
                     .into_iter()

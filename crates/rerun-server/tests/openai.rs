@@ -1342,7 +1342,10 @@ async fn what_cannot_succeed_is_called_once() {
 async fn a_worker_makes_messages_and_never_tells_the_key() {
     let world = World::new(&["DE"], 2).await;
     let stub = Stub::in_turn([
-        Reply::refusal(500, &format!("Incorrect API key provided: {KEY}")),
+        Reply::refusal(
+            500,
+            &format!("Incorrect API key provided: {KEY} by way of gateway-hunter2"),
+        ),
         Reply::good(),
     ]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_rerun-http"));
@@ -1352,6 +1355,10 @@ async fn a_worker_makes_messages_and_never_tells_the_key() {
         }
     }
     std::fs::write(world.folder.path().join("key"), format!("{KEY}\n")).unwrap();
+    command.env(
+        "RERUN_OPENAI_HEADERS",
+        "x-gateway-key: gateway-hunter2, x-team: growth",
+    );
     let base_url = stub.base_url();
     let arguments = [
         "worker",
@@ -1392,7 +1399,12 @@ async fn a_worker_makes_messages_and_never_tells_the_key() {
     let told = log.lines().filter(|line| line.contains(cause));
     let told: Vec<&str> = told.filter(|line| line.contains("WARN")).collect();
     assert_eq!(told.len(), 1, "the cause is told once: {told:#?}");
-    assert!(log.contains("Incorrect API key provided: ***"), "{log}");
+    assert_eq!(
+        stub.calls()[0].header("x-gateway-key"),
+        Some("gateway-hunter2")
+    );
+    let redacted = "Incorrect API key provided: *** by way of ***";
+    assert!(log.contains(redacted), "{log}");
     let ended: Vec<&str> = log
         .lines()
         .filter(|l| l.contains("generation of a run finished"))

@@ -129,6 +129,7 @@ impl AuditStore for SqliteStore {
                      SELECT account_id FROM writers WHERE account_id IS NOT NULL \
                      UNION SELECT account_id FROM customer_groups \
                      UNION SELECT account_id FROM campaigns \
+                     UNION SELECT account_id FROM webhooks \
                      ORDER BY account_id")
                 .load::<AccountRow>(conn)?;
                 Ok(rows
@@ -140,16 +141,22 @@ impl AuditStore for SqliteStore {
     }
 
     async fn first_unlogged(&self, account: AccountId) -> Result<Option<Unlogged>, StoreError> {
-        // A list, which is sorted once, where a subquery for each group would read all entries.
-        let created = "lower(hex(g.id)) NOT IN ( \
-                         SELECT replace(json_extract(a.details, '$.customer_group_id'), '-', '') \
-                         FROM audit_entries a WHERE a.account_id = ? \
-                           AND a.action = 'customer_group.created' \
-                           AND json_extract(a.details, '$.customer_group_id') IS NOT NULL)";
+        // A list, which is sorted once, where a subquery for each row would read all entries.
+        let created = |action: &str, field: &str, id: &str| {
+            format!(
+                "lower(hex({id})) NOT IN ( \
+                   SELECT replace(json_extract(a.details, '$.{field}'), '-', '') \
+                   FROM audit_entries a WHERE a.account_id = ? AND a.action = '{action}' \
+                     AND json_extract(a.details, '$.{field}') IS NOT NULL)"
+            )
+        };
+        let group_created = created("customer_group.created", "customer_group_id", "g.id");
+        let webhook_created = created("webhook.created", "webhook_id", "w.id");
+        let schedule_created = created("schedule.created", "schedule_id", "s.id");
         let changed = "g.updated_at NOT IN ( \
                          SELECT a.created_at FROM audit_entries a WHERE a.account_id = ? \
                            AND a.action LIKE 'customer%')";
-        let text = unlogged_sql(created, changed);
+        let text = unlogged_sql(&group_created, changed, &webhook_created, &schedule_created);
         self.readers
             .run(move |conn| {
                 let mut query = sql(&text);

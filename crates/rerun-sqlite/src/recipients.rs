@@ -37,8 +37,8 @@ struct AudienceRow {
 struct KeyRow {
     #[diesel(sql_type = Binary)]
     key: Vec<u8>,
-    #[diesel(sql_type = Text)]
-    attributes: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    attributes: Option<String>,
     #[diesel(sql_type = Id)]
     id: Uuid,
 }
@@ -103,16 +103,17 @@ impl RecipientStore for SqliteStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
+        with_attributes: bool,
     ) -> Result<Vec<RunMessage>, StoreError> {
         self.readers
             .run(move |conn| {
-                let rows = sql(
-                    "SELECT COALESCE(s.shared_key, s.key) AS key, s.attributes, m.id \
+                let rows = sql("SELECT COALESCE(s.shared_key, s.key) AS key, \
+                       CASE WHEN ? THEN s.attributes END AS attributes, m.id \
                      FROM messages m \
                      JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
                        AND s.no = m.segment_no \
-                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?",
-                )
+                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?")
+                .bind::<Bool, _>(with_attributes)
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(campaign.as_uuid())
@@ -121,7 +122,7 @@ impl RecipientStore for SqliteStore {
                 let messages = rows.into_iter().map(|row| {
                     Ok(RunMessage {
                         key: row::segment_key(&row.key)?,
-                        attributes: Attributes::from_stored(row.attributes),
+                        attributes: row.attributes.map(Attributes::from_stored),
                         id: MessageId::new(row.id),
                     })
                 });
@@ -166,22 +167,32 @@ impl RecipientStore for SqliteStore {
                 .load_iter::<CustomerRow, DefaultLoadingMode>(conn)?;
             let names = query.segment_by.sorted();
             let mut customers = Vec::new();
-            let (mut seen, mut next) = (0, None);
+            let (mut seen, mut bytes, mut next) = (0, 0, None);
             for row in rows {
                 let row = row?;
                 seen += 1;
-                next = Some(row.customer_ref.clone());
-                if !row.excluded {
-                    customers.push(CustomerValues {
-                        values: values_of(&names, &row.profile)?,
-                        customer_ref: row.customer_ref,
-                    });
+                if seen == query.limit {
+                    next = Some(row.customer_ref.clone());
                 }
+                if row.excluded {
+                    continue;
+                }
+                let customer = CustomerValues {
+                    values: values_of(&names, &row.profile)?,
+                    customer_ref: row.customer_ref,
+                };
+                bytes += customer.bytes();
+                if bytes >= MAX_PAGE_BYTES {
+                    next = Some(customer.customer_ref.clone());
+                    customers.push(customer);
+                    break;
+                }
+                customers.push(customer);
             }
             Ok(Customers {
                 group_version,
                 customers,
-                next: next.filter(|_| seen >= query.limit),
+                next,
             })
         })
         .await

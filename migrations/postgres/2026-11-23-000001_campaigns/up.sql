@@ -1,5 +1,5 @@
 -- Every primary key and every foreign key leads with account_id, so that no row can reference
--- another account's, and the tables can be distributed by account as they stand.
+-- another account's. A database that distributes tables by account needs such keys, too.
 
 -- A foreign key checks and locks row by row, which took four fifths of a rerun's insert. Where
 -- rows come by the thousand, triggers check those of a statement together instead, as strictly:

@@ -7,7 +7,7 @@ use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message};
-use rerun_core::page::{MessageKey, PageRequest};
+use rerun_core::page::{MAX_PAGE_BYTES, MessageKey, PageRequest};
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, Diff, History, HistoryStore, MessageFilter,
     MessageList, MessageSelection, RecipientStore, RunAudience, RunMessage,
@@ -203,6 +203,7 @@ impl RecipientStore for MemoryStore {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
+        with_attributes: bool,
     ) -> Result<Vec<RunMessage>, StoreError> {
         Ok(self.read(account, |account| {
             let ledger = account.campaigns.get(&campaign);
@@ -210,7 +211,7 @@ impl RecipientStore for MemoryStore {
             rows.filter(|row| row.bare.run_number == run)
                 .map(|row| RunMessage {
                     key: row.bare.segment.key,
-                    attributes: row.bare.segment.attributes.clone(),
+                    attributes: with_attributes.then(|| row.bare.segment.attributes.clone()),
                     id: row.bare.id,
                 })
                 .collect()
@@ -229,29 +230,33 @@ impl RecipientStore for MemoryStore {
             let excluded = query.excluded.and_then(|id| account.groups.get(&id));
             let names = query.segment_by.sorted();
             let after = query.after.unwrap_or_default();
-            let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-            let seen: Vec<_> = group
-                .customers
-                .iter()
-                .filter(|(customer, _)| **customer > after)
-                .take(limit)
-                .collect();
-            let next = seen.last().map(|(customer, _)| (*customer).clone());
-            let next = next.filter(|_| seen.len() == limit);
-            let left = seen.into_iter().filter(|(customer, _)| {
-                excluded.is_none_or(|group| !group.customers.contains_key(*customer))
-            });
             let value = |profile: &BTreeMap<String, String>, name: &&str| {
                 let value = profile.get(*name)?;
                 Some(FieldValues::counted(value).to_owned())
             };
-            let customers = left.map(|(customer, profile)| CustomerValues {
-                customer_ref: customer.clone(),
-                values: names.iter().map(|name| value(profile, name)).collect(),
-            });
+            let mut customers = Vec::new();
+            let (mut seen, mut bytes, mut next) = (0, 0, None);
+            for (customer, profile) in &group.customers {
+                if *customer <= after {
+                    continue;
+                }
+                seen += 1;
+                if excluded.is_none_or(|group| !group.customers.contains_key(customer)) {
+                    let customer = CustomerValues {
+                        customer_ref: customer.clone(),
+                        values: names.iter().map(|name| value(profile, name)).collect(),
+                    };
+                    bytes += customer.bytes();
+                    customers.push(customer);
+                }
+                if seen == query.limit || bytes >= MAX_PAGE_BYTES {
+                    next = Some(customer.clone());
+                    break;
+                }
+            }
             Customers {
                 group_version: Some(group.version),
-                customers: customers.collect(),
+                customers,
                 next,
             }
         }))

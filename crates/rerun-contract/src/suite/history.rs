@@ -11,10 +11,11 @@ use rerun_core::message::{Content, Message, ReviewStatus, Source};
 use rerun_core::page::{Contents, MAX_PAGE_BYTES, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    AuditFilter, Diff, IdGenerator, MessageFilter, MessageList, MessageSelection, Store,
+    AuditFilter, CustomerQuery, CustomerValues, Diff, IdGenerator, MessageFilter, MessageList,
+    MessageSelection, Store,
 };
-use rerun_core::segment::ValueSearch;
-use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
+use rerun_core::segment::{SegmentBy, ValueSearch};
+use rerun_core::usecases::{Decision, PageQuery, RecipientRequest, RerunRequest, ReviewedMessages};
 
 use crate::fixture::{
     ACCOUNT, Fixture, OTHER_ACCOUNT, Row, caller, every_large_page, every_page, first_page,
@@ -433,9 +434,34 @@ pub async fn a_page_of_messages_ends_at_its_bytes<S: Store + 'static>(f: &Fixtur
         }
         assert_eq!(ids, expected, "{which:?}");
     }
+    let request = RecipientRequest {
+        campaign,
+        run: None,
+        content: true,
+        exclude_run: None,
+    };
+    let mut list = f.engine.recipients.list(&caller(), request).await.unwrap();
+    let mut recipients = Vec::new();
+    while let Some(read) = list.next().await.unwrap() {
+        let bodies = read.iter().map(|recipient| {
+            let content = recipient.content.as_ref().unwrap();
+            assert_eq!(content.body.chars().count(), Content::MAX_BODY_LENGTH);
+            content.body.len()
+        });
+        let bytes: usize = bodies.sum();
+        assert!(
+            bytes < MAX_PAGE_BYTES + 3 * Content::MAX_BODY_LENGTH,
+            "{bytes} bytes"
+        );
+        recipients.extend(read.into_iter().filter_map(|recipient| recipient.message));
+    }
+    expected.sort_unstable();
+    recipients.sort_unstable();
+    assert_eq!(recipients, expected);
 }
 
-/// Segments of eight long values: as a preview and as a comparison list them.
+/// Segments of eight long values: as a preview and as a comparison list them, and as the customers
+/// of a list of recipients have them.
 pub async fn a_page_of_segments_ends_at_its_bytes<S: Store + 'static>(f: &Fixture<S>) {
     const FIELDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let group = f.empty_group("Customers").await;
@@ -491,6 +517,28 @@ pub async fn a_page_of_segments_ends_at_its_bytes<S: Store + 'static>(f: &Fixtur
     })
     .await;
     assert_eq!(items.len(), 500);
+
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let query = CustomerQuery {
+            account_id: ACCOUNT,
+            group_id: group,
+            segment_by: SegmentBy::new(&FIELDS).unwrap(),
+            excluded: None,
+            after,
+            limit: 1_000,
+        };
+        let read = f.store.customers(query).await.unwrap();
+        let bytes: usize = read.customers.iter().map(CustomerValues::bytes).sum();
+        assert!(bytes < MAX_PAGE_BYTES + 100_000, "{bytes} bytes");
+        found.extend(read.customers.into_iter().map(|it| it.customer_ref));
+        after = read.next;
+        if after.is_none() {
+            break;
+        }
+        assert!(bytes >= MAX_PAGE_BYTES, "{bytes} bytes");
+    }
+    assert_eq!(found, references);
 }
 
 /// Each run and each entry of a cancellation holds its reason.

@@ -299,3 +299,72 @@ impl Generation {
         Ok(all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mockall::predicate::{always, eq};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::campaign::Template;
+    use crate::generation::GenerationBrief;
+    use crate::ports::{MockBackoff, MockClock, MockGenerationQueue, MockIdGenerator};
+    use crate::segment::{Attributes, SegmentBy};
+
+    const ONE: AccountId = AccountId::new(Uuid::from_u128(1));
+    const TWO: AccountId = AccountId::new(Uuid::from_u128(2));
+
+    fn task(account_id: AccountId) -> GenerationTask {
+        GenerationTask {
+            account_id,
+            campaign_id: CampaignId::new(Uuid::nil()),
+            run_number: RunNumber::FIRST,
+            message_id: MessageId::new(Uuid::nil()),
+            failed_attempts: 0,
+            put_off: std::time::Duration::ZERO,
+            attributes: Attributes::new([]),
+            example: None,
+            brief: Arc::new(GenerationBrief {
+                template: Template {
+                    subject: "s".into(),
+                    body: "b".into(),
+                },
+                brief: None,
+                segment_by: SegmentBy::new(&["country"]).unwrap(),
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_that_fails_does_not_hold_up_the_tasks_of_others() {
+        let mut queue = MockGenerationQueue::new();
+        let mut due = |after, accounts: &'static [AccountId]| {
+            queue
+                .expect_due_accounts()
+                .with(eq(after), always(), always())
+                .returning(|_, _, _| Ok(accounts.to_vec()));
+        };
+        due(None, &[ONE, TWO]);
+        due(Some(ONE), &[TWO]);
+        queue.expect_lease().returning(|request| {
+            if request.account_id == ONE {
+                return Err(StoreError::Corrupt("a row of this account".into()));
+            }
+            Ok(vec![task(request.account_id)])
+        });
+        let mut clock = MockClock::new();
+        clock
+            .expect_now()
+            .return_const(chrono::DateTime::UNIX_EPOCH);
+        let mut ids = MockIdGenerator::new();
+        ids.expect_next().return_const(Uuid::from_u128(9));
+        let generation = Generation::new(
+            Arc::new(queue),
+            Arc::new(MockBackoff::new()),
+            Stamps::new(clock, ids),
+            GenerationPolicy::default(),
+        );
+        assert!(generation.lease(1).await.is_err());
+        assert_eq!(generation.lease(1).await.unwrap().tasks, [task(TWO)]);
+    }
+}

@@ -98,13 +98,16 @@ impl Recipients {
         if excluded == Some(audience.group_id) {
             return Err(IllegalTransition::SameGroup.into());
         }
-        let messages = self.store.run_messages(account, campaign.id, run).await?;
+        let messages = self
+            .store
+            .run_messages(account, campaign.id, run, audience.segment_by.is_some())
+            .await?;
         // A run's customers are in the segments that its own rules made.
         let segment_by = audience.segment_by.as_ref().unwrap_or(&campaign.segment_by);
         let messages = messages.into_iter().map(|message| {
-            let key = match &audience.segment_by {
-                Some(rules) => rules.key_of_attributes(&message.attributes)?,
-                None => message.key,
+            let key = match (&audience.segment_by, &message.attributes) {
+                (Some(rules), Some(attributes)) => rules.key_of_attributes(attributes)?,
+                (Some(_), None) | (None, _) => message.key,
             };
             Ok((key, (message.key, message.id)))
         });

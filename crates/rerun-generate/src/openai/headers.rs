@@ -100,7 +100,8 @@ impl ExtraHeaders {
         &self.headers
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &SecretString> {
+    /// The values, which are secret, without their names.
+    pub fn values(&self) -> impl Iterator<Item = &SecretString> {
         self.values.iter()
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::campaign::Template;
 use rerun_core::generation::{
-    Example, FailureKind, GenerationBrief, GenerationPolicy, Made, SettledRun,
+    Example, FailureKind, GenerationBrief, GenerationPolicy, Made, SettledRun, Usage,
 };
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Content;
@@ -720,6 +720,57 @@ async fn an_observer_learns_of_every_call_and_its_end() {
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
     assert_eq!((count(&seen.began), count(&seen.ended)), (3, 3));
     assert_eq!((count(&seen.returned), count(&seen.results)), (2, 2));
+}
+
+/// The tokens of the prompt and of the response, of each call that told them.
+#[derive(Default)]
+struct Tokens(Mutex<Vec<(u32, u32)>>);
+
+impl Observer for Tokens {
+    fn tokens_used(&self, usage: &Usage) {
+        let tokens = (usage.prompt_tokens, usage.completion_tokens);
+        self.0.lock().unwrap().push(tokens);
+    }
+}
+
+/// Tells what each call used: the first one fails.
+#[derive(Default)]
+struct Metering {
+    calls: AtomicUsize,
+}
+
+#[async_trait]
+impl MessageGenerator for Metering {
+    async fn generate(&self, _: &GenerationTask) -> Result<Made, GenerationError> {
+        let usage = |prompt_tokens, completion_tokens| Usage {
+            prompt_tokens,
+            completion_tokens,
+            model: None,
+        };
+        if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Err(GenerationError {
+                usage: Some(usage(1, 2)),
+                ..GenerationError::new("refused")
+            });
+        }
+        Ok(Made {
+            content: Content {
+                subject: "s".into(),
+                body: "b".into(),
+            },
+            usage: Some(usage(3, 4)),
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_learns_what_calls_used_failed_ones_too() {
+    let world = World::of(vec![Ok(tasks(0..2))]);
+    let (worker, _) = worker(&world, Arc::new(Metering::default()), 1);
+    let seen = Arc::new(Tokens::default());
+    let worker = worker.observed_by(seen.clone());
+    run_for(&worker, Duration::from_secs(1)).await;
+    assert_eq!(*seen.0.lock().unwrap(), [(1, 2), (3, 4)]);
 }
 
 /// Says what example each message had.

@@ -416,6 +416,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn tokens_are_summed_by_kind() {
+        let metrics = Metrics::default();
+        let usage = Usage {
+            prompt_tokens: 7,
+            completion_tokens: 2,
+            model: None,
+        };
+        metrics.tokens_used(&usage);
+        metrics.tokens_used(&usage);
+        for (kind, number) in [("prompt", "14"), ("completion", "4")] {
+            let start = format!("rerun_generation_tokens_total{{kind=\"{kind}\"}}");
+            assert_eq!(sample(&metrics, &start).await.as_deref(), Some(number));
+        }
+    }
+
+    #[tokio::test]
     async fn what_reuse_saved_is_summed() {
         let metrics = Metrics::default();
         let segments = SegmentCounts {

@@ -76,8 +76,9 @@ pub(super) fn report(format: LogFormat, secrets: &Secrets, text: &str) {
         LogFormat::Text => {
             let text = secrets.redact(text);
             let lines: Vec<_> = text.lines().map(escape_controls).collect();
-            // Nobody is left to tell when this fails.
-            let _unwritten = writeln!(io::stderr().lock(), "rerun-http: {}", lines.join("\n"));
+            // A line break may be part of a file's name: only the first line may look like the
+            // beginning of something. Nobody is left to tell when this fails.
+            let _unwritten = writeln!(io::stderr().lock(), "rerun-http: {}", lines.join("\n  "));
         }
         LogFormat::Json => {
             subscribe(Lines::new(format, secrets.clone()), "error");

@@ -172,7 +172,11 @@ impl Layers {
         });
         let url = self.values.get(table::DATABASE_URL.declared.name);
         let password = url.and_then(|raw| DatabaseUrl::password(&raw.text));
-        let all: Vec<SecretString> = given.chain(password.map(SecretString::from)).collect();
+        // Each header's value alone: what is sent elsewhere comes back without the others.
+        let headers = self.given(&table::OPENAI_HEADERS).ok().flatten();
+        let headers = headers.iter().flat_map(|headers| headers.values().cloned());
+        let password = password.map(SecretString::from);
+        let all: Vec<SecretString> = given.chain(password).chain(headers).collect();
         Secrets::new(&all)
     }
 

@@ -88,6 +88,13 @@ async fn filled(server: &Server, api: &Api) -> Vec<(&'static str, Value, &'stati
     }
     let mut unchanged = schedule.clone();
     unchanged["outcome"] = json!("skipped_unchanged");
+    let mut webhook = Value::Null;
+    for _ in 0..4 {
+        let anywhere = json!({ "url": "https://receiver.example/hook" });
+        webhook = api.ok("webhook/create", anywhere).await["id"].clone();
+    }
+    let replay = json!({ "webhook_id": webhook, "from_sequence": 1, "to_sequence": 9 });
+    api.ok("webhook/replay", replay).await;
     let this = json!({ "campaign_id": campaign });
     let with = |more: Value| {
         let mut body = this.clone();
@@ -152,6 +159,12 @@ async fn filled(server: &Server, api: &Api) -> Vec<(&'static str, Value, &'stati
         ("schedule/list", json!({}), "schedules"),
         ("schedule/firings", schedule, "firings"),
         ("schedule/firings", unchanged, "firings"),
+        ("webhook/list", json!({}), "webhooks"),
+        (
+            "webhook/deliveries",
+            json!({ "webhook_id": webhook }),
+            "deliveries",
+        ),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Whatever is done to the audit log behind the program's back shows.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use rerun_contract::Fixture;
 use rerun_contract::fixture::{self, messages_from_elsewhere};
@@ -8,8 +9,9 @@ use rerun_core::actor::{Actor, Person};
 use rerun_core::audit::{AuditEntry, ChainBreak, ChainHead};
 use rerun_core::campaign::Template;
 use rerun_core::ids::{AccountId, UserId};
+use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{self, AuditFilter};
-use rerun_core::usecases::{AuditLog, Engine, NewCampaign, PageQuery};
+use rerun_core::usecases::{AuditLog, Engine, NewCampaign, NewSchedule, NewWebhook, PageQuery};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -448,7 +450,8 @@ async fn the_command_names_what_is_broken_on_postgres() {
     the_command_names_what_is_broken(database.unwrap()).await;
 }
 
-/// Runs, publications, a cancellation and a campaign from elsewhere, a second between two steps.
+/// Runs, publications, a cancellation, a campaign from elsewhere, a webhook and a schedule, a second
+/// between two steps.
 async fn tell_a_story<S: ports::Store + 'static>(f: &Fixture<S>) {
     let group = f.group(&["DE"]).await;
     f.seconds_later(1);
@@ -474,6 +477,36 @@ async fn tell_a_story<S: ports::Store + 'static>(f: &Fixture<S>) {
     f.import_campaign(group, messages).await.unwrap();
     f.seconds_later(1);
     f.import_countries(group, &["FR"]).await;
+    f.seconds_later(1);
+    let webhook = NewWebhook {
+        url: "https://receiver.example/hook".to_owned(),
+        ..NewWebhook::default()
+    };
+    let webhooks = &f.engine.webhooks;
+    webhooks
+        .create(&fixture::caller(), webhook, None)
+        .await
+        .unwrap();
+    f.seconds_later(1);
+    let schedule = NewSchedule {
+        campaign,
+        name: "Monday".to_owned(),
+        cron: None,
+        at: Some(f.now() + Duration::from_secs(3_600)),
+        time_zone: None,
+        customer_group: None,
+        reuse_from: ReuseFrom::CurrentRun,
+        when: None,
+        overlap: None,
+        catch_up_seconds: None,
+        jitter_seconds: None,
+        ends_at: None,
+    };
+    let schedules = &f.engine.schedules;
+    schedules
+        .create(&fixture::caller(), schedule, None)
+        .await
+        .unwrap();
 }
 
 /// SQL that takes an entry out and makes the rest of the chain fit, the head included.
@@ -586,6 +619,8 @@ async fn what_the_log_does_not_account_for_shows<S: ports::Store + 'static>(
             "rerun.cancelled",
             "campaign.created",
             "customer_group.imported",
+            "webhook.created",
+            "schedule.created",
         ]
     );
     assert_eq!(log.verify(fixture::ACCOUNT).await.unwrap(), Ok(head.seq));

@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection, SqliteConnection};
+use diesel::sql_types::BigInt;
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::usecases::Settings;
 use rerun_server::config::{self, DatabaseUrl};
 use rerun_server::store::{OpenStore, Surroundings};
@@ -11,6 +12,12 @@ use uuid::Uuid;
 
 /// Where the migrations of PostgreSQL are.
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+}
 
 /// A migrated database that goes when this value does.
 pub(crate) enum Database {
@@ -69,6 +76,23 @@ impl Database {
                 .batch_execute(sql),
         }
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// How many rows a query finds.
+    pub(crate) fn rows(&self, query: &str) -> i64 {
+        let count = diesel::sql_query(format!("SELECT count(*) AS rows FROM ({query}) AS found"));
+        match self {
+            Self::Sqlite { file, .. } => {
+                let mut connection = SqliteConnection::establish(file).unwrap();
+                count.get_result::<Count>(&mut connection)
+            }
+            Self::Postgres(database) => {
+                let mut connection = PgConnection::establish(database.url()).unwrap();
+                count.get_result::<Count>(&mut connection)
+            }
+        }
+        .unwrap()
+        .rows
     }
 
     /// An id as a literal of the database.

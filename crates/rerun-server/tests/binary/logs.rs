@@ -219,9 +219,25 @@ fn no_text_forges_a_line() {
     std::fs::create_dir(&inner).unwrap();
     let mut command = rerun(&inner, &["serve", "--bind", "127.0.0.1:0"]);
     command.env("RERUN_API_CODE_FILE", inner.join("none"));
-    let output = command.output().unwrap();
-    let refused = text(&output.stderr);
-    assert!(!refused.contains(['\u{1b}', '\u{202e}']), "{refused:?}");
+    let none = inner.join("none.toml");
+    let none = none.to_str().unwrap();
+    let config = with_secrets(rerun(folder.path(), &["serve", "--config", none]));
+    let mut key = with_secrets(rerun(folder.path(), &["serve", "--bind", "127.0.0.1:0"]));
+    key.env_remove("RERUN_JWT_SECRET")
+        .env("RERUN_JWT_ALGORITHM", "RS256")
+        .env("RERUN_JWT_PUBLIC_KEY_FILE", none);
+    let id = "0193ed20-7b3c-7000-8000-00000000000a";
+    let mut database = rerun(folder.path(), &["audit", "verify", "--account", id]);
+    database.env("RERUN_DATABASE_URL", format!("sqlite://{none}"));
+    for mut command in [command, config, key, database] {
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "{command:?}");
+        let refused = text(&output.stderr);
+        assert!(refused.contains("forged"), "{refused:?}");
+        assert!(!refused.contains(['\u{1b}', '\u{202e}']), "{refused:?}");
+        let forged = refused.lines().find(|line| line.starts_with("2026-01-01"));
+        assert_eq!(forged, None, "{refused:?}");
+    }
 
     let command = rerun(&inner, &["serve", "--bind", "127.0.0.1:0"]);
     let mut child = with_secrets(command)

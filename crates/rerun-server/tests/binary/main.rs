@@ -17,6 +17,7 @@ mod schema;
 #[cfg(feature = "otlp")]
 mod traces;
 mod upgrade;
+mod usage;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

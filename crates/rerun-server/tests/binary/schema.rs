@@ -96,9 +96,26 @@ fn commands_that_read_make_no_file_and_name_the_one_that_is_missing() {
         "b",
         "-",
     ];
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 13] = [
         &["migrate", "--status"],
         &["audit", "verify"],
+        &["campaign", "list", "--account", id],
+        &["campaign", "show", "--account", id, id],
+        &["campaign", "export", "--account", id, id],
+        &["campaign", "delete", "--account", id, "--user", id, id],
+        &["webhook", "list", "--account", id],
+        &[
+            "webhook",
+            "replay",
+            "--account",
+            id,
+            "--user",
+            id,
+            "--failed",
+            id,
+        ],
+        &["webhook", "disable", "--account", id, "--user", id, id],
+        &["events", "tail", "--account", id],
         &import,
         &["worker"],
         &["serve"],

@@ -98,17 +98,32 @@ impl Api {
         Reply::of(self.http.get(self.url("health/ready")).send().await).await
     }
 
-    pub(crate) async fn send(&self, path: &str, media_type: &str, body: String) -> Reply {
+    fn request(&self, path: &str, media_type: &str, body: String) -> reqwest::RequestBuilder {
         let context = json!({ "api_access": true, "api_code": API_CODE }).to_string();
-        let request = self
-            .http
+        self.http
             .post(self.url(&format!("v1/{path}")))
             .bearer_auth(&self.token)
             .header("x-auth-context", context)
             .header("x-ip", "192.0.2.1")
             .header("content-type", media_type)
-            .body(body);
-        Reply::of(request.send().await).await
+            .body(body)
+    }
+
+    pub(crate) async fn send(&self, path: &str, media_type: &str, body: String) -> Reply {
+        Reply::of(self.request(path, media_type, body).send().await).await
+    }
+
+    /// Reads a file to its end, and returns how many lines and bytes it has.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn file(&self, path: &str, body: Value) -> (usize, usize) {
+        let request = self.request(path, "application/json", body.to_string());
+        let mut response = request.send().await.unwrap().error_for_status().unwrap();
+        let (mut lines, mut bytes) = (0, 0);
+        while let Some(part) = response.chunk().await.unwrap() {
+            lines += part.split(|byte| *byte == b'\n').count() - 1;
+            bytes += part.len();
+        }
+        (lines, bytes)
     }
 
     /// Sends what must succeed.

@@ -125,6 +125,49 @@ async fn pages_of_large_messages_do_not_use_up_memory() {
     assert!(most < 500 << 20, "{} MB", most >> 20);
 }
 
+/// Both exports, each read whole by two clients.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_of_large_messages_do_not_use_up_memory() {
+    const MESSAGES: usize = 120;
+    let world = world(&[]);
+    let server = world.serve(2).await;
+    let api = Api::new(&world, &server);
+    let campaign = campaign_of(&api, MESSAGES).await;
+    let reading = (0..CLIENTS).map(|client| {
+        let (api, campaign) = (api.clone(), campaign.clone());
+        tokio::spawn(async move {
+            let mut request =
+                json!({ "campaign_id": campaign, "run_number": 1, "format": "jsonl" });
+            if client % 2 == 0 {
+                return api.file("campaign/messages/export", request).await;
+            }
+            request["content"] = json!(true);
+            api.file("campaign/recipients/export", request).await
+        })
+    });
+    let reading: Vec<_> = reading.collect();
+    let mut most = 0;
+    until("the readers", async || {
+        most = most.max(resident(&server.process));
+        reading
+            .iter()
+            .all(tokio::task::JoinHandle::is_finished)
+            .then_some(())
+    })
+    .await;
+    for read in reading {
+        let (lines, bytes) = read.await.unwrap();
+        assert_eq!(lines, MESSAGES);
+        assert!(bytes > MESSAGES * 4 * (BODY_LENGTH - 20), "{bytes} bytes");
+    }
+    tell(&format!(
+        "{CLIENTS} exports of {MESSAGES} messages: {} MB",
+        most >> 20
+    ));
+    assert!(most < 500 << 20, "{} MB", most >> 20);
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_never_read_are_sent_away() {
@@ -144,12 +187,15 @@ async fn clients_that_never_read_are_sent_away() {
         })
         .collect();
     // Whoever writes to a connection that is no more learns so.
+    let mut most = 0;
     for stream in &mut stalled {
         until("the end of a connection", async || {
+            most = most.max(resident(&server.process));
             stream.write_all(b" ").is_err().then_some(())
         })
         .await;
     }
+    assert!(most < 500 << 20, "{} MB", most >> 20);
     tell(&format!(
         "stalled clients were gone after {:?}",
         asked.elapsed()

@@ -358,7 +358,10 @@ fn what_is_no_set_of_public_keys_is_refused_without_its_text() {
     let x = jwk["x"].as_str().unwrap();
     let entry = |changes: &[(&str, Value)]| set(&[with(&jwk, changes)]);
     let ec = signer("ES256").jwk();
+    let (lists, objects) = ("[".repeat(300_000), "{\"keys\":".repeat(100_000));
     for (text, algorithm, expected) in [
+        (lists.as_str(), Asymmetric::EdDsa, "no JSON: line 1"),
+        (&objects, Asymmetric::EdDsa, "no JSON: line 1"),
         ("", Asymmetric::EdDsa, "no JSON: line 1"),
         (
             "{\"keys\":\n[\"hunter2\"",

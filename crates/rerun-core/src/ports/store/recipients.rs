@@ -25,8 +25,8 @@ pub struct RunAudience {
 pub struct RunMessage {
     /// The segment's key.
     pub key: SegmentKey,
-    /// The segment's values.
-    pub attributes: Attributes,
+    /// The segment's values, if they were asked for.
+    pub attributes: Option<Attributes>,
     /// The message.
     pub id: MessageId,
 }
@@ -44,7 +44,7 @@ pub struct CustomerQuery {
     pub excluded: Option<CustomerGroupId>,
     /// The reference of the last customer of the page before; `None` for the first page.
     pub after: Option<String>,
-    /// How many customers to look at, those that are left out included.
+    /// How many customers to look at, those that are left out included, at most.
     pub limit: u32,
 }
 
@@ -56,6 +56,14 @@ pub struct CustomerValues {
     /// The values of the fields, in the order of [`SegmentBy::sorted`]. One that is too long to
     /// segment by is empty, see [`FieldValues::counted`](crate::segment::FieldValues::counted).
     pub values: Vec<Option<String>>,
+}
+
+impl CustomerValues {
+    /// The bytes of the values, which bound how many customers are read at once.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.values.iter().flatten().map(String::len).sum()
+    }
 }
 
 /// Customers of a group at one version of it.
@@ -85,7 +93,8 @@ pub trait RecipientStore: Send + Sync {
         run: RunNumber,
     ) -> Result<Option<RunAudience>, StoreError>;
 
-    /// The messages of a run with their segments, in no particular order.
+    /// The messages of a run with the keys of their segments, in no particular order; with the
+    /// segments' values, which may be large, if `with_attributes`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -94,9 +103,11 @@ pub trait RecipientStore: Send + Sync {
         account: AccountId,
         campaign: CampaignId,
         run: RunNumber,
+        with_attributes: bool,
     ) -> Result<Vec<RunMessage>, StoreError>;
 
-    /// The next customers of a group. It holds no more in memory than it returns.
+    /// The next customers of a group, of whom the last is the one whose values reach
+    /// [`MAX_PAGE_BYTES`](crate::page::MAX_PAGE_BYTES). It holds no more in memory than it returns.
     ///
     /// # Errors
     /// [`StoreError`].

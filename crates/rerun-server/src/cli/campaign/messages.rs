@@ -11,7 +11,7 @@ use rerun_core::ids::MessageId;
 use rerun_core::message::Content;
 use rerun_core::ports::{IdGenerator, ImportedMessage};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
-use rerun_core::text;
+use rerun_core::text::{self, without_mark};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -102,14 +102,14 @@ impl<R: BufRead> MessageLines<R> {
             if u64::try_from(read).unwrap_or(u64::MAX) > MAX_LINE_BYTES {
                 return Err(format!("it is longer than {MAX_LINE_BYTES} bytes"));
             }
-            let text = String::from_utf8(bytes).map_err(|error| {
-                let place = error.utf8_error().valid_up_to() + 1;
+            let bytes = match self.line {
+                1 => without_mark(&bytes).map_err(|invalid| invalid.to_string())?,
+                _ => &bytes,
+            };
+            let text = str::from_utf8(bytes).map_err(|error| {
+                let place = error.valid_up_to() + 1;
                 format!("it is not UTF-8 from byte {place} on")
             })?;
-            let text = match text.strip_prefix('\u{feff}') {
-                Some(rest) if self.line == 1 => rest,
-                _ => text.as_str(),
-            };
             if !text.trim().is_empty() {
                 // The parser would count its line break.
                 return Ok(Some(text.trim_end().to_owned()));
@@ -235,6 +235,24 @@ mod tests {
         lines
             .collect::<Result<Vec<_>, _>>()
             .map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn deep_json_is_refused_with_its_line() {
+        let deep = format!("{}\n{}", line("{}"), r#"{"attributes":"#.repeat(200_000));
+        let refused = read(deep.as_bytes(), 3).unwrap_err();
+        assert!(refused.contains("line 2"), "{refused}");
+        assert!(refused.len() < 200, "{refused}");
+    }
+
+    #[test]
+    fn another_encoding_is_named() {
+        let utf_16: Vec<u8> = format!("\u{feff}{}", line("{}"))
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let refused = read(&utf_16, 3).unwrap_err();
+        assert!(refused.contains("it is in UTF-16"), "{refused}");
     }
 
     fn line(attributes: &str) -> String {

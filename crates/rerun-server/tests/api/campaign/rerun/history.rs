@@ -82,6 +82,21 @@ async fn history_tells_of_every_run(server: &Server) {
     assert_eq!(first["messages"]["archived"], 3);
     assert_ne!(first["job_uid"], second["job_uid"]);
 
+    // Four different numbers, as a language model would have made them.
+    server.database.execute(
+        "UPDATE runs SET prompt_tokens = 11, completion_tokens = 12, saved_prompt_tokens = 13, \
+         saved_completion_tokens = 14 WHERE number = 2",
+    );
+    let second = api.runs(&campaign).await.remove(0);
+    assert_eq!(
+        second["usage"],
+        json!({ "prompt_tokens": 11, "completion_tokens": 12 })
+    );
+    assert_eq!(
+        second["saved"],
+        json!({ "messages": 2, "customers": 2, "prompt_tokens": 13, "completion_tokens": 14 })
+    );
+
     server.rerun(&api, &campaign, SUMMER_AGAIN).await;
     let third = api.runs(&campaign).await.remove(0);
     assert_eq!(

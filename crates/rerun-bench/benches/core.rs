@@ -84,6 +84,7 @@ fn published() -> Option<(Campaign, Run)> {
         brief: None,
         approval_stages: ApprovalStages::new(&["Review"]).ok()?,
         distinct_reviewers: false,
+        suggest_reruns: true,
         status: CampaignStatus::Published,
         current_run: Some(run),
         last_run: Some(run),

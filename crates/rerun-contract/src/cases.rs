@@ -315,6 +315,20 @@ macro_rules! store_contract {
                 old_deliveries_are_swept,
                 a_disabled_webhook_costs_nothing,
             }
+            rerun_suggestions {
+                imports_lead_to_one_suggestion,
+                imports_without_end_are_previewed,
+                a_suggestion_is_not_repeated,
+                who_wants_suggestions_gets_them,
+                a_refused_rerun_is_not_suggested,
+                an_outlook_goes_by_the_rules_of_now,
+                a_changed_group_is_taken_once,
+                a_released_group_is_due_at_once,
+                previews_go_on_when_the_clock_goes_back,
+                a_stale_outlook_is_a_conflict,
+                accounts_take_turns_at_previews,
+                foreign_runs_have_no_segments,
+            }
             isolation {
                 foreign_ids_read_nothing,
                 foreign_groups_have_no_segments,
@@ -358,6 +372,10 @@ mod tests {
             ("idempotency", include_str!("suite/idempotency.rs")),
             ("audit", include_str!("suite/audit.rs")),
             ("isolation", include_str!("suite/isolation.rs")),
+            (
+                "rerun_suggestions",
+                include_str!("suite/rerun_suggestions.rs"),
+            ),
             ("webhooks", include_str!("suite/webhooks.rs")),
             ("deliveries", include_str!("suite/deliveries.rs")),
             ("schedules", include_str!("suite/schedules.rs")),

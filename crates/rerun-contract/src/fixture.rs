@@ -341,6 +341,7 @@ pub fn new_campaign(group: CustomerGroupId, segment_by: &[&str]) -> NewCampaign 
         brief: None,
         approval_stages: None,
         distinct_reviewers: false,
+        suggest_reruns: None,
         allow_missing_fields: false,
     }
 }

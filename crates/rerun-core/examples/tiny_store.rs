@@ -433,6 +433,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         brief: None,
         approval_stages: ApprovalStages::default(),
         distinct_reviewers: false,
+        suggest_reruns: true,
         status: CampaignStatus::Draft,
         current_run: None,
         last_run: None,

@@ -42,6 +42,8 @@ pub struct Campaign {
     pub approval_stages: ApprovalStages,
     /// Whether each person can approve a message at one stage only.
     pub distinct_reviewers: bool,
+    /// Whether an event says when an import into the current run's group makes a rerun worthwhile.
+    pub suggest_reruns: bool,
     /// Where it stands.
     pub status: CampaignStatus,
     /// The current run; `None` for a draft.

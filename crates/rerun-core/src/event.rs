@@ -7,6 +7,7 @@ use crate::ids::{
     CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, ScheduleId, WebhookId,
 };
 use crate::message::ReusedFrom;
+use crate::outlook::Shares;
 use crate::schedule::Outcome;
 use crate::stages::ApprovalStages;
 use crate::status::{CampaignStatus, DisabledReason, WebhookStatus, wire_enum};
@@ -49,6 +50,8 @@ wire_enum! {
         MessagesRegenerated => "messages.regenerated",
         /// A rerun was started.
         RerunInitiated => "rerun.initiated",
+        /// An import into the group of the current run makes a rerun worthwhile.
+        RerunSuggested => "campaign.rerun_suggested",
         /// What was still active of a past run was archived.
         RerunArchived => "rerun.archived",
         /// A run was taken back.
@@ -123,6 +126,8 @@ pub struct CampaignUpdate {
     pub approval_stages: Option<ApprovalStages>,
     /// Whether reviewers must be distinct from now on, if that changed.
     pub distinct_reviewers: Option<bool>,
+    /// Whether reruns are suggested from now on, if that changed.
+    pub suggest_reruns: Option<bool>,
     /// What other value rules did.
     pub segmentation: Option<RulesChange>,
 }
@@ -146,6 +151,7 @@ impl CampaignUpdate {
             ("brief", self.brief),
             ("approval_stages", self.approval_stages.is_some()),
             ("distinct_reviewers", self.distinct_reviewers.is_some()),
+            ("suggest_reruns", self.suggest_reruns.is_some()),
             ("segment_by", self.segmentation.is_some()),
         ];
         let changed: Vec<&str> = changed
@@ -161,6 +167,9 @@ impl CampaignUpdate {
         }
         if let Some(distinct) = self.distinct_reviewers {
             details = with(details, json!({ "distinct_reviewers": distinct }));
+        }
+        if let Some(suggest) = self.suggest_reruns {
+            details = with(details, json!({ "suggest_reruns": suggest }));
         }
         if let Some(change) = &self.segmentation {
             let RulesChange {
@@ -246,6 +255,31 @@ fn paused(schedule: &ScheduleChange, note: Option<&str>) -> Value {
     match note {
         Some(note) => with(schedule.details(), json!({ "note": note })),
         None => schedule.details(),
+    }
+}
+
+/// A rerun that is worthwhile. It has numbers, never values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SuggestedRerun {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// The current run.
+    pub run_number: RunNumber,
+    /// The group.
+    pub customer_group_id: CustomerGroupId,
+    /// The segments that a rerun would have.
+    pub segments: Shares,
+    /// Their customers.
+    pub customers: Shares,
+}
+
+impl SuggestedRerun {
+    fn details(&self) -> Value {
+        json!({
+            "customer_group_id": self.customer_group_id,
+            "segments": self.segments,
+            "customers": self.customers,
+        })
     }
 }
 
@@ -388,6 +422,8 @@ pub enum Event {
     MessagesRegenerated(ChangedMessages),
     /// A rerun was started.
     RerunInitiated(StartedRun),
+    /// An import into the group of the current run makes a rerun worthwhile.
+    RerunSuggested(SuggestedRerun),
     /// A run was taken back.
     RerunCancelled {
         /// What it is for run and campaign.
@@ -478,6 +514,7 @@ impl Event {
             Self::MessageAdopted { .. } => AuditAction::MessageAdopted,
             Self::MessagesRegenerated(_) => AuditAction::MessagesRegenerated,
             Self::RerunInitiated(_) => AuditAction::RerunInitiated,
+            Self::RerunSuggested(_) => AuditAction::RerunSuggested,
             Self::RerunCancelled { .. } => AuditAction::RerunCancelled,
             Self::RerunRetried(_) => AuditAction::RerunRetried,
             Self::RunCompleted { .. } => AuditAction::RunCompleted,
@@ -520,6 +557,7 @@ impl Event {
             | Self::CampaignUpdated(_)
             | Self::CampaignDeleted { .. }
             | Self::CampaignImported { .. }
+            | Self::RerunSuggested(_)
             | Self::WebhookCreated { .. }
             | Self::WebhookUpdated(_)
             | Self::WebhookDeleted { .. }
@@ -552,7 +590,8 @@ impl Event {
         | Self::ScheduleSkipped(SkippedTimes {
             schedule: ScheduleChange { campaign_id, .. },
             ..
-        }) = self
+        })
+        | Self::RerunSuggested(SuggestedRerun { campaign_id, .. }) = self
         {
             return Some(*campaign_id);
         }
@@ -562,7 +601,9 @@ impl Event {
     /// The run that it is about, if it is about one.
     #[must_use]
     pub fn run_number(&self) -> Option<RunNumber> {
-        if let Self::CampaignImported { run_number, .. } = self {
+        if let Self::CampaignImported { run_number, .. }
+        | Self::RerunSuggested(SuggestedRerun { run_number, .. }) = self
+        {
             return Some(*run_number);
         }
         self.status().map(|status| status.run_number)
@@ -651,6 +692,7 @@ impl Event {
                 changed.details(),
                 json!({ "content_id": content_id, "reused_from": reused_from }),
             ),
+            Self::RerunSuggested(suggested) => suggested.details(),
             Self::RerunCancelled { reason, .. } => match reason {
                 Some(reason) => json!({ "reason": reason }),
                 None => json!({}),

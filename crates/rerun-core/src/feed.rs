@@ -38,6 +38,8 @@ pub enum Kind {
     Names,
     /// Approval stages, as they are declared.
     Stages,
+    /// The numbers `matched`, `new` and `gone`.
+    Shares,
     /// Whether something is so.
     Flag,
     /// Whether an import replaces a group's customers.
@@ -51,6 +53,9 @@ pub enum Kind {
     /// A time.
     Time,
 }
+
+/// What [`Kind::Shares`] has.
+pub const SHARES: [&str; 3] = ["matched", "new", "gone"];
 
 impl Kind {
     /// Whether the value is of this kind.
@@ -68,6 +73,12 @@ impl Kind {
                 .is_some_and(|number| i32::try_from(number).is_ok_and(|number| number > 0)),
             Self::Status => is_one_of::<CampaignStatus>(value),
             Self::Count => value.is_u64(),
+            Self::Shares => value.as_object().is_some_and(|shares| {
+                shares.len() == SHARES.len()
+                    && SHARES
+                        .iter()
+                        .all(|name| shares.get(*name).is_some_and(Value::is_u64))
+            }),
             Self::Name => value.is_string(),
             Self::Names => all(&Value::is_string),
             Self::Stages => ApprovalStages::deserialize(value).is_ok(),
@@ -222,6 +233,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
             perhaps("name", Kind::Name),
             perhaps("approval_stages", Kind::Stages),
             perhaps("distinct_reviewers", Kind::Flag),
+            perhaps("suggest_reruns", Kind::Flag),
             perhaps("segments_before", Kind::Count),
             perhaps("segments_after", Kind::Count),
             perhaps("conflicts", Kind::Count),
@@ -239,13 +251,16 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "campaign.rerun_suggested",
-        "A rerun of a campaign is worth a look.",
+        "After an import into the group of the current run, a rerun would change something. \
+         `matched` are segments that would reuse a message, `new` those that need one, and `gone` \
+         those of the current run that the group does not have any more; `customers` has the \
+         customers of each. `run_number` is the current run.",
         &[
             CAMPAIGN,
-            perhaps("schedule_id", Kind::Id),
-            perhaps("customer_group_id", Kind::Id),
-            perhaps("matched", Kind::Count),
-            perhaps("new", Kind::Count),
+            RUN,
+            GROUP,
+            always("segments", Kind::Shares),
+            always("customers", Kind::Shares),
         ],
     ),
     (
@@ -501,10 +516,11 @@ mod tests {
     use crate::audit::{AuditAction, Authorship, ChainHead};
     use crate::event::{
         CampaignUpdate, ChangedMessages, Event, RulesChange, StartedRun, StatusChange,
-        WebhookUpdate,
+        SuggestedRerun, WebhookUpdate,
     };
     use crate::group::Imported;
     use crate::ids::{ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId, WebhookId};
+    use crate::outlook::Shares;
     use crate::{Actor, Person, UserName};
 
     const SECRET: &str = "nobody else may read this";
@@ -600,6 +616,17 @@ mod tests {
             Event::MessagesRegenerated(changed()),
             Event::RerunInitiated(started),
             Event::RerunRetried(changed()),
+            Event::RerunSuggested(SuggestedRerun {
+                campaign_id,
+                run_number: RunNumber::FIRST,
+                customer_group_id,
+                segments: Shares {
+                    matched: 3,
+                    new: 2,
+                    gone: 1,
+                },
+                customers: Shares::default(),
+            }),
             Event::RunCompleted { status: status() },
             Event::RunFailed {
                 status: status(),
@@ -696,6 +723,7 @@ mod tests {
             brief: true,
             approval_stages: Some(ApprovalStages::new(&["Legal"]).unwrap()),
             distinct_reviewers: Some(true),
+            suggest_reruns: Some(false),
             segmentation: Some(RulesChange {
                 segments_before: 3,
                 segments_after: 2,
@@ -711,6 +739,7 @@ mod tests {
                 "brief",
                 "approval_stages",
                 "distinct_reviewers",
+                "suggest_reruns",
                 "segment_by"
             ])
         );

@@ -341,6 +341,7 @@ mod tests {
             brief: None,
             approval_stages: ApprovalStages::default(),
             distinct_reviewers: false,
+            suggest_reruns: true,
             status: CampaignStatus::Draft,
             current_run: None,
             last_run: None,

@@ -1,11 +1,17 @@
 //! How points in time are written: RFC 3339, UTC, milliseconds, as in
 //! `2026-11-23T09:00:00.000Z`. For `#[serde(with = "rerun_core::timestamp")]`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Deserializer, Serializer, de};
 
 /// A point in time, UTC, in whole milliseconds: the precision of the wire and of every store.
 pub type Timestamp = DateTime<Utc>;
+
+/// How far the clocks of two machines may be apart. A time that was set later than this in the future
+/// was set before the clock went back.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// The text of a point in time.
 #[must_use]

@@ -204,7 +204,8 @@ macro_rules! campaign_columns {
     () => {
         "c.account_id, c.id, c.name, c.customer_group_id, c.segment_by, c.value_rules, \
          c.template_subject, \
-         c.template_body, c.brief, c.approval_stages, c.distinct_reviewers, c.status, c.current_run_number, \
+         c.template_body, c.brief, c.approval_stages, c.distinct_reviewers, c.suggest_reruns, \
+         c.status, c.current_run_number, \
          c.last_run_number, c.version, c.created_by, c.created_at, c.updated_at"
     };
 }
@@ -223,6 +224,7 @@ row! {
         brief: Option<String> = Nullable<Text>,
         approval_stages: String = Text,
         distinct_reviewers: bool = Bool,
+        suggest_reruns: bool = Bool,
         status: String = Text,
         current_run_number: Option<i32> = Nullable<Integer>,
         last_run_number: Option<i32> = Nullable<Integer>,
@@ -486,6 +488,7 @@ impl TryFrom<CampaignRow> for Campaign {
             brief: row.brief,
             approval_stages: approval_stages(&row.approval_stages)?,
             distinct_reviewers: row.distinct_reviewers,
+            suggest_reruns: row.suggest_reruns,
             status: text("campaigns", "status", &row.status)?,
             current_run: some_run(row.current_run_number)?,
             last_run: some_run(row.last_run_number)?,

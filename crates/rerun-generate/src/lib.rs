@@ -20,4 +20,4 @@ pub use rerun_core::system::{ExponentialBackoff, SystemClock, UuidV7};
 pub use scheduler::Scheduler;
 pub use system::{RandomPause, Shutdown, ShutdownTrigger};
 pub use template::TemplateGenerator;
-pub use worker::{Housekeeping, Worker, WorkerOptions};
+pub use worker::{Housekeeping, Previews, Worker, WorkerOptions};

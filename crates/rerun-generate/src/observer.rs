@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use rerun_core::generation::{FailureKind, Settled, Usage};
-use rerun_core::usecases::Fired;
+use rerun_core::usecases::{Fired, PreviewedGroup};
 
-/// Is told what a worker or a scheduler does, for example to count it. A method that is left out does nothing.
+/// Is told what a worker, a scheduler or [`Previews`](crate::Previews) does, for example to count it. A
+/// method that is left out does nothing.
 pub trait Observer: Send + Sync {
     /// A generator call begins.
     fn call_began(&self) {}
@@ -23,6 +24,9 @@ pub trait Observer: Send + Sync {
 
     /// The scheduler decided a time of a schedule.
     fn fired(&self, _fired: &Fired) {}
+
+    /// The campaigns of a group were previewed after an import.
+    fn group_previewed(&self, _previewed: &PreviewedGroup) {}
 }
 
 /// Nobody is told.

@@ -18,17 +18,18 @@ use rerun_core::ids::{
 };
 use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{
-    EveryRole, MockAuditStore, MockBackoff, MockCampaignStore, MockClock, MockCustomerGroupStore,
-    MockDeliveryQueue, MockEventLog, MockGenerationQueue, MockHealthCheck, MockHistoryStore,
-    MockIdGenerator, MockIdempotencyStore, MockRecipientStore, MockRerunStore, MockReviewStore,
-    MockScheduleQueue, MockScheduleStore, MockTemplateChecker, MockWebhookStore, NoCalendar,
+    EveryRole, MockAuditStore, MockBackoff, MockCampaignStore, MockChangedGroupQueue, MockClock,
+    MockCustomerGroupStore, MockDeliveryQueue, MockEventLog, MockGenerationQueue, MockHealthCheck,
+    MockHistoryStore, MockIdGenerator, MockIdempotencyStore, MockRecipientStore, MockRerunStore,
+    MockReviewStore, MockScheduleQueue, MockScheduleStore, MockTemplateChecker, MockWebhookStore,
+    NoCalendar,
 };
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
     AuditLog, Campaigns, CustomerGroups, Deliveries, Engine, Events, Generation, Histories,
-    Recipients, Reruns, Reviews, SchedulePorts, Schedules, Settings, Stamps, WebhookPorts,
-    Webhooks,
+    Recipients, RerunSuggestions, Reruns, Reviews, SchedulePorts, Schedules, Settings, Stamps,
+    WebhookPorts, Webhooks,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -145,11 +146,16 @@ impl Mocks {
             campaigns: Campaigns::new(
                 campaigns.clone(),
                 groups,
-                reruns.clone(),
+                reruns,
                 Arc::new(self.templates),
                 responses.clone(),
                 stamps.clone(),
                 settings,
+            ),
+            rerun_suggestions: RerunSuggestions::new(
+                Arc::new(MockChangedGroupQueue::new()),
+                reruns_of.clone(),
+                stamps.clone(),
             ),
             reruns: reruns_of,
             reviews: Reviews::new(
@@ -295,6 +301,7 @@ pub(crate) fn campaign(status: CampaignStatus) -> Campaign {
         brief: None,
         approval_stages: ApprovalStages::new(&["Draft", "Legal"]).unwrap(),
         distinct_reviewers: false,
+        suggest_reruns: true,
         status,
         current_run: run,
         last_run: run,

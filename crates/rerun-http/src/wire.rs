@@ -142,6 +142,8 @@ pub struct CampaignItem<'a> {
     approval_stages: &'a ApprovalStages,
     /// Whether each person can approve a message at one stage only.
     distinct_reviewers: bool,
+    /// Whether the event `campaign.rerun_suggested` says when an import makes a rerun worthwhile.
+    suggest_reruns: bool,
     /// The run that is current; `null` for a draft.
     #[schema(value_type = Option<schema::RunNumber>, required)]
     current_run_number: Option<RunNumber>,
@@ -173,6 +175,7 @@ impl<'a> From<&'a Campaign> for CampaignItem<'a> {
             brief: campaign.brief.as_deref(),
             approval_stages: &campaign.approval_stages,
             distinct_reviewers: campaign.distinct_reviewers,
+            suggest_reruns: campaign.suggest_reruns,
             current_run_number: campaign.current_run,
             created_by: campaign.created_by,
             created_at: campaign.created_at,

@@ -40,9 +40,10 @@ use crate::write::{
 pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> Result<(), Failure> {
     sql(
         "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
-           value_rules, approval_stages, distinct_reviewers, template_subject, template_body, brief, status, version, created_by, \
+           value_rules, approval_stages, distinct_reviewers, suggest_reruns, \
+           template_subject, template_body, brief, status, version, created_by, \
            created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
@@ -52,6 +53,7 @@ pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> R
     .bind::<Nullable<Text>, _>(campaign.segment_by.rules_json())
     .bind::<Text, _>(row::stages_json(&campaign.approval_stages)?)
     .bind::<Bool, _>(campaign.distinct_reviewers)
+    .bind::<Bool, _>(campaign.suggest_reruns)
     .bind::<Text, _>(campaign.template.subject.as_str())
     .bind::<Text, _>(campaign.template.body.as_str())
     .bind::<Nullable<Text>, _>(campaign.brief.as_deref())
@@ -182,7 +184,8 @@ fn sweep(conn: &mut PgConnection) -> Result<bool, Failure> {
 fn update(conn: &mut PgConnection, seen: &Campaign, to: &Campaign) -> Result<(), Failure> {
     let updated = sql(
         "UPDATE campaigns SET name = ?, template_subject = ?, template_body = ?, brief = ?, \
-           approval_stages = ?, distinct_reviewers = ?, version = version + 1, updated_at = ? \
+           approval_stages = ?, distinct_reviewers = ?, suggest_reruns = ?, \
+           version = version + 1, updated_at = ? \
          WHERE account_id = ? AND id = ? AND version = ?",
     )
     .bind::<Text, _>(to.name.as_str())
@@ -191,6 +194,7 @@ fn update(conn: &mut PgConnection, seen: &Campaign, to: &Campaign) -> Result<(),
     .bind::<Nullable<Text>, _>(to.brief.as_deref())
     .bind::<Text, _>(row::stages_json(&to.approval_stages)?)
     .bind::<Bool, _>(to.distinct_reviewers)
+    .bind::<Bool, _>(to.suggest_reruns)
     .bind::<Time, _>(to.updated_at)
     .bind::<Id, _>(seen.account_id.as_uuid())
     .bind::<Id, _>(seen.id.as_uuid())

@@ -27,6 +27,7 @@ use rerun_diesel::watch::progress;
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::changed_groups::queue_group;
 use crate::page::PageQuery;
 use crate::write::{Value, append_audit, check_key, keep_response, transaction};
 
@@ -358,6 +359,7 @@ fn import(
         .ok_or(Failure::GroupNotFound)?;
         imported.total = count(total.value);
         drop_counts(conn, account.as_uuid(), &[id.as_uuid()])?;
+        queue_group(conn, (account.as_uuid(), id.as_uuid()), audit.at())?;
     }
     let response = key.map(|key| key.answered(&imported)).transpose()?;
     keep_response(conn, account, response.as_ref(), audit.at())?;

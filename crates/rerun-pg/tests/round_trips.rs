@@ -204,7 +204,7 @@ impl Counted<'_> {
 /// the same for both.
 const EXPECTED: &[(&str, u32, u32, u32)] = &[
     ("group: create", 5, 0, 0),
-    ("group: import", 14, 2, 2),
+    ("group: import", 15, 2, 2),
     ("campaign: create, segments not counted yet", 15, 2, 2),
     ("launch", 12, 0, 3),
     ("lease", 4, 0, 0),

@@ -764,6 +764,50 @@ fn schedules_come_and_go_beside_what_is_there() {
     }
 }
 
+/// There and back on a filled database: campaigns that are there want suggestions, and a changed group
+/// is one of its own account.
+#[test]
+fn suggestions_come_and_go_beside_what_is_there() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000012_rerun_suggestions" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts_without_counts(&mut conn);
+    rerun_pg::migrate(url).unwrap();
+    let count = |conn: &mut PgConnection, from: &str| {
+        let text = format!("SELECT count(*) AS n FROM {from}");
+        let found = diesel::sql_query(text).get_result::<Rows>(conn);
+        found.unwrap().n
+    };
+    let wanting = "campaigns WHERE suggest_reruns AND suggested IS NULL";
+    assert_eq!(count(&mut conn, wanting), 2);
+    let (own, other) = (id('a', 0), id('b', 0));
+    let changed = |account: &str, group: &str, lease: &str| {
+        format!(
+            "INSERT INTO changed_groups (account_id, group_id, imports, due_at, latest_at, attempts,
+                 lease_id)
+               VALUES ({account}, {group}, 1, now(), now(), 0, {lease})"
+        )
+    };
+    refused_reference(&mut conn, &changed(&own, &id('b', 1), "NULL"));
+    refused(
+        &mut conn,
+        &changed(&own, &id('a', 1), &other),
+        "check constraint",
+    );
+    conn.batch_execute(&changed(&own, &id('a', 1), "NULL"))
+        .unwrap();
+    refused(
+        &mut conn,
+        "UPDATE campaigns SET suggested = 'short'",
+        "check constraint",
+    );
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000012_rerun_suggestions" {}
+    assert_eq!(count(&mut conn, "messages"), 2);
+    rerun_pg::migrate(url).unwrap();
+    assert_eq!(count(&mut conn, "changed_groups"), 0);
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let database = common::database();

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use rerun_core::delivery::Outcome;
 use rerun_core::generation::{FailureKind, Settled, Usage};
-use rerun_core::usecases::Fired;
+use rerun_core::usecases::{Fired, PreviewedGroup};
 use rerun_generate::Observer;
 use rerun_http::metrics::Metrics;
 
@@ -33,6 +33,10 @@ impl Observer for Counted {
 
     fn fired(&self, fired: &Fired) {
         self.0.schedule_fired(fired);
+    }
+
+    fn group_previewed(&self, previewed: &PreviewedGroup) {
+        self.0.group_previewed(previewed);
     }
 }
 

@@ -1022,6 +1022,7 @@ impl World {
             brief: Some("Sell more tea".to_owned()),
             approval_stages: None,
             distinct_reviewers: false,
+            suggest_reruns: None,
             allow_missing_fields: false,
         };
         let campaign = engine

@@ -262,7 +262,8 @@ fn sweep(conn: &mut SqliteConnection) -> Result<bool, Failure> {
 fn update(conn: &mut SqliteConnection, seen: &Campaign, to: &Campaign) -> Result<(), Failure> {
     let updated = sql(
         "UPDATE campaigns SET name = ?, template_subject = ?, template_body = ?, brief = ?, \
-           approval_stages = ?, distinct_reviewers = ?, version = version + 1, updated_at = ? \
+           approval_stages = ?, distinct_reviewers = ?, suggest_reruns = ?, \
+           version = version + 1, updated_at = ? \
          WHERE account_id = ? AND id = ? AND version = ?",
     )
     .bind::<Text, _>(to.name.as_str())
@@ -271,6 +272,7 @@ fn update(conn: &mut SqliteConnection, seen: &Campaign, to: &Campaign) -> Result
     .bind::<Nullable<Text>, _>(to.brief.as_deref())
     .bind::<Text, _>(row::stages_json(&to.approval_stages)?)
     .bind::<Bool, _>(to.distinct_reviewers)
+    .bind::<Bool, _>(to.suggest_reruns)
     .bind::<Time, _>(to.updated_at)
     .bind::<Id, _>(seen.account_id.as_uuid())
     .bind::<Id, _>(seen.id.as_uuid())

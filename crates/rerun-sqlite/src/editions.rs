@@ -26,6 +26,7 @@ use rerun_diesel::types::{Id, Time};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use crate::changed_groups::queue_group;
 use crate::write::{append_audit, keep_response};
 
 /// The most rows that one transaction of an import writes or deletes, and about the most bytes of
@@ -574,6 +575,7 @@ fn finish(
         .bind::<Id, _>(group.account)
         .bind::<Id, _>(group.id)
         .execute(conn)?;
+    queue_group(conn, (group.account, group.id), audit.at())?;
     keep(conn, group, plan, audit)?;
     append_audit(conn, audit.clone().completed(plan.done))
 }

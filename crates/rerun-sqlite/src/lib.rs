@@ -2,6 +2,7 @@
 
 mod audit;
 mod campaigns;
+mod changed_groups;
 mod counts;
 mod deliveries;
 mod editions;

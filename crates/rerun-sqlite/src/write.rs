@@ -70,9 +70,10 @@ pub(crate) fn insert_campaign(
 ) -> Result<(), Failure> {
     sql(
         "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
-           value_rules, approval_stages, distinct_reviewers, template_subject, template_body, brief, status, current_run_number, \
+           value_rules, approval_stages, distinct_reviewers, suggest_reruns, \
+           template_subject, template_body, brief, status, current_run_number, \
            last_run_number, last_segment_no, version, created_by, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
@@ -82,6 +83,7 @@ pub(crate) fn insert_campaign(
     .bind::<Nullable<Text>, _>(campaign.segment_by.rules_json())
     .bind::<Text, _>(row::stages_json(&campaign.approval_stages)?)
     .bind::<Bool, _>(campaign.distinct_reviewers)
+    .bind::<Bool, _>(campaign.suggest_reruns)
     .bind::<Text, _>(campaign.template.subject.as_str())
     .bind::<Text, _>(campaign.template.body.as_str())
     .bind::<Nullable<Text>, _>(campaign.brief.as_deref())

@@ -722,6 +722,53 @@ fn schedules_come_and_go_beside_what_is_there() {
     }
 }
 
+/// There and back on a filled database: campaigns that are there want suggestions, and a changed group
+/// is one of its own account.
+#[test]
+fn suggestions_come_and_go_beside_what_is_there() {
+    let (url, _folder) = common::database();
+    let url = url.as_str();
+    while rerun_sqlite::revert(url).unwrap() != "2026-11-26-000012_rerun_suggestions" {}
+    let mut conn = connection(url);
+    two_accounts_without_counts(&mut conn);
+    rerun_sqlite::migrate(url).unwrap();
+    let count = |conn: &mut SqliteConnection, from: &str| {
+        diesel::select(diesel::dsl::sql::<BigInt>(&format!(
+            "(SELECT count(*) FROM {from})"
+        )))
+        .get_result::<i64>(conn)
+        .unwrap()
+    };
+    let wanting = "campaigns WHERE suggest_reruns AND suggested IS NULL";
+    assert_eq!(count(&mut conn, wanting), 2);
+    let (own, other) = (id('a', 0), id('b', 0));
+    let changed = |account: &str, group: &str, lease: &str| {
+        format!(
+            "INSERT INTO changed_groups (account_id, group_id, imports, due_at, latest_at, attempts,
+                 lease_id)
+               VALUES ({account}, {group}, 1, 1, 1, 0, {lease})"
+        )
+    };
+    let foreign = changed(&own, &id('b', 1), "NULL");
+    refused(&mut conn, &foreign, "FOREIGN KEY constraint failed");
+    refused(
+        &mut conn,
+        &changed(&own, &id('a', 1), &other),
+        "CHECK constraint failed",
+    );
+    conn.batch_execute(&changed(&own, &id('a', 1), "NULL"))
+        .unwrap();
+    refused(
+        &mut conn,
+        "UPDATE campaigns SET suggested = x'00'",
+        "CHECK constraint failed",
+    );
+    while rerun_sqlite::revert(url).unwrap() != "2026-11-26-000012_rerun_suggestions" {}
+    assert_eq!(count(&mut conn, "messages"), 2);
+    rerun_sqlite::migrate(url).unwrap();
+    assert_eq!(count(&mut conn, "changed_groups"), 0);
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let (url, _folder) = common::database();

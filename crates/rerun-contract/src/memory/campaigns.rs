@@ -58,6 +58,7 @@ impl CampaignStore for MemoryStore {
             ledger.campaign.brief = to.brief;
             ledger.campaign.approval_stages = to.approval_stages;
             ledger.campaign.distinct_reviewers = to.distinct_reviewers;
+            ledger.campaign.suggest_reruns = to.suggest_reruns;
             ledger.campaign.version += 1;
             ledger.campaign.updated_at = now;
             account.keep(response, now)?;

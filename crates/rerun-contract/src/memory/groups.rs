@@ -136,6 +136,7 @@ impl CustomerGroupStore for MemoryStore {
                 group.about.customer_count =
                     i64::try_from(done.total).map_err(|e| StoreError::Backend(e.into()))?;
                 group.about.updated_at = now;
+                account.changed_group(id, now);
                 account.record(audit.completed(done));
             }
             account.keep(response, now)?;

@@ -170,6 +170,7 @@ impl Ledger {
             displaced: BTreeMap::new(),
             rules: BTreeMap::new(),
             rows: BTreeMap::new(),
+            suggested: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod audit;
 mod campaigns;
+mod changed_groups;
 mod deliveries;
 mod generation;
 mod groups;
@@ -30,6 +31,7 @@ use rerun_core::ids::{
     UserId, WebhookId,
 };
 use rerun_core::message::{Approval, Content, Message};
+use rerun_core::outlook::Due;
 use rerun_core::page::{Contents, CreatedKey, Page, PageRequest};
 use rerun_core::ports::{HealthCheck, IDEMPOTENCY_WINDOW, IdempotentResponse, KeptResponse};
 use rerun_core::rekeying::Displaced;
@@ -56,6 +58,16 @@ struct Account {
     entries: Vec<AuditEntry>,
     head: ChainHead,
     webhooks: BTreeMap<WebhookId, Hook>,
+    changed: BTreeMap<CustomerGroupId, Changed>,
+}
+
+/// A group that imports changed, until its campaigns were previewed.
+#[derive(Debug, Clone)]
+struct Changed {
+    imports: i64,
+    due: Due,
+    attempts: u32,
+    lease: Option<(LeaseId, Timestamp)>,
 }
 
 /// A webhook, how far it is in the log, and its deliveries by the numbers of their events.
@@ -123,6 +135,8 @@ struct Ledger {
     /// The rules that runs were planned by, if the campaign has others now.
     rules: BTreeMap<RunNumber, SegmentBy>,
     rows: BTreeMap<MessageId, Row>,
+    /// What the last suggestion of a rerun was about.
+    suggested: Option<[u8; 32]>,
 }
 
 #[derive(Debug, Clone)]
@@ -168,6 +182,7 @@ impl Default for Account {
             entries: Vec::new(),
             head: ChainHead::EMPTY,
             webhooks: BTreeMap::new(),
+            changed: BTreeMap::new(),
         }
     }
 }

@@ -89,6 +89,7 @@ pub async fn an_update_is_stored_as_it_was_asked_for<S: Store + 'static>(f: &Fix
                 .unwrap(),
         ),
         distinct_reviewers: Some(true),
+        suggest_reruns: Some(false),
     };
     let campaigns = &f.engine.campaigns;
     for replayed in [false, true] {
@@ -105,6 +106,7 @@ pub async fn an_update_is_stored_as_it_was_asked_for<S: Store + 'static>(f: &Fix
             brief: changes.brief.clone(),
             approval_stages: changes.approval_stages.clone().unwrap(),
             distinct_reviewers: true,
+            suggest_reruns: false,
             version: before.version + 1,
             updated_at: f.now(),
             ..before.clone()
@@ -150,6 +152,7 @@ pub async fn a_stale_update_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
             brief: false,
             approval_stages: None,
             distinct_reviewers: None,
+            suggest_reruns: None,
         }));
         let update = UpdateCampaign {
             campaign: seen,

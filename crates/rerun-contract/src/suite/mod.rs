@@ -15,6 +15,7 @@ pub mod idempotency;
 pub mod isolation;
 pub mod queue;
 pub mod rekeying;
+pub mod rerun_suggestions;
 pub mod reviews;
 pub mod rules;
 pub mod runs;

@@ -45,6 +45,8 @@ pub struct NewCampaign {
     pub approval_stages: Option<Vec<Stage>>,
     /// Whether each person can approve a message at one stage only.
     pub distinct_reviewers: bool,
+    /// Whether reruns are suggested; they are when not given.
+    pub suggest_reruns: Option<bool>,
     /// Whether fields of `segment_by` that no customer of the group has are allowed.
     pub allow_missing_fields: bool,
 }
@@ -80,6 +82,9 @@ struct Draft {
     approval_stages: ApprovalStages,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     distinct_reviewers: bool,
+    /// Only when it is not the default: requests of before are the same.
+    #[serde(skip_serializing_if = "std::clone::Clone::clone")]
+    suggest_reruns: bool,
     allow_missing_fields: bool,
 }
 
@@ -112,6 +117,9 @@ pub struct CampaignChanges {
     /// Whether each person can approve a message at one stage only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distinct_reviewers: Option<bool>,
+    /// Whether reruns are suggested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggest_reruns: Option<bool>,
 }
 
 impl CampaignChanges {
@@ -119,8 +127,8 @@ impl CampaignChanges {
     fn checked(mut self) -> Result<Self, Error> {
         if self == Self::default() {
             return Err(Invalid::new(
-                "name something to change: `name`, `template`, `brief`, `approval_stages` or \
-                 `distinct_reviewers`",
+                "name something to change: `name`, `template`, `brief`, `approval_stages`, \
+                 `distinct_reviewers` or `suggest_reruns`",
             )
             .into());
         }
@@ -152,6 +160,7 @@ impl CampaignChanges {
             to.approval_stages.clone_from(stages);
         }
         to.distinct_reviewers = self.distinct_reviewers.unwrap_or(to.distinct_reviewers);
+        to.suggest_reruns = self.suggest_reruns.unwrap_or(to.suggest_reruns);
         if to != *campaign {
             to.version += 1;
             to.updated_at = at;
@@ -169,6 +178,9 @@ struct Updated {
     /// Responses that were kept before do not have it.
     #[serde(default)]
     distinct_reviewers: Option<bool>,
+    /// Likewise.
+    #[serde(default)]
+    suggest_reruns: Option<bool>,
     status: CampaignStatus,
     current_run: Option<RunNumber>,
     #[serde(with = "crate::timestamp")]
@@ -182,6 +194,7 @@ impl Updated {
             customer_group_id: campaign.customer_group_id,
             approval_stages: campaign.approval_stages.clone(),
             distinct_reviewers: Some(campaign.distinct_reviewers),
+            suggest_reruns: Some(campaign.suggest_reruns),
             status: campaign.status,
             current_run: campaign.current_run,
             at: campaign.updated_at,
@@ -195,6 +208,7 @@ impl Updated {
             customer_group_id: self.customer_group_id,
             approval_stages: self.approval_stages,
             distinct_reviewers: self.distinct_reviewers.unwrap_or(now.distinct_reviewers),
+            suggest_reruns: self.suggest_reruns.unwrap_or(now.suggest_reruns),
             status: self.status,
             current_run: self.current_run,
             updated_at: self.at,
@@ -291,6 +305,7 @@ impl Draft {
             brief: self.brief,
             approval_stages: self.approval_stages,
             distinct_reviewers: self.distinct_reviewers,
+            suggest_reruns: self.suggest_reruns,
             status: CampaignStatus::Draft,
             current_run: None,
             last_run: None,
@@ -363,6 +378,7 @@ impl Campaigns {
             brief: new.brief,
             approval_stages,
             distinct_reviewers: new.distinct_reviewers,
+            suggest_reruns: new.suggest_reruns.unwrap_or(true),
             allow_missing_fields: new.allow_missing_fields,
         })
     }
@@ -654,6 +670,8 @@ impl Campaigns {
                 .then(|| to.approval_stages.clone()),
             distinct_reviewers: (to.distinct_reviewers != campaign.distinct_reviewers)
                 .then_some(to.distinct_reviewers),
+            suggest_reruns: (to.suggest_reruns != campaign.suggest_reruns)
+                .then_some(to.suggest_reruns),
             segmentation: None,
         });
         let audit = self.stamps.author(actor, now).of(event);
@@ -758,6 +776,7 @@ impl Campaigns {
             brief: false,
             approval_stages: None,
             distinct_reviewers: None,
+            suggest_reruns: None,
             segmentation: Some(RulesChange {
                 segments_before: before,
                 segments_after: after,

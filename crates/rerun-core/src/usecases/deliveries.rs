@@ -51,11 +51,11 @@ const MAX_ACCOUNTS: u32 = 32;
 /// The most rows that one sweep deletes.
 const MAX_SWEPT: u32 = 5_000;
 
-fn get(turn: &Mutex<Option<AccountId>>) -> Option<AccountId> {
+pub(super) fn get(turn: &Mutex<Option<AccountId>>) -> Option<AccountId> {
     *turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn set(turn: &Mutex<Option<AccountId>>, account: Option<AccountId>) {
+pub(super) fn set(turn: &Mutex<Option<AccountId>>, account: Option<AccountId>) {
     *turn.lock().unwrap_or_else(PoisonError::into_inner) = account;
 }
 

@@ -10,6 +10,7 @@ mod groups;
 mod history;
 mod idempotency;
 mod recipients;
+mod rerun_suggestions;
 mod reruns;
 mod reviews;
 mod schedules;
@@ -28,6 +29,7 @@ pub use groups::*;
 pub use history::*;
 pub use idempotency::Answered;
 pub use recipients::*;
+pub use rerun_suggestions::*;
 pub use reruns::*;
 pub use reviews::*;
 pub use schedules::{
@@ -103,6 +105,8 @@ pub struct Engine {
     pub webhooks: Webhooks,
     /// The sender's side of that.
     pub deliveries: Deliveries,
+    /// What reruns would change after imports.
+    pub rerun_suggestions: RerunSuggestions,
 }
 
 #[cfg(feature = "system")]
@@ -240,6 +244,8 @@ impl<S: Store + 'static> EngineBuilder<S> {
         };
         Engine {
             schedules: Schedules::new(ports, stamps.clone(), settings),
+            rerun_suggestions: RerunSuggestions::new(store.clone(), reruns.clone(), stamps.clone()),
+            reruns,
             groups: CustomerGroups::new(store.clone(), store.clone(), stamps.clone())
                 .sealing_with(settings.cursors),
             campaigns: Campaigns::new(
@@ -251,7 +257,6 @@ impl<S: Store + 'static> EngineBuilder<S> {
                 stamps.clone(),
                 settings,
             ),
-            reruns,
             reviews: Reviews::new(
                 store.clone(),
                 store.clone(),

@@ -212,7 +212,11 @@ impl Reruns {
     }
 
     /// The plan of a rerun, with what it was made on.
-    async fn plan(&self, actor: &Actor, request: RerunRequest) -> Result<Planned, Error> {
+    pub(super) async fn plan(
+        &self,
+        actor: &Actor,
+        request: RerunRequest,
+    ) -> Result<Planned, Error> {
         let wanted = request
             .new_group
             .map_or(WantedGroup::None, WantedGroup::Named);
@@ -268,6 +272,7 @@ impl Reruns {
             group,
             group_version: candidates.group_version,
             plan,
+            current_group: current_run.as_ref().map(|run| run.group.id),
             metered: current_run.map(|run| run.metered).unwrap_or_default(),
             reuse_from: Some(request.reuse_from),
         })
@@ -306,6 +311,7 @@ impl Reruns {
             group,
             group_version: candidates.group_version,
             plan,
+            current_group: None,
             metered: Metered::default(),
             reuse_from: None,
         })
@@ -325,6 +331,7 @@ impl Reruns {
             group_version,
             plan,
             metered,
+            current_group: _,
             reuse_from: _,
         } = planned;
         let now = self.stamps.clock.now();
@@ -864,15 +871,27 @@ type Committed = (FiringChange, Option<IdempotentResponse>);
 /// The firing of a run that a schedule starts, and a response to keep.
 type Recorded = (Option<Box<FiringChange>>, Option<IdempotentResponse>);
 
-struct Planned {
-    campaign: crate::campaign::Campaign,
+/// A run to start, with what its plan was made on.
+pub(super) struct Planned {
+    pub(super) campaign: crate::campaign::Campaign,
     group: CustomerGroup,
     group_version: i64,
-    plan: RunPlan,
+    pub(super) plan: RunPlan,
+    /// The group of the current run.
+    current_group: Option<CustomerGroupId>,
     /// What the campaign's generated contents used so far.
     metered: Metered,
     /// Where a rerun looks for messages to reuse.
     reuse_from: Option<ReuseFrom>,
+}
+
+impl Planned {
+    /// The number of the current run, if it is for this group.
+    pub(super) fn current_of(&self, group: CustomerGroupId) -> Option<RunNumber> {
+        self.plan
+            .previous_run
+            .filter(|_| self.current_group == Some(group))
+    }
 }
 
 fn group_changed() -> Error {

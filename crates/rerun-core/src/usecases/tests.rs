@@ -761,6 +761,7 @@ fn context(status: CampaignStatus) -> CampaignContext {
         brief: None,
         approval_stages: ApprovalStages::default(),
         distinct_reviewers: false,
+        suggest_reruns: true,
         status,
         current_run: Some(run.number),
         last_run: Some(run.number),

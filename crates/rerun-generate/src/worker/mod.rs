@@ -8,6 +8,7 @@
 
 mod housekeeping;
 mod leases;
+mod previews;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ use crate::observer::{Observer, Unobserved};
 use crate::system::Shutdown;
 pub use housekeeping::Housekeeping;
 use leases::Leases;
+pub use previews::Previews;
 
 /// The most results that are stored at once.
 const SETTLE_BATCH: usize = 500;

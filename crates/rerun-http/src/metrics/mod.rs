@@ -4,6 +4,7 @@
 //! match, methods and error codes by what the program knows, accounts and ids not at all.
 
 mod deliveries;
+mod previews;
 mod reused;
 mod schedules;
 mod store;
@@ -20,9 +21,10 @@ use rerun_core::generation::{FailureKind, Saved, Settled, Usage};
 use rerun_core::ports::{Clock, DeliveryGauge, PoolGauge, QueueGauge};
 use rerun_core::run::SegmentCounts;
 use rerun_core::schedule;
-use rerun_core::usecases::{Decided, Fired, RunStarted};
+use rerun_core::usecases::{Decided, Fired, PreviewedGroup, RunStarted};
 
 use deliveries::Deliveries;
+use previews::Previews;
 use reused::Reused;
 use schedules::Firings;
 use store::Watched;
@@ -75,6 +77,7 @@ struct Families {
     reused: Reused,
     deliveries: Deliveries,
     firings: Firings,
+    previews: Previews,
     results: IntCounterVec,
     tokens: IntCounterVec,
     call_seconds: HistogramVec,
@@ -151,6 +154,7 @@ impl Families {
             reused: Reused::register(&registry)?,
             deliveries: Deliveries::register(&registry)?,
             firings: Firings::register(&registry)?,
+            previews: Previews::register(&registry)?,
             results: counter(
                 "rerun_generation_results_total",
                 "What became of generator calls: stored, failed_attempt (to be tried again), \
@@ -310,6 +314,11 @@ impl Metrics {
     /// An attempt to deliver an event is over.
     pub fn delivery_attempted(&self, outcome: &Outcome) {
         self.0.deliveries.count(outcome);
+    }
+
+    /// The campaigns of a group were previewed after an import.
+    pub fn group_previewed(&self, previewed: &PreviewedGroup) {
+        self.0.previews.count(previewed);
     }
 
     /// A generator call begins.

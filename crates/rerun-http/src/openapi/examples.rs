@@ -94,6 +94,7 @@ pub(crate) fn campaign() -> Value {
         "brief": null,
         "approval_stages": ["Review"],
         "distinct_reviewers": false,
+        "suggest_reruns": true,
         "current_run_number": 1,
         "created_by": USER,
         "created_at": "2026-02-20T08:15:00.000Z",

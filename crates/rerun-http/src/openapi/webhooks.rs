@@ -1,7 +1,7 @@
 //! The section `webhooks`: each type of event with its schema.
 
 use rerun_core::audit::AuditAction;
-use rerun_core::feed::{Field, Kind, fields, says};
+use rerun_core::feed::{Field, Kind, SHARES, fields, says};
 use serde_json::{Value, json};
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::OperationBuilder;
@@ -102,6 +102,13 @@ fn of_kind(kind: Kind) -> RefOr<Schema> {
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
             .minimum(Some(0))
             .into(),
+        Kind::Shares => {
+            let mut shares = ObjectBuilder::new();
+            for name in SHARES {
+                shares = shares.property(name, of_kind(Kind::Count)).required(name);
+            }
+            shares.into()
+        }
         Kind::Name => text().into(),
         Kind::Names => ArrayBuilder::new().items(text()).into(),
         Kind::Stages => ArrayBuilder::new()
@@ -131,6 +138,8 @@ impl examples::OfField for Field {
             (Kind::RunNumber, _) => json!(2),
             (Kind::Status, _) => json!("Processing"),
             (Kind::Count, _) => json!(3),
+            (Kind::Shares, "segments") => json!({ "matched": 40, "new": 12, "gone": 1 }),
+            (Kind::Shares, _) => json!({ "matched": 1800, "new": 95, "gone": 4 }),
             (Kind::Name, _) => json!("Spring sale"),
             (Kind::Names | Kind::Stages, _) => json!(["Review"]),
             (Kind::Flag, _) => json!(true),

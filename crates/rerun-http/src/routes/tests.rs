@@ -656,7 +656,8 @@ fn campaign_json() -> Value {
         "id": ID, "name": "Hello", "status": "Published", "customer_group_id": ID,
         "segment_by": ["country", "tier"],
         "template": { "subject": "Hi", "body": "Dear {{ tier }}" }, "brief": null,
-        "approval_stages": ["Draft", "Legal"], "distinct_reviewers": false, "current_run_number": 1, "created_by": USER,
+        "approval_stages": ["Draft", "Legal"], "distinct_reviewers": false,
+        "suggest_reruns": true, "current_run_number": 1, "created_by": USER,
         "created_at": AT, "updated_at": AT,
     })
 }

@@ -12,7 +12,7 @@ use crate::Counted;
 use crate::config::{Generating, Generator, Layers, Log, Otlp, Worker as Config};
 use crate::store::{OpenStore, Surroundings};
 use crate::system::Termination;
-use rerun_generate::{Housekeeping, Scheduler, Shutdown, Worker, WorkerOptions};
+use rerun_generate::{Housekeeping, Previews, Scheduler, Shutdown, Worker, WorkerOptions};
 use rerun_generate::{OpenAiGenerator, TemplateGenerator};
 use rerun_http::metrics::Metrics;
 
@@ -22,7 +22,7 @@ const INSTANT_BATCH: u32 = 2_000;
 /// How long a worker waits before it asks again when nothing was due.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// What generates in this process, and keeps house.
+/// What generates in this process, keeps house, and previews reruns after imports.
 pub(super) fn background(
     store: &OpenStore,
     around: &Surroundings,
@@ -31,6 +31,7 @@ pub(super) fn background(
     metrics: Metrics,
     scheduler: Option<Scheduler>,
 ) -> Result<Background, Failure> {
+    let observer = Arc::new(Counted(metrics));
     let worker = if generating.workers == 0 {
         None
     } else {
@@ -46,8 +47,9 @@ pub(super) fn background(
                 idle: IDLE,
             },
         );
-        Some(worker.observed_by(Arc::new(Counted(metrics))))
+        Some(worker.observed_by(observer.clone()))
     };
+    let previews = Previews::new(store.engine.rerun_suggestions.clone()).observed_by(observer);
     let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&around.clock))
         .sweeping(store.engine.campaigns.clone());
     let work = async move |shutdown: Shutdown| {
@@ -61,7 +63,12 @@ pub(super) fn background(
                 scheduler.run(&shutdown).await;
             }
         };
-        tokio::join!(generation, firing, housekeeping.run(&shutdown));
+        tokio::join!(
+            generation,
+            firing,
+            housekeeping.run(&shutdown),
+            previews.run(&shutdown)
+        );
     };
     Ok(Background::start("the worker", work)?)
 }

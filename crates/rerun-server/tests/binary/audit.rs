@@ -49,6 +49,7 @@ async fn write_entries(engine: &Engine) {
         brief: None,
         approval_stages: None,
         distinct_reviewers: false,
+        suggest_reruns: None,
         allow_missing_fields: false,
     };
     engine.campaigns.create(&who, new, None).await.unwrap();

@@ -2,6 +2,7 @@
 
 mod audit;
 mod campaigns;
+mod changed_groups;
 mod deliveries;
 mod events;
 mod groups;
@@ -21,6 +22,7 @@ use crate::error::StoreError;
 
 pub use audit::*;
 pub use campaigns::*;
+pub use changed_groups::*;
 pub use deliveries::*;
 pub use events::*;
 pub use groups::*;
@@ -63,6 +65,7 @@ pub trait Store:
     + DeliveryGauge
     + ScheduleStore
     + ScheduleQueue
+    + ChangedGroupQueue
     + HealthCheck
 {
 }
@@ -84,6 +87,7 @@ impl<S> Store for S where
         + DeliveryGauge
         + ScheduleStore
         + ScheduleQueue
+        + ChangedGroupQueue
         + HealthCheck
 {
 }

@@ -1,13 +1,13 @@
 //! The queue of messages to generate.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use crate::error::StoreError;
 use crate::generation::{Example, GenerationTask, SettledRun, TaskResult};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, MessageId, RunNumber};
 use crate::timestamp::Timestamp;
+
+pub use crate::timestamp::CLOCK_TOLERANCE;
 
 /// Results of one lease for messages of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +27,6 @@ pub struct SettleRun {
     /// When.
     pub now: Timestamp,
 }
-
-/// How far the clocks of two machines may be apart. A task whose due time was set later than this
-/// in the future was set before the clock went back.
-pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// A request for tasks of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

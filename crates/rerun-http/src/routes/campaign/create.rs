@@ -37,6 +37,10 @@ pub(crate) struct Request {
     /// Whether each person can approve a message at one stage only.
     #[schema(default = false)]
     distinct_reviewers: Option<bool>,
+    /// Whether the event `campaign.rerun_suggested` says when an import into the group of the
+    /// current run makes a rerun worthwhile.
+    #[schema(default = true)]
+    suggest_reruns: Option<bool>,
     /// Whether fields to segment by that no customer of the group has are allowed. By default
     /// they are refused. This applies to this request only.
     #[schema(default = false)]
@@ -124,6 +128,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         brief: body.brief,
         approval_stages: body.approval_stages,
         distinct_reviewers: body.distinct_reviewers.unwrap_or_default(),
+        suggest_reruns: body.suggest_reruns,
         allow_missing_fields: body.allow_missing_fields.unwrap_or_default(),
     };
     let made = state

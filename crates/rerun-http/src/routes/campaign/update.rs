@@ -36,13 +36,16 @@ pub(crate) struct Request {
     approval_stages: Option<Vec<Stage>>,
     /// Whether each person can approve a message at one stage only from now on.
     distinct_reviewers: Option<bool>,
+    /// Whether the event `campaign.rerun_suggested` says when an import makes a rerun worthwhile.
+    suggest_reruns: Option<bool>,
 }
 
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
         "Change a campaign",
-        "Its name, template, brief, approval stages or `distinct_reviewers`; at least one must be given. Everything that \
+        "Its name, template, brief, approval stages, `distinct_reviewers` or `suggest_reruns`; at \
+         least one must be given. Everything that \
          is generated from then on follows the change, by a retry or a regeneration too; content \
          that is there stays. A campaign that is `Processing` cannot be changed, and its stages \
          only while it is `Draft` or `Published`.",
@@ -73,6 +76,7 @@ pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {
         brief: body.brief,
         approval_stages: stages.map(ApprovalStages::declare).transpose()?,
         distinct_reviewers: body.distinct_reviewers,
+        suggest_reruns: body.suggest_reruns,
     };
     let campaign = campaign_id(&campaign);
     let updated = state

@@ -171,6 +171,7 @@ fn given(matches: &ArgMatches) -> Option<(Actor, NewCampaign)> {
             .get_one::<Vec<String>>("approval-stages")
             .map(|names| names.iter().map(|name| name.as_str().into()).collect()),
         distinct_reviewers: false,
+        suggest_reruns: None,
         // The messages were made for customers whom the group need not have.
         allow_missing_fields: true,
     };

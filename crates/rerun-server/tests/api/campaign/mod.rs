@@ -4,6 +4,7 @@ mod delete;
 mod messages;
 mod recipients;
 mod rerun;
+mod rerun_suggestions;
 mod segment_fields;
 mod segmentation;
 mod suggestions;
@@ -44,6 +45,7 @@ async fn a_campaign_is_made_as_it_was_asked_for(server: &Server) {
             "id": "uuid", "name": "=Hello", "status": "=Draft", "customer_group_id": "uuid",
             "segment_by": ["text"], "template": { "subject": "text", "body": "text" },
             "brief": "text", "approval_stages": ["text"], "distinct_reviewers": "bool",
+            "suggest_reruns": true,
             "current_run_number": null,
             "created_by": "uuid", "created_at": "time", "updated_at": "time",
         }),

@@ -41,6 +41,10 @@ async fn an_update_changes_what_it_names(server: &Server) {
             json!({ "distinct_reviewers": false }),
             json!({ "changed": ["distinct_reviewers"], "distinct_reviewers": false }),
         ),
+        (
+            json!({ "suggest_reruns": false }),
+            json!({ "changed": ["suggest_reruns"], "suggest_reruns": false }),
+        ),
     ] {
         let mut body = change.clone();
         body["campaign_id"] = json!(campaign);

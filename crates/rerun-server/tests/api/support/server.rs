@@ -220,6 +220,11 @@ impl Server {
         *self.generator.failing.lock().unwrap() = countries.iter().map(|c| (*c).into()).collect();
     }
 
+    /// Counts in the metrics of the server.
+    pub(crate) fn counted(&self) -> Arc<Counted> {
+        Arc::new(Counted(self.metrics.clone()))
+    }
+
     fn worker(&self, idle: Duration) -> Worker {
         Worker::new(
             self.engine.generation.clone(),
@@ -232,7 +237,7 @@ impl Server {
                 idle,
             },
         )
-        .observed_by(Arc::new(Counted(self.metrics.clone())))
+        .observed_by(self.counted())
     }
 
     /// Has the worker make the campaign's messages; answers the campaign's status then.

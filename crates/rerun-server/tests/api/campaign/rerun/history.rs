@@ -174,6 +174,7 @@ async fn a_campaign_from_elsewhere_has_a_synthesised_run(server: &Server) {
         brief: None,
         approval_stages: None,
         distinct_reviewers: false,
+        suggest_reruns: None,
         allow_missing_fields: false,
     };
     let (campaign, _) = server

@@ -1,0 +1,2 @@
+DROP TABLE changed_groups;
+ALTER TABLE campaigns DROP COLUMN suggested, DROP COLUMN suggest_reruns;

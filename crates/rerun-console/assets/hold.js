@@ -108,7 +108,10 @@ export function drop(id) {
 /** Sends at once what is held. */
 export function flush() { release(held.value); }
 
-/** The request of a batch: path and body. */
+/**
+ * The request of a batch: path and body.
+ * @returns {[any, any]}
+ */
 function request(batch) {
   const campaign_id = batch.campaign;
   const ids = batch.items.map((item) => item.id);

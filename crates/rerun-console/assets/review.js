@@ -37,8 +37,12 @@ function mayPass(campaign, message) {
 
 /** The messages of a campaign's run under a filter, loaded page by page. */
 class Messages {
+  list = []; at = new Map(); counts = null; cursor = null; done = false; loading = null; error = null; run = null;
+
   constructor(campaign, filter, changed) {
-    Object.assign(this, { campaign, filter, changed, list: [], at: new Map(), counts: null, cursor: null, done: false, loading: null, error: null, run: null });
+    this.campaign = campaign;
+    this.filter = filter;
+    this.changed = changed;
   }
 
   body() {

@@ -36,24 +36,24 @@ const localOf = (at, zone) => at ? new Date(Date.parse(at) + offset(zone, Date.p
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 function inWords(at) {
   const minutes = (Date.parse(at) - Date.now()) / 60000;
-  const [unit, size] = [["day", 1440], ["hour", 60], ["minute", 1]].find(([, one]) => Math.abs(minutes) >= one) || ["minute", 1];
-  return relative.format(Math.round(minutes / size), unit);
+  const unit = Math.abs(minutes) >= 1440 ? "day" : Math.abs(minutes) >= 60 ? "hour" : "minute";
+  return relative.format(Math.round(minutes / { day: 1440, hour: 60, minute: 1 }[unit]), unit);
 }
 const At = ({ at, zone }) => html`<time datetime=${at}>${zoned(zone, LOCAL).format(new Date(at))}</time> <span class="quiet">${inWords(at)}</span>`;
-const statusOf = ({ status }) => status[0].toUpperCase() + status.slice(1);
+const statusOf = (status) => status[0].toUpperCase() + status.slice(1);
 const title = (pairs, value) => (pairs.find(([one]) => one === String(value)) || [, String(value)])[1];
 
 const Fired = ({ firing, campaign }) => html`<${Status} value=${OUTCOMES[firing.outcome]} />
   ${firing.run_number && html` <a href=${to(`campaigns/${campaign}`)}>run ${firing.run_number}</a>`}${firing.reason && html` <span class="quiet"><${Text} value=${firing.reason.replaceAll("_", " ")} /></span>`}`;
 
 /** What a schedule is about to do, in words. */
-const Next = ({ schedule: { at, next_times: [next], note, time_zone: zone, ...schedule } }) => html`<div class="line"><${Status} value=${statusOf(schedule)} />
-  <span>${at ? html`Once, <${At} at=${at} zone=${zone} />` : html`<${Text} value=${schedule.description} />`}</span></div>
+const Next = ({ schedule: { at, next_times: [next], note, time_zone: zone, status, description } }) => html`<div class="line"><${Status} value=${statusOf(status)} />
+  <span>${at ? html`Once, <${At} at=${at} zone=${zone} />` : html`<${Text} value=${description} />`}</span></div>
   ${!at && next && html`<div>next: <${At} at=${next} zone=${zone} /></div>`}${note && html`<div>Paused: <${Text} value=${note} /></div>`}`;
 
-const names = (path, list) => everything(path, {}, list, 5000).then((all) => all.map((one) => [one.id, one.name]), () => []);
-const campaigns = async () => may("list") ? names("campaign/list", "campaigns") : [];
-const groups = async () => may("customer_group_list") ? names("customer-group/list", "customer_groups") : [];
+const named = (all) => all.map((one) => [one.id, one.name]);
+const campaigns = async () => may("list") ? named(await everything("campaign/list", {}, "campaigns", 5000)) : [];
+const groups = async () => may("customer_group_list") ? named(await everything("customer-group/list", {}, "customer_groups", 5000)) : [];
 
 export function Schedules() {
   const pages = usePages(paged("schedule/list", {}, "schedules"), []);
@@ -85,14 +85,14 @@ export function Schedule({ id }) {
   const [note, setNote] = useState("");
   if (!schedule) return html`<${Page} title="Schedule">${error ? html`<${Failed} error=${error} again=${again} />` : html`<${Loading} what="the schedule" />`}</${Page}>`;
   const { time_zone: zone, campaign_id: campaign, status } = schedule;
-  const act = (action, body, said) => async () => {
-    const answer = await steadily(`schedule/${action}`, { schedule_id: id, ...body }, { tries: 5 });
+  const act = (path, body, said) => async () => {
+    const answer = await steadily(path, { schedule_id: id, ...body }, { tries: 5 });
     say(said(answer));
-    if (action === "delete") { go("schedules"); return; }
+    if (path === "schedule/delete") { go("schedules"); return; }
     again();
     pages.reload();
   };
-  const resume = () => act("resume", {}, () => "Resumed.")().catch((refused) => say(reason(refused), true));
+  const resume = () => act("schedule/resume", {}, () => "Resumed.")().catch((refused) => say(reason(refused), true));
   const button = (name, open, tone = "") => may(`schedule_${name.toLowerCase()}`) && html`<button type="button" class=${tone} onClick=${open || (() => setDialog(name))}>${name}</button>`;
   const confirm = (name, heading, run, text, more) => dialog === name && html`<${Confirm} key=${name} title=${heading} action=${name} danger=${name === "Delete"} run=${run}
     onClose=${() => setDialog("")}><p>${text}</p>${more}</${Confirm}>`;
@@ -112,11 +112,11 @@ export function Schedule({ id }) {
       <div class="filters"><${Pick} label="Outcome" value=${outcome || ""} set=${(value) => refine({ outcome: value })} options=${[["", "all"], ...Object.entries(OUTCOMES)]} /></div>
       <${Listed} pages=${pages} what="firings" empty=${outcome ? "No time had this outcome." : "None of its times has come yet."}><${Table} label="List of firings" heads=${["Time", "Outcome"]}>${pages.items.map((one) => html`<tr key=${one.scheduled_for + one.triggered}><th scope="row">${zoned(zone, LOCAL).format(new Date(one.scheduled_for))}
           ${one.triggered && html` <span class="quiet">triggered</span>`}</th><td><${Fired} firing=${one} campaign=${campaign} /></td></tr>`)}</${Table}></${Listed}></section>`}
-    ${confirm("Trigger", "Trigger this schedule now?", act("trigger", {}, (firing) => `The schedule fired: ${OUTCOMES[firing.outcome]}${firing.run_number ? `, run ${firing.run_number}` : ""}.`),
+    ${confirm("Trigger", "Trigger this schedule now?", act("schedule/trigger", {}, (firing) => `The schedule fired: ${OUTCOMES[firing.outcome]}${firing.run_number ? `, run ${firing.run_number}` : ""}.`),
       "It decides as at one of its times. Its times stay as they are.")}
-    ${confirm("Pause", "Pause this schedule?", act("pause", note.trim() ? { note: note.trim() } : {}, () => "Paused."), "Its times pass, and are not made up for.",
+    ${confirm("Pause", "Pause this schedule?", act("schedule/pause", note.trim() ? { note: note.trim() } : {}, () => "Paused."), "Its times pass, and are not made up for.",
       html`<${Field} label="Note, if you like" value=${note} set=${setNote} maxlength="2000" />`)}
-    ${confirm("Delete", "Delete this schedule?", act("delete", {}, () => "Deleted."), "The runs that it started stay.")}
+    ${confirm("Delete", "Delete this schedule?", act("schedule/delete", {}, () => "Deleted."), "The runs that it started stay.")}
   </${Page}>`;
 }
 
@@ -157,6 +157,7 @@ function Form({ schedule, campaigns: all, groups: known }) {
     setError(null);
     try {
       // What stays the same is not sent: times that are given again would count from now on.
+      /** @type {any} */
       const body = {};
       for (const name of ["name", "time_zone", "customer_group_id", "when", "overlap", "reuse_from", "catch_up_seconds"]) {
         if (draft[name] && (!schedule || draft[name] !== first[name])) body[name] = name === "catch_up_seconds" ? Number(draft[name]) : draft[name];

@@ -181,7 +181,7 @@ export const More = ({ onMore, loading, shown }) => html`<p class="more">
 
 /**
  * A list that grows page by page.
- * @template T, P @param {(cursor?: string) => Promise<{ items: T[], page: P }>} load @param {unknown[]} keys
+ * @template T @template {{ next_cursor?: string }} P @param {(cursor?: string) => Promise<{ items: T[], page: P }>} load @param {unknown[]} keys
  * @returns {{ items: T[], cursor: string, first: P, loading: boolean, error: any, more: () => void, reload: () => void }}
  */
 export function usePages(load, keys) {

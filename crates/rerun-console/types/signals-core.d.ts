@@ -1,0 +1,3 @@
+export interface Signal<T> { value: T }
+export function signal<T>(value: T): Signal<T>;
+export function effect(run: () => void): () => void;

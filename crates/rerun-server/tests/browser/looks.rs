@@ -24,6 +24,26 @@ async fn violations(browser: &Browser) -> Value {
     browser.run_async(script).await
 }
 
+async fn failing_webhook(world: &World, description: &str) -> String {
+    let url = "http://127.0.0.1:1/";
+    let create = json!({ "url": url, "description": description, "after_sequence": 0 });
+    let webhook = world.call("webhook/create", create).await;
+    webhook["id"].as_str().unwrap().to_owned()
+}
+
+/// A schedule with times that a clock change moves, and with a firing.
+async fn fired_schedule(world: &World, campaign: &str, name: &str) -> String {
+    let create = json!({
+        "campaign_id": campaign, "name": name, "when": "always",
+        "cron": "30 2 * * SUN", "time_zone": "Europe/Berlin",
+    });
+    let schedule = world.call("schedule/create", create).await;
+    let schedule = schedule["id"].as_str().unwrap().to_owned();
+    let trigger = json!({ "schedule_id": schedule });
+    world.call("schedule/trigger", trigger).await;
+    schedule
+}
+
 async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
     let spring = world
         .group("Spring 2026", &["DE", "FR"], &["gold", "silver"], 2)
@@ -43,15 +63,8 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
         .launched("Published", &spring, "Dear {{ tier }} customer")
         .await;
     world.publish(&published).await;
-    let create = json!({ "url": "http://127.0.0.1:1/", "description": format!("For {name}"), "after_sequence": 0 });
-    let webhook = world.call("webhook/create", create).await;
-    let webhook = webhook["id"].as_str().unwrap();
-    let create = json!({ "campaign_id": rerun, "name": format!("Weekly, {name}"), "when": "always",
-        "cron": "30 2 * * SUN", "time_zone": "Europe/Berlin" });
-    let schedule = world.call("schedule/create", create).await;
-    let schedule = schedule["id"].as_str().unwrap();
-    let trigger = json!({ "schedule_id": schedule });
-    world.call("schedule/trigger", trigger).await;
+    let webhook = failing_webhook(&world, &format!("For {name}")).await;
+    let schedule = fired_schedule(&world, &rerun, &format!("Weekly, {name}")).await;
 
     browser.open(&world.page("waiting")).await;
     browser.says("Sign in").await;

@@ -8,7 +8,7 @@ export const ACTIONS = ["customer_group.created", "customer_group.imported", "cu
   "campaign.created", "campaign.updated", "campaign.launched", "campaign.published", "campaign.deleted", "messages.approved", "messages.rejected", "message.edited",
   "message.adopted", "messages.regenerated", "rerun.initiated", "rerun.archived", "rerun.cancelled", "rerun.retried", "run.completed", "run.failed",
   "webhook.created", "webhook.updated", "webhook.deleted", "webhook.secret_rotated", "webhook.disabled",
-  "schedule.created", "schedule.updated", "schedule.deleted", "schedule.paused", "schedule.resumed", "schedule.skipped"];
+  "schedule.created", "schedule.updated", "schedule.deleted", "schedule.paused", "schedule.resumed", "schedule.skipped", "campaign.rerun_suggested"];
 
 export function Audit() {
   const { campaign, action } = route.value.query;

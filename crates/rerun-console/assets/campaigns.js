@@ -4,7 +4,7 @@ import { call, download, everything, may, newKey, paged, steadily } from "./api.
 import { go, route, to } from "./route.js";
 import { Scheduled } from "./schedules.js";
 import {
-  Bar, Confirm, Empty, Failed, Listed, Loading, More, Page, Status, Table, Text, When, count, customers, html, many, reason, say, useEvery, useLoad, usePages, who,
+  Bar, Confirm, Empty, Failed, Field, Listed, Loading, More, Page, Status, Table, Text, When, count, customers, html, many, reason, say, useEvery, useLoad, usePages, who,
 } from "./ui.js";
 
 const NEEDS = [
@@ -94,6 +94,7 @@ export function Campaign({ id }) {
       ${history.items.length > 1 && html`<a class="button" href=${to(`campaigns/${id}/compare`)}>Compare</a>`}
       ${may("schedule_create") && html`<a class="button" href=${to("schedules/new", { campaign: id })}>Schedule</a>`}
       <a class="button" href=${to("audit", { campaign: id })}>History of changes</a>`}>
+    ${status === "Published" && current && html`<${Suggested} campaign=${id} run=${current} />`}
     <section aria-label="Runs"><h2>Runs</h2>
       <${Listed} pages=${history} what="runs" empty="This campaign has not run yet."><ol class="runs" reversed>${history.items.map((run) => html`<${Run} key=${run.run_number} run=${run} campaign=${campaign} />`)}</ol></${Listed}></section>
     <${Scheduled} id=${id} />
@@ -113,6 +114,16 @@ export function Campaign({ id }) {
   </${Page}>`;
 }
 
+/** What a rerun would change, since an import into the group of the current run. */
+function Suggested({ campaign, run }) {
+  const [entry] = useLoad(async () => may("audit_list")
+    ? (await call("audit/list", { campaign_id: campaign, action: "campaign.rerun_suggested", limit: 1 })).entries[0] : null, [campaign, run.run_number]);
+  if (!entry || entry.run_number !== run.run_number) return null;
+  const { segments, customer_group_id: group } = entry.details;
+  return html`<p class="done">${many(segments.new, "new segment")} since run ${run.run_number}${segments.gone > 0 && `, and ${count(segments.gone)} gone`}.
+    ${may("initiate") && html` <a href=${to(`campaigns/${campaign}/rerun`, { group })}>Look at the rerun</a>`}</p>`;
+}
+
 function Cancel({ id, run, onClose, fresh }) {
   const [why, setWhy] = useState("");
   const [key] = useState(newKey);
@@ -125,7 +136,7 @@ function Cancel({ id, run, onClose, fresh }) {
   };
   return html`<${Confirm} title=${`Cancel run ${run.run_number}?`} action="Cancel run" danger run=${cancel} onClose=${onClose}>
     <p>${run.run_number > 1 ? "The run before becomes current again." : "The campaign becomes a draft again."} The cancelled run stays in the history.</p>
-    <label><span>Reason, if you like</span><input type="text" value=${why} maxlength="1000" onInput=${(event) => setWhy(event.currentTarget.value)} /></label></${Confirm}>`;
+    <${Field} label="Reason, if you like" value=${why} set=${setWhy} maxlength="1000" /></${Confirm}>`;
 }
 
 function Run({ run, campaign }) {

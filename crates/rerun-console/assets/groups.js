@@ -1,7 +1,7 @@
 // Customer groups: what is in them, and imports.
 import { useRef, useState } from "./preact-hooks.js";
 import { importCsv, may, paged, steadily } from "./api.js";
-import { Dialog, Failed, Listed, Page, Text, When, count, customers, html, many, say, usePages } from "./ui.js";
+import { Dialog, Failed, Field, Listed, Page, Pick, Text, When, count, customers, html, many, say, usePages } from "./ui.js";
 
 /** Takes a file by drop or by choice. */
 export function DropZone({ take, share }) {
@@ -64,10 +64,8 @@ function Import({ group, onClose }) {
     }
   };
   return html`<${Dialog} title=${group.id ? `Import into ${group.name}` : "New group"} onClose=${onClose}><form class="stack" onSubmit=${create}>
-    ${!group.id && html`<label><span>Name</span><input type="text" value=${name} maxlength="200" onInput=${(event) => setName(event.currentTarget.value)} /></label>`}
-    ${group.id && html`<fieldset><legend>Customers that are in the group and not in the file</legend>
-      <label class="choice"><input type="radio" name="mode" checked=${mode === "merge"} onChange=${() => setMode("merge")} /> <span>stay</span></label>
-      <label class="choice"><input type="radio" name="mode" checked=${mode === "replace"} onChange=${() => setMode("replace")} /> <span>are removed</span></label></fieldset>`}
+    ${!group.id && html`<${Field} label="Name" value=${name} set=${setName} maxlength="200" />`}
+    ${group.id && html`<${Pick} label="Customers that are in the group and not in the file" value=${mode} set=${setMode} options=${[["merge", "stay"], ["replace", "are removed"]]} />`}
     <${DropZone} take=${take} share=${share} />
     ${error && html`<${Failed} error=${error} />`}${result && html`<${Imported} result=${result} />`}
     <div class="buttons">${!group.id && !result && html`<button type="submit" class="main" disabled=${!name.trim()}>Create without customers</button>`}

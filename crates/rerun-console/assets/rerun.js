@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "./preact-hooks.js";
 import { call, everything, importCsv, may, newKey, steadily } from "./api.js";
 import { DropZone, Imported } from "./groups.js";
 import { go, refine, route, to } from "./route.js";
-import { Bar, Empty, Failed, Loading, Page, Pick, Status, Table, Text, count, customers, html, many, reason, say, segmentName, useLoad } from "./ui.js";
+import { Bar, Empty, Failed, Field, Loading, Page, Pick, Status, Table, Text, count, customers, html, many, reason, say, segmentName, useLoad } from "./ui.js";
 
 const SHOWN = 200;
 /** Where to look for messages to reuse. */
@@ -64,9 +64,7 @@ export function Rerun({ id }) {
   return html`<${Page} title="Rerun" about=${html`<a href=${to(`campaigns/${id}`)}><${Text} value=${campaign.name} /></a> <${Status} value=${campaign.status} />`}>
     ${campaign.status !== "Published" && html`<p class="failed">Only published campaigns can be rerun. This one is ${campaign.status}.</p>`}
     <form onSubmit=${start} class="stack">
-      <div class="row"><label class="grow"><span>Customer group</span><select value=${group || ""} onChange=${(event) => refine({ group: event.currentTarget.value })}>
-          <option value="">${groups ? "Choose a group" : "Loading…"}</option>
-          ${(groups || []).map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
+      <div class="row"><${Pick} label="Customer group" value=${group || ""} set=${(value) => refine({ group: value })} options=${[["", groups ? "Choose a group" : "Loading…"], ...(groups || []).map((one) => [one.id, one.name])]} />
         <${Pick} label="Reuse from" value=${from || "current_run"} set=${(value) => refine({ from: value })} options=${REUSE} /></div>
       ${noGroups && html`<${Failed} error=${noGroups} again=${listAgain} />`}
       ${may("customer_group_create") && may("customer_group_import") && html`<details><summary>Import a new group</summary>
@@ -97,7 +95,7 @@ function NewGroup({ done }) {
     }
     setShare(null);
   };
-  return html`<label><span>Name of the new group</span><input type="text" value=${name} maxlength="200" placeholder="the file's name" onInput=${(event) => setName(event.currentTarget.value)} /></label>
+  return html`<${Field} label="Name of the new group" value=${name} set=${setName} maxlength="200" placeholder="the file's name" />
     <${DropZone} take=${take} share=${share} />${error && html`<${Failed} error=${error} />`}${result && html`<${Imported} result=${result} />`}`;
 }
 

@@ -9,6 +9,7 @@ crate::on_both_stores!(
     the_story_is_told_by_keyboard,
     a_suggestion_is_used_by_a_key,
     unseen_values_are_declared_by_one_key,
+    a_campaign_says_what_a_rerun_would_change,
     a_token_is_pasted_or_refused,
 );
 
@@ -257,6 +258,43 @@ async fn unseen_values_are_declared_by_one_key(world: World, browser: Browser) {
         .await;
     let segments = json!({ "total": 3, "matched": 2, "new": 1 });
     assert_eq!(history["runs"][0]["segments"], segments);
+}
+
+async fn a_campaign_says_what_a_rerun_would_change(world: World, browser: Browser) {
+    let group = world.group("Spring", &["DE", "FR"], &["gold"], 1).await;
+    let campaign = world.launched("Offer", &group, "Dear {{ tier }}").await;
+    world.publish(&campaign).await;
+    let before = world.entries("campaign.rerun_suggested").await.len();
+    assert_eq!(before, 0);
+    world
+        .import(&group, &["DE", "ES", "IT"], &["gold"], 1, "replace")
+        .await;
+    world
+        .until(async || world.entries("campaign.rerun_suggested").await.len() == 1)
+        .await;
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser
+        .open(&world.page(&format!("campaigns/{campaign}")))
+        .await;
+    browser
+        .says("2 new segments since run 1, and 1 gone.")
+        .await;
+    // It leads to the rerun, which then is what it was about.
+    browser.enter("link", "Look at the rerun").await;
+    browser.says("1 reused").await;
+    browser.says("2 new").await;
+    browser.enter("button", "Start rerun").await;
+    browser.says("Run 2").await;
+    world.settled(&campaign).await;
+    world.publish(&campaign).await;
+    browser.open("about:blank").await;
+    browser
+        .open(&world.page(&format!("campaigns/{campaign}")))
+        .await;
+    browser.says("Run 2").await;
+    let found = "return document.body.innerText.includes('since run')";
+    assert_eq!(browser.run(found).await, json!(false));
 }
 
 async fn a_token_is_pasted_or_refused(world: World, browser: Browser) {

@@ -149,6 +149,24 @@ impl World {
         tiers: &[&str],
         customers: usize,
     ) -> String {
+        let group = self
+            .call("customer-group/create", json!({ "name": name }))
+            .await;
+        let group = group["id"].as_str().unwrap().to_owned();
+        self.import(&group, countries, tiers, customers, "merge")
+            .await;
+        group
+    }
+
+    /// Imports such customers into a group.
+    pub(crate) async fn import(
+        &self,
+        group: &str,
+        countries: &[&str],
+        tiers: &[&str],
+        customers: usize,
+        mode: &str,
+    ) {
         let mut csv = "customer_ref,country,tier\n".to_owned();
         for country in countries {
             for tier in tiers {
@@ -159,17 +177,8 @@ impl World {
                 }
             }
         }
-        let group = self
-            .call("customer-group/create", json!({ "name": name }))
-            .await;
-        let group = group["id"].as_str().unwrap().to_owned();
-        self.send(
-            &format!("customer-group/import?customer_group_id={group}"),
-            "text/csv",
-            csv,
-        )
-        .await;
-        group
+        let path = format!("customer-group/import?customer_group_id={group}&mode={mode}");
+        self.send(&path, "text/csv", csv).await;
     }
 
     /// A campaign by country and tier, launched and generated.

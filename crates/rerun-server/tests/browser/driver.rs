@@ -26,23 +26,33 @@ pub(crate) struct Browser {
     http: reqwest::Client,
 }
 
+/// Starts a driver; returns it with its port, or `None` if it ended.
+fn started_driver() -> Option<(Child, String)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver: install Debian's chromium and chromium-driver");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once("started successfully on port ")?;
+        Some(port.trim_end_matches('.').to_owned())
+    });
+    if port.is_none() {
+        driver.wait().unwrap();
+    }
+    // A pipe that nobody reads would stop it.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    port.map(|port| (driver, port))
+}
+
 impl Browser {
     pub(crate) async fn start() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver: install Debian's chromium and chromium-driver");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = loop {
-            let line = lines.next().expect("chromedriver ended").unwrap();
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
-        // A pipe that nobody reads would stop it.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        // It takes a port of IPv4 and then the same one of IPv6, which another one may have by then.
+        let (driver, port) = (0..10)
+            .find_map(|_| started_driver())
+            .expect("chromedriver ended");
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut browser = Self {
             driver,

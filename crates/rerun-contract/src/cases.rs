@@ -55,6 +55,7 @@ macro_rules! store_contract {
             firings {
                 a_time_starts_one_run,
                 servers_at_once_fire_each_time_once,
+                an_operator_sees_that_nothing_fires,
                 a_lease_keeps_others_away_until_it_ends,
                 an_unchanged_group_is_skipped,
                 a_group_without_new_segments_is_skipped,

@@ -1,13 +1,15 @@
-//! The scheduler: looks every second for schedules whose time has come, and has them decided.
+//! The scheduler: looks at the start of every second for schedules whose time has come, and has them decided.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use rerun_core::Timestamp;
 use rerun_core::error::chain;
-use rerun_core::ports::DueSchedule;
+use rerun_core::ports::{Clock, DueSchedule};
 use rerun_core::schedule::Outcome;
+use rerun_core::system::SystemClock;
 use rerun_core::usecases::{Fired, Schedules};
 use tokio::time::{Instant, sleep_until};
 
@@ -22,8 +24,6 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// How long to wait before asking again when nothing more was due.
-    const IDLE: Duration = Duration::from_secs(1);
     /// Schedules that are decided at the same time. More are not leased: what a server that is killed
     /// has leased fires late.
     const CONCURRENCY: u32 = 8;
@@ -60,7 +60,7 @@ impl Scheduler {
                 let was_full = u32::try_from(due.len()).is_ok_and(|due| due >= free);
                 firing.extend(due.into_iter().map(|due| self.fire(due)));
                 if !was_full {
-                    look = Instant::now() + Self::IDLE;
+                    look = Instant::now() + until_next_second(SystemClock.now());
                 }
                 continue;
             }
@@ -101,6 +101,17 @@ impl Scheduler {
     }
 }
 
+/// How long it is until the next second begins. Nearly all times are at the start of a minute: whoever
+/// looks at the start of a second is not late.
+fn until_next_second(now: Timestamp) -> Duration {
+    let passed = Duration::from_nanos(now.timestamp_subsec_nanos().into());
+    // A leap second has more than a second's nanoseconds.
+    Duration::from_secs(1)
+        .checked_sub(passed)
+        .unwrap_or_default()
+        .max(Duration::from_millis(1))
+}
+
 fn log(fired: &Fired) {
     let firing = &fired.firing;
     let (schedule_id, outcome, reason) = (fired.schedule_id, firing.outcome, &firing.reason);
@@ -111,5 +122,23 @@ fn log(fired: &Fired) {
         tracing::warn!(%schedule_id, reason, "a schedule was refused");
     } else {
         tracing::info!(%schedule_id, %outcome, run_number, late_ms, missed, "a schedule fired");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_looks_when_a_second_begins() {
+        let after = |text: &str| until_next_second(text.parse().unwrap());
+        assert_eq!(after("2026-01-01T09:00:00Z"), Duration::from_secs(1));
+        let nearly = after("2026-01-01T09:00:00.750Z");
+        assert_eq!(nearly, Duration::from_millis(250));
+        // Never at once again.
+        let last = after("2026-01-01T08:59:59.999999Z");
+        assert_eq!(last, Duration::from_millis(1));
+        let leap = after("2016-12-31T23:59:60.5Z");
+        assert_eq!(leap, Duration::from_millis(1));
     }
 }

@@ -9,8 +9,8 @@ use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, ScheduleId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{
-    CreateSchedule, DeleteSchedule, DueSchedule, FiringChange, ScheduleQueue, ScheduleStore,
-    SettleFirings, UpdateSchedule,
+    CreateSchedule, DeleteSchedule, DueSchedule, FiringChange, ScheduleGauge, ScheduleQueue,
+    ScheduleStore, SettleFirings, UpdateSchedule,
 };
 use rerun_core::schedule::{
     Firing, FiringKey, Outcome, Schedule, ScheduleState, ScheduleView, Timing,
@@ -32,6 +32,12 @@ struct DueRow {
     account_id: Uuid,
     #[diesel(sql_type = Id)]
     id: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct DueAtRow {
+    #[diesel(sql_type = Time)]
+    due_at: Timestamp,
 }
 
 #[async_trait]
@@ -228,6 +234,21 @@ impl ScheduleQueue for PgStore {
     }
 }
 
+#[async_trait]
+impl ScheduleGauge for PgStore {
+    async fn schedule_due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.db
+            .run(move |conn| {
+                let due =
+                    sql("SELECT due_at FROM schedules WHERE due_at <= ? ORDER BY due_at LIMIT 1")
+                        .bind::<Time, _>(now)
+                        .load::<DueAtRow>(conn)?;
+                Ok(due.first().map(|row| row.due_at))
+            })
+            .await
+    }
+}
+
 /// Active schedules whose time has come.
 const DUE: &str = "SELECT s.ctid FROM schedules s WHERE s.due_at <= ? \
      AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
@@ -275,25 +296,20 @@ fn with_last_firings(
     let mut firings = HashMap::new();
     if !schedules.is_empty() {
         let ids = schedules.iter().map(|schedule| schedule.id.as_uuid());
-        let places: Vec<&str> = schedules.iter().map(|_schedule| "?").collect();
+        let places: Vec<&str> = schedules.iter().map(|_schedule| "(?::uuid)").collect();
         let text = format!(
-            "SELECT {} FROM schedules s JOIN schedule_firings f ON f.account_id = ? \
-               AND f.schedule_id = s.id AND (f.scheduled_for, f.triggered) = ( \
-                 SELECT l.scheduled_for, l.triggered FROM schedule_firings l \
-                 WHERE l.account_id = ? AND l.schedule_id = s.id \
-                 ORDER BY l.scheduled_for DESC, l.triggered DESC LIMIT 1) \
-             WHERE s.account_id = ? AND s.id IN ({})",
+            "SELECT {} FROM (VALUES {}) AS wanted (id) CROSS JOIN LATERAL ( \
+               SELECT l.* FROM schedule_firings l \
+               WHERE l.account_id = ? AND l.schedule_id = wanted.id \
+               ORDER BY l.scheduled_for DESC, l.triggered DESC LIMIT 1) AS f",
             firing_columns!(),
             places.join(", "),
         );
-        let mut query = sql(&text)
-            .planned_anew()
-            .bind::<Id, _>(account.as_uuid())
-            .bind::<Id, _>(account.as_uuid())
-            .bind::<Id, _>(account.as_uuid());
+        let mut query = sql(&text).planned_anew();
         for id in ids {
             query = query.bind::<Id, _>(id);
         }
+        query = query.bind::<Id, _>(account.as_uuid());
         for row in query.columns::<FiringColumns>().load::<FiringRow>(conn)? {
             firings.insert(row.schedule_id(), Firing::try_from(row)?);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rerun_calendar::IanaCalendar;
 use rerun_core::ports::{
     Backoff, Calendar, Clock, DeliveryGauge, EveryRole, HealthCheck, IdGenerator, IdempotencyStore,
-    Permissions, PoolGauge, QueueGauge, Store, TemplateChecker,
+    Permissions, PoolGauge, QueueGauge, ScheduleGauge, Store, TemplateChecker,
 };
 use rerun_core::usecases::{Engine, Settings, WebhookPorts};
 use rerun_deliver::{DerivedSecrets, HttpSender, Targets};
@@ -90,6 +90,8 @@ pub struct OpenStore {
     pub queue: Arc<dyn QueueGauge>,
     /// How much waits to be delivered.
     pub deliveries: Arc<dyn DeliveryGauge>,
+    /// Whether schedules are fired.
+    pub schedules: Arc<dyn ScheduleGauge>,
     /// How its connections are used.
     pub pools: Arc<dyn PoolGauge>,
 }
@@ -126,6 +128,7 @@ impl OpenStore {
             responses: store.clone(),
             queue: store.clone(),
             deliveries: store.clone(),
+            schedules: store.clone(),
             pools: store,
         }
     }
@@ -134,7 +137,8 @@ impl OpenStore {
     pub fn watched_by(&self, metrics: &Metrics, clock: &Arc<dyn Clock>) {
         let (pools, queue) = (Arc::clone(&self.pools), Arc::clone(&self.queue));
         let deliveries = Arc::clone(&self.deliveries);
-        metrics.watch(pools, queue, deliveries, Arc::clone(clock));
+        let schedules = Arc::clone(&self.schedules);
+        metrics.watch(pools, queue, deliveries, schedules, Arc::clone(clock));
     }
 
     /// Connects to the database that the URL names. It blocks until that has succeeded.

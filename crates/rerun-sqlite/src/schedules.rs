@@ -9,8 +9,8 @@ use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, ScheduleId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{
-    CreateSchedule, DeleteSchedule, DueSchedule, FiringChange, ScheduleQueue, ScheduleStore,
-    SettleFirings, UpdateSchedule,
+    CreateSchedule, DeleteSchedule, DueSchedule, FiringChange, ScheduleGauge, ScheduleQueue,
+    ScheduleStore, SettleFirings, UpdateSchedule,
 };
 use rerun_core::schedule::{
     Firing, FiringKey, Outcome, Schedule, ScheduleState, ScheduleView, Timing,
@@ -32,6 +32,12 @@ struct DueRow {
     account_id: Uuid,
     #[diesel(sql_type = Id)]
     id: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct DueAtRow {
+    #[diesel(sql_type = Time)]
+    due_at: Timestamp,
 }
 
 #[async_trait]
@@ -217,13 +223,28 @@ impl ScheduleQueue for SqliteStore {
     }
 }
 
+#[async_trait]
+impl ScheduleGauge for SqliteStore {
+    async fn schedule_due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.readers
+            .run(move |conn| {
+                let due =
+                    sql("SELECT due_at FROM schedules WHERE due_at <= ? ORDER BY due_at LIMIT 1")
+                        .bind::<Time, _>(now)
+                        .load::<DueAtRow>(conn)?;
+                Ok(due.first().map(|row| row.due_at))
+            })
+            .await
+    }
+}
+
 /// Active schedules whose time has come.
-const DUE: &str = "SELECT s.rowid FROM schedules s WHERE s.due_at <= ? \
+const DUE: &str = "SELECT s.account_id, s.id FROM schedules s WHERE s.due_at <= ? \
      AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
      ORDER BY s.due_at LIMIT ?";
 
 /// Schedules of which a firing waited for a campaign that is published now, or gone.
-const WAITING: &str = "SELECT s.rowid FROM schedules s WHERE s.waiting_for <= ? \
+const WAITING: &str = "SELECT s.account_id, s.id FROM schedules s WHERE s.waiting_for <= ? \
      AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
      AND s.status <> 'paused' AND NOT EXISTS (SELECT 1 FROM campaigns c \
        WHERE c.account_id = s.account_id AND c.id = s.campaign_id AND c.status <> 'Published') \
@@ -236,17 +257,20 @@ fn lease(
     until: Timestamp,
     limit: u32,
 ) -> Result<Vec<DueSchedule>, Failure> {
-    // By their places: the planner may read the whole table to find a few keys.
-    let text = format!(
-        "UPDATE schedules SET lease_until = ? WHERE rowid IN ({which}) RETURNING account_id, id"
-    );
-    let rows = sql(&text)
-        .bind::<Time, _>(until)
+    let rows = sql(which)
         .bind::<Time, _>(now)
         .bind::<Time, _>(now)
         .bind::<Time, _>(until)
         .bind::<BigInt, _>(i64::from(limit))
         .load::<DueRow>(conn)?;
+    // One by one: in one statement the planner may read the whole table to find a few.
+    for row in &rows {
+        sql("UPDATE schedules SET lease_until = ? WHERE account_id = ? AND id = ?")
+            .bind::<Time, _>(until)
+            .bind::<Id, _>(row.account_id)
+            .bind::<Id, _>(row.id)
+            .execute(conn)?;
+    }
     let due = rows.into_iter().map(|row| DueSchedule {
         account_id: AccountId::new(row.account_id),
         id: ScheduleId::new(row.id),

@@ -7,8 +7,8 @@ use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, ScheduleId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{
-    CreateSchedule, DeleteSchedule, DueSchedule, FiringChange, ScheduleQueue, ScheduleStore,
-    SettleFirings, UpdateSchedule,
+    CreateSchedule, DeleteSchedule, DueSchedule, FiringChange, ScheduleGauge, ScheduleQueue,
+    ScheduleStore, SettleFirings, UpdateSchedule,
 };
 use rerun_core::schedule::{Firing, FiringKey, Outcome, Schedule, ScheduleStatus, ScheduleView};
 
@@ -223,5 +223,17 @@ impl ScheduleQueue for MemoryStore {
             }
             Ok(())
         })
+    }
+}
+
+#[async_trait]
+impl ScheduleGauge for MemoryStore {
+    async fn schedule_due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let state = self.lock();
+        let planned = state
+            .values()
+            .flat_map(|account| account.schedules.values());
+        let due = planned.filter_map(|planned| planned.schedule.state.due_at);
+        Ok(due.filter(|due_at| *due_at <= now).min())
     }
 }

@@ -88,6 +88,30 @@ pub async fn servers_at_once_fire_each_time_once<S: Store + 'static>(f: &Fixture
     f.check().await;
 }
 
+/// Whoever watches sees how long a time has been due, leased or not, until it fires.
+pub async fn an_operator_sees_that_nothing_fires<S: Store + 'static>(f: &Fixture<S>) {
+    let start = f.now();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let campaign = f.published(&["DE"]).await;
+        ids.push(scheduled(f, hourly(campaign)).await);
+    }
+    let due_since = async || f.store.schedule_due_since(f.now()).await.unwrap();
+    assert_eq!(due_since().await, None);
+    f.clock.set(hours_after(start, 2) - TimeDelta::minutes(1));
+    assert_eq!(due_since().await, Some(hours_after(start, 1)));
+    let schedules = &f.engine.schedules;
+    schedules
+        .pause(&caller(), ids[0], None, None)
+        .await
+        .unwrap();
+    assert_eq!(schedules.lease(10).await.unwrap().len(), 1);
+    assert_eq!(due_since().await, Some(hours_after(start, 1)));
+    f.seconds_later(31);
+    fire(f).await;
+    assert_eq!(due_since().await, None);
+}
+
 /// A lease keeps others away until it ends, or until the clock is set back.
 pub async fn a_lease_keeps_others_away_until_it_ends<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["DE"]).await;

@@ -1,6 +1,7 @@
 //! What becomes of a time.
 
 use super::{Outcome, Overlap, Schedule, Timing, When};
+use crate::error::Error;
 use crate::status::CampaignStatus;
 use crate::timestamp::Timestamp;
 
@@ -118,7 +119,7 @@ pub fn decide(
         return settle(Outcome::Refused, "unauthorized");
     }
     let Some(campaign) = context.campaign else {
-        return settle(Outcome::Refused, "campaign_not_found");
+        return settle(Outcome::Refused, Error::CampaignNotFound.code());
     };
     let published = campaign.status == CampaignStatus::Published;
     match schedule.overlap {
@@ -129,10 +130,13 @@ pub fn decide(
         }
         Overlap::Wait => return settle(Outcome::Waiting, "the campaign is not published"),
         Overlap::Replace if campaign.is_rerun => {}
-        Overlap::Replace => return settle(Outcome::Refused, "campaign_not_published"),
+        Overlap::Replace => {
+            let refusal = Error::CampaignNotPublished(campaign.status);
+            return settle(Outcome::Refused, refusal.code());
+        }
     }
     let Some(changed) = context.group_changed else {
-        return settle(Outcome::Refused, "customer_group_not_found");
+        return settle(Outcome::Refused, Error::CustomerGroupNotFound.code());
     };
     // A group that is the same has the same segments. Only what may be reused may have changed.
     let same = !changed && (schedule.when == When::GroupChanged || !published);

@@ -18,7 +18,7 @@ use prometheus::{
 };
 use rerun_core::delivery::Outcome;
 use rerun_core::generation::{FailureKind, Saved, Settled, Usage};
-use rerun_core::ports::{Clock, DeliveryGauge, PoolGauge, QueueGauge};
+use rerun_core::ports::{Clock, DeliveryGauge, PoolGauge, QueueGauge, ScheduleGauge};
 use rerun_core::run::SegmentCounts;
 use rerun_core::schedule;
 use rerun_core::usecases::{Decided, Fired, PreviewedGroup, RunStarted};
@@ -245,9 +245,10 @@ impl Metrics {
         pools: Arc<dyn PoolGauge>,
         queue: Arc<dyn QueueGauge>,
         deliveries: Arc<dyn DeliveryGauge>,
+        schedules: Arc<dyn ScheduleGauge>,
         clock: Arc<dyn Clock>,
     ) {
-        let watched = Watched::new(pools, queue, deliveries, clock);
+        let watched = Watched::new(pools, queue, deliveries, schedules, clock);
         let _others = self.0.watched.set(watched);
     }
 

@@ -9,7 +9,8 @@ use prometheus::proto::{
 use rerun_core::Timestamp;
 use rerun_core::error::{StoreError, chain};
 use rerun_core::ports::{
-    Backlog, Clock, DeliveryBacklog, DeliveryGauge, PoolGauge, PoolUsage, QueueGauge, Waits,
+    Backlog, Clock, DeliveryBacklog, DeliveryGauge, PoolGauge, PoolUsage, QueueGauge,
+    ScheduleGauge, Waits,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -30,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 struct Waiting {
     messages: Backlog,
     deliveries: DeliveryBacklog,
+    schedule_due_since: Option<Timestamp>,
 }
 
 /// What the store says, and when it did.
@@ -40,6 +42,7 @@ pub(super) struct Watched {
     pools: Arc<dyn PoolGauge>,
     queue: Arc<dyn QueueGauge>,
     deliveries: Arc<dyn DeliveryGauge>,
+    schedules: Arc<dyn ScheduleGauge>,
     clock: Arc<dyn Clock>,
     reading: Mutex<Reading>,
 }
@@ -59,12 +62,14 @@ impl Watched {
         pools: Arc<dyn PoolGauge>,
         queue: Arc<dyn QueueGauge>,
         deliveries: Arc<dyn DeliveryGauge>,
+        schedules: Arc<dyn ScheduleGauge>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             pools,
             queue,
             deliveries,
+            schedules,
             clock,
             reading: Mutex::default(),
         }
@@ -79,10 +84,12 @@ impl Watched {
         let (since, asked) = reading.asked.get_or_insert_with(|| {
             let (queue, now) = (Arc::clone(&self.queue), self.clock.now());
             let deliveries = Arc::clone(&self.deliveries);
+            let schedules = Arc::clone(&self.schedules);
             let waiting = async move {
                 Ok(Waiting {
                     messages: queue.backlog(now).await?,
                     deliveries: deliveries.delivery_backlog(now).await?,
+                    schedule_due_since: schedules.schedule_due_since(now).await?,
                 })
             };
             let asked = tokio::spawn(async move { (waiting.await, Instant::now()) });
@@ -118,6 +125,12 @@ impl Watched {
             let now = self.clock.now();
             families.extend(queue(waiting.messages, now));
             families.extend(deliveries(waiting.deliveries, now));
+            families.push(family(
+                "rerun_schedule_overdue_seconds",
+                "How long the schedule has been due that has been due the longest; 0 if none is due.",
+                MetricType::GAUGE,
+                vec![gauge(&[], age(waiting.schedule_due_since, now))],
+            ));
         }
         families
     }
@@ -332,12 +345,23 @@ mod tests {
         }
     }
 
+    #[async_trait]
+    impl ScheduleGauge for Slow {
+        async fn schedule_due_since(
+            &self,
+            now: Timestamp,
+        ) -> Result<Option<Timestamp>, StoreError> {
+            Ok(Some(now - Duration::from_secs(4)))
+        }
+    }
+
     fn watched(slow: Slow) -> (Watched, Arc<Slow>) {
         let slow = Arc::new(slow);
         let mut clock = MockClock::new();
         clock.expect_now().returning(|| Timestamp::UNIX_EPOCH);
         let watched = Watched::new(
             Arc::new(NoPools),
+            slow.clone(),
             slow.clone(),
             slow.clone(),
             Arc::new(clock),
@@ -363,6 +387,8 @@ mod tests {
             let pending = value(&families, "rerun_webhook_pending");
             let disabled = value(&families, "rerun_webhooks_disabled");
             assert_eq!((lag, pending, disabled), (Some(9.0), Some(5.0), Some(2.0)));
+            let overdue = value(&families, "rerun_schedule_overdue_seconds");
+            assert_eq!(overdue, Some(4.0));
         }
         assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
         tokio::time::advance(FRESH).await;

@@ -65,6 +65,7 @@ pub trait Store:
     + DeliveryGauge
     + ScheduleStore
     + ScheduleQueue
+    + ScheduleGauge
     + ChangedGroupQueue
     + HealthCheck
 {
@@ -87,6 +88,7 @@ impl<S> Store for S where
         + DeliveryGauge
         + ScheduleStore
         + ScheduleQueue
+        + ScheduleGauge
         + ChangedGroupQueue
         + HealthCheck
 {

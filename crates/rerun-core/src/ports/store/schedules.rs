@@ -183,3 +183,15 @@ pub trait ScheduleQueue: Send + Sync {
     /// firing already, or the idempotency key was used meanwhile.
     async fn settle_firings(&self, settle: SettleFirings) -> Result<(), StoreError>;
 }
+
+/// Tells an operator whether schedules are fired.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait ScheduleGauge: Send + Sync {
+    /// When the schedule was due that has been due the longest at `now`, in all accounts; `None` if none
+    /// is due. It is asked every few seconds at most, without locks.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn schedule_due_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+}

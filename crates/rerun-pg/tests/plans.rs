@@ -74,6 +74,11 @@ struct Seen {
 
 impl Seen {
     fn walk(&mut self, node: &Value, depth: usize) {
+        self.walk_beside(node, depth, 0.0);
+    }
+
+    /// Looks at a node whose blocks include so many that were counted at a node beside it.
+    fn walk_beside(&mut self, node: &Value, depth: usize, counted: f64) {
         let kind = node["Node Type"].as_str().unwrap();
         let number = |name: &str| node[name].as_f64().unwrap_or_default();
         let (rows, loops) = (number("Actual Rows"), number("Actual Loops"));
@@ -82,8 +87,15 @@ impl Seen {
             blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")
         };
         let children = || node["Plans"].as_array().into_iter().flatten();
+        // What is planned to come first is done when it is needed: within a node beside it.
+        let comes_first = |node: &&Value| node["Parent Relationship"] == "InitPlan";
+        let first: f64 = children().filter(comes_first).map(touched).sum();
+        let within: f64 = children()
+            .filter(|child| !comes_first(child))
+            .map(touched)
+            .sum();
         // Those of a node include its children's.
-        let blocks = touched(node) - children().map(touched).sum::<f64>();
+        let blocks = touched(node) - counted - within.max(first);
         let table = node["Relation Name"].as_str();
         let index = node["Index Name"].as_str().unwrap_or_default();
         let of = table.unwrap_or_default();
@@ -118,8 +130,14 @@ impl Seen {
                 self.faults.push(format!("{blocks} blocks of {table}"));
             }
         }
+        let mut beside = first;
         for child in children() {
-            self.walk(child, depth + 1);
+            let counted = if comes_first(&child) {
+                0.0
+            } else {
+                std::mem::take(&mut beside)
+            };
+            self.walk_beside(child, depth + 1, counted);
         }
     }
 
@@ -461,16 +479,6 @@ async fn schedules(lists: &Lists<'_>, store: &PgStore) {
         .check("due schedules", &[&[("schedules", 2 * 10)]], async || {
             let due = store.lease_schedules(now, now, 10).await.unwrap();
             assert_eq!(due.len(), 10);
-        })
-        .await;
-    let all: [Bounds; 2] = [
-        &[("schedules", 2 * 40)],
-        &[("schedules", 40), ("campaigns", 40)],
-    ];
-    lists
-        .check("due schedules, and those that wait", &all, async || {
-            let due = store.lease_schedules(now, now, 60).await.unwrap();
-            assert_eq!(due.len(), 40);
         })
         .await;
 }

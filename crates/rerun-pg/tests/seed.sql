@@ -85,7 +85,7 @@ INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, d
             + (nth * 1000000 + n * 1000 + s) * interval '1 ms',
         CASE WHEN s > 25 THEN account END, CASE WHEN s > 10 THEN '2026-02-01'::timestamptz END
     FROM published, generate_series(1, 40) s WHERE waiting;
--- The first twenty schedules are due. The last twenty wait for campaigns that are not published.
+-- The first twenty schedules are due. The last twenty wait for a campaign that is not published.
 INSERT INTO schedules (account_id, id, campaign_id, name, cron, time_zone, reuse_from, condition,
         overlap, catch_up_seconds, jitter_seconds, status, next_time, due_at, waiting_for,
         waiting_triggered, created_by, role_code, created_at, updated_at)

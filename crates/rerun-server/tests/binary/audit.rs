@@ -493,7 +493,7 @@ async fn tell_a_story<S: ports::Store + 'static>(f: &Fixture<S>) {
         campaign,
         name: "Monday".to_owned(),
         cron: None,
-        at: Some(f.now() + Duration::from_secs(3_600)),
+        at: Some(f.now() + Duration::from_hours(1)),
         time_zone: None,
         customer_group: None,
         reuse_from: ReuseFrom::CurrentRun,

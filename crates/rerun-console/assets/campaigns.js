@@ -93,7 +93,7 @@ export function Campaign({ id }) {
       ${cancellable && may("cancel") && html`<button type="button" onClick=${() => setDialog("cancel")}>Cancel run</button>`}
       ${history.items.length > 1 && html`<a class="button" href=${to(`campaigns/${id}/compare`)}>Compare</a>`}
       ${may("schedule_create") && html`<a class="button" href=${to("schedules/new", { campaign: id })}>Schedule</a>`}
-      <a class="button" href=${to("audit", { campaign: id })}>History of changes</a>`}>
+      ${may("audit_list") && html`<a class="button" href=${to("audit", { campaign: id })}>History of changes</a>`}`}>
     ${status === "Published" && current && html`<${Suggested} campaign=${id} run=${current} />`}
     <section aria-label="Runs"><h2>Runs</h2>
       <${Listed} pages=${history} what="runs" empty="This campaign has not run yet."><ol class="runs" reversed>${history.items.map((run) => html`<${Run} key=${run.run_number} run=${run} campaign=${campaign} />`)}</ol></${Listed}></section>

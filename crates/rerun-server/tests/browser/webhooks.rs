@@ -326,6 +326,11 @@ async fn a_role_is_offered_what_it_may_do(world: World, browser: Browser) {
     for page in ["Schedules", "Webhooks", "Audit"] {
         assert!(!browser.has("link", page).await, "{page}");
     }
+    browser
+        .open(&world.page(&format!("campaigns/{campaign}")))
+        .await;
+    browser.says("Run 1").await;
+    assert!(!browser.has("link", "History of changes").await);
     browser.open(&world.page("webhooks")).await;
     browser.says("Your role may not do this.").await;
 }

@@ -10,7 +10,7 @@ mod tests;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,13 @@ const MOST_ADDRESSES: usize = 16;
 pub struct AllowedNetworks(Vec<IpNet>);
 
 impl AllowedNetworks {
+    /// This machine alone.
+    #[must_use]
+    pub fn loopback() -> Self {
+        let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        Self(here.map(|address: IpAddr| address.into()).to_vec())
+    }
+
     /// Reads addresses and networks with commas between them, such as `10.0.0.0/8, ::1`.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use rerun_core::generation::GenerationPolicy;
 use rerun_core::ids::{AccountId, UserId};
 use rerun_core::ports::{Clock, IdGenerator};
 use rerun_core::usecases::Settings;
+use rerun_deliver::{AllowedNetworks, TargetRules};
 use serde_json::json;
 
 use super::serve::Server;
@@ -122,7 +123,15 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
         max_segments: Settings::default().max_segments,
         webhooks_per_account: Settings::default().webhooks,
         four_eyes: Settings::default().four_eyes,
-        webhooks: Webhooks::default(),
+        // A receiver that somebody starts beside the demo.
+        webhooks: Webhooks {
+            secret: Some(random_secret()),
+            rules: TargetRules {
+                allow_http: true,
+                allow_networks: AllowedNetworks::loopback(),
+            },
+            ..Webhooks::default()
+        },
         generating: Generating {
             generator: Generator::Template,
             workers: 4,

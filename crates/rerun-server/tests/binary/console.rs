@@ -132,6 +132,14 @@ async fn the_demo_prints_a_link_that_signs_in() {
         .await
         .unwrap();
     assert_eq!(signed_in.status(), StatusCode::OK);
+    // Its webhooks reach a receiver on this machine.
+    let receiver = json!({ "url": "http://127.0.0.1:9/" });
+    let webhook = client().post(format!("{page}v1/webhook/create"));
+    let webhook = webhook
+        .header("cookie", format!("rerun-console={token}"))
+        .json(&receiver)
+        .send();
+    assert_eq!(webhook.await.unwrap().status(), StatusCode::OK);
 }
 
 /// A process that goes when the test ends.

@@ -27,6 +27,7 @@ impl Log {
         let entries = self.api.audit().await;
         self.entries += 1;
         assert_eq!(entries.len(), self.entries, "{:#?}", entries[0]);
+        assert_eq!(entries[0]["sequence"], self.entries);
         entries[0].clone()
     }
 
@@ -47,7 +48,7 @@ impl Log {
         assert_shape(
             &entry,
             &json!({
-                "id": "uuid", "action": format!("={action}"), "campaign_id": about,
+                "id": "uuid", "sequence": "int", "action": format!("={action}"), "campaign_id": about,
                 "run_number": run, "user_id": format!("={}", self.api.user),
                 "user_name": format!("={NAME}"),
                 "role_code": "=ADMIN", "ip": format!("={IP}"),
@@ -70,7 +71,8 @@ impl Log {
         assert_shape(
             &entry,
             &json!({
-                "id": "uuid", "action": format!("={action}"), "campaign_id": "uuid",
+                "id": "uuid", "sequence": "int", "action": format!("={action}"),
+                "campaign_id": "uuid",
                 "run_number": run, "user_id": null, "user_name": null, "role_code": null, "ip": null,
                 "request_id": null, "details": "any", "created_at": "time",
             }),

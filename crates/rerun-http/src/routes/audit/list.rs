@@ -38,6 +38,9 @@ struct Entry<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
     id: AuditEntryId,
+    /// Its number in the account's log, from 1 without gaps: that of the event.
+    #[schema(minimum = 1)]
+    sequence: i64,
     #[schema(value_type = schema::AuditAction)]
     action: &'a str,
     /// The campaign, if it is about one.
@@ -89,6 +92,7 @@ fn entry(entry: &AuditEntry) -> Result<Entry<'_>, ApiError> {
     });
     Ok(Entry {
         id: entry.id,
+        sequence: entry.seq,
         action: &entry.action,
         campaign_id: entry.campaign_id,
         run_number: entry.run_number,
@@ -113,6 +117,7 @@ pub(crate) fn docs() -> Docs {
     .answers::<Response<'_>>(json!({
         "entries": [{
             "id": examples::AUDIT_ENTRY,
+            "sequence": 42,
             "action": "rerun.initiated",
             "campaign_id": examples::CAMPAIGN,
             "run_number": 2,

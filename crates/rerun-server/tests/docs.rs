@@ -279,6 +279,21 @@ fn every_block_says_what_it_is() {
     }
 }
 
+#[test]
+fn every_decision_has_a_status_and_a_date() {
+    let status = regex::Regex::new(
+        r"^# \d+\. .+\n\nStatus: (accepted|superseded by \[\d+\]\(.+\)), \d{4}-\d\d-\d\d.*\n\n",
+    )
+    .unwrap();
+    let decisions = pages("docs/adr");
+    assert!(decisions.len() > 40, "{decisions:?}");
+    for page in decisions {
+        let text = read(&page);
+        let begins: Vec<&str> = text.lines().take(3).collect();
+        assert!(status.is_match(&text), "{page} begins with {begins:?}");
+    }
+}
+
 /// Links to files, and to headings of the same or another page.
 #[test]
 fn links_within_the_repository_lead_somewhere() {

@@ -1,5 +1,7 @@
 //! `/v1/customer/*` and `/v1/customer-group/delete`.
 
+use rerun_core::group::customer_digest;
+use rerun_core::ids::AccountId;
 use serde_json::{Value, json};
 
 use crate::support::refusal::{
@@ -108,6 +110,12 @@ async fn a_customer_is_erased_from_every_group(server: &Server) {
     let erase = json!({ "customer_ref": " b" });
     let erased = api.ok("customer/erase", erase.clone()).await;
     assert_eq!(erased, json!({ "erased_groups": 2 }));
+    let account = AccountId::parse(&api.account).unwrap();
+    let entry = &api.audit().await[0];
+    assert_eq!(entry["action"], "customer.erased");
+    let digest = hex::encode(customer_digest(account, "b"));
+    let details = json!({ "customer_sha256": digest, "erased_groups": 2 });
+    assert_eq!(entry["details"], details, "never the reference");
     let groups = api.ok("customer-group/list", json!({})).await;
     for group in body_of(&groups, "customer_groups") {
         let listed = json!({ "customer_group_id": group["id"] });
@@ -206,7 +214,7 @@ async fn a_deleted_group_is_gone(server: &Server) {
         assert_eq!(api.messages(&campaign).await, messages);
         swept(server).await;
     }
-    let account = rerun_core::ids::AccountId::parse(&api.account).unwrap();
+    let account = AccountId::parse(&api.account).unwrap();
     let whole = server.engine.audit.verify(account).await.unwrap();
     assert!(whole.is_ok(), "{whole:?}");
 }

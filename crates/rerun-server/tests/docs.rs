@@ -193,6 +193,7 @@ fn the_guide_can_be_followed() {
         "\"without rules\"\n{\"total\":3,\"matched\":0,\"new\":3}",
         "\"with rules\"\n{\"total\":3,\"matched\":3,\"new\":0}",
         "\"saved\"\n{\"messages\":3,\"customers\":3,",
+        "customer_ref,subject,body\nc-1,Hello DE,Spring is here.\n",
     ];
     assert_says("docs/guide.md", &said, &parts);
 }

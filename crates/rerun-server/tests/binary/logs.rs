@@ -43,12 +43,24 @@ async fn each_request_has_one_line_that_says_what_is_known_and_no_more() {
     let client = Client::new(folder.path(), &address);
     let campaign = launched(&client).await;
     let this = json!({ "campaign_id": campaign }).to_string();
+    let group = client.group("Others of hunter2", "customer_ref,country\nhunter2,DE\n");
+    let group = group.await;
+    let named =
+        |name: &str| json!({ "customer_group_id": group, "customer_refs": [name] }).to_string();
+    let (found, none) = (named("hunter2"), named("hunter2-nobody"));
+    let erased = json!({ "customer_ref": "hunter2" }).to_string();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     for (id, path, body) in [
         ("get", "campaign/get?token=hunter2", this.as_str()),
         ("again", "campaign/launch", &this),
         ("unknown", "nothing/hunter2", "{}"),
         ("malformed", "campaign/get", "{\"campaign_id\": hunter2"),
+        ("list", "customer/list", &found),
+        ("list-nobody", "customer/list", &none),
+        ("delete-nobody", "customer/delete", &none),
+        ("delete", "customer/delete", &found),
+        ("erase", "customer/erase", &erased),
+        ("erase-nobody", "customer/erase", &erased),
     ] {
         let request = client
             .request(path, "application/json")
@@ -87,6 +99,10 @@ async fn each_request_has_one_line_that_says_what_is_known_and_no_more() {
     assert_eq!(span("unknown")["route"], "none");
     assert_eq!(fields("unknown")["status"], 404);
     assert_eq!(fields("malformed")["code"], "invalid_request");
+    for id in ["list", "list-nobody", "delete", "delete-nobody", "erase"] {
+        assert_eq!(fields(id)["status"], 200, "{id}");
+    }
+    assert_eq!(fields("erase-nobody")["code"], "customer_not_found");
     assert_eq!(fields("bare")["code"], "auth_error");
     assert!(fields("bare")["reason"].is_string());
     assert_eq!(fields("bare")["account_id"], Value::Null);

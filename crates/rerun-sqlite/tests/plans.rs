@@ -61,6 +61,18 @@ struct Lists {
 impl Lists {
     /// Looks at the plans of what `read` sends. `allowed` are steps that would be faults.
     async fn check(&mut self, list: &str, allowed: &[&str], read: impl Future) {
+        self.check_index(list, None, allowed, read).await;
+    }
+
+    /// As [`Lists::check`]. Some step must read the index.
+    async fn check_index(
+        &mut self,
+        list: &str,
+        index: Option<&str>,
+        allowed: &[&str],
+        read: impl Future,
+    ) {
+        let mut taken = index.is_none();
         SENT.lock().unwrap().clear();
         read.await;
         let sent = take(&mut *SENT.lock().unwrap());
@@ -80,6 +92,10 @@ impl Lists {
                 .into_iter()
                 .map(|step| step.detail)
                 .collect();
+            taken |= index.is_some_and(|index| {
+                let index = format!(" INDEX {index} (");
+                steps.iter().any(|step| step.contains(&index))
+            });
             let fault = |step: &&String| {
                 let whole = step.starts_with("SCAN ") && **step != "SCAN CONSTANT ROW";
                 (whole || step.starts_with("USE TEMP B-TREE")) && !allowed.contains(&step.as_str())
@@ -92,6 +108,11 @@ impl Lists {
             }
         }
         assert!(statements > 0, "{list} sends nothing");
+        if !taken {
+            let state = self.state;
+            self.faults
+                .push(format!("{list}, {state}: not by {index:?}"));
+        }
     }
 }
 
@@ -198,20 +219,28 @@ async fn all(
             MessageSelection::Run(run_number(2)),
             MessageSelection::EveryRun,
         ] {
-            for filter in [
-                MessageFilter {
-                    status: Some(ReviewStatus::PendingReview),
-                    ..MessageFilter::default()
-                },
-                MessageFilter {
-                    stage: Some(0),
-                    ..MessageFilter::default()
-                },
-                MessageFilter {
-                    status: Some(ReviewStatus::Approved),
-                    source: Some(Source::Edited),
-                    ..MessageFilter::default()
-                },
+            for (filter, index) in [
+                (
+                    MessageFilter {
+                        status: Some(ReviewStatus::PendingReview),
+                        ..MessageFilter::default()
+                    },
+                    "messages_by_status",
+                ),
+                (
+                    MessageFilter {
+                        source: Some(Source::Edited),
+                        ..MessageFilter::default()
+                    },
+                    "messages_by_source",
+                ),
+                (
+                    MessageFilter {
+                        stage: Some(0),
+                        ..MessageFilter::default()
+                    },
+                    "messages_by_stage",
+                ),
             ] {
                 let name = format!("messages, {selection:?}, {filter:?}");
                 let messages = store.filtered_messages(
@@ -221,7 +250,15 @@ async fn all(
                     filter,
                     page_of(2, after),
                 );
-                lists.check(&name, &[], messages).await;
+                lists.check_index(&name, Some(index), &[], messages).await;
+                let filter = MessageFilter {
+                    status: Some(ReviewStatus::Approved),
+                    source: Some(Source::Edited),
+                    ..MessageFilter::default()
+                };
+                let page = page_of(2, after);
+                let both = store.filtered_messages(ACCOUNT, campaign, selection, filter, page);
+                lists.check("messages, two filters", &[], both).await;
             }
         }
     }

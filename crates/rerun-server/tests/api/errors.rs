@@ -753,14 +753,45 @@ async fn runs_and_messages_that_are_not_there(server: &Server) {
 async fn check_campaign_actions(api: &Api, campaign: &str, status: &str, allowed: &[&str]) {
     let this = json!({ "campaign_id": campaign });
     let approve = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    let with = |more: Value| {
+        let mut body = this.clone();
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        body
+    };
+    let renamed = with(json!({ "name": "other" }));
+    let stages = with(json!({ "approval_stages": ["other"] }));
+    let rules = [
+        json!({ "field": "country", "normalise": ["casefold"] }),
+        json!("tier"),
+    ];
+    let rules = with(json!({ "segment_by": rules, "dry_run": false }));
+    let suggested = with(json!({ "message_id": campaign, "content_id": campaign }));
+    // While messages are generated, the stages cannot be changed because nothing can.
+    let is_said =
+        |action: &str| action != "change the approval stages of" || allowed.contains(&"update");
     for (action, path, body) in [
+        ("update", "campaign/update", &renamed),
+        ("change the approval stages of", "campaign/update", &stages),
+        (
+            "change the value rules of",
+            "campaign/segmentation/update",
+            &rules,
+        ),
+        (
+            "use the suggestion for",
+            "campaign/messages/adopt",
+            &suggested,
+        ),
+        ("delete", "campaign/delete", &this),
         ("launch", "campaign/launch", &this),
         ("publish", "campaign/publish", &this),
         ("retry", "campaign/rerun/retry", &this),
         ("cancel", "campaign/rerun/cancel", &this),
         ("approve", "campaign/messages/review", &approve),
     ] {
-        if !allowed.contains(&action) {
+        if !allowed.contains(&action) && is_said(action) {
             let said = format!("cannot {action} a campaign that is `{status}`");
             api.post(path, body.clone()).await.conflicts(&said);
         }
@@ -786,22 +817,26 @@ async fn actions_that_a_status_does_not_allow(server: &Server) {
         })
         .await;
     };
-    refused("Draft", &["launch"]).await;
+    const STAGES: &str = "change the approval stages of";
+    const RULES: &str = "change the value rules of";
+    const ADOPT: &str = "use the suggestion for";
+    refused("Draft", &["launch", "update", "delete", STAGES, RULES]).await;
     api.ok("campaign/launch", json!({ "campaign_id": campaign }))
         .await;
-    refused("Processing", &["cancel", "approve"]).await;
+    refused("Processing", &["cancel", "approve", ADOPT]).await;
     message_refused("Generating", &["approve", "reject", "edit", "regenerate"]).await;
 
     server.fail_for(&["DE", "FR"]);
     server.generate(&api, &campaign).await;
-    refused("Generation failed", &["retry", "cancel", "approve"]).await;
+    let open = ["cancel", "approve", "update", "delete", ADOPT];
+    refused("Generation failed", &[&open[..], &["retry"]].concat()).await;
     message_refused("Generation failed", &["approve", "reject"]).await;
 
     server.fail_for(&[]);
     api.ok("campaign/rerun/retry", json!({ "campaign_id": campaign }))
         .await;
     server.generate(&api, &campaign).await;
-    refused("Ready for review", &["cancel", "approve"]).await;
+    refused("Ready for review", &open).await;
     let message = ids(&api.messages(&campaign).await)[0].clone();
     let (path, body) = message_action(&campaign, &message, "reject");
     api.ok(path, body).await;
@@ -810,11 +845,11 @@ async fn actions_that_a_status_does_not_allow(server: &Server) {
     let (path, body) = message_action(&campaign, &message, "edit");
     api.ok(path, body).await;
     api.approve_all(&campaign).await;
-    refused("Ready to publish", &["publish", "cancel", "approve"]).await;
+    refused("Ready to publish", &[&open[..], &["publish"]].concat()).await;
     message_refused("Approved", &["approve"]).await;
 
     api.publish(&campaign).await;
-    refused("Published", &[]).await;
+    refused("Published", &["update", "delete", STAGES, RULES, ADOPT]).await;
     message_refused("Published", &["approve", "reject", "edit", "regenerate"]).await;
 }
 

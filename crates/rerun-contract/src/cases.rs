@@ -86,6 +86,8 @@ macro_rules! store_contract {
                 a_deletion_and_a_draft_for_the_group_exclude_each_other,
                 deletions_beside_an_import_are_counted,
                 a_group_is_deleted_while_it_is_imported,
+                a_deletion_beside_a_rerun_is_before_or_after_it,
+                recipients_break_off_when_their_group_changes,
                 a_change_in_the_instant_of_the_start_is_a_change,
             }
             campaigns {
@@ -126,6 +128,7 @@ macro_rules! store_contract {
             rekeying {
                 segments_follow_other_rules,
                 nothing_is_reused_in_a_conflict,
+                values_stay_what_they_were,
                 keys_change_places,
                 rules_change_between_runs_only,
                 a_new_message_is_spelled_as_its_group_is,

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::error::StoreError;
 use crate::ids::{ContentId, MessageId, RunNumber};
 use crate::message::Content;
+use crate::rules::AttributeTypes;
 use crate::segment::{Attributes, Segment, SegmentBy, SegmentKey};
 
 /// Why a segment of a campaign is not the one that its key stands for when a rerun is planned.
@@ -44,6 +45,8 @@ pub struct KnownSegment {
     pub key: SegmentKey,
     /// Its values as they were approved.
     pub attributes: Attributes,
+    /// What they are; `None` if the campaign's rules made them and did not change since.
+    pub types: Option<AttributeTypes>,
     /// Why it does not stand for its key, if it does not.
     pub displaced: Option<Displaced>,
     /// The message that could be reused.
@@ -68,7 +71,7 @@ impl TextDigest {
 }
 
 /// A segment's new key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rekeyed {
     /// The segment's number in the campaign.
     pub no: i32,
@@ -76,6 +79,8 @@ pub struct Rekeyed {
     pub key: SegmentKey,
     /// Why it does not stand for its key, if it does not.
     pub displaced: Option<Displaced>,
+    /// What its values are. It is kept: the rules that made them are not the campaign's any more.
+    pub types: AttributeTypes,
 }
 
 /// A message that a conflict names.
@@ -107,15 +112,21 @@ pub struct Rekeying {
     pub conflict_count: u32,
     /// The conflicts of most customers, at most [`Rekeying::MAX_CONFLICTS`].
     pub conflicts: Vec<KeyConflict>,
-    /// The segments that change.
+    /// The segments that change, and with other rules those whose types were not kept yet.
     pub segments: Vec<Rekeyed>,
 }
+
+type Known<'a> = (&'a KnownSegment, &'a AttributeTypes);
 
 /// Decides on the keys of the segments that a campaign's runs have.
 #[derive(Debug)]
 pub struct Rekey<'a> {
     segment_by: &'a SegmentBy,
     known: Vec<KnownSegment>,
+    /// Whether these are the rules that the campaign has.
+    same_rules: bool,
+    /// What the values of each are.
+    types: Vec<AttributeTypes>,
     /// The new key of each.
     keys: Vec<SegmentKey>,
     /// The places in `known` of the segments that may stand for a key, by that key.
@@ -125,14 +136,25 @@ pub struct Rekey<'a> {
 }
 
 impl<'a> Rekey<'a> {
-    /// Gives the segments the keys that `segment_by` makes of their values.
+    /// Gives the segments of a campaign whose rules are `from` the keys that `to` makes of their
+    /// values.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] unless attributes are an object of texts.
-    pub fn new(segment_by: &'a SegmentBy, known: Vec<KnownSegment>) -> Result<Self, StoreError> {
+    pub fn new(
+        from: &SegmentBy,
+        to: &'a SegmentBy,
+        known: Vec<KnownSegment>,
+    ) -> Result<Self, StoreError> {
+        let types = known.iter().map(|segment| match &segment.types {
+            Some(types) => Ok(types.clone()),
+            None => from.types_of(&segment.attributes, segment.key),
+        });
+        let types: Vec<AttributeTypes> = types.collect::<Result<_, StoreError>>()?;
         let keys = known
             .iter()
-            .map(|segment| segment_by.key_of_attributes(&segment.attributes));
+            .zip(&types)
+            .map(|(segment, types)| to.key_of_attributes(&segment.attributes, types));
         let keys: Vec<SegmentKey> = keys.collect::<Result<_, _>>()?;
         let standing: HashMap<SegmentKey, SegmentKey> = known
             .iter()
@@ -158,8 +180,10 @@ impl<'a> Rekey<'a> {
             }
         }
         Ok(Self {
-            segment_by,
+            segment_by: to,
+            same_rules: from == to,
             known,
+            types,
             keys,
             rivals,
             displaced,
@@ -168,10 +192,12 @@ impl<'a> Rekey<'a> {
 
     /// Those of the segments that have a message which counts in a conflict: the published ones,
     /// or without any the approved ones.
-    fn counting<'s>(&'s self, rivals: &'s [usize]) -> Vec<(&'s KnownSegment, ApprovedMessage)> {
+    fn counting<'s>(&'s self, rivals: &'s [usize]) -> Vec<(Known<'s>, ApprovedMessage)> {
         let approved = || {
-            let known = rivals.iter().filter_map(|place| self.known.get(*place));
-            known.filter_map(|segment| Some((segment, segment.message?)))
+            rivals.iter().filter_map(|place| {
+                let (segment, types) = (self.known.get(*place)?, self.types.get(*place)?);
+                Some(((segment, types), segment.message?))
+            })
         };
         let any_published = approved().any(|(_, message)| message.published);
         approved()
@@ -253,14 +279,17 @@ impl<'a> Rekey<'a> {
             .known
             .iter()
             .zip(&self.keys)
+            .zip(&self.types)
             .enumerate()
-            .map(|(place, (segment, key))| {
+            .map(|(place, ((segment, key), types))| {
                 let displaced = self.displaced.get(&place).copied();
                 let changes = (segment.key, segment.displaced) != (*key, displaced);
-                changes.then_some(Rekeyed {
+                let is_kept = segment.types.is_some() || self.same_rules;
+                (changes || !is_kept).then(|| Rekeyed {
                     no: segment.no,
                     key: *key,
                     displaced,
+                    types: types.clone(),
                 })
             });
         Ok(Rekeying {
@@ -275,13 +304,16 @@ impl<'a> Rekey<'a> {
     fn conflict(
         &self,
         key: SegmentKey,
-        counting: &[(&KnownSegment, ApprovedMessage)],
+        counting: &[(Known<'_>, ApprovedMessage)],
     ) -> Result<KeyConflict, StoreError> {
-        let largest = counting.iter().max_by_key(|(segment, message)| {
+        let largest = counting.iter().max_by_key(|((segment, _), message)| {
             (message.customer_count, std::cmp::Reverse(segment.no))
         });
         let attributes = match largest {
-            Some((segment, _)) => self.segment_by.attributes_again(&segment.attributes)?,
+            Some(((segment, types), _)) => {
+                let segment_by = self.segment_by;
+                segment_by.attributes_again(&segment.attributes, types)?
+            }
             None => Attributes::new([]),
         };
         let mut messages: Vec<ConflictingMessage> = counting
@@ -324,9 +356,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::counting::Counting;
 
     fn by(items: Value) -> SegmentBy {
         SegmentBy::declare(serde_json::from_value(items).unwrap()).unwrap()
+    }
+
+    fn plain() -> SegmentBy {
+        by(json!(["a"]))
     }
 
     fn content(n: u128) -> ContentId {
@@ -339,6 +376,7 @@ mod tests {
             no,
             key: SegmentKey::of([("a", Some(value))]),
             attributes: Attributes::new([("a", Some(value))]),
+            types: None,
             displaced: None,
             message: Some(ApprovedMessage {
                 id: MessageId::new(Uuid::from_u128(100 + u128::try_from(no).unwrap())),
@@ -350,8 +388,8 @@ mod tests {
         }
     }
 
-    fn decide(segment_by: &SegmentBy, known: &[KnownSegment]) -> Rekeying {
-        let rekey = Rekey::new(segment_by, known.to_vec()).unwrap();
+    fn decide(from: &SegmentBy, to: &SegmentBy, known: &[KnownSegment]) -> Rekeying {
+        let rekey = Rekey::new(from, to, known.to_vec()).unwrap();
         rekey.decide(&HashMap::new()).unwrap()
     }
 
@@ -363,8 +401,14 @@ mod tests {
             let segment = segment.unwrap();
             segment.key = rekeyed.key;
             segment.displaced = rekeyed.displaced;
+            segment.types = Some(rekeyed.types.clone());
         }
         known
+    }
+
+    fn keys(known: &[KnownSegment]) -> Vec<(SegmentKey, Option<Displaced>)> {
+        let keys = known.iter().map(|segment| (segment.key, segment.displaced));
+        keys.collect()
     }
 
     fn displaced(known: &[KnownSegment]) -> Vec<Option<Displaced>> {
@@ -373,12 +417,9 @@ mod tests {
 
     #[test]
     fn keys_follow_the_rules_and_go_back_with_them() {
-        let (plain, folded) = (
-            by(json!(["a"])),
-            by(json!([{"field": "a", "normalise": ["casefold"]}])),
-        );
+        let folded = by(json!([{"field": "a", "normalise": ["casefold"]}]));
         let old = [known(1, "DE", 1), known(2, "de", 1), known(3, "FR", 3)];
-        let rekeying = decide(&folded, &old);
+        let rekeying = decide(&plain(), &folded, &old);
         assert_eq!((rekeying.before, rekeying.after), (3, 2));
         assert_eq!(rekeying.conflicts, []);
         let new = after(&old, &rekeying);
@@ -389,20 +430,21 @@ mod tests {
         );
         assert_eq!(new[0].key, new[1].key);
         assert_eq!(new[2].key, SegmentKey::of([("a", Some("fr"))]));
-        assert_eq!(decide(&folded, &new).segments, [], "nothing changes twice");
-        let back = decide(&plain, &new);
+        assert_eq!(
+            decide(&folded, &folded, &new).segments,
+            [],
+            "nothing changes twice"
+        );
+        let back = decide(&folded, &plain(), &new);
         assert_eq!((back.before, back.after), (2, 3));
-        assert_eq!(after(&new, &back), old);
+        assert_eq!(keys(&after(&new, &back)), keys(&old));
     }
 
     #[test]
     fn different_texts_under_one_key_are_a_conflict() {
-        let (plain, folded) = (
-            by(json!(["a"])),
-            by(json!([{"field": "a", "normalise": ["casefold"]}])),
-        );
+        let folded = by(json!([{"field": "a", "normalise": ["casefold"]}]));
         let old = [known(1, "DE", 1), known(2, "de", 2), known(3, "De", 1)];
-        let rekeying = decide(&folded, &old);
+        let rekeying = decide(&plain(), &folded, &old);
         assert_eq!((rekeying.before, rekeying.after), (3, 1));
         let [conflict] = &rekeying.conflicts[..] else {
             panic!("{rekeying:?}")
@@ -413,9 +455,10 @@ mod tests {
         assert_eq!(conflict.messages.len(), 3);
         let new = after(&old, &rekeying);
         assert_eq!(displaced(&new), [Some(Displaced::Conflict); 3]);
-        let again = decide(&folded, &new);
+        let again = decide(&folded, &folded, &new);
         assert_eq!(again.conflicts, rekeying.conflicts, "it is not settled yet");
-        assert_eq!(after(&new, &decide(&plain, &new)), old);
+        let back = after(&new, &decide(&folded, &plain(), &new));
+        assert_eq!(keys(&back), keys(&old));
 
         // A message that was made for the key since then stands for it.
         let mut settled = new.clone();
@@ -423,7 +466,7 @@ mod tests {
             key: new[0].key,
             ..known(4, "DE", 9)
         });
-        let again = decide(&folded, &settled);
+        let again = decide(&folded, &folded, &settled);
         assert_eq!((again.conflicts, again.segments), (vec![], vec![]));
     }
 
@@ -431,7 +474,7 @@ mod tests {
     fn texts_are_compared_and_not_their_ids() {
         let folded = by(json!([{"field": "a", "normalise": ["casefold"]}]));
         let old = vec![known(1, "DE", 1), known(2, "de", 2), known(3, "FR", 3)];
-        let rekey = Rekey::new(&folded, old).unwrap();
+        let rekey = Rekey::new(&plain(), &folded, old).unwrap();
         assert_eq!(rekey.contents(), [content(1), content(2)]);
         let digest = |body: &str| {
             TextDigest::of(&Content {
@@ -450,7 +493,7 @@ mod tests {
         let mut approved = known(1, "de", 1);
         approved.message.as_mut().unwrap().published = false;
         let old = [approved.clone(), known(2, "DE", 2)];
-        let rekeying = decide(&folded, &old);
+        let rekeying = decide(&plain(), &folded, &old);
         assert_eq!((rekeying.before, rekeying.after), (1, 1));
         assert_eq!(rekeying.conflicts, []);
         assert_eq!(
@@ -461,7 +504,7 @@ mod tests {
         other.no = 2;
         other.attributes = Attributes::new([("a", Some("De"))]);
         other.message.as_mut().unwrap().content_id = content(7);
-        let rekeying = decide(&folded, &[approved, other]);
+        let rekeying = decide(&plain(), &folded, &[approved, other]);
         assert_eq!((rekeying.before, rekeying.conflicts.len()), (0, 1));
     }
 
@@ -469,7 +512,179 @@ mod tests {
     fn a_mapped_value_is_shown_as_its_target() {
         let mapped = by(json!([{"field": "a", "values": {"Germany": "DE"}}]));
         let old = [known(1, "DE", 1), known(2, "Germany", 2)];
-        let conflict = &decide(&mapped, &old).conflicts[0];
+        let conflict = &decide(&plain(), &mapped, &old).conflicts[0];
         assert_eq!(conflict.segment.attributes.as_json(), r#"{"a":"DE"}"#);
+    }
+
+    /// The published segment of customers with this value of the field `a`.
+    fn made(rules: &SegmentBy, no: i32, value: &str) -> KnownSegment {
+        let mut counting = Counting::new(rules, 10);
+        counting.add([Some(value)], 1);
+        let mut counted = counting.finish();
+        let segment = counted.segments.pop().unwrap();
+        assert_eq!(segment.key, rules.key([Some(value)]));
+        KnownSegment {
+            key: segment.key,
+            attributes: segment.attributes,
+            ..known(no, value, u128::try_from(no).unwrap())
+        }
+    }
+
+    fn with(rules: &Value, more: Value) -> Value {
+        let (mut rules, Value::Object(more)) = (rules.clone(), more) else {
+            panic!("rules are objects")
+        };
+        rules.as_object_mut().unwrap().extend(more);
+        rules
+    }
+
+    fn bins(labels: [&str; 2]) -> Value {
+        json!({ "bins": [1000], "labels": labels })
+    }
+
+    /// A segment keeps meaning what the rules that made it said, whatever it is spelled like.
+    #[test]
+    fn an_attribute_is_what_its_rules_made_of_the_value() {
+        let number = json!({ "field": "a", "type": "number" });
+        let comma = json!({ "field": "a", "type": "number", "decimal": "," });
+        let target = json!({ "field": "a", "values": { "N/A": "n. a." }, "null": ["n. a."] });
+        let folded = json!({ "normalise": ["casefold"] });
+        // A value under the first rules is this value under the other ones, or none.
+        for (from, value, to, now) in [
+            (json!("a"), "1.234", comma.clone(), Some("1234")),
+            (json!("a"), "1,234", comma.clone(), Some("1,234")),
+            (number.clone(), "1,000.5", comma.clone(), Some("1000,5")),
+            (comma.clone(), "1000,5", number.clone(), Some("1000.5")),
+            (
+                comma.clone(),
+                "24,125",
+                with(&comma, bins(["low", "high"])),
+                Some("24,125"),
+            ),
+            (
+                comma.clone(),
+                "1.000,5",
+                with(&comma, bins(["low", "high"])),
+                Some("1000,5"),
+            ),
+            (
+                comma.clone(),
+                "36.5",
+                with(&comma, json!({ "null": ["x"] })),
+                Some("36.5"),
+            ),
+            (comma.clone(), "36.5", number.clone(), Some("36.5")),
+            (
+                with(&number, bins(["low", "top"])),
+                "low",
+                with(&number, bins(["low", "high"])),
+                Some("low"),
+            ),
+            (
+                with(&number, bins(["low", "top"])),
+                "5",
+                with(&number, bins(["low", "high"])),
+                Some("7"),
+            ),
+            (
+                number.clone(),
+                "low",
+                with(&number, bins(["low", "high"])),
+                Some("low"),
+            ),
+            (target.clone(), "N/A", with(&target, folded), Some("n/a")),
+            (target.clone(), "N/A", target.clone(), Some("N/A")),
+            (
+                with(&number, json!({ "null": ["0"] })),
+                "0.0",
+                with(&number, json!({ "null": ["0", "x"] })),
+                Some("0.0"),
+            ),
+            (
+                json!("a"),
+                "0",
+                with(&number, json!({ "null": ["0"] })),
+                Some("0"),
+            ),
+            // The range `2` is not the number 2.
+            (
+                with(&number, bins(["1", "2"])),
+                "5000",
+                number.clone(),
+                None,
+            ),
+            (
+                with(&number, bins(["1", "2"])),
+                "5000",
+                with(&number, bins(["low", "high"])),
+                None,
+            ),
+            (
+                with(&number, bins(["1", "0"])),
+                "5000",
+                json!({ "field": "a", "type": "boolean" }),
+                None,
+            ),
+        ] {
+            let what = format!("{from} {value} {to}");
+            let (from, to) = (by(json!([from])), by(json!([to])));
+            let old = [made(&from, 1, value)];
+            let new = after(&old, &decide(&from, &to, &old));
+            if let Some(now) = now {
+                assert_eq!(new[0].key, to.key([Some(now)]), "{what}");
+            } else {
+                let keys = ["1", "2", "5000", "no", "yes"].map(|value| to.key([Some(value)]));
+                assert!(!keys.contains(&new[0].key), "{what}");
+            }
+            // By way of no rules at all, and back to where it came from.
+            let between = after(&new, &decide(&to, &plain(), &new));
+            let again = after(&between, &decide(&plain(), &to, &between));
+            assert_eq!(again[0].key, new[0].key, "{what}: again");
+            let back = after(&again, &decide(&to, &from, &again));
+            assert_eq!(back[0].key, old[0].key, "{what}: back");
+        }
+    }
+
+    /// What is spelled alike is told apart by the key that it had, in each field on its own.
+    #[test]
+    fn types_are_read_from_the_key() {
+        let rules = by(json!([
+            { "field": "a", "type": "number", "decimal": "," },
+            { "field": "b", "type": "number", "bins": [10], "labels": ["low", "high"] },
+            { "field": "c", "type": "boolean" },
+            "d",
+        ]));
+        let attributes = Attributes::new([
+            ("a", Some("36.5")),
+            ("b", Some("low")),
+            ("c", Some("true")),
+            ("d", None),
+        ]);
+        for (a, b, bytes) in [
+            ("36.5", "low", [1, 1, 3, 0]),
+            ("36,5", "low", [2, 1, 3, 0]),
+            ("36.5", "5", [1, 4, 3, 0]),
+            ("36,5", "5", [2, 4, 3, 0]),
+        ] {
+            let key = rules.key([Some(a), Some(b), Some("yes"), None]);
+            let types = rules.types_of(&attributes, key).unwrap();
+            assert_eq!(types.to_bytes(), bytes, "{a} {b}");
+            assert_eq!(AttributeTypes::from_bytes(&bytes), Some(types.clone()));
+            assert_eq!(rules.key_of_attributes(&attributes, &types).unwrap(), key);
+        }
+        for bad in [5, 0x10, 0x11 | 0x20] {
+            assert_eq!(AttributeTypes::from_bytes(&[1, bad]), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn types_are_kept_once_the_rules_change() {
+        let folded = by(json!([{"field": "a", "normalise": ["casefold"]}]));
+        let old = [known(1, "de", 1)];
+        assert_eq!(decide(&plain(), &plain(), &old).segments, []);
+        let [kept] = &decide(&plain(), &folded, &old).segments[..] else {
+            panic!("nothing is kept")
+        };
+        assert_eq!((kept.key, kept.types.to_bytes()), (old[0].key, vec![1]));
     }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::error::StoreError;
 use crate::invalid::Invalid;
 use crate::page::Contents;
-use crate::rules::{self, Applied, FieldDeclaration, FieldRules, Tag};
+use crate::rules::{self, Applied, AttributeTypes, FieldDeclaration, FieldRules, Tag};
 use crate::text;
 
 /// The column of an import that holds a customer's external reference, unless the import names
@@ -207,9 +207,8 @@ impl SegmentBy {
     /// [`SegmentBy::sorted`], as [`FieldValues::counted`] gives them.
     #[must_use]
     pub fn key<'a>(&self, values: impl IntoIterator<Item = Option<&'a str>>) -> SegmentKey {
-        let mut fields: Vec<_> = self.ruled_fields().collect();
-        fields.sort_unstable_by_key(|(name, _)| *name);
-        let parts: Vec<_> = fields
+        let parts: Vec<_> = self
+            .sorted_fields()
             .into_iter()
             .zip(values)
             .map(|((name, rules), value)| (name, rules::applied(rules, value)))
@@ -220,22 +219,53 @@ impl SegmentBy {
         }))
     }
 
+    /// The names with their rules, in the order in which keys are made.
+    fn sorted_fields(&self) -> Vec<(&str, Option<&FieldRules>)> {
+        let mut fields: Vec<_> = self.ruled_fields().collect();
+        fields.sort_unstable_by_key(|(name, _)| *name);
+        fields
+    }
+
+    /// What the attributes are of a segment that has this key, if these rules made them.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] unless the attributes are an object of texts.
+    pub fn types_of(
+        &self,
+        attributes: &Attributes,
+        key: SegmentKey,
+    ) -> Result<AttributeTypes, StoreError> {
+        let values = attributes.values()?;
+        let fields = self.sorted_fields();
+        let made: Vec<_> = fields
+            .iter()
+            .map(|(name, rules)| (*rules, values.get(*name).and_then(Option::as_deref)))
+            .collect();
+        Ok(AttributeTypes::made(&made, |identities| {
+            let names = fields.iter().map(|(name, _)| *name);
+            let parts = identities.iter().map(|identity| {
+                let identity = identity.as_ref();
+                identity.map(|(tag, key)| (*tag, key.as_ref()))
+            });
+            SegmentKey::of_typed(names.zip(parts)) == key
+        }))
+    }
+
     /// What the rules make of each attribute of a segment, by the names' order in keys.
     fn again<T>(
         &self,
         attributes: &Attributes,
+        types: &AttributeTypes,
         make: impl FnOnce(&[(&str, Option<&FieldRules>, Option<Applied<'_>>)]) -> T,
     ) -> Result<T, StoreError> {
-        let values = attributes
-            .to_map()
-            .map_err(|error| StoreError::corrupt(format!("attributes of a segment: {error}")))?;
-        let mut fields: Vec<_> = self.ruled_fields().collect();
-        fields.sort_unstable_by_key(|(name, _)| *name);
-        let fields: Vec<_> = fields
+        let values = attributes.values()?;
+        let fields: Vec<_> = self
+            .sorted_fields()
             .into_iter()
-            .map(|(name, rules)| {
+            .enumerate()
+            .map(|(place, (name, rules))| {
                 let value = values.get(name).and_then(Option::as_deref);
-                let applied = value.and_then(|value| rules::applied_again(rules, value));
+                let applied = value.and_then(|value| types.apply(place, rules, value));
                 (name, rules, applied)
             })
             .collect();
@@ -246,9 +276,13 @@ impl SegmentBy {
     /// made.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] unless the attributes are an object of texts.
-    pub fn key_of_attributes(&self, attributes: &Attributes) -> Result<SegmentKey, StoreError> {
-        self.again(attributes, |fields| {
+    /// As [`SegmentBy::types_of`].
+    pub fn key_of_attributes(
+        &self,
+        attributes: &Attributes,
+        types: &AttributeTypes,
+    ) -> Result<SegmentKey, StoreError> {
+        self.again(attributes, types, |fields| {
             SegmentKey::of_typed(fields.iter().map(|(name, _, applied)| {
                 let part = applied.as_ref();
                 (*name, part.map(|part| (part.tag, part.key.as_ref())))
@@ -260,8 +294,9 @@ impl SegmentBy {
     pub(crate) fn attributes_again(
         &self,
         attributes: &Attributes,
+        types: &AttributeTypes,
     ) -> Result<Attributes, StoreError> {
-        self.again(attributes, |fields| {
+        self.again(attributes, types, |fields| {
             Attributes::new(fields.iter().map(|(name, rules, applied)| {
                 let shown = applied.as_ref().map(|part| {
                     let rules = rules.filter(|_| part.tag == Tag::Text);
@@ -458,6 +493,11 @@ impl Attributes {
     /// When a store gave back a text that is no such object.
     pub fn to_map(&self) -> Result<BTreeMap<String, Option<String>>, serde_json::Error> {
         serde_json::from_str(&self.0)
+    }
+
+    fn values(&self) -> Result<BTreeMap<String, Option<String>>, StoreError> {
+        let values = self.to_map();
+        values.map_err(|error| StoreError::corrupt(format!("attributes of a segment: {error}")))
     }
 }
 

@@ -17,6 +17,7 @@ use rerun_core::ids::{
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
 use rerun_core::nearest::KeptSuggestion;
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
+use rerun_core::rules::AttributeTypes;
 use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey, ValueSearch};
 use uuid::Uuid;
@@ -282,6 +283,7 @@ row! {
         no: i32 = Integer,
         key: Vec<u8> = Binary,
         attributes: String = Text,
+        value_types: Option<Vec<u8>> = Nullable<Binary>,
         shared: bool = Bool,
         conflicting: bool = Bool,
         message_id: Option<Uuid> = Nullable<Id>,
@@ -318,6 +320,11 @@ impl TryFrom<KnownSegmentRow> for KnownSegment {
             no: row.no,
             key: segment_key(&row.key)?,
             attributes: Attributes::from_stored(row.attributes),
+            types: row
+                .value_types
+                .as_deref()
+                .map(attribute_types)
+                .transpose()?,
             displaced: match (row.shared, row.conflicting) {
                 (false, _) => None,
                 (true, false) => Some(Displaced::Merged),
@@ -376,6 +383,14 @@ impl ExampleRow {
         let example = Example::new(Attributes::from_stored(self.attributes), content);
         (MessageId::new(self.id), example)
     }
+}
+
+/// What the attributes of a segment are.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for bytes that stand for nothing.
+pub fn attribute_types(bytes: &[u8]) -> Result<AttributeTypes, StoreError> {
+    AttributeTypes::from_bytes(bytes).ok_or_else(|| corrupt("segments", "value_types", bytes))
 }
 
 /// What `segments` keeps for a new key: `key`, `shared_key`, `conflicting`.

@@ -254,12 +254,17 @@ fn write_keys(conn: &mut PgConnection, update: &UpdateSegmentation) -> Result<()
         .iter()
         .map(|(_, _, conflicting)| *conflicting)
         .collect();
+    let types: Vec<Vec<u8>> = update
+        .segments
+        .iter()
+        .map(|segment| segment.types.to_bytes())
+        .collect();
     for keys in [aside.collect::<Vec<_>>(), keys.collect()] {
         sql(
             "UPDATE segments s SET key = p.key, shared_key = p.shared_key, \
-               conflicting = p.conflicting \
-             FROM unnest(?::int[], ?::bytea[], ?::bytea[], ?::bool[]) \
-               AS p(no, key, shared_key, conflicting) \
+               conflicting = p.conflicting, value_types = p.value_types \
+             FROM unnest(?::int[], ?::bytea[], ?::bytea[], ?::bool[], ?::bytea[]) \
+               AS p(no, key, shared_key, conflicting, value_types) \
              WHERE s.account_id = ? AND s.campaign_id = ? AND s.no = p.no",
         )
         .planned_for(numbers.len())
@@ -267,6 +272,7 @@ fn write_keys(conn: &mut PgConnection, update: &UpdateSegmentation) -> Result<()
         .bind::<Array<Binary>, _>(keys)
         .bind::<Array<Nullable<Binary>>, _>(&shared)
         .bind::<Array<Bool>, _>(&conflicting)
+        .bind::<Array<Binary>, _>(&types)
         .bind::<Id, _>(account)
         .bind::<Id, _>(campaign)
         .execute(conn)?;
@@ -327,7 +333,7 @@ impl CampaignStore for PgStore {
                 let statuses = row::quoted(ReuseFrom::AnyApproved.statuses());
                 let text = format!(
                     "SELECT s.no, COALESCE(s.shared_key, s.key) AS key, s.attributes, \
-                       s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, \
+                       s.value_types, s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, \
                        m.run_number, m.content_id, m.customer_count, \
                        m.review_status = 'Published' AS published \
                      FROM segments s LEFT JOIN ( \

@@ -37,6 +37,8 @@ struct KeyRow {
     key: Vec<u8>,
     #[diesel(sql_type = Nullable<Text>)]
     attributes: Option<String>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    value_types: Option<Vec<u8>>,
     #[diesel(sql_type = Id)]
     id: Uuid,
 }
@@ -157,7 +159,7 @@ impl RecipientStore for PgStore {
         self.db
             .run(move |conn| {
                 let rows = sql("SELECT COALESCE(s.shared_key, s.key) AS key, \
-                       CASE WHEN ? THEN s.attributes END AS attributes, m.id \
+                       CASE WHEN ? THEN s.attributes END AS attributes, s.value_types, m.id \
                      FROM messages m \
                      JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
                        AND s.no = m.segment_no \
@@ -173,6 +175,11 @@ impl RecipientStore for PgStore {
                     Ok(RunMessage {
                         key: row::segment_key(&row.key)?,
                         attributes: row.attributes.map(Attributes::from_stored),
+                        types: row
+                            .value_types
+                            .as_deref()
+                            .map(row::attribute_types)
+                            .transpose()?,
                         id: MessageId::new(row.id),
                     })
                 });

@@ -592,6 +592,34 @@ fn adopted_messages_and_other_rules_go_back_and_forth() {
     conn.batch_execute(&take(&id('a', 4), 1)).unwrap();
 }
 
+/// What values are goes when its migration goes, and nothing is known of it afterwards.
+#[test]
+fn types_of_values_go_back_and_forth() {
+    let database = common::database();
+    let url = database.url();
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts(&mut conn);
+    let count = |conn: &mut PgConnection, wanted: &str| {
+        let text = format!("SELECT count(*) AS n FROM segments{wanted}");
+        let found = diesel::sql_query(text).get_result::<Rows>(conn);
+        found.unwrap().n
+    };
+    let own = id('a', 0);
+    let types = |bytes: usize| {
+        let bytes = "01".repeat(bytes);
+        format!("UPDATE segments SET value_types = '\\x{bytes}' WHERE account_id = {own}")
+    };
+    for bytes in [0, 9] {
+        refused(&mut conn, &types(bytes), "check constraint");
+    }
+    conn.batch_execute(&types(8)).unwrap();
+    assert_eq!(count(&mut conn, " WHERE value_types IS NOT NULL"), 1);
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000016_value_types" {}
+    assert_eq!(count(&mut conn, ""), 2);
+    rerun_pg::migrate(url).unwrap();
+    assert_eq!(count(&mut conn, " WHERE value_types IS NULL"), 2);
+}
+
 #[derive(QueryableByName)]
 struct Rows {
     #[diesel(sql_type = BigInt)]

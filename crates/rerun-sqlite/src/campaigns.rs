@@ -325,12 +325,13 @@ fn write_keys(conn: &mut SqliteConnection, update: &UpdateSegmentation) -> Resul
                 key
             };
             sql(
-                "UPDATE segments SET key = ?, shared_key = ?, conflicting = ? \
+                "UPDATE segments SET key = ?, shared_key = ?, conflicting = ?, value_types = ? \
                  WHERE account_id = ? AND campaign_id = ? AND no = ?",
             )
             .bind::<Binary, _>(key.as_bytes().as_slice())
             .bind::<Nullable<Binary>, _>(shared.as_ref().map(|key| key.as_bytes().as_slice()))
             .bind::<Bool, _>(conflicting)
+            .bind::<Binary, _>(segment.types.to_bytes())
             .bind::<Id, _>(account)
             .bind::<Id, _>(campaign)
             .bind::<Integer, _>(segment.no)
@@ -387,7 +388,7 @@ impl CampaignStore for SqliteStore {
             // Segments come with their messages, the one that counts first.
             let text = format!(
                 "SELECT s.no, COALESCE(s.shared_key, s.key) AS key, s.attributes, \
-                   s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, \
+                   s.value_types, s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, \
                    m.run_number, m.content_id, m.customer_count, \
                    m.review_status = 'Published' AS published \
                  FROM segments s LEFT JOIN ( \

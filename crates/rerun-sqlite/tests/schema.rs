@@ -533,6 +533,40 @@ fn adopted_messages_and_other_rules_go_back_and_forth() {
     .unwrap();
 }
 
+/// What values are goes when its migration goes, and nothing is known of it afterwards.
+#[test]
+fn types_of_values_go_back_and_forth() {
+    let (url, _folder) = common::database();
+    let mut conn = connection(&url);
+    two_accounts(&mut conn);
+    let count = |conn: &mut SqliteConnection, wanted: &str| {
+        let text = format!("SELECT count(*) AS n FROM {wanted}");
+        let found = diesel::sql_query(text).get_result::<Rows>(conn);
+        found.unwrap().n
+    };
+    let own = id('a', 0);
+    let types = |bytes: usize| {
+        let bytes = "01".repeat(bytes);
+        format!("UPDATE segments SET value_types = x'{bytes}' WHERE account_id = {own}")
+    };
+    for bytes in [0, 9] {
+        refused(&mut conn, &types(bytes), "CHECK");
+    }
+    conn.batch_execute(&types(8)).unwrap();
+    let known = "segments WHERE value_types IS NOT NULL";
+    assert_eq!(count(&mut conn, known), 1);
+    drop(conn);
+    while rerun_sqlite::revert(&url).unwrap() != "2026-11-26-000016_value_types" {}
+    let mut conn = connection(&url);
+    assert_eq!(count(&mut conn, "segments"), 2);
+    drop(conn);
+    rerun_sqlite::migrate(&url).unwrap();
+    let mut conn = connection(&url);
+    assert_eq!(count(&mut conn, known), 0);
+    let whole = "pragma_integrity_check WHERE integrity_check = 'ok'";
+    assert_eq!(count(&mut conn, whole), 1);
+}
+
 #[derive(QueryableByName)]
 struct Rows {
     #[diesel(sql_type = BigInt)]

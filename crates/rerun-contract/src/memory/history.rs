@@ -12,6 +12,7 @@ use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, Diff, History, HistoryStore, MessageFilter,
     MessageList, MessageSelection, RecipientStore, RunAudience, RunMessage,
 };
+use rerun_core::rekeying::KnownSegment;
 use rerun_core::segment::FieldValues;
 
 use super::ledger::same_text;
@@ -206,13 +207,24 @@ impl RecipientStore for MemoryStore {
         with_attributes: bool,
     ) -> Result<Vec<RunMessage>, StoreError> {
         Ok(self.read(account, |account| {
-            let ledger = account.campaigns.get(&campaign);
-            let rows = ledger.into_iter().flat_map(|ledger| ledger.rows.values());
-            rows.filter(|row| row.bare.run_number == run)
-                .map(|row| RunMessage {
-                    key: row.bare.segment.key,
-                    attributes: with_attributes.then(|| row.bare.segment.attributes.clone()),
-                    id: row.bare.id,
+            let Some(ledger) = account.campaigns.get(&campaign) else {
+                return Vec::new();
+            };
+            let known = ledger.known_segments().into_iter();
+            let known: BTreeMap<i32, KnownSegment> =
+                known.map(|segment| (segment.no, segment)).collect();
+            ledger
+                .rows
+                .values()
+                .filter(|row| row.bare.run_number == run)
+                .filter_map(|row| {
+                    let segment = known.get(&row.bare.segment_no)?;
+                    Some(RunMessage {
+                        key: segment.key,
+                        attributes: with_attributes.then(|| segment.attributes.clone()),
+                        types: segment.types.clone(),
+                        id: row.bare.id,
+                    })
                 })
                 .collect()
         }))

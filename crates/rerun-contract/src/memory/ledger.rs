@@ -168,6 +168,7 @@ impl Ledger {
             segment_numbers: BTreeMap::new(),
             last_segment: 0,
             displaced: BTreeMap::new(),
+            types: BTreeMap::new(),
             rules: BTreeMap::new(),
             rows: BTreeMap::new(),
             suggested: None,
@@ -241,6 +242,7 @@ impl Ledger {
                 no,
                 key: row.bare.segment.key,
                 attributes: row.bare.segment.attributes.clone(),
+                types: self.types.get(&no).cloned(),
                 displaced: self.displaced.get(&no).copied(),
                 message: None,
             });
@@ -267,6 +269,7 @@ impl Ledger {
     pub(super) fn rekey(&mut self, segments: &[Rekeyed]) {
         for rekeyed in segments {
             self.segment_numbers.retain(|_, no| *no != rekeyed.no);
+            self.types.insert(rekeyed.no, rekeyed.types.clone());
         }
         for rekeyed in segments {
             match rekeyed.displaced {

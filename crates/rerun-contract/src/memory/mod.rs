@@ -35,6 +35,7 @@ use rerun_core::outlook::Due;
 use rerun_core::page::{Contents, CreatedKey, Page, PageRequest};
 use rerun_core::ports::{HealthCheck, IDEMPOTENCY_WINDOW, IdempotentResponse, KeptResponse};
 use rerun_core::rekeying::Displaced;
+use rerun_core::rules::AttributeTypes;
 use rerun_core::run::Run;
 use rerun_core::schedule::{Firing, FiringKey, Schedule};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
@@ -132,6 +133,8 @@ struct Ledger {
     last_segment: i32,
     /// The segments that do not stand for their key, by their number.
     displaced: BTreeMap<i32, Displaced>,
+    /// What the values of segments are that other rules made, by their number.
+    types: BTreeMap<i32, AttributeTypes>,
     /// The rules that runs were planned by, if the campaign has others now.
     rules: BTreeMap<RunNumber, SegmentBy>,
     rows: BTreeMap<MessageId, Row>,

@@ -1,10 +1,11 @@
 //! Customers listed, deleted and erased, and groups that are deleted.
 
-use rerun_core::error::Error;
+use rerun_core::error::{Error, StoreError};
 use rerun_core::group::{Customer, DeletedCustomers, ImportMode, customer_digest};
-use rerun_core::ids::{CustomerGroupId, RunNumber};
+use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{ListCustomers, Store};
+use rerun_core::usecases::RecipientRequest;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -401,6 +402,95 @@ pub async fn a_group_is_deleted_while_it_is_imported<S: Store + 'static>(f: &Fix
         let erased = f.engine.groups.erase(&caller(), "a", None).await;
         assert!(matches!(erased, Err(Error::CustomerNotFound)), "{erased:?}");
         f.check().await;
+    }
+}
+
+/// A deletion or an erasure beside the start of a rerun comes before or after it: the run has the
+/// customers of one moment.
+pub async fn a_deletion_beside_a_rerun_is_before_or_after_it<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    for erases in [false, true, false, true, false, true] {
+        let group = f.group(&["DE", "FR", "IT"]).await;
+        let groups = f.engine.groups.clone();
+        let gone = ["C-2".to_owned()];
+        let change = tokio::spawn(async move {
+            if erases {
+                let erased = groups.erase(&caller(), "C-2", None).await;
+                erased.map(|erased| erased.outcome)
+            } else {
+                let deleted = groups.delete_customers(&caller(), group, &gone, None).await;
+                deleted.map(|deleted| deleted.outcome.deleted_customers)
+            }
+        });
+        let started = f.rerun(campaign, group).await;
+        assert!(change.await.unwrap().unwrap() >= 1);
+        let messages = f.current(campaign).await;
+        let customers: i64 = messages.iter().map(|it| it.segment.customer_count).sum();
+        assert!((2..=3).contains(&customers), "{customers}");
+        assert_eq!(usize::try_from(customers), Ok(messages.len()));
+        assert_eq!(i64::from(started.segments.total), customers);
+        has(f, group, 2).await;
+        f.finish(campaign).await;
+        let run = of_run(campaign, None);
+        let list = f.engine.recipients.list(&caller(), run).await;
+        let mut list = list.unwrap();
+        assert_eq!(list.group_changed(), customers == 3);
+        let recipients = list.next().await.unwrap().unwrap();
+        assert_eq!(recipients.len(), 2);
+        assert!(recipients.iter().all(|it| it.message.is_some()));
+        f.check().await;
+    }
+}
+
+fn of_run(campaign: CampaignId, run: Option<RunNumber>) -> RecipientRequest {
+    RecipientRequest {
+        campaign,
+        run,
+        exclude_run: None,
+        content: false,
+    }
+}
+
+/// A list of which one half is from before a change would name the wrong messages.
+pub async fn recipients_break_off_when_their_group_changes<S: Store + 'static>(f: &Fixture<S>) {
+    let group = f.group(&["DE"; 5_010]).await;
+    let campaign = f.draft(group).await;
+    f.launch(campaign).await;
+    f.finish(campaign).await;
+    // The group of the current run could not be deleted.
+    f.rerun(campaign, f.group(&["DE"]).await).await;
+    f.finish(campaign).await;
+    let groups = &f.engine.groups;
+    for change in ["delete", "erase", "import", "delete the group"] {
+        let run = of_run(campaign, Some(RunNumber::FIRST));
+        let list = f.engine.recipients.list(&caller(), run).await;
+        let mut list = list.unwrap();
+        assert!(!list.next().await.unwrap().unwrap().is_empty());
+        match change {
+            "delete" => {
+                let gone = ["C-5".to_owned()];
+                let deleted = groups.delete_customers(&caller(), group, &gone, None).await;
+                assert_eq!(deleted.unwrap().outcome.deleted_customers, 1);
+            }
+            "erase" => {
+                groups.erase(&caller(), "C-6", None).await.unwrap();
+            }
+            "import" => {
+                f.import_countries(group, &["FR"]).await;
+            }
+            _ => {
+                groups.delete(&caller(), group, None).await.unwrap();
+            }
+        }
+        let error = loop {
+            match list.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("{change}: the list just ends"),
+                Err(error) => break error,
+            }
+        };
+        let breaks_off = matches!(error, Error::Store(StoreError::Unavailable(_)));
+        assert!(breaks_off, "{change}: {error}");
     }
 }
 

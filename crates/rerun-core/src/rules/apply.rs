@@ -89,18 +89,6 @@ pub(crate) fn applied<'a>(
     }
 }
 
-/// What a field's rules, if it has any, make of an attribute that they, or others before them, gave
-/// a segment.
-pub(crate) fn applied_again<'a>(
-    rules: Option<&'a FieldRules>,
-    attribute: &'a str,
-) -> Option<Applied<'a>> {
-    match rules {
-        Some(rules) => rules.apply_to_attribute(attribute),
-        None => Some(Applied::plain(attribute)),
-    }
-}
-
 impl<'a> Applied<'a> {
     /// A value of a field without rules.
     pub(crate) const fn plain(value: &'a str) -> Self {
@@ -112,12 +100,38 @@ impl<'a> Applied<'a> {
         }
     }
 
-    const fn typed(tag: Tag, key: Cow<'a, str>) -> Self {
+    pub(super) const fn typed(tag: Tag, key: Cow<'a, str>) -> Self {
         Self {
             tag,
             key,
             spelling: None,
             unparsed: false,
+        }
+    }
+
+    /// A text that could not be read as the field's type.
+    pub(super) const fn unparsed(text: Cow<'a, str>) -> Self {
+        Self {
+            tag: Tag::Text,
+            key: text,
+            spelling: None,
+            unparsed: true,
+        }
+    }
+
+    /// Its type, and what it is compared by.
+    pub(crate) fn into_identity(self) -> (Tag, String) {
+        (self.tag, self.key.into_owned())
+    }
+
+    pub(super) fn into_owned<'b>(self) -> Applied<'b> {
+        Applied {
+            tag: self.tag,
+            key: Cow::Owned(self.key.into_owned()),
+            spelling: self
+                .spelling
+                .map(|spelling| Cow::Owned(spelling.into_owned())),
+            unparsed: self.unparsed,
         }
     }
 }
@@ -249,26 +263,8 @@ impl FieldRules {
         Some(self.typed(spelling))
     }
 
-    /// What the rules make of an attribute that they, or others before them, gave a segment.
-    pub(crate) fn apply_to_attribute<'a>(&'a self, attribute: &'a str) -> Option<Applied<'a>> {
-        match &self.kind {
-            Kind::Bins { labels, .. } if labels.iter().any(|label| label == attribute) => {
-                Some(Applied::typed(Tag::Bin, Cow::Borrowed(attribute)))
-            }
-            // Attributes have their numbers with `.`, whatever mark the customers' values have.
-            Kind::Number { .. }
-                if Number::parse(attribute, '.')
-                    .is_some_and(|number| number.to_string() == attribute) =>
-            {
-                Some(Applied::typed(Tag::Number, Cow::Borrowed(attribute)))
-            }
-            Kind::Text | Kind::Boolean | Kind::Number { .. } | Kind::Bins { .. } => {
-                self.apply(attribute)
-            }
-        }
-    }
-
-    fn typed<'a>(&'a self, spelling: Cow<'a, str>) -> Applied<'a> {
+    /// What a value is as the field's type.
+    pub(super) fn typed<'a>(&'a self, spelling: Cow<'a, str>) -> Applied<'a> {
         let typed = match &self.kind {
             Kind::Text => {
                 let key = self.key_of(&spelling);
@@ -294,12 +290,7 @@ impl FieldRules {
                 Some(Applied::typed(Tag::Bin, Cow::Borrowed(label)))
             }),
         };
-        typed.unwrap_or(Applied {
-            tag: Tag::Text,
-            key: spelling,
-            spelling: None,
-            unparsed: true,
-        })
+        typed.unwrap_or(Applied::unparsed(spelling))
     }
 
     /// One text for the rules, equal exactly when they are: the order of lists and the choice of

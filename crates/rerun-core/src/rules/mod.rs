@@ -6,11 +6,14 @@
 mod apply;
 mod declare;
 mod number;
+mod reread;
 
 pub(crate) use apply::folded;
 
 /// The longest value of a field to segment by, in characters.
 pub(crate) const MAX_VALUE_LENGTH: usize = 1_000;
 
-pub(crate) use apply::{Applied, FieldRules, Tag, alike, applied, applied_again};
+pub(crate) use apply::{Applied, FieldRules, Tag, alike, applied};
 pub use declare::{Edge, FieldDeclaration, Normalise, RulesDeclaration, ValueMap, ValueType};
+pub use reread::AttributeTypes;
+pub(crate) use reread::applied_again;

@@ -739,7 +739,7 @@ impl Campaigns {
         }
         campaign.check(Action::ChangeRules)?;
         let known = self.store.known_segments(account, campaign.id).await?;
-        let rekey = Rekey::new(&wish.segment_by, known)?;
+        let rekey = Rekey::new(&campaign.segment_by, &wish.segment_by, known)?;
         let contents = rekey.contents();
         let digests = if contents.is_empty() {
             HashMap::new()

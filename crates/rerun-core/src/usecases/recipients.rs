@@ -106,7 +106,13 @@ impl Recipients {
         let segment_by = audience.segment_by.as_ref().unwrap_or(&campaign.segment_by);
         let messages = messages.into_iter().map(|message| {
             let key = match (&audience.segment_by, &message.attributes) {
-                (Some(rules), Some(attributes)) => rules.key_of_attributes(attributes)?,
+                (Some(rules), Some(attributes)) => {
+                    let types = match message.types {
+                        Some(types) => types,
+                        None => rules.types_of(attributes, message.key)?,
+                    };
+                    rules.key_of_attributes(attributes, &types)?
+                }
                 (Some(_), None) | (None, _) => message.key,
             };
             Ok((key, (message.key, message.id)))

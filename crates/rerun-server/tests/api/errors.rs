@@ -749,6 +749,10 @@ async fn runs_and_messages_that_are_not_there(server: &Server) {
     .await;
 }
 
+const STAGES: &str = "change the approval stages of";
+const RULES: &str = "change the value rules of";
+const ADOPT: &str = "use the suggestion for";
+
 /// The refusals of a campaign: action by action, naming action and status.
 async fn check_campaign_actions(api: &Api, campaign: &str, status: &str, allowed: &[&str]) {
     let this = json!({ "campaign_id": campaign });
@@ -769,21 +773,12 @@ async fn check_campaign_actions(api: &Api, campaign: &str, status: &str, allowed
     let rules = with(json!({ "segment_by": rules, "dry_run": false }));
     let suggested = with(json!({ "message_id": campaign, "content_id": campaign }));
     // While messages are generated, the stages cannot be changed because nothing can.
-    let is_said =
-        |action: &str| action != "change the approval stages of" || allowed.contains(&"update");
+    let is_said = |action: &str| action != STAGES || allowed.contains(&"update");
     for (action, path, body) in [
         ("update", "campaign/update", &renamed),
-        ("change the approval stages of", "campaign/update", &stages),
-        (
-            "change the value rules of",
-            "campaign/segmentation/update",
-            &rules,
-        ),
-        (
-            "use the suggestion for",
-            "campaign/messages/adopt",
-            &suggested,
-        ),
+        (STAGES, "campaign/update", &stages),
+        (RULES, "campaign/segmentation/update", &rules),
+        (ADOPT, "campaign/messages/adopt", &suggested),
         ("delete", "campaign/delete", &this),
         ("launch", "campaign/launch", &this),
         ("publish", "campaign/publish", &this),
@@ -817,9 +812,6 @@ async fn actions_that_a_status_does_not_allow(server: &Server) {
         })
         .await;
     };
-    const STAGES: &str = "change the approval stages of";
-    const RULES: &str = "change the value rules of";
-    const ADOPT: &str = "use the suggestion for";
     refused("Draft", &["launch", "update", "delete", STAGES, RULES]).await;
     api.ok("campaign/launch", json!({ "campaign_id": campaign }))
         .await;

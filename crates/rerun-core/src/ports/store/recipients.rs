@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use crate::message::Content;
+use crate::rules::AttributeTypes;
 use crate::segment::{Attributes, SegmentBy, SegmentKey};
 
 /// The group of a run, as it is now.
@@ -27,6 +28,8 @@ pub struct RunMessage {
     pub key: SegmentKey,
     /// The segment's values, if they were asked for.
     pub attributes: Option<Attributes>,
+    /// What they are, as [`UpdateSegmentation`](super::UpdateSegmentation) kept it.
+    pub types: Option<AttributeTypes>,
     /// The message.
     pub id: MessageId,
 }

@@ -9,6 +9,7 @@ use crate::support::{Answer, Api, SPRING, SUMMER, Server, on_both_stores, segmen
 
 on_both_stores!(
     every_customer_gets_the_message_of_its_segment,
+    recipients_are_found_by_the_rules_of_their_run,
     recipients_come_with_what_they_get,
     a_changed_group_is_exported_as_it_is_now,
     customers_of_another_run_are_left_out,
@@ -85,6 +86,56 @@ async fn every_customer_gets_the_message_of_its_segment(server: &Server) {
         assert_eq!(lines, expected);
     })
     .await;
+}
+
+/// By a map, by ranges and by values that mean none, before and after the rules change.
+async fn recipients_are_found_by_the_rules_of_their_run(server: &Server) {
+    let api = server.account();
+    let csv = "customer_ref,state,income\n\
+        a,California,\"1,000\"\nb,ca,999.5\nc,N/A,25000\nd,,30000.0\ne,Nevada,low\nf,NEVADA,5\n";
+    let group = api.group("Spring", csv).await;
+    let rules = |labels: [&str; 2]| {
+        json!([
+            { "field": "state", "normalise": ["casefold"], "null": ["n/a"],
+              "values": { "California": "CA" } },
+            { "field": "income", "type": "number", "bins": [25_000], "labels": labels },
+        ])
+    };
+    let made = api
+        .ok(
+            "campaign/create",
+            json!({
+                "name": "Hello", "customer_group_id": group, "segment_by": rules(["low", "high"]),
+                "template": { "subject": "Hello", "body": "{{ state }} {{ income }}" },
+            }),
+        )
+        .await;
+    let campaign = made["id"].as_str().unwrap().to_owned();
+    let launch = json!({ "campaign_id": campaign });
+    api.ok("campaign/launch", launch).await;
+    server.finish(&api, &campaign).await;
+    let got = async || {
+        let answer = export(&api, &campaign, json!({ "run_number": 1 })).await;
+        let rows = rows(&answer).into_iter();
+        rows.map(|row| (row[0].clone(), row[2].clone()))
+            .collect::<Vec<_>>()
+    };
+    let before = got().await;
+    let messages: Vec<&str> = before.iter().map(|(_, message)| message.as_str()).collect();
+    assert!(messages.iter().all(|message| !message.is_empty()));
+    assert_eq!(messages[0], messages[1], "CA, low");
+    assert_eq!(messages[2], messages[3], "none, high");
+    assert_ne!(
+        messages[4], messages[5],
+        "a text is not the range of its name"
+    );
+    let distinct: std::collections::BTreeSet<_> = messages.iter().collect();
+    assert_eq!(distinct.len(), 4);
+    for segment_by in [json!(["state", "income"]), rules(["low", "top"])] {
+        let body = json!({ "campaign_id": campaign, "segment_by": segment_by, "dry_run": false });
+        api.ok("campaign/segmentation/update", body).await;
+        assert_eq!(got().await, before);
+    }
 }
 
 async fn recipients_come_with_what_they_get(server: &Server) {

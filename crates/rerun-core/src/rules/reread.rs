@@ -1,0 +1,237 @@
+//! What the attributes of segments are to rules that come later.
+//!
+//! An attribute is a text, but it is not a customer's value: a number has its decimal mark as `.`, a
+//! label stands for a range, and the target of a map may be a text that means no value when a customer
+//! has it. The rules that made it know what it is; others are told by [`AttributeTypes`].
+
+use std::borrow::Cow;
+
+use super::apply::{Applied, FieldRules, Kind, Tag};
+use super::number::Number;
+
+/// What one attribute is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct AttributeType {
+    tag: Tag,
+    /// Whether a customer's value that is spelled like the attribute was another value, or none, to the
+    /// rules that made the attribute.
+    is_no_value: bool,
+}
+
+/// What the attributes of a segment are, in the order of the fields' names. They are the same
+/// whatever the rules of the campaign are later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeTypes(Vec<Option<AttributeType>>);
+
+/// What an attribute is added for that no customer's value is.
+const NO_VALUE: u8 = 0x10;
+
+impl AttributeType {
+    const fn byte(self) -> u8 {
+        let tag = self.tag.byte();
+        if self.is_no_value {
+            tag | NO_VALUE
+        } else {
+            tag
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        let tags = [Tag::Text, Tag::Number, Tag::Boolean, Tag::Bin];
+        let tag = tags
+            .into_iter()
+            .find(|tag| tag.byte() == byte & !NO_VALUE)?;
+        Some(Self {
+            tag,
+            is_no_value: byte & NO_VALUE != 0,
+        })
+    }
+
+    /// What an attribute of this tag is that these rules made.
+    fn of(rules: Option<&FieldRules>, tag: Tag, attribute: &str) -> Self {
+        let is_no_value = rules.is_some_and(|rules| {
+            let reread = match tag {
+                Tag::Bin => return false,
+                Tag::Text | Tag::Number | Tag::Boolean => rules
+                    .apply(&rules.marked(tag, attribute))
+                    .map(Applied::into_identity),
+            };
+            reread != Some((tag, made_key(Some(rules), tag, attribute).into_owned()))
+        });
+        Self { tag, is_no_value }
+    }
+}
+
+impl AttributeTypes {
+    /// Takes back what [`AttributeTypes::to_bytes`] gave. `None` for other bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let types = bytes.iter().map(|byte| match byte {
+            0 => Some(None),
+            byte => AttributeType::from_byte(*byte).map(Some),
+        });
+        types.collect::<Option<_>>().map(Self)
+    }
+
+    /// One byte for each field, as a store keeps them.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let bytes = self
+            .0
+            .iter()
+            .map(|kept| kept.map_or(0, AttributeType::byte));
+        bytes.collect()
+    }
+
+    /// What attributes are that these rules made. Where the rules leave two possibilities, `is_made` is
+    /// asked with the identity of each attribute.
+    pub(crate) fn made<'a>(
+        attributes: &[(Option<&'a FieldRules>, Option<&'a str>)],
+        mut is_made: impl FnMut(&[Option<(Tag, Cow<'a, str>)>]) -> bool,
+    ) -> Self {
+        let possible: Vec<Option<(Tag, Option<Tag>)>> = attributes
+            .iter()
+            .map(|(rules, attribute)| Some(possible(*rules, (*attribute)?)))
+            .collect();
+        let open: Vec<usize> = possible
+            .iter()
+            .enumerate()
+            .filter_map(|(place, possible)| possible.as_ref()?.1.map(|_| place))
+            .collect();
+        let choose = |choice: usize| -> Vec<Option<Tag>> {
+            let chosen = possible.iter().enumerate().map(|(place, possible)| {
+                let (first, second) = (*possible)?;
+                let bit = open.iter().position(|open| *open == place);
+                let takes_second = bit.is_some_and(|bit| (choice >> bit) & 1 == 1);
+                second.filter(|_| takes_second).or(Some(first))
+            });
+            chosen.collect()
+        };
+        let choices = 1_usize << open.len();
+        let choice = (0..choices).filter(|_| choices > 1).find(|choice| {
+            let tags = choose(*choice);
+            let identities: Vec<_> = attributes
+                .iter()
+                .zip(&tags)
+                .map(|((rules, attribute), tag)| {
+                    let (tag, attribute) = ((*tag)?, (*attribute)?);
+                    Some((tag, made_key(*rules, tag, attribute)))
+                })
+                .collect();
+            is_made(&identities)
+        });
+        let tags = choose(choice.unwrap_or(0));
+        let types = attributes
+            .iter()
+            .zip(tags)
+            .map(|((rules, attribute), tag)| Some(AttributeType::of(*rules, tag?, (*attribute)?)));
+        Self(types.collect())
+    }
+
+    /// What these rules make of an attribute. `place` is that of its field among the names.
+    pub(crate) fn apply<'a>(
+        &self,
+        place: usize,
+        rules: Option<&'a FieldRules>,
+        attribute: &'a str,
+    ) -> Option<Applied<'a>> {
+        let kept = self.0.get(place).copied().flatten();
+        match (rules, kept) {
+            (None, _) => Some(Applied::plain(attribute)),
+            // It came with an attribute, and there is none: nothing is known of it.
+            (Some(rules), None) => rules.apply(attribute),
+            (Some(rules), Some(kept)) => rules.reread(kept, attribute),
+        }
+    }
+}
+
+/// What an attribute may be that these rules made: two if they leave a text as it is that is
+/// spelled like a value of their type.
+fn possible(rules: Option<&FieldRules>, attribute: &str) -> (Tag, Option<Tag>) {
+    let Some(rules) = rules else {
+        return (Tag::Text, None);
+    };
+    let typed = match &rules.kind {
+        Kind::Text => None,
+        Kind::Boolean => matches!(attribute, "true" | "false").then_some(Tag::Boolean),
+        Kind::Number { .. } => is_number(attribute).then_some(Tag::Number),
+        Kind::Bins { labels, .. } => {
+            let is_label = labels.iter().any(|label| label == attribute);
+            is_label.then_some(Tag::Bin)
+        }
+    };
+    match typed {
+        None => (Tag::Text, None),
+        Some(tag) => {
+            let stays_text = rules.typed(Cow::Borrowed(attribute)).tag == Tag::Text;
+            (tag, stays_text.then_some(Tag::Text))
+        }
+    }
+}
+
+/// Whether an attribute is spelled as numbers are in attributes.
+fn is_number(attribute: &str) -> bool {
+    Number::parse(attribute, '.').is_some_and(|number| number.to_string() == attribute)
+}
+
+/// What an attribute of this type is compared by under the rules that made it.
+fn made_key<'a>(rules: Option<&FieldRules>, tag: Tag, attribute: &'a str) -> Cow<'a, str> {
+    match rules.filter(|rules| tag == Tag::Text && rules.kind == Kind::Text) {
+        Some(rules) => Cow::Owned(rules.key_of(attribute)),
+        None => Cow::Borrowed(attribute),
+    }
+}
+
+impl FieldRules {
+    /// The attribute as customers would have it who spell numbers as these rules say.
+    fn marked<'a>(&self, tag: Tag, attribute: &'a str) -> Cow<'a, str> {
+        match &self.kind {
+            Kind::Number { decimal } | Kind::Bins { decimal, .. }
+                if tag == Tag::Number && *decimal != '.' =>
+            {
+                Cow::Owned(attribute.replace('.', decimal.encode_utf8(&mut [0; 4])))
+            }
+            Kind::Text | Kind::Boolean | Kind::Number { .. } | Kind::Bins { .. } => {
+                Cow::Borrowed(attribute)
+            }
+        }
+    }
+
+    /// What the rules make of an attribute that they, or others before them, gave a segment.
+    fn reread<'a>(&'a self, kept: AttributeType, attribute: &'a str) -> Option<Applied<'a>> {
+        if kept.tag == Tag::Bin {
+            match &self.kind {
+                Kind::Text => {}
+                Kind::Bins { labels, .. } if labels.iter().any(|label| label == attribute) => {
+                    return Some(Applied::typed(Tag::Bin, Cow::Borrowed(attribute)));
+                }
+                // The name of a range is no value in it: the range `2` is not the number 2.
+                Kind::Boolean | Kind::Number { .. } | Kind::Bins { .. } => {
+                    return Some(Applied::unparsed(Cow::Borrowed(attribute)));
+                }
+            }
+        }
+        match self.marked(kept.tag, attribute) {
+            Cow::Borrowed(value) if kept.is_no_value => Some(self.typed(Cow::Borrowed(value))),
+            Cow::Borrowed(value) => self.apply(value),
+            Cow::Owned(value) if kept.is_no_value => Some(self.typed(Cow::Owned(value))),
+            Cow::Owned(value) => self.apply(&value).map(Applied::into_owned),
+        }
+    }
+}
+
+/// What a field's rules make of an attribute of which nothing else is known: most likely they made it.
+pub(crate) fn applied_again<'a>(
+    rules: Option<&'a FieldRules>,
+    attribute: &'a str,
+) -> Option<Applied<'a>> {
+    let Some(rules) = rules else {
+        return Some(Applied::plain(attribute));
+    };
+    match possible(Some(rules), attribute) {
+        (tag @ (Tag::Number | Tag::Bin | Tag::Boolean), _) => {
+            Some(Applied::typed(tag, Cow::Borrowed(attribute)))
+        }
+        (Tag::Text, _) => rules.apply(attribute),
+    }
+}

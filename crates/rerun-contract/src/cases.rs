@@ -333,6 +333,21 @@ macro_rules! store_contract {
                 accounts_take_turns_at_previews,
                 foreign_runs_have_no_segments,
             }
+            cursors {
+                a_stream_begins_before_the_first_event,
+                a_place_moves_under_its_lease,
+                a_live_lease_keeps_others_out,
+                a_lease_ends,
+                a_lost_lease_moves_nothing,
+                a_lease_of_a_future_clock_does_not_count,
+                accounts_with_unpublished_events_are_found_in_order,
+                the_oldest_unpublished_event_is_known,
+                events_are_published_once_and_in_order,
+                the_stream_says_where_to_go_on,
+                a_stream_of_another_log_gets_nothing,
+                an_outage_keeps_what_is_published,
+                a_slow_broker_keeps_its_lease,
+            }
             isolation {
                 foreign_ids_read_nothing,
                 foreign_groups_have_no_segments,

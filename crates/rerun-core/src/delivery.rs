@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use serde_json::Value;
 
 use crate::feed::PublicEvent;
-use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, WebhookId};
+use crate::ids::{AccountId, AuditEntryId, LeaseId, WebhookId};
 use crate::page::Contents;
 use crate::status::wire_enum;
 use crate::timestamp::Timestamp;
@@ -258,18 +257,6 @@ pub struct Parcel {
     pub event: PublicEvent,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-}
-
-impl Parcel {
-    /// The campaign that the event is about, if it is about one.
-    #[must_use]
-    pub fn campaign_id(&self) -> Option<CampaignId> {
-        self.event
-            .data
-            .get("campaign_id")
-            .and_then(Value::as_str)
-            .and_then(CampaignId::parse)
-    }
 }
 
 #[cfg(test)]

@@ -483,6 +483,13 @@ impl PublicEvent {
             data,
         })
     }
+
+    /// The campaign that the event is about, if it is about one.
+    #[must_use]
+    pub fn campaign_id(&self) -> Option<CampaignId> {
+        let id = self.data.get("campaign_id").and_then(Value::as_str);
+        id.and_then(CampaignId::parse)
+    }
 }
 
 /// A part of an account's events.

@@ -24,6 +24,7 @@ pub mod page;
 pub mod plan;
 pub mod ports;
 pub mod prelude;
+pub mod publication;
 pub mod rekeying;
 pub mod review;
 pub mod rules;

@@ -1,7 +1,7 @@
 use rerun_core::delivery::Outcome;
 use rerun_core::usecases::Settling;
 
-/// Is told what a dispatcher does, for example to count it. A method that is left out does nothing.
+/// Is told what a dispatcher or a publisher does, for example to count it. A method that is left out does nothing.
 pub trait Observer: Send + Sync {
     /// Deliveries of new events were queued.
     fn queued(&self, _deliveries: u64) {}
@@ -11,6 +11,12 @@ pub trait Observer: Send + Sync {
 
     /// What came of an attempt was written.
     fn settled(&self, _settling: &Settling) {}
+
+    /// Events of an account were published in a stream.
+    fn published(&self, _events: u64) {}
+
+    /// Events could not be published.
+    fn publication_failed(&self) {}
 }
 
 /// Nobody is told.

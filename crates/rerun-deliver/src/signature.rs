@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rerun_core::Timestamp;
 use rerun_core::delivery::Parcel;
+use rerun_core::feed::PublicEvent;
 use rerun_core::timestamp;
 use rerun_core::webhook::WebhookSecret;
 
@@ -32,8 +33,7 @@ pub fn sign(id: &str, seconds: i64, body: &[u8], secrets: &[WebhookSecret]) -> S
 /// The headers of `CloudEvents` in its binary mode, with their names in lower case. They are the same on
 /// every way on which an event leaves.
 #[must_use]
-pub fn cloud_event(parcel: &Parcel) -> Vec<(&'static str, String)> {
-    let event = &parcel.event;
+pub fn cloud_event(event: &PublicEvent) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("ce-specversion", "1.0".to_owned()),
         ("ce-id", event.id.to_string()),
@@ -43,7 +43,7 @@ pub fn cloud_event(parcel: &Parcel) -> Vec<(&'static str, String)> {
         // Texts of 19 digits sort as their numbers do.
         ("ce-sequence", format!("{:019}", event.sequence)),
     ];
-    if let Some(campaign) = parcel.campaign_id() {
+    if let Some(campaign) = event.campaign_id() {
         headers.push(("ce-subject", format!("campaigns/{campaign}")));
     }
     headers
@@ -59,7 +59,7 @@ pub fn headers(
 ) -> Vec<(&'static str, String)> {
     let (id, seconds) = (parcel.event.id.to_string(), at.timestamp());
     let signature = sign(&id, seconds, body, secrets);
-    let mut headers = cloud_event(parcel);
+    let mut headers = cloud_event(&parcel.event);
     headers.extend([
         ("content-type", "application/json".to_owned()),
         ("webhook-id", id),

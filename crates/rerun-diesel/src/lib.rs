@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 pub mod changed_groups;
+pub mod cursors;
 pub mod error;
 pub mod events;
 pub mod lanes;
 pub mod pool;
 pub mod row;
 pub mod schedules;
+pub mod shared;
 pub mod sql;
 pub mod types;
 pub mod watch;

@@ -27,13 +27,30 @@ struct Bound<ST, T> {
     sql_type: PhantomData<fn() -> ST>,
 }
 
-impl<ST, T, DB> QueryFragment<DB> for Bound<ST, T>
+/// A database that takes values of this type in the places of this one. Every database does that its
+/// types say so of; as a trait of the database it can be asked for once, by
+/// [`Dialect`](crate::shared::Dialect).
+pub trait Takes<ST, T>: Backend {
+    /// Adds a place with its value.
+    ///
+    /// # Errors
+    /// What diesel reports.
+    fn push<'b>(value: &'b T, out: AstPass<'_, 'b, Self>) -> QueryResult<()>;
+}
+
+impl<ST, T, DB> Takes<ST, T> for DB
 where
     DB: Backend + HasSqlType<ST>,
     T: ToSql<ST, DB>,
 {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        out.push_bind_param::<ST, T>(&self.value)
+    fn push<'b>(value: &'b T, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_bind_param::<ST, T>(value)
+    }
+}
+
+impl<ST, T, DB: Takes<ST, T>> QueryFragment<DB> for Bound<ST, T> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        DB::push(&self.value, out)
     }
 }
 
@@ -72,8 +89,8 @@ impl<'a, DB: Backend> Sql<'a, DB> {
     /// Gives the next `?` its value.
     pub fn bind<ST, T>(mut self, value: T) -> Self
     where
-        DB: HasSqlType<ST>,
-        T: ToSql<ST, DB> + Send + 'a,
+        DB: Takes<ST, T>,
+        T: Send + 'a,
         ST: 'a,
     {
         self.binds.push(Box::new(Bound {

@@ -19,17 +19,17 @@ use rerun_core::ids::{
 use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{
     EveryRole, MockAuditStore, MockBackoff, MockCampaignStore, MockChangedGroupQueue, MockClock,
-    MockCustomerGroupStore, MockDeliveryQueue, MockEventLog, MockGenerationQueue, MockHealthCheck,
-    MockHistoryStore, MockIdGenerator, MockIdempotencyStore, MockRecipientStore, MockRerunStore,
-    MockReviewStore, MockScheduleQueue, MockScheduleStore, MockTemplateChecker, MockWebhookStore,
-    NoCalendar,
+    MockCustomerGroupStore, MockDeliveryQueue, MockEventCursors, MockEventLog, MockGenerationQueue,
+    MockHealthCheck, MockHistoryStore, MockIdGenerator, MockIdempotencyStore, MockRecipientStore,
+    MockRerunStore, MockReviewStore, MockScheduleQueue, MockScheduleStore, MockTemplateChecker,
+    MockWebhookStore, NoCalendar,
 };
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
     AuditLog, Campaigns, CustomerGroups, Deliveries, Engine, Events, Generation, Histories,
-    Recipients, RerunSuggestions, Reruns, Reviews, SchedulePorts, Schedules, Settings, Stamps,
-    WebhookPorts, Webhooks,
+    Publications, Recipients, RerunSuggestions, Reruns, Reviews, SchedulePorts, Schedules,
+    Settings, Stamps, WebhookPorts, Webhooks,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -114,6 +114,7 @@ impl Mocks {
         let history = Arc::new(self.history);
         let responses = Arc::new(self.responses);
         let deliveries = Arc::new(self.deliveries);
+        let events = Arc::new(self.events);
         let reruns_of = Reruns::new(
             reruns.clone(),
             campaigns.clone(),
@@ -142,6 +143,11 @@ impl Mocks {
                 stamps.clone(),
             ),
             deliveries: Deliveries::new(deliveries, stamps.clone()),
+            publications: Publications::new(
+                Arc::new(MockEventCursors::new()),
+                events.clone(),
+                stamps.clone(),
+            ),
             groups: CustomerGroups::new(groups.clone(), responses.clone(), stamps.clone()),
             campaigns: Campaigns::new(
                 campaigns.clone(),
@@ -175,7 +181,7 @@ impl Mocks {
                 settings.generation,
             ),
             audit: AuditLog::new(Arc::new(self.audit)),
-            events: Events::new(Arc::new(self.events)),
+            events: Events::new(events),
         };
         let woken = self.woken;
         web::Data::new(AppState {

@@ -4,6 +4,7 @@ mod audit;
 mod campaigns;
 mod changed_groups;
 mod connection;
+mod cursors;
 mod deliveries;
 mod generation;
 mod groups;

@@ -836,6 +836,45 @@ fn suggestions_come_and_go_beside_what_is_there() {
     assert_eq!(count(&mut conn, "changed_groups"), 0);
 }
 
+/// There and back on a filled database: places in streams go, and the log stays. A place is of an account
+/// with a log, and a lease is whole or not there.
+#[test]
+fn places_in_streams_come_and_go_beside_the_log() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000013_event_cursors" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts_without_counts(&mut conn);
+    let own = id('a', 0);
+    conn.batch_execute(&format!(
+        "INSERT INTO audit_entries (account_id, seq, id, action, details, created_at, hash)
+           VALUES ({own}, 1, {own}, 'run.failed', '{{}}', now(), sha256('x'));
+         INSERT INTO audit_heads (account_id, seq, hash) VALUES ({own}, 1, sha256('x'))"
+    ))
+    .unwrap();
+    rerun_pg::migrate(url).unwrap();
+    let place = |account: &str, lease: &str| {
+        format!(
+            "INSERT INTO event_cursors (account_id, stream, seq, lease_id, leased_at, leased_until)
+               VALUES ({account}, 'all', 1, {lease})"
+        )
+    };
+    let none = "NULL, NULL, NULL";
+    refused_reference(&mut conn, &place(&id('c', 0), none));
+    let half = format!("{own}, NULL, NULL");
+    refused(&mut conn, &place(&own, &half), "check constraint");
+    conn.batch_execute(&place(&own, none)).unwrap();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000013_event_cursors" {}
+    let count = |conn: &mut PgConnection, table: &str| {
+        let text = format!("SELECT count(*) AS n FROM {table}");
+        let found = diesel::sql_query(text).get_result::<Rows>(conn);
+        found.unwrap().n
+    };
+    assert_eq!(count(&mut conn, "audit_entries"), 1);
+    rerun_pg::migrate(url).unwrap();
+    assert_eq!(count(&mut conn, "event_cursors"), 0);
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let database = common::database();

@@ -6,7 +6,7 @@ use rerun_core::usecases::{Fired, PreviewedGroup};
 use rerun_generate::Observer;
 use rerun_http::metrics::Metrics;
 
-/// Counts what a worker, a scheduler or a dispatcher does in the metrics of the process.
+/// Counts what a worker, a scheduler, a dispatcher or a publisher does in the metrics of the process.
 #[derive(Debug)]
 pub struct Counted(pub Metrics);
 
@@ -43,5 +43,13 @@ impl Observer for Counted {
 impl rerun_deliver::Observer for Counted {
     fn attempted(&self, outcome: &Outcome) {
         self.0.delivery_attempted(outcome);
+    }
+
+    fn published(&self, events: u64) {
+        self.0.events_published(events);
+    }
+
+    fn publication_failed(&self) {
+        self.0.publication_failed();
     }
 }

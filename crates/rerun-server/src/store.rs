@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use rerun_calendar::IanaCalendar;
 use rerun_core::ports::{
-    Backoff, Calendar, Clock, DeliveryGauge, EveryRole, HealthCheck, IdGenerator, IdempotencyStore,
-    Permissions, PoolGauge, QueueGauge, ScheduleGauge, Store, TemplateChecker,
+    Backoff, Calendar, Clock, DeliveryGauge, EventCursors, EveryRole, HealthCheck, IdGenerator,
+    IdempotencyStore, Permissions, PoolGauge, QueueGauge, ScheduleGauge, Store, TemplateChecker,
 };
 use rerun_core::usecases::{Engine, Settings, WebhookPorts};
 use rerun_deliver::{DerivedSecrets, HttpSender, Targets};
 use rerun_generate::{ExponentialBackoff, RandomPause, SystemClock, TemplateGenerator, UuidV7};
-use rerun_http::metrics::Metrics;
+use rerun_http::metrics::{Metrics, PublishedIn};
 pub use rerun_pg::MigrationStatus;
 use rerun_pg::PgStore;
 use rerun_sqlite::SqliteStore;
@@ -92,6 +92,8 @@ pub struct OpenStore {
     pub deliveries: Arc<dyn DeliveryGauge>,
     /// Whether schedules are fired.
     pub schedules: Arc<dyn ScheduleGauge>,
+    /// How far events are published.
+    pub cursors: Arc<dyn EventCursors>,
     /// How its connections are used.
     pub pools: Arc<dyn PoolGauge>,
 }
@@ -129,16 +131,29 @@ impl OpenStore {
             queue: store.clone(),
             deliveries: store.clone(),
             schedules: store.clone(),
+            cursors: store.clone(),
             pools: store,
         }
     }
 
-    /// Has the metrics tell what waits in the store, and how its connections are used.
-    pub fn watched_by(&self, metrics: &Metrics, clock: &Arc<dyn Clock>) {
+    /// Has the metrics tell what waits in the store, for this stream too, and how its connections are
+    /// used.
+    pub fn watched_by(&self, metrics: &Metrics, clock: &Arc<dyn Clock>, stream: Option<&str>) {
         let (pools, queue) = (Arc::clone(&self.pools), Arc::clone(&self.queue));
         let deliveries = Arc::clone(&self.deliveries);
         let schedules = Arc::clone(&self.schedules);
-        metrics.watch(pools, queue, deliveries, schedules, Arc::clone(clock));
+        let published = stream.map(|stream| PublishedIn {
+            stream: stream.to_owned(),
+            cursors: Arc::clone(&self.cursors),
+        });
+        metrics.watch(
+            pools,
+            queue,
+            deliveries,
+            schedules,
+            published,
+            Arc::clone(clock),
+        );
     }
 
     /// Connects to the database that the URL names. It blocks until that has succeeded.

@@ -4,6 +4,7 @@ mod audit;
 mod campaigns;
 mod changed_groups;
 mod counts;
+mod cursors;
 mod deliveries;
 mod editions;
 mod file;

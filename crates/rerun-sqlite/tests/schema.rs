@@ -803,6 +803,48 @@ fn suggestions_come_and_go_beside_what_is_there() {
     assert_eq!(count(&mut conn, "changed_groups"), 0);
 }
 
+/// There and back on a filled database: places in streams go, and the log stays. A place is of an account
+/// with a log, and a lease is whole or not there.
+#[test]
+fn places_in_streams_come_and_go_beside_the_log() {
+    let (url, _folder) = common::database();
+    let url = url.as_str();
+    while rerun_sqlite::revert(url).unwrap() != "2026-11-26-000013_event_cursors" {}
+    let mut conn = connection(url);
+    two_accounts_without_counts(&mut conn);
+    let own = id('a', 0);
+    conn.batch_execute(&format!(
+        "INSERT INTO audit_entries (account_id, seq, id, action, details, created_at, hash)
+           VALUES ({own}, 1, {own}, 'run.failed', '{{}}', 1, zeroblob(32));
+         INSERT INTO audit_heads (account_id, seq, hash) VALUES ({own}, 1, zeroblob(32))"
+    ))
+    .unwrap();
+    rerun_sqlite::migrate(url).unwrap();
+    let place = |account: &str, lease: &str| {
+        format!(
+            "INSERT INTO event_cursors (account_id, stream, seq, lease_id, leased_at, leased_until)
+               VALUES ({account}, 'all', 1, {lease})"
+        )
+    };
+    let none = "NULL, NULL, NULL";
+    let foreign = place(&id('c', 0), none);
+    refused(&mut conn, &foreign, "FOREIGN KEY constraint failed");
+    let half = format!("{own}, NULL, NULL");
+    refused(&mut conn, &place(&own, &half), "CHECK constraint failed");
+    conn.batch_execute(&place(&own, none)).unwrap();
+    while rerun_sqlite::revert(url).unwrap() != "2026-11-26-000013_event_cursors" {}
+    let count = |conn: &mut SqliteConnection, table: &str| {
+        diesel::select(diesel::dsl::sql::<BigInt>(&format!(
+            "(SELECT count(*) FROM {table})"
+        )))
+        .get_result::<i64>(conn)
+        .unwrap()
+    };
+    assert_eq!(count(&mut conn, "audit_entries"), 1);
+    rerun_sqlite::migrate(url).unwrap();
+    assert_eq!(count(&mut conn, "event_cursors"), 0);
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let (url, _folder) = common::database();

@@ -4,6 +4,7 @@
 mod audit;
 mod campaigns;
 mod changed_groups;
+mod cursors;
 mod deliveries;
 mod generation;
 mod groups;
@@ -33,7 +34,9 @@ use rerun_core::ids::{
 use rerun_core::message::{Approval, Content, Message};
 use rerun_core::outlook::Due;
 use rerun_core::page::{Contents, CreatedKey, Page, PageRequest};
-use rerun_core::ports::{HealthCheck, IDEMPOTENCY_WINDOW, IdempotentResponse, KeptResponse};
+use rerun_core::ports::{
+    HealthCheck, IDEMPOTENCY_WINDOW, IdempotentResponse, KeptResponse, LeaseCursor,
+};
 use rerun_core::rekeying::Displaced;
 use rerun_core::rules::AttributeTypes;
 use rerun_core::run::Run;
@@ -60,6 +63,8 @@ struct Account {
     head: ChainHead,
     webhooks: BTreeMap<WebhookId, Hook>,
     changed: BTreeMap<CustomerGroupId, Changed>,
+    /// How far the log is published in each stream.
+    cursors: BTreeMap<String, Cursor>,
 }
 
 /// A group that imports changed, until its campaigns were previewed.
@@ -69,6 +74,13 @@ struct Changed {
     due: Due,
     attempts: u32,
     lease: Option<(LeaseId, Timestamp)>,
+}
+
+/// A place in a stream, and the lease of whoever publishes.
+#[derive(Debug, Clone, Default)]
+struct Cursor {
+    sequence: i64,
+    lease: Option<LeaseCursor>,
 }
 
 /// A webhook, how far it is in the log, and its deliveries by the numbers of their events.
@@ -186,6 +198,7 @@ impl Default for Account {
             head: ChainHead::EMPTY,
             webhooks: BTreeMap::new(),
             changed: BTreeMap::new(),
+            cursors: BTreeMap::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod campaigns;
 pub mod contents;
+pub mod cursors;
 pub mod customers;
 pub mod deliveries;
 pub mod firings;

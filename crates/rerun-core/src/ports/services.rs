@@ -9,9 +9,11 @@ use uuid::Uuid;
 use crate::campaign::Template;
 use crate::delivery::{Outcome, Parcel};
 use crate::error::Invalid;
+use crate::feed::PublicEvent;
 use crate::generation::{GenerationError, GenerationTask, Made};
 use crate::ids::{AccountId, WebhookId};
 use crate::message::Content;
+use crate::publication::{PublishError, Published};
 use crate::schedule::CalendarTime;
 use crate::segment::{Attributes, SegmentBy};
 use crate::timestamp::Timestamp;
@@ -184,6 +186,35 @@ pub trait EventSender: Send + Sync {
     /// Makes one attempt, signed at this moment with the secrets that the parcel names. It never
     /// follows a redirect, and connects to no address that [`WebhookTargets`] refuses.
     async fn send(&self, parcel: &Parcel) -> Outcome;
+}
+
+/// A message broker that takes events into a stream.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait EventBroker: Send + Sync {
+    /// Returns the name of the stream.
+    fn stream(&self) -> &str;
+
+    /// Looks up what the stream has of an account, and returns that with a way to add to it.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    async fn take_over(
+        &self,
+        account: AccountId,
+    ) -> Result<(Option<Published>, Box<dyn EventPublisher>), PublishError>;
+}
+
+/// Adds the events of one account to a stream.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait EventPublisher: Send {
+    /// Publishes the event and waits until the broker has it. An event that the stream has already is
+    /// not added again. After an error, nobody knows whether the broker has it.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    async fn publish(&mut self, event: &PublicEvent) -> Result<(), PublishError>;
 }
 
 /// Knows where webhooks may point.

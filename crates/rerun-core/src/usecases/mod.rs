@@ -9,6 +9,7 @@ mod generation;
 mod groups;
 mod history;
 mod idempotency;
+mod publications;
 mod recipients;
 mod rerun_suggestions;
 mod reruns;
@@ -28,6 +29,7 @@ pub use generation::*;
 pub use groups::*;
 pub use history::*;
 pub use idempotency::Answered;
+pub use publications::*;
 pub use recipients::*;
 pub use rerun_suggestions::*;
 pub use reruns::*;
@@ -107,6 +109,8 @@ pub struct Engine {
     pub deliveries: Deliveries,
     /// What reruns would change after imports.
     pub rerun_suggestions: RerunSuggestions,
+    /// What publishes events in a stream.
+    pub publications: Publications,
 }
 
 #[cfg(feature = "system")]
@@ -278,6 +282,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
             .at_most(settings.webhooks)
             .sealing_with(settings.cursors),
             deliveries: Deliveries::new(store.clone(), stamps.clone()),
+            publications: Publications::new(store.clone(), store.clone(), stamps.clone()),
             generation: Generation::new(store.clone(), backoff, stamps, settings.generation),
             audit: AuditLog::new(store.clone()).sealing_with(settings.cursors),
             events: Events::new(store),

@@ -1,6 +1,6 @@
-//! What the dispatcher of events does.
+//! What the dispatcher and the publisher of events do.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 use rerun_core::delivery::{Outcome, SendError};
 
 /// Of attempts: a receiver nearby takes milliseconds, and one that hangs takes the whole timeout.
@@ -14,6 +14,8 @@ const REFUSED: &str = "refused";
 pub(super) struct Deliveries {
     attempts: IntCounterVec,
     seconds: Histogram,
+    published: IntCounter,
+    unpublished: IntCounter,
 }
 
 impl Deliveries {
@@ -34,15 +36,33 @@ impl Deliveries {
                 )
                 .buckets(SECONDS.to_vec()),
             )?,
+            published: IntCounter::new(
+                "rerun_events_published_total",
+                "Events that were published in the stream of NATS.",
+            )?,
+            unpublished: IntCounter::new(
+                "rerun_event_publication_failures_total",
+                "How often the publication of events in the stream of NATS failed.",
+            )?,
         };
         registry.register(Box::new(deliveries.attempts.clone()))?;
         registry.register(Box::new(deliveries.seconds.clone()))?;
+        registry.register(Box::new(deliveries.published.clone()))?;
+        registry.register(Box::new(deliveries.unpublished.clone()))?;
         // There at zero, so that a rate has a first value.
         let errors = SendError::ALL.iter().map(|error| error.as_str());
         for outcome in [DELIVERED, REFUSED].into_iter().chain(errors) {
             deliveries.attempts.with_label_values(&[outcome]);
         }
         Ok(deliveries)
+    }
+
+    pub(super) fn published(&self, events: u64) {
+        self.published.inc_by(events);
+    }
+
+    pub(super) fn publication_failed(&self) {
+        self.unpublished.inc();
     }
 
     pub(super) fn count(&self, outcome: &Outcome) {

@@ -27,6 +27,7 @@ use deliveries::Deliveries;
 use previews::Previews;
 use reused::Reused;
 use schedules::Firings;
+pub use store::PublishedIn;
 use store::Watched;
 
 /// What the route of a request is called that matches no endpoint.
@@ -238,17 +239,18 @@ impl Drop for InFlight {
 }
 
 impl Metrics {
-    /// Tells from now on what waits in this store, and how its connections are used. The first
-    /// store that is given stays.
+    /// Tells from now on what waits in this store, for a stream too if events are published in one, and
+    /// how its connections are used. The first store that is given stays.
     pub fn watch(
         &self,
         pools: Arc<dyn PoolGauge>,
         queue: Arc<dyn QueueGauge>,
         deliveries: Arc<dyn DeliveryGauge>,
         schedules: Arc<dyn ScheduleGauge>,
+        published: Option<PublishedIn>,
         clock: Arc<dyn Clock>,
     ) {
-        let watched = Watched::new(pools, queue, deliveries, schedules, clock);
+        let watched = Watched::new(pools, queue, deliveries, schedules, published, clock);
         let _others = self.0.watched.set(watched);
     }
 
@@ -320,6 +322,16 @@ impl Metrics {
     /// The campaigns of a group were previewed after an import.
     pub fn group_previewed(&self, previewed: &PreviewedGroup) {
         self.0.previews.count(previewed);
+    }
+
+    /// Events were published in a stream.
+    pub fn events_published(&self, events: u64) {
+        self.0.deliveries.published(events);
+    }
+
+    /// Events could not be published in a stream.
+    pub fn publication_failed(&self) {
+        self.0.deliveries.publication_failed();
     }
 
     /// A generator call begins.
@@ -502,6 +514,14 @@ mod tests {
         }
         let count = sample(&metrics, "rerun_webhook_attempt_duration_seconds_count").await;
         assert_eq!(count.as_deref(), Some("6"));
+        metrics.events_published(7);
+        metrics.publication_failed();
+        for (name, number) in [
+            ("rerun_events_published_total ", "7"),
+            ("rerun_event_publication_failures_total ", "1"),
+        ] {
+            assert_eq!(sample(&metrics, name).await.as_deref(), Some(number));
+        }
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use prometheus::proto::{
 use rerun_core::Timestamp;
 use rerun_core::error::{StoreError, chain};
 use rerun_core::ports::{
-    Backlog, Clock, DeliveryBacklog, DeliveryGauge, PoolGauge, PoolUsage, QueueGauge,
+    Backlog, Clock, DeliveryBacklog, DeliveryGauge, EventCursors, PoolGauge, PoolUsage, QueueGauge,
     ScheduleGauge, Waits,
 };
 use tokio::sync::Mutex;
@@ -32,6 +32,16 @@ struct Waiting {
     messages: Backlog,
     deliveries: DeliveryBacklog,
     schedule_due_since: Option<Timestamp>,
+    /// Since when events wait for publication, where they are published.
+    unpublished: Option<Option<Timestamp>>,
+}
+
+/// The stream that events are published in, and where its places are kept.
+pub struct PublishedIn {
+    /// The name of the stream.
+    pub stream: String,
+    /// The places of accounts in it.
+    pub cursors: Arc<dyn EventCursors>,
 }
 
 /// What the store says, and when it did.
@@ -43,6 +53,7 @@ pub(super) struct Watched {
     queue: Arc<dyn QueueGauge>,
     deliveries: Arc<dyn DeliveryGauge>,
     schedules: Arc<dyn ScheduleGauge>,
+    published: Option<Arc<PublishedIn>>,
     clock: Arc<dyn Clock>,
     reading: Mutex<Reading>,
 }
@@ -63,6 +74,7 @@ impl Watched {
         queue: Arc<dyn QueueGauge>,
         deliveries: Arc<dyn DeliveryGauge>,
         schedules: Arc<dyn ScheduleGauge>,
+        published: Option<PublishedIn>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -70,6 +82,7 @@ impl Watched {
             queue,
             deliveries,
             schedules,
+            published: published.map(Arc::new),
             clock,
             reading: Mutex::default(),
         }
@@ -85,11 +98,17 @@ impl Watched {
             let (queue, now) = (Arc::clone(&self.queue), self.clock.now());
             let deliveries = Arc::clone(&self.deliveries);
             let schedules = Arc::clone(&self.schedules);
+            let published = self.published.clone();
             let waiting = async move {
+                let unpublished = match published {
+                    None => None,
+                    Some(of) => Some(of.cursors.unpublished_since(&of.stream).await?),
+                };
                 Ok(Waiting {
                     messages: queue.backlog(now).await?,
                     deliveries: deliveries.delivery_backlog(now).await?,
                     schedule_due_since: schedules.schedule_due_since(now).await?,
+                    unpublished,
                 })
             };
             let asked = tokio::spawn(async move { (waiting.await, Instant::now()) });
@@ -124,7 +143,7 @@ impl Watched {
         if let Some(waiting) = backlog {
             let now = self.clock.now();
             families.extend(queue(waiting.messages, now));
-            families.extend(deliveries(waiting.deliveries, now));
+            families.extend(deliveries(waiting, now));
             families.push(family(
                 "rerun_schedule_overdue_seconds",
                 "How long the schedule has been due that has been due the longest; 0 if none is due.",
@@ -147,14 +166,19 @@ fn age(due_since: Option<Timestamp>, now: Timestamp) -> f64 {
     age.unwrap_or_default().as_secs_f64()
 }
 
-fn deliveries(backlog: DeliveryBacklog, now: Timestamp) -> [MetricFamily; 3] {
-    let age = age(backlog.due_since, now);
+fn deliveries(waiting: Waiting, now: Timestamp) -> [MetricFamily; 3] {
+    let backlog = waiting.deliveries;
+    let mut lags = vec![gauge(&[("sink", "webhook")], age(backlog.due_since, now))];
+    if let Some(since) = waiting.unpublished {
+        lags.push(gauge(&[("sink", "nats")], age(since, now)));
+    }
     [
         family(
             "rerun_event_lag_seconds",
-            "How long the event has been due that has been due the longest; 0 if none is due.",
+            "Age of the event that has waited longest for a webhook or for the stream of NATS in \
+             seconds; 0 if none waits.",
             MetricType::GAUGE,
-            vec![gauge(&[("sink", "webhook")], age)],
+            lags,
         ),
         family(
             "rerun_webhook_pending",
@@ -299,7 +323,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use rerun_core::ports::MockClock;
+    use rerun_core::ports::{MockClock, MockEventCursors};
 
     use super::*;
 
@@ -355,6 +379,18 @@ mod tests {
         }
     }
 
+    fn published() -> PublishedIn {
+        let mut cursors = MockEventCursors::new();
+        cursors
+            .expect_unpublished_since()
+            .withf(|stream| stream == "all")
+            .returning(|_| Ok(Some(Timestamp::UNIX_EPOCH - Duration::from_secs(4))));
+        PublishedIn {
+            stream: "all".into(),
+            cursors: Arc::new(cursors),
+        }
+    }
+
     fn watched(slow: Slow) -> (Watched, Arc<Slow>) {
         let slow = Arc::new(slow);
         let mut clock = MockClock::new();
@@ -364,6 +400,7 @@ mod tests {
             slow.clone(),
             slow.clone(),
             slow.clone(),
+            Some(published()),
             Arc::new(clock),
         );
         (watched, slow)
@@ -389,6 +426,12 @@ mod tests {
             assert_eq!((lag, pending, disabled), (Some(9.0), Some(5.0), Some(2.0)));
             let overdue = value(&families, "rerun_schedule_overdue_seconds");
             assert_eq!(overdue, Some(4.0));
+            let lags = families
+                .iter()
+                .find(|f| f.name() == "rerun_event_lag_seconds");
+            let of_nats = &lags.unwrap().get_metric()[1];
+            assert_eq!(of_nats.get_label()[0].value(), "nats");
+            assert!((of_nats.get_gauge().get_value() - 4.0).abs() < 0.001);
         }
         assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
         tokio::time::advance(FRESH).await;

@@ -132,6 +132,7 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
             },
             ..Webhooks::default()
         },
+        nats: None,
         generating: Generating {
             generator: Generator::Template,
             workers: 4,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rerun_core::usecases::Settings;
-use rerun_deliver::{Dispatcher, DispatcherOptions};
+use rerun_deliver::{Dispatcher, DispatcherOptions, NatsBroker, NatsOptions, Publisher};
 use rerun_generate::Shutdown;
 use rerun_http::metrics::Metrics;
 use tokio::sync::Notify;
@@ -22,16 +22,55 @@ const IDLE: Duration = Duration::from_millis(250);
 /// How much longer than an attempt a lease lasts.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
-/// What delivers events in this process; `None` if it delivers none.
+/// How long the publisher waits before it looks again when nothing was new.
+const PUBLISHER_IDLE: Duration = Duration::from_secs(1);
+
+/// The stream that events are published in, if they are.
+pub(super) fn stream(nats: Option<&NatsOptions>) -> Option<&str> {
+    nats.map(|options| &*options.stream)
+}
+
+/// What delivers and publishes events in this process; `None` if it does neither.
 pub(super) fn background(
     store: &OpenStore,
     around: &Surroundings,
     webhooks: &Webhooks,
-    metrics: Metrics,
+    nats: Option<&NatsOptions>,
+    metrics: &Metrics,
 ) -> Result<Option<Background>, Failure> {
-    if !webhooks.delivers() {
+    let delivers = webhooks.delivers();
+    let dispatcher = delivers.then(|| dispatcher(store, around, webhooks, metrics));
+    let publisher = nats.map(|options| publisher(store, around, options, metrics));
+    if dispatcher.is_none() && publisher.is_none() {
         return Ok(None);
     }
+    let work = async move |shutdown: Shutdown| {
+        let stop = CancellationToken::new();
+        let delivering = async {
+            if let Some(dispatcher) = &dispatcher {
+                dispatcher.run(&stop).await;
+            }
+        };
+        let publishing = async {
+            if let Some(publisher) = &publisher {
+                publisher.run(&stop).await;
+            }
+        };
+        let ended = async {
+            shutdown.requested().await;
+            stop.cancel();
+        };
+        tokio::join!(delivering, publishing, ended);
+    };
+    Ok(Some(Background::start("the dispatcher", work)?))
+}
+
+fn dispatcher(
+    store: &OpenStore,
+    around: &Surroundings,
+    webhooks: &Webhooks,
+    metrics: &Metrics,
+) -> Dispatcher {
     let deliveries = store.engine.deliveries.clone();
     let dispatcher = Dispatcher::new(
         deliveries.leasing_for(webhooks.timeout + LEASE_MARGIN),
@@ -43,16 +82,23 @@ pub(super) fn background(
             idle: IDLE,
         },
     );
-    let dispatcher = dispatcher.observed_by(Arc::new(Counted(metrics)));
-    let work = async move |shutdown: Shutdown| {
-        let stop = CancellationToken::new();
-        let ended = async {
-            shutdown.requested().await;
-            stop.cancel();
-        };
-        tokio::join!(dispatcher.run(&stop), ended);
-    };
-    Ok(Some(Background::start("the dispatcher", work)?))
+    dispatcher.observed_by(Arc::new(Counted(metrics.clone())))
+}
+
+fn publisher(
+    store: &OpenStore,
+    around: &Surroundings,
+    options: &NatsOptions,
+    metrics: &Metrics,
+) -> Publisher {
+    let publisher = Publisher::new(
+        store.engine.publications.clone(),
+        Arc::new(NatsBroker::new(options.clone())),
+        Arc::clone(&around.backoff),
+        Arc::new(Notify::new()),
+        PUBLISHER_IDLE,
+    );
+    publisher.observed_by(Arc::new(Counted(metrics.clone())))
 }
 
 /// Ends when the background does, which it does unasked only by a panic; never without one.
@@ -80,16 +126,19 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     actix_web::rt::System::new().block_on(async {
         let mut termination = Termination::listen()?;
         let metrics = Metrics::default();
-        store.watched_by(&metrics, &around.clock);
+        let stream = stream(config.nats.as_ref());
+        store.watched_by(&metrics, &around.clock, stream);
         let mut probes = match config.bind {
             None => None,
             Some(address) => Some(Probes::start(address, &store, &around, metrics.clone())?),
         };
-        let mut dispatcher = background(&store, &around, &config.webhooks, metrics)?;
+        let (webhooks, nats) = (&config.webhooks, config.nats.as_ref());
+        let mut dispatcher = background(&store, &around, webhooks, nats, &metrics)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             database = %config.database.url.shown(),
-            deliveries = config.webhooks.concurrency,
+            deliveries = if webhooks.delivers() { webhooks.concurrency } else { 0 },
+            stream,
             "delivering events{}",
             Probes::named(probes.as_ref())
         );

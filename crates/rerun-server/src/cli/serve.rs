@@ -83,7 +83,11 @@ impl Server {
         let wake = Arc::new(Notify::new());
         let readiness = Readiness::default();
         let metrics = Metrics::default();
-        store.watched_by(&metrics, &around.clock);
+        store.watched_by(
+            &metrics,
+            &around.clock,
+            dispatch::stream(config.nats.as_ref()),
+        );
         let state = Data::new(AppState {
             engine: store.engine.clone(),
             health: Arc::clone(&store.health),
@@ -120,7 +124,13 @@ impl Server {
         .shutdown_timeout(config.grace.as_secs())
         .listen(listener(config)?)?;
         let address = server.addrs().first().copied().unwrap_or(config.bind);
-        let dispatcher = dispatch::background(&store, &around, &config.webhooks, metrics.clone())?;
+        let dispatcher = dispatch::background(
+            &store,
+            &around,
+            &config.webhooks,
+            config.nats.as_ref(),
+            &metrics,
+        )?;
         let scheduler = config.scheduling.fires.then(|| {
             let observer = Arc::new(Counted(metrics.clone()));
             Scheduler::new(store.engine.schedules.clone()).observed_by(observer)

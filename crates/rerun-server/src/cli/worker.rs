@@ -113,7 +113,7 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
         let mut termination = Termination::listen()?;
         let wake = Arc::new(Notify::new());
         let metrics = Metrics::default();
-        store.watched_by(&metrics, &around.clock);
+        store.watched_by(&metrics, &around.clock, None);
         let mut probes = match config.bind {
             None => None,
             Some(address) => Some(Probes::start(address, &store, &around, metrics.clone())?),

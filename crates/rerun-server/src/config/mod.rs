@@ -1,6 +1,7 @@
 //! The settings of the process, read once at its start.
 
 mod layers;
+mod nats;
 mod table;
 mod tokens;
 
@@ -18,7 +19,7 @@ pub use table::{
 };
 pub use tokens::{Keys, Signing, Tokens};
 
-use rerun_deliver::TargetRules;
+use rerun_deliver::{NatsOptions, TargetRules};
 use rerun_generate::OpenAiSettings;
 use rerun_generate::Secrets;
 use rerun_http::auth::{RoleRules, TrustedProxies};
@@ -86,14 +87,15 @@ impl Log {
     }
 
     /// The filter; `default`, which must be well-formed, when nobody gave one. At the level
-    /// `info` the web framework, which tells how it starts and ends, is at `warn` unless the
-    /// filter has a rule of its own for it.
+    /// `info` the web framework, which tells how it starts and ends, is at `warn`, and the client of
+    /// NATS, whose failures the publisher reports, at `off`, unless the filter has a rule of its own for
+    /// them.
     #[must_use]
     pub fn filter_or(&self, default: &str) -> String {
         let filter = self.filter.as_ref().map_or(default, |filter| &filter.0);
         if LogFilter::is_info(filter) {
             // Of two rules for the same target the later one counts.
-            format!("actix_server=warn,actix_http=warn,actix_web=warn,{filter}")
+            format!("actix_server=warn,actix_http=warn,actix_web=warn,async_nats=off,{filter}")
         } else {
             filter.to_owned()
         }
@@ -335,6 +337,8 @@ pub struct Serve {
     pub generating: Generating,
     /// The dispatcher inside.
     pub webhooks: Webhooks,
+    /// Where events are published, if anywhere.
+    pub nats: Option<NatsOptions>,
     /// How long the server goes on, reported as not ready, after a shutdown was requested.
     pub drain: Duration,
     /// How long requests in flight may take at the end.
@@ -391,6 +395,7 @@ impl Serve {
             four_eyes: layers.value(&table::REVIEW_FOUR_EYES)?,
             generating: Generating::read(layers)?,
             webhooks: Webhooks::read(layers)?,
+            nats: nats::read(layers)?,
             drain: seconds(layers.value(&table::SHUTDOWN_DRAIN_SECONDS)?),
             grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
         })
@@ -453,6 +458,8 @@ pub struct Dispatch {
     pub database: Database,
     /// How events are delivered.
     pub webhooks: Webhooks,
+    /// Where events are published, if anywhere.
+    pub nats: Option<NatsOptions>,
     /// How long deliveries may take to end.
     pub grace: Duration,
     /// Where it tells its health and metrics, if anywhere.
@@ -465,17 +472,17 @@ impl Dispatch {
     /// # Errors
     /// [`ConfigError`]; also for a dispatcher that would deliver nothing.
     pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
-        layers.require(&[&table::WEBHOOK_SECRET.declared])?;
-        let webhooks = Webhooks::read(layers)?;
-        if webhooks.concurrency == 0 {
+        let (webhooks, nats) = (Webhooks::read(layers)?, nats::read(layers)?);
+        if nats.is_none() && !webhooks.delivers() {
             return Err(ConfigError::new(
-                "RERUN_WEBHOOK_CONCURRENCY is 0, with which `dispatch` would do nothing: it must be \
-                 at least 1",
+                "`dispatch` would do nothing: it needs RERUN_WEBHOOK_SECRET, with a \
+                 RERUN_WEBHOOK_CONCURRENCY of at least 1, or RERUN_NATS_URL",
             ));
         }
         Ok(Self {
             database: Database::read(layers)?,
             webhooks,
+            nats,
             grace: seconds(layers.value(&table::SHUTDOWN_GRACE_SECONDS)?),
             bind: layers.given(&table::BIND)?,
         })
@@ -538,18 +545,19 @@ mod tests {
     }
 
     #[test]
-    fn dispatch_needs_a_secret_and_something_to_do() {
+    fn dispatch_needs_something_to_do() {
         let secret = "x".repeat(32);
         let secret = ("RERUN_WEBHOOK_SECRET", secret.as_str());
         let read = |environment: &[_]| Dispatch::read(&layers(Command::Dispatch, environment));
         let refused = |environment: &[_]| read(environment).map(drop).unwrap_err().to_string();
-        let without = refused(&[]);
-        assert!(
-            without.contains("RERUN_WEBHOOK_SECRET is not set"),
-            "{without}"
-        );
-        let idle = refused(&[secret, ("RERUN_WEBHOOK_CONCURRENCY", "0")]);
-        assert!(idle.contains("must be at least 1"), "{idle}");
+        for idle in [&[][..], &[secret, ("RERUN_WEBHOOK_CONCURRENCY", "0")]] {
+            let idle = refused(idle);
+            for name in ["RERUN_WEBHOOK_SECRET", "at least 1", "RERUN_NATS_URL"] {
+                assert!(idle.contains(name), "{idle}");
+            }
+        }
+        let publishes = read(&[("RERUN_NATS_URL", "nats://localhost")]).unwrap();
+        assert!(publishes.nats.is_some() && !publishes.webhooks.delivers());
         let dispatch = read(&[
             secret,
             ("RERUN_WEBHOOK_ALLOW_HTTP", "true"),
@@ -816,7 +824,7 @@ mod tests {
     #[test]
     fn the_log_filter_has_a_default_of_the_command() {
         let quiet = Log::read(&layers(Command::Demo, &[])).unwrap();
-        let quieter = "actix_server=warn,actix_http=warn,actix_web=warn,info";
+        let quieter = "actix_server=warn,actix_http=warn,actix_web=warn,async_nats=off,info";
         assert_eq!(quiet.filter(), quieter);
         assert_eq!(quiet.filter_or("warn"), "warn");
         let said = Log::read(&layers(Command::Demo, &[("RERUN_LOG", "debug")])).unwrap();

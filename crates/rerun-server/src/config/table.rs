@@ -11,7 +11,7 @@ use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
-use rerun_deliver::{AllowedNetworks, DerivedSecrets};
+use rerun_deliver::{AllowedNetworks, DerivedSecrets, NatsServers, stream_name, subject_prefix};
 use rerun_generate::ExtraHeaders;
 use rerun_http::auth::{Asymmetric, RoleRules, StaticKey, TrustedProxies};
 
@@ -363,6 +363,32 @@ settings! {
     WEBHOOK_CONCURRENCY: u32 {
         name: "webhook_concurrency", value: "NUMBER", default: Some("32"),
         used_by: &[Serve, Dispatch], care: Shown, parse: |text| whole(text, 0, 1_000),
+    }
+    /// Servers of NATS whose JetStream gets all events: `nats://HOST` or `tls://HOST`, with commas
+    /// between several. Events are not published when not given.
+    NATS_URL: NatsServers {
+        name: "nats_url", value: "URLS", default: None,
+        used_by: &[Serve, Dispatch], care: Unrepeated, parse: NatsServers::parse,
+    }
+    /// File with the credentials of a user of NATS, a JWT and its key.
+    NATS_CREDENTIALS_FILE: PathBuf {
+        name: "nats_credentials_file", value: "PATH", default: None,
+        used_by: &[Serve, Dispatch], care: Shown, parse: |path| text(path).map(PathBuf::from),
+    }
+    /// Stream that gets the events. A stream of another name gets all events from the first on.
+    NATS_STREAM: String {
+        name: "nats_stream", value: "NAME", default: Some("rerun"),
+        used_by: &[Serve, Dispatch], care: Shown, parse: stream_name,
+    }
+    /// What the subjects of events begin with; the account and the event's type follow.
+    NATS_SUBJECT_PREFIX: String {
+        name: "nats_subject_prefix", value: "SUBJECT", default: Some("rerun.events"),
+        used_by: &[Serve, Dispatch], care: Shown, parse: subject_prefix,
+    }
+    /// Whether to create the stream if it is not there, as a file without limits.
+    NATS_CREATE_STREAM: bool {
+        name: "nats_create_stream", value: "BOOL", default: Some("false"),
+        used_by: &[Serve, Dispatch], care: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// Largest JSON body.
     MAX_BODY_BYTES: u64 {
@@ -1005,6 +1031,19 @@ mod tests {
             ),
             (&WEBHOOK_TIMEOUT_SECONDS.declared, &["", "0", "301", "20s"]),
             (&WEBHOOK_CONCURRENCY.declared, &["", "-1", "1001", "many"]),
+            (
+                &NATS_URL.declared,
+                &[
+                    "",
+                    "localhost:4222",
+                    "http://host",
+                    "nats://u:p@a,nats://v:p@b",
+                ],
+            ),
+            (&NATS_CREDENTIALS_FILE.declared, &[""]),
+            (&NATS_STREAM.declared, &["", "a.b", "a b", "*"]),
+            (&NATS_SUBJECT_PREFIX.declared, &["", "a.", "a.*", "$JS"]),
+            (&NATS_CREATE_STREAM.declared, &["", "yes", "1"]),
             (&MAX_BODY_BYTES.declared, &["", "0", "2MiB", "1073741825"]),
             (&MAX_IMPORT_BYTES.declared, &["", "0", "1099511627777"]),
             (&MAX_INFLIGHT_BODY_BYTES.declared, &["", "0", "256MiB"]),

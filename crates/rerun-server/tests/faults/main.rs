@@ -20,6 +20,7 @@ mod kill;
 mod life;
 mod limits;
 mod mixed;
+mod nats;
 mod outage;
 mod process;
 mod read_only;

@@ -3,6 +3,7 @@
 mod audit;
 mod campaigns;
 mod changed_groups;
+mod cursors;
 mod deliveries;
 mod events;
 mod groups;
@@ -23,6 +24,7 @@ use crate::error::StoreError;
 pub use audit::*;
 pub use campaigns::*;
 pub use changed_groups::*;
+pub use cursors::*;
 pub use deliveries::*;
 pub use events::*;
 pub use groups::*;
@@ -67,6 +69,7 @@ pub trait Store:
     + ScheduleQueue
     + ScheduleGauge
     + ChangedGroupQueue
+    + EventCursors
     + HealthCheck
 {
 }
@@ -90,6 +93,7 @@ impl<S> Store for S where
         + ScheduleQueue
         + ScheduleGauge
         + ChangedGroupQueue
+        + EventCursors
         + HealthCheck
 {
 }

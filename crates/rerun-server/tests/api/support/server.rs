@@ -148,7 +148,7 @@ impl Server {
         let wake = Arc::new(Notify::new());
         let readiness = Readiness::default();
         let metrics = Metrics::default();
-        open.watched_by(&metrics, &around.clock);
+        open.watched_by(&metrics, &around.clock, None);
         let guard = Guard::new(tokens, SecretString::from(API_CODE)).unwrap();
         let proxies = TrustedProxies::parse(TRUSTED_PROXIES).unwrap();
         let console = Console::new(guard.sessions(proxies), rerun_console::respond);

@@ -333,6 +333,11 @@ macro_rules! store_contract {
                 accounts_take_turns_at_previews,
                 foreign_runs_have_no_segments,
             }
+            outages {
+                a_receiver_that_is_away_for_60_hours_gets_everything,
+                what_waits_for_a_sender_for_a_week_is_sent,
+                a_sender_that_returns_judges_by_the_rules,
+            }
             cursors {
                 a_stream_begins_before_the_first_event,
                 a_place_moves_under_its_lease,

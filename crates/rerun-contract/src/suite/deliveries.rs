@@ -17,7 +17,7 @@ use rerun_core::webhook::{DisabledReason, WebhookProgress};
 use super::webhooks::{changed, created, disabling, enabling, to_anywhere};
 use crate::fixture::{ACCOUNT, Fixture, all_at_once, caller, stranger};
 
-fn responded(status: u16) -> Outcome {
+pub(super) fn responded(status: u16) -> Outcome {
     Outcome {
         response: Ok(Response {
             status,
@@ -27,13 +27,13 @@ fn responded(status: u16) -> Outcome {
     }
 }
 
-const SILENT: Outcome = Outcome {
+pub(super) const SILENT: Outcome = Outcome {
     response: Err(SendError::TimedOut),
     duration: Duration::from_secs(20),
 };
 
 /// Queues all that is new.
-async fn fan_out<S: Store + 'static>(f: &Fixture<S>) -> u64 {
+pub(super) async fn fan_out<S: Store + 'static>(f: &Fixture<S>) -> u64 {
     let mut queued = 0;
     for _ in 0..1_000 {
         let one = f
@@ -50,12 +50,16 @@ async fn fan_out<S: Store + 'static>(f: &Fixture<S>) -> u64 {
     panic!("there is always more to queue");
 }
 
-async fn lease<S: Store + 'static>(f: &Fixture<S>, limit: u32) -> Vec<Parcel> {
+pub(super) async fn lease<S: Store + 'static>(f: &Fixture<S>, limit: u32) -> Vec<Parcel> {
     let leased = f.engine.deliveries.lease(limit).await;
     leased.expect("deliveries are leased").parcels
 }
 
-async fn settle<S: Store + 'static>(f: &Fixture<S>, parcel: &Parcel, outcome: &Outcome) -> Verdict {
+pub(super) async fn settle<S: Store + 'static>(
+    f: &Fixture<S>,
+    parcel: &Parcel,
+    outcome: &Outcome,
+) -> Verdict {
     let settled = f.engine.deliveries.settle(parcel, outcome).await;
     let settled = settled.expect("an attempt is settled");
     assert!(settled.settled.counted, "{parcel:?}");
@@ -63,7 +67,7 @@ async fn settle<S: Store + 'static>(f: &Fixture<S>, parcel: &Parcel, outcome: &O
 }
 
 /// Queues and delivers until nothing is due; returns the numbers in the order of their delivery.
-async fn deliver<S: Store + 'static>(f: &Fixture<S>) -> Vec<(WebhookId, i64)> {
+pub(super) async fn deliver<S: Store + 'static>(f: &Fixture<S>) -> Vec<(WebhookId, i64)> {
     fan_out(f).await;
     let mut delivered = Vec::new();
     loop {
@@ -78,7 +82,7 @@ async fn deliver<S: Store + 'static>(f: &Fixture<S>) -> Vec<(WebhookId, i64)> {
     }
 }
 
-fn sequences(delivered: &[(WebhookId, i64)], webhook: WebhookId) -> Vec<i64> {
+pub(super) fn sequences(delivered: &[(WebhookId, i64)], webhook: WebhookId) -> Vec<i64> {
     let mut own: Vec<i64> = delivered
         .iter()
         .filter(|(id, _)| *id == webhook)
@@ -88,7 +92,7 @@ fn sequences(delivered: &[(WebhookId, i64)], webhook: WebhookId) -> Vec<i64> {
     own
 }
 
-async fn listed<S: Store + 'static>(
+pub(super) async fn listed<S: Store + 'static>(
     f: &Fixture<S>,
     id: WebhookId,
     state: Option<DeliveryState>,
@@ -113,7 +117,7 @@ async fn listed<S: Store + 'static>(
     }
 }
 
-async fn progress<S: Store + 'static>(f: &Fixture<S>, id: WebhookId) -> WebhookProgress {
+pub(super) async fn progress<S: Store + 'static>(f: &Fixture<S>, id: WebhookId) -> WebhookProgress {
     f.engine
         .webhooks
         .get(&caller(), id)
@@ -121,18 +125,18 @@ async fn progress<S: Store + 'static>(f: &Fixture<S>, id: WebhookId) -> WebhookP
         .expect("it is there")
 }
 
-async fn webhook<S: Store + 'static>(f: &Fixture<S>, new: NewWebhook) -> WebhookId {
+pub(super) async fn webhook<S: Store + 'static>(f: &Fixture<S>, new: NewWebhook) -> WebhookId {
     created(f, new).await.webhook.id
 }
 
 /// So many events of the account.
-async fn events<S: Store + 'static>(f: &Fixture<S>, number: usize) {
+pub(super) async fn events<S: Store + 'static>(f: &Fixture<S>, number: usize) {
     for n in 0..number {
         f.empty_group(&format!("group {n}")).await;
     }
 }
 
-async fn head<S: Store + 'static>(f: &Fixture<S>) -> i64 {
+pub(super) async fn head<S: Store + 'static>(f: &Fixture<S>) -> i64 {
     f.store.audit_head(ACCOUNT).await.unwrap().seq
 }
 

@@ -14,6 +14,7 @@ pub mod health;
 pub mod history;
 pub mod idempotency;
 pub mod isolation;
+pub mod outages;
 pub mod queue;
 pub mod rekeying;
 pub mod rerun_suggestions;

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rerun_core::Timestamp;
 use rerun_core::feed::PublicEvent;
@@ -71,6 +72,8 @@ fn parcel(url: &str) -> Parcel {
 struct Receiver {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// How many bytes of endless responses left the receiver.
+    endless: Arc<AtomicUsize>,
 }
 
 impl Receiver {
@@ -79,23 +82,31 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let requests: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let (seen, response) = (Arc::clone(&requests), response.to_owned());
+        let sent: Arc<AtomicUsize> = Arc::default();
+        let count = Arc::clone(&sent);
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let (seen, response) = (Arc::clone(&seen), response.clone());
+                let count = Arc::clone(&count);
                 tokio::spawn(async move {
                     let request = read_request(&mut stream).await;
                     seen.lock().unwrap().push(request);
                     let mut written = stream.write_all(response.as_bytes()).await;
                     while endless && written.is_ok() {
-                        written = stream.write_all(&[b'x'; 1_000]).await;
+                        written = stream.write_all(&[b'x'; 16 << 10]).await;
+                        count.fetch_add(16 << 10, Ordering::SeqCst);
                     }
                     // The other side ends the connection.
                     let _ended = stream.read(&mut [0; 1]).await;
                 });
             }
         });
-        Self { address, requests }
+        Self {
+            address,
+            requests,
+            endless: sent,
+        }
     }
 
     fn url(&self) -> String {
@@ -293,6 +304,20 @@ async fn a_body_without_an_end_is_judged_by_its_status() {
             "{outcome:?}"
         );
     }
+}
+
+/// A receiver must not have the sender read gigabytes. What the operating system buffers on the way is
+/// some megabytes.
+#[tokio::test]
+async fn a_small_part_of_a_long_response_is_read() {
+    assert_eq!(MAX_RESPONSE_BYTES, 64 << 10);
+    let receiver = Receiver::start("HTTP/1.1 200 OK\r\n\r\n", true).await;
+    let outcome = sender().send(&parcel(&receiver.url())).await;
+    assert!(outcome.is_delivered(), "{outcome:?}");
+    let sent = receiver.endless.load(Ordering::SeqCst);
+    assert!(sent < 16 << 20, "{sent} bytes");
+    // The rest of the second that a response may take is not used.
+    assert!(outcome.duration < BODY_PATIENCE, "{outcome:?}");
 }
 
 #[tokio::test]

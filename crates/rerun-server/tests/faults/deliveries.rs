@@ -1,6 +1,7 @@
 //! Events on their way to webhooks, with dispatchers that are killed and receivers that misbehave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -152,6 +153,14 @@ fn engine(world: &World) -> Engine {
 }
 
 async fn dispatcher(world: &World, timeout_seconds: &str) -> Process {
+    dispatcher_with(world, timeout_seconds, &[]).await
+}
+
+async fn dispatcher_with(
+    world: &World,
+    timeout_seconds: &str,
+    environment: &[(&str, &str)],
+) -> Process {
     let folder = tempfile::tempdir().unwrap();
     let mut command = rerun(folder.path(), &["dispatch"]);
     command
@@ -160,7 +169,8 @@ async fn dispatcher(world: &World, timeout_seconds: &str) -> Process {
         .env("RERUN_WEBHOOK_ALLOW_HTTP", "true")
         .env("RERUN_WEBHOOK_ALLOW_NETS", "127.0.0.1")
         .env("RERUN_WEBHOOK_TIMEOUT_SECONDS", timeout_seconds)
-        .env("RERUN_WEBHOOK_CONCURRENCY", "8");
+        .env("RERUN_WEBHOOK_CONCURRENCY", "8")
+        .envs(environment.iter().copied());
     let mut process = Process::start("dispatcher", command);
     process.says("delivering events").await;
     process
@@ -334,4 +344,30 @@ async fn receivers_that_misbehave_disturb_no_others_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn receivers_that_misbehave_disturb_no_others_on_postgres() {
     receivers_misbehave(Store::postgres()).await;
+}
+
+/// A proxy would look names up by itself, and could connect to any address.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_is_used() {
+    let receivers = Receivers::start();
+    let world = World::new(Store::Sqlite, Duration::ZERO, 60);
+    let engine = engine(&world);
+    webhook(&engine, receivers.url("one"), false).await;
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let variables = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let environment = variables.map(|name| (name, url.as_str()));
+    let process = dispatcher_with(&world, "2", &environment).await;
+    let last = events(&engine, 3).await;
+    let new = (last - 2..=last).collect();
+    let delivered = receivers.has("one", &new);
+    let asked = until("the proxy or the events", async || {
+        proxy.accept().is_ok().then_some(())
+    });
+    tokio::select! {
+        () = delivered => {}
+        () = asked => panic!("the dispatcher asks a proxy"),
+    }
+    assert_eq!(process.terminate().await, Some(0));
 }

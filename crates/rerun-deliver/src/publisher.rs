@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::dispatcher::GATHER_NEW;
 use crate::observer::{Observer, Unobserved};
 
 /// How many accounts have a turn at once.
@@ -106,7 +107,7 @@ impl Publisher {
             };
             tokio::select! {
                 () = sleep(wait) => {}
-                () = self.wake.notified(), if failed == 0 => {}
+                () = self.wake.notified(), if failed == 0 => sleep(GATHER_NEW).await,
                 () = stop.cancelled() => {}
             }
         }

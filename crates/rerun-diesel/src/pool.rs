@@ -4,6 +4,7 @@
 //! connections: a thread that waited for a connection would only take processor time from those
 //! that have one, which showed in measurements as a tail latency forty times as long.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,8 +22,38 @@ use tracing::{Instrument, Span};
 use crate::error::{self, Failure, Suspicion};
 use crate::watch::{self, Job, Silence};
 
+/// Called after a transaction with an entry of the audit log was committed, on the thread that did
+/// that: it must not block. By default nothing is called.
+#[derive(Clone, Default)]
+pub struct OnEntry(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl OnEntry {
+    /// Calls `told`.
+    #[must_use]
+    pub fn new(told: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(told)))
+    }
+
+    fn call(&self) {
+        if let Some(told) = &self.0 {
+            told();
+        }
+    }
+}
+
+impl fmt::Debug for OnEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = if self.0.is_some() {
+            "somebody"
+        } else {
+            "nobody"
+        };
+        f.debug_tuple("OnEntry").field(&told).finish()
+    }
+}
+
 /// How a store uses its database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Connections, and threads that use them; at least 1.
     pub pool_size: u32,
@@ -31,6 +62,8 @@ pub struct Options {
     /// How long the server may work on one statement, imports apart; `None` for as long as it
     /// takes. SQLite has no server and no such limit.
     pub statement_timeout: Option<Duration>,
+    /// Who is told of new entries of the audit log.
+    pub on_entry: OnEntry,
 }
 
 /// How much longer than a statement may take its answer is waited for.
@@ -54,6 +87,7 @@ impl Default for Options {
             pool_size: 8,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: None,
+            on_entry: OnEntry::default(),
         }
     }
 }
@@ -219,6 +253,7 @@ struct Shared<C: R2D2Connection + 'static> {
     abandoned: AtomicUsize,
     outages: Arc<AtomicU64>,
     meter: Arc<Meter>,
+    on_entry: OnEntry,
 }
 
 impl<C: R2D2Connection + 'static> Clone for Database<C> {
@@ -322,6 +357,7 @@ impl<C: R2D2Connection + 'static> Database<C> {
             abandoned: AtomicUsize::new(0),
             outages,
             meter: Arc::default(),
+            on_entry: options.on_entry.clone(),
         })))
     }
 
@@ -471,6 +507,9 @@ impl<C: R2D2Connection + 'static> Shared<C> {
         let old = watched.generation() != self.generation.load(Ordering::Acquire);
         if old || watched.was_abandoned() {
             checked.broken = true;
+        }
+        if done.is_ok() && watched.wrote_entry() {
+            self.on_entry.call();
         }
         done
     }

@@ -5,7 +5,7 @@
 //! thread, see [`crate::pool::Database::run`].
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub(crate) struct Job {
     /// Which pool the job's connection is from.
     generation: AtomicU64,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Whether an entry of the audit log was written.
+    entry: AtomicBool,
 }
 
 impl Job {
@@ -56,6 +58,7 @@ impl Job {
             state: AtomicU8::new(WORKING),
             generation: AtomicU64::new(0),
             permit: Mutex::new(Some(permit)),
+            entry: AtomicBool::new(false),
         })
     }
 
@@ -75,6 +78,10 @@ impl Job {
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn wrote_entry(&self) -> bool {
+        self.entry.load(Ordering::Relaxed)
     }
 
     /// How long the database has not answered; `None` while nothing is asked of it.
@@ -154,6 +161,11 @@ pub(crate) fn observe(event: &InstrumentationEvent<'_>) {
 /// Notes that the database takes what it is sent, within a statement that takes in many rows.
 pub fn progress() {
     with_current(Job::note_sent);
+}
+
+/// Notes that an entry of the audit log was written, of which somebody may want to hear after the commit.
+pub fn wrote_entry() {
+    with_current(|job| job.entry.store(true, Ordering::Relaxed));
 }
 
 /// To be called right before a commit, by a job of [`crate::pool::Database`].

@@ -37,7 +37,7 @@ use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
 
 pub use connection::BadUrl;
-pub use rerun_diesel::pool::Options;
+pub use rerun_diesel::pool::{OnEntry, Options};
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");

@@ -16,7 +16,7 @@ use rerun_diesel::error::Failure;
 use rerun_diesel::row::{CampaignColumns, CampaignRow, RunColumns, RunRow, chain_hash, savings};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
-use rerun_diesel::watch::before_commit;
+use rerun_diesel::watch::{before_commit, wrote_entry};
 use rerun_diesel::{campaign_columns, run_columns};
 use uuid::Uuid;
 
@@ -272,6 +272,7 @@ pub(crate) fn append_audit(conn: &mut PgConnection, audit: AuditDraft) -> Result
     .bind::<Time, _>(entry.created_at)
     .bind::<Binary, _>(entry.hash.as_slice())
     .execute(conn)?;
+    wrote_entry();
     Ok(())
 }
 

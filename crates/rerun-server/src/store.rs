@@ -12,8 +12,9 @@ use rerun_deliver::{DerivedSecrets, HttpSender, Targets};
 use rerun_generate::{ExponentialBackoff, RandomPause, SystemClock, TemplateGenerator, UuidV7};
 use rerun_http::metrics::{Metrics, PublishedIn};
 pub use rerun_pg::MigrationStatus;
-use rerun_pg::PgStore;
+use rerun_pg::{OnEntry, PgStore};
 use rerun_sqlite::SqliteStore;
+use tokio::sync::Notify;
 
 use crate::config::{Database, DatabaseUrl, Webhooks};
 
@@ -40,6 +41,32 @@ pub struct Surroundings {
     pub calendar: Arc<dyn Calendar>,
     /// What roles may do when a schedule fires.
     pub permissions: Arc<dyn Permissions>,
+    /// Who hears of new events.
+    pub news: News,
+}
+
+/// Wakes those who wait for events when this process has written one. What other processes write they find
+/// by themselves.
+#[derive(Clone, Default)]
+pub struct News {
+    /// The dispatcher of webhooks.
+    pub dispatcher: Arc<Notify>,
+    /// The publisher.
+    pub publisher: Arc<Notify>,
+}
+
+impl News {
+    /// What a store is to call after it has committed an event.
+    fn told(&self) -> OnEntry {
+        let Self {
+            dispatcher,
+            publisher,
+        } = self.clone();
+        OnEntry::new(move || {
+            dispatcher.notify_one();
+            publisher.notify_one();
+        })
+    }
 }
 
 impl Surroundings {
@@ -73,6 +100,7 @@ impl Default for Surroundings {
             webhooks: WebhookPorts::default(),
             calendar: Arc::new(IanaCalendar),
             permissions: Arc::new(EveryRole),
+            news: News::default(),
         }
     }
 }
@@ -113,6 +141,7 @@ impl OpenStore {
             webhooks,
             calendar,
             permissions,
+            news: _,
         } = around;
         Self {
             engine: Engine::builder_over(store.clone())
@@ -171,6 +200,7 @@ impl OpenStore {
                     pool_size: database.pool_size,
                     acquire_timeout: database.acquire_timeout,
                     statement_timeout: database.statement_timeout,
+                    on_entry: around.news.told(),
                 };
                 let store = PgStore::connect(url, &options).map_err(|e| failed(&e))?;
                 Ok(Self::over(store, around, settings))
@@ -180,6 +210,7 @@ impl OpenStore {
                     pool_size: database.pool_size,
                     acquire_timeout: database.acquire_timeout,
                     statement_timeout: database.statement_timeout,
+                    on_entry: around.news.told(),
                 };
                 let store = SqliteStore::connect(url, &options).map_err(|e| failed(&e))?;
                 Ok(Self::over(store, around, settings))

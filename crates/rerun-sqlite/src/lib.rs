@@ -43,7 +43,7 @@ use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
 use tokio::sync::Mutex;
 
-pub use rerun_diesel::pool::Options;
+pub use rerun_diesel::pool::{OnEntry, Options};
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
 use crate::file::File;

@@ -17,6 +17,7 @@ use rerun_diesel::row::{self, RunColumns, RunRow, chain_hash, json_list, savings
 use rerun_diesel::run_columns;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
+use rerun_diesel::watch::wrote_entry;
 use uuid::Uuid;
 
 /// A single number.
@@ -337,6 +338,7 @@ pub(crate) fn append_audit(conn: &mut SqliteConnection, audit: AuditDraft) -> Re
     .bind::<BigInt, _>(entry.seq)
     .bind::<Binary, _>(entry.hash.as_slice())
     .execute(conn)?;
+    wrote_entry();
     Ok(())
 }
 

@@ -35,6 +35,10 @@ const SLOW_FOR_EACH: usize = 16;
 /// end together.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// How long to wait after the news of an event before it is queued, so that one look serves the events of a
+/// busy moment.
+pub(crate) const GATHER_NEW: Duration = Duration::from_millis(20);
+
 /// How long attempts may go on after the process was asked to end.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
 
@@ -135,7 +139,6 @@ impl Dispatcher {
                 Ok(fanned_out) => {
                     failed = 0;
                     if fanned_out.queued > 0 {
-                        self.observer.queued(fanned_out.queued);
                         run.queued.notify_one();
                     }
                     if fanned_out.more {
@@ -144,7 +147,7 @@ impl Dispatcher {
                     }
                     tokio::select! {
                         () = sleep(self.options.idle) => {}
-                        () = self.wake.notified() => {}
+                        () = self.wake.notified() => sleep(GATHER_NEW).await,
                         () = run.stop.cancelled() => {}
                     }
                 }
@@ -283,7 +286,6 @@ impl Dispatcher {
         loop {
             let error = match self.deliveries.settle(parcel, outcome).await {
                 Ok(settling) => {
-                    self.observer.settled(&settling);
                     report(parcel, outcome, &settling);
                     return;
                 }

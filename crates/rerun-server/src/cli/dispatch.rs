@@ -5,7 +5,6 @@ use rerun_core::usecases::Settings;
 use rerun_deliver::{Dispatcher, DispatcherOptions, NatsBroker, NatsOptions, Publisher};
 use rerun_generate::Shutdown;
 use rerun_http::metrics::Metrics;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::background::Background;
@@ -16,13 +15,14 @@ use crate::config::{Dispatch as Config, Layers, Log, Otlp, Webhooks};
 use crate::store::{OpenStore, Surroundings};
 use crate::system::Termination;
 
-/// How long the dispatcher waits before it looks again when nothing was new or due.
+/// How long the dispatcher waits before it looks again when nothing was new or due. Of events of this
+/// process it hears at once.
 const IDLE: Duration = Duration::from_millis(250);
 
 /// How much longer than an attempt a lease lasts.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
-/// How long the publisher waits before it looks again when nothing was new.
+/// The same for the publisher.
 const PUBLISHER_IDLE: Duration = Duration::from_secs(1);
 
 /// The stream that events are published in, if they are.
@@ -76,7 +76,7 @@ fn dispatcher(
         deliveries.leasing_for(webhooks.timeout + LEASE_MARGIN),
         Arc::clone(&around.webhooks.sender),
         Arc::clone(&around.backoff),
-        Arc::new(Notify::new()),
+        Arc::clone(&around.news.dispatcher),
         DispatcherOptions {
             concurrency: webhooks.concurrency,
             idle: IDLE,
@@ -95,7 +95,7 @@ fn publisher(
         store.engine.publications.clone(),
         Arc::new(NatsBroker::new(options.clone())),
         Arc::clone(&around.backoff),
-        Arc::new(Notify::new()),
+        Arc::clone(&around.news.publisher),
         PUBLISHER_IDLE,
     );
     publisher.observed_by(Arc::new(Counted(metrics.clone())))

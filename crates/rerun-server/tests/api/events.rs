@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::support::openapi::DOCUMENT;
 use crate::support::{IP, NAME, SUMMER, Server, body_of, on_both_stores};
@@ -14,6 +16,7 @@ on_both_stores!(
     what_cannot_be_asked_for_is_refused,
     a_reader_waits_for_the_next_event,
     a_wait_ends_without_an_event,
+    those_who_send_events_hear_of_each_at_once,
 );
 
 fn sequences(page: &Value) -> Vec<i64> {
@@ -194,4 +197,25 @@ async fn a_wait_ends_without_an_event(server: &Server) {
     let started = Instant::now();
     api.ok("event/list", json!({ "wait_seconds": 20 })).await;
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// A dispatcher in the process need not look again and again. What leaves no event wakes nobody.
+async fn those_who_send_events_hear_of_each_at_once(server: &Server) {
+    let api = server.account();
+    let heard = || {
+        let told = |news: &Notify| news.notified().now_or_never().is_some();
+        let (dispatcher, publisher) = (&server.news.dispatcher, &server.news.publisher);
+        (told(dispatcher), told(publisher))
+    };
+    assert_eq!(heard(), (false, false));
+    let group = api.group("Heard", SUMMER).await;
+    assert_eq!(heard(), (true, true));
+    api.ok("event/list", json!({})).await;
+    let rename = json!({ "customer_group_id": group, "name": "Heard" });
+    api.ok("customer-group/update", rename).await;
+    assert_eq!(heard(), (false, false), "the name is the same");
+    let campaign = api.launched().await;
+    assert_eq!(heard(), (true, true));
+    server.generate(&api, &campaign).await;
+    assert_eq!(heard(), (true, true), "the worker ends the run");
 }

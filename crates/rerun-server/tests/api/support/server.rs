@@ -18,7 +18,7 @@ use rerun_generate::{Worker, WorkerOptions};
 use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier, TrustedProxies};
 use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Console, Intake, Limits, RateLimit, Readiness};
-use rerun_server::store::{OpenStore, Surroundings};
+use rerun_server::store::{News, OpenStore, Surroundings};
 use rerun_server::{Counted, config};
 use secrecy::SecretString;
 use serde_json::json;
@@ -105,6 +105,7 @@ pub(crate) struct Server {
     store: Store,
     generator: Arc<Unreliable>,
     wake: Arc<Notify>,
+    pub(crate) news: News,
     http: reqwest::Client,
     handle: ServerHandle,
     running: JoinHandle<std::io::Result<()>>,
@@ -193,6 +194,7 @@ impl Server {
             store,
             generator: Arc::default(),
             wake,
+            news: around.news,
             http: client().build().unwrap(),
             handle,
             running: actix_web::rt::spawn(server),

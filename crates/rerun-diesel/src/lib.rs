@@ -6,6 +6,7 @@ pub mod error;
 pub mod events;
 pub mod lanes;
 pub mod pool;
+pub mod responses;
 pub mod row;
 pub mod schedules;
 pub mod shared;

@@ -7,29 +7,51 @@ use chrono::{DateTime, Utc};
 use diesel::backend::Backend;
 use diesel::query_dsl::LoadQuery;
 use diesel::result::QueryResult;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::{Connection, RunQueryDsl};
+use rerun_core::audit::AuditDraft;
 use uuid::Uuid;
 
+use crate::error::Failure;
+use crate::row::{AuditColumns, AuditRow};
 use crate::sql::{Takes, Typed};
 use crate::types::{Id, Time};
+use crate::webhooks::{
+    AttemptColumns, AttemptRow, DeliveryColumns, DeliveryRow, WebhookColumns, WebhookRow,
+};
 
 /// A database of which both stores' statements are understood, with all values that they have.
 pub trait Dialect:
     Backend
     + Takes<Id, Uuid>
+    + Takes<Nullable<Id>, Option<Uuid>>
     + Takes<Time, DateTime<Utc>>
+    + Takes<Nullable<Time>, Option<DateTime<Utc>>>
     + Takes<BigInt, i64>
+    + Takes<Integer, i32>
+    + Takes<Nullable<Integer>, Option<i32>>
+    + Takes<Bool, bool>
+    + Takes<Nullable<Text>, Option<String>>
     + for<'a> Takes<Text, &'a str>
+    + for<'a> Takes<Nullable<Text>, Option<&'a str>>
+    + for<'a> Takes<Binary, &'a [u8]>
 {
 }
 
 impl<DB> Dialect for DB where
     DB: Backend
         + Takes<Id, Uuid>
+        + Takes<Nullable<Id>, Option<Uuid>>
         + Takes<Time, DateTime<Utc>>
+        + Takes<Nullable<Time>, Option<DateTime<Utc>>>
         + Takes<BigInt, i64>
+        + Takes<Integer, i32>
+        + Takes<Nullable<Integer>, Option<i32>>
+        + Takes<Bool, bool>
+        + Takes<Nullable<Text>, Option<String>>
         + for<'a> Takes<Text, &'a str>
+        + for<'a> Takes<Nullable<Text>, Option<&'a str>>
+        + for<'a> Takes<Binary, &'a [u8]>
 {
 }
 
@@ -48,7 +70,36 @@ pub trait Shared:
     + Reads<(Id,), (Uuid,)>
     + Reads<(BigInt,), (i64,)>
     + Reads<(Nullable<Time>,), (Option<DateTime<Utc>>,)>
+    + Reads<(Id, BigInt), (Uuid, i64)>
+    + Reads<(BigInt, BigInt), (i64, i64)>
+    + Reads<(BigInt, Integer), (i64, i32)>
+    + Reads<(Nullable<Time>, Nullable<Text>), (Option<DateTime<Utc>>, Option<String>)>
+    + Reads<AuditColumns, AuditRow>
+    + Reads<WebhookColumns, WebhookRow>
+    + Reads<DeliveryColumns, DeliveryRow>
+    + Reads<AttemptColumns, AttemptRow>
 {
+    /// What at the end of a statement locks its rows, where somebody else may write at the same time.
+    const TAKE: &'static str;
+    /// The same, without the rows that somebody else has locked.
+    const TAKE_FREE: &'static str;
+}
+
+/// Appends an entry to its account's chain; each store has its own way to lock the head.
+pub type Append<C> = fn(&mut C, AuditDraft) -> Result<(), Failure>;
+
+/// The one number that a statement returns.
+pub(crate) fn number<C: Shared>(
+    conn: &mut C,
+    statement: Typed<'_, C::Backend, (BigInt,)>,
+) -> Result<i64, Failure> {
+    let found = conn.rows(statement)?;
+    Ok(found.first().map_or(0, |(number,): &(i64,)| *number))
+}
+
+/// How many rows a statement wrote.
+pub(crate) fn rows(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 impl<ST, R, C> Reads<ST, R> for C
@@ -62,7 +113,14 @@ where
 }
 
 #[cfg(feature = "postgres")]
-impl Shared for diesel::PgConnection {}
+impl Shared for diesel::PgConnection {
+    const TAKE: &'static str = "FOR NO KEY UPDATE";
+    const TAKE_FREE: &'static str = "FOR NO KEY UPDATE SKIP LOCKED";
+}
 
 #[cfg(feature = "sqlite")]
-impl Shared for diesel::SqliteConnection {}
+impl Shared for diesel::SqliteConnection {
+    // There is one writer at a time.
+    const TAKE: &'static str = "";
+    const TAKE_FREE: &'static str = "";
+}

@@ -11,6 +11,8 @@ use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::{HasSqlType, Untyped};
 
+use crate::shared::Reads;
+
 /// Comparing so many rows with each other costs less than planning a statement.
 const FEW_ROWS: usize = 100;
 
@@ -144,6 +146,19 @@ impl<DB: Backend, Conn> diesel::RunQueryDsl<Conn> for Sql<'_, DB> {}
 pub struct Typed<'a, DB: Backend, ST> {
     statement: Sql<'a, DB>,
     columns: PhantomData<fn() -> ST>,
+}
+
+impl<DB: Backend, ST> Typed<'_, DB, ST> {
+    /// Returns the rows. It is for connections of which only the [kind](crate::shared::Shared) is known.
+    ///
+    /// # Errors
+    /// What diesel reports.
+    pub fn read<C, R>(self, conn: &mut C) -> QueryResult<Vec<R>>
+    where
+        C: Reads<ST, R> + diesel::Connection<Backend = DB>,
+    {
+        conn.rows(self)
+    }
 }
 
 impl<DB: Backend, ST> QueryFragment<DB> for Typed<'_, DB, ST> {

@@ -20,6 +20,7 @@ use rerun_core::rekeying::{KnownSegment, TextDigest};
 use rerun_core::run::{Run, SegmentCounts};
 use rerun_core::segment::SegmentKey;
 use rerun_diesel::error::Failure;
+use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{
     self, CampaignColumns, CampaignRow, ContentRow, GroupColumns, GroupRow, KnownSegmentColumns,
     KnownSegmentRow, RunColumns, RunRow, json_list,
@@ -34,7 +35,7 @@ use crate::PgStore;
 use crate::groups::{self, hold_group};
 use crate::page::PageQuery;
 use crate::write::{
-    CampaignMove, Value, append_audit, insert_run, int, keep_response, move_campaign, transaction,
+    CampaignMove, Value, append_audit, insert_run, int, move_campaign, transaction,
 };
 
 pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> Result<(), Failure> {

@@ -1,44 +1,23 @@
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
-use rerun_core::actor::Actor;
-use rerun_core::audit::{AuditEntry, Authorship};
-use rerun_core::delivery::{
-    Delivery, DeliveryState, MAX_ATTEMPTS, MOST_AT_ONCE, MOST_PENDING, SendError, Verdict, disables,
-};
+use rerun_core::delivery::{Delivery, DeliveryState};
 use rerun_core::error::StoreError;
-use rerun_core::event::Event;
-use rerun_core::ids::{AccountId, CampaignId, LeaseId, WebhookId};
+use rerun_core::ids::{AccountId, LeaseId, WebhookId};
 use rerun_core::page::{Page, PageRequest};
 use rerun_core::ports::{
     Backlog, CLOCK_TOLERANCE, DeliveryBacklog, DeliveryGauge, DeliveryKey, DeliveryQueue, FanOut,
-    FannedOut, LeaseDeliveries, LeasedDelivery, Replay, ReplayDeliveries, SettleDelivery,
-    SettledDelivery,
+    FannedOut, LeaseDeliveries, LeasedDelivery, ReplayDeliveries, SettleDelivery, SettledDelivery,
 };
-use rerun_core::webhook::{DisabledReason, WebhookProgress};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{AuditColumns, AuditRow};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
-use rerun_diesel::webhooks::{
-    AGAIN, AttemptColumns, AttemptRow, DUE, DeliveryColumns, DeliveryRow, WebhookColumns,
-    WebhookRow, numbers, queue_sql, wanted_sql, with_attempts,
-};
-use rerun_diesel::{audit_columns, bare_webhook_columns};
+use rerun_diesel::webhooks::{outcomes, queue};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::webhooks::{find, head, park};
-use crate::write::{Value, append_audit, keep_response, transaction};
-
-#[derive(QueryableByName)]
-struct AccountRow {
-    #[diesel(sql_type = Id)]
-    account_id: Uuid,
-}
+use crate::write::{append_audit, transaction};
 
 #[derive(QueryableByName)]
 struct DueAccountRow {
@@ -49,38 +28,6 @@ struct DueAccountRow {
 }
 
 #[derive(QueryableByName)]
-struct CursorRow {
-    #[diesel(sql_type = Id)]
-    id: Uuid,
-    #[diesel(sql_type = BigInt)]
-    cursor_seq: i64,
-}
-
-#[derive(QueryableByName)]
-struct LeasesRow {
-    #[diesel(sql_type = BigInt)]
-    alive: i64,
-    #[diesel(sql_type = BigInt)]
-    expired: i64,
-}
-
-#[derive(QueryableByName)]
-struct TakenRow {
-    #[diesel(sql_type = BigInt)]
-    seq: i64,
-    #[diesel(sql_type = Integer)]
-    attempts: i32,
-}
-
-#[derive(QueryableByName)]
-struct HealthRow {
-    #[diesel(sql_type = Nullable<Time>)]
-    failing_since: Option<Timestamp>,
-    #[diesel(sql_type = Nullable<Text>)]
-    disabled_reason: Option<String>,
-}
-
-#[derive(QueryableByName)]
 struct BacklogRow {
     #[diesel(sql_type = BigInt)]
     pending: i64,
@@ -88,30 +35,6 @@ struct BacklogRow {
     due_since: Option<Timestamp>,
     #[diesel(sql_type = BigInt)]
     disabled: i64,
-}
-
-fn rows(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-fn accounts_behind(
-    conn: &mut PgConnection,
-    after: Option<AccountId>,
-    limit: u32,
-) -> Result<Vec<AccountId>, Failure> {
-    let follows = if after.is_some() { ">" } else { ">=" };
-    let text = format!(
-        "SELECT DISTINCT w.account_id FROM webhooks w \
-         JOIN audit_heads h ON h.account_id = w.account_id \
-         WHERE w.account_id {follows} ? AND w.deleted_at IS NULL AND w.disabled_reason IS NULL \
-           AND w.cursor_seq < h.seq ORDER BY w.account_id LIMIT ?"
-    );
-    let accounts = sql(&text)
-        .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))
-        .bind::<BigInt, _>(i64::from(limit))
-        .load::<AccountRow>(conn)?;
-    let account = |row: AccountRow| AccountId::new(row.account_id);
-    Ok(accounts.into_iter().map(account).collect())
 }
 
 /// Goes from account to account by an index, whatever number of deliveries each has.
@@ -161,509 +84,6 @@ fn accounts_due(
     Ok(found.into_iter().map(account).collect())
 }
 
-fn fan_out(conn: &mut PgConnection, request: FanOut) -> Result<FannedOut, Failure> {
-    let account = request.account_id;
-    // Read before the entries: every entry up to it is committed.
-    let head = head(conn, account)?;
-    let behind = sql(
-        "SELECT id, cursor_seq FROM webhooks WHERE account_id = ? AND deleted_at IS NULL \
-           AND disabled_reason IS NULL AND cursor_seq < ? \
-         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
-    )
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<BigInt, _>(head)
-    .load::<CursorRow>(conn)?;
-    let mut fanned_out = FannedOut::default();
-    for row in behind {
-        let Some(progress) = find(conn, account, WebhookId::new(row.id))? else {
-            continue;
-        };
-        if progress.pending >= u64::from(MOST_PENDING) {
-            continue;
-        }
-        let end = row.cursor_seq.saturating_add(request.entries.into());
-        let up_to = end.min(head);
-        let queued = queue(conn, &progress, false, (row.cursor_seq, up_to), request.now)?;
-        sql("UPDATE webhooks SET cursor_seq = ? WHERE account_id = ? AND id = ?")
-            .bind::<BigInt, _>(up_to)
-            .bind::<Id, _>(account.as_uuid())
-            .bind::<Id, _>(row.id)
-            .execute(conn)?;
-        fanned_out.queued += queued;
-        fanned_out.more |= up_to < head;
-    }
-    Ok(fanned_out)
-}
-
-/// Queues the entries after a number and up to another that the webhook wants.
-fn queue(
-    conn: &mut PgConnection,
-    progress: &WebhookProgress,
-    replay: bool,
-    (after, up_to): (i64, i64),
-    now: Timestamp,
-) -> Result<u64, Failure> {
-    let webhook = &progress.webhook;
-    let text = queue_sql(webhook);
-    let mut query = sql(&text)
-        .planned_anew()
-        .bind::<Id, _>(webhook.id.as_uuid())
-        .bind::<Bool, _>(replay)
-        .bind::<Time, _>(now)
-        .bind::<Id, _>(webhook.account_id.as_uuid())
-        .bind::<BigInt, _>(after)
-        .bind::<BigInt, _>(up_to);
-    if let Some(campaign) = webhook.campaign_id {
-        query = query.bind::<Id, _>(CampaignId::as_uuid(campaign));
-    }
-    Ok(rows(query.execute(conn)?))
-}
-
-fn lease(
-    conn: &mut PgConnection,
-    request: &LeaseDeliveries,
-) -> Result<Vec<LeasedDelivery>, Failure> {
-    let account = request.account_id.as_uuid();
-    // Whoever leases for a webhook holds its row, so that no two count what is on its way at once.
-    let text = concat!(
-        "SELECT ",
-        bare_webhook_columns!(),
-        " FROM webhooks w WHERE w.account_id = ? AND w.deleted_at IS NULL \
-           AND w.disabled_reason IS NULL \
-           AND EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.account_id = ? \
-             AND d.webhook_id = w.id AND d.due_at <= ?) \
-         ORDER BY (SELECT min(d.due_at) FROM webhook_deliveries d WHERE d.account_id = ? \
-             AND d.webhook_id = w.id AND d.due_at IS NOT NULL), w.id \
-         FOR NO KEY UPDATE OF w SKIP LOCKED"
-    );
-    let webhooks = sql(text)
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(account)
-        .bind::<Time, _>(request.now)
-        .bind::<Id, _>(account)
-        .columns::<WebhookColumns>()
-        .load::<WebhookRow>(conn)?;
-    let mut left = i64::from(request.limit);
-    let mut leased = Vec::new();
-    for row in webhooks {
-        if left <= 0 {
-            break;
-        }
-        let webhook = WebhookProgress::try_from(row)?.webhook;
-        let taken = take(conn, request, webhook.id, webhook.ordered, left)?;
-        left -= i64::try_from(taken.len()).unwrap_or(i64::MAX);
-        let mut entries = entries(conn, request.account_id, &taken)?;
-        for row in taken {
-            let entry = entries
-                .remove(&row.seq)
-                .ok_or_else(|| StoreError::corrupt("webhook_deliveries: one without an entry"))?;
-            leased.push(LeasedDelivery {
-                webhook_id: webhook.id,
-                url: webhook.url.clone(),
-                secrets: webhook.signing(request.now),
-                entry,
-                attempt: u32::try_from(row.attempts).unwrap_or(u32::MAX),
-            });
-        }
-    }
-    Ok(leased)
-}
-
-/// Takes what is due for one webhook, whose row is locked.
-fn take(
-    conn: &mut PgConnection,
-    request: &LeaseDeliveries,
-    webhook: WebhookId,
-    ordered: bool,
-    left: i64,
-) -> Result<Vec<TakenRow>, Failure> {
-    let (account, webhook) = (request.account_id.as_uuid(), webhook.as_uuid());
-    let leases = sql("SELECT \
-           coalesce(sum(CASE WHEN due_at >= ? THEN 1 ELSE 0 END), 0) AS alive, \
-           coalesce(sum(CASE WHEN due_at < ? THEN 1 ELSE 0 END), 0) AS expired \
-         FROM webhook_deliveries WHERE account_id = ? AND webhook_id = ? \
-           AND lease_id IS NOT NULL")
-    .bind::<Time, _>(request.now)
-    .bind::<Time, _>(request.now)
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(webhook)
-    .get_result::<LeasesRow>(conn)?;
-    if leases.expired > 0 {
-        interrupted(conn, request, webhook)?;
-    }
-    let most = if ordered { 1 } else { i64::from(MOST_AT_ONCE) };
-    let room = (most - leases.alive).min(left);
-    if room <= 0 {
-        return Ok(Vec::new());
-    }
-    let which = if ordered {
-        "(SELECT min(p.seq) FROM webhook_deliveries p \
-           WHERE p.account_id = ? AND p.webhook_id = ? AND p.state = 'pending')"
-            .to_owned()
-    } else {
-        format!(
-            "(SELECT seq FROM webhook_deliveries WHERE account_id = ? AND webhook_id = ? \
-               AND {DUE} ORDER BY due_at, seq LIMIT {room})"
-        )
-    };
-    let text = format!(
-        "UPDATE webhook_deliveries SET lease_id = ?, due_at = ?, set_at = ?, \
-           attempts = attempts + 1, tried = tried + 1 \
-         WHERE account_id = ? AND webhook_id = ? AND seq IN {which} AND {DUE} \
-         RETURNING seq, attempts"
-    );
-    let mut query = sql(&text)
-        .bind::<Id, _>(request.lease.as_uuid())
-        .bind::<Time, _>(request.until)
-        .bind::<Time, _>(request.now)
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(webhook)
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(webhook);
-    if !ordered {
-        query = query
-            .bind::<Time, _>(request.now)
-            .bind::<Time, _>(request.now);
-    }
-    let mut taken = query
-        .bind::<Time, _>(request.now)
-        .bind::<Time, _>(request.now)
-        .load::<TakenRow>(conn)?;
-    taken.sort_by_key(|row| row.seq);
-    Ok(taken)
-}
-
-/// Notes the attempts of which nobody said how they ended, and gives up what has had all of its
-/// attempts.
-fn interrupted(
-    conn: &mut PgConnection,
-    request: &LeaseDeliveries,
-    webhook: Uuid,
-) -> Result<(), Failure> {
-    let account = request.account_id.as_uuid();
-    sql(
-        "INSERT INTO webhook_attempts (account_id, webhook_id, seq, no, at, duration_ms, error) \
-         SELECT account_id, webhook_id, seq, tried, due_at, 0, ? FROM webhook_deliveries \
-         WHERE account_id = ? AND webhook_id = ? AND lease_id IS NOT NULL AND due_at < ? \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind::<Text, _>(SendError::Interrupted.as_str())
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(webhook)
-    .bind::<Time, _>(request.now)
-    .execute(conn)?;
-    sql(
-        "UPDATE webhook_deliveries SET state = 'failed', due_at = NULL, set_at = NULL, \
-           lease_id = NULL, ended_at = ? \
-         WHERE account_id = ? AND webhook_id = ? AND lease_id IS NOT NULL AND due_at < ? \
-           AND attempts >= ?",
-    )
-    .bind::<Time, _>(request.now)
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(webhook)
-    .bind::<Time, _>(request.now)
-    .bind::<BigInt, _>(i64::from(MAX_ATTEMPTS))
-    .execute(conn)?;
-    Ok(())
-}
-
-fn entries(
-    conn: &mut PgConnection,
-    account: AccountId,
-    taken: &[TakenRow],
-) -> Result<BTreeMap<i64, AuditEntry>, Failure> {
-    let text = format!(
-        "SELECT {} FROM audit_entries a WHERE a.account_id = ? AND a.seq IN ({})",
-        audit_columns!(),
-        numbers(taken.iter().map(|row| row.seq))
-    );
-    let found = sql(&text)
-        .planned_anew()
-        .bind::<Id, _>(account.as_uuid())
-        .columns::<AuditColumns>()
-        .load::<AuditRow>(conn)?;
-    let entry = |row| AuditEntry::try_from(row).map(|entry| (entry.seq, entry));
-    Ok(found.into_iter().map(entry).collect::<Result<_, _>>()?)
-}
-
-fn health(
-    conn: &mut PgConnection,
-    settle: &SettleDelivery,
-    lock: bool,
-) -> Result<Option<HealthRow>, Failure> {
-    let lock = if lock { "FOR NO KEY UPDATE" } else { "" };
-    let text = format!(
-        "SELECT failing_since, disabled_reason FROM webhooks \
-         WHERE account_id = ? AND id = ? AND deleted_at IS NULL {lock}"
-    );
-    let row = sql(&text)
-        .bind::<Id, _>(settle.account_id.as_uuid())
-        .bind::<Id, _>(settle.webhook_id.as_uuid())
-        .load::<HealthRow>(conn)?
-        .pop();
-    Ok(row)
-}
-
-fn settle(conn: &mut PgConnection, settle: &SettleDelivery) -> Result<SettledDelivery, Failure> {
-    let nothing = SettledDelivery::default();
-    let (account, webhook) = (settle.account_id.as_uuid(), settle.webhook_id.as_uuid());
-    let delivered = settle.verdict == Verdict::Delivered;
-    let mut health_now = health(conn, settle, !delivered)?;
-    // The webhook's row before those of deliveries. Nothing has to change in it when a delivery
-    // follows another.
-    let recovers = delivered
-        && health_now
-            .as_ref()
-            .is_some_and(|row| row.failing_since.is_some());
-    if recovers {
-        health_now = health(conn, settle, true)?;
-    }
-    let Some(health_now) = health_now else {
-        return Ok(nothing);
-    };
-    let (state, due_at) = match settle.verdict {
-        Verdict::Delivered => (DeliveryState::Delivered, None),
-        Verdict::RetryAt(at) => (DeliveryState::Pending, Some(at)),
-        Verdict::Failed => (DeliveryState::Failed, None),
-        Verdict::Gone => (DeliveryState::Pending, Some(settle.now)),
-    };
-    let ended_at = (state != DeliveryState::Pending).then_some(settle.now);
-    let held = sql(
-        "UPDATE webhook_deliveries SET state = ?, due_at = ?, set_at = ?, lease_id = NULL, \
-           ended_at = ? WHERE account_id = ? AND webhook_id = ? AND seq = ? AND lease_id = ? \
-           AND due_at >= ? RETURNING tried AS attempts, seq",
-    )
-    .bind::<Text, _>(state.as_str())
-    .bind::<Nullable<Time>, _>(due_at)
-    .bind::<Nullable<Time>, _>(due_at.map(|_at| settle.now))
-    .bind::<Nullable<Time>, _>(ended_at)
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(webhook)
-    .bind::<BigInt, _>(settle.sequence)
-    .bind::<Id, _>(settle.lease.as_uuid())
-    .bind::<Time, _>(settle.now)
-    .load::<TakenRow>(conn)?
-    .pop();
-    let Some(held) = held else { return Ok(nothing) };
-    let attempt = &settle.attempt;
-    sql("INSERT INTO webhook_attempts \
-           (account_id, webhook_id, seq, no, at, status, duration_ms, error) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(webhook)
-    .bind::<BigInt, _>(settle.sequence)
-    .bind::<Integer, _>(held.attempts)
-    .bind::<Time, _>(attempt.at)
-    .bind::<Nullable<Integer>, _>(attempt.status.map(i32::from))
-    .bind::<BigInt, _>(i64::try_from(attempt.duration.as_millis()).unwrap_or(i64::MAX))
-    .bind::<Nullable<Text>, _>(attempt.error.map(SendError::as_str))
-    .execute(conn)?;
-    let disabled = judge_webhook(conn, settle, &health_now)?;
-    Ok(SettledDelivery {
-        counted: true,
-        disabled,
-    })
-}
-
-/// What the attempt means for its webhook, whose row is locked if anything changes.
-fn judge_webhook(
-    conn: &mut PgConnection,
-    settle: &SettleDelivery,
-    health: &HealthRow,
-) -> Result<Option<DisabledReason>, Failure> {
-    let delivered = settle.verdict == Verdict::Delivered;
-    let since = health.failing_since;
-    if delivered == since.is_some() {
-        let since = (!delivered).then_some(settle.attempt.at);
-        sql("UPDATE webhooks SET failing_since = ? WHERE account_id = ? AND id = ?")
-            .bind::<Nullable<Time>, _>(since)
-            .bind::<Id, _>(settle.account_id.as_uuid())
-            .bind::<Id, _>(settle.webhook_id.as_uuid())
-            .execute(conn)?;
-    }
-    let Some(reason) = disables(settle.verdict, since, settle.now)
-        .filter(|_reason| health.disabled_reason.is_none())
-    else {
-        return Ok(None);
-    };
-    sql(
-        "UPDATE webhooks SET disabled_reason = ?, version = version + 1, updated_at = ? \
-         WHERE account_id = ? AND id = ?",
-    )
-    .bind::<Text, _>(reason.as_str())
-    .bind::<Time, _>(settle.now)
-    .bind::<Id, _>(settle.account_id.as_uuid())
-    .bind::<Id, _>(settle.webhook_id.as_uuid())
-    .execute(conn)?;
-    park(conn, settle.account_id, settle.webhook_id)?;
-    let author = Authorship {
-        entry_id: settle.audit_id,
-        actor: Actor::system(settle.account_id),
-        at: settle.now,
-    };
-    append_audit(
-        conn,
-        author.of(Event::WebhookDisabled {
-            webhook_id: settle.webhook_id,
-            reason,
-        }),
-    )?;
-    Ok(Some(reason))
-}
-
-fn list(
-    conn: &mut PgConnection,
-    account: AccountId,
-    webhook: WebhookId,
-    state: Option<DeliveryState>,
-    page: &PageRequest<DeliveryKey>,
-) -> Result<Page<Delivery, DeliveryKey>, Failure> {
-    let of_state = if state.is_some() {
-        "AND d.state = ?"
-    } else {
-        ""
-    };
-    let text = format!(
-        "SELECT d.seq, a.id, a.action, d.state, d.due_at FROM \
-           (SELECT * FROM webhook_deliveries d WHERE d.account_id = ? AND d.webhook_id = ? \
-             AND d.seq < ? {of_state} ORDER BY d.seq DESC LIMIT ?) d \
-         JOIN audit_entries a ON a.account_id = ? AND a.seq = d.seq ORDER BY d.seq DESC"
-    );
-    let mut query = sql(&text)
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(webhook.as_uuid())
-        .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| after.0));
-    if let Some(state) = state {
-        query = query.bind::<Text, _>(state.as_str());
-    }
-    let found = query
-        .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
-        .bind::<Id, _>(account.as_uuid())
-        .columns::<DeliveryColumns>()
-        .load::<DeliveryRow>(conn)?;
-    let deliveries: Vec<Delivery> = found
-        .into_iter()
-        .map(Delivery::try_from)
-        .collect::<Result<_, _>>()?;
-    let text = format!(
-        "SELECT seq, at, status, duration_ms, error FROM webhook_attempts \
-         WHERE account_id = ? AND webhook_id = ? AND seq IN ({}) ORDER BY seq, no",
-        numbers(deliveries.iter().map(|delivery| delivery.sequence))
-    );
-    let attempts = sql(&text)
-        .planned_anew()
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(webhook.as_uuid())
-        .columns::<AttemptColumns>()
-        .load::<AttemptRow>(conn)?;
-    let deliveries = with_attempts(deliveries, attempts)?.into_iter().map(Ok);
-    Page::read::<Failure>(deliveries, page.limit, |delivery| {
-        DeliveryKey(delivery.sequence)
-    })
-}
-
-fn replay(conn: &mut PgConnection, request: &ReplayDeliveries) -> Result<Option<u32>, Failure> {
-    let (account, id) = (request.account_id, request.webhook_id);
-    let locked = sql(
-        "SELECT id, cursor_seq FROM webhooks WHERE account_id = ? AND id = ? \
-           AND deleted_at IS NULL AND disabled_reason IS NULL FOR NO KEY UPDATE",
-    )
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(id.as_uuid())
-    .load::<CursorRow>(conn)?
-    .pop();
-    let progress = find(conn, account, id)?;
-    let (Some(locked), Some(progress)) = (locked, progress) else {
-        return Err(StoreError::Conflict.into());
-    };
-    let more = i64::from(request.most) + 1;
-    let queued = match request.what {
-        Replay::Range { from, to } => {
-            let (after, up_to) = (from.saturating_sub(1).max(0), to.min(locked.cursor_seq));
-            let text = format!(
-                "SELECT count(*) AS value FROM (SELECT 1 FROM audit_entries a WHERE {} LIMIT ?) \
-                 AS wanted",
-                wanted_sql(&progress.webhook)
-            );
-            let mut query = sql(&text)
-                .planned_anew()
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<BigInt, _>(after)
-                .bind::<BigInt, _>(up_to);
-            if let Some(campaign) = progress.webhook.campaign_id {
-                query = query.bind::<Id, _>(campaign.as_uuid());
-            }
-            let wanted = query.bind::<BigInt, _>(more).get_result::<Value>(conn)?;
-            if wanted.value >= more {
-                return Ok(None);
-            }
-            queue(conn, &progress, true, (after, up_to), request.now)?
-        }
-        Replay::Failed => {
-            let failed = sql(
-                "SELECT count(*) AS value FROM (SELECT 1 FROM webhook_deliveries \
-                 WHERE account_id = ? AND webhook_id = ? AND state = 'failed' LIMIT ?) AS failed",
-            )
-            .bind::<Id, _>(account.as_uuid())
-            .bind::<Id, _>(id.as_uuid())
-            .bind::<BigInt, _>(more)
-            .get_result::<Value>(conn)?;
-            if failed.value >= more {
-                return Ok(None);
-            }
-            let text = format!(
-                "UPDATE webhook_deliveries SET {AGAIN}, replayed = ?, due_at = ? \
-                 WHERE account_id = ? AND webhook_id = ? AND state = 'failed'"
-            );
-            let queued = sql(&text)
-                .bind::<Bool, _>(true)
-                .bind::<Time, _>(request.now)
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(id.as_uuid())
-                .execute(conn)?;
-            rows(queued)
-        }
-    };
-    let queued = u32::try_from(queued).map_err(|error| StoreError::Backend(error.into()))?;
-    let key = request.key.as_ref();
-    let response = key.map(|key| key.answered(&queued)).transpose()?;
-    keep_response(conn, account, response.as_ref(), request.now)?;
-    Ok(Some(queued))
-}
-
-fn sweep(conn: &mut PgConnection, before: Timestamp, limit: u32) -> Result<u64, Failure> {
-    let limit = i64::from(limit);
-    let mut swept = sql(
-        "DELETE FROM webhook_deliveries WHERE (account_id, webhook_id, seq) IN \
-           (SELECT account_id, webhook_id, seq FROM webhook_deliveries \
-            WHERE ended_at < ? LIMIT ?)",
-    )
-    .bind::<Time, _>(before)
-    .bind::<BigInt, _>(limit)
-    .execute(conn)?;
-    swept += sql(
-        "DELETE FROM webhook_attempts WHERE (account_id, webhook_id, seq, no) IN \
-           (SELECT account_id, webhook_id, seq, no FROM webhook_attempts \
-            WHERE at < ? LIMIT ?)",
-    )
-    .bind::<Time, _>(before)
-    .bind::<BigInt, _>(limit)
-    .execute(conn)?;
-    swept += sql(
-        "DELETE FROM webhook_deliveries WHERE (account_id, webhook_id, seq) IN \
-           (SELECT d.account_id, d.webhook_id, d.seq FROM webhooks w \
-            JOIN webhook_deliveries d ON d.account_id = w.account_id AND d.webhook_id = w.id \
-            WHERE w.deleted_at IS NOT NULL LIMIT ?)",
-    )
-    .bind::<BigInt, _>(limit)
-    .execute(conn)?;
-    swept += sql("DELETE FROM webhooks WHERE deleted_at IS NOT NULL \
-           AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d \
-             WHERE d.account_id = webhooks.account_id AND d.webhook_id = webhooks.id)")
-    .execute(conn)?;
-    Ok(rows(swept))
-}
-
 #[async_trait]
 impl DeliveryQueue for PgStore {
     async fn accounts_behind(
@@ -672,13 +92,13 @@ impl DeliveryQueue for PgStore {
         limit: u32,
     ) -> Result<Vec<AccountId>, StoreError> {
         self.db
-            .run(move |conn| accounts_behind(conn, after, limit))
+            .run(move |conn| queue::accounts_behind(conn, after, limit))
             .await
     }
 
     async fn fan_out(&self, request: FanOut) -> Result<FannedOut, StoreError> {
         self.db
-            .run(move |conn| transaction(conn, |conn| fan_out(conn, request)))
+            .run(move |conn| transaction(conn, |conn| queue::fan_out(conn, request)))
             .await
     }
 
@@ -698,7 +118,7 @@ impl DeliveryQueue for PgStore {
         request: LeaseDeliveries,
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
         self.db
-            .run(move |conn| transaction(conn, |conn| lease(conn, &request)))
+            .run(move |conn| transaction(conn, |conn| queue::lease(conn, &request)))
             .await
     }
 
@@ -709,31 +129,13 @@ impl DeliveryQueue for PgStore {
         until: Timestamp,
     ) -> Result<u64, StoreError> {
         self.db
-            .run(move |conn| {
-                let held = sql("UPDATE webhook_deliveries SET due_at = ?, set_at = ? \
-                                WHERE lease_id = ? AND due_at >= ?")
-                .bind::<Time, _>(until)
-                .bind::<Time, _>(now)
-                .bind::<Id, _>(lease.as_uuid())
-                .bind::<Time, _>(now)
-                .execute(conn)?;
-                Ok(rows(held))
-            })
+            .run(move |conn| queue::renew(conn, lease, now, until))
             .await
     }
 
     async fn release_deliveries(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {
         self.db
-            .run(move |conn| {
-                let released = sql("UPDATE webhook_deliveries \
-                     SET lease_id = NULL, due_at = ?, set_at = NULL, attempts = attempts - 1, \
-                       tried = tried - 1 \
-                     WHERE lease_id = ?")
-                .bind::<Time, _>(now)
-                .bind::<Id, _>(lease.as_uuid())
-                .execute(conn)?;
-                Ok(rows(released))
-            })
+            .run(move |conn| queue::release(conn, lease, now))
             .await
     }
 
@@ -742,7 +144,9 @@ impl DeliveryQueue for PgStore {
         request: SettleDelivery,
     ) -> Result<SettledDelivery, StoreError> {
         self.db
-            .run(move |conn| transaction(conn, |conn| settle(conn, &request)))
+            .run(move |conn| {
+                transaction(conn, |conn| outcomes::settle(conn, &request, append_audit))
+            })
             .await
     }
 
@@ -754,7 +158,7 @@ impl DeliveryQueue for PgStore {
         page: PageRequest<DeliveryKey>,
     ) -> Result<Page<Delivery, DeliveryKey>, StoreError> {
         self.db
-            .run(move |conn| list(conn, account, webhook, state, &page))
+            .run(move |conn| outcomes::list(conn, account, webhook, state, &page))
             .await
     }
 
@@ -763,13 +167,13 @@ impl DeliveryQueue for PgStore {
         request: ReplayDeliveries,
     ) -> Result<Option<u32>, StoreError> {
         self.db
-            .run(move |conn| transaction(conn, |conn| replay(conn, &request)))
+            .run(move |conn| transaction(conn, |conn| outcomes::replay(conn, &request)))
             .await
     }
 
     async fn sweep_deliveries(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.db
-            .run(move |conn| transaction(conn, |conn| sweep(conn, before, limit)))
+            .run(move |conn| transaction(conn, |conn| outcomes::sweep(conn, before, limit)))
             .await
     }
 }

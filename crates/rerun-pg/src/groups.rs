@@ -20,6 +20,7 @@ use rerun_core::ports::{
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
 use rerun_diesel::lanes::Turn;
+use rerun_diesel::responses::{check_key, keep_response};
 use rerun_diesel::row::{GroupColumns, GroupRow, customer, json_list, names};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -29,7 +30,7 @@ use uuid::Uuid;
 use crate::PgStore;
 use crate::changed_groups::queue_group;
 use crate::page::PageQuery;
-use crate::write::{Value, append_audit, check_key, keep_response, transaction};
+use crate::write::{Value, append_audit, transaction};
 
 diesel::table! {
     import_rows (ordinal) {

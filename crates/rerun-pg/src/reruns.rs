@@ -14,6 +14,7 @@ use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates
 use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
 use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
+use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{self};
 use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
@@ -23,8 +24,7 @@ use crate::PgStore;
 use crate::schedules::write_firings;
 use crate::segments::{self, Counts, Wanted};
 use crate::write::{
-    CampaignMove, Value, append_audit, insert_run, keep_response, lock_current, move_campaign,
-    transaction,
+    CampaignMove, Value, append_audit, insert_run, lock_current, move_campaign, transaction,
 };
 
 #[async_trait]

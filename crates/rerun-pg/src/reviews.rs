@@ -10,13 +10,14 @@ use rerun_core::ports::{ChangeOutcome, ReviewStore};
 use rerun_core::review::MessageRef;
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
+use rerun_diesel::responses::keep_response;
 use rerun_diesel::row;
 use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::write::{insert_content, keep_response, lock_current, rows, transaction, write_applied};
+use crate::write::{insert_content, lock_current, rows, transaction, write_applied};
 
 #[derive(QueryableByName)]
 struct RefRow {

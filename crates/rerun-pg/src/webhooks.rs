@@ -1,265 +1,19 @@
 use async_trait::async_trait;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
-use diesel::{PgConnection, RunQueryDsl};
-use rerun_core::Timestamp;
 use rerun_core::error::StoreError;
-use rerun_core::ids::{AccountId, CampaignId, WebhookId};
+use rerun_core::ids::{AccountId, WebhookId};
 use rerun_core::page::{CreatedKey, Page, PageRequest};
-use rerun_core::ports::{
-    ChangeWebhook, CreateWebhook, Created, DeleteWebhook, IdempotencyKey, WebhookStore,
-};
-use rerun_core::webhook::{DisabledReason, Webhook, WebhookProgress};
-use rerun_diesel::error::Failure;
-use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
-use rerun_diesel::webhook_columns;
-use rerun_diesel::webhooks::{WebhookColumns, WebhookRow, types_json};
+use rerun_core::ports::{ChangeWebhook, CreateWebhook, Created, DeleteWebhook, WebhookStore};
+use rerun_core::webhook::WebhookProgress;
+use rerun_diesel::webhooks::store;
 
 use crate::PgStore;
-use crate::write::{Value, append_audit, int, keep_response, transaction};
-
-/// The number of the account's newest entry.
-pub(crate) fn head(conn: &mut PgConnection, account: AccountId) -> Result<i64, Failure> {
-    let head = sql("SELECT seq AS value FROM audit_heads WHERE account_id = ?")
-        .bind::<Id, _>(account.as_uuid())
-        .load::<Value>(conn)?
-        .pop();
-    Ok(head.map_or(0, |head| head.value))
-}
-
-fn count(conn: &mut PgConnection, account: AccountId) -> Result<i64, Failure> {
-    let counted = sql("SELECT count(*) AS value FROM webhooks \
-                       WHERE account_id = ? AND deleted_at IS NULL")
-    .bind::<Id, _>(account.as_uuid())
-    .get_result::<Value>(conn)?;
-    Ok(counted.value)
-}
-
-fn insert(conn: &mut PgConnection, webhook: &Webhook, cursor: i64) -> Result<(), Failure> {
-    sql(
-        "INSERT INTO webhooks (account_id, id, url, types, campaign_id, description, ordered, \
-           disabled_reason, failing_since, secret_number, previous_secret_until, cursor_seq, \
-           version, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind::<Id, _>(webhook.account_id.as_uuid())
-    .bind::<Id, _>(webhook.id.as_uuid())
-    .bind::<Text, _>(webhook.url.as_str())
-    .bind::<Nullable<Text>, _>(types_json(webhook.types.as_deref()))
-    .bind::<Nullable<Id>, _>(webhook.campaign_id.map(CampaignId::as_uuid))
-    .bind::<Nullable<Text>, _>(webhook.description.as_deref())
-    .bind::<Bool, _>(webhook.ordered)
-    .bind::<Nullable<Text>, _>(webhook.disabled.map(DisabledReason::as_str))
-    .bind::<Nullable<Time>, _>(webhook.failing_since)
-    .bind::<Integer, _>(int(webhook.secret_number)?)
-    .bind::<Nullable<Time>, _>(webhook.previous_secret_until)
-    .bind::<BigInt, _>(cursor)
-    .bind::<BigInt, _>(webhook.version)
-    .bind::<Time, _>(webhook.created_at)
-    .bind::<Time, _>(webhook.updated_at)
-    .execute(conn)?;
-    Ok(())
-}
-
-fn create(conn: &mut PgConnection, create: CreateWebhook) -> Result<Created, Failure> {
-    let CreateWebhook {
-        webhook,
-        after,
-        most,
-        audit,
-        key,
-    } = create;
-    let account = webhook.account_id;
-    if count(conn, account)? >= i64::from(most) {
-        return Ok(Created::TooMany);
-    }
-    insert(conn, &webhook, 0)?;
-    append_audit(conn, audit)?;
-    // Under the lock of the account's head nobody else creates one.
-    if count(conn, account)? > i64::from(most) {
-        return Err(StoreError::Conflict.into());
-    }
-    let own = head(conn, account)?;
-    let cursor = after.map_or(own, |after| after.min(own));
-    sql("UPDATE webhooks SET cursor_seq = ? WHERE account_id = ? AND id = ?")
-        .bind::<BigInt, _>(cursor)
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(webhook.id.as_uuid())
-        .execute(conn)?;
-    let at = webhook.created_at;
-    let progress = WebhookProgress {
-        webhook,
-        delivered_sequence: cursor,
-        pending: 0,
-    };
-    keep(conn, account, key.as_ref(), &progress, at)?;
-    Ok(Created::Done(progress))
-}
-
-fn keep(
-    conn: &mut PgConnection,
-    account: AccountId,
-    key: Option<&IdempotencyKey>,
-    progress: &WebhookProgress,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    let response = key.map(|key| key.answered(progress)).transpose()?;
-    keep_response(conn, account, response.as_ref(), now)
-}
-
-fn change(conn: &mut PgConnection, change: ChangeWebhook) -> Result<WebhookProgress, Failure> {
-    let ChangeWebhook {
-        changed: mut progress,
-        enables,
-        after,
-        audit,
-        key,
-    } = change;
-    let account = progress.webhook.account_id;
-    let id = progress.webhook.id.as_uuid();
-    let now = progress.webhook.updated_at;
-    let Some(audit) = audit else {
-        keep(conn, account, key.as_ref(), &progress, now)?;
-        return Ok(progress);
-    };
-    let webhook = &mut progress.webhook;
-    let seen = webhook.version;
-    webhook.version += 1;
-    let written = sql(
-        "UPDATE webhooks SET url = ?, types = ?, campaign_id = ?, description = ?, ordered = ?, \
-           disabled_reason = ?, failing_since = CASE WHEN ? THEN NULL ELSE failing_since END, \
-           secret_number = ?, previous_secret_until = ?, version = ?, updated_at = ? \
-         WHERE account_id = ? AND id = ? AND version = ? AND deleted_at IS NULL",
-    )
-    .bind::<Text, _>(webhook.url.as_str())
-    .bind::<Nullable<Text>, _>(types_json(webhook.types.as_deref()))
-    .bind::<Nullable<Id>, _>(webhook.campaign_id.map(CampaignId::as_uuid))
-    .bind::<Nullable<Text>, _>(webhook.description.as_deref())
-    .bind::<Bool, _>(webhook.ordered)
-    .bind::<Nullable<Text>, _>(webhook.disabled.map(DisabledReason::as_str))
-    .bind::<Bool, _>(enables)
-    .bind::<Integer, _>(int(webhook.secret_number)?)
-    .bind::<Nullable<Time>, _>(webhook.previous_secret_until)
-    .bind::<BigInt, _>(webhook.version)
-    .bind::<Time, _>(now)
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(id)
-    .bind::<BigInt, _>(seen)
-    .execute(conn)?;
-    if written == 0 {
-        return Err(StoreError::Conflict.into());
-    }
-    if let Some(after) = after {
-        let cursor = after.min(head(conn, account)?);
-        progress.delivered_sequence = cursor;
-        rewind(conn, account, progress.webhook.id, cursor, now)?;
-    }
-    if enables {
-        sql(
-            "UPDATE webhook_deliveries SET due_at = ?, set_at = NULL, attempts = 0 \
-             WHERE account_id = ? AND webhook_id = ? AND state = 'pending'",
-        )
-        .bind::<Time, _>(now)
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(id)
-        .execute(conn)?;
-    } else if progress.webhook.disabled.is_some() {
-        park(conn, account, progress.webhook.id)?;
-    }
-    keep(conn, account, key.as_ref(), &progress, now)?;
-    append_audit(conn, audit)?;
-    Ok(progress)
-}
-
-/// Sets a webhook back, or ahead, to a number. What waits and is not after it is given up.
-fn rewind(
-    conn: &mut PgConnection,
-    account: AccountId,
-    webhook: WebhookId,
-    cursor: i64,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    sql("UPDATE webhooks SET cursor_seq = ? WHERE account_id = ? AND id = ?")
-        .bind::<BigInt, _>(cursor)
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(webhook.as_uuid())
-        .execute(conn)?;
-    sql(
-        "UPDATE webhook_deliveries SET state = 'failed', due_at = NULL, set_at = NULL, \
-           lease_id = NULL, ended_at = ? \
-         WHERE account_id = ? AND webhook_id = ? AND state = 'pending' AND seq <= ?",
-    )
-    .bind::<Time, _>(now)
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(webhook.as_uuid())
-    .bind::<BigInt, _>(cursor)
-    .execute(conn)?;
-    Ok(())
-}
-
-/// Takes what waits for a webhook out of the queue, until the webhook is enabled.
-pub(crate) fn park(
-    conn: &mut PgConnection,
-    account: AccountId,
-    webhook: WebhookId,
-) -> Result<(), Failure> {
-    sql(
-        "UPDATE webhook_deliveries SET due_at = NULL, set_at = NULL, lease_id = NULL \
-         WHERE account_id = ? AND webhook_id = ? AND state = 'pending'",
-    )
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(webhook.as_uuid())
-    .execute(conn)?;
-    Ok(())
-}
-
-fn delete(conn: &mut PgConnection, delete: DeleteWebhook) -> Result<(), Failure> {
-    let DeleteWebhook {
-        last,
-        at,
-        audit,
-        key,
-    } = delete;
-    let webhook = &last.webhook;
-    let account = webhook.account_id;
-    let deleted = sql("UPDATE webhooks SET deleted_at = ?, version = version + 1 \
-                       WHERE account_id = ? AND id = ? AND version = ? AND deleted_at IS NULL")
-    .bind::<Time, _>(at)
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(webhook.id.as_uuid())
-    .bind::<BigInt, _>(webhook.version)
-    .execute(conn)?;
-    if deleted == 0 {
-        return Err(StoreError::Conflict.into());
-    }
-    park(conn, account, webhook.id)?;
-    keep(conn, account, key.as_ref(), &last, at)?;
-    append_audit(conn, audit)
-}
-
-/// The webhook, if it is there.
-pub(crate) fn find(
-    conn: &mut PgConnection,
-    account: AccountId,
-    id: WebhookId,
-) -> Result<Option<WebhookProgress>, Failure> {
-    let row = sql(concat!(
-        "SELECT ",
-        webhook_columns!(),
-        " FROM webhooks w WHERE w.account_id = ? AND w.id = ? AND w.deleted_at IS NULL"
-    ))
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(id.as_uuid())
-    .columns::<WebhookColumns>()
-    .load::<WebhookRow>(conn)?
-    .pop();
-    Ok(row.map(WebhookProgress::try_from).transpose()?)
-}
+use crate::write::{append_audit, transaction};
 
 #[async_trait]
 impl WebhookStore for PgStore {
     async fn create_webhook(&self, request: CreateWebhook) -> Result<Created, StoreError> {
         self.db
-            .run(move |conn| transaction(conn, |conn| create(conn, request)))
+            .run(move |conn| transaction(conn, |conn| store::create(conn, request, append_audit)))
             .await
     }
 
@@ -268,7 +22,9 @@ impl WebhookStore for PgStore {
         account: AccountId,
         id: WebhookId,
     ) -> Result<Option<WebhookProgress>, StoreError> {
-        self.db.run(move |conn| find(conn, account, id)).await
+        self.db
+            .run(move |conn| store::find(conn, account, id))
+            .await
     }
 
     async fn list_webhooks(
@@ -277,46 +33,19 @@ impl WebhookStore for PgStore {
         page: PageRequest<CreatedKey>,
     ) -> Result<Page<WebhookProgress, CreatedKey>, StoreError> {
         self.db
-            .run(move |conn| {
-                let text = format!(
-                    "SELECT {} FROM webhooks w WHERE w.account_id = ? AND w.deleted_at IS NULL {} \
-                     ORDER BY w.created_at DESC, w.id DESC LIMIT ?",
-                    webhook_columns!(),
-                    if page.after.is_some() {
-                        "AND (w.created_at, w.id) < (?, ?)"
-                    } else {
-                        ""
-                    },
-                );
-                let mut query = sql(&text).bind::<Id, _>(account.as_uuid());
-                if let Some(after) = page.after {
-                    query = query
-                        .bind::<Time, _>(after.created_at)
-                        .bind::<Id, _>(after.id);
-                }
-                let webhooks = query
-                    .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
-                    .columns::<WebhookColumns>()
-                    .load::<WebhookRow>(conn)?
-                    .into_iter()
-                    .map(WebhookProgress::try_from);
-                Ok(Page::read(webhooks, page.limit, |progress| CreatedKey {
-                    created_at: progress.webhook.created_at,
-                    id: progress.webhook.id.as_uuid(),
-                })?)
-            })
+            .run(move |conn| store::list(conn, account, &page))
             .await
     }
 
     async fn change_webhook(&self, request: ChangeWebhook) -> Result<WebhookProgress, StoreError> {
         self.db
-            .run(move |conn| transaction(conn, |conn| change(conn, request)))
+            .run(move |conn| transaction(conn, |conn| store::change(conn, request, append_audit)))
             .await
     }
 
     async fn delete_webhook(&self, request: DeleteWebhook) -> Result<(), StoreError> {
         self.db
-            .run(move |conn| transaction(conn, |conn| delete(conn, request)))
+            .run(move |conn| transaction(conn, |conn| store::delete(conn, request, append_audit)))
             .await
     }
 }

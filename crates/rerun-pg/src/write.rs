@@ -10,7 +10,6 @@ use rerun_core::change::Applied;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, ContentId, JobId, RunNumber, ScheduleId, UserId};
 use rerun_core::message::Content;
-use rerun_core::ports::{IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotentResponse};
 use rerun_core::run::{MessageCounts, Run};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{CampaignColumns, CampaignRow, RunColumns, RunRow, chain_hash, savings};
@@ -274,63 +273,6 @@ pub(crate) fn append_audit(conn: &mut PgConnection, audit: AuditDraft) -> Result
     .execute(conn)?;
     wrote_entry();
     Ok(())
-}
-
-/// Refuses a key under which a response is kept, before an import does work in vain.
-pub(crate) fn check_key(
-    conn: &mut PgConnection,
-    account: AccountId,
-    key: Option<&IdempotencyKey>,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    let Some(IdempotencyKey { key, .. }) = key else {
-        return Ok(());
-    };
-    let used = sql("SELECT count(*) AS value FROM idempotency_keys \
-                    WHERE account_id = ? AND key = ? AND created_at >= ?")
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Text, _>(key.as_str())
-    .bind::<Time, _>(now - IDEMPOTENCY_WINDOW)
-    .get_result::<Value>(conn)?
-    .value;
-    if used == 0 {
-        Ok(())
-    } else {
-        Err(StoreError::Conflict.into())
-    }
-}
-
-/// Keeps a response under its key, in the place of one that is too old to count. A younger one
-/// means that another request with the key got here first.
-pub(crate) fn keep_response(
-    conn: &mut PgConnection,
-    account: AccountId,
-    response: Option<&IdempotentResponse>,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    let Some(IdempotentResponse { key, response }) = response else {
-        return Ok(());
-    };
-    let kept = sql("INSERT INTO idempotency_keys \
-           (account_id, endpoint, key, fingerprint, response, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (account_id, key) DO UPDATE SET \
-           endpoint = excluded.endpoint, fingerprint = excluded.fingerprint, \
-           response = excluded.response, created_at = excluded.created_at \
-         WHERE idempotency_keys.created_at < ?")
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Text, _>(key.endpoint)
-    .bind::<Text, _>(key.key.as_str())
-    .bind::<Binary, _>(key.fingerprint.as_slice())
-    .bind::<Text, _>(response.as_str())
-    .bind::<Time, _>(now)
-    .bind::<Time, _>(now - IDEMPOTENCY_WINDOW)
-    .execute(conn)?;
-    if kept == 0 {
-        Err(StoreError::Conflict.into())
-    } else {
-        Ok(())
-    }
 }
 
 /// Adds a run that is current.

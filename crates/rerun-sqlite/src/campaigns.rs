@@ -20,6 +20,7 @@ use rerun_core::rekeying::{KnownSegment, TextDigest};
 use rerun_core::run::{MessageCounts, Run, SegmentCounts};
 use rerun_core::segment::SegmentKey;
 use rerun_diesel::error::Failure;
+use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{
     self, CampaignColumns, CampaignRow, ContentRow, GroupColumns, GroupRow, KnownSegmentColumns,
     KnownSegmentRow, RunColumns, RunRow, json_list,
@@ -33,7 +34,7 @@ use uuid::Uuid;
 use crate::SqliteStore;
 use crate::editions::sweep_slice;
 use crate::groups::has_group;
-use crate::write::{Value, append_audit, insert_campaign, insert_run, int, keep_response, rows};
+use crate::write::{Value, append_audit, insert_campaign, insert_run, int, rows};
 
 /// Where the messages of a campaign that is brought in wait until all of them have been read.
 pub(crate) const STAGING: &str = "CREATE TEMP TABLE staged_messages (\

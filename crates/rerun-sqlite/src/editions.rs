@@ -20,6 +20,7 @@ use rerun_core::group::{ImportMode, Imported};
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::ports::{IdempotencyKey, IdempotentResponse};
 use rerun_diesel::error::Failure;
+use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{json_list, names};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -27,7 +28,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::changed_groups::queue_group;
-use crate::write::{append_audit, keep_response};
+use crate::write::append_audit;
 
 /// The most rows that one transaction of an import writes or deletes, and about the most bytes of
 /// their texts.

@@ -18,6 +18,7 @@ use rerun_core::ports::{
 use rerun_core::timestamp::Timestamp;
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
+use rerun_diesel::responses::{check_key, keep_response};
 use rerun_diesel::row::{GroupColumns, GroupRow, customer, json_list};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::editions::{Group, Staged, Writer, leave_edition};
-use crate::write::{Value, append_audit, check_key, keep_response};
+use crate::write::{Value, append_audit};
 
 /// How long the text of one batch of staged rows gets, in bytes, give or take a row.
 const BATCH_BYTES: usize = 64 * 1024;

@@ -5,12 +5,12 @@ use rerun_core::Timestamp;
 use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
 use rerun_core::ports::{IdempotencyStore, IdempotentResponse, KeptResponse};
+use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::chain_hash;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 
 use crate::SqliteStore;
-use crate::write::keep_response;
 
 #[derive(QueryableByName)]
 struct ResponseRow {

@@ -14,6 +14,7 @@ use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
+use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{self, customers_with_value, field_values, run_number, segment_key};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -22,9 +23,7 @@ use uuid::Uuid;
 use crate::SqliteStore;
 use crate::counts::{Counts, Valued};
 use crate::schedules::write_firings;
-use crate::write::{
-    CampaignMove, Value, append_audit, insert_run, keep_response, move_campaign, packed, unmoved,
-};
+use crate::write::{CampaignMove, Value, append_audit, insert_run, move_campaign, packed, unmoved};
 
 /// The profiles of the group's customers.
 fn profiles(

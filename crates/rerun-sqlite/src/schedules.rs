@@ -16,6 +16,7 @@ use rerun_core::schedule::{
     Firing, FiringKey, Outcome, Schedule, ScheduleState, ScheduleView, Timing,
 };
 use rerun_diesel::error::Failure;
+use rerun_diesel::responses::keep_response;
 use rerun_diesel::schedules::{FiringColumns, FiringRow, ScheduleColumns, ScheduleRow};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -24,7 +25,7 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::groups::has_group;
-use crate::write::{Value, append_audit, int, keep_response};
+use crate::write::{Value, append_audit, int};
 
 #[derive(QueryableByName)]
 struct DueRow {

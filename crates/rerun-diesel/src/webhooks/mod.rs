@@ -1,4 +1,8 @@
-//! Webhooks and deliveries: rows, and parts of statements that both databases have.
+//! Webhooks and deliveries: rows, and the statements that both databases have.
+
+pub mod outcomes;
+pub mod queue;
+pub mod store;
 
 use chrono::{DateTime, Utc};
 use diesel::Queryable;
@@ -81,8 +85,7 @@ row! {
 }
 
 /// The types of a webhook as they are stored.
-#[must_use]
-pub fn types_json(types: Option<&[AuditAction]>) -> Option<String> {
+fn types_json(types: Option<&[AuditAction]>) -> Option<String> {
     let names: Option<Vec<String>> =
         types.map(|types| types.iter().map(ToString::to_string).collect());
     names.map(|names| json_list(&names))
@@ -132,8 +135,7 @@ impl TryFrom<WebhookRow> for WebhookProgress {
 
 /// The entries `a` of an account's log that a webhook wants: the account, the numbers after and
 /// up to which to look, and the campaign if the webhook has one.
-#[must_use]
-pub fn wanted_sql(webhook: &Webhook) -> String {
+fn wanted_sql(webhook: &Webhook) -> String {
     let of_types = webhook.types.as_ref().map_or_else(String::new, |types| {
         let names: Vec<String> = types.iter().map(|name| format!("'{name}'")).collect();
         format!(" AND a.action IN ({})", names.join(", "))
@@ -148,8 +150,7 @@ pub fn wanted_sql(webhook: &Webhook) -> String {
 
 /// Queues the entries that [`wanted_sql`] finds. Its values are the webhook's id, whether this is a
 /// replay, the time, and then those of the condition. What is on its way is left alone.
-#[must_use]
-pub fn queue_sql(webhook: &Webhook) -> String {
+fn queue_sql(webhook: &Webhook) -> String {
     format!(
         "INSERT INTO webhook_deliveries (account_id, webhook_id, seq, state, replayed, due_at) \
          SELECT a.account_id, ?, a.seq, 'pending', ?, ? FROM audit_entries a WHERE {} \
@@ -163,12 +164,12 @@ pub fn queue_sql(webhook: &Webhook) -> String {
 }
 
 /// What is different about a delivery that is queued again, apart from its due time.
-pub const AGAIN: &str =
+const AGAIN: &str =
     "state = 'pending', attempts = 0, set_at = NULL, lease_id = NULL, ended_at = NULL";
 
 /// The condition that a delivery is due. A lease is alive up to and including the moment that it
 /// was taken until.
-pub const DUE: &str = "due_at <= ? AND (lease_id IS NULL OR due_at < ?)";
+const DUE: &str = "due_at <= ? AND (lease_id IS NULL OR due_at < ?)";
 
 row! {
     /// A row of `webhook_deliveries`, with what a list says of its event.
@@ -232,7 +233,7 @@ impl TryFrom<AttemptRow> for Attempt {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`].
-pub fn with_attempts(
+fn with_attempts(
     mut deliveries: Vec<Delivery>,
     attempts: Vec<AttemptRow>,
 ) -> Result<Vec<Delivery>, StoreError> {
@@ -248,8 +249,7 @@ pub fn with_attempts(
 }
 
 /// Numbers as the members of an SQL list; 0, which no event has, for none.
-#[must_use]
-pub fn numbers(numbers: impl IntoIterator<Item = i64>) -> String {
+fn numbers(numbers: impl IntoIterator<Item = i64>) -> String {
     let mut texts: Vec<String> = numbers
         .into_iter()
         .map(|number| number.to_string())

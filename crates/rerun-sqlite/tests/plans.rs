@@ -10,6 +10,7 @@ mod common;
 
 use std::mem::take;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use diesel::connection::{
     Instrumentation, InstrumentationEvent, SimpleConnection, set_default_instrumentation,
@@ -19,18 +20,20 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_contract::fixture::{ACCOUNT, Fixture, caller, page_of, run_number};
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
-use rerun_core::ids::{CampaignId, CustomerGroupId};
+use rerun_core::delivery::DeliveryState;
+use rerun_core::ids::{CampaignId, CustomerGroupId, LeaseId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{AuditKey, CreatedKey, Limit, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
-    EventLog, HistoryStore, MessageFilter, MessageSelection, RerunStore, ScheduleQueue,
-    ScheduleStore,
+    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, DeliveryKey,
+    DeliveryQueue, EventCursors, EventFilter, EventLog, FanOut, HistoryStore, IdGenerator,
+    LeaseDeliveries, MessageFilter, MessageSelection, RerunStore, ScheduleQueue, ScheduleStore,
+    WebhookStore,
 };
 use rerun_core::schedule::{FiringKey, Outcome};
 use rerun_core::segment::SegmentBy;
-use rerun_core::usecases::NewSchedule;
+use rerun_core::usecases::{NewSchedule, NewWebhook};
 use rerun_sqlite::{Options, SqliteStore};
 
 /// What the store's connections have sent.
@@ -184,6 +187,71 @@ async fn schedules(lists: &mut Lists, f: &Fixture<SqliteStore>, campaign: Campai
     lists.check("due schedules", &[], due).await;
 }
 
+async fn webhooks(lists: &mut Lists, f: &Fixture<SqliteStore>) {
+    let (store, now) = (&f.store, f.now());
+    let new = NewWebhook {
+        url: "https://receiver.example".into(),
+        after_sequence: Some(0),
+        ..NewWebhook::default()
+    };
+    let made = f.engine.webhooks.create(&caller(), new, None).await;
+    let webhook = made.unwrap().outcome.webhook.webhook;
+    let created = CreatedKey {
+        created_at: webhook.created_at,
+        id: webhook.id.as_uuid(),
+    };
+    for after in [None, Some(created)] {
+        let page = store.list_webhooks(ACCOUNT, page_of(2, after));
+        lists.check("webhooks", &[], page).await;
+    }
+    let behind = store.accounts_behind(Some(ACCOUNT), 5);
+    lists.check("accounts behind", &[], behind).await;
+    let fan_out = FanOut {
+        account_id: ACCOUNT,
+        entries: 10,
+        now,
+    };
+    lists.check("fan out", &[], store.fan_out(fan_out)).await;
+    // Accounts are found one after the other.
+    let walk = ["SCAN a", "SCAN looked"];
+    let due = store.accounts_due(None, 5, now);
+    lists.check("accounts due", &walk, due).await;
+    let lease = LeaseDeliveries {
+        account_id: ACCOUNT,
+        lease: LeaseId::new(f.ids.next()),
+        limit: 3,
+        now,
+        until: now + Duration::from_mins(1),
+    };
+    // An account has few webhooks.
+    let sorted = ["USE TEMP B-TREE FOR ORDER BY"];
+    let leased = store.lease_deliveries(lease);
+    lists.check("lease of deliveries", &sorted, leased).await;
+    let released = store.release_deliveries(lease.lease, now);
+    lists.check("release of deliveries", &[], released).await;
+    for state in [None, Some(DeliveryState::Failed)] {
+        for after in [None, Some(DeliveryKey(3))] {
+            // A page is read by an index, and put together by number.
+            let page = ["SCAN f", "USE TEMP B-TREE FOR ORDER BY"];
+            let list = store.list_deliveries(ACCOUNT, webhook.id, state, page_of(2, after));
+            let name = format!("deliveries, {state:?}");
+            lists.check(&name, &page, list).await;
+        }
+    }
+    let swept = [
+        "SCAN w USING INDEX webhooks_to_sweep",
+        "SCAN webhooks USING INDEX webhooks_to_sweep",
+    ];
+    let sweep = store.sweep_deliveries(now, 10);
+    lists.check("sweep of deliveries", &swept, sweep).await;
+    let unpublished = store.accounts_unpublished("all", Some(ACCOUNT), 5, now);
+    lists.check("accounts unpublished", &[], unpublished).await;
+    // One row of each account.
+    let heads = ["SCAN h"];
+    let since = store.unpublished_since("all");
+    lists.check("unpublished since", &heads, since).await;
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 async fn all(
     lists: &mut Lists,
@@ -192,6 +260,7 @@ async fn all(
     group: CustomerGroupId,
 ) {
     schedules(lists, f, campaign).await;
+    webhooks(lists, f).await;
     let store = &f.store;
     for after in [None, Some(run_number(3))] {
         let history = store.history(ACCOUNT, campaign, page_of(2, after));

@@ -54,12 +54,17 @@ impl Database {
 
     /// The use cases over it.
     pub(crate) fn open(&self) -> OpenStore {
+        self.open_among(&Surroundings::default())
+    }
+
+    /// The same in a process with these surroundings.
+    pub(crate) fn open_among(&self, around: &Surroundings) -> OpenStore {
         let url = match self {
             Self::Sqlite { .. } => DatabaseUrl::Sqlite(self.url()),
             Self::Postgres(_) => DatabaseUrl::Postgres(self.url()),
         };
         let database = config::Database::new(url, 2);
-        OpenStore::open(&database, &Surroundings::default(), Settings::default()).unwrap()
+        OpenStore::open(&database, around, Settings::default()).unwrap()
     }
 
     /// Runs SQL as somebody does who goes round the program.

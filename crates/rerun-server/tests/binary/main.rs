@@ -18,6 +18,7 @@ mod schema;
 mod traces;
 mod upgrade;
 mod usage;
+mod webhooks;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -122,6 +122,7 @@ impl Mocks {
             stamps.clone(),
             settings,
         );
+        let none = MockEventCursors::new();
         let ports = SchedulePorts {
             store: Arc::new(MockScheduleStore::new()),
             queue: Arc::new(MockScheduleQueue::new()),
@@ -143,11 +144,7 @@ impl Mocks {
                 stamps.clone(),
             ),
             deliveries: Deliveries::new(deliveries, stamps.clone()),
-            publications: Publications::new(
-                Arc::new(MockEventCursors::new()),
-                events.clone(),
-                stamps.clone(),
-            ),
+            publications: Publications::new(Arc::new(none), events.clone(), stamps.clone()),
             groups: CustomerGroups::new(groups.clone(), responses.clone(), stamps.clone()),
             campaigns: Campaigns::new(
                 campaigns.clone(),

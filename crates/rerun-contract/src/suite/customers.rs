@@ -453,7 +453,8 @@ fn of_run(campaign: CampaignId, run: Option<RunNumber>) -> RecipientRequest {
 
 /// A list of which one half is from before a change would name the wrong messages.
 pub async fn recipients_break_off_when_their_group_changes<S: Store + 'static>(f: &Fixture<S>) {
-    let group = f.group(&["DE"; 5_010]).await;
+    let countries = vec!["DE"; 5_010];
+    let group = f.group(&countries).await;
     let campaign = f.draft(group).await;
     f.launch(campaign).await;
     f.finish(campaign).await;

@@ -156,7 +156,7 @@ impl Publications {
             self.must_have(account, last).await?;
         }
         loop {
-            let (entries, head) = self.entries(account, held.at, BATCH).await?;
+            let (entries, newest) = self.entries(account, held.at, BATCH).await?;
             for entry in &entries {
                 if self.is_half_over(held) && !self.note(held).await? {
                     return Ok(held.so_far(true));
@@ -165,7 +165,7 @@ impl Publications {
                 held.at = entry.seq;
                 held.published += 1;
             }
-            let more = held.at < head;
+            let more = held.at < newest;
             if !self.note(held).await? || !more || held.published >= TURN {
                 return Ok(held.so_far(more));
             }

@@ -32,8 +32,14 @@ struct Waiting {
     messages: Backlog,
     deliveries: DeliveryBacklog,
     schedule_due_since: Option<Timestamp>,
-    /// Since when events wait for publication, where they are published.
-    unpublished: Option<Option<Timestamp>>,
+    /// Where events are published.
+    unpublished: Option<Unpublished>,
+}
+
+/// Since when events wait for publication; `None` when none does.
+#[derive(Clone, Copy)]
+struct Unpublished {
+    since: Option<Timestamp>,
 }
 
 /// The stream that events are published in, and where its places are kept.
@@ -102,7 +108,9 @@ impl Watched {
             let waiting = async move {
                 let unpublished = match published {
                     None => None,
-                    Some(of) => Some(of.cursors.unpublished_since(&of.stream).await?),
+                    Some(of) => Some(Unpublished {
+                        since: of.cursors.unpublished_since(&of.stream).await?,
+                    }),
                 };
                 Ok(Waiting {
                     messages: queue.backlog(now).await?,
@@ -169,7 +177,7 @@ fn age(due_since: Option<Timestamp>, now: Timestamp) -> f64 {
 fn deliveries(waiting: Waiting, now: Timestamp) -> [MetricFamily; 3] {
     let backlog = waiting.deliveries;
     let mut lags = vec![gauge(&[("sink", "webhook")], age(backlog.due_since, now))];
-    if let Some(since) = waiting.unpublished {
+    if let Some(Unpublished { since }) = waiting.unpublished {
         lags.push(gauge(&[("sink", "nats")], age(since, now)));
     }
     [

@@ -155,15 +155,13 @@ async fn webhooks_are_listed_replayed_and_disabled(database: Database) {
     let found = world.engine.webhooks.get(&caller(), world.webhook).await;
     let webhook = found.unwrap().webhook;
     assert_eq!(webhook.disabled, Some(DisabledReason::Requested));
-    let log = world.engine.audit.list(
-        &caller(),
-        AuditFilter {
-            campaign_id: None,
-            action: None,
-        },
-        &PageQuery::default(),
-    );
-    let entry = log.await.unwrap().items.remove(0);
+    let (who, page) = (caller(), PageQuery::default());
+    let everything = AuditFilter {
+        campaign_id: None,
+        action: None,
+    };
+    let log = world.engine.audit.list(&who, everything, &page).await;
+    let entry = log.unwrap().items.remove(0);
     assert_eq!(
         (
             entry.action.as_str(),

@@ -33,7 +33,7 @@ fn binary() -> PathBuf {
     let folders = std::env::split_paths(&on_path).chain([PathBuf::from("/usr/sbin")]);
     let mut found = folders.map(|folder| folder.join("nats-server"));
     let found = found.find(|file| file.is_file());
-    found.expect("nats-server is not installed: apt-get install nats-server")
+    found.unwrap_or_else(|| panic!("the package nats-server is not installed"))
 }
 
 /// A server with a folder and a port of its own, which it keeps when it is started again.
@@ -319,7 +319,10 @@ async fn an_event_has_its_subject_and_headers() {
         ("ce-time", event["timestamp"].as_str().unwrap()),
         ("ce-sequence", "0000000000000000002"),
     ] {
-        let found = message.headers.get(name).map(|value| value.as_str());
+        let found = message
+            .headers
+            .get(name)
+            .map(async_nats::HeaderValue::as_str);
         assert_eq!(found, Some(value), "{name}");
     }
     assert_eq!(process.terminate().await, Some(0));

@@ -1012,7 +1012,7 @@ async fn the_audit_log_shows_entries() {
     assert_eq!(
         answer["entries"],
         json!([{
-            "id": OTHER, "action": "campaign.published", "campaign_id": ID, "run_number": 1,
+            "id": OTHER, "sequence": 1, "action": "campaign.published", "campaign_id": ID, "run_number": 1,
             "user_id": USER, "user_name": "Ada", "role_code": "ADMIN", "ip": "::1", "request_id": "r-1",
             "details": { "before": "Ready to publish", "after": "Published", "messages": 3 },
             "created_at": AT,

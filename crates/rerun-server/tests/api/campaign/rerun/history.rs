@@ -45,7 +45,7 @@ async fn history_tells_of_every_run(server: &Server) {
                 },
                 "resulting_status": "=Ready for review",
                 "initiated_by": format!("={}", api.user), "initiated_by_name": format!("={NAME}"),
-                "error": null, "cancel_reason": null,
+                "schedule_id": null, "error": null, "cancel_reason": null,
                 "started_at": "time", "completed_at": "time",
             }],
             "next_cursor": null,

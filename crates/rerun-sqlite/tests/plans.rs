@@ -200,9 +200,11 @@ async fn webhooks(lists: &mut Lists, f: &Fixture<SqliteStore>) {
         created_at: webhook.created_at,
         id: webhook.id.as_uuid(),
     };
+    // What waits for a webhook is counted up to a bound.
+    let waiting = ["SCAN waiting"];
     for after in [None, Some(created)] {
         let page = store.list_webhooks(ACCOUNT, page_of(2, after));
-        lists.check("webhooks", &[], page).await;
+        lists.check("webhooks", &waiting, page).await;
     }
     let behind = store.accounts_behind(Some(ACCOUNT), 5);
     lists.check("accounts behind", &[], behind).await;
@@ -211,9 +213,10 @@ async fn webhooks(lists: &mut Lists, f: &Fixture<SqliteStore>) {
         entries: 10,
         now,
     };
-    lists.check("fan out", &[], store.fan_out(fan_out)).await;
+    let fanned_out = store.fan_out(fan_out);
+    lists.check("fan out", &waiting, fanned_out).await;
     // Accounts are found one after the other.
-    let walk = ["SCAN a", "SCAN looked"];
+    let walk = ["SCAN a", "SCAN looked", "SCAN (subquery-1)"];
     let due = store.accounts_due(None, 5, now);
     lists.check("accounts due", &walk, due).await;
     let lease = LeaseDeliveries {
@@ -238,7 +241,10 @@ async fn webhooks(lists: &mut Lists, f: &Fixture<SqliteStore>) {
             lists.check(&name, &page, list).await;
         }
     }
+    // The one webhook that statistics know of is as quickly read without an index.
     let swept = [
+        "SCAN w",
+        "SCAN webhooks",
         "SCAN w USING INDEX webhooks_to_sweep",
         "SCAN webhooks USING INDEX webhooks_to_sweep",
     ];

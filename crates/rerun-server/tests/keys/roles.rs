@@ -91,10 +91,10 @@ fn a_rule_is_for_its_action_alone() {
         Some("[roles]\ninitiate = [\"ADMIN\", \"CAMPAIGN LEAD\"]\n"),
     );
     for (action, path) in actions() {
-        let expected = if action == "initiate" {
-            Answer::Unauthorized
-        } else {
-            Answer::MediaType
+        // A schedule initiates, so who makes or triggers one must be allowed to.
+        let expected = match action.as_str() {
+            "initiate" | "schedule_create" | "schedule_trigger" => Answer::Unauthorized,
+            _ => Answer::MediaType,
         };
         assert_eq!(world.ask("VIEWER", path), expected, "{action}");
         assert_eq!(

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::observer::{Observer, Unobserved};
 use crate::system::Shutdown;
 
-/// Fires schedules until the shutdown is requested. Any number of servers may have one: a time has one
-/// firing, whoever decides it.
+/// Fires schedules until the shutdown is requested. Several servers may run one each: every due time
+/// still has exactly one firing.
 pub struct Scheduler {
     schedules: Schedules,
     observer: Arc<dyn Observer>,

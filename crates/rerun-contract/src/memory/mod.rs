@@ -76,7 +76,8 @@ struct Changed {
     lease: Option<(LeaseId, Timestamp)>,
 }
 
-/// A place in a stream, and the lease of whoever publishes.
+/// How far an account's events are published in a stream, and the lease of the process that publishes
+/// them.
 #[derive(Debug, Clone, Default)]
 struct Cursor {
     sequence: i64,

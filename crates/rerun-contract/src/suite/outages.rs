@@ -82,8 +82,8 @@ pub async fn what_waits_for_a_sender_for_a_week_is_sent<S: Store + 'static>(f: &
     f.check().await;
 }
 
-/// The time in which nobody tried is no time without deliveries for a webhook that worked. For one that
-/// failed before, and fails still, it is.
+/// While no dispatcher runs, a webhook that worked does not count as failing. A webhook that failed
+/// before, and still fails, counts as failing for that time too.
 pub async fn a_sender_that_returns_judges_by_the_rules<S: Store + 'static>(f: &Fixture<S>) {
     let works = webhook(f, to_anywhere()).await;
     let fails = webhook(f, to_anywhere()).await;

@@ -2,7 +2,7 @@
 //!
 //! An attribute is a text, but it is not a customer's value: a number has its decimal mark as `.`, a
 //! label stands for a range, and the target of a map may be a text that means no value when a customer
-//! has it. The rules that made it know what it is; others are told by [`AttributeTypes`].
+//! has it. The rules that made it can tell what it is. Other rules need [`AttributeTypes`] for that.
 
 use std::borrow::Cow;
 
@@ -205,7 +205,7 @@ impl FieldRules {
                 Kind::Bins { labels, .. } if labels.iter().any(|label| label == attribute) => {
                     return Some(Applied::typed(Tag::Bin, Cow::Borrowed(attribute)));
                 }
-                // The name of a range is no value in it: the range `2` is not the number 2.
+                // A range may have a name that looks like a number: the range `2` is not the number 2.
                 Kind::Boolean | Kind::Number { .. } | Kind::Bins { .. } => {
                     return Some(Applied::unparsed(Cow::Borrowed(attribute)));
                 }
@@ -220,7 +220,7 @@ impl FieldRules {
     }
 }
 
-/// What a field's rules make of an attribute of which nothing else is known: most likely they made it.
+/// What a field's rules make of an attribute whose type is not kept. It assumes that these rules made it.
 pub(crate) fn applied_again<'a>(
     rules: Option<&'a FieldRules>,
     attribute: &'a str,

@@ -836,7 +836,7 @@ impl Cause<'_> {
         }
     }
 
-    /// Who initiates the run. A schedule's creator does, whoever triggers the schedule.
+    /// Who initiates the run. For a schedule it is the creator, even if somebody else triggers it.
     fn initiator(&self, actor: &Actor) -> Option<Person> {
         match self.schedule() {
             Some(schedule) => Some(schedule.creator()),

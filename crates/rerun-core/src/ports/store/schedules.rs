@@ -142,8 +142,8 @@ pub trait ScheduleStore: Send + Sync {
         page: PageRequest<FiringKey>,
     ) -> Result<Page<Firing, FiringKey>, StoreError>;
 
-    /// Whether the group's customers are others than those that a run started with, or the run was for
-    /// another group. `None` when there is no such group.
+    /// Whether the group's customers changed since the run started. It is also true when the run was
+    /// for another group. `None` when there is no such group.
     ///
     /// # Errors
     /// [`StoreError`].

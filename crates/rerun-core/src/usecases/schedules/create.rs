@@ -101,7 +101,7 @@ impl Schedules {
         if schedule.state.status == ScheduleStatus::Ended {
             return Err(Invalid::new("no time of the schedule is before `ends_at`").into());
         }
-        // What the request says, without what each attempt makes anew.
+        // Only what the request says: the id and the times differ when it is sent again.
         let body = serde_json::json!([
             schedule.campaign_id,
             schedule.name,

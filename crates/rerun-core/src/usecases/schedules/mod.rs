@@ -42,7 +42,7 @@ pub struct ScheduleDetails {
 }
 
 impl ScheduleDetails {
-    /// So many next times are told.
+    /// How many next times it has at most.
     pub const NEXT_TIMES: usize = 5;
 }
 

@@ -1,9 +1,10 @@
 //! The binary under faults: killed, told to end, and with its database gone for a while.
 //!
 //! Every test runs real processes against a stub of a language model that knows every call that
-//! was made to it. `RERUN_TEST_KILLS` says how often the kill tests kill a server on each store
-//! (4), `RERUN_TEST_SCHEDULES` and `RERUN_TEST_SERVERS` how many schedules are due at once (60) at how
-//! many servers (3), `RERUN_TEST_OUTAGE_SECONDS` how long PostgreSQL is gone at least (2),
+//! was made to it. `RERUN_TEST_KILLS` says how often the kill tests kill a server, a dispatcher of
+//! webhooks, a publisher and NATS on each store (4; 200 take up to seven minutes for each test),
+//! `RERUN_TEST_SCHEDULES` and `RERUN_TEST_SERVERS` how many schedules are due at once (60) at how many
+//! servers (3), `RERUN_TEST_OUTAGE_SECONDS` how long PostgreSQL is gone at least (2),
 //! `RERUN_TEST_MIXED_SECONDS` how long the mixed load lasts (without it, 800 requests),
 //! `RERUN_TEST_SEED` repeats a run's choices; the last is told at the start of a test.
 

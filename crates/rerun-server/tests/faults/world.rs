@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection};
 use rerun_contract::Fixture;
 use rerun_contract::fixture::ACCOUNT;
 use rerun_core::ports;
@@ -146,6 +147,28 @@ impl World {
         let output = command.env("RERUN_JWT_SECRET", SECRET).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs a statement beside the processes; returns how many rows it wrote.
+    pub(crate) fn execute(&self, statement: &str) -> usize {
+        match &self.store {
+            Store::Sqlite => {
+                let file = self.file().display().to_string();
+                let mut connection = SqliteConnection::establish(&file).unwrap();
+                diesel::sql_query("PRAGMA busy_timeout = 5000")
+                    .execute(&mut connection)
+                    .unwrap();
+                diesel::sql_query(statement)
+                    .execute(&mut connection)
+                    .unwrap()
+            }
+            Store::Postgres(_) | Store::Elsewhere(_) => {
+                let mut connection = PgConnection::establish(&self.url()).unwrap();
+                diesel::sql_query(statement)
+                    .execute(&mut connection)
+                    .unwrap()
+            }
+        }
     }
 
     /// Panics when an invariant does not hold in the database or the audit log is not whole.

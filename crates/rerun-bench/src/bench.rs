@@ -102,6 +102,11 @@ impl<'a> Bench<'a> {
         self.database.settle()
     }
 
+    /// Whether nothing is left of what was deleted.
+    pub(crate) fn is_swept(&self) -> Outcome<bool> {
+        self.database.is_swept()
+    }
+
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.options.wants(name)
     }

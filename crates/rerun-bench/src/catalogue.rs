@@ -124,6 +124,46 @@ pub(crate) const WORKS: &[Work] = &[
         "export of 100,000 messages, as messages",
         "100,000/s, 64 MB",
     ),
+    work(
+        "recipients-1m-100",
+        "recipients of 1,000,000 customers in 100 segments, as rows",
+        "200,000/s, flat memory",
+    ),
+    work(
+        "recipients-1m-10k",
+        "recipients of 1,000,000 customers in 10,000 segments, as rows",
+        "200,000/s, flat memory",
+    ),
+    work(
+        "reads-beside-deletions",
+        "reads, 20 runs of 100,000 messages and 1,000,000 customers of another account being deleted",
+        "p99 3 × of in quiet",
+    ),
+    work(
+        "initiate-10k-webhooks",
+        "initiate, 10,000 segments, 20 webhooks in the account",
+        "1.02 × of without",
+    ),
+    work(
+        "deliveries-beside-hanging",
+        "event to a webhook, 10,000 pending at one of another account that hangs",
+        "p99 1 s",
+    ),
+    work(
+        "deliveries-beside-hanging-account",
+        "event to a webhook, 10,000 pending at one of the same account that hangs",
+        "p99 1 s",
+    ),
+    work(
+        "queue-10-beside-100k",
+        "run of 10 messages, 100,000 of another account queued",
+        "2 × of alone",
+    ),
+    work(
+        "queue-10-beside-100k-model",
+        "the same, by a language model that takes 100 ms",
+        "2 × of alone",
+    ),
     work("memory-idle", "the server's memory, idle", "40 MB"),
     work(
         "memory-loaded",

@@ -1,11 +1,17 @@
 //! The database that is measured on.
 
+use std::path::PathBuf;
+
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::sql_types::BigInt;
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use rerun_testkit::{ClusterOptions, PgCluster};
 use tempfile::TempDir;
 
 use crate::floor::Floor;
 use crate::options::Options;
-use crate::{Outcome, cpu, progress};
+use crate::{Failure, Outcome, cpu, progress};
 
 const NAME: &str = "bench";
 
@@ -23,8 +29,17 @@ pub(crate) struct Database {
     /// What it is, for people.
     pub(crate) description: String,
     _cluster: Option<PgCluster>,
-    _folder: Option<TempDir>,
+    /// The file of SQLite, with its folder.
+    file: Option<(PathBuf, TempDir)>,
 }
+
+/// Deleted campaigns and groups of which something is left, in PostgreSQL and in SQLite.
+const LEFT: &str = "SELECT count(*) FROM ( \
+    SELECT 1 FROM deleted_campaigns UNION ALL \
+    SELECT 1 FROM customer_groups WHERE deleted_at IS NOT NULL AND customer_count > 0) AS left_over";
+const LEFT_IN_FILE: &str = "SELECT count(*) FROM ( \
+    SELECT 1 FROM deleted_campaigns UNION ALL \
+    SELECT 1 FROM customer_editions WHERE building = 0)";
 
 impl Database {
     pub(crate) fn open(options: &Options) -> Outcome<Self> {
@@ -89,7 +104,7 @@ impl Database {
             postmaster,
             description: format!("PostgreSQL {}{described}", fact(0)),
             _cluster: cluster,
-            _folder: None,
+            file: None,
         })
     }
 
@@ -102,8 +117,21 @@ impl Database {
             postmaster: None,
             description: "SQLite, a file".to_owned(),
             _cluster: None,
-            _folder: Some(folder),
+            file: Some((file, folder)),
         })
+    }
+
+    /// Whether nothing is left of what was deleted. The server does not tell.
+    pub(crate) fn is_swept(&self) -> Outcome<bool> {
+        if let Some(floor) = &self.floor {
+            return Ok(floor.texts(LEFT)? == [["0"]]);
+        }
+        let Some((file, _)) = &self.file else {
+            return Err(Failure::from("there is no database to look into"));
+        };
+        let mut conn = SqliteConnection::establish(&file.to_string_lossy())?;
+        conn.batch_execute("PRAGMA busy_timeout = 5000")?;
+        Ok(sql::<BigInt>(LEFT_IN_FILE).get_result::<i64>(&mut conn)? == 0)
     }
 
     /// Does what time would do: what was seeded is vacuumed, counted for the planner, and written

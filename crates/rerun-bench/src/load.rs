@@ -39,6 +39,32 @@ impl Load<Connection> {
         })
     }
 
+    /// Every connection sends one of the requests in turn `every` so often until `enough` says to
+    /// end. A request takes from when it was due, so that those that come late because one
+    /// before them was slow count as slow, too.
+    pub(crate) fn pace(
+        &mut self,
+        requests: &[Vec<u8>],
+        every: Duration,
+        enough: impl Fn() -> bool + Sync,
+    ) -> Outcome<Timed> {
+        let count = self.connections.len().max(1);
+        self.run(|index, connection, latencies| {
+            // They begin one after the other, so that their requests do not come together.
+            let mut due = Instant::now() + every * u32::try_from(index)? / u32::try_from(count)?;
+            for request in requests.iter().cycle().skip(index) {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if enough() {
+                    break;
+                }
+                connection.call(request)?;
+                latencies.push(due.elapsed());
+                due += every;
+            }
+            Ok(())
+        })
+    }
+
     /// Every request is sent once, by one of the connections.
     pub(crate) fn each(&mut self, requests: &[Vec<u8>]) -> Outcome<Timed> {
         let count = self.connections.len();

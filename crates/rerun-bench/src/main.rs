@@ -15,6 +15,7 @@ mod figures;
 mod floor;
 mod growth;
 mod http;
+mod listener;
 mod load;
 mod machine;
 mod options;

@@ -1,18 +1,23 @@
 //! What is measured.
 
 mod bulk;
+mod deletions;
 mod initiate;
 mod process;
+mod queue;
 mod reads;
+mod recipients;
 mod reuse;
+mod webhooks;
 
 pub(crate) use bulk::import_by_server;
 pub(crate) use initiate::{Rerun, pair};
 pub(crate) use reads::{history_turns, many_runs};
 
 use crate::Outcome;
-use crate::bench::Bench;
+use crate::bench::{Bench, Turns};
 use crate::catalogue::WORKS;
+use crate::figures::Turn;
 
 /// How many connections ask at once where it is a rate that is measured.
 pub(crate) const CONNECTIONS: usize = 16;
@@ -54,9 +59,34 @@ const FAMILIES: &[Family] = &[
         reuse::with_rules,
     ),
     (&["suggestions-1k-of-10k"], reuse::suggestions),
+    (
+        &["recipients-1m-100", "recipients-1m-10k"],
+        recipients::recipients,
+    ),
     (&["import-1m"], bulk::import),
+    (&["reads-beside-deletions"], deletions::deletions),
+    (&["initiate-10k-webhooks"], webhooks::initiate),
+    (
+        &[
+            "deliveries-beside-hanging",
+            "deliveries-beside-hanging-account",
+        ],
+        webhooks::hanging,
+    ),
+    (
+        &["queue-10-beside-100k", "queue-10-beside-100k-model"],
+        queue::queue,
+    ),
     (&["memory-idle", "memory-loaded"], process::memory),
 ];
+
+/// Turns of a work that bare SQL does not do.
+fn only_server(server: Vec<Turn>) -> Turns {
+    Turns {
+        server,
+        ..Turns::default()
+    }
+}
 
 /// Measures what the options choose.
 pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {

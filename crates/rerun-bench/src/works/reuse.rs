@@ -23,14 +23,14 @@ fn rules() -> Value {
 }
 
 /// Requests of the same kind with something and without it.
-struct Compared {
-    with: Turns,
+pub(super) struct Compared {
+    pub(super) with: Turns,
     without: Turns,
 }
 
 impl Compared {
     /// Lets both take turns, the first of each left out.
-    fn measure(
+    pub(super) fn measure(
         bench: &Bench<'_>,
         rounds: u32,
         mut with: impl FnMut(&Bench<'_>) -> Outcome<Turn>,
@@ -50,14 +50,15 @@ impl Compared {
         })
     }
 
-    fn medians(&self) -> (f64, f64) {
+    /// The median times with it and without it.
+    pub(super) fn medians(&self) -> (f64, f64) {
         let median = |turns: &Turns| Figures::of(&turns.server, 1).p50_ms;
         (median(&self.with), median(&self.without))
     }
 }
 
 /// One request, timed.
-fn once(bench: &Bench<'_>, request: Vec<u8>) -> Outcome<Turn> {
+pub(super) fn once(bench: &Bench<'_>, request: Vec<u8>) -> Outcome<Turn> {
     let mut load = Load::open(bench.address(), 1)?;
     bench.meter().turn(|| load.each(&[request]))
 }

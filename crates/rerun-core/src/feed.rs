@@ -517,20 +517,27 @@ impl<T> EventPage<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::audit::{AuditAction, Authorship, ChainHead};
     use crate::event::{
-        CampaignUpdate, ChangedMessages, Event, RulesChange, StartedRun, StatusChange,
-        SuggestedRerun, WebhookUpdate,
+        CampaignUpdate, ChangedMessages, Event, RulesChange, ScheduleChange, SkippedTimes,
+        StartedRun, StatusChange, SuggestedRerun, WebhookUpdate,
     };
-    use crate::group::Imported;
-    use crate::ids::{ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId, WebhookId};
+    use crate::group::{DeletedCustomers, Imported};
+    use crate::ids::{
+        ContentId, CustomerGroupId, JobId, MessageId, RunNumber, ScheduleId, UserId, WebhookId,
+    };
+    use crate::message::ReusedFrom;
     use crate::outlook::Shares;
     use crate::{Actor, Person, UserName};
 
     const SECRET: &str = "nobody else may read this";
+    /// What the log has of an erased customer.
+    const DIGEST: [u8; 32] = [0xc5; 32];
 
     fn id(n: u128) -> Uuid {
         Uuid::from_u128(n)
@@ -553,6 +560,14 @@ mod tests {
         }
     }
 
+    fn schedule() -> ScheduleChange {
+        ScheduleChange {
+            schedule_id: ScheduleId::new(id(12)),
+            campaign_id: CampaignId::new(id(1)),
+            name: "Weekly".to_owned(),
+        }
+    }
+
     /// An event of each kind that has something private.
     fn with_secrets(secret: &str) -> Vec<Event> {
         vec![
@@ -564,6 +579,21 @@ mod tests {
                 status: status(),
                 reason: Some(secret.to_owned()),
             },
+            Event::CustomerErased {
+                customer: DIGEST,
+                groups: 2,
+            },
+            Event::SchedulePaused {
+                schedule: schedule(),
+                note: Some(secret.to_owned()),
+            },
+            Event::ScheduleSkipped(SkippedTimes {
+                schedule: schedule(),
+                outcome: Outcome::Missed,
+                scheduled_for: Timestamp::UNIX_EPOCH,
+                times: 2,
+                reason: Some(secret.to_owned()),
+            }),
         ]
     }
 
@@ -607,11 +637,28 @@ mod tests {
                 run_number: RunNumber::FIRST,
                 name: name.clone(),
             },
+            Event::CampaignUpdated(update()),
             Event::CampaignDeleted {
                 campaign_id,
-                name,
+                name: name.clone(),
                 before: CampaignStatus::Published,
                 messages: 7,
+            },
+            Event::GroupUpdated {
+                customer_group_id,
+                name: name.clone(),
+            },
+            Event::GroupDeleted {
+                customer_group_id,
+                name,
+                customers: 7,
+            },
+            Event::CustomersDeleted {
+                customer_group_id,
+                deleted: DeletedCustomers {
+                    deleted_customers: 2,
+                    total: 5,
+                },
             },
             Event::CampaignLaunched(started),
             Event::CampaignPublished(changed()),
@@ -619,6 +666,14 @@ mod tests {
             Event::MessageEdited {
                 changed: changed(),
                 content_id: ContentId::new(id(6)),
+            },
+            Event::MessageAdopted {
+                changed: changed(),
+                content_id: ContentId::new(id(6)),
+                reused_from: ReusedFrom {
+                    message_id: MessageId::new(id(3)),
+                    run_number: RunNumber::FIRST,
+                },
             },
             Event::MessagesRegenerated(changed()),
             Event::RerunInitiated(started),
@@ -655,7 +710,29 @@ mod tests {
                 webhook_id,
                 reason: DisabledReason::Gone,
             },
+            Event::ScheduleCreated(schedule()),
+            Event::ScheduleUpdated(schedule()),
+            Event::ScheduleDeleted(schedule()),
+            Event::ScheduleResumed(schedule()),
         ]
+    }
+
+    /// A change of every field of a campaign.
+    fn update() -> CampaignUpdate {
+        CampaignUpdate {
+            campaign_id: CampaignId::new(id(1)),
+            name: Some("Spring".to_owned()),
+            template: true,
+            brief: true,
+            approval_stages: Some(ApprovalStages::new(&["Legal"]).unwrap()),
+            distinct_reviewers: Some(true),
+            suggest_reruns: Some(false),
+            segmentation: Some(RulesChange {
+                segments_before: 3,
+                segments_after: 2,
+                conflicts: 1,
+            }),
+        }
     }
 
     fn entry(event: Event) -> AuditEntry {
@@ -687,8 +764,20 @@ mod tests {
     }
 
     #[test]
+    fn every_action_has_an_example() {
+        let examples = others().into_iter().chain(with_secrets(SECRET));
+        let found: BTreeSet<&str> = examples.map(|event| event.action().as_str()).collect();
+        for action in AuditAction::ALL {
+            // Earlier versions wrote it.
+            let is_old = *action == AuditAction::RerunArchived;
+            assert!(is_old || found.contains(action.as_str()), "{action}");
+        }
+    }
+
+    /// A detail of an event is public or in this list.
+    #[test]
     fn an_event_has_every_field_of_its_type_and_no_detail_is_forgotten() {
-        let private = ["reason"];
+        let private = ["reason", "note", "customer_sha256", "reused_from"];
         for event in others().into_iter().chain(with_secrets(SECRET)) {
             let entry = entry(event);
             let public = PublicEvent::of(&entry).unwrap();
@@ -701,6 +790,18 @@ mod tests {
             let details: Map<String, Value> = serde_json::from_str(&entry.details).unwrap();
             for name in details.keys().filter(|name| !private.contains(&&***name)) {
                 assert!(public.data.contains_key(name), "{public:?}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_event_has_a_reason_a_note_an_address_or_a_customer() {
+        let digest = hex::encode(DIGEST);
+        for event in others().into_iter().chain(with_secrets(SECRET)) {
+            let entry = entry(event);
+            let public = json!(PublicEvent::of(&entry).unwrap()).to_string();
+            for private in [SECRET, &digest, "192.0.2.77", "request-11"] {
+                assert!(!public.contains(private), "{private}: {public}");
             }
         }
     }
@@ -723,21 +824,7 @@ mod tests {
 
     #[test]
     fn an_update_has_numbers_and_names() {
-        let update = CampaignUpdate {
-            campaign_id: CampaignId::new(id(1)),
-            name: Some("Spring".to_owned()),
-            template: true,
-            brief: true,
-            approval_stages: Some(ApprovalStages::new(&["Legal"]).unwrap()),
-            distinct_reviewers: Some(true),
-            suggest_reruns: Some(false),
-            segmentation: Some(RulesChange {
-                segments_before: 3,
-                segments_after: 2,
-                conflicts: 1,
-            }),
-        };
-        let public = PublicEvent::of(&entry(Event::CampaignUpdated(update))).unwrap();
+        let public = PublicEvent::of(&entry(Event::CampaignUpdated(update()))).unwrap();
         assert_eq!(
             public.data["changed"],
             json!([

@@ -348,17 +348,30 @@ async fn no_event_is_sent_with_what_is_private(server: &Server) {
     }
 }
 
+/// The two responses that have a secret are the only place where it is, even when they are kept to be
+/// given again.
 async fn a_secret_is_shown_once(server: &Server) {
     let api = server.account();
-    let made = create(&api, json!({})).await;
+    let made = api
+        .keyed("made", "webhook/create", json!({ "url": URL }))
+        .await;
+    let made = made.ok();
     let this = json!({ "webhook_id": made["id"] });
-    let rotated = api.ok("webhook/rotate-secret", this.clone()).await;
+    let path = "webhook/rotate-secret";
+    let rotated = api.keyed("rotated", path, this.clone()).await.ok();
     assert_eq!(rotated["webhook_id"], made["id"]);
     assert_ne!(rotated["secret"], made["secret"]);
     assert!(rotated["previous_secret_until"].is_string());
     let at_once = json!({ "webhook_id": made["id"], "keep_previous_seconds": 0 });
     let at_once = api.ok("webhook/rotate-secret", at_once).await;
     assert_eq!(at_once["previous_secret_until"], json!(null));
+    api.empty_group("one").await;
+    send(server, 503).await;
+    let secrets = [&made, &rotated, &at_once].map(|shown| {
+        let secret = shown["secret"].as_str().unwrap();
+        secret.strip_prefix("whsec_").unwrap()
+    });
+    let range = json!({ "webhook_id": made["id"], "from_sequence": 1, "to_sequence": 9 });
     for (path, body) in [
         ("webhook/get", this.clone()),
         ("webhook/list", json!({})),
@@ -367,12 +380,24 @@ async fn a_secret_is_shown_once(server: &Server) {
             "webhook/update",
             json!({ "webhook_id": made["id"], "ordered": true }),
         ),
+        ("webhook/test", this.clone()),
+        ("webhook/replay", range),
         ("audit/list", json!({})),
         ("event/list", json!({})),
         ("webhook/delete", this),
     ] {
         let text = api.ok(path, body).await.to_string();
         assert!(!text.contains("whsec_"), "{path}: {text}");
+        let none = secrets.iter().all(|secret| !text.contains(secret));
+        assert!(none, "{path}: {text}");
+    }
+    assert!(
+        server.database.holds("of-the-receiver"),
+        "the search finds it"
+    );
+    assert!(!server.database.holds("whsec_"));
+    for secret in secrets {
+        assert!(!server.database.holds(secret));
     }
 }
 

@@ -16,9 +16,10 @@ use rerun_core::webhook::{DisabledReason, WebhookProgress};
 use rerun_deliver::{AllowedNetworks, TargetRules};
 use rerun_server::config::{Database, DatabaseUrl, Webhooks};
 use rerun_server::store::{OpenStore, Surroundings, migrate};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::api::Api;
 use crate::process::{Process, rerun};
 use crate::wait::until;
 use crate::world::{Store, World};
@@ -128,19 +129,13 @@ impl Receivers {
     /// Waits until a receiver has accepted the events with these numbers. There may be many of them: the
     /// wait ends when no more come.
     async fn has(&self, name: &str, sequences: &BTreeSet<i64>) {
-        let mut before = None;
-        loop {
-            let accepted = until("more events at a receiver", async || {
-                let accepted = self.accepted(name);
-                let done = sequences.is_subset(&accepted);
-                (done || before.is_some_and(|before| accepted.len() > before) || before.is_none())
-                    .then_some(accepted)
+        let mut accepted = self.accepted(name);
+        while !sequences.is_subset(&accepted) {
+            accepted = until("more events at a receiver", async || {
+                let now = self.accepted(name);
+                (now.len() > accepted.len()).then_some(now)
             })
             .await;
-            if sequences.is_subset(&accepted) {
-                return;
-            }
-            before = Some(accepted.len());
         }
     }
 }
@@ -397,6 +392,40 @@ async fn receivers_that_misbehave_disturb_no_others_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn receivers_that_misbehave_disturb_no_others_on_postgres() {
     receivers_misbehave(Store::postgres()).await;
+}
+
+/// Neither what secrets come from nor the secrets are in the log of a server that sends deliveries, however
+/// much it logs.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_of_a_webhook_is_logged() {
+    let receivers = Receivers::start();
+    let settings = [
+        ("RERUN_LOG", "trace"),
+        ("RERUN_WEBHOOK_SECRET", SECRET),
+        ("RERUN_WEBHOOK_ALLOW_HTTP", "true"),
+        ("RERUN_WEBHOOK_ALLOW_NETS", "127.0.0.1"),
+    ];
+    let world = World::with(Store::Sqlite, &settings);
+    let server = world.serve(0).await;
+    let api = Api::new(&world, &server);
+    let made = json!({ "url": receivers.url("one") });
+    let made = api.post("webhook/create", made).await;
+    let this = json!({ "webhook_id": made["id"] });
+    let rotated = api.post("webhook/rotate-secret", this.clone()).await;
+    let tested = api.post("webhook/test", this).await;
+    assert_eq!(tested["delivered"], true);
+    // The webhook, its other secret, and what happens then.
+    api.post("customer-group/create", json!({ "name": "new" }))
+        .await;
+    receivers.has("one", &BTreeSet::from([2, 3])).await;
+    let log = &server.process;
+    log.logs(&["an attempt ended", "status=200"]).await;
+    for secret in [&made, &rotated].map(|shown| shown["secret"].as_str().unwrap()) {
+        let secret = secret.strip_prefix("whsec_").unwrap();
+        assert_eq!(log.lines_with(secret), 0);
+    }
+    assert_eq!(log.lines_with("whsec_") + log.lines_with(SECRET), 0);
+    assert_eq!(server.process.terminate().await, Some(0));
 }
 
 /// A proxy would look names up by itself, and could connect to any address.

@@ -1,9 +1,12 @@
 //! Events in a stream of NATS, with publishers and servers that are killed.
 
+mod credentials;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::{Config, Stream};
 use async_nats::jetstream::{self, Context};
@@ -26,6 +29,9 @@ use crate::world::{Store, World};
 use crate::{chance, number, tell};
 
 const PREFIX: &str = "rerun.events";
+/// For how long the tests' stream remembers ids: so short that only the publisher can keep events from
+/// coming twice.
+const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
 /// The server, of the distribution's package `nats-server`.
 fn binary() -> PathBuf {
@@ -93,12 +99,34 @@ impl Nats {
         jetstream::new(client)
     }
 
-    /// Makes the stream; it forgets ids so soon that only the publisher can keep events from coming twice.
+    /// Waits until the stream has more than now.
+    async fn gets_more(&self) {
+        let stream = self.context().await.get_stream("rerun").await.unwrap();
+        let before = stream.cached_info().state.messages;
+        until("more events in the stream", async || {
+            let info = stream.get_info().await.ok()?;
+            (info.state.messages > before).then_some(())
+        })
+        .await;
+    }
+
+    /// What publishes in the stream.
+    fn broker(&self) -> NatsBroker {
+        NatsBroker::new(NatsOptions {
+            servers: NatsServers::parse(&self.url()).unwrap(),
+            credentials: None,
+            stream: "rerun".into(),
+            prefix: PREFIX.into(),
+            create_stream: false,
+        })
+    }
+
+    /// Makes the stream.
     async fn stream(&self) -> Stream {
         let config = Config {
             name: "rerun".into(),
             subjects: vec![format!("{PREFIX}.>")],
-            duplicate_window: Duration::from_millis(100),
+            duplicate_window: DUPLICATE_WINDOW,
             ..Config::default()
         };
         self.context().await.create_stream(config).await.unwrap()
@@ -146,12 +174,20 @@ async fn events(engine: &Engine, number: usize) {
 
 /// The account's events, from the first on.
 async fn chain(engine: &Engine) -> Vec<PublicEvent> {
-    let query = EventQuery {
+    let system = Actor::system(ACCOUNT);
+    let mut query = EventQuery {
         limit: Some(Limit::MAX.into()),
         ..EventQuery::default()
     };
-    let page = engine.events.list(&Actor::system(ACCOUNT), &query).await;
-    page.unwrap().events
+    let mut all = Vec::new();
+    loop {
+        let page = engine.events.list(&system, &query).await.unwrap();
+        if page.events.is_empty() {
+            return all;
+        }
+        query.after_sequence = page.next_sequence;
+        all.extend(page.events);
+    }
 }
 
 /// A message of a stream: its subject, its headers, and its event.
@@ -181,11 +217,17 @@ async fn messages(stream: &Stream) -> Vec<Message> {
 async fn is_the_chain(stream: &Stream, engine: &Engine) {
     let chain = chain(engine).await;
     let wanted = u64::try_from(chain.len()).unwrap();
-    until("all events in the stream", async || {
-        let info = stream.get_info().await.ok()?;
-        (info.state.messages >= wanted).then_some(())
-    })
-    .await;
+    let count = async || Some(stream.get_info().await.ok()?.state.messages);
+    let mut before = None;
+    // There may be many: the wait ends when no more come.
+    while before.is_none_or(|before| before < wanted) {
+        let more = async || {
+            count()
+                .await
+                .filter(|now| before.is_none_or(|before| *now > before))
+        };
+        before = Some(until("more events in the stream", more).await);
+    }
     let found: Vec<Value> = messages(stream)
         .await
         .into_iter()
@@ -193,6 +235,12 @@ async fn is_the_chain(stream: &Stream, engine: &Engine) {
         .collect();
     let expected: Vec<Value> = chain.iter().map(|event| json!(event)).collect();
     assert_eq!(found, expected);
+}
+
+/// Ends the lease of a publisher that was killed; returns whether it had one.
+fn end_lease(world: &World) -> bool {
+    world.execute("UPDATE event_cursors SET leased_until = leased_at WHERE lease_id IS NOT NULL")
+        > 0
 }
 
 async fn survives_kills(place: Store) {
@@ -203,30 +251,45 @@ async fn survives_kills(place: Store) {
     let mut nats = Nats::started().await;
     nats.stream().await;
     let settings = [("RERUN_LOG", "info,rerun_deliver=debug")];
+    let begun = Instant::now();
     let mut process = Some(publisher(&world, &nats.url(), &settings).await);
-    for kill in 0..kills {
-        let (new, wait) = (
-            chance.usize(1..=60),
-            Duration::from_micros(chance.u64(0..60_000)),
-        );
-        let writing = events(&engine, new);
-        let killing = async {
+    let mut at_work = 0;
+    let over = AtomicBool::new(false);
+    let writing = async {
+        while !over.load(Ordering::Relaxed) {
+            events(&engine, 5).await;
+            // So that the publisher can follow.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let killing = async {
+        // The publisher and the server in turns, each so many times.
+        for kill in 1..=2 * kills {
+            let wait = Duration::from_micros(chance.u64(0..30_000));
+            nats.gets_more().await;
             // The moment is what is tested.
             tokio::time::sleep(wait).await;
             if kill % 2 == 0 {
-                process.take().unwrap().kill();
-                process = Some(publisher(&world, &nats.url(), &settings).await);
-            } else {
                 nats.kill();
                 nats.start().await;
+                continue;
             }
-        };
-        tokio::join!(writing, killing);
-    }
+            process.take().unwrap().kill();
+            // Nobody waits for the end of the lease.
+            at_work += usize::from(end_lease(&world));
+            process = Some(publisher(&world, &nats.url(), &settings).await);
+        }
+        over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(writing, killing);
     let stream = nats.context().await.get_stream("rerun").await.unwrap();
     is_the_chain(&stream, &engine).await;
     let number = chain(&engine).await.len();
-    tell(&format!("{kills} kills, {number} events, each once"));
+    tell(&format!(
+        "{kills} kills of a publisher, {at_work} of them while it published, and {kills} of NATS; \
+         {number} events, each once, {:.1} s",
+        begun.elapsed().as_secs_f64()
+    ));
     assert_eq!(process.unwrap().terminate().await, Some(0));
     world.check().await;
 }
@@ -241,8 +304,48 @@ async fn the_stream_is_the_chain_when_processes_are_killed_on_postgres() {
     survives_kills(Store::postgres()).await;
 }
 
-/// The server does not need NATS; what happened meanwhile is published when it comes. Its second outage is
-/// longer than the stream's duplicate window.
+/// A publisher is killed after NATS has confirmed two events, and before their place is written. When NATS
+/// comes back, it has forgotten their ids.
+async fn an_outage_is_longer_than_the_duplicate_window(place: Store) {
+    let world = World::new(place, Duration::ZERO, 60);
+    let engine = engine(&world);
+    let mut nats = Nats::started().await;
+    let stream = nats.stream().await;
+    let process = publisher(&world, &nats.url(), &[]).await;
+    events(&engine, 3).await;
+    is_the_chain(&stream, &engine).await;
+    assert_eq!(process.terminate().await, Some(0));
+    events(&engine, 4).await;
+    let broker = nats.broker();
+    let (_, mut killed) = broker.take_over(ACCOUNT).await.unwrap();
+    for event in &chain(&engine).await[3..5] {
+        killed.publish(event).await.unwrap();
+    }
+    nats.kill();
+    let away = Instant::now();
+    let process = publisher(&world, &nats.url(), &[]).await;
+    process.logs(&["no events are published now"]).await;
+    until("the end of the duplicate window", async || {
+        (away.elapsed() > DUPLICATE_WINDOW).then_some(())
+    })
+    .await;
+    nats.start().await;
+    let stream = nats.context().await.get_stream("rerun").await.unwrap();
+    is_the_chain(&stream, &engine).await;
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_may_be_longer_than_the_duplicate_window_on_sqlite() {
+    an_outage_is_longer_than_the_duplicate_window(Store::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_may_be_longer_than_the_duplicate_window_on_postgres() {
+    an_outage_is_longer_than_the_duplicate_window(Store::postgres()).await;
+}
+
+/// The server does not need NATS; what happened meanwhile is published when it comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_may_be_away() {
     let mut nats = Nats::stopped();
@@ -397,16 +500,7 @@ async fn a_late_copy_is_refused() {
     let chain = chain(&engine).await;
     let nats = Nats::started().await;
     let stream = nats.stream().await;
-    let broker = || {
-        NatsBroker::new(NatsOptions {
-            servers: NatsServers::parse(&nats.url()).unwrap(),
-            credentials: None,
-            stream: "rerun".into(),
-            prefix: PREFIX.into(),
-            create_stream: false,
-        })
-    };
-    let (one, other) = (broker(), broker());
+    let (one, other) = (nats.broker(), nats.broker());
     let (_, mut late) = one.take_over(ACCOUNT).await.unwrap();
     let (none, mut now) = other.take_over(ACCOUNT).await.unwrap();
     assert_eq!(none, None);

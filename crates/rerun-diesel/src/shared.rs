@@ -10,10 +10,12 @@ use diesel::result::QueryResult;
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::{Connection, RunQueryDsl};
 use rerun_core::audit::AuditDraft;
+use rerun_core::error::StoreError;
 use uuid::Uuid;
 
 use crate::error::Failure;
 use crate::row::{AuditColumns, AuditRow};
+use crate::schedules::{FiringColumns, FiringRow, ScheduleColumns, ScheduleRow};
 use crate::sql::{Takes, Typed};
 use crate::types::{Id, Time};
 use crate::webhooks::{
@@ -30,11 +32,13 @@ pub trait Dialect:
     + Takes<BigInt, i64>
     + Takes<Integer, i32>
     + Takes<Nullable<Integer>, Option<i32>>
+    + Takes<Nullable<Bool>, Option<bool>>
     + Takes<Bool, bool>
     + Takes<Nullable<Text>, Option<String>>
     + for<'a> Takes<Text, &'a str>
     + for<'a> Takes<Nullable<Text>, Option<&'a str>>
     + for<'a> Takes<Binary, &'a [u8]>
+    + for<'a> Takes<Nullable<Binary>, Option<&'a [u8]>>
 {
 }
 
@@ -47,11 +51,13 @@ impl<DB> Dialect for DB where
         + Takes<BigInt, i64>
         + Takes<Integer, i32>
         + Takes<Nullable<Integer>, Option<i32>>
+        + Takes<Nullable<Bool>, Option<bool>>
         + Takes<Bool, bool>
         + Takes<Nullable<Text>, Option<String>>
         + for<'a> Takes<Text, &'a str>
         + for<'a> Takes<Nullable<Text>, Option<&'a str>>
         + for<'a> Takes<Binary, &'a [u8]>
+        + for<'a> Takes<Nullable<Binary>, Option<&'a [u8]>>
 {
 }
 
@@ -73,11 +79,15 @@ pub trait Shared:
     + Reads<(Id, BigInt), (Uuid, i64)>
     + Reads<(BigInt, BigInt), (i64, i64)>
     + Reads<(BigInt, Integer), (i64, i32)>
+    + Reads<(Id, BigInt, Integer), (Uuid, i64, i32)>
+    + Reads<(Binary, BigInt), (Vec<u8>, i64)>
     + Reads<(Nullable<Time>, Nullable<Text>), (Option<DateTime<Utc>>, Option<String>)>
     + Reads<AuditColumns, AuditRow>
     + Reads<WebhookColumns, WebhookRow>
     + Reads<DeliveryColumns, DeliveryRow>
     + Reads<AttemptColumns, AttemptRow>
+    + Reads<ScheduleColumns, ScheduleRow>
+    + Reads<FiringColumns, FiringRow>
 {
     /// What at the end of a statement locks its rows, where somebody else may write at the same time.
     const TAKE: &'static str;
@@ -95,6 +105,11 @@ pub(crate) fn number<C: Shared>(
 ) -> Result<i64, Failure> {
     let found = conn.rows(statement)?;
     Ok(found.first().map_or(0, |(number,): &(i64,)| *number))
+}
+
+/// A count for an `integer` column.
+pub(crate) fn int(count: u32) -> Result<i32, StoreError> {
+    i32::try_from(count).map_err(|error| StoreError::Backend(error.into()))
 }
 
 /// How many rows a statement wrote.

@@ -17,6 +17,7 @@ use rerun_core::ports::{
     CustomerGroupStore, DeleteCustomers, DeleteGroup, EraseCustomer, GroupDeletion, IdempotencyKey,
     IdempotentResponse, ImportFailure, ListCustomers, RenameGroup,
 };
+use rerun_diesel::changed_groups;
 use rerun_diesel::error::Failure;
 use rerun_diesel::group_columns;
 use rerun_diesel::lanes::Turn;
@@ -28,7 +29,6 @@ use rerun_diesel::watch::progress;
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::changed_groups::queue_group;
 use crate::page::PageQuery;
 use crate::write::{Value, append_audit, transaction};
 
@@ -360,7 +360,7 @@ fn import(
         .ok_or(Failure::GroupNotFound)?;
         imported.total = count(total.value);
         drop_counts(conn, account.as_uuid(), &[id.as_uuid()])?;
-        queue_group(conn, (account.as_uuid(), id.as_uuid()), audit.at())?;
+        changed_groups::queue(conn, (account.as_uuid(), id.as_uuid()), audit.at())?;
     }
     let response = key.map(|key| key.answered(&imported)).transpose()?;
     keep_response(conn, account, response.as_ref(), audit.at())?;

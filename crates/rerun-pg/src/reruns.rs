@@ -16,12 +16,12 @@ use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
 use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{self};
+use rerun_diesel::schedules::store::write_firings;
 use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::schedules::write_firings;
 use crate::segments::{self, Counts, Wanted};
 use crate::write::{
     CampaignMove, Value, append_audit, insert_run, lock_current, move_campaign, transaction,

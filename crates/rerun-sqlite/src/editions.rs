@@ -19,6 +19,7 @@ use rerun_core::error::StoreError;
 use rerun_core::group::{ImportMode, Imported};
 use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::ports::{IdempotencyKey, IdempotentResponse};
+use rerun_diesel::changed_groups;
 use rerun_diesel::error::Failure;
 use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{json_list, names};
@@ -27,7 +28,6 @@ use rerun_diesel::types::{Id, Time};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::changed_groups::queue_group;
 use crate::write::append_audit;
 
 /// The most rows that one transaction of an import writes or deletes, and about the most bytes of
@@ -576,7 +576,7 @@ fn finish(
         .bind::<Id, _>(group.account)
         .bind::<Id, _>(group.id)
         .execute(conn)?;
-    queue_group(conn, (group.account, group.id), audit.at())?;
+    changed_groups::queue(conn, (group.account, group.id), audit.at())?;
     keep(conn, group, plan, audit)?;
     append_audit(conn, audit.clone().completed(plan.done))
 }

@@ -16,13 +16,13 @@ use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
 use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{self, customers_with_value, field_values, run_number, segment_key};
+use rerun_diesel::schedules::store::write_firings;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::counts::{Counts, Valued};
-use crate::schedules::write_firings;
 use crate::write::{CampaignMove, Value, append_audit, insert_run, move_campaign, packed, unmoved};
 
 /// The profiles of the group's customers.

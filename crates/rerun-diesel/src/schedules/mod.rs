@@ -1,4 +1,6 @@
-//! Rows of schedules and of their firings.
+//! Schedules and their firings: rows, and the statements that both databases have.
+
+pub mod store;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::Queryable;

@@ -12,15 +12,10 @@ use rerun_core::webhook::{DisabledReason, Webhook, WebhookProgress};
 use super::{WebhookColumns, WebhookRow, types_json};
 use crate::error::Failure;
 use crate::responses::keep_response;
-use crate::shared::{Append, Shared, number};
+use crate::shared::{Append, Shared, int, number};
 use crate::sql::sql;
 use crate::types::{Id, Time};
 use crate::webhook_columns;
-
-/// A count for an `integer` column.
-fn int(count: u32) -> Result<i32, StoreError> {
-    i32::try_from(count).map_err(|error| StoreError::Backend(error.into()))
-}
 
 /// The number of the account's newest entry.
 pub(super) fn head<C: Shared>(conn: &mut C, account: AccountId) -> Result<i64, Failure> {

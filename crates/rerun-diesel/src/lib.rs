@@ -36,6 +36,19 @@ pub enum MigrateError {
     /// The database can be read, but not written.
     #[error("the database {0} is read-only for this process: neither it nor its folder may be")]
     ReadOnly(String),
+    /// Another process changes the schema, and did not end in this time. Nothing was changed.
+    #[error(
+        "another process has been changing the schema for more than {} s; nothing was changed here",
+        .0.as_secs()
+    )]
+    Locked(std::time::Duration),
+    /// The database gave no sign in this time. A server that goes on may still commit what it was
+    /// told to commit.
+    #[error(
+        "the database has not answered for {} s; migrations are applied all or none: see which \
+         with `migrate --status` when it answers again", .0.as_secs()
+    )]
+    Silent(std::time::Duration),
     /// A migration failed.
     #[error("a migration failed: {0}")]
     Failed(rerun_core::error::Cause),

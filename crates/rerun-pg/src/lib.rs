@@ -11,6 +11,7 @@ mod groups;
 mod history;
 mod idempotency;
 mod page;
+mod patience;
 mod queue;
 mod recipients;
 mod reruns;
@@ -20,7 +21,7 @@ mod segments;
 mod webhooks;
 mod write;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use diesel::connection::{CacheSize, SimpleConnection};
@@ -30,6 +31,7 @@ use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Bool, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use patience::{GivenUp, Limit, watched};
 use rerun_core::error::StoreError;
 use rerun_core::ports::{HealthCheck, PoolGauge, PoolUsage};
 use rerun_diesel::lanes::Lanes;
@@ -37,6 +39,7 @@ use rerun_diesel::pool::Database;
 use rerun_diesel::sql::sql;
 
 pub use connection::BadUrl;
+pub use patience::Patience;
 pub use rerun_diesel::pool::{OnEntry, Options};
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
@@ -183,12 +186,27 @@ fn newest() -> Result<String, MigrateError> {
 }
 
 /// Applies the migrations that the database does not have yet, all or none and one process at a
-/// time, and answers their names. It blocks.
+/// time, and answers their names. It blocks, with the default [`Patience`].
 ///
 /// # Errors
 /// [`MigrateError`].
 pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
-    locked(url, |connection| {
+    migrate_within(url, Patience::default())
+}
+
+/// The same with this patience.
+///
+/// # Errors
+/// [`MigrateError`].
+pub fn migrate_within(url: &str, patience: Patience) -> Result<Vec<String>, MigrateError> {
+    // Most starts find nothing to do, and wait for nobody then.
+    if migrations_within(url, patience)?
+        .iter()
+        .all(|it| it.applied)
+    {
+        return Ok(Vec::new());
+    }
+    locked(url, patience, |connection| {
         refuse_newer(&applied(connection)?)?;
         let applied = connection
             .run_pending_migrations(MIGRATIONS)
@@ -211,7 +229,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
 /// # Errors
 /// [`MigrateError`].
 pub fn revert(url: &str) -> Result<String, MigrateError> {
-    locked(url, |connection| {
+    locked(url, Patience::default(), |connection| {
         let version = connection
             .revert_last_migration(MIGRATIONS)
             .map_err(MigrateError::Failed)?;
@@ -230,7 +248,20 @@ pub fn revert(url: &str) -> Result<String, MigrateError> {
 /// # Errors
 /// [`MigrateError`].
 pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
-    in_transaction(url, |connection| {
+    migrations_within(url, Patience::default())
+}
+
+/// The same with this patience. Its statements have limits on the server, so that the whole has one
+/// here.
+///
+/// # Errors
+/// [`MigrateError`].
+pub fn migrations_within(
+    url: &str,
+    patience: Patience,
+) -> Result<Vec<MigrationStatus>, MigrateError> {
+    let limit = Limit::Total(CONNECT_TIMEOUT + patience.answer);
+    in_transaction(url, limit, |connection| {
         let limits = "SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '5s'; \
                       SET LOCAL statement_timeout = '20s'";
         connection.batch_execute(limits)?;
@@ -283,36 +314,68 @@ impl From<MigrateError> for Stopped {
 }
 
 /// Runs a transaction on a connection of its own.
-fn in_transaction<T>(
+fn in_transaction<T: Send + 'static>(
     url: &str,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, Stopped>,
+    limit: Limit,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, Stopped> + Send + 'static,
 ) -> Result<T, MigrateError> {
     let conninfo = connection::conninfo(url, CONNECT_TIMEOUT)
         .map_err(|refused| ConnectionError::InvalidConnectionUrl(refused.to_string()))?;
-    let mut connection = PgConnection::establish(&conninfo)?;
+    let connect_to = conninfo.clone();
+    watched(&conninfo, limit, move |given_up| {
+        let mut connection = PgConnection::establish(&connect_to)?;
+        transact(&mut connection, given_up, work)
+    })
+}
+
+fn transact<T>(
+    connection: &mut PgConnection,
+    given_up: &GivenUp,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, Stopped>,
+) -> Result<T, MigrateError> {
     // A pooler may give the next transaction another session, which does not have the statement,
     // or has another one of its name.
     connection.set_prepared_statement_cache_size(CacheSize::Disabled);
-    connection
-        .transaction(work)
-        .map_err(|stopped| match stopped {
-            Stopped::Because(error) => error,
-            Stopped::Query(error) => MigrateError::Failed(error.into()),
-        })
+    let done = connection.transaction(|connection| {
+        let done = work(connection)?;
+        if given_up.is_set() {
+            return Err(Stopped::Query(DieselError::RollbackTransaction));
+        }
+        Ok(done)
+    });
+    done.map_err(|stopped| match stopped {
+        Stopped::Because(error) => error,
+        Stopped::Query(error) => MigrateError::Failed(error.into()),
+    })
 }
 
 /// Runs a transaction while no other process changes the schema. The lock is the transaction's: a
 /// session's would stay with the pooler's connection, which is another's when it is given back.
-fn locked<T>(
+fn locked<T: Send + 'static>(
     url: &str,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, Stopped>,
+    patience: Patience,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, Stopped> + Send + 'static,
 ) -> Result<T, MigrateError> {
-    in_transaction(url, |connection| {
+    in_transaction(url, Limit::Silence(patience.answer), move |connection| {
+        // Others wait for what a process holds that stands still: the server ends its session.
+        let limits = format!(
+            "SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}",
+            patience.lock.as_millis(),
+            patience.answer.as_millis()
+        );
+        connection.batch_execute(&limits)?;
+        let asked = Instant::now();
+        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        connection.batch_execute(&lock).map_err(|error| {
+            if asked.elapsed() < patience.lock {
+                Stopped::Query(error)
+            } else {
+                Stopped::Because(MigrateError::Locked(patience.lock))
+            }
+        })?;
         // A table with checks that wait for the commit cannot be altered: migrations are in one
         // transaction, each after what the others did.
-        connection.batch_execute(&format!(
-            "SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); SET CONSTRAINTS ALL IMMEDIATE"
-        ))?;
+        connection.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
         work(connection)
     })
 }

@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::sql_types::Integer;
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::{BigInt, Integer};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
+use rerun_pg::{MigrateError, Patience};
 use rerun_testkit::PgCluster;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use crate::api::{Api, Reply};
 use crate::tell;
-use crate::wait::until;
+use crate::wait::{LIMIT, until};
 use crate::world::{Store, World};
 use crate::writers::Writers;
 
@@ -171,4 +174,161 @@ async fn sessions_that_stand_still_cost_their_requests_and_no_others() {
     assert_eq!(groups.len(), 17);
     assert_eq!(server.process.terminate().await, Some(0));
     world.check().await;
+}
+
+/// The lock of those who change the schema.
+const MIGRATION_LOCK: i64 = 0x7265_7275_6e01;
+const SHORT: Patience = Patience {
+    lock: Duration::from_secs(600),
+    answer: Duration::from_secs(3),
+};
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// Waits until so many sessions are in a state.
+async fn until_sessions(connection: &mut PgConnection, condition: &str, count: i64) {
+    let query = format!(
+        "SELECT count(*) AS count FROM pg_stat_activity \
+         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND {condition}"
+    );
+    until(condition, async || {
+        let found = diesel::sql_query(&query).get_result::<Count>(connection);
+        (found.unwrap().count == count).then_some(())
+    })
+    .await;
+}
+
+/// How many sessions there have been.
+fn sessions(connection: &mut PgConnection) -> i64 {
+    let query = "SELECT sessions AS count FROM pg_stat_database WHERE datname = current_database()";
+    let found = diesel::sql_query(query).get_result::<Count>(connection);
+    found.unwrap().count
+}
+
+/// A session that holds a lock until it is dropped.
+fn holding(url: &str, lock: &str) -> PgConnection {
+    let mut holder = PgConnection::establish(url).unwrap();
+    holder.batch_execute(&format!("BEGIN; {lock}")).unwrap();
+    holder
+}
+
+/// How work on the schema ends, within the limit.
+async fn ended<T>(work: JoinHandle<T>) -> T {
+    tokio::time::timeout(LIMIT, work).await.unwrap().unwrap()
+}
+
+fn applied(url: &str) -> usize {
+    let known = rerun_pg::migrations(url).unwrap();
+    known.iter().filter(|migration| migration.applied).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_ends_when_the_server_stands_still() {
+    let cluster = PgCluster::start().unwrap();
+    let url = cluster.url("postgres");
+    let mut admin = PgConnection::establish(&url).unwrap();
+    let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+    let holder = holding(&url, &lock);
+    let migrating = url.clone();
+    let work = tokio::task::spawn_blocking(move || rerun_pg::migrate_within(&migrating, SHORT));
+    until_sessions(&mut admin, "wait_event_type = 'Lock'", 1).await;
+    // A server that answers is waited for, however long the lock is held: more than once in the
+    // time without a sign after which it would be given up.
+    let seen = sessions(&mut admin);
+    until("questions whether the server is there", async || {
+        (sessions(&mut admin) >= seen + 6).then_some(())
+    })
+    .await;
+    assert!(!work.is_finished());
+    let frozen = Frozen::server(&url);
+    let asked = Instant::now();
+    let given_up = ended(work).await;
+    assert!(
+        matches!(given_up, Err(MigrateError::Silent(_))),
+        "{given_up:?}"
+    );
+    tell(&format!(
+        "a migration was given up after {:?}",
+        asked.elapsed()
+    ));
+    // What was given up gets the lock when the server goes on, and commits nothing.
+    drop(frozen);
+    drop(holder);
+    until_sessions(&mut admin, "true", 0).await;
+    assert_eq!(applied(&url), 0);
+    assert!(!rerun_pg::migrate(&url).unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_the_schema_ends_when_its_session_stands_still() {
+    let cluster = PgCluster::start().unwrap();
+    let url = cluster.url("postgres");
+    let names = rerun_pg::migrate(&url).unwrap();
+    let mut admin = PgConnection::establish(&url).unwrap();
+    let lock = "LOCK TABLE __diesel_schema_migrations IN ACCESS EXCLUSIVE MODE";
+    for looks in [
+        |url: &str| rerun_pg::migrations_within(url, SHORT).map(drop),
+        |url: &str| rerun_pg::migrate_within(url, SHORT).map(drop),
+    ] {
+        let holder = holding(&url, lock);
+        let reading = url.clone();
+        let work = tokio::task::spawn_blocking(move || looks(&reading));
+        until_sessions(&mut admin, "wait_event_type = 'Lock'", 1).await;
+        let frozen = Frozen::stop(
+            &url,
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+             AND backend_type = 'client backend'",
+        );
+        let given_up = ended(work).await;
+        assert!(
+            matches!(given_up, Err(MigrateError::Silent(_))),
+            "{given_up:?}"
+        );
+        drop(frozen);
+        drop(holder);
+        until_sessions(&mut admin, "true", 0).await;
+    }
+    assert_eq!(applied(&url), names.len());
+}
+
+/// The session that holds the lock may stand still for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_does_not_wait_for_another_without_end() {
+    let cluster = PgCluster::start().unwrap();
+    let url = cluster.url("postgres");
+    let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+    let holder = holding(&url, &lock);
+    let patience = Patience {
+        lock: Duration::from_secs(1),
+        ..SHORT
+    };
+    let migrating = url.clone();
+    let work = tokio::task::spawn_blocking(move || rerun_pg::migrate_within(&migrating, patience));
+    let refused = ended(work).await;
+    assert!(
+        matches!(refused, Err(MigrateError::Locked(_))),
+        "{refused:?}"
+    );
+    drop(holder);
+    // Nor for who uses a table that it changes.
+    let names = rerun_pg::migrate(&url).unwrap();
+    rerun_pg::revert(&url).unwrap();
+    let holder = holding(&url, "LOCK TABLE segments IN ACCESS SHARE MODE");
+    let migrating = url.clone();
+    let work = tokio::task::spawn_blocking(move || rerun_pg::migrate_within(&migrating, patience));
+    let refused = ended(work).await;
+    assert!(
+        matches!(refused, Err(MigrateError::Failed(_))),
+        "{refused:?}"
+    );
+    assert_eq!(applied(&url), names.len() - 1);
+    drop(holder);
+    assert_eq!(rerun_pg::migrate(&url).unwrap(), names[names.len() - 1..]);
+    // With nothing to apply there is nobody to wait for.
+    let _holder = holding(&url, &lock);
+    assert!(rerun_pg::migrate_within(&url, patience).unwrap().is_empty());
 }

@@ -411,14 +411,18 @@ pub struct Provenance {
     pub approvals: Approvals,
 }
 
+impl Contents for Content {
+    fn bytes(&self) -> usize {
+        json_bytes(&self.subject) + json_bytes(&self.body)
+    }
+}
+
 impl Contents for Message {
     fn bytes(&self) -> usize {
         let content = self.content.as_ref();
         let approvals = self.provenance.as_ref().map(|from| &from.approvals.0);
         self.segment.bytes()
-            + content.map_or(0, |content| {
-                json_bytes(&content.subject) + json_bytes(&content.body)
-            })
+            + content.map_or(0, Contents::bytes)
             // Approvals are JSON already.
             + approvals.map_or(0, String::len)
             + text_bytes(self.rejection_reason.as_ref())

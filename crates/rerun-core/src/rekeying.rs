@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::error::StoreError;
 use crate::ids::{ContentId, MessageId, RunNumber};
 use crate::message::Content;
+use crate::page::{Contents, MAX_PAGE_BYTES};
 use crate::rules::AttributeTypes;
 use crate::segment::{Attributes, Segment, SegmentBy, SegmentKey};
 
@@ -79,7 +80,7 @@ pub struct Rekeyed {
     pub key: SegmentKey,
     /// Why it does not stand for its key, if it does not.
     pub displaced: Option<Displaced>,
-    /// What its values are. It is kept: the rules that made them are not the campaign's any more.
+    /// What its values are. It is kept, because the campaign's rules may not say it any more.
     pub types: AttributeTypes,
 }
 
@@ -101,6 +102,14 @@ pub struct KeyConflict {
     pub messages: Vec<ConflictingMessage>,
 }
 
+impl Contents for KeyConflict {
+    fn bytes(&self) -> usize {
+        /// A message in JSON, with its names.
+        const MESSAGE: usize = 80;
+        self.segment.bytes() + MESSAGE * self.messages.len()
+    }
+}
+
 /// What became of the segments of a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rekeying {
@@ -110,9 +119,10 @@ pub struct Rekeying {
     pub after: u32,
     /// How many keys different texts have.
     pub conflict_count: u32,
-    /// The conflicts of most customers, at most [`Rekeying::MAX_CONFLICTS`].
+    /// The conflicts of most customers, at most [`Rekeying::MAX_CONFLICTS`] and as many as fill a
+    /// page.
     pub conflicts: Vec<KeyConflict>,
-    /// The segments that change, and with other rules those whose types were not kept yet.
+    /// The segments that change, and those of which the new rules alone would say other types.
     pub segments: Vec<Rekeyed>,
 }
 
@@ -123,8 +133,6 @@ type Known<'a> = (&'a KnownSegment, &'a AttributeTypes);
 pub struct Rekey<'a> {
     segment_by: &'a SegmentBy,
     known: Vec<KnownSegment>,
-    /// Whether these are the rules that the campaign has.
-    same_rules: bool,
     /// What the values of each are.
     types: Vec<AttributeTypes>,
     /// The new key of each.
@@ -181,7 +189,6 @@ impl<'a> Rekey<'a> {
         }
         Ok(Self {
             segment_by: to,
-            same_rules: from == to,
             known,
             types,
             keys,
@@ -274,31 +281,50 @@ impl<'a> Rekey<'a> {
             let segment = &conflict.segment;
             (std::cmp::Reverse(segment.customer_count), segment.key)
         });
-        conflicts.truncate(Rekeying::MAX_CONFLICTS);
-        let now = self
-            .known
-            .iter()
-            .zip(&self.keys)
-            .zip(&self.types)
-            .enumerate()
-            .map(|(place, ((segment, key), types))| {
-                let displaced = self.displaced.get(&place).copied();
-                let changes = (segment.key, segment.displaced) != (*key, displaced);
-                let is_kept = segment.types.is_some() || self.same_rules;
-                (changes || !is_kept).then(|| Rekeyed {
+        let mut bytes = 0;
+        let listed = conflicts.iter().take(Rekeying::MAX_CONFLICTS);
+        let listed = listed.take_while(|conflict| {
+            let has_room = bytes < MAX_PAGE_BYTES;
+            bytes += conflict.bytes();
+            has_room
+        });
+        let listed = listed.count();
+        conflicts.truncate(listed);
+        let mut segments = Vec::new();
+        let known = self.known.iter().zip(&self.keys).zip(&self.types);
+        for (place, ((segment, key), types)) in known.enumerate() {
+            let displaced = self.displaced.get(&place).copied();
+            let changes = (segment.key, segment.displaced) != (*key, displaced);
+            if changes || !self.says(segment, *key, types)? {
+                segments.push(Rekeyed {
                     no: segment.no,
                     key: *key,
                     displaced,
                     types: types.clone(),
-                })
-            });
+                });
+            }
+        }
         Ok(Rekeying {
             before: count(before.len()),
             after: count(after.len()),
             conflict_count,
-            segments: now.flatten().collect(),
+            segments,
             conflicts,
         })
+    }
+
+    /// Whether the types of a segment's values are kept, or the new rules say them.
+    fn says(
+        &self,
+        segment: &KnownSegment,
+        key: SegmentKey,
+        types: &AttributeTypes,
+    ) -> Result<bool, StoreError> {
+        if segment.types.is_some() {
+            return Ok(true);
+        }
+        let said = self.segment_by.types_of(&segment.attributes, key)?;
+        Ok(said == *types)
     }
 
     fn conflict(
@@ -677,14 +703,68 @@ mod tests {
         }
     }
 
+    /// What the new rules say by themselves is not written.
     #[test]
-    fn types_are_kept_once_the_rules_change() {
-        let folded = by(json!([{"field": "a", "normalise": ["casefold"]}]));
-        let old = [known(1, "de", 1)];
-        assert_eq!(decide(&plain(), &plain(), &old).segments, []);
-        let [kept] = &decide(&plain(), &folded, &old).segments[..] else {
-            panic!("nothing is kept")
+    fn types_are_kept_once_the_rules_do_not_say_them() {
+        let mapped = by(json!([{"field": "a", "values": {"N/A": "n. a."}, "null": ["n. a."]}]));
+        let old = [made(&mapped, 1, "N/A"), made(&mapped, 2, "FR")];
+        let same = by(json!([{"field": "a", "values": {"N/A": "n. a."}, "null": ["n. a.", "-"]}]));
+        assert_eq!(decide(&mapped, &same, &old).segments, []);
+        // A customer may have `n. a.` under these rules: the kept type says that it was another value.
+        let rekeying = decide(&mapped, &plain(), &old);
+        let [kept] = &rekeying.segments[..] else {
+            panic!("{rekeying:?}")
         };
-        assert_eq!((kept.key, kept.types.to_bytes()), (old[0].key, vec![1]));
+        assert_eq!((kept.no, kept.key), (1, old[0].key));
+        assert_eq!(kept.types.to_bytes(), [0x11]);
+        let new = after(&old, &rekeying);
+        assert_eq!(decide(&plain(), &plain(), &new).segments, []);
+        // What was read before reads the same by way of rules that wrote nothing.
+        let back = after(&new, &decide(&plain(), &mapped, &new));
+        assert_eq!(keys(&back), keys(&old));
+    }
+
+    /// A campaign whose values are in lower case has the keys of `casefold` already.
+    #[test]
+    fn segments_that_stay_are_not_written() {
+        let folded = by(json!([{"field": "a", "normalise": ["casefold"]}]));
+        let old: Vec<KnownSegment> = (1..=100)
+            .map(|no| known(no, &format!("v{no}"), 1))
+            .collect();
+        assert_eq!(decide(&plain(), &folded, &old).segments, []);
+        let upper = [&old[..], &[known(101, "UP", 1)]].concat();
+        let written = decide(&plain(), &folded, &upper).segments;
+        let numbers: Vec<i32> = written.iter().map(|segment| segment.no).collect();
+        assert_eq!(numbers, [101]);
+    }
+
+    #[test]
+    fn conflicts_are_listed_until_they_fill_a_page() {
+        let plain = by(json!(["a", "b"]));
+        let folded = by(json!([{"field": "a", "normalise": ["casefold"]}, "b"]));
+        let large = "x".repeat(100_000);
+        let pairs = (0..100).flat_map(|pair| {
+            ["a", "A"].map(|letter| {
+                let no = 2 * pair + i32::from(letter == "a");
+                let value = format!("{letter}{pair}");
+                let pairs = [("a", Some(value.as_str())), ("b", Some(&large))];
+                KnownSegment {
+                    key: SegmentKey::of(pairs),
+                    attributes: Attributes::new(pairs),
+                    ..known(no, &value, u128::try_from(no).unwrap())
+                }
+            })
+        });
+        let rekeying = decide(&plain, &folded, &pairs.collect::<Vec<_>>());
+        assert_eq!(rekeying.conflict_count, 100);
+        let listed: Vec<usize> = rekeying.conflicts.iter().map(Contents::bytes).collect();
+        let (last, others) = listed.split_last().unwrap();
+        let before: usize = others.iter().sum();
+        assert!(
+            before < MAX_PAGE_BYTES && before + last >= MAX_PAGE_BYTES,
+            "{before} and {last}"
+        );
+        // The conflicts of most customers come first.
+        assert_eq!(rekeying.conflicts[0].segment.customer_count, 198 + 199);
     }
 }

@@ -6,7 +6,7 @@ use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::Content;
-use rerun_core::page::MAX_PAGE_BYTES;
+use rerun_core::page::{MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
 };
@@ -33,6 +33,8 @@ struct AudienceRow {
 
 #[derive(QueryableByName)]
 struct KeyRow {
+    #[diesel(sql_type = Integer)]
+    no: i32,
     #[diesel(sql_type = Binary)]
     key: Vec<u8>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -41,6 +43,24 @@ struct KeyRow {
     value_types: Option<Vec<u8>>,
     #[diesel(sql_type = Id)]
     id: Uuid,
+}
+
+impl TryFrom<KeyRow> for RunMessage {
+    type Error = StoreError;
+
+    fn try_from(row: KeyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            segment_no: row.no,
+            key: row::segment_key(&row.key)?,
+            attributes: row.attributes.map(Attributes::from_stored),
+            types: row
+                .value_types
+                .as_deref()
+                .map(row::attribute_types)
+                .transpose()?,
+            id: MessageId::new(row.id),
+        })
+    }
 }
 
 #[derive(QueryableByName)]
@@ -155,35 +175,44 @@ impl RecipientStore for PgStore {
         campaign: CampaignId,
         run: RunNumber,
         with_attributes: bool,
-    ) -> Result<Vec<RunMessage>, StoreError> {
+        page: PageRequest<i32>,
+    ) -> Result<Page<RunMessage, i32>, StoreError> {
         self.db
             .run(move |conn| {
-                let rows = sql("SELECT COALESCE(s.shared_key, s.key) AS key, \
-                       CASE WHEN ? THEN s.attributes END AS attributes, s.value_types, m.id \
-                     FROM messages m \
-                     JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
-                       AND s.no = m.segment_no \
-                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?")
-                .planned_anew()
-                .bind::<Bool, _>(with_attributes)
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(campaign.as_uuid())
-                .bind::<Integer, _>(run.get())
-                .load::<KeyRow>(conn)?;
-                let messages = rows.into_iter().map(|row| {
-                    Ok(RunMessage {
-                        key: row::segment_key(&row.key)?,
-                        attributes: row.attributes.map(Attributes::from_stored),
-                        types: row
-                            .value_types
-                            .as_deref()
-                            .map(row::attribute_types)
-                            .transpose()?,
-                        id: MessageId::new(row.id),
-                    })
-                });
-                Ok(messages.collect::<Result<_, StoreError>>()?)
+                let (attributes, bytes) = if with_attributes {
+                    ("s.attributes", "octet_length(s.attributes)")
+                } else {
+                    ("NULL AS attributes", "0")
+                };
+                let text = PageQuery {
+                    columns: &format!(
+                        "m.segment_no AS no, COALESCE(s.shared_key, s.key) AS key, {attributes}, \
+                         s.value_types, m.id"
+                    ),
+                    bytes,
+                    from: "FROM (SELECT segment_no, id FROM messages \
+                           WHERE account_id = ? AND campaign_id = ? AND run_number = ? \
+                             AND segment_no > ? ORDER BY segment_no LIMIT ?) m \
+                         JOIN segments s ON s.account_id = ? AND s.campaign_id = ? \
+                           AND s.no = m.segment_no",
+                    order: "m.segment_no",
+                    by: "no",
+                }
+                .text();
+                let rows = sql(&text)
+                    .planned_anew()
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .bind::<Integer, _>(run.get())
+                    .bind::<Integer, _>(page.after.unwrap_or(i32::MIN))
+                    .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .load::<KeyRow>(conn)?;
+                let messages = rows.into_iter().map(RunMessage::try_from);
+                Ok(Page::read(messages, page.limit, |message| {
+                    message.segment_no
+                })?)
             })
             .await
     }

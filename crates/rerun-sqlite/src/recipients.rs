@@ -7,11 +7,12 @@ use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::Content;
-use rerun_core::page::MAX_PAGE_BYTES;
+use rerun_core::page::{MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
 };
 use rerun_core::segment::Attributes;
+use rerun_diesel::error::Failure;
 use rerun_diesel::row;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
@@ -35,6 +36,8 @@ struct AudienceRow {
 
 #[derive(QueryableByName)]
 struct KeyRow {
+    #[diesel(sql_type = Integer)]
+    no: i32,
     #[diesel(sql_type = Binary)]
     key: Vec<u8>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -43,6 +46,24 @@ struct KeyRow {
     value_types: Option<Vec<u8>>,
     #[diesel(sql_type = Id)]
     id: Uuid,
+}
+
+impl TryFrom<KeyRow> for RunMessage {
+    type Error = StoreError;
+
+    fn try_from(row: KeyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            segment_no: row.no,
+            key: row::segment_key(&row.key)?,
+            attributes: row.attributes.map(Attributes::from_stored),
+            types: row
+                .value_types
+                .as_deref()
+                .map(row::attribute_types)
+                .transpose()?,
+            id: MessageId::new(row.id),
+        })
+    }
 }
 
 #[derive(QueryableByName)]
@@ -106,34 +127,34 @@ impl RecipientStore for SqliteStore {
         campaign: CampaignId,
         run: RunNumber,
         with_attributes: bool,
-    ) -> Result<Vec<RunMessage>, StoreError> {
+        page: PageRequest<i32>,
+    ) -> Result<Page<RunMessage, i32>, StoreError> {
         self.readers
             .run(move |conn| {
-                let rows = sql("SELECT COALESCE(s.shared_key, s.key) AS key, \
-                       CASE WHEN ? THEN s.attributes END AS attributes, s.value_types, m.id \
+                let attributes = if with_attributes {
+                    "s.attributes"
+                } else {
+                    "NULL AS attributes"
+                };
+                let text = format!(
+                    "SELECT m.segment_no AS no, COALESCE(s.shared_key, s.key) AS key, \
+                       {attributes}, s.value_types, m.id \
                      FROM messages m \
                      JOIN segments s ON s.account_id = ? AND s.campaign_id = m.campaign_id \
                        AND s.no = m.segment_no \
-                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?")
-                .bind::<Bool, _>(with_attributes)
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(campaign.as_uuid())
-                .bind::<Integer, _>(run.get())
-                .load::<KeyRow>(conn)?;
-                let messages = rows.into_iter().map(|row| {
-                    Ok(RunMessage {
-                        key: row::segment_key(&row.key)?,
-                        attributes: row.attributes.map(Attributes::from_stored),
-                        types: row
-                            .value_types
-                            .as_deref()
-                            .map(row::attribute_types)
-                            .transpose()?,
-                        id: MessageId::new(row.id),
-                    })
-                });
-                Ok(messages.collect::<Result<_, StoreError>>()?)
+                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
+                       AND m.segment_no > ? ORDER BY m.segment_no LIMIT ?"
+                );
+                let rows = sql(&text)
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .bind::<Integer, _>(run.get())
+                    .bind::<Integer, _>(page.after.unwrap_or(i32::MIN))
+                    .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
+                    .load_iter::<KeyRow, DefaultLoadingMode>(conn)?;
+                let messages = rows.map(|row| Ok::<_, Failure>(RunMessage::try_from(row?)?));
+                Page::read(messages, page.limit, |message| message.segment_no)
             })
             .await
     }

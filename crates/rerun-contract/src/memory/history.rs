@@ -7,7 +7,7 @@ use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message};
-use rerun_core::page::{MAX_PAGE_BYTES, MessageKey, PageRequest};
+use rerun_core::page::{MAX_PAGE_BYTES, MessageKey, Page, PageRequest};
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, Diff, History, HistoryStore, MessageFilter,
     MessageList, MessageSelection, RecipientStore, RunAudience, RunMessage,
@@ -16,7 +16,7 @@ use rerun_core::rekeying::KnownSegment;
 use rerun_core::segment::FieldValues;
 
 use super::ledger::same_text;
-use super::{MemoryStore, Row, page};
+use super::{Ledger, MemoryStore, Row, page};
 
 #[async_trait]
 impl HistoryStore for MemoryStore {
@@ -205,28 +205,35 @@ impl RecipientStore for MemoryStore {
         campaign: CampaignId,
         run: RunNumber,
         with_attributes: bool,
-    ) -> Result<Vec<RunMessage>, StoreError> {
+        request: PageRequest<i32>,
+    ) -> Result<Page<RunMessage, i32>, StoreError> {
         Ok(self.read(account, |account| {
-            let Some(ledger) = account.campaigns.get(&campaign) else {
-                return Vec::new();
-            };
-            let known = ledger.known_segments().into_iter();
-            let known: BTreeMap<i32, KnownSegment> =
-                known.map(|segment| (segment.no, segment)).collect();
-            ledger
-                .rows
-                .values()
-                .filter(|row| row.bare.run_number == run)
-                .filter_map(|row| {
-                    let segment = known.get(&row.bare.segment_no)?;
-                    Some(RunMessage {
-                        key: segment.key,
-                        attributes: with_attributes.then(|| segment.attributes.clone()),
-                        types: segment.types.clone(),
-                        id: row.bare.id,
-                    })
+            let ledger = account.campaigns.get(&campaign);
+            let known = ledger.map(Ledger::known_segments).unwrap_or_default();
+            let known: BTreeMap<i32, KnownSegment> = known
+                .into_iter()
+                .map(|segment| (segment.no, segment))
+                .collect();
+            let rows = ledger.iter().flat_map(|ledger| ledger.rows.values());
+            let rows = rows.filter(|row| row.bare.run_number == run);
+            let messages = rows.filter_map(|row| {
+                let segment = known.get(&row.bare.segment_no)?;
+                Some(RunMessage {
+                    segment_no: segment.no,
+                    key: segment.key,
+                    attributes: with_attributes.then(|| segment.attributes.clone()),
+                    types: segment.types.clone(),
+                    id: row.bare.id,
                 })
-                .collect()
+            });
+            let mut messages: Vec<RunMessage> = messages.collect();
+            messages.sort_by_key(|message| message.segment_no);
+            page(
+                messages,
+                &request,
+                |message| message.segment_no,
+                |one, other| one > other,
+            )
         }))
     }
 

@@ -1,6 +1,6 @@
 //! Runs, messages and comparisons as they are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
@@ -14,8 +14,12 @@ use rerun_core::ports::{
     AuditFilter, CustomerQuery, CustomerValues, Diff, IdGenerator, MessageFilter, MessageList,
     MessageSelection, Store,
 };
+use rerun_core::rules::FieldDeclaration;
 use rerun_core::segment::{SegmentBy, ValueSearch};
-use rerun_core::usecases::{Decision, PageQuery, RecipientRequest, RerunRequest, ReviewedMessages};
+use rerun_core::usecases::{
+    Decision, NewRules, PageQuery, RecipientRequest, RerunRequest, ReviewedMessages,
+};
+use serde_json::json;
 
 use crate::fixture::{
     ACCOUNT, Fixture, OTHER_ACCOUNT, Row, caller, every_large_page, every_page, first_page,
@@ -518,6 +522,20 @@ pub async fn a_page_of_segments_ends_at_its_bytes<S: Store + 'static>(f: &Fixtur
     .await;
     assert_eq!(items.len(), 500);
 
+    let read = async |with_attributes, page| {
+        let read = f
+            .store
+            .run_messages(ACCOUNT, campaign, same, with_attributes, page);
+        read.await.unwrap()
+    };
+    let messages = every_large_page(async |page| read(true, page).await).await;
+    let numbers = messages.iter().map(|message| message.segment_no);
+    assert!(numbers.is_sorted() && messages.len() == 500);
+    assert!(messages.iter().all(|message| message.attributes.is_some()));
+    let messages = every_page(200, async |page| read(false, page).await).await;
+    assert_eq!(messages.len(), 500);
+    assert!(messages.iter().all(|message| message.attributes.is_none()));
+
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let query = CustomerQuery {
@@ -539,6 +557,30 @@ pub async fn a_page_of_segments_ends_at_its_bytes<S: Store + 'static>(f: &Fixtur
         assert!(bytes >= MAX_PAGE_BYTES, "{bytes} bytes");
     }
     assert_eq!(found, references);
+
+    // Customers have the messages that they were sent, whatever rules the campaign has now.
+    let mut rules: Vec<FieldDeclaration> = FIELDS.map(Into::into).into();
+    rules[0] = serde_json::from_value(json!({ "field": "a", "null": ["-"] })).unwrap();
+    let change = NewRules {
+        campaign,
+        segment_by: rules,
+        dry_run: false,
+    };
+    let (caller, campaigns) = (caller(), &f.engine.campaigns);
+    let changed = campaigns.update_segmentation(&caller, change, None).await;
+    changed.unwrap();
+    let request = RecipientRequest {
+        campaign,
+        run: None,
+        content: false,
+        exclude_run: None,
+    };
+    let mut list = f.engine.recipients.list(&caller, request).await.unwrap();
+    let mut sent = BTreeSet::new();
+    while let Some(read) = list.next().await.unwrap() {
+        sent.extend(read.into_iter().filter_map(|recipient| recipient.message));
+    }
+    assert_eq!(sent.len(), 500);
 }
 
 /// Each run and each entry of a cancellation holds its reason.

@@ -14,7 +14,7 @@ use crate::event::{CampaignUpdate, Event, RulesChange};
 use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::message::Content;
-use crate::page::CursorScope;
+use crate::page::{Contents, CursorScope, MAX_PAGE_BYTES};
 use crate::plan::Audience;
 use crate::ports::{
     CampaignStore, CandidateQuery, CustomerGroupStore, DeleteCampaign, IdempotencyKey,
@@ -101,6 +101,30 @@ pub struct TemplateTrial {
     pub limit: Option<i64>,
     /// Whether fields of `segment_by` that no customer of the group has are allowed.
     pub allow_missing_fields: bool,
+}
+
+/// What a template makes of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilledTemplate {
+    /// How many segments the group has.
+    pub segment_count: u32,
+    /// The largest segments with their texts: as many as were asked for, or as fill a page.
+    pub items: Vec<FilledSegment>,
+}
+
+/// A segment, and what a template makes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilledSegment {
+    /// The segment.
+    pub segment: Segment,
+    /// The text.
+    pub content: Content,
+}
+
+impl Contents for FilledSegment {
+    fn bytes(&self) -> usize {
+        self.segment.bytes() + self.content.bytes()
+    }
 }
 
 /// What to change of a campaign; what is `None` stays as it is.
@@ -248,7 +272,8 @@ pub struct SegmentationUpdated {
     pub segments_after: u32,
     /// How many keys messages with different texts have.
     pub conflict_count: u32,
-    /// The conflicts of most customers, at most [`Rekeying::MAX_CONFLICTS`].
+    /// The conflicts of most customers, at most [`Rekeying::MAX_CONFLICTS`] and as many as fill a
+    /// page.
     pub conflicts: Vec<KeyConflict>,
 }
 
@@ -559,7 +584,8 @@ impl Campaigns {
     }
 
     /// Fills a template for the group's largest segments, with the refusals of
-    /// [`Campaigns::create`] and, for a group that is not empty, of a launch. Changes nothing.
+    /// [`Campaigns::create`] and, for a group that is not empty, of a launch. The list ends early
+    /// when its texts fill a page. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a segmentation, template or limit that breaks a rule;
@@ -570,14 +596,14 @@ impl Campaigns {
         &self,
         actor: &Actor,
         trial: TemplateTrial,
-    ) -> Result<Vec<(Segment, Content)>, Error> {
+    ) -> Result<FilledTemplate, Error> {
         let segment_by = SegmentBy::declare(trial.segment_by)?;
         check_texts(&trial.template)?;
         self.templates.check(&trial.template, &segment_by)?;
         let limit = trial_limit(trial.limit)?;
         let group = self.group(actor, trial.customer_group_id).await?;
         if group.customer_count == 0 {
-            return Ok(Vec::new());
+            return Ok(FilledTemplate::default());
         }
         let candidates = self.candidates(&segment_by, &group).await?;
         let audience = Audience {
@@ -590,6 +616,7 @@ impl Campaigns {
         let checked = audience.check(&segment_by);
         naming_valued(&*self.segments, &group, checked).await?;
         let mut largest = candidates.segments;
+        let segment_count = u32::try_from(largest.len()).unwrap_or(u32::MAX);
         largest.sort_by_key(|segment| (Reverse(segment.customer_count), segment.key));
         largest.truncate(limit);
         let keys = largest.iter().map(|segment| segment.key).collect();
@@ -598,13 +625,22 @@ impl Campaigns {
             .segments(actor.account_id, group.id, &segment_by, keys)
             .await?;
         segments.sort_by_key(|segment| (Reverse(segment.customer_count), segment.key));
-        let filled = segments.into_iter().map(|segment| {
+        // All of them are filled: a text that becomes too long is refused wherever it is.
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        for segment in segments {
             let content = self
                 .templates
                 .fill(&trial.template, &segment_by, &segment.attributes)?;
-            Ok((segment, content))
-        });
-        filled.collect()
+            let item = FilledSegment { segment, content };
+            if bytes < MAX_PAGE_BYTES {
+                bytes += item.bytes();
+                items.push(item);
+            }
+        }
+        Ok(FilledTemplate {
+            segment_count,
+            items,
+        })
     }
 
     /// Changes what is named. Content that is there stays; everything that is generated from then

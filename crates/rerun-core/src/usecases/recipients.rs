@@ -2,10 +2,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::actor::Actor;
+use crate::campaign::Campaign;
 use crate::error::{Error, IllegalTransition, StoreError};
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use crate::message::Content;
-use crate::page::MAX_PAGE_BYTES;
+use crate::page::{Limit, MAX_PAGE_BYTES, PageRequest};
 use crate::ports::{CampaignStore, CustomerQuery, CustomerValues, RecipientStore, RunAudience};
 use crate::segment::{SegmentBy, SegmentKey};
 
@@ -65,6 +66,54 @@ impl Recipients {
         found.ok_or(Error::RunNotFound)
     }
 
+    /// The messages of a run with the keys of their segments, by the keys that the run's rules make.
+    /// The segments' values are read page by page, and none is kept.
+    async fn messages(
+        &self,
+        campaign: &Campaign,
+        run: RunNumber,
+        audience: &RunAudience,
+    ) -> Result<HashMap<SegmentKey, (SegmentKey, MessageId)>, Error> {
+        let (account, id) = (campaign.account_id, campaign.id);
+        let rules = audience.segment_by.as_ref();
+        let mut messages = HashMap::new();
+        let mut after = None;
+        loop {
+            let (store, with_attributes) = (&self.store, rules.is_some());
+            let limit = Limit::default();
+            let request = PageRequest { limit, after };
+            let page = store
+                .run_messages(account, id, run, with_attributes, request)
+                .await?;
+            for message in page.items {
+                let key = match (rules, &message.attributes) {
+                    (Some(rules), Some(attributes)) => {
+                        let types = match message.types {
+                            Some(types) => types,
+                            None => rules.types_of(attributes, message.key)?,
+                        };
+                        rules.key_of_attributes(attributes, &types)?
+                    }
+                    (Some(_), None) | (None, _) => message.key,
+                };
+                messages.insert(key, (message.key, message.id));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        // Keys of which some are from before a change of rules would name the wrong messages.
+        let now = self.campaigns.find_campaign(account, id).await?;
+        let now = now.ok_or(Error::CampaignNotFound)?;
+        if now.segment_by != campaign.segment_by {
+            return Err(Error::Store(StoreError::Unavailable(
+                "the campaign's value rules changed while its recipients were read".into(),
+            )));
+        }
+        Ok(messages)
+    }
+
     /// The customers of a run's group as it is now, each with the run's message for the segment
     /// that the customer is in. They are read bit by bit, see [`RecipientList::next`].
     ///
@@ -98,27 +147,9 @@ impl Recipients {
         if excluded == Some(audience.group_id) {
             return Err(IllegalTransition::SameGroup.into());
         }
-        let messages = self
-            .store
-            .run_messages(account, campaign.id, run, audience.segment_by.is_some())
-            .await?;
+        let messages = self.messages(&campaign, run, &audience).await?;
         // A run's customers are in the segments that its own rules made.
-        let segment_by = audience.segment_by.as_ref().unwrap_or(&campaign.segment_by);
-        let messages = messages.into_iter().map(|message| {
-            let key = match (&audience.segment_by, &message.attributes) {
-                (Some(rules), Some(attributes)) => {
-                    let types = match message.types {
-                        Some(types) => types,
-                        None => rules.types_of(attributes, message.key)?,
-                    };
-                    rules.key_of_attributes(attributes, &types)?
-                }
-                (Some(_), None) | (None, _) => message.key,
-            };
-            Ok((key, (message.key, message.id)))
-        });
-        let messages = messages.collect::<Result<_, StoreError>>()?;
-        let segment_by = segment_by.clone();
+        let segment_by = audience.segment_by.unwrap_or(campaign.segment_by);
         Ok(RecipientList {
             store: Arc::clone(&self.store),
             account,

@@ -168,6 +168,75 @@ async fn exports_of_large_messages_do_not_use_up_memory() {
     assert!(most < 500 << 20, "{} MB", most >> 20);
 }
 
+/// Who got which message of a run that was planned by other rules: the values of its segments are
+/// read for that, 32 MB by each client.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_of_large_segments_do_not_use_up_memory() {
+    const SEGMENTS: usize = 1_000;
+    const READERS: usize = 8;
+    const FIELDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    // A build for tests takes long over so many characters.
+    let world = world(&[("RERUN_REQUEST_TIMEOUT_SECONDS", "300")]);
+    let server = world.serve(2).await;
+    let api = Api::new(&world, &server);
+    let group = api
+        .post("customer-group/create", json!({ "name": "g" }))
+        .await;
+    let group = group["id"].as_str().unwrap();
+    // The longest values, each of whose characters has four bytes.
+    let value = "\u{1f600}".repeat(996);
+    let rows = (0..SEGMENTS).map(|no| {
+        let values = [format!("{no:04}{value}"), value.clone()];
+        format!(
+            "{no},{},{}\n",
+            values[0],
+            vec![values[1].as_str(); 7].join(",")
+        )
+    });
+    let head = format!("customer_ref,{}\n", FIELDS.join(","));
+    api.import(group, head + &rows.collect::<String>()).await;
+    let campaign = json!({
+        "name": "large", "customer_group_id": group, "segment_by": FIELDS,
+        "template": { "subject": "s", "body": "b" },
+    });
+    let campaign = api.post("campaign/create", campaign).await["id"].clone();
+    let this = json!({ "campaign_id": campaign });
+    api.post("campaign/launch", this.clone()).await;
+    until("the messages", async || {
+        let campaign = api.post("campaign/get", this.clone()).await;
+        (campaign["status"] == "Ready for review").then_some(())
+    })
+    .await;
+    let mut request = this.clone();
+    (request["decision"], request["all"]) = (json!("approve"), json!(true));
+    api.post("campaign/messages/review", request).await;
+    api.post("campaign/publish", this.clone()).await;
+    let mut request = this.clone();
+    let mut segment_by: Vec<Value> = FIELDS.iter().map(|field| json!(field)).collect();
+    segment_by[0] = json!({ "field": "a", "null": ["-"] });
+    (request["segment_by"], request["dry_run"]) = (json!(segment_by), json!(false));
+    api.post("campaign/segmentation/update", request).await;
+    // A process that has held nothing yet.
+    assert_eq!(server.process.terminate().await, Some(0));
+    let server = world.serve(0).await;
+    api.moved_to(&server);
+    let reading = (0..READERS).map(|_| {
+        let (api, mut request) = (api.clone(), this.clone());
+        request["format"] = json!("jsonl");
+        tokio::spawn(async move { api.file("campaign/recipients/export", request).await })
+    });
+    for read in reading.collect::<Vec<_>>() {
+        assert_eq!(read.await.unwrap().0, SEGMENTS);
+    }
+    let most = server.process.peak_memory();
+    tell(&format!(
+        "{READERS} lists of {SEGMENTS} recipients: {} MB",
+        most >> 20
+    ));
+    assert!(most < 250 << 20, "{} MB", most >> 20);
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_never_read_are_sent_away() {

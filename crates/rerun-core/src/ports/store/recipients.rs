@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
 use crate::message::Content;
+use crate::page::{Contents, Page, PageRequest};
 use crate::rules::AttributeTypes;
 use crate::segment::{Attributes, SegmentBy, SegmentKey};
 
@@ -24,6 +25,8 @@ pub struct RunAudience {
 /// A message of a run, with its segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMessage {
+    /// The number of the segment in the campaign.
+    pub segment_no: i32,
     /// The segment's key.
     pub key: SegmentKey,
     /// The segment's values, if they were asked for.
@@ -32,6 +35,13 @@ pub struct RunMessage {
     pub types: Option<AttributeTypes>,
     /// The message.
     pub id: MessageId,
+}
+
+impl Contents for RunMessage {
+    fn bytes(&self) -> usize {
+        let attributes = self.attributes.as_ref();
+        attributes.map_or(0, |attributes| attributes.as_json().len())
+    }
 }
 
 /// Asks for some customers of a group.
@@ -96,8 +106,8 @@ pub trait RecipientStore: Send + Sync {
         run: RunNumber,
     ) -> Result<Option<RunAudience>, StoreError>;
 
-    /// The messages of a run with the keys of their segments, in no particular order; with the
-    /// segments' values, which may be large, if `with_attributes`.
+    /// A page of the messages of a run, by the numbers of their segments, with the keys of the
+    /// segments; with the segments' values, which may be large, if `with_attributes`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -107,7 +117,8 @@ pub trait RecipientStore: Send + Sync {
         campaign: CampaignId,
         run: RunNumber,
         with_attributes: bool,
-    ) -> Result<Vec<RunMessage>, StoreError>;
+        page: PageRequest<i32>,
+    ) -> Result<Page<RunMessage, i32>, StoreError>;
 
     /// The next customers of a group, of whom the last is the one whose values reach
     /// [`MAX_PAGE_BYTES`](crate::page::MAX_PAGE_BYTES). It holds no more in memory than it returns.

@@ -56,7 +56,8 @@ struct Response<'a> {
     segments_after: u32,
     /// How many keys messages with different texts have now.
     conflict_count: u32,
-    /// The conflicts of most customers, at most 1,000.
+    /// The conflicts of most customers, at most 1,000. The list ends early when its contents reach
+    /// 8 MiB; `conflict_count` counts them all.
     #[schema(max_items = 1_000)]
     conflicts: Vec<Conflict<'a>>,
 }

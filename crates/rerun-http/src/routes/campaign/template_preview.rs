@@ -2,7 +2,7 @@ use rerun_core::ids::CustomerGroupId;
 use rerun_core::message::Content;
 use rerun_core::rules::FieldDeclaration;
 use rerun_core::segment::Segment;
-use rerun_core::usecases::TemplateTrial;
+use rerun_core::usecases::{FilledSegment, TemplateTrial};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -59,7 +59,10 @@ struct Item<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = TemplatePreviewResponse)]
 struct Response<'a> {
-    /// One for each of the largest segments, the largest first.
+    /// How many segments the group has.
+    segment_count: u32,
+    /// One for each of the largest segments, the largest first: `limit` of them, or fewer if the
+    /// group has fewer or if the texts reach 8 MiB.
     items: Vec<Item<'a>>,
 }
 
@@ -69,7 +72,8 @@ pub(crate) fn docs() -> Docs {
         "See what a template makes of a group",
         "The template filled for the group's largest segments, before a campaign is made. It \
          writes nothing, and is refused as a campaign with this group, segmentation and template \
-         would be. A group that is empty has no items.",
+         would be. A group that is empty has no items. The list ends early when its texts reach \
+         8 MiB.",
         json!({
             "customer_group_id": examples::GROUP,
             "segment_by": ["country", "tier"],
@@ -78,6 +82,7 @@ pub(crate) fn docs() -> Docs {
         }),
     )
     .answers::<Response<'_>>(json!({
+        "segment_count": 3,
         "items": [{
             "segment": examples::segment(),
             "content": { "subject": "Hello DE", "body": "Spring is here." },
@@ -108,9 +113,11 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let campaigns = &state.engine.campaigns;
     let filled = campaigns.preview_template(&caller, trial).await?;
     let items = filled
+        .items
         .iter()
-        .map(|(segment, content)| Item { segment, content });
+        .map(|FilledSegment { segment, content }| Item { segment, content });
     answer(&Response {
+        segment_count: filled.segment_count,
         items: items.collect(),
     })
 }

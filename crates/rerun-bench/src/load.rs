@@ -152,3 +152,28 @@ impl<C: Send> Load<C> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::listener::listen;
+
+    #[test]
+    fn a_request_that_comes_late_takes_from_when_it_was_due() {
+        let address = listen(|_, _| Some(String::new())).unwrap();
+        let asked = AtomicUsize::new(0);
+        // All of them are due at once, and each waits for those before it.
+        let timed = Load::open(address, 1)
+            .unwrap()
+            .pace(
+                &[b"GET / HTTP/1.1\r\n\r\n".to_vec()],
+                Duration::ZERO,
+                || asked.fetch_add(1, Ordering::Relaxed) >= 100,
+            )
+            .unwrap();
+        assert_eq!(timed.latencies.len(), 100);
+        assert!(timed.latencies.is_sorted(), "{:?}", timed.latencies);
+    }
+}

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::only_server;
 use super::reads::{many_runs, messages_page};
-use crate::api::Api;
 use crate::bench::{Bench, Turns};
 use crate::figures::{Cpu, Figures, Timed, Turn};
 use crate::load::Load;
@@ -72,7 +71,7 @@ pub(super) fn deletions(bench: &mut Bench<'_>) -> Outcome<()> {
     let ended = AtomicBool::new(false);
     let (beside, deleted) = thread::scope(|scope| {
         let reads = scope.spawn(|| beside.pace(&requests, EVERY, || ended.load(Ordering::Relaxed)));
-        let deleted = delete(bench, &mut api, &victim);
+        let deleted = delete(bench, &victim);
         ended.store(true, Ordering::Relaxed);
         let beside = reads
             .join()
@@ -84,9 +83,10 @@ pub(super) fn deletions(bench: &mut Bench<'_>) -> Outcome<()> {
 }
 
 /// Deletes the campaign, then its group, and waits until all of their rows are gone.
-fn delete(bench: &Bench<'_>, api: &mut Api, victim: &Subject) -> Outcome<Deleted> {
+fn delete(bench: &Bench<'_>, victim: &Subject) -> Outcome<Deleted> {
+    let mut api = bench.api()?;
     let start = Instant::now();
-    let campaign = victim.call(api, "campaign/delete", &json!({}))?;
+    let campaign = victim.call(&mut api, "campaign/delete", &json!({}))?;
     let group = json!({ "customer_group_id": victim.group });
     let group = api.call(&victim.account, "customer-group/delete", &group)?;
     let asked = start.elapsed();

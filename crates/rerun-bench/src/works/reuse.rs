@@ -29,7 +29,8 @@ pub(super) struct Compared {
 }
 
 impl Compared {
-    /// Lets both take turns, the first of each left out.
+    /// Lets both take turns, the first of each left out. In every other round the other one begins, so that
+    /// what follows on either costs both the same.
     pub(super) fn measure(
         bench: &Bench<'_>,
         rounds: u32,
@@ -38,7 +39,13 @@ impl Compared {
     ) -> Outcome<Self> {
         let (mut both, mut none) = (Turns::default(), Turns::default());
         for round in 0..=rounds {
-            let (first, second) = (without(bench)?, with(bench)?);
+            let (first, second) = if round % 2 == 0 {
+                let first = without(bench)?;
+                (first, with(bench)?)
+            } else {
+                let second = with(bench)?;
+                (without(bench)?, second)
+            };
             if round > 0 {
                 none.server.push(first);
                 both.server.push(second);

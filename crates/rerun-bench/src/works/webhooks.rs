@@ -201,23 +201,25 @@ pub(super) fn hanging(bench: &mut Bench<'_>) -> Outcome<()> {
     })?;
     let accounts = [bench.account()?, bench.account()?];
     let [same, _] = &accounts;
-    let mut api = bench.api()?;
     let requests = vec![event(same); usize::try_from(pending)?];
     Load::open(bench.address(), super::CONNECTIONS)?.each(&requests)?;
+    let mut api = bench.api()?;
     for (account, (path, _)) in accounts.iter().zip(RECEIVERS) {
         create(&mut api, account, (receiver, path), None)?;
     }
     bench.settle()?;
     let quiet = watch(bench, &accounts, &arrivals)?;
+    // The server closes a connection that was idle for long.
+    let mut api = bench.api()?;
     let hanging = create(&mut api, same, (receiver, HANGING), Some(0))?;
     let hanging = json!({ "webhook_id": hanging });
-    let mut waiting = || number(&api.call(same, "webhook/get", &hanging)?, "pending");
+    let waiting = |api: &mut Api| number(&api.call(same, "webhook/get", &hanging)?, "pending");
     wait("deliveries to hang", || {
-        Ok(waiting()? >= pending.into() && arrivals.count(HANGING) >= AT_ONCE)
+        Ok(waiting(&mut api)? >= pending.into() && arrivals.count(HANGING) >= AT_ONCE)
     })?;
     cpu::forget_peak(bench.server_id());
     let beside = watch(bench, &accounts, &arrivals)?;
-    let waiting = waiting()?;
+    let waiting = waiting(&mut bench.api()?)?;
     for (((_, name), quiet), beside) in RECEIVERS.iter().zip(quiet).zip(beside) {
         let p99 = |turns: &Turns| Figures::of(&turns.server, 1).p99_ms;
         let note = format!(

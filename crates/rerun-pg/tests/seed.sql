@@ -108,4 +108,36 @@ INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, details, cr
     FROM accounts, generate_series(1, 40000) n;
 INSERT INTO audit_heads (account_id, seq, hash) SELECT account, 40000, sha256('x') FROM accounts
     UNION ALL SELECT gen_random_uuid(), 1, sha256('x') FROM generate_series(1, 40000);
+-- Each account has 20 webhooks, of which the second is behind and the last disabled, and two that were
+-- deleted. Other accounts have one, with all that they have in it.
+INSERT INTO webhooks (account_id, id, url, ordered, disabled_reason, secret_number, cursor_seq, version,
+        created_at, updated_at, deleted_at)
+    SELECT account, pg_temp.id(8, n), 'https://receiver.example', false, CASE n WHEN 20 THEN 'gone' END, 1,
+        CASE n WHEN 2 THEN 30000 ELSE 40000 END, 1, '2026-01-01'::timestamptz + n * interval '1 s', now(),
+        CASE WHEN n > 20 THEN '2026-02-01'::timestamptz END
+    FROM accounts, generate_series(1, 22) n;
+INSERT INTO webhooks (account_id, id, url, ordered, secret_number, cursor_seq, version, created_at, updated_at)
+    SELECT account_id, gen_random_uuid(), 'https://receiver.example', false, 1, 1, 1, now(), now()
+    FROM audit_heads WHERE seq = 1 ORDER BY account_id LIMIT 4000;
+-- What ended: much for the first two, of which every hundredth failed, and what is old for the third.
+INSERT INTO webhook_deliveries (account_id, webhook_id, seq, state, replayed, attempts, tried, ended_at)
+    SELECT account, pg_temp.id(8, w), n, CASE WHEN n % 100 = 0 THEN 'failed' ELSE 'delivered' END, false, 1, 1,
+        CASE w WHEN 3 THEN '2025-01-01'::timestamptz ELSE '2026-02-01' END
+    FROM accounts, generate_series(1, 22) w, generate_series(1, CASE WHEN w < 4 THEN 2000 ELSE 200 END) n
+    WHERE w <> 20;
+-- What waits: 2,000 for the first, 20 for each of the others, and nothing for the second.
+INSERT INTO webhook_deliveries (account_id, webhook_id, seq, state, replayed, due_at)
+    SELECT account, pg_temp.id(8, w), 40001 - n, 'pending', false,
+        CASE WHEN w < 20 THEN '2026-02-01'::timestamptz + n * interval '1 s' END
+    FROM accounts, generate_series(1, 20) w, generate_series(1, CASE w WHEN 1 THEN 2000 ELSE 20 END) n
+    WHERE w <> 2;
+INSERT INTO webhook_attempts (account_id, webhook_id, seq, no, at, status, duration_ms)
+    SELECT account_id, webhook_id, seq, 1,
+        CASE WHEN state = 'pending' THEN '2025-01-01'::timestamptz ELSE '2026-02-01' END, 204, 5
+    FROM webhook_deliveries WHERE webhook_id <> pg_temp.id(8, 3);
+UPDATE webhook_deliveries SET tried = 1 WHERE state = 'pending' AND webhook_id <> pg_temp.id(8, 3);
+INSERT INTO event_cursors (account_id, stream, seq)
+    SELECT account_id, 'all', seq FROM
+        (SELECT account_id, seq, row_number() OVER (ORDER BY account_id) AS n FROM audit_heads) AS numbered
+    WHERE n % 10 = 0 OR seq > 1;
 COMMIT;

@@ -196,7 +196,8 @@ impl DeliveryGauge for SqliteStore {
                          ORDER BY t.account_id LIMIT 1) \
                        FROM accounts a WHERE a.account_id IS NOT NULL) \
                      SELECT (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries \
-                         WHERE due_at IS NOT NULL LIMIT {}) AS waiting) AS pending, \
+                         WHERE due_at IS NOT NULL \
+                         ORDER BY account_id, due_at LIMIT {}) AS waiting) AS pending, \
                        (SELECT min((SELECT t.due_at FROM webhook_deliveries t \
                            WHERE t.account_id = a.account_id AND t.due_at <= ? \
                              AND (t.lease_id IS NULL OR t.due_at < ?) \

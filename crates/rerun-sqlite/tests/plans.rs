@@ -20,20 +20,21 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_contract::fixture::{ACCOUNT, Fixture, caller, page_of, run_number};
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
-use rerun_core::delivery::DeliveryState;
-use rerun_core::ids::{CampaignId, CustomerGroupId, LeaseId};
+use rerun_core::delivery::{Attempt, DeliveryState, Verdict};
+use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, LeaseId, WebhookId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::page::{AuditKey, CreatedKey, Limit, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, DeliveryKey,
-    DeliveryQueue, EventCursors, EventFilter, EventLog, FanOut, HistoryStore, IdGenerator,
-    LeaseDeliveries, MessageFilter, MessageSelection, RerunStore, ScheduleQueue, ScheduleStore,
-    WebhookStore,
+    AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, DeliveryGauge,
+    DeliveryKey, DeliveryQueue, EventCursors, EventFilter, EventLog, FanOut, HistoryStore,
+    IdGenerator, LeaseCursor, LeaseDeliveries, MessageFilter, MessageSelection, MoveCursor, Replay,
+    ReplayDeliveries, RerunStore, ScheduleQueue, ScheduleStore, SettleDelivery, WebhookStore,
 };
 use rerun_core::schedule::{FiringKey, Outcome};
 use rerun_core::segment::SegmentBy;
-use rerun_core::usecases::{NewSchedule, NewWebhook};
+use rerun_core::usecases::{NewSchedule, NewWebhook, WebhookChange};
+use rerun_core::webhook::WebhookStatus;
 use rerun_sqlite::{Options, SqliteStore};
 
 /// What the store's connections have sent.
@@ -230,8 +231,11 @@ async fn webhooks(lists: &mut Lists, f: &Fixture<SqliteStore>) {
     let sorted = ["USE TEMP B-TREE FOR ORDER BY"];
     let leased = store.lease_deliveries(lease);
     lists.check("lease of deliveries", &sorted, leased).await;
+    let renewed = store.renew_deliveries(lease.lease, now, lease.until);
+    lists.check("renewal of a lease", &[], renewed).await;
     let released = store.release_deliveries(lease.lease, now);
     lists.check("release of deliveries", &[], released).await;
+    outcomes(lists, f, webhook.id, lease).await;
     for state in [None, Some(DeliveryState::Failed)] {
         for after in [None, Some(DeliveryKey(3))] {
             // A page is read by an index, and put together by number.
@@ -250,8 +254,134 @@ async fn webhooks(lists: &mut Lists, f: &Fixture<SqliteStore>) {
     ];
     let sweep = store.sweep_deliveries(now, 10);
     lists.check("sweep of deliveries", &swept, sweep).await;
+    // The next webhook is the only one.
+    let caller = caller();
+    let deleted = f.engine.webhooks.delete(&caller, webhook.id, None);
+    lists
+        .check("deletion of a webhook", &waiting, deleted)
+        .await;
+    cursors(lists, f).await;
+}
+
+/// Settles a delivery in each way, and sends what was given up again.
+async fn outcomes(
+    lists: &mut Lists,
+    f: &Fixture<SqliteStore>,
+    webhook: WebhookId,
+    lease: LeaseDeliveries,
+) {
+    let (store, now) = (&f.store, f.now());
+    let waiting = ["SCAN waiting"];
+    let found = store.find_webhook(ACCOUNT, webhook);
+    lists.check("a webhook", &waiting, found).await;
+    // The one that is gone comes last: it disables the webhook.
+    for verdict in [
+        Verdict::Delivered,
+        Verdict::RetryAt(now),
+        Verdict::Failed,
+        Verdict::Gone,
+    ] {
+        let leased = store.lease_deliveries(lease).await.unwrap();
+        let settle = SettleDelivery {
+            account_id: ACCOUNT,
+            webhook_id: leased[0].webhook_id,
+            sequence: leased[0].entry.seq,
+            lease: lease.lease,
+            attempt: Attempt {
+                at: now,
+                status: Some(503),
+                duration: Duration::from_millis(5),
+                error: None,
+            },
+            verdict,
+            audit_id: AuditEntryId::new(f.ids.next()),
+            now,
+        };
+        assert_eq!(settle.webhook_id, webhook);
+        let name = format!("settlement, {verdict:?}");
+        let settled = async { assert!(store.settle_delivery(settle).await.unwrap().counted) };
+        lists.check(&name, &[], settled).await;
+        if verdict == Verdict::Failed {
+            replays(lists, f, webhook).await;
+        }
+        store.release_deliveries(lease.lease, now).await.unwrap();
+    }
+    for (status, after_sequence) in [
+        (WebhookStatus::Enabled, Some(2)),
+        (WebhookStatus::Disabled, None),
+        (WebhookStatus::Enabled, None),
+    ] {
+        let change = WebhookChange {
+            status: Some(status),
+            after_sequence,
+            ..WebhookChange::default()
+        };
+        let caller = caller();
+        let webhooks = &f.engine.webhooks;
+        let changed = async {
+            webhooks
+                .update(&caller, webhook, change, None)
+                .await
+                .unwrap()
+        };
+        let name = format!("a webhook becomes {status:?}");
+        lists.check(&name, &waiting, changed).await;
+    }
+    // What waits is counted up to a bound, in the order of an index, and the webhooks are counted.
+    let all = [
+        "SCAN a",
+        "SCAN waiting",
+        "SCAN (subquery-1)",
+        "SCAN webhook_deliveries USING COVERING INDEX webhook_deliveries_due",
+        "SCAN webhook_deliveries USING COVERING INDEX webhook_deliveries_due_of_one",
+        "SCAN webhooks",
+        "SCAN webhooks USING INDEX webhooks_by_creation",
+    ];
+    let backlog = store.delivery_backlog(now);
+    lists.check("backlog of deliveries", &all, backlog).await;
+}
+
+async fn replays(lists: &mut Lists, f: &Fixture<SqliteStore>, webhook: WebhookId) {
+    for what in [Replay::Failed, Replay::Range { from: 1, to: 3 }] {
+        let replay = ReplayDeliveries {
+            account_id: ACCOUNT,
+            webhook_id: webhook,
+            what,
+            most: 100,
+            now: f.now(),
+            key: None,
+        };
+        let counted = ["SCAN failed", "SCAN wanted", "SCAN waiting"];
+        let queued = async {
+            let queued = f.store.replay_deliveries(replay).await.unwrap();
+            assert!(queued.is_some_and(|queued| queued > 0));
+        };
+        let name = format!("replay, {what:?}");
+        lists.check(&name, &counted, queued).await;
+    }
+}
+
+async fn cursors(lists: &mut Lists, f: &Fixture<SqliteStore>) {
+    let (store, now) = (&f.store, f.now());
     let unpublished = store.accounts_unpublished("all", Some(ACCOUNT), 5, now);
     lists.check("accounts unpublished", &[], unpublished).await;
+    let lease = LeaseCursor {
+        account_id: ACCOUNT,
+        stream: "all".into(),
+        lease: LeaseId::new(f.ids.next()),
+        now,
+        until: now + Duration::from_mins(1),
+    };
+    let leased = async { assert!(store.lease_cursor(lease.clone()).await.unwrap().is_some()) };
+    lists.check("lease of a place", &[], leased).await;
+    let place = MoveCursor {
+        lease: lease.clone(),
+        sequence: 1,
+    };
+    let moved = async { assert!(store.move_cursor(place).await.unwrap()) };
+    lists.check("a place", &[], moved).await;
+    let released = store.release_cursor(ACCOUNT, "all", lease.lease);
+    lists.check("release of a place", &[], released).await;
     // One row of each account.
     let heads = ["SCAN h"];
     let since = store.unpublished_since("all");

@@ -297,7 +297,8 @@ pub fn replay<C: Shared>(conn: &mut C, request: &ReplayDeliveries) -> Result<Opt
     Ok(Some(queued))
 }
 
-/// See [`sweep_deliveries`](rerun_core::ports::DeliveryQueue::sweep_deliveries).
+/// See [`sweep_deliveries`](rerun_core::ports::DeliveryQueue::sweep_deliveries). The oldest go first, so that
+/// an index leads to them.
 ///
 /// # Errors
 /// [`Failure`].
@@ -306,7 +307,7 @@ pub fn sweep<C: Shared>(conn: &mut C, before: Timestamp, limit: u32) -> Result<u
     let mut swept = sql(
         "DELETE FROM webhook_deliveries WHERE (account_id, webhook_id, seq) IN \
            (SELECT account_id, webhook_id, seq FROM webhook_deliveries \
-            WHERE ended_at < ? LIMIT ?)",
+            WHERE ended_at < ? ORDER BY ended_at LIMIT ?)",
     )
     .bind::<Time, _>(before)
     .bind::<BigInt, _>(limit)
@@ -314,7 +315,7 @@ pub fn sweep<C: Shared>(conn: &mut C, before: Timestamp, limit: u32) -> Result<u
     swept += sql(
         "DELETE FROM webhook_attempts WHERE (account_id, webhook_id, seq, no) IN \
            (SELECT account_id, webhook_id, seq, no FROM webhook_attempts \
-            WHERE at < ? LIMIT ?)",
+            WHERE at < ? ORDER BY at LIMIT ?)",
     )
     .bind::<Time, _>(before)
     .bind::<BigInt, _>(limit)
@@ -328,8 +329,8 @@ pub fn sweep<C: Shared>(conn: &mut C, before: Timestamp, limit: u32) -> Result<u
     .bind::<BigInt, _>(limit)
     .execute(conn)?;
     swept += sql("DELETE FROM webhooks WHERE deleted_at IS NOT NULL \
-           AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d \
-             WHERE d.account_id = webhooks.account_id AND d.webhook_id = webhooks.id)")
+           AND (SELECT 1 FROM webhook_deliveries d WHERE d.account_id = webhooks.account_id \
+             AND d.webhook_id = webhooks.id LIMIT 1) IS NULL")
     .execute(conn)?;
     Ok(rows(swept))
 }

@@ -116,6 +116,11 @@ pub(super) fn queue<C: Shared>(
     Ok(rows(query.execute(conn)?))
 }
 
+/// When the oldest delivery of a webhook `w` that waits is due. It is found for one webhook after the other:
+/// with `EXISTS` the planner may read all that waits for all of them.
+const OLDEST: &str = "(SELECT min(d.due_at) FROM webhook_deliveries d \
+     WHERE d.account_id = ? AND d.webhook_id = w.id AND d.due_at IS NOT NULL)";
+
 /// See [`lease_deliveries`](rerun_core::ports::DeliveryQueue::lease_deliveries).
 ///
 /// # Errors
@@ -128,11 +133,7 @@ pub fn lease<C: Shared>(
     // Whoever leases for a webhook holds its row, so that no two count what is on its way at once.
     let text = format!(
         "SELECT {} FROM webhooks w WHERE w.account_id = ? AND w.deleted_at IS NULL \
-           AND w.disabled_reason IS NULL \
-           AND EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.account_id = ? \
-             AND d.webhook_id = w.id AND d.due_at <= ?) \
-         ORDER BY (SELECT min(d.due_at) FROM webhook_deliveries d WHERE d.account_id = ? \
-             AND d.webhook_id = w.id AND d.due_at IS NOT NULL), w.id {}",
+           AND w.disabled_reason IS NULL AND {OLDEST} <= ? ORDER BY {OLDEST}, w.id {}",
         bare_webhook_columns!(),
         C::TAKE_FREE
     );
@@ -198,37 +199,46 @@ fn take<C: Shared>(
     if room <= 0 {
         return Ok(Vec::new());
     }
-    let which = if ordered {
-        "(SELECT min(p.seq) FROM webhook_deliveries p \
-           WHERE p.account_id = ? AND p.webhook_id = ? AND p.state = 'pending')"
-            .to_owned()
+    // Found first and then taken by their keys: in one statement the planner may compare all that is due with
+    // those few.
+    let text = if ordered {
+        format!(
+            "SELECT seq FROM webhook_deliveries WHERE account_id = ? AND webhook_id = ? AND {DUE} \
+               AND seq = (SELECT min(p.seq) FROM webhook_deliveries p \
+                 WHERE p.account_id = ? AND p.webhook_id = ? AND p.state = 'pending')"
+        )
     } else {
         format!(
-            "(SELECT seq FROM webhook_deliveries WHERE account_id = ? AND webhook_id = ? \
-               AND {DUE} ORDER BY due_at, seq LIMIT {room})"
+            "SELECT seq FROM webhook_deliveries WHERE account_id = ? AND webhook_id = ? AND {DUE} \
+             ORDER BY due_at, seq LIMIT {room}"
         )
     };
+    let mut query = sql(&text)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(webhook)
+        .bind::<Time, _>(request.now)
+        .bind::<Time, _>(request.now);
+    if ordered {
+        query = query.bind::<Id, _>(account).bind::<Id, _>(webhook);
+    }
+    let due = query.columns::<(BigInt,)>().read::<_, (i64,)>(conn)?;
+    if due.is_empty() {
+        return Ok(Vec::new());
+    }
     let text = format!(
         "UPDATE webhook_deliveries SET lease_id = ?, due_at = ?, set_at = ?, \
            attempts = attempts + 1, tried = tried + 1 \
-         WHERE account_id = ? AND webhook_id = ? AND seq IN {which} AND {DUE} \
-         RETURNING seq, attempts"
+         WHERE account_id = ? AND webhook_id = ? AND seq IN ({}) \
+           AND (lease_id IS NULL OR due_at < ?) RETURNING seq, attempts",
+        numbers(due.into_iter().map(|(seq,)| seq))
     );
-    let mut query = sql(&text)
+    let mut taken = sql(&text)
+        .planned_anew()
         .bind::<Id, _>(request.lease.as_uuid())
         .bind::<Time, _>(request.until)
         .bind::<Time, _>(request.now)
         .bind::<Id, _>(account)
         .bind::<Id, _>(webhook)
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(webhook);
-    if !ordered {
-        query = query
-            .bind::<Time, _>(request.now)
-            .bind::<Time, _>(request.now);
-    }
-    let mut taken = query
-        .bind::<Time, _>(request.now)
         .bind::<Time, _>(request.now)
         .columns::<(BigInt, Integer)>()
         .read::<_, Taken>(conn)?;

@@ -597,6 +597,7 @@ mod tests {
         ]
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list")]
     fn others() -> Vec<Event> {
         let campaign_id = CampaignId::new(id(1));
         let customer_group_id = CustomerGroupId::new(id(4));

@@ -86,6 +86,7 @@ macro_rules! store_contract {
                 a_deletion_and_a_draft_for_the_group_exclude_each_other,
                 deletions_beside_an_import_are_counted,
                 a_group_is_deleted_while_it_is_imported,
+                a_campaign_is_deleted_while_its_group_is_imported,
                 a_deletion_beside_a_rerun_is_before_or_after_it,
                 recipients_break_off_when_their_group_changes,
                 a_change_in_the_instant_of_the_start_is_a_change,

@@ -405,6 +405,30 @@ pub async fn a_group_is_deleted_while_it_is_imported<S: Store + 'static>(f: &Fix
     }
 }
 
+/// An import into a group goes on when a campaign of the group is deleted beside it.
+pub async fn a_campaign_is_deleted_while_its_group_is_imported<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE", "FR"]).await;
+    let group = f.current_run(campaign).await.group.id;
+    let (file, mut held) = HeldFile::new(&["a", "b"], "AT");
+    let groups = f.engine.groups.clone();
+    let import = tokio::spawn(async move { groups.import(&caller(), group, file, None).await });
+    held.has_begun().await;
+    let campaigns = &f.engine.campaigns;
+    let deleted = campaigns.delete(&caller(), campaign, None).await;
+    assert_eq!(deleted.unwrap().outcome, 2);
+    campaigns.sweep_deleted().await.unwrap();
+    held.go_on();
+    import.await.unwrap().unwrap();
+    has(f, group, 4).await;
+    assert_eq!(refs(f, group).await, ["C-1", "C-2", "a", "b"]);
+    // What is made for the group afterwards counts what came.
+    let next = f.create(new_campaign(group, &["country"])).await;
+    f.launch(next).await;
+    let countries = f.current(next).await.len();
+    assert_eq!(countries, 3);
+    f.check().await;
+}
+
 /// A deletion or an erasure beside the start of a rerun comes before or after it: the run has the
 /// customers of one moment.
 pub async fn a_deletion_beside_a_rerun_is_before_or_after_it<S: Store + 'static>(f: &Fixture<S>) {

@@ -270,14 +270,19 @@ fn kept_candidates(
                 ORDER BY r.number DESC LIMIT 1) END"
         ),
     };
+    // Without it, SQLite reads all messages of the account for each segment.
+    let index = match reuse_from {
+        ReuseFrom::CurrentRun => "INDEXED BY messages_one_per_segment",
+        ReuseFrom::AnyRun | ReuseFrom::AnyApproved => "",
+    };
     let text = format!(
         "SELECT g.key AS key, g.customer_count AS customer_count, m.id AS message_id, \
            m.run_number AS run_number, m.review_status AS review_status \
          FROM group_segments g \
          LEFT JOIN segments s ON s.account_id = g.account_id AND s.campaign_id = ? \
            AND s.key = g.key \
-         LEFT JOIN messages m ON m.account_id = s.account_id AND m.campaign_id = s.campaign_id \
-           AND m.review_status IN ({statuses}) AND {message} \
+         LEFT JOIN messages m {index} ON m.account_id = s.account_id \
+           AND m.campaign_id = s.campaign_id AND m.review_status IN ({statuses}) AND {message} \
          WHERE g.account_id = ? AND g.segmentation_id = ? ORDER BY g.key LIMIT ?"
     );
     let mut select = sql(&text).bind::<Id, _>(campaign.as_uuid());

@@ -137,10 +137,10 @@ fn model(source: &str, values: &[Option<String>; 5]) -> Option<(String, usize)> 
     longest = longest.max(filled.len() + rest.len());
     known += rest;
     // A character has at most four bytes.
-    let most = most_known.max(known.replace('\0', "").len());
     let fits = !known.trim().is_empty()
         && !LEFT.is_match(&known)
-        && most <= 4 * Content::MAX_SUBJECT_LENGTH;
+        && most_known <= 4 * Content::MAX_SUBJECT_LENGTH
+        && known.chars().filter(|c| *c != '\0').count() <= Content::MAX_SUBJECT_LENGTH;
     fits.then(|| (filled + rest, longest))
 }
 

@@ -11,6 +11,7 @@ on_both_stores!(
     a_dry_run_reports_and_an_update_rekeys,
     a_conflict_is_listed_and_nothing_is_reused,
     an_update_of_rules_is_refused_in_order,
+    conflicts_of_large_segments_end_at_their_bytes,
 );
 
 const PATH: &str = "campaign/segmentation/update";
@@ -203,4 +204,55 @@ async fn an_update_of_rules_is_refused_in_order(server: &Server) {
     let updated = api.ok(PATH, body.clone()).await;
     assert_eq!(updated["segments_before"], 0);
     assert_eq!(api.campaign(&draft).await["segment_by"], body["segment_by"]);
+}
+
+async fn conflicts_of_large_segments_end_at_their_bytes(server: &Server) {
+    /// As many segments as a run may have here.
+    const SEGMENTS: usize = 40;
+    const RUNS: usize = 11;
+    let api = server.account();
+    let fields = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    // A control character is six bytes of JSON: a segment has 42 kB.
+    let long = vec!["\u{1}".repeat(1_000); 7].join(",");
+    let group = async |run: usize| {
+        let group = api.empty_group("Long").await;
+        let rows = (0..SEGMENTS).map(|no| {
+            let letter = if no % 2 == 0 { "a" } else { "A" };
+            format!("{no},{letter}{run}-{},{long}\n", no / 2)
+        });
+        // As much as the body of an import may have here.
+        for rows in rows.collect::<Vec<_>>().chunks(13) {
+            let csv = format!("customer_ref,{}\n{}", fields.join(","), rows.concat());
+            api.import(&group, csv).await.ok();
+        }
+        group
+    };
+    let campaign = json!({
+        "name": "Long", "customer_group_id": group(0).await, "segment_by": fields,
+        "template": { "subject": "s", "body": "{{ a }}" },
+    });
+    let campaign = api.ok("campaign/create", campaign).await["id"].clone();
+    let campaign = campaign.as_str().unwrap();
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    server.finish(&api, campaign).await;
+    for run in 1..RUNS {
+        api.initiate(campaign, &group(run).await).await.ok();
+        server.finish(&api, campaign).await;
+    }
+    let mut segment_by: Vec<Value> = fields.iter().map(|field| json!(field)).collect();
+    segment_by[0] = json!({ "field": "a", "normalise": ["casefold"] });
+    let mut request = json!({ "campaign_id": campaign, "segment_by": segment_by });
+    for dry_run in [true, false] {
+        request["dry_run"] = json!(dry_run);
+        let answer = api.post(PATH, request.clone()).await;
+        let sent = answer.text.len();
+        // It ends with the conflict that fills it.
+        let bytes = 8 << 20..(8 << 20) + 100_000;
+        assert!(bytes.contains(&sent), "{sent} bytes");
+        let updated = answer.ok();
+        assert_eq!(updated["conflict_count"], RUNS * SEGMENTS / 2);
+        let listed = updated["conflicts"].as_array().unwrap().len();
+        assert!(listed < RUNS * SEGMENTS / 2, "{listed}");
+    }
 }

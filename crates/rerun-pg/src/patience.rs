@@ -26,7 +26,7 @@ impl Default for Patience {
     /// 5 minutes for a lock, and 30 seconds for a sign of the server.
     fn default() -> Self {
         Self {
-            lock: Duration::from_secs(300),
+            lock: Duration::from_mins(5),
             answer: Duration::from_secs(30),
         }
     }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn work_that_ends_without_a_result_is_not_waited_for() {
-        let limit = Limit::Total(Duration::from_secs(600));
+        let limit = Limit::Total(Duration::from_mins(10));
         let ended = watched("", limit, |_| -> Result<(), MigrateError> {
             panic!("on purpose")
         });
@@ -157,6 +157,6 @@ mod tests {
                 .map_err(|error| MigrateError::Failed(error.into()))
         });
         assert!(matches!(ended, Err(MigrateError::Silent(_))), "{ended:?}");
-        learns.recv_timeout(Duration::from_secs(60)).unwrap();
+        learns.recv_timeout(Duration::from_mins(1)).unwrap();
     }
 }

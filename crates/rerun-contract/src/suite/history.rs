@@ -558,8 +558,16 @@ pub async fn a_page_of_segments_ends_at_its_bytes<S: Store + 'static>(f: &Fixtur
     }
     assert_eq!(found, references);
 
-    // Customers have the messages that they were sent, whatever rules the campaign has now.
-    let mut rules: Vec<FieldDeclaration> = FIELDS.map(Into::into).into();
+    assert_eq!(sent_after_other_rules(f, campaign, FIELDS).await.len(), 500);
+}
+
+/// The messages that customers were sent, once the campaign has other rules.
+async fn sent_after_other_rules<S: Store + 'static>(
+    f: &Fixture<S>,
+    campaign: CampaignId,
+    fields: [&str; 8],
+) -> BTreeSet<MessageId> {
+    let mut rules: Vec<FieldDeclaration> = fields.map(Into::into).into();
     rules[0] = serde_json::from_value(json!({ "field": "a", "null": ["-"] })).unwrap();
     let change = NewRules {
         campaign,
@@ -580,7 +588,7 @@ pub async fn a_page_of_segments_ends_at_its_bytes<S: Store + 'static>(f: &Fixtur
     while let Some(read) = list.next().await.unwrap() {
         sent.extend(read.into_iter().filter_map(|recipient| recipient.message));
     }
-    assert_eq!(sent.len(), 500);
+    sent
 }
 
 /// Each run and each entry of a cancellation holds its reason.

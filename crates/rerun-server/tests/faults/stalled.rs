@@ -188,11 +188,7 @@ async fn recipients_of_large_segments_do_not_use_up_memory() {
     let value = "\u{1f600}".repeat(996);
     let rows = (0..SEGMENTS).map(|no| {
         let values = [format!("{no:04}{value}"), value.clone()];
-        format!(
-            "{no},{},{}\n",
-            values[0],
-            vec![values[1].as_str(); 7].join(",")
-        )
+        format!("{no},{},{}\n", values[0], [values[1].as_str(); 7].join(","))
     });
     let head = format!("customer_ref,{}\n", FIELDS.join(","));
     api.import(group, head + &rows.collect::<String>()).await;

@@ -179,7 +179,7 @@ async fn sessions_that_stand_still_cost_their_requests_and_no_others() {
 /// The lock of those who change the schema.
 const MIGRATION_LOCK: i64 = 0x7265_7275_6e01;
 const SHORT: Patience = Patience {
-    lock: Duration::from_secs(600),
+    lock: Duration::from_mins(10),
     answer: Duration::from_secs(3),
 };
 

@@ -40,17 +40,11 @@ async fn webhooks(lists: &Lists<'_>, store: &PgStore) {
         id: id(8, 8),
     };
     // A webhook has 20 that wait, the first one 2,000.
+    let first: Bounds = &[("webhooks", PAGE), ("webhook_deliveries", 400)];
+    let deep: Bounds = &[("webhooks", PAGE), ("webhook_deliveries", 3_000)];
     for (name, after, bounds) in [
-        (
-            "first page",
-            None,
-            &[("webhooks", PAGE), ("webhook_deliveries", 400)] as Bounds,
-        ),
-        (
-            "deep page",
-            Some(after),
-            &[("webhooks", PAGE), ("webhook_deliveries", 3_000)],
-        ),
+        ("first page", None, first),
+        ("deep page", Some(after), deep),
     ] {
         let list = format!("webhooks, {name}");
         lists

@@ -127,7 +127,9 @@ impl Database {
             return Ok(floor.texts(LEFT)? == [["0"]]);
         }
         let Some((file, _)) = &self.file else {
-            return Err(Failure::from("there is no database to look into"));
+            return Err(Failure::from(
+                "only the throw-away databases of the benchmark can be looked into",
+            ));
         };
         let mut conn = SqliteConnection::establish(&file.to_string_lossy())?;
         conn.batch_execute("PRAGMA busy_timeout = 5000")?;

@@ -8,7 +8,7 @@ use std::thread;
 use crate::{Failure, Outcome};
 
 /// Listens until the benchmark ends. `respond` gets the path and the body of a request, and returns the body of
-/// the response; with `None` there is no response for as long as the other side waits.
+/// the response. With `None` nothing is sent, and the connection stays open until the client closes it.
 pub(crate) fn listen(
     respond: impl Fn(&str, &[u8]) -> Option<String> + Send + Sync + 'static,
 ) -> Outcome<SocketAddr> {

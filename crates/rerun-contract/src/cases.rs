@@ -311,7 +311,6 @@ macro_rules! store_contract {
                 a_released_delivery_is_due_at_once,
                 a_webhook_that_is_gone_is_disabled,
                 a_webhook_that_fails_for_five_days_is_disabled,
-                a_receiver_may_be_away_for_sixty_hours,
                 enabling_after_a_number_skips_what_was_before,
                 a_range_is_sent_again,
                 what_failed_is_sent_again,

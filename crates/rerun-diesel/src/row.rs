@@ -16,6 +16,7 @@ use rerun_core::ids::{
 };
 use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
 use rerun_core::nearest::KeptSuggestion;
+use rerun_core::ports::RunMessage;
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::rules::AttributeTypes;
 use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
@@ -382,6 +383,39 @@ impl ExampleRow {
         };
         let example = Example::new(Attributes::from_stored(self.attributes), content);
         (MessageId::new(self.id), example)
+    }
+}
+
+/// A message of a run, with its segment.
+#[derive(Debug, QueryableByName)]
+pub struct RunMessageRow {
+    #[diesel(sql_type = Integer)]
+    no: i32,
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Nullable<Text>)]
+    attributes: Option<String>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    value_types: Option<Vec<u8>>,
+    #[diesel(sql_type = Id)]
+    id: Uuid,
+}
+
+impl TryFrom<RunMessageRow> for RunMessage {
+    type Error = StoreError;
+
+    fn try_from(row: RunMessageRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            segment_no: row.no,
+            key: segment_key(&row.key)?,
+            attributes: row.attributes.map(Attributes::from_stored),
+            types: row
+                .value_types
+                .as_deref()
+                .map(attribute_types)
+                .transpose()?,
+            id: MessageId::new(row.id),
+        })
     }
 }
 

@@ -194,7 +194,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
     migrate_within(url, Patience::default())
 }
 
-/// The same with this patience.
+/// As [`migrate`], but waits as long as `patience` says.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -251,8 +251,8 @@ pub fn migrations(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
     migrations_within(url, Patience::default())
 }
 
-/// The same with this patience. Its statements have limits on the server, so that the whole has one
-/// here.
+/// As [`migrations`], but waits as long as `patience` says. The server limits each statement, and the
+/// client limits all of them together.
 ///
 /// # Errors
 /// [`MigrateError`].

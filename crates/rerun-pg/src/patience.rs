@@ -16,14 +16,14 @@ use rerun_diesel::MigrateError;
 /// How long [`migrate_within`](crate::migrate_within) and the functions beside it wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For a lock that another session holds: one that changes the schema, or one that uses a table.
+    /// How long to wait for a lock that another session holds on the schema or on a table.
     pub lock: Duration,
-    /// For a sign of the server.
+    /// How long to wait for an answer of the server.
     pub answer: Duration,
 }
 
 impl Default for Patience {
-    /// 5 minutes for a lock, and 30 seconds for a sign of the server.
+    /// 5 minutes for a lock, and 30 seconds for an answer of the server.
     fn default() -> Self {
         Self {
             lock: Duration::from_mins(5),
@@ -55,7 +55,7 @@ impl GivenUp {
 pub(crate) enum Limit {
     /// After this time.
     Total(Duration),
-    /// After this time without a sign of the server.
+    /// After this time without an answer of the server.
     Silence(Duration),
 }
 

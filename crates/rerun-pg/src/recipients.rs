@@ -1,7 +1,7 @@
 //! Who gets which message.
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
@@ -10,7 +10,7 @@ use rerun_core::page::{MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
 };
-use rerun_core::segment::{Attributes, SegmentBy};
+use rerun_core::segment::SegmentBy;
 use rerun_diesel::row;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Id;
@@ -29,38 +29,6 @@ struct AudienceRow {
     changed: bool,
     #[diesel(sql_type = Nullable<Text>)]
     value_rules: Option<String>,
-}
-
-#[derive(QueryableByName)]
-struct KeyRow {
-    #[diesel(sql_type = Integer)]
-    no: i32,
-    #[diesel(sql_type = Binary)]
-    key: Vec<u8>,
-    #[diesel(sql_type = Nullable<Text>)]
-    attributes: Option<String>,
-    #[diesel(sql_type = Nullable<Binary>)]
-    value_types: Option<Vec<u8>>,
-    #[diesel(sql_type = Id)]
-    id: Uuid,
-}
-
-impl TryFrom<KeyRow> for RunMessage {
-    type Error = StoreError;
-
-    fn try_from(row: KeyRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            segment_no: row.no,
-            key: row::segment_key(&row.key)?,
-            attributes: row.attributes.map(Attributes::from_stored),
-            types: row
-                .value_types
-                .as_deref()
-                .map(row::attribute_types)
-                .transpose()?,
-            id: MessageId::new(row.id),
-        })
-    }
 }
 
 #[derive(QueryableByName)]
@@ -208,7 +176,7 @@ impl RecipientStore for PgStore {
                     .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())
-                    .load::<KeyRow>(conn)?;
+                    .load::<row::RunMessageRow>(conn)?;
                 let messages = rows.into_iter().map(RunMessage::try_from);
                 Ok(Page::read(messages, page.limit, |message| {
                     message.segment_no

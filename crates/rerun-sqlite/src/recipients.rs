@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
-use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
@@ -11,7 +11,6 @@ use rerun_core::page::{MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
 };
-use rerun_core::segment::Attributes;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
 use rerun_diesel::sql::sql;
@@ -32,38 +31,6 @@ struct AudienceRow {
     changed: bool,
     #[diesel(sql_type = Nullable<Text>)]
     value_rules: Option<String>,
-}
-
-#[derive(QueryableByName)]
-struct KeyRow {
-    #[diesel(sql_type = Integer)]
-    no: i32,
-    #[diesel(sql_type = Binary)]
-    key: Vec<u8>,
-    #[diesel(sql_type = Nullable<Text>)]
-    attributes: Option<String>,
-    #[diesel(sql_type = Nullable<Binary>)]
-    value_types: Option<Vec<u8>>,
-    #[diesel(sql_type = Id)]
-    id: Uuid,
-}
-
-impl TryFrom<KeyRow> for RunMessage {
-    type Error = StoreError;
-
-    fn try_from(row: KeyRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            segment_no: row.no,
-            key: row::segment_key(&row.key)?,
-            attributes: row.attributes.map(Attributes::from_stored),
-            types: row
-                .value_types
-                .as_deref()
-                .map(row::attribute_types)
-                .transpose()?,
-            id: MessageId::new(row.id),
-        })
-    }
 }
 
 #[derive(QueryableByName)]
@@ -152,7 +119,7 @@ impl RecipientStore for SqliteStore {
                     .bind::<Integer, _>(run.get())
                     .bind::<Integer, _>(page.after.unwrap_or(i32::MIN))
                     .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
-                    .load_iter::<KeyRow, DefaultLoadingMode>(conn)?;
+                    .load_iter::<row::RunMessageRow, DefaultLoadingMode>(conn)?;
                 let messages = rows.map(|row| Ok::<_, Failure>(RunMessage::try_from(row?)?));
                 Page::read(messages, page.limit, |message| message.segment_no)
             })

@@ -478,39 +478,6 @@ pub async fn a_webhook_that_fails_for_five_days_is_disabled<S: Store + 'static>(
     f.check().await;
 }
 
-/// A receiver that is away for 60 hours gets everything when it is back. Nobody has to do anything.
-pub async fn a_receiver_may_be_away_for_sixty_hours<S: Store + 'static>(f: &Fixture<S>) {
-    let id = webhook(f, to_anywhere()).await;
-    let before = head(f).await;
-    for _ in 0..60 {
-        events(f, 1).await;
-        fan_out(f).await;
-        loop {
-            let parcels = lease(f, 50).await;
-            if parcels.is_empty() {
-                break;
-            }
-            for parcel in parcels {
-                settle(f, &parcel, &SILENT).await;
-            }
-        }
-        f.clock.advance(Duration::from_hours(1));
-    }
-    assert_eq!(progress(f, id).await.webhook.disabled, None);
-    let mut delivered = Vec::new();
-    // The longest wait for another attempt is about a day.
-    for _ in 0..28 {
-        delivered.extend(deliver(f).await);
-        f.clock.advance(Duration::from_hours(1));
-    }
-    let expected: Vec<i64> = (before + 1..=head(f).await).collect();
-    assert_eq!(sequences(&delivered, id), expected);
-    let after = progress(f, id).await;
-    assert_eq!((after.pending, after.webhook.failing_since), (0, None));
-    assert_eq!(listed(f, id, Some(DeliveryState::Failed)).await, []);
-    f.check().await;
-}
-
 /// A webhook that was set ahead does not get what waited before.
 pub async fn enabling_after_a_number_skips_what_was_before<S: Store + 'static>(f: &Fixture<S>) {
     let id = webhook(f, to_anywhere()).await;

@@ -27,6 +27,19 @@ fn resident(process: &Process) -> u64 {
     kilobytes.parse::<u64>().unwrap() * 1024
 }
 
+/// Creates and launches a campaign, waits until its messages are there, and returns its id.
+async fn generated(api: &Api, campaign: Value) -> String {
+    let campaign = api.post("campaign/create", campaign).await["id"].clone();
+    let this = json!({ "campaign_id": campaign });
+    api.post("campaign/launch", this.clone()).await;
+    until("the messages", async || {
+        let campaign = api.post("campaign/get", this.clone()).await;
+        (campaign["status"] == "Ready for review").then_some(())
+    })
+    .await;
+    campaign.as_str().unwrap().to_owned()
+}
+
 /// A campaign with so many messages of 800 kB; answers its id.
 async fn campaign_of(api: &Api, messages: usize) -> String {
     let group = json!({ "name": "g" });
@@ -43,15 +56,7 @@ async fn campaign_of(api: &Api, messages: usize) -> String {
         "segment_by": ["no"],
         "template": { "subject": "s", "body": format!("{{{{ no }}}}{body}") },
     });
-    let campaign = api.post("campaign/create", campaign).await["id"].clone();
-    let this = json!({ "campaign_id": campaign });
-    api.post("campaign/launch", this.clone()).await;
-    until("the messages", async || {
-        let campaign = api.post("campaign/get", this.clone()).await;
-        (campaign["status"] == "Ready for review").then_some(())
-    })
-    .await;
-    campaign.as_str().unwrap().to_owned()
+    generated(api, campaign).await
 }
 
 /// A world whose server makes messages from templates.
@@ -196,14 +201,7 @@ async fn recipients_of_large_segments_do_not_use_up_memory() {
         "name": "large", "customer_group_id": group, "segment_by": FIELDS,
         "template": { "subject": "s", "body": "b" },
     });
-    let campaign = api.post("campaign/create", campaign).await["id"].clone();
-    let this = json!({ "campaign_id": campaign });
-    api.post("campaign/launch", this.clone()).await;
-    until("the messages", async || {
-        let campaign = api.post("campaign/get", this.clone()).await;
-        (campaign["status"] == "Ready for review").then_some(())
-    })
-    .await;
+    let this = json!({ "campaign_id": generated(&api, campaign).await });
     let mut request = this.clone();
     (request["decision"], request["all"]) = (json!("approve"), json!(true));
     api.post("campaign/messages/review", request).await;

@@ -143,7 +143,7 @@ pub trait ScheduleStore: Send + Sync {
     ) -> Result<Page<Firing, FiringKey>, StoreError>;
 
     /// Whether the group's customers changed since the run started. It is also true when the run was
-    /// for another group. `None` when there is no such group.
+    /// for another group. `None` if the group does not exist.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -260,7 +260,8 @@ impl Generation {
         }
     }
 
-    /// Stores results of one lease, run by run.
+    /// Stores results of one lease, run by run: those of which there are few before the others, so that a
+    /// small run need not wait for a large one.
     ///
     /// # Errors
     /// [`StoreError`]; results of runs before the one that failed are stored, the others will be
@@ -276,6 +277,8 @@ impl Generation {
             let run = (result.account_id, result.campaign_id, result.run_number);
             runs.entry(run).or_default().push(result);
         }
+        let mut runs: Vec<_> = runs.into_iter().collect();
+        runs.sort_by_key(|(_, results)| results.len());
         let mut all = Settlement::default();
         for ((account_id, campaign_id, run_number), results) in runs {
             let run = self

@@ -11,6 +11,7 @@ mod leases;
 mod previews;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +38,7 @@ use crate::system::Shutdown;
 pub use housekeeping::Housekeeping;
 use leases::Leases;
 pub use previews::Previews;
+use turn::Turn;
 
 /// The most results that are stored at once.
 const SETTLE_BATCH: usize = 500;
@@ -64,7 +66,8 @@ pub struct WorkerOptions {
     pub concurrency: usize,
     /// The most messages to lease at once. For a slow generator about `concurrency`, so that
     /// other workers find something to do and a crash leaves little behind; a quick one takes
-    /// more at a time to spare the store.
+    /// more at a time to spare the store: as many as it makes and stores in about 10 ms, so that
+    /// no account waits long for its turn.
     pub batch: u32,
     /// How long to wait before asking again when nothing was due. In the first seconds after a
     /// message was leased the worker asks four times as often, so that a retry is not late.
@@ -160,17 +163,20 @@ impl Worker {
         leases: &Leases,
         shutdown: &Shutdown,
     ) -> impl Stream<Item = (LeaseId, GenerationTask)> {
-        stream::unfold(VecDeque::new(), move |mut queue| async move {
+        let turn = Turn::new(self.options.concurrency, self.options.batch);
+        let state = (VecDeque::new(), turn);
+        stream::unfold(state, move |(mut queue, mut turn)| async move {
             loop {
                 if shutdown.is_requested() {
                     return None;
                 }
                 while let Some((lease, task)) = queue.pop_front() {
                     if leases.hold(lease) {
-                        return Some(((lease, task), queue));
+                        return Some(((lease, task), (queue, turn)));
                     }
                 }
-                queue = self.lease(leases, shutdown).await;
+                turn.end();
+                queue = self.lease(leases, &mut turn, shutdown).await;
             }
         })
     }
@@ -179,6 +185,7 @@ impl Worker {
     async fn lease(
         &self,
         leases: &Leases,
+        turn: &mut Turn,
         shutdown: &Shutdown,
     ) -> VecDeque<(LeaseId, GenerationTask)> {
         let mut failed = 0;
@@ -189,7 +196,7 @@ impl Worker {
                 () = shutdown.requested() => break,
             }
             let asked = Instant::now();
-            match self.lease_batch().await {
+            match self.lease_batch(turn.messages()).await {
                 Ok(LeasedTasks { tasks, .. }) if tasks.is_empty() => {
                     failed = 0;
                     let idle = if begun.elapsed() < ATTENTIVE {
@@ -207,6 +214,7 @@ impl Worker {
                     tracing::debug!(%lease, messages = tasks.len(), "leased");
                     let until = asked + self.generation.policy().lease;
                     leases.add(lease, tasks.len(), until);
+                    turn.begin(tasks.len(), asked);
                     return tasks.into_iter().map(|task| (lease, task)).collect();
                 }
                 Err(error) => {
@@ -221,11 +229,11 @@ impl Worker {
 
     /// As a task of its own: this stream stands still while results are stored, and a request that
     /// stood still with it could keep from them the store's lock that it had been given.
-    async fn lease_batch(&self) -> Result<LeasedTasks, StoreError> {
-        let (generation, batch) = (self.generation.clone(), self.options.batch);
+    async fn lease_batch(&self, messages: u32) -> Result<LeasedTasks, StoreError> {
+        let generation = self.generation.clone();
         let examples = self.generator.takes_examples();
         let leased = tokio::spawn(async move {
-            let mut leased = generation.lease(batch).await?;
+            let mut leased = generation.lease(messages).await?;
             if examples && let Err(error) = generation.add_examples(&mut leased).await {
                 warn("messages are generated without examples", &error);
             }

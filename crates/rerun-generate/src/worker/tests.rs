@@ -249,10 +249,33 @@ async fn every_task_is_generated_once_and_settled() {
             .all(|(_, results)| results.len() <= SETTLE_BATCH)
     );
     assert!(settled.len() < 10, "{} transactions", settled.len());
-    assert_eq!(world.limits.lock().unwrap()[0], 2_000);
     assert!(
         world.released.lock().unwrap().is_empty(),
         "nothing was held any more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_messages_are_leased_as_are_soon_made() {
+    let quick = Duration::from_millis(5);
+    let limits = async |takes| {
+        let leases = [0..4, 4..12, 12..28, 28..60];
+        let world = World::of(leases.map(|ids| Ok(tasks(ids))).into());
+        let generator = Arc::new(Slow {
+            takes,
+            ..Slow::default()
+        });
+        let (worker, _) = worker(&world, generator, 4);
+        run_for(&worker, Duration::from_secs(1)).await;
+        let limits = world.limits.lock().unwrap();
+        limits.clone()
+    };
+    assert_eq!(limits(Duration::ZERO).await[..4], [4, 8, 16, 32]);
+    assert_eq!(limits(quick).await.last(), Some(&8), "10 ms for 4 at once");
+    assert_eq!(
+        limits(quick * 100).await.last(),
+        Some(&4),
+        "one for each call"
     );
 }
 

@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// About how long the messages of one lease take until they are stored. What another account queues
+/// meanwhile waits for no longer.
+const LENGTH: Duration = Duration::from_millis(10);
+
+/// How many messages a worker leases at once, by how long it took for those before them.
+#[derive(Debug)]
+pub(super) struct Turn {
+    messages: u32,
+    least: u32,
+    most: u32,
+    /// How many were leased for the turn that is on, and when.
+    on: Option<(usize, Instant)>,
+}
+
+impl Turn {
+    /// Between so many messages that every call has one, and the most that a lease takes.
+    pub(super) fn new(concurrency: usize, most: u32) -> Self {
+        let least = u32::try_from(concurrency).unwrap_or(u32::MAX).min(most);
+        Self {
+            messages: least,
+            least,
+            most,
+            on: None,
+        }
+    }
+
+    pub(super) const fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// So many messages were asked for at that time.
+    pub(super) const fn begin(&mut self, messages: usize, asked: Instant) {
+        self.on = Some((messages, asked));
+    }
+
+    /// The messages of the turn that is on have been taken.
+    pub(super) fn end(&mut self) {
+        if let Some((messages, asked)) = self.on.take() {
+            self.took(messages, asked.elapsed());
+        }
+    }
+
+    /// The next turn has at most twice as many as this one, since what made them quick may be over.
+    fn took(&mut self, messages: usize, elapsed: Duration) {
+        let fitting = LENGTH.as_nanos() * messages as u128 / elapsed.as_nanos().max(1);
+        let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
+        let next = fitting.min(self.messages.saturating_mul(2));
+        self.messages = next.clamp(self.least, self.most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_turn_has_as_many_messages_as_fit_into_its_length() {
+        let mut turn = Turn::new(4, 2_000);
+        assert_eq!(turn.messages(), 4);
+        for expected in [8, 16, 20, 20] {
+            let messages = turn.messages();
+            turn.took(messages as usize, millis(u64::from(messages)) / 2);
+            assert_eq!(turn.messages(), expected);
+        }
+        turn.took(20, millis(5_000));
+        assert_eq!(turn.messages(), 4, "each call keeps one");
+    }
+
+    #[test]
+    fn a_turn_stays_within_its_bounds() {
+        let mut turn = Turn::new(4, 10);
+        turn.took(4, Duration::ZERO);
+        turn.took(8, Duration::ZERO);
+        assert_eq!(turn.messages(), 10);
+        assert_eq!(Turn::new(100, 10).messages(), 10);
+    }
+}

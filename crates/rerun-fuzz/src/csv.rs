@@ -3,7 +3,35 @@ use std::io::{self, BufRead, Cursor, Read};
 
 use rerun_core::group::{CustomerRow, ImportHeader};
 use rerun_core::text;
-use rerun_http::fuzzing::{import, records};
+use rerun_files::{CsvOptions, CustomerCsv};
+
+/// The records of a CSV file, each with the line that it starts on, up to the end or the first
+/// that is refused; then why it is.
+fn records(input: impl BufRead) -> (Vec<Record>, Option<String>) {
+    let mut records = Vec::new();
+    let mut csv = match rerun_files::records(input, &CsvOptions::default()) {
+        Ok(csv) => csv,
+        Err(stop) => return (records, Some(stop.to_string())),
+    };
+    loop {
+        match csv.record() {
+            Ok(Some(record)) => {
+                let values = record.values.into_iter().map(str::to_owned).collect();
+                records.push((record.line, values));
+            }
+            Ok(None) => return (records, None),
+            Err(stop) => return (records, Some(stop.to_string())),
+        }
+    }
+}
+
+/// The profile fields that an import names, and its rows; or why header or row is refused.
+fn import(file: impl Read + Send + 'static) -> Result<(Vec<String>, Vec<CustomerRow>), String> {
+    let opened = CustomerCsv::open(file, &CsvOptions::default());
+    let CustomerCsv { fields, rows, .. } = opened.map_err(|stop| stop.to_string())?;
+    let rows: Result<_, _> = rows.collect();
+    Ok((fields, rows.map_err(|invalid| invalid.to_string())?))
+}
 
 /// A longer file is split at this many positions, others for each length.
 const MOST_SPLITS: usize = 64;

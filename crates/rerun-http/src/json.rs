@@ -3,11 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use rerun_files::sniff;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-
-use crate::sniff;
 
 /// Reads a JSON object; the error says where it is not what it should be.
 pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {

@@ -6,7 +6,6 @@ use actix_web::web::{self, ServiceConfig};
 pub mod auth;
 mod body;
 mod console;
-mod csv_import;
 mod endpoints;
 mod error;
 mod export;
@@ -26,7 +25,7 @@ mod openapi;
 mod rate_limit;
 mod request_id;
 mod routes;
-mod sniff;
+mod spool;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -35,7 +34,6 @@ mod wire;
 
 pub use console::{Console, Pages};
 pub use endpoints::{ENDPOINTS, Endpoint};
-pub use export::Format;
 pub use feed::Waiters;
 pub use intake::Intake;
 pub use messages_file::MessagesFile;

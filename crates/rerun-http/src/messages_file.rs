@@ -7,8 +7,8 @@ use rerun_core::message::Message;
 use rerun_core::segment::SegmentBy;
 use rerun_core::timestamp;
 use rerun_core::usecases::CampaignMessages;
+use rerun_files::{CsvRows, Format};
 
-use crate::export::{CsvRows, Format};
 use crate::wire::{MessageItem, approval_stage};
 
 /// The messages of a run as a file, which is made page by page: as CSV one row for each message,

@@ -174,17 +174,25 @@ impl AuditStore for PgStore {
     }
 
     async fn first_unlogged(&self, account: AccountId) -> Result<Option<Unlogged>, StoreError> {
-        let created = |action: &str, field: &str, id: &str| {
+        // Set differences: with old statistics, a subquery for each row is compared with every entry.
+        let created = |action: &str, field: &str, row: &str, table: &str| {
             format!(
-                "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
-                   AND a.action = '{action}' AND a.details::jsonb ->> '{field}' = {id}::text)"
+                "{row}.id::text IN (SELECT n.id::text FROM {table} n WHERE n.account_id = ? \
+                   EXCEPT SELECT a.details::jsonb ->> '{field}' FROM audit_entries a \
+                   WHERE a.account_id = ? AND a.action = '{action}')"
             )
         };
-        let group_created = created("customer_group.created", "customer_group_id", "g.id");
-        let webhook_created = created("webhook.created", "webhook_id", "w.id");
-        let schedule_created = created("schedule.created", "schedule_id", "s.id");
-        let changed = "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
-                         AND a.action LIKE 'customer%' AND a.created_at = g.updated_at)";
+        let group_created = created(
+            "customer_group.created",
+            "customer_group_id",
+            "g",
+            "customer_groups",
+        );
+        let webhook_created = created("webhook.created", "webhook_id", "w", "webhooks");
+        let schedule_created = created("schedule.created", "schedule_id", "s", "schedules");
+        let changed = "g.updated_at IN (SELECT n.updated_at FROM customer_groups n WHERE n.account_id = ? \
+                         EXCEPT SELECT a.created_at FROM audit_entries a \
+                         WHERE a.account_id = ? AND a.action LIKE 'customer%')";
         let text = unlogged_sql(&group_created, changed, &webhook_created, &schedule_created);
         self.db
             .run(move |conn| {

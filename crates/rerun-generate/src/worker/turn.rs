@@ -13,7 +13,7 @@ pub(super) struct Turn {
     least: u32,
     most: u32,
     /// How many were leased for the turn that is on, and when.
-    on: Option<(usize, Instant)>,
+    on: Option<(u32, Instant)>,
 }
 
 impl Turn {
@@ -33,8 +33,8 @@ impl Turn {
     }
 
     /// So many messages were asked for at that time.
-    pub(super) const fn begin(&mut self, messages: usize, asked: Instant) {
-        self.on = Some((messages, asked));
+    pub(super) fn begin(&mut self, messages: usize, asked: Instant) {
+        self.on = Some((u32::try_from(messages).unwrap_or(u32::MAX), asked));
     }
 
     /// The messages of the turn that is on have been taken.
@@ -45,8 +45,8 @@ impl Turn {
     }
 
     /// The next turn has at most twice as many as this one, since what made them quick may be over.
-    fn took(&mut self, messages: usize, elapsed: Duration) {
-        let fitting = LENGTH.as_nanos() * messages as u128 / elapsed.as_nanos().max(1);
+    fn took(&mut self, messages: u32, elapsed: Duration) {
+        let fitting = LENGTH.as_nanos() * u128::from(messages) / elapsed.as_nanos().max(1);
         let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
         let next = fitting.min(self.messages.saturating_mul(2));
         self.messages = next.clamp(self.least, self.most);
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(turn.messages(), 4);
         for expected in [8, 16, 20, 20] {
             let messages = turn.messages();
-            turn.took(messages as usize, millis(u64::from(messages)) / 2);
+            turn.took(messages, millis(u64::from(messages)) / 2);
             assert_eq!(turn.messages(), expected);
         }
         turn.took(20, millis(5_000));

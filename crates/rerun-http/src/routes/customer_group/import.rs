@@ -2,6 +2,7 @@ use actix_web::{HttpRequest, web};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::group::{CustomerFile, ImportMode};
 use rerun_core::usecases::FileKey;
+use rerun_files::{CsvOptions, CustomerCsv, Separator};
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::spawn_blocking;
@@ -9,12 +10,12 @@ use utoipa::ToSchema;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use crate::csv_import::{self, Separator, Spooled};
 use crate::error::{ApiError, Refusal};
 use crate::extract::{CsvCall, Required};
 use crate::headers::shown;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::{customer_group_id, one_of};
+use crate::spool::{Spooled, spool, stopped, unreadable};
 use crate::state::State;
 use crate::wire::{Answer, answered};
 
@@ -183,21 +184,21 @@ pub(crate) async fn handle(state: State, request: HttpRequest, call: CsvCall) ->
     let mode = query.mode.unwrap_or(ImportMode::Merge);
     // Nobody should send a large file to learn that its group is not there.
     state.engine.groups.get(&caller, group).await?;
-    let defaults = csv_import::Options::default();
-    let options = csv_import::Options {
+    let defaults = CsvOptions::default();
+    let options = CsvOptions {
         ref_column: query.ref_column.unwrap_or(defaults.ref_column),
         separator: query.delimiter,
     };
     let read_as = options.read_as();
-    let Spooled { file, sha256 } = csv_import::spool(body).await?;
-    let opened = spawn_blocking(move || csv_import::open(file, &options))
+    let Spooled { file, sha256 } = spool(body).await?;
+    let opened = spawn_blocking(move || CustomerCsv::open(file, &options))
         .await
         .map_err(ApiError::internal)?;
-    let csv_import::Import {
+    let CustomerCsv {
         fields,
         rows,
         failure,
-    } = opened?;
+    } = opened.map_err(stopped)?;
     let file = CustomerFile {
         fields: fields.clone(),
         mode,
@@ -211,7 +212,7 @@ pub(crate) async fn handle(state: State, request: HttpRequest, call: CsvCall) ->
     let result = state.engine.groups.import(&caller, group, file, key).await;
     let imported = match (result, failure.get()) {
         (Err(Error::Invalid(_)), Some(error)) => {
-            return Err(csv_import::unreadable(error));
+            return Err(unreadable(error));
         }
         (result, _) => result?,
     };

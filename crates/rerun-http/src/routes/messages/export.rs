@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::ApiError;
-use crate::export::{Export, Format, file, pieces};
+use crate::export::{Export, file, pieces};
 use crate::extract::{JsonCall, Required};
 use crate::json::Integer;
 use crate::messages_file::MessagesFile;
@@ -19,6 +19,7 @@ use crate::request_id::note_run;
 use crate::routes::params::{campaign_id, run_number};
 use crate::state::State;
 use crate::wire::{Answer, MessageItem};
+use rerun_files::Format;
 
 /// How many messages are in memory at once.
 const PAGE: i64 = 500;

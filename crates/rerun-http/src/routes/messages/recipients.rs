@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, Type};
 
 use crate::error::ApiError;
-use crate::export::{CsvRows, Export, Format, file, pieces};
+use crate::export::{Export, file, pieces};
 use crate::extract::{JsonCall, Required};
 use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
@@ -18,6 +18,7 @@ use crate::request_id::note_run;
 use crate::routes::params::{campaign_id, run_number};
 use crate::state::State;
 use crate::wire::Answer;
+use rerun_files::{CsvRows, Format};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RecipientsExportRequest)]

@@ -8,7 +8,8 @@ use rerun_core::error::Error;
 use rerun_core::ids::{CampaignId, RunNumber};
 use rerun_core::ports::MessageSelection;
 use rerun_core::usecases::{Engine, PageQuery, Settings};
-use rerun_http::{CampaignItem, Format, MessagesFile, RunItem};
+use rerun_files::Format;
+use rerun_http::{CampaignItem, MessagesFile, RunItem};
 use serde_json::json;
 
 use super::super::{Failure, logging, open_migrated, print};

@@ -1,9 +1,10 @@
-//! A body in a temporary file.
+//! A body in a temporary file: a slow client holds neither a connection nor a transaction.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
 
 use aws_lc_rs::digest;
+use rerun_files::Stop;
 use tokio::task::spawn_blocking;
 
 use crate::body::Body;
@@ -59,6 +60,19 @@ async fn write(
         .await
         .map_err(ApiError::internal)?
         .map_err(|error| failed("write", &error))
+}
+
+/// The file that was written cannot be read back.
+pub(crate) fn unreadable(error: &io::Error) -> ApiError {
+    ApiError::internal(format!("cannot read a temporary file: {error}"))
+}
+
+/// Why a file of customers is refused, or cannot be read.
+pub(crate) fn stopped(stop: Stop) -> ApiError {
+    match stop {
+        Stop::Refused(invalid) => invalid.into(),
+        Stop::Failed(error) => unreadable(&error),
+    }
 }
 
 /// A disk that is full or cannot be written may be so for a while only, and nothing is lost.

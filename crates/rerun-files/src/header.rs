@@ -5,8 +5,8 @@ use std::io::Cursor;
 use rerun_core::error::Invalid;
 use rerun_core::text;
 
-use super::Options;
-use super::records::{Records, Separator, Stop, refused};
+use crate::customers::CsvOptions;
+use crate::records::{Records, Separator, Stop, refused};
 use crate::sniff::UTF_8;
 
 /// How a file is to be read after what comes before its header.
@@ -22,7 +22,7 @@ pub(super) struct Layout {
 /// Finds the separator, by what the caller names, by a first line `sep=;`, or by the header: it
 /// is the one with which the header has the column of the reference. `start` is the start of the
 /// file, with the whole header.
-pub(super) fn layout(start: &[u8], options: &Options) -> Result<Layout, Stop> {
+pub(super) fn layout(start: &[u8], options: &CsvOptions) -> Result<Layout, Stop> {
     let named = named(start)?;
     let (skipped, line) = named.map_or((0, 1), |(_, skipped)| (skipped, 2));
     let separator = match (options.separator, named) {

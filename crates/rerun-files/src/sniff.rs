@@ -1,4 +1,4 @@
-//! What a body is, by its first bytes.
+//! What a file is, by its first bytes.
 
 /// The encoding of most files, as errors name it.
 pub(crate) const UTF_8: &str = "UTF-8";
@@ -23,7 +23,8 @@ impl Encoding {
     }
 }
 
-pub(crate) const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The byte order mark of UTF-8.
+pub const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
 const UTF_16_LE_MARK: &[u8] = b"\xff\xfe";
 const UTF_16_BE_MARK: &[u8] = b"\xfe\xff";
 
@@ -59,7 +60,8 @@ const SIGNATURES: &[(&[u8], &str)] = &[
 ];
 
 /// Names what begins with these bytes if it is certainly no JSON in UTF-8.
-pub(crate) fn not_json(start: &[u8]) -> Option<&'static str> {
+#[must_use]
+pub fn not_json(start: &[u8]) -> Option<&'static str> {
     if start.starts_with(b"\x1f\x8b") {
         return Some("this is gzip; send `content-encoding: gzip`");
     }

@@ -17,9 +17,12 @@ const END_OF_FILE: u8 = 0x1a;
 
 /// What stands between the values of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Separator {
+pub enum Separator {
+    /// `,`
     Comma,
+    /// `;`
     Semicolon,
+    /// A tab.
     Tab,
 }
 
@@ -35,7 +38,8 @@ impl Separator {
     }
 
     /// The separator that this character is.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let [byte] = text.as_bytes() else {
             return None;
         };
@@ -52,28 +56,27 @@ impl Separator {
 }
 
 /// Why there are no more records.
-#[derive(Debug)]
-pub(crate) enum Stop {
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
     /// The file breaks a rule.
-    Refused(Invalid),
+    #[error(transparent)]
+    Refused(#[from] Invalid),
     /// The file cannot be read.
-    Failed(io::Error),
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error)
-    }
+    #[error("the file cannot be read")]
+    Failed(#[from] io::Error),
 }
 
 pub(super) fn refused(line: u64, why: &str) -> Stop {
     Stop::Refused(Invalid::new(format!("line {line}: {why}")))
 }
 
-pub(crate) struct Record<'a> {
+/// One record.
+#[derive(Debug)]
+pub struct Record<'a> {
     /// The line that it starts on, from 1.
-    pub(crate) line: u64,
-    pub(crate) values: Vec<&'a str>,
+    pub line: u64,
+    /// Its values, each without its quotes.
+    pub values: Vec<&'a str>,
 }
 
 /// Where in a record the reader is.
@@ -314,7 +317,7 @@ fn lines(bytes: &[u8], mut line: u64, mut after_cr: bool) -> (u64, bool) {
 
 /// The records of a file, with the lines that they start on. Lines end in LF, CRLF or CR. Rows
 /// whose values are all blank are skipped.
-pub(crate) struct Records<R> {
+pub struct Records<R> {
     input: R,
     row: Row,
     /// What the file is said to be when it is not.
@@ -333,7 +336,10 @@ impl<R: BufRead> Records<R> {
     }
 
     /// The next record; `None` at the end of the file.
-    pub(crate) fn record(&mut self) -> Result<Option<Record<'_>>, Stop> {
+    ///
+    /// # Errors
+    /// [`Stop`]; what comes after it cannot be read.
+    pub fn record(&mut self) -> Result<Option<Record<'_>>, Stop> {
         loop {
             self.row.clear();
             loop {

@@ -1,20 +1,22 @@
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, BufReader, Cursor, Read, Write as _};
 use std::process::{Command, Stdio};
 
 use rerun_core::text;
 
 use super::records::{MAX_COLUMNS, MAX_ROW_BYTES};
-use super::*;
+use crate::customers::{CsvOptions, CustomerCsv, records};
+use crate::records::Separator;
 
 /// What an import of these bytes comes to: each customer with its values, or the refusal.
 fn import(file: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
-    import_as(file, &Options::default())
+    import_as(file, &CsvOptions::default())
 }
 
-fn import_as(file: &[u8], options: &Options) -> Result<(Vec<String>, Vec<String>), String> {
+fn import_as(file: &[u8], options: &CsvOptions) -> Result<(Vec<String>, Vec<String>), String> {
     let file = Cursor::new(file.to_vec());
-    let Import { fields, rows, .. } = open(file, options).map_err(|error| error.to_string())?;
+    let CustomerCsv { fields, rows, .. } =
+        CustomerCsv::open(file, options).map_err(|error| error.to_string())?;
     let rows = rows.map(|row| {
         let row = row.map_err(|invalid| invalid.to_string())?;
         let values = row
@@ -198,7 +200,7 @@ fn every_split_of_the_input_reads_the_same() {
     let file = b"\xef\xbb\xbfcustomer_ref,a\r\n\r\nx,\"1\r\n\"\"2\"\"\"\r\n\n\xc3\xa9,y\r\nz";
     for size in 1..=file.len() {
         let file = BufReader::with_capacity(size, &file[..]);
-        let Ok(mut csv) = records(file, &Options::default()) else {
+        let Ok(mut csv) = records(file, &CsvOptions::default()) else {
             panic!("{size}");
         };
         let mut seen = Vec::new();
@@ -339,9 +341,9 @@ fn the_line_that_names_the_separator_may_be_filled_up() {
         "\"sep=;\";;",
     ] {
         let file = format!("{line}\r\nx;customer_ref,\na;b\n");
-        let options = Options {
+        let options = CsvOptions {
             ref_column: "x".into(),
-            ..Options::default()
+            ..CsvOptions::default()
         };
         let (fields, rows) = import_as(file.as_bytes(), &options).unwrap();
         assert_eq!((fields.len(), rows), (1, vec!["a:b".into()]), "{line}");
@@ -364,14 +366,16 @@ fn a_file_that_cannot_be_read_is_no_fault_of_the_rows() {
     // More than is read for the header.
     let start = format!("customer_ref\n{}y", "x\n".repeat(1 << 20));
     let file = Cursor::new(start).chain(Broken);
-    let opened = open(file, &Options::default());
-    let Import { rows, failure, .. } = opened.unwrap_or_else(|_| panic!("header"));
+    let opened = CustomerCsv::open(file, &CsvOptions::default());
+    let CustomerCsv { rows, failure, .. } = opened.unwrap_or_else(|_| panic!("header"));
     let rows: Vec<_> = rows.collect();
     let last = rows.last().unwrap().is_err();
     assert_eq!((rows.len(), last), ((1 << 20) + 1, true));
     assert_eq!(failure.get().unwrap().to_string(), "disk");
-    let error = open(Broken, &Options::default()).map(drop).unwrap_err();
-    assert_eq!(error.to_string(), "cannot read a temporary file: disk");
+    let error = CustomerCsv::open(Broken, &CsvOptions::default())
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the file cannot be read");
 }
 
 fn utf_16(text: &str, big: bool) -> Vec<u8> {
@@ -397,7 +401,7 @@ fn utf_16_with_a_byte_order_mark_is_read() {
         assert_eq!(rows, ["\u{1f600}:a\n\u{feff}b", "b:\u{20ac}"]);
         for size in 1..=file.len() {
             let pieces = BufReader::with_capacity(size, &file[..]);
-            let Ok(mut csv) = records(pieces, &Options::default()) else {
+            let Ok(mut csv) = records(pieces, &CsvOptions::default()) else {
                 panic!("{size}");
             };
             let mut lines = Vec::new();
@@ -531,7 +535,7 @@ fn the_separator_is_the_one_with_which_the_header_has_the_reference() {
 
 #[test]
 fn the_caller_can_name_separator_and_reference() {
-    let named = |separator, ref_column: &str| Options {
+    let named = |separator, ref_column: &str| CsvOptions {
         separator: Some(separator),
         ref_column: ref_column.to_owned(),
     };
@@ -642,9 +646,9 @@ fn records_are_those_that_python_reads() {
     let mut compared = 0;
     for (line, (separator, file)) in output.lines().zip(&files) {
         let expected: Vec<Vec<String>> = serde_json::from_str(line).unwrap();
-        let options = Options {
+        let options = CsvOptions {
             separator: Some(*separator),
-            ..Options::default()
+            ..CsvOptions::default()
         };
         for bytes in [file.as_bytes().to_vec(), utf_16(file, true)] {
             let Ok(mut csv) = records(&bytes[..], &options) else {

@@ -1,28 +1,16 @@
-//! Reads an import. The body goes to an unnamed file first, so that a slow client holds neither a
-//! connection nor a transaction, and then row by row from that file into the store. Memory grows
-//! with the longest row, which has a bound, and not with the file.
+//! Customers from a CSV file, row by row. Memory grows with the longest row, which has a bound, and not
+//! with the file.
 
-mod decode;
-mod header;
-mod records;
-mod spool;
-#[cfg(test)]
-mod tests;
-
-use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::{Arc, OnceLock};
 
 use rerun_core::error::Invalid;
 use rerun_core::group::{CustomerRow, CustomerRows, ImportHeader};
 use rerun_core::segment::CUSTOMER_REF;
 
-pub(crate) use records::{Records, Separator, Stop};
-pub(crate) use spool::{Spooled, spool};
-
-use crate::error::ApiError;
-use crate::sniff;
-use decode::Text;
-use records::MAX_ROW_BYTES;
+use crate::decode::Text;
+use crate::records::{MAX_ROW_BYTES, Records, Separator, Stop};
+use crate::{header, sniff};
 
 /// How many bytes are read from the file at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -31,22 +19,23 @@ const HEADER_BYTES: usize = MAX_ROW_BYTES + (64 << 10);
 
 /// What the caller says of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Options {
+pub struct CsvOptions {
     /// The column that holds the references.
-    pub(crate) ref_column: String,
+    pub ref_column: String,
     /// What stands between values; else the file tells.
-    pub(crate) separator: Option<Separator>,
+    pub separator: Option<Separator>,
 }
 
-impl Options {
+impl CsvOptions {
     /// What tells these options from others, for an idempotency key.
-    pub(crate) fn read_as(&self) -> String {
+    #[must_use]
+    pub fn read_as(&self) -> String {
         let separator = self.separator.map(Separator::byte);
         serde_json::json!([self.ref_column, separator]).to_string()
     }
 }
 
-impl Default for Options {
+impl Default for CsvOptions {
     fn default() -> Self {
         Self {
             ref_column: CUSTOMER_REF.to_owned(),
@@ -55,29 +44,29 @@ impl Default for Options {
     }
 }
 
-/// An import whose header row has been read.
-pub(crate) struct Import {
+/// A file whose header row has been read.
+pub struct CustomerCsv {
     /// The profile fields of the rows.
-    pub(crate) fields: Vec<String>,
+    pub fields: Vec<String>,
     /// The rows, for the store to pull.
-    pub(crate) rows: CustomerRows,
+    pub rows: CustomerRows,
     /// Holds the error, when the rows ended because the file could not be read.
-    pub(crate) failure: Arc<OnceLock<io::Error>>,
+    pub failure: Arc<OnceLock<io::Error>>,
 }
 
-type Start<R> = Chain<Cursor<Vec<u8>>, R>;
-
-/// The records of a file in whatever encoding and with whatever separator.
-pub(crate) fn records<R: BufRead>(
+/// The records of a file in whatever encoding and with whatever separator, its header among them.
+///
+/// # Errors
+/// [`Stop`], when the start of the file is no CSV or cannot be read.
+pub fn records<R: BufRead>(
     mut file: R,
-    options: &Options,
-) -> Result<Records<Start<Text<Start<R>>>>, Stop> {
+    options: &CsvOptions,
+) -> Result<Records<impl BufRead + use<R>>, Stop> {
     let mut start = Vec::new();
     // However short the pieces are that the file is read in, its start is seen whole.
     let most = u64::try_from(sniff::START_BYTES).unwrap_or(u64::MAX);
     file.by_ref().take(most).read_to_end(&mut start)?;
-    let (encoding, mark) =
-        sniff::sniff(&start).map_err(|what| Stop::Refused(Invalid::new(what)))?;
+    let (encoding, mark) = sniff::sniff(&start).map_err(Invalid::new)?;
     start.drain(..mark);
     let mut text = Text::new(Cursor::new(start).chain(file), encoding);
 
@@ -91,42 +80,32 @@ pub(crate) fn records<R: BufRead>(
     Ok(Records::new(input, layout.separator, layout.line, encoding))
 }
 
-/// Reads the header row. It blocks.
-pub(crate) fn open<R: Read + Send + 'static>(
-    file: R,
-    options: &Options,
-) -> Result<Import, ApiError> {
-    let file = BufReader::with_capacity(BLOCK_BYTES, file);
-    let opened = records(file, options).and_then(|mut records| {
+impl CustomerCsv {
+    /// Reads the header row. It blocks.
+    ///
+    /// # Errors
+    /// [`Stop`], when the file has no header that names customers, or cannot be read.
+    pub fn open<R: Read + Send + 'static>(file: R, options: &CsvOptions) -> Result<Self, Stop> {
+        let file = BufReader::with_capacity(BLOCK_BYTES, file);
+        let mut records = records(file, options)?;
         let header = match records.record()? {
             Some(record) => ImportHeader::read(record.line, &options.ref_column, record.values),
             None => ImportHeader::read(1, &options.ref_column, []),
+        }?;
+        let failure = Arc::new(OnceLock::new());
+        let fields = header.fields().to_vec();
+        let rows = Rows {
+            records,
+            header,
+            ended: false,
+            failure: Arc::clone(&failure),
         };
-        Ok((header.map_err(Stop::Refused)?, records))
-    });
-    let (header, records) = match opened {
-        Ok(opened) => opened,
-        Err(Stop::Refused(invalid)) => return Err(invalid.into()),
-        Err(Stop::Failed(error)) => return Err(unreadable(&error)),
-    };
-    let failure = Arc::new(OnceLock::new());
-    let fields = header.fields().to_vec();
-    let rows = Rows {
-        records,
-        header,
-        ended: false,
-        failure: Arc::clone(&failure),
-    };
-    Ok(Import {
-        fields,
-        rows: Box::new(rows),
-        failure,
-    })
-}
-
-/// The spooled file cannot be read back.
-pub(crate) fn unreadable(error: &io::Error) -> ApiError {
-    ApiError::internal(format!("cannot read a temporary file: {error}"))
+        Ok(Self {
+            fields,
+            rows: Box::new(rows),
+            failure,
+        })
+    }
 }
 
 /// The rows after the header, up to the first that is refused.

@@ -175,10 +175,8 @@ impl<'a> Rekey<'a> {
         for (place, (segment, key)) in known.iter().zip(&keys).enumerate() {
             let stays = match (segment.displaced, standing.get(&segment.key)) {
                 (None, _) | (Some(_), None) => None,
-                // A message was made for its key since then.
-                (Some(Displaced::Conflict), Some(_)) => Some(Displaced::Conflict),
-                // Unless it parts from the segment that stands for it.
-                (Some(Displaced::Merged), Some(with)) => (with == key).then_some(Displaced::Merged),
+                // Another segment stands for its key, unless the two part now.
+                (Some(displaced), Some(with)) => (with == key).then_some(displaced),
             };
             match stays {
                 Some(stays) => {
@@ -494,6 +492,11 @@ mod tests {
         });
         let again = decide(&folded, &folded, &settled);
         assert_eq!((again.conflicts, again.segments), (vec![], vec![]));
+        // Once it parts from the others, each stands for its own key; those that stay behind it do not.
+        let parted = after(&settled, &decide(&folded, &plain(), &settled));
+        let behind = Some(Displaced::Conflict);
+        assert_eq!(displaced(&parted), [behind, None, None, None]);
+        assert_eq!(decide(&plain(), &plain(), &parted).segments, []);
     }
 
     #[test]

@@ -134,6 +134,12 @@ macro_rules! store_contract {
                 rules_change_between_runs_only,
                 a_new_message_is_spelled_as_its_group_is,
             }
+            changed_rules {
+                random_rules_give_segments_the_keys_of_the_oracle,
+                a_preview_reads_values_as_keys_do,
+                the_nearest_message_is_found_as_keys_tell,
+                generators_see_what_the_rules_of_now_show,
+            }
             suggestions {
                 the_nearest_message_is_suggested,
                 a_suggestion_is_taken_by_a_person,

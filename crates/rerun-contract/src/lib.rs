@@ -11,6 +11,7 @@ pub mod fixture;
 pub mod invariants;
 pub mod memory;
 pub mod model;
+pub mod oracle;
 mod snapshot;
 pub mod suite;
 

@@ -300,7 +300,7 @@ impl RerunStore for TinyStore {
             for group in state.groups.keys() {
                 for segment in state.counted(*group, &query.segment_by).segments {
                     if state.reusable(segment.key, current).is_some() {
-                        survey.add_reusable(segment.key, &segment.attributes)?;
+                        survey.add_reusable(segment.values())?;
                     }
                 }
             }

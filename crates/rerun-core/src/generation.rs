@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::campaign::Template;
+use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber};
 use crate::message::Content;
-use crate::segment::{Attributes, SegmentBy};
+use crate::segment::{Attributes, KeptValues, SegmentBy};
 use crate::timestamp::Timestamp;
 
 pub use crate::usage::{Metered, Saved, TokenCounts, Usage};
@@ -18,7 +19,7 @@ pub struct GenerationBrief {
     pub template: Template,
     /// What a language model is told besides.
     pub brief: Option<String>,
-    /// The fields that the template may name.
+    /// The fields that the template may name, with their value rules.
     pub segment_by: SegmentBy,
 }
 
@@ -63,6 +64,30 @@ impl Example {
     }
 }
 
+/// The approved message that is suggested for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NearestMessage {
+    /// The message that it is suggested for.
+    pub suggested_for: MessageId,
+    /// The values of its segment.
+    pub segment: KeptValues,
+    /// Its text, or the beginning of a long one.
+    pub content: Content,
+}
+
+impl NearestMessage {
+    /// The message as an example, unless these rules show its values in another way than it was approved
+    /// with: its text may have values that a map or a range stands before now.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] unless the attributes are an object of texts.
+    pub fn example(self, segment_by: &SegmentBy) -> Result<Option<Example>, StoreError> {
+        let approved = self.segment.approved().clone();
+        let shown = segment_by.shown(self.segment)?;
+        Ok((shown == approved).then(|| Example::new(shown, self.content)))
+    }
+}
+
 /// One message that a worker has leased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenerationTask {
@@ -78,7 +103,7 @@ pub struct GenerationTask {
     pub failed_attempts: u32,
     /// How long it was put off so far, in total.
     pub put_off: Duration,
-    /// The values of the message's segment.
+    /// The values of the message's segment, as the campaign's rules show them.
     pub attributes: Attributes,
     /// The approved message that is nearest to it, if the generator takes examples.
     pub example: Option<Example>,

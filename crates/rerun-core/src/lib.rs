@@ -19,6 +19,7 @@ mod invalid;
 pub mod message;
 pub mod missing_field;
 pub mod nearest;
+mod numbering;
 pub mod outlook;
 pub mod page;
 pub mod plan;

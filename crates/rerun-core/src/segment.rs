@@ -1,6 +1,6 @@
 //! Segments of a customer group and the key that names them.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use sha2::{Digest, Sha256};
 use crate::error::StoreError;
 use crate::invalid::Invalid;
 use crate::page::Contents;
-use crate::rules::{self, Applied, AttributeTypes, FieldDeclaration, FieldRules, Tag};
+use crate::rules::{
+    self, Applied, AttributeTypes, FieldDeclaration, FieldRules, Made, Tag, applied_again,
+};
 use crate::text;
 
 /// The column of an import that holds a customer's external reference, unless the import names
@@ -220,7 +222,7 @@ impl SegmentBy {
     }
 
     /// The names with their rules, in the order in which keys are made.
-    fn sorted_fields(&self) -> Vec<(&str, Option<&FieldRules>)> {
+    pub(crate) fn sorted_fields(&self) -> Vec<(&str, Option<&FieldRules>)> {
         let mut fields: Vec<_> = self.ruled_fields().collect();
         fields.sort_unstable_by_key(|(name, _)| *name);
         fields
@@ -236,18 +238,17 @@ impl SegmentBy {
         key: SegmentKey,
     ) -> Result<AttributeTypes, StoreError> {
         let values = attributes.values()?;
-        let fields = self.sorted_fields();
-        let made: Vec<_> = fields
-            .iter()
-            .map(|(name, rules)| (*rules, values.get(*name).and_then(Option::as_deref)))
+        let made: Vec<Made<'_>> = self
+            .sorted_fields()
+            .into_iter()
+            .map(|(name, rules)| Made {
+                name,
+                rules,
+                attribute: values.get(name),
+            })
             .collect();
-        Ok(AttributeTypes::made(&made, |identities| {
-            let names = fields.iter().map(|(name, _)| *name);
-            let parts = identities.iter().map(|identity| {
-                let identity = identity.as_ref();
-                identity.map(|(tag, key)| (*tag, key.as_ref()))
-            });
-            SegmentKey::of_typed(names.zip(parts)) == key
+        Ok(AttributeTypes::made(&made, |tags| {
+            SegmentKey::of_made(&made, tags) == key
         }))
     }
 
@@ -264,8 +265,8 @@ impl SegmentBy {
             .into_iter()
             .enumerate()
             .map(|(place, (name, rules))| {
-                let value = values.get(name).and_then(Option::as_deref);
-                let applied = value.and_then(|value| types.apply(place, rules, value));
+                let value = values.get(name);
+                let applied = value.and_then(|value| applied_again(rules, types.at(place), value));
                 (name, rules, applied)
             })
             .collect();
@@ -288,6 +289,34 @@ impl SegmentBy {
                 (*name, part.map(|part| (part.tag, part.key.as_ref())))
             }))
         })
+    }
+
+    /// The attributes of a message as these rules show them. A value that a map or a range stands before now
+    /// is not shown as it was before.
+    ///
+    /// # Errors
+    /// As [`SegmentBy::types_of`].
+    pub fn shown(&self, kept: KeptValues) -> Result<Attributes, StoreError> {
+        if !self.has_rules() {
+            return Ok(kept.own.unwrap_or(kept.attributes));
+        }
+        let KeptValues {
+            key,
+            attributes,
+            types,
+            own,
+        } = kept;
+        if let Some(own) = own {
+            let types = self.types_of(&own, key)?;
+            if self.attributes_again(&own, &types)? == own {
+                return Ok(own);
+            }
+        }
+        let types = match types {
+            Some(types) => types,
+            None => self.types_of(&attributes, key)?,
+        };
+        self.attributes_again(&attributes, &types)
     }
 
     /// What these rules make of attributes that they, or others before them, made.
@@ -406,6 +435,19 @@ impl SegmentKey {
         Self(hash.finalize().into())
     }
 
+    /// The key of the segment with these attributes, if they are of these types.
+    pub(crate) fn of_made(made: &[Made<'_>], tags: &[Option<Tag>]) -> Self {
+        let parts: Vec<_> = made
+            .iter()
+            .zip(tags)
+            .map(|(made, tag)| (made.name, tag.and_then(|tag| Some((tag, made.key(tag)?)))))
+            .collect();
+        Self::of_typed(parts.iter().map(|(name, part)| {
+            let part = part.as_ref();
+            (*name, part.map(|(tag, key)| (*tag, key.as_ref())))
+        }))
+    }
+
     /// A key that no segment has, for the segment with this number: stores whose keys are distinct
     /// keep it for a segment that does not stand for its key.
     #[must_use]
@@ -495,9 +537,30 @@ impl Attributes {
         serde_json::from_str(&self.0)
     }
 
-    fn values(&self) -> Result<BTreeMap<String, Option<String>>, StoreError> {
-        let values = self.to_map();
-        values.map_err(|error| StoreError::corrupt(format!("attributes of a segment: {error}")))
+    /// The values, borrowed where JSON has them without escapes.
+    pub(crate) fn values(&self) -> Result<Values<'_>, StoreError> {
+        serde_json::from_str(&self.0)
+            .map(Values)
+            .map_err(|error| StoreError::corrupt(format!("attributes of a segment: {error}")))
+    }
+}
+
+/// A text that is borrowed where JSON has it without escapes.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The values of a segment by field name.
+pub(crate) struct Values<'a>(BTreeMap<JsonText<'a>, Option<JsonText<'a>>>);
+
+impl Values<'_> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        Some(&self.0.get(name)?.as_ref()?.0)
+    }
+}
+
+impl Borrow<str> for JsonText<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -560,6 +623,48 @@ pub struct Segment {
     pub customer_count: i64,
 }
 
+/// The values of a segment, with what tells what they are: its key, and their types if they are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentValues<'a> {
+    /// The key that the campaign's rules give the segment.
+    pub key: SegmentKey,
+    /// The values.
+    pub attributes: &'a Attributes,
+    /// What they are; `None` if the campaign's rules made them.
+    pub types: Option<&'a AttributeTypes>,
+}
+
+/// The values of a segment as a store keeps them. See [`SegmentValues`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptValues {
+    /// The segment's key.
+    pub key: SegmentKey,
+    /// The values.
+    pub attributes: Attributes,
+    /// What they are.
+    pub types: Option<AttributeTypes>,
+    /// The attributes of one of the segment's messages, if its group spelled the values in another way.
+    pub own: Option<Attributes>,
+}
+
+impl KeptValues {
+    /// The segment's values.
+    #[must_use]
+    pub const fn values(&self) -> SegmentValues<'_> {
+        SegmentValues {
+            key: self.key,
+            attributes: &self.attributes,
+            types: self.types.as_ref(),
+        }
+    }
+
+    /// The attributes that the message has.
+    #[must_use]
+    pub fn approved(&self) -> &Attributes {
+        self.own.as_ref().unwrap_or(&self.attributes)
+    }
+}
+
 impl Contents for Segment {
     fn bytes(&self) -> usize {
         self.attributes.0.len()
@@ -575,6 +680,16 @@ impl Segment {
             key: SegmentKey::of(pairs.iter().copied()),
             attributes: Attributes::new(pairs.iter().copied()),
             customer_count,
+        }
+    }
+
+    /// Its values as the rules made them that counted it.
+    #[must_use]
+    pub const fn values(&self) -> SegmentValues<'_> {
+        SegmentValues {
+            key: self.key,
+            attributes: &self.attributes,
+            types: None,
         }
     }
 }

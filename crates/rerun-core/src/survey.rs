@@ -1,13 +1,12 @@
 //! What the values of a group's segments have in common with those of approved messages.
 
-use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::Deserialize;
-
 use crate::error::StoreError;
-use crate::rules::{Applied, FieldRules, Tag, alike, applied_again};
-use crate::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use crate::numbering::{Identity, Numbered, Numbering};
+use crate::rules::{FieldRules, Tag, alike};
+use crate::segment::{Segment, SegmentBy, SegmentKey, SegmentValues};
 
 /// A value of a group that no message to reuse has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,33 +42,35 @@ pub struct ValueReport {
     pub fields: Vec<FieldReport>,
 }
 
-/// What a value is, by its type and key.
-type Identity = (Tag, String);
-
+/// An approved value.
 #[derive(Debug)]
 struct Seen {
     /// How segments show it.
     shown: String,
-    /// The number of its identity in the field.
+    /// Its number.
     no: usize,
+}
+
+/// A value of the group.
+#[derive(Debug)]
+struct Met {
+    /// How segments show it.
+    shown: String,
+    customers: i64,
+    /// The form in which spellings make no difference, unless it is approved.
+    form: Option<Identity>,
 }
 
 #[derive(Debug)]
 struct Field<'a> {
     name: &'a str,
     rules: Option<&'a FieldRules>,
-    /// The numbers of identities.
-    numbers: HashMap<Identity, usize>,
-    /// The number of what each attribute is; `None` for no value.
-    known: HashMap<String, Option<usize>>,
     /// Whether a message to reuse has the value, by its number.
     approved: Vec<bool>,
     /// Approved values by the form in which spellings make no difference.
     alike: HashMap<Identity, Seen>,
-    /// The group's values with their customers, by their number.
-    values: BTreeMap<usize, (String, i64)>,
-    /// What the values of the group that are not approved look like.
-    looks: HashMap<usize, Option<usize>>,
+    /// The group's values, by their number.
+    values: BTreeMap<usize, Met>,
 }
 
 /// Compares a group's segments with the segments of messages to reuse. First comes every one of the
@@ -77,6 +78,7 @@ struct Field<'a> {
 /// the messages' segments.
 #[derive(Debug)]
 pub struct Survey<'a> {
+    numbering: Numbering<'a>,
     fields: Vec<Field<'a>>,
     keys: HashSet<SegmentKey>,
     combinations: HashSet<Vec<Option<usize>>>,
@@ -84,101 +86,70 @@ pub struct Survey<'a> {
     needless: u32,
 }
 
-/// A text that is borrowed where JSON has it without escapes.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 impl Field<'_> {
-    fn applied<'v>(&'v self, value: &'v str) -> Option<Applied<'v>> {
-        applied_again(self.rules, value)
+    /// The form of a value in which spellings make no difference.
+    fn form(&self, (tag, key): Identity, shown: &str) -> Identity {
+        match tag {
+            Tag::Number | Tag::Bin | Tag::Boolean => (tag, key),
+            Tag::Text => alike(shown, self.rules),
+        }
     }
 
-    /// The number of what an attribute is.
-    fn number(&mut self, value: &str) -> Option<usize> {
-        if let Some(known) = self.known.get(value) {
-            return *known;
-        }
-        let identity = self
-            .applied(value)
-            .map(|applied| (applied.tag, applied.key.into_owned()));
-        let no = identity.map(|identity| {
-            let next = self.numbers.len();
-            let no = *self.numbers.entry(identity).or_insert(next);
-            if no == next {
-                self.approved.push(false);
+    fn is_approved(&self, no: usize) -> bool {
+        self.approved.get(no) == Some(&true)
+    }
+
+    fn approve(&mut self, value: Numbered, shown: &str) -> usize {
+        let Numbered { no, new } = value;
+        if let Some(identity) = new {
+            if self.approved.len() <= no {
+                self.approved.resize(no + 1, false);
             }
-            no
-        });
-        self.known.insert(value.to_owned(), no);
+            if let Some(approved) = self.approved.get_mut(no) {
+                *approved = true;
+            }
+            let form = self.form(identity, shown);
+            let first = self.alike.get(&form).map(|seen| seen.shown.as_str());
+            if first.is_none_or(|first| shown < first) {
+                let shown = shown.to_owned();
+                self.alike.insert(form, Seen { shown, no });
+            }
+        }
         no
     }
 
-    /// The form of a value in which spellings make no difference.
-    fn form(&self, value: &str) -> Option<Identity> {
-        let applied = self.applied(value)?;
-        match applied.tag {
-            Tag::Number | Tag::Bin | Tag::Boolean => Some((applied.tag, applied.key.into_owned())),
-            Tag::Text => Some(alike(value, self.rules)),
-        }
-    }
-
-    fn approve(&mut self, value: &str) -> Option<usize> {
-        let no = self.number(value)?;
-        let approved = self.approved.get_mut(no)?;
-        if !*approved {
-            *approved = true;
-            if let Some(form) = self.form(value) {
-                let shown = value.to_owned();
-                let seen = Seen { shown, no };
-                match self.alike.get(&form) {
-                    Some(other) if other.shown <= seen.shown => {}
-                    Some(_) | None => {
-                        self.alike.insert(form, seen);
-                    }
-                }
-            }
-        }
-        Some(no)
-    }
-
-    /// The number of the value, and of the approved value that it is or looks like.
-    fn meet(&mut self, value: &str, customers: i64) -> Option<(usize, Option<usize>)> {
-        let no = self.number(value)?;
-        self.values
-            .entry(no)
-            .or_insert_with(|| (value.to_owned(), 0))
-            .1 += customers;
-        if self.approved.get(no) == Some(&true) {
-            return Some((no, Some(no)));
-        }
-        if let Some(looks) = self.looks.get(&no) {
-            return Some((no, *looks));
-        }
-        let looks = self
-            .form(value)
-            .and_then(|form| Some(self.alike.get(&form)?.no));
-        self.looks.insert(no, looks);
-        Some((no, looks))
+    /// The number of the approved value that the value is or looks like, else its own.
+    fn meet(&mut self, value: Numbered, shown: &str, customers: i64) -> usize {
+        let Numbered { no, new } = value;
+        let is_approved = self.is_approved(no);
+        let form = new.filter(|_| !is_approved);
+        let form = form.map(|identity| self.form(identity, shown));
+        let met = self.values.entry(no).or_insert_with(|| Met {
+            shown: shown.to_owned(),
+            customers: 0,
+            form,
+        });
+        met.customers += customers;
+        let looks = met.form.as_ref().and_then(|form| self.alike.get(form));
+        looks.map_or(no, |seen| seen.no)
     }
 
     fn report(&self) -> FieldReport {
-        let unseen = self
-            .values
-            .iter()
-            .filter(|(no, _)| self.approved.get(**no) != Some(&true));
+        let unseen = self.values.iter().filter(|(no, _)| !self.is_approved(**no));
         let mut unseen: Vec<_> = unseen
-            .map(|(_, (value, customers))| (value, *customers))
+            .map(|(_, met)| {
+                let looks = met.form.as_ref().and_then(|form| self.alike.get(form));
+                (met, looks.map(|seen| seen.shown.as_str()))
+            })
             .collect();
-        unseen.sort_unstable_by(|(one, customers), (other, more)| {
-            more.cmp(customers).then_with(|| one.cmp(other))
+        unseen.sort_unstable_by_key(|(met, looks)| {
+            (Reverse(met.customers), met.shown.as_str(), *looks)
         });
         unseen.truncate(Survey::MAX_UNSEEN);
-        let unseen = unseen.into_iter().map(|(value, customers)| UnseenValue {
-            value: value.clone(),
-            customers,
-            looks_like: self
-                .form(value)
-                .and_then(|form| Some(self.alike.get(&form)?.shown.clone())),
+        let unseen = unseen.into_iter().map(|(met, looks)| UnseenValue {
+            value: met.shown.clone(),
+            customers: met.customers,
+            looks_like: looks.map(str::to_owned),
         });
         FieldReport {
             distinct: u32::try_from(self.values.len()).unwrap_or(u32::MAX),
@@ -194,22 +165,17 @@ impl<'a> Survey<'a> {
     /// Compares segments of this segmentation.
     #[must_use]
     pub fn new(segment_by: &'a SegmentBy) -> Self {
-        let mut fields: Vec<Field<'a>> = segment_by
-            .ruled_fields()
-            .map(|(name, rules)| Field {
-                name,
-                rules,
-                numbers: HashMap::new(),
-                known: HashMap::new(),
-                approved: Vec::new(),
-                alike: HashMap::new(),
-                values: BTreeMap::new(),
-                looks: HashMap::new(),
-            })
-            .collect();
-        fields.sort_unstable_by_key(|field| field.name);
+        let numbering = Numbering::new(segment_by);
+        let fields = numbering.fields().map(|(name, rules)| Field {
+            name,
+            rules,
+            approved: Vec::new(),
+            alike: HashMap::new(),
+            values: BTreeMap::new(),
+        });
         Self {
-            fields,
+            fields: fields.collect(),
+            numbering,
             keys: HashSet::new(),
             combinations: HashSet::new(),
             single_customer_segments: 0,
@@ -217,22 +183,30 @@ impl<'a> Survey<'a> {
         }
     }
 
+    /// The number of each of a segment's values, as `number` has it for the field.
+    fn combination(
+        &mut self,
+        segment: SegmentValues<'_>,
+        mut number: impl FnMut(&mut Field<'a>, Numbered, &str) -> usize,
+    ) -> Result<Vec<Option<usize>>, StoreError> {
+        let values = segment.attributes.values()?;
+        let numbers = self.numbering.numbers(segment, &values);
+        let fields = self.fields.iter_mut().zip(numbers);
+        let combination = fields.map(|(field, numbered)| {
+            let shown = values.get(field.name)?;
+            Some(number(field, numbered?, shown))
+        });
+        Ok(combination.collect())
+    }
+
     /// Adds the segment of a message that may be reused.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] unless the attributes are an object of texts.
-    pub fn add_reusable(
-        &mut self,
-        key: SegmentKey,
-        attributes: &Attributes,
-    ) -> Result<(), StoreError> {
-        let values = read(attributes)?;
-        let fields = self.fields.iter_mut();
-        let combination = fields
-            .map(|field| field.approve(value(&values, field.name)?))
-            .collect();
+    pub fn add_reusable(&mut self, segment: SegmentValues<'_>) -> Result<(), StoreError> {
+        let combination = self.combination(segment, Field::approve)?;
         self.combinations.insert(combination);
-        self.keys.insert(key);
+        self.keys.insert(segment.key);
         Ok(())
     }
 
@@ -241,21 +215,12 @@ impl<'a> Survey<'a> {
     /// # Errors
     /// As [`Survey::add_reusable`].
     pub fn add_segment(&mut self, segment: &Segment) -> Result<(), StoreError> {
-        let values = read(&segment.attributes)?;
         self.single_customer_segments += u32::from(segment.customer_count == 1);
-        let met = self.fields.iter_mut().map(|field| {
-            value(&values, field.name).and_then(|value| field.meet(value, segment.customer_count))
-        });
-        let met: Vec<_> = met.collect();
-        if self.keys.contains(&segment.key) {
-            return Ok(());
-        }
-        // A value that looks like none has no number that an approved one has.
-        let combination: Vec<Option<usize>> = met
-            .into_iter()
-            .map(|met| met.map(|(no, looks)| looks.unwrap_or(no)))
-            .collect();
-        self.needless += u32::from(self.combinations.contains(&combination));
+        let combination = self.combination(segment.values(), |field, value, shown| {
+            field.meet(value, shown, segment.customer_count)
+        })?;
+        let is_new = !self.keys.contains(&segment.key);
+        self.needless += u32::from(is_new && self.combinations.contains(&combination));
         Ok(())
     }
 
@@ -270,22 +235,12 @@ impl<'a> Survey<'a> {
     }
 }
 
-type Values<'a> = BTreeMap<Text<'a>, Option<Text<'a>>>;
-
-fn read(attributes: &Attributes) -> Result<Values<'_>, StoreError> {
-    serde_json::from_str(attributes.as_json())
-        .map_err(|error| StoreError::corrupt(format!("attributes of a segment: {error}")))
-}
-
-fn value<'a>(values: &'a Values<'_>, name: &'a str) -> Option<&'a str> {
-    Some(&values.get(&Text(Cow::Borrowed(name)))?.as_ref()?.0)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::segment::Attributes;
 
     fn report(items: Value, reusable: &[&[&str]], group: &[(&[&str], i64)]) -> ValueReport {
         let segment_by = SegmentBy::declare(serde_json::from_value(items).unwrap()).unwrap();
@@ -301,9 +256,13 @@ mod tests {
         let mut survey = Survey::new(&segment_by);
         for row in reusable {
             let row = values(&leak(row));
-            survey
-                .add_reusable(segment_by.key(row.iter().copied()), &attributes(&row))
-                .unwrap();
+            let attributes = attributes(&row);
+            let segment = SegmentValues {
+                key: segment_by.key(row.iter().copied()),
+                attributes: &attributes,
+                types: None,
+            };
+            survey.add_reusable(segment).unwrap();
         }
         for (row, customer_count) in group {
             let row = values(&leak(row));

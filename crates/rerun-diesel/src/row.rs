@@ -8,7 +8,7 @@ use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditEntry, Unlogged};
 use rerun_core::campaign::{ApprovalStages, Campaign, Template};
 use rerun_core::error::{Invalid, StoreError};
-use rerun_core::generation::{Example, Metered, Saved, TokenCounts};
+use rerun_core::generation::{Metered, NearestMessage, Saved, TokenCounts};
 use rerun_core::group::{Customer, CustomerGroup};
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber,
@@ -20,7 +20,9 @@ use rerun_core::ports::RunMessage;
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::rules::AttributeTypes;
 use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
-use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey, ValueSearch};
+use rerun_core::segment::{
+    Attributes, FieldValues, KeptValues, Segment, SegmentBy, SegmentKey, ValueSearch,
+};
 use uuid::Uuid;
 
 use crate::types::{Id, Time};
@@ -251,7 +253,7 @@ pub fn segment_by(json: &str) -> Result<SegmentBy, StoreError> {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] when the texts are no segmentation, or not of the same fields.
-fn ruled_segment_by(names: &str, rules: Option<&str>) -> Result<SegmentBy, StoreError> {
+pub fn ruled_segment_by(names: &str, rules: Option<&str>) -> Result<SegmentBy, StoreError> {
     let plain = segment_by(names)?;
     let Some(rules) = rules else {
         return Ok(plain);
@@ -336,6 +338,33 @@ impl TryFrom<KnownSegmentRow> for KnownSegment {
     }
 }
 
+/// The values of a row of `segments`, and the attributes of one of its messages.
+#[derive(Debug, QueryableByName)]
+pub struct KeptValuesRow {
+    #[diesel(sql_type = Binary)]
+    key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    attributes: String,
+    #[diesel(sql_type = Nullable<Binary>)]
+    value_types: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    own_attributes: Option<String>,
+}
+
+impl TryFrom<KeptValuesRow> for KeptValues {
+    type Error = StoreError;
+
+    fn try_from(row: KeptValuesRow) -> Result<Self, StoreError> {
+        let types = row.value_types.as_deref();
+        Ok(Self {
+            key: segment_key(&row.key)?,
+            attributes: Attributes::from_stored(row.attributes),
+            types: types.map(attribute_types).transpose()?,
+            own: row.own_attributes.map(Attributes::from_stored),
+        })
+    }
+}
+
 /// A row of `contents`.
 #[derive(Debug, QueryableByName)]
 pub struct ContentRow {
@@ -359,30 +388,32 @@ impl ContentRow {
     }
 }
 
-/// An approved message as an example for another.
+/// The approved message that is suggested for another.
 #[derive(Debug, QueryableByName)]
-pub struct ExampleRow {
-    /// The message that it is an example for.
+pub struct NearestRow {
+    /// The message that it is suggested for.
     #[diesel(sql_type = Id)]
     id: Uuid,
-    #[diesel(sql_type = Text)]
-    attributes: String,
+    #[diesel(embed)]
+    segment: KeptValuesRow,
     #[diesel(sql_type = Text)]
     subject: String,
     #[diesel(sql_type = Text)]
     body: String,
 }
 
-impl ExampleRow {
-    /// The message that it is an example for, and the example.
-    #[must_use]
-    pub fn example(self) -> (MessageId, Example) {
-        let content = Content {
-            subject: self.subject,
-            body: self.body,
-        };
-        let example = Example::new(Attributes::from_stored(self.attributes), content);
-        (MessageId::new(self.id), example)
+impl TryFrom<NearestRow> for NearestMessage {
+    type Error = StoreError;
+
+    fn try_from(row: NearestRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            suggested_for: MessageId::new(row.id),
+            segment: row.segment.try_into()?,
+            content: Content {
+                subject: row.subject,
+                body: row.body,
+            },
+        })
     }
 }
 

@@ -11,16 +11,15 @@ use rerun_core::campaign::Template;
 use rerun_core::change::{Shift, generated};
 use rerun_core::error::StoreError;
 use rerun_core::generation::{
-    Example, GenerationBrief, GenerationTask, Metered, Settled, SettledRun, TaskOutcome,
-    TaskResult, TokenCounts,
+    Example, GenerationBrief, GenerationTask, Metered, NearestMessage, Settled, SettledRun,
+    TaskOutcome, TaskResult, TokenCounts,
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
 use rerun_core::message::{MessageCommand, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun};
 use rerun_core::run::Run;
-use rerun_core::segment::Attributes;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{self, ExampleRow};
+use rerun_diesel::row::{self, KeptValuesRow, NearestRow};
 use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
@@ -40,8 +39,8 @@ struct TaskRow {
     failed_attempts: i32,
     #[diesel(sql_type = BigInt)]
     put_off_ms: i64,
-    #[diesel(sql_type = Text)]
-    attributes: String,
+    #[diesel(embed)]
+    segment: KeptValuesRow,
 }
 
 #[derive(QueryableByName)]
@@ -50,6 +49,8 @@ struct BriefRow {
     id: Uuid,
     #[diesel(sql_type = Text)]
     segment_by: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    value_rules: Option<String>,
     #[diesel(sql_type = Text)]
     template_subject: String,
     #[diesel(sql_type = Text)]
@@ -68,7 +69,7 @@ impl TryFrom<BriefRow> for GenerationBrief {
                 body: row.template_body,
             },
             brief: row.brief,
-            segment_by: row::segment_by(&row.segment_by)?,
+            segment_by: row::ruled_segment_by(&row.segment_by, row.value_rules.as_deref())?,
         })
     }
 }
@@ -107,7 +108,7 @@ impl GenerationQueue for PgStore {
         &self,
         account: AccountId,
         messages: Vec<MessageId>,
-    ) -> Result<Vec<(MessageId, Example)>, StoreError> {
+    ) -> Result<Vec<NearestMessage>, StoreError> {
         self.db
             .run(move |conn| examples(conn, account, &messages))
             .await
@@ -222,13 +223,14 @@ fn take(conn: &mut PgConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, F
              ORDER BY due_at, message_id LIMIT ? FOR UPDATE SKIP LOCKED), \
          numbered AS (SELECT due.*, row_number() OVER (PARTITION BY campaign_id \
              ORDER BY due_at, message_id) AS nth FROM due), \
-         sized AS (SELECT n.*, s.attributes, octet_length(s.attributes) + coalesce(c.bytes, 0) \
+         sized AS (SELECT n.*, s.*, m.own_attributes, \
+               octet_length(coalesce(m.own_attributes, s.attributes)) + coalesce(c.bytes, 0) \
                AS bytes FROM numbered n \
-           CROSS JOIN LATERAL (SELECT segment_no, attributes FROM messages \
+           CROSS JOIN LATERAL (SELECT segment_no, attributes AS own_attributes FROM messages \
              WHERE account_id = ? AND id = n.message_id LIMIT 1) m \
-           CROSS JOIN LATERAL (SELECT coalesce(m.attributes, attributes) AS attributes \
-             FROM segments WHERE account_id = ? \
-             AND campaign_id = n.campaign_id AND no = m.segment_no LIMIT 1) s \
+           CROSS JOIN LATERAL (SELECT coalesce(shared_key, key) AS key, attributes, value_types \
+             FROM segments WHERE account_id = ? AND campaign_id = n.campaign_id \
+               AND no = m.segment_no LIMIT 1) s \
            LEFT JOIN LATERAL (SELECT octet_length(template_subject) \
                + octet_length(template_body) + coalesce(octet_length(brief), 0) AS bytes \
              FROM campaigns WHERE account_id = ? AND id = n.campaign_id AND n.nth = 1 LIMIT 1) c \
@@ -286,7 +288,7 @@ fn with_briefs(
 ) -> Result<Vec<GenerationTask>, Failure> {
     let campaigns: BTreeSet<Uuid> = tasks.iter().map(|task| task.campaign_id).collect();
     let briefs = sql("SELECT c.* FROM unnest(?::uuid[]) AS w(id) \
-         JOIN LATERAL (SELECT id, segment_by, template_subject, template_body, brief \
+         JOIN LATERAL (SELECT id, segment_by, value_rules, template_subject, template_body, brief \
            FROM campaigns WHERE account_id = ? AND id = w.id LIMIT 1) c ON true")
     .bind::<Array<Id>, _>(campaigns.into_iter().collect::<Vec<_>>())
     .bind::<Id, _>(account_id.as_uuid())
@@ -305,7 +307,7 @@ fn with_briefs(
             message_id: MessageId::new(row.message_id),
             failed_attempts: u32::try_from(row.failed_attempts).unwrap_or_default(),
             put_off: Duration::from_millis(u64::try_from(row.put_off_ms).unwrap_or_default()),
-            attributes: Attributes::from_stored(row.attributes),
+            attributes: brief.segment_by.shown(row.segment.try_into()?)?,
             example: None,
             brief: Arc::clone(brief),
         })
@@ -318,18 +320,18 @@ fn examples(
     conn: &mut PgConnection,
     account: AccountId,
     messages: &[MessageId],
-) -> Result<Vec<(MessageId, Example)>, Failure> {
+) -> Result<Vec<NearestMessage>, Failure> {
     let account = account.as_uuid();
     let longest = i32::try_from(Example::MAX_BYTES).unwrap_or(i32::MAX);
-    let rows = sql("SELECT w.id, s.attributes, left(t.subject, ?) AS subject, \
+    let rows = sql("SELECT w.id, s.*, n.own_attributes, left(t.subject, ?) AS subject, \
            left(t.body, ?) AS body \
          FROM unnest(?::uuid[]) AS w(id) \
          CROSS JOIN LATERAL (SELECT campaign_id, (suggestion::json ->> 'message_id')::uuid AS nearest \
            FROM messages WHERE account_id = ? AND id = w.id AND suggestion IS NOT NULL LIMIT 1) m \
-         CROSS JOIN LATERAL (SELECT segment_no, content_id, attributes FROM messages \
+         CROSS JOIN LATERAL (SELECT segment_no, content_id, attributes AS own_attributes FROM messages \
            WHERE account_id = ? AND id = m.nearest AND campaign_id = m.campaign_id LIMIT 1) n \
-         CROSS JOIN LATERAL (SELECT coalesce(n.attributes, attributes) AS attributes FROM segments \
-           WHERE account_id = ? AND campaign_id = m.campaign_id AND no = n.segment_no LIMIT 1) s \
+         CROSS JOIN LATERAL (SELECT coalesce(shared_key, key) AS key, attributes, value_types \
+           FROM segments WHERE account_id = ? AND campaign_id = m.campaign_id AND no = n.segment_no LIMIT 1) s \
          CROSS JOIN LATERAL (SELECT subject, body FROM contents \
            WHERE account_id = ? AND id = n.content_id LIMIT 1) t")
     .bind::<Integer, _>(longest)
@@ -339,8 +341,9 @@ fn examples(
     .bind::<Id, _>(account)
     .bind::<Id, _>(account)
     .bind::<Id, _>(account)
-    .load::<ExampleRow>(conn)?;
-    Ok(rows.into_iter().map(ExampleRow::example).collect())
+    .load::<NearestRow>(conn)?;
+    let nearest = rows.into_iter().map(NearestMessage::try_from);
+    Ok(nearest.collect::<Result<_, _>>()?)
 }
 
 fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<SettledRun, Failure> {

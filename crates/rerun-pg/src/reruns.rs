@@ -11,7 +11,7 @@ use rerun_core::message::Content;
 use rerun_core::nearest::{Nearest, Reusable, Suggestion};
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
-use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, KeptValues, Segment, SegmentBy, SegmentKey};
 use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
 use rerun_diesel::responses::keep_response;
@@ -203,10 +203,9 @@ fn reusable_text(columns: &str, from: ReuseFrom) -> String {
              AND NOT EXISTS (SELECT FROM contents t WHERE t.account_id = ? \
                AND t.id = messages.content_id AND t.placeholder IS NOT NULL) \
            {order}) m \
-         JOIN LATERAL (SELECT key, COALESCE(m.attributes, s.attributes) AS attributes \
-           FROM segments s WHERE s.account_id = m.account_id \
-           AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
-           AND s.shared_key IS NULL LIMIT 1) s ON true"
+         JOIN LATERAL (SELECT key, attributes, value_types FROM segments s \
+           WHERE s.account_id = m.account_id AND s.campaign_id = m.campaign_id \
+             AND s.no = m.segment_no AND s.shared_key IS NULL LIMIT 1) s ON true"
     )
 }
 
@@ -228,10 +227,8 @@ fn bind_reusable(
 
 #[derive(QueryableByName)]
 struct SurveyRow {
-    #[diesel(sql_type = Binary)]
-    key: Vec<u8>,
-    #[diesel(sql_type = Text)]
-    attributes: String,
+    #[diesel(embed)]
+    segment: row::KeptValuesRow,
     #[diesel(sql_type = Nullable<BigInt>)]
     customer_count: Option<i64>,
 }
@@ -244,13 +241,17 @@ fn survey(
     group_version: i64,
 ) -> Result<Option<ValueReport>, Failure> {
     let account = query.account_id.as_uuid();
-    let kept = "SELECT gs.key, gs.attributes, gs.customer_count FROM segmentations sg \
+    let kept = "SELECT gs.key, gs.attributes, NULL::bytea AS value_types, \
+           NULL::text AS own_attributes, gs.customer_count FROM segmentations sg \
          JOIN group_segments gs ON gs.account_id = ? AND gs.segmentation_id = sg.id \
          WHERE sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? AND sg.group_version = ?";
     let text = match query.reuse {
         None => kept.to_owned(),
         Some((_, _, from)) => {
-            let reusable = reusable_text("s.key, s.attributes, NULL::bigint", from);
+            let reusable = reusable_text(
+                "s.key, s.attributes, s.value_types, NULL::text, NULL::bigint",
+                from,
+            );
             format!("{kept} UNION ALL ({reusable})")
         }
     };
@@ -267,14 +268,16 @@ fn survey(
     let mut survey = Survey::new(&query.segment_by);
     let mut segments = Vec::new();
     for row in statement.load_iter::<SurveyRow, PgRowByRowLoadingMode>(conn)? {
-        let row = row?;
-        let key = row::segment_key(&row.key)?;
-        let attributes = Attributes::from_stored(row.attributes);
-        match row.customer_count {
-            None => survey.add_reusable(key, &attributes)?,
+        let SurveyRow {
+            segment,
+            customer_count,
+        } = row?;
+        let segment = KeptValues::try_from(segment)?;
+        match customer_count {
+            None => survey.add_reusable(segment.values())?,
             Some(customer_count) => segments.push(Segment {
-                key,
-                attributes,
+                key: segment.key,
+                attributes: segment.attributes,
                 customer_count,
             }),
         }
@@ -290,8 +293,8 @@ fn survey(
 
 #[derive(QueryableByName)]
 struct TextRow {
-    #[diesel(sql_type = Text)]
-    attributes: String,
+    #[diesel(embed)]
+    segment: row::KeptValuesRow,
     #[diesel(sql_type = Id)]
     message_id: Uuid,
     #[diesel(sql_type = Integer)]
@@ -349,7 +352,8 @@ fn suggestions(
         "SELECT r.*, t.subject, t.body FROM ({}) r \
          JOIN contents t ON t.account_id = ? AND t.id = r.content_id",
         reusable_text(
-            "s.attributes, m.id AS message_id, m.run_number, m.customer_count, m.content_id",
+            "s.key, s.attributes, s.value_types, m.attributes AS own_attributes, \
+             m.id AS message_id, m.run_number, m.customer_count, m.content_id",
             from
         )
     );
@@ -363,7 +367,7 @@ fn suggestions(
             message_id: MessageId::new(row.message_id),
             run_number: row::run_number("messages", row.run_number)?,
             customer_count: row.customer_count,
-            attributes: &Attributes::from_stored(row.attributes),
+            segment: &row.segment.try_into()?,
             content: &Content {
                 subject: row.subject,
                 body: row.body,

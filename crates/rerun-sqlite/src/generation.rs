@@ -10,16 +10,15 @@ use rerun_core::campaign::Template;
 use rerun_core::change::{self, Shift};
 use rerun_core::error::StoreError;
 use rerun_core::generation::{
-    Example, GenerationBrief, GenerationTask, Metered, Settled, SettledRun, TaskOutcome,
-    TaskResult, TokenCounts,
+    Example, GenerationBrief, GenerationTask, Metered, NearestMessage, Settled, SettledRun,
+    TaskOutcome, TaskResult, TokenCounts,
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
 use rerun_core::message::{Content, ReviewStatus, Source};
 use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun};
 use rerun_core::run::RunStatus;
-use rerun_core::segment::Attributes;
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{ExampleRow, run_number, segment_by, text};
+use rerun_diesel::row::{KeptValuesRow, NearestRow, ruled_segment_by, run_number, text};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
@@ -45,8 +44,8 @@ struct TaskRow {
     failed_attempts: i32,
     #[diesel(sql_type = BigInt)]
     put_off_ms: i64,
-    #[diesel(sql_type = Text)]
-    attributes: String,
+    #[diesel(embed)]
+    segment: KeptValuesRow,
 }
 
 #[derive(QueryableByName)]
@@ -75,6 +74,8 @@ struct BriefRow {
     brief: Option<String>,
     #[diesel(sql_type = Text)]
     segment_by: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    value_rules: Option<String>,
 }
 
 fn brief(
@@ -83,7 +84,7 @@ fn brief(
     campaign: Uuid,
 ) -> Result<Arc<GenerationBrief>, Failure> {
     let row = sql(
-        "SELECT template_subject, template_body, brief, segment_by FROM campaigns \
+        "SELECT template_subject, template_body, brief, segment_by, value_rules FROM campaigns \
          WHERE account_id = ? AND id = ?",
     )
     .bind::<Id, _>(account)
@@ -95,7 +96,7 @@ fn brief(
             body: row.template_body,
         },
         brief: row.brief,
-        segment_by: segment_by(&row.segment_by)?,
+        segment_by: ruled_segment_by(&row.segment_by, row.value_rules.as_deref())?,
     }))
 }
 
@@ -201,7 +202,8 @@ fn lease(
     }
     let statement = format!(
         "SELECT g.campaign_id, g.run_number, g.message_id, g.failed_attempts, g.put_off_ms, \
-           coalesce(m.attributes, s.attributes) AS attributes \
+           coalesce(s.shared_key, s.key) AS key, s.attributes, s.value_types, \
+           m.attributes AS own_attributes \
          FROM generation_tasks g \
          CROSS JOIN messages m ON m.account_id = g.account_id AND m.id = g.message_id \
          CROSS JOIN segments s ON s.account_id = m.account_id \
@@ -238,7 +240,7 @@ fn lease(
             message_id: MessageId::new(row.message_id),
             failed_attempts,
             put_off: Duration::from_millis(put_off),
-            attributes: Attributes::from_stored(row.attributes),
+            attributes: brief.segment_by.shown(row.segment.try_into()?)?,
             example: None,
             brief,
         });
@@ -278,11 +280,12 @@ fn examples(
     conn: &mut SqliteConnection,
     account: AccountId,
     messages: &[MessageId],
-) -> Result<Vec<(MessageId, Example)>, Failure> {
+) -> Result<Vec<NearestMessage>, Failure> {
     let account = account.as_uuid();
     let longest = i32::try_from(Example::MAX_BYTES).unwrap_or(i32::MAX);
     let rows = sql(
-        "SELECT m.id, coalesce(n.attributes, s.attributes) AS attributes, substr(t.subject, 1, ?) AS subject, \
+        "SELECT m.id, coalesce(s.shared_key, s.key) AS key, s.attributes, s.value_types, \
+           n.attributes AS own_attributes, substr(t.subject, 1, ?) AS subject, \
            substr(t.body, 1, ?) AS body \
          FROM json_each(?) AS w \
          CROSS JOIN messages m ON m.account_id = ? AND m.id = unhex(w.atom) \
@@ -300,8 +303,9 @@ fn examples(
     .bind::<Id, _>(account)
     .bind::<Id, _>(account)
     .bind::<Id, _>(account)
-    .load::<ExampleRow>(conn)?;
-    Ok(rows.into_iter().map(ExampleRow::example).collect())
+    .load::<NearestRow>(conn)?;
+    let nearest = rows.into_iter().map(NearestMessage::try_from);
+    Ok(nearest.collect::<Result<_, _>>()?)
 }
 
 #[derive(QueryableByName)]
@@ -645,7 +649,7 @@ impl GenerationQueue for SqliteStore {
         &self,
         account: AccountId,
         messages: Vec<MessageId>,
-    ) -> Result<Vec<(MessageId, Example)>, StoreError> {
+    ) -> Result<Vec<NearestMessage>, StoreError> {
         self.readers
             .run(move |conn| examples(conn, account, &messages))
             .await

@@ -11,7 +11,7 @@ use rerun_core::nearest::{Nearest, Reusable, Suggestion};
 use rerun_core::page::filling;
 use rerun_core::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
-use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, FieldValues, KeptValues, Segment, SegmentBy, SegmentKey};
 use rerun_core::survey::{Survey, ValueReport};
 use rerun_diesel::error::Failure;
 use rerun_diesel::responses::keep_response;
@@ -300,11 +300,12 @@ fn kept_candidates(
         .collect::<Result<_, _>>()?)
 }
 
-/// Selects the messages that may be reused, with their segments and texts: the key, attributes, 0
-/// as the number of customers, and what [`TextRow`] has.
+/// Selects the messages that may be reused, with their segments: what [`TextRow`] has, and the
+/// content's id.
 fn reusable_text(from: ReuseFrom) -> String {
-    const COLUMNS: &str = "SELECT s.key, COALESCE(m.attributes, s.attributes) AS attributes, 0 AS customer_count, m.id AS message_id, \
-        m.run_number, m.customer_count AS customers, m.content_id";
+    const COLUMNS: &str = "SELECT s.key, s.attributes, s.value_types, \
+        m.attributes AS own_attributes, m.id AS message_id, m.run_number, m.customer_count, \
+        m.content_id";
     const FILLED: &str = "NOT EXISTS (SELECT 1 FROM contents t INDEXED BY contents_unfilled \
         WHERE t.account_id = o.account_id AND t.id = o.content_id AND t.placeholder IS NOT NULL)";
     let (statuses, runs) = (row::quoted(from.statuses()), runs_with_reusable(from));
@@ -337,14 +338,14 @@ fn reusable_text(from: ReuseFrom) -> String {
 
 #[derive(QueryableByName)]
 struct TextRow {
-    #[diesel(sql_type = Text)]
-    attributes: String,
+    #[diesel(embed)]
+    segment: row::KeptValuesRow,
     #[diesel(sql_type = Id)]
     message_id: Uuid,
     #[diesel(sql_type = Integer)]
     run_number: i32,
     #[diesel(sql_type = BigInt)]
-    customers: i64,
+    customer_count: i64,
     #[diesel(sql_type = Text)]
     subject: String,
     #[diesel(sql_type = Text)]
@@ -382,7 +383,8 @@ fn suggestions(
     let new = rows.into_iter().map(Segment::try_from);
     let new: Vec<Segment> = new.collect::<Result<_, _>>()?;
     let text = format!(
-        "SELECT r.attributes, r.message_id, r.run_number, r.customers, t.subject, t.body \
+        "SELECT r.key, r.attributes, r.value_types, r.own_attributes, r.message_id, r.run_number, \
+           r.customer_count, t.subject, t.body \
          FROM ({}) r CROSS JOIN contents t ON t.account_id = ? AND t.id = r.content_id",
         reusable_text(from)
     );
@@ -399,8 +401,8 @@ fn suggestions(
         let more = nearest.add_reusable(Reusable {
             message_id: MessageId::new(row.message_id),
             run_number: run_number("messages", row.run_number)?,
-            customer_count: row.customers,
-            attributes: &Attributes::from_stored(row.attributes),
+            customer_count: row.customer_count,
+            segment: &row.segment.try_into()?,
             content: &Content {
                 subject: row.subject,
                 body: row.body,
@@ -437,9 +439,8 @@ fn survey(
         if from == ReuseFrom::CurrentRun {
             select = select.bind::<Integer, _>(run.get());
         }
-        for row in select.load_iter::<SegmentRow, DefaultLoadingMode>(conn)? {
-            let segment = Segment::try_from(row?)?;
-            survey.add_reusable(segment.key, &segment.attributes)?;
+        for row in select.load_iter::<row::KeptValuesRow, DefaultLoadingMode>(conn)? {
+            survey.add_reusable(KeptValues::try_from(row?)?.values())?;
         }
     }
     let segments = sql(

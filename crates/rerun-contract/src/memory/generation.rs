@@ -8,7 +8,7 @@ use rerun_core::Timestamp;
 use rerun_core::change::{self};
 use rerun_core::error::StoreError;
 use rerun_core::generation::{
-    Example, GenerationBrief, GenerationTask, Settled, SettledRun, TaskOutcome,
+    GenerationBrief, GenerationTask, NearestMessage, Settled, SettledRun, TaskOutcome,
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId, RunNumber};
 use rerun_core::ports::{
@@ -58,13 +58,14 @@ impl GenerationQueue for MemoryStore {
         self.write_account(request.account_id, |account| {
             let mut due: Vec<(Timestamp, &mut Row, GenerationTask)> = Vec::new();
             let mut runs: BTreeMap<CampaignId, &mut BTreeMap<RunNumber, Run>> = BTreeMap::new();
-            for Ledger {
-                campaign,
-                runs: own_runs,
-                rows,
-                ..
-            } in account.campaigns.values_mut()
-            {
+            for ledger in account.campaigns.values_mut() {
+                let values = ledger.segment_values();
+                let Ledger {
+                    campaign,
+                    runs: own_runs,
+                    rows,
+                    ..
+                } = ledger;
                 let brief = Arc::new(GenerationBrief {
                     template: campaign.template.clone(),
                     brief: campaign.brief.clone(),
@@ -74,6 +75,8 @@ impl GenerationQueue for MemoryStore {
                     let Some(waiting) = row.waiting.as_ref().filter(|w| w.is_due(now)) else {
                         continue;
                     };
+                    let missing = || StoreError::corrupt("segments: one is missing");
+                    let kept = row.kept(&values).ok_or_else(missing)?;
                     let task = GenerationTask {
                         account_id: campaign.account_id,
                         campaign_id: campaign.id,
@@ -81,7 +84,7 @@ impl GenerationQueue for MemoryStore {
                         message_id: row.bare.id,
                         failed_attempts: waiting.failed_attempts,
                         put_off: waiting.put_off,
-                        attributes: row.bare.segment.attributes.clone(),
+                        attributes: campaign.segment_by.shown(kept)?,
                         example: None,
                         brief: Arc::clone(&brief),
                     };
@@ -126,24 +129,29 @@ impl GenerationQueue for MemoryStore {
         &self,
         account: AccountId,
         messages: Vec<MessageId>,
-    ) -> Result<Vec<(MessageId, Example)>, StoreError> {
+    ) -> Result<Vec<NearestMessage>, StoreError> {
         let state = self.lock();
         let Some(account) = state.get(&account) else {
             return Ok(Vec::new());
         };
         let mut found = Vec::new();
-        for Ledger { rows, .. } in account.campaigns.values() {
+        for ledger in account.campaigns.values() {
+            let values = ledger.segment_values();
+            let rows = &ledger.rows;
             for id in &messages {
                 let suggestion = rows.get(id).and_then(|row| row.bare.suggestion.as_ref());
                 let Some(suggestion) = suggestion else {
                     continue;
                 };
                 let nearest = rows.get(&suggestion.read()?.message_id);
-                if let Some((nearest, text)) =
-                    nearest.and_then(|row| Some((row, row.text.as_ref()?)))
-                {
-                    let attributes = nearest.bare.segment.attributes.clone();
-                    found.push((*id, Example::new(attributes, text.content.clone())));
+                let nearest =
+                    nearest.and_then(|row| Some((row.kept(&values)?, row.text.as_ref()?)));
+                if let Some((segment, text)) = nearest {
+                    found.push(NearestMessage {
+                        suggested_for: *id,
+                        segment,
+                        content: text.content.clone(),
+                    });
                 }
             }
         }

@@ -18,11 +18,19 @@ use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom};
 use rerun_core::ports::{CLOCK_TOLERANCE, ImportedMessage, SettleRun, StartRun};
 use rerun_core::rekeying::{ApprovedMessage, KnownSegment, Rekeyed};
 use rerun_core::run::Run;
-use rerun_core::segment::{Segment, SegmentKey};
+use rerun_core::segment::{KeptValues, Segment, SegmentKey};
 
 use super::{Ledger, Row, State, Text, Waiting, exists_already};
 
 impl Row {
+    /// The values of its segment, which are among these, with its own attributes.
+    pub(super) fn kept(&self, values: &BTreeMap<i32, KeptValues>) -> Option<KeptValues> {
+        let kept = values.get(&self.bare.segment_no)?.clone();
+        let own = Some(&self.bare.segment.attributes);
+        let own = own.filter(|own| **own != kept.attributes).cloned();
+        Some(KeptValues { own, ..kept })
+    }
+
     pub(super) fn message(&self, run: &Run) -> Result<Message, StoreError> {
         let provenance = match &self.text {
             None => None,
@@ -234,18 +242,41 @@ impl Ledger {
         newest
     }
 
-    pub(super) fn known_segments(&self) -> Vec<KnownSegment> {
-        let mut known: BTreeMap<i32, KnownSegment> = BTreeMap::new();
+    /// The values of segments by their numbers, as they were when the campaign had each first.
+    pub(super) fn segment_values(&self) -> BTreeMap<i32, KeptValues> {
+        let mut values = BTreeMap::new();
         for row in self.rows.values() {
+            let Segment {
+                key, attributes, ..
+            } = &row.bare.segment;
             let no = row.bare.segment_no;
-            let segment = known.entry(no).or_insert_with(|| KnownSegment {
-                no,
-                key: row.bare.segment.key,
-                attributes: row.bare.segment.attributes.clone(),
+            values.entry(no).or_insert_with(|| KeptValues {
+                key: *key,
+                attributes: attributes.clone(),
                 types: self.types.get(&no).cloned(),
+                own: None,
+            });
+        }
+        values
+    }
+
+    pub(super) fn known_segments(&self) -> Vec<KnownSegment> {
+        let known = self.segment_values().into_iter().map(|(no, values)| {
+            let segment = KnownSegment {
+                no,
+                key: values.key,
+                attributes: values.attributes,
+                types: values.types,
                 displaced: self.displaced.get(&no).copied(),
                 message: None,
-            });
+            };
+            (no, segment)
+        });
+        let mut known: BTreeMap<i32, KnownSegment> = known.collect();
+        for row in self.rows.values() {
+            let Some(segment) = known.get_mut(&row.bare.segment_no) else {
+                continue;
+            };
             let status = row.bare.state.status();
             let approved = ReuseFrom::AnyApproved.statuses().contains(&status);
             let text = row.text.as_ref().filter(|_| approved);

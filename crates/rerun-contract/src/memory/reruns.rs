@@ -97,9 +97,11 @@ impl RerunStore for MemoryStore {
                 Some((account.campaigns.get(&campaign)?, current, from))
             });
             if let Some((ledger, current, from)) = reuse {
-                for (key, candidate) in ledger.reusable(current, from) {
-                    if let Some(row) = ledger.rows.get(&candidate.message_id) {
-                        survey.add_reusable(key, &row.bare.segment.attributes)?;
+                let values = ledger.segment_values();
+                for candidate in ledger.reusable(current, from).values() {
+                    let row = ledger.rows.get(&candidate.message_id);
+                    if let Some(segment) = row.and_then(|row| row.kept(&values)) {
+                        survey.add_reusable(segment.values())?;
                     }
                 }
             }
@@ -126,17 +128,19 @@ impl RerunStore for MemoryStore {
                 Some((account.campaigns.get(&campaign)?, current, from))
             });
             if let Some((ledger, current, from)) = reuse {
+                let values = ledger.segment_values();
                 for candidate in ledger.reusable(current, from).values() {
                     let row = ledger.rows.get(&candidate.message_id);
-                    let Some((row, text)) = row.and_then(|row| Some((row, row.text.as_ref()?)))
-                    else {
+                    let found =
+                        row.and_then(|row| Some((row, row.kept(&values)?, row.text.as_ref()?)));
+                    let Some((row, segment, text)) = found else {
                         continue;
                     };
                     nearest.add_reusable(Reusable {
                         message_id: row.bare.id,
                         run_number: row.bare.run_number,
                         customer_count: row.bare.segment.customer_count,
-                        attributes: &row.bare.segment.attributes,
+                        segment: &segment,
                         content: &text.content,
                     })?;
                 }

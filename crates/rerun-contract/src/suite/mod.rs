@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod campaigns;
+pub mod changed_rules;
 pub mod contents;
 pub mod cursors;
 pub mod customers;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{ACCOUNT, Fixture, author, caller, generated, new_campaign, run_number};
 
-fn declared(rules: Value) -> Vec<FieldDeclaration> {
+pub(super) fn declared(rules: Value) -> Vec<FieldDeclaration> {
     serde_json::from_value(rules).unwrap()
 }
 
@@ -25,7 +25,7 @@ fn folded() -> Vec<FieldDeclaration> {
     declared(json!([{ "field": "country", "normalise": ["casefold"] }]))
 }
 
-async fn update<S: Store + 'static>(
+pub(super) async fn update<S: Store + 'static>(
     f: &Fixture<S>,
     campaign: CampaignId,
     segment_by: Vec<FieldDeclaration>,
@@ -248,7 +248,7 @@ pub async fn nothing_is_reused_in_a_conflict<S: Store + 'static>(f: &Fixture<S>)
     assert_eq!(update(f, campaign, folded(), true).await.conflicts, []);
 }
 
-async fn recipients<S: Store + 'static>(
+pub(super) async fn recipients<S: Store + 'static>(
     f: &Fixture<S>,
     campaign: CampaignId,
     run: i64,

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
@@ -16,9 +16,9 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use crate::error::StoreError;
 use crate::ids::{MessageId, RunNumber};
 use crate::message::Content;
+use crate::numbering::Numbering;
 use crate::page::json_bytes;
-use crate::rules::{FieldRules, Tag, applied_again};
-use crate::segment::{Attributes, SegmentBy, SegmentKey};
+use crate::segment::{Attributes, KeptValues, SegmentBy, SegmentKey, SegmentValues};
 
 /// A field in which a new segment differs from the one of an approved message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,13 +141,13 @@ pub struct Reusable<'a> {
     pub run_number: RunNumber,
     /// How many customers it was for.
     pub customer_count: i64,
-    /// Its segment's attributes.
-    pub attributes: &'a Attributes,
+    /// Its segment's values, and its own attributes.
+    pub segment: &'a KeptValues,
     /// Its content.
     pub content: &'a Content,
 }
 
-/// The number of a value within its field; 0 stands for a missing value.
+/// The number of a value or of its text within its field; 0 stands for a missing value.
 type Number = u32;
 
 /// A set of fields as bits, by their place.
@@ -156,13 +156,11 @@ type Fields = u8;
 #[derive(Debug)]
 struct Field<'a> {
     name: &'a str,
-    rules: Option<&'a FieldRules>,
-    /// For each attribute its number as a text, and that of what it is.
-    known: HashMap<String, (Number, Number)>,
+    /// The number of each attribute as a text.
+    known: HashMap<String, Number>,
     texts: Vec<String>,
     /// What is searched for in texts, by the number of the text.
     words: Vec<String>,
-    numbers: HashMap<(Tag, String), Number>,
     evidence: Evidence,
 }
 
@@ -184,31 +182,24 @@ struct Approved {
 #[derive(Debug)]
 pub struct Nearest<'a> {
     segment_by: &'a SegmentBy,
+    numbering: Numbering<'a>,
     fields: Vec<Field<'a>>,
     approved: Vec<Approved>,
     text_bytes: usize,
 }
 
 impl Field<'_> {
-    fn number(&mut self, value: Option<&str>) -> (Number, Number) {
-        let Some(value) = value else { return (0, 0) };
-        if let Some(known) = self.known.get(value) {
+    /// The number of a text.
+    fn number(&mut self, text: Option<&str>) -> Number {
+        let Some(text) = text else { return 0 };
+        if let Some(known) = self.known.get(text) {
             return *known;
         }
-        let identity =
-            applied_again(self.rules, value).map(|applied| (applied.tag, applied.key.into_owned()));
-        let number = match identity {
-            None => 0,
-            Some(identity) => {
-                let next = next_number(self.numbers.len() + 1);
-                *self.numbers.entry(identity).or_insert(next)
-            }
-        };
-        let text = next_number(self.texts.len());
-        self.texts.push(value.to_owned());
-        self.words.push(Folded::of(value).text);
-        self.known.insert(value.to_owned(), (text, number));
-        (text, number)
+        let number = next_number(self.texts.len());
+        self.texts.push(text.to_owned());
+        self.words.push(Folded::of(text).text);
+        self.known.insert(text.to_owned(), number);
+        number
     }
 
     fn text(&self, number: Number) -> Option<&str> {
@@ -355,38 +346,37 @@ impl<'a> Nearest<'a> {
     /// Compares segments of this segmentation.
     #[must_use]
     pub fn new(segment_by: &'a SegmentBy) -> Self {
-        let mut fields: Vec<Field<'a>> = segment_by
-            .ruled_fields()
-            .map(|(name, rules)| Field {
-                name,
-                rules,
-                known: HashMap::new(),
-                texts: vec![String::new()],
-                words: vec![String::new()],
-                numbers: HashMap::new(),
-                evidence: Evidence::default(),
-            })
-            .collect();
-        fields.sort_unstable_by_key(|field| field.name);
+        let numbering = Numbering::new(segment_by);
+        let fields = numbering.fields().map(|(name, _)| Field {
+            name,
+            known: HashMap::new(),
+            texts: vec![String::new()],
+            words: vec![String::new()],
+            evidence: Evidence::default(),
+        });
         Self {
             segment_by,
-            fields,
+            fields: fields.collect(),
+            numbering,
             approved: Vec::new(),
             text_bytes: 0,
         }
     }
 
+    /// The numbers of a segment's attributes as texts, and of what its values are.
     fn numbers(
         &mut self,
-        attributes: &Attributes,
+        segment: SegmentValues<'_>,
+        attributes: Option<&Attributes>,
     ) -> Result<(Vec<Number>, Vec<Number>), StoreError> {
-        let values: BTreeMap<String, Option<String>> = attributes
-            .to_map()
-            .map_err(|error| StoreError::corrupt(format!("attributes of a segment: {error}")))?;
-        let fields = self.fields.iter_mut();
-        let numbers =
-            fields.map(|field| field.number(values.get(field.name).and_then(Option::as_deref)));
-        Ok(numbers.unzip())
+        let values = segment.attributes.values()?;
+        let numbers = self.numbering.numbers(segment, &values).into_iter();
+        let numbers = numbers.map(|number| number.map_or(0, |number| next_number(number.no + 1)));
+        let own = attributes.map(Attributes::values).transpose()?;
+        let shown = own.as_ref().unwrap_or(&values);
+        let texts = self.fields.iter_mut();
+        let texts = texts.map(|field| field.number(shown.get(field.name)));
+        Ok((texts.collect(), numbers.collect()))
     }
 
     /// Adds a message that may be reused. Returns whether there may be more of them.
@@ -399,7 +389,8 @@ impl<'a> Nearest<'a> {
         if self.text_bytes > Self::MAX_TEXT_BYTES {
             return Ok(false);
         }
-        let (texts, values) = self.numbers(message.attributes)?;
+        let (texts, values) =
+            self.numbers(message.segment.values(), message.segment.own.as_ref())?;
         // Subjects have no line feed.
         let text = format!("{subject}\n{body}");
         let text = Folded::of(&text);
@@ -466,7 +457,7 @@ impl<'a> Nearest<'a> {
             .unwrap_or_default()
     }
 
-    /// Returns the suggestions for new segments, by their keys.
+    /// Returns the suggestions for new segments of a group, by their keys.
     ///
     /// # Errors
     /// As [`Nearest::add_reusable`].
@@ -481,7 +472,12 @@ impl<'a> Nearest<'a> {
         self.learn();
         let mut open = Vec::new();
         for (key, attributes) in segments {
-            let (texts, values) = self.numbers(attributes)?;
+            let segment = SegmentValues {
+                key,
+                attributes,
+                types: None,
+            };
+            let (texts, values) = self.numbers(segment, None)?;
             open.push((key, texts, values));
         }
         let width = u32::try_from(self.fields.len()).unwrap_or(Fields::BITS);

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::json;
 use uuid::Uuid;
@@ -24,6 +26,16 @@ fn attributes(by: &SegmentBy, values: &[&str]) -> Attributes {
     Attributes::new(named)
 }
 
+/// The key is that of no values: each value has the type that it looks like.
+fn segment(by: &SegmentBy, values: &[&str]) -> KeptValues {
+    KeptValues {
+        key: SegmentKey::of([("approved", None)]),
+        attributes: attributes(by, values),
+        types: None,
+        own: None,
+    }
+}
+
 /// What is suggested for one new segment. The approved messages have values, a body, customers and a
 /// run, and their place from 1 as id.
 fn suggest(by: &SegmentBy, approved: &[Row], new: &[&str]) -> Option<Suggestion> {
@@ -33,7 +45,7 @@ fn suggest(by: &SegmentBy, approved: &[Row], new: &[&str]) -> Option<Suggestion>
             message_id: id(place + 1),
             run_number: RunNumber::new(*run).unwrap(),
             customer_count: *customers,
-            attributes: &attributes(by, values),
+            segment: &segment(by, values),
             content: &Content {
                 subject: "s".into(),
                 body: (*body).to_owned(),
@@ -219,7 +231,7 @@ proptest! {
                 message_id: id(place + 1),
                 run_number: RunNumber::new(*run).unwrap(),
                 customer_count: *customers,
-                attributes: &attributes(&by, &values),
+                segment: &segment(&by, &values),
                 content: &Content { subject: "s".into(), body: format!("body {body}") },
             }).unwrap();
         }

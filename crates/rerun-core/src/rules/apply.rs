@@ -184,17 +184,17 @@ fn runs_as_space(value: &str, blank: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// The form of a value in which blanks, case, separators and the spelling of numbers make no
-/// difference. Numbers have the decimal mark that the rules declare, else `.`.
-pub(crate) fn alike(value: &str, rules: Option<&FieldRules>) -> (Tag, String) {
-    let decimal = match rules.map(|rules| &rules.kind) {
-        Some(Kind::Number { decimal } | Kind::Bins { decimal, .. }) => *decimal,
-        Some(Kind::Text | Kind::Boolean) | None => '.',
+/// The form of a text in which blanks, case, separators and the spelling of numbers make no
+/// difference. What is a text to rules for numbers is none, such as a range that is named `2`.
+pub(crate) fn alike(text: &str, rules: Option<&FieldRules>) -> (Tag, String) {
+    let text = collapsed(text);
+    let number = match rules.map(|rules| &rules.kind) {
+        Some(Kind::Number { .. } | Kind::Bins { .. }) => None,
+        Some(Kind::Text | Kind::Boolean) | None => Number::parse(&text, '.'),
     };
-    let value = collapsed(value);
-    match Number::parse(&value, decimal) {
+    match number {
         Some(number) => (Tag::Number, number.to_string()),
-        None => (Tag::Text, separated(&folded(&value)).into_owned()),
+        None => (Tag::Text, separated(&folded(&text)).into_owned()),
     }
 }
 
@@ -216,6 +216,11 @@ impl FieldRules {
             Cow::Owned(value) if self.collapse => Cow::Owned(collapsed(&value).into_owned()),
             Cow::Borrowed(_) | Cow::Owned(_) => value,
         })
+    }
+
+    /// Whether values are read as another type than text.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.kind != Kind::Text
     }
 
     /// What a text is compared by.

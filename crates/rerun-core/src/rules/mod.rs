@@ -16,4 +16,4 @@ pub(crate) const MAX_VALUE_LENGTH: usize = 1_000;
 pub(crate) use apply::{Applied, FieldRules, Tag, alike, applied};
 pub use declare::{Edge, FieldDeclaration, Normalise, RulesDeclaration, ValueMap, ValueType};
 pub use reread::AttributeTypes;
-pub(crate) use reread::applied_again;
+pub(crate) use reread::{AttributeType, Made, Possible, applied_again, chosen, possible};

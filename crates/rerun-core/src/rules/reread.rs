@@ -11,7 +11,7 @@ use super::number::Number;
 
 /// What one attribute is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct AttributeType {
+pub(crate) struct AttributeType {
     tag: Tag,
     /// Whether a customer's value that is spelled like the attribute was another value, or none, to the
     /// rules that made the attribute.
@@ -83,71 +83,64 @@ impl AttributeTypes {
         bytes.collect()
     }
 
-    /// What attributes are that these rules made. Where the rules leave two possibilities, `is_made` is
-    /// asked with the identity of each attribute.
-    pub(crate) fn made<'a>(
-        attributes: &[(Option<&'a FieldRules>, Option<&'a str>)],
-        mut is_made: impl FnMut(&[Option<(Tag, Cow<'a, str>)>]) -> bool,
+    /// What attributes are that rules made. Where the rules leave two possibilities, `is_made` is asked
+    /// with the type of each attribute.
+    pub(crate) fn made(
+        attributes: &[Made<'_>],
+        is_made: impl FnMut(&[Option<Tag>]) -> bool,
     ) -> Self {
-        let possible: Vec<Option<(Tag, Option<Tag>)>> = attributes
+        let possible: Vec<Option<Possible>> = attributes
             .iter()
-            .map(|(rules, attribute)| Some(possible(*rules, (*attribute)?)))
+            .map(|made| Some(possible(made.rules, made.attribute?)))
             .collect();
-        let open: Vec<usize> = possible
-            .iter()
-            .enumerate()
-            .filter_map(|(place, possible)| possible.as_ref()?.1.map(|_| place))
-            .collect();
-        let choose = |choice: usize| -> Vec<Option<Tag>> {
-            let chosen = possible.iter().enumerate().map(|(place, possible)| {
-                let (first, second) = (*possible)?;
-                let bit = open.iter().position(|open| *open == place);
-                let takes_second = bit.is_some_and(|bit| (choice >> bit) & 1 == 1);
-                second.filter(|_| takes_second).or(Some(first))
-            });
-            chosen.collect()
-        };
-        let choices = 1_usize << open.len();
-        let choice = (0..choices).filter(|_| choices > 1).find(|choice| {
-            let tags = choose(*choice);
-            let identities: Vec<_> = attributes
-                .iter()
-                .zip(&tags)
-                .map(|((rules, attribute), tag)| {
-                    let (tag, attribute) = ((*tag)?, (*attribute)?);
-                    Some((tag, made_key(*rules, tag, attribute)))
-                })
-                .collect();
-            is_made(&identities)
-        });
-        let tags = choose(choice.unwrap_or(0));
         let types = attributes
             .iter()
-            .zip(tags)
-            .map(|((rules, attribute), tag)| Some(AttributeType::of(*rules, tag?, (*attribute)?)));
+            .zip(chosen(&possible, is_made))
+            .map(|(made, tag)| Some(AttributeType::of(made.rules, tag?, made.attribute?)));
         Self(types.collect())
     }
 
-    /// What these rules make of an attribute. `place` is that of its field among the names.
-    pub(crate) fn apply<'a>(
-        &self,
-        place: usize,
-        rules: Option<&'a FieldRules>,
-        attribute: &'a str,
-    ) -> Option<Applied<'a>> {
-        let kept = self.0.get(place).copied().flatten();
-        match (rules, kept) {
-            (None, _) => Some(Applied::plain(attribute)),
-            // It came with an attribute, and there is none: nothing is known of it.
-            (Some(rules), None) => rules.apply(attribute),
-            (Some(rules), Some(kept)) => rules.reread(kept, attribute),
-        }
+    /// What the attribute is whose field has this place among the names.
+    pub(crate) fn at(&self, place: usize) -> Option<AttributeType> {
+        self.0.get(place).copied().flatten()
     }
 }
 
+/// What a field's rules make of an attribute that they, or others before them, made.
+pub(crate) fn applied_again<'a>(
+    rules: Option<&'a FieldRules>,
+    kept: Option<AttributeType>,
+    attribute: &'a str,
+) -> Option<Applied<'a>> {
+    match (rules, kept) {
+        (None, _) => Some(Applied::plain(attribute)),
+        // It came with an attribute, and there is none: nothing is known of it.
+        (Some(rules), None) => rules.apply(attribute),
+        (Some(rules), Some(kept)) => rules.reread(kept, attribute),
+    }
+}
+
+/// An attribute of a segment, and the rules of its field, which made it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) rules: Option<&'a FieldRules>,
+    pub(crate) attribute: Option<&'a str>,
+}
+
+impl<'a> Made<'a> {
+    /// What the attribute is compared by if it is of this type.
+    pub(crate) fn key(&self, tag: Tag) -> Option<Cow<'a, str>> {
+        Some(made_key(self.rules, tag, self.attribute?))
+    }
+}
+
+/// What an attribute may be: one type, or one of two.
+pub(crate) type Possible = (Tag, Option<Tag>);
+
 /// What an attribute may be that these rules made: two if they leave a text as it is that is
 /// spelled like a value of their type.
-fn possible(rules: Option<&FieldRules>, attribute: &str) -> (Tag, Option<Tag>) {
+pub(crate) fn possible(rules: Option<&FieldRules>, attribute: &str) -> Possible {
     let Some(rules) = rules else {
         return (Tag::Text, None);
     };
@@ -167,6 +160,33 @@ fn possible(rules: Option<&FieldRules>, attribute: &str) -> (Tag, Option<Tag>) {
             (tag, stays_text.then_some(Tag::Text))
         }
     }
+}
+
+/// The types of a segment's attributes, of those that are possible. If some are open, the first choice is
+/// taken that `is_made` confirms.
+pub(crate) fn chosen(
+    possible: &[Option<Possible>],
+    mut is_made: impl FnMut(&[Option<Tag>]) -> bool,
+) -> Vec<Option<Tag>> {
+    let open: Vec<usize> = possible
+        .iter()
+        .enumerate()
+        .filter_map(|(place, possible)| possible.as_ref()?.1.map(|_| place))
+        .collect();
+    let choose = |choice: usize| -> Vec<Option<Tag>> {
+        let chosen = possible.iter().enumerate().map(|(place, possible)| {
+            let (first, second) = (*possible)?;
+            let bit = open.iter().position(|open| *open == place);
+            let takes_second = bit.is_some_and(|bit| (choice >> bit) & 1 == 1);
+            second.filter(|_| takes_second).or(Some(first))
+        });
+        chosen.collect()
+    };
+    let choices = 1_usize << open.len();
+    let choice = (0..choices)
+        .filter(|_| choices > 1)
+        .find(|choice| is_made(&choose(*choice)));
+    choose(choice.unwrap_or(0))
 }
 
 /// Whether an attribute is spelled as numbers are in attributes.
@@ -217,21 +237,5 @@ impl FieldRules {
             Cow::Owned(value) if kept.is_no_value => Some(self.typed(Cow::Owned(value))),
             Cow::Owned(value) => self.apply(&value).map(Applied::into_owned),
         }
-    }
-}
-
-/// What a field's rules make of an attribute whose type is not kept. It assumes that these rules made it.
-pub(crate) fn applied_again<'a>(
-    rules: Option<&'a FieldRules>,
-    attribute: &'a str,
-) -> Option<Applied<'a>> {
-    let Some(rules) = rules else {
-        return Some(Applied::plain(attribute));
-    };
-    match possible(Some(rules), attribute) {
-        (tag @ (Tag::Number | Tag::Bin | Tag::Boolean), _) => {
-            Some(Applied::typed(tag, Cow::Borrowed(attribute)))
-        }
-        (Tag::Text, _) => rules.apply(attribute),
     }
 }

@@ -175,12 +175,14 @@ impl Generation {
         }
         let mut found = HashMap::new();
         for (account, messages) in messages {
-            let examples = self.queue.examples(account, messages).await?;
-            let examples = examples.into_iter();
-            found.extend(examples.map(|(message, example)| ((account, message), example)));
+            let nearest = self.queue.examples(account, messages).await?;
+            let nearest = nearest.into_iter();
+            found.extend(nearest.map(|nearest| ((account, nearest.suggested_for), nearest)));
         }
         for task in &mut leased.tasks {
-            task.example = found.remove(&(task.account_id, task.message_id));
+            if let Some(nearest) = found.remove(&(task.account_id, task.message_id)) {
+                task.example = nearest.example(&task.brief.segment_by)?;
+            }
         }
         Ok(())
     }

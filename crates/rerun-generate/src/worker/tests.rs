@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::campaign::Template;
 use rerun_core::generation::{
-    Example, FailureKind, GenerationBrief, GenerationPolicy, Made, SettledRun, Usage,
+    FailureKind, GenerationBrief, GenerationPolicy, Made, NearestMessage, SettledRun, Usage,
 };
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Content;
@@ -13,7 +13,7 @@ use rerun_core::ports::{
     GenerationQueue, IDEMPOTENCY_WINDOW, LeaseTasks, MockBackoff, MockClock, MockGenerationQueue,
     MockIdGenerator, MockIdempotencyStore, SettleRun,
 };
-use rerun_core::segment::{Attributes, SegmentBy};
+use rerun_core::segment::{Attributes, KeptValues, SegmentBy, SegmentKey};
 use rerun_core::usecases::Stamps;
 use uuid::Uuid;
 
@@ -572,7 +572,7 @@ impl GenerationQueue for TakingTurns {
         &self,
         account: AccountId,
         messages: Vec<MessageId>,
-    ) -> Result<Vec<(MessageId, Example)>, StoreError> {
+    ) -> Result<Vec<NearestMessage>, StoreError> {
         let _turn = self.turns.lock().await;
         self.queue.examples(account, messages).await
     }
@@ -831,8 +831,18 @@ async fn a_generator_that_takes_examples_gets_them() {
             subject: "s".into(),
             body: "approved".into(),
         };
-        let example = Example::new(Attributes::new([]), content);
-        Ok(vec![(messages[1], example)])
+        let attributes = Attributes::new([]);
+        let nearest = NearestMessage {
+            suggested_for: messages[1],
+            segment: KeptValues {
+                key: SegmentKey::of([]),
+                attributes,
+                types: None,
+                own: None,
+            },
+            content,
+        };
+        Ok(vec![nearest])
     });
     let (worker, _) = worker_over(Arc::new(queue), Arc::new(Learning), 1);
     run_for(&worker, Duration::from_secs(5)).await;

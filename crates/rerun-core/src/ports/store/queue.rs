@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::error::StoreError;
-use crate::generation::{Example, GenerationTask, SettledRun, TaskResult};
+use crate::generation::{GenerationTask, NearestMessage, SettledRun, TaskResult};
 use crate::ids::{AccountId, AuditEntryId, CampaignId, LeaseId, MessageId, RunNumber};
 use crate::timestamp::Timestamp;
 
@@ -78,9 +78,9 @@ pub trait GenerationQueue: Send + Sync {
     /// [`StoreError`].
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError>;
 
-    /// The approved messages that are suggested for these messages, as examples, in any order; a
-    /// message without a suggestion is left out. Long texts may be cut to
-    /// [`Example::MAX_BYTES`] characters, before [`Example::new`] cuts them to bytes.
+    /// The approved messages that are suggested for these messages, in any order; a message without a
+    /// suggestion is left out. Long texts may be cut to
+    /// [`Example::MAX_BYTES`](crate::generation::Example::MAX_BYTES) characters.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -88,7 +88,7 @@ pub trait GenerationQueue: Send + Sync {
         &self,
         account: AccountId,
         messages: Vec<MessageId>,
-    ) -> Result<Vec<(MessageId, Example)>, StoreError>;
+    ) -> Result<Vec<NearestMessage>, StoreError>;
 
     /// Prolongs a lease that is still alive at `now`; answers how many messages it holds.
     ///

@@ -146,6 +146,21 @@ async fn a_text_that_mentions_what_differs_is_not_taken(server: &Server) {
 
 async fn only_what_waits_for_a_reviewer_takes_a_suggestion(server: &Server) {
     let api = server.account();
+    // A first run has nothing to suggest.
+    let first = api.draft(&api.group("Old", OLD).await).await;
+    api.ok("campaign/launch", json!({ "campaign_id": first }))
+        .await;
+    server.generate(&api, &first).await;
+    let alone = api.message(&first, "FR/gold").await;
+    assert_eq!(
+        (&alone["review_status"], &alone["suggestion"]),
+        (&json!("Pending review"), &Value::Null)
+    );
+    let refused = api
+        .post("campaign/messages/adopt", adopt(&first, &alone))
+        .await;
+    refused.conflicts("cannot use the suggestion for a message that has none");
+
     let campaign = published(server, &api, "Your country: {{ country }}").await;
     let old = api.message(&campaign, "FR/gold").await;
     let message = rerun(server, &api, &campaign).await;

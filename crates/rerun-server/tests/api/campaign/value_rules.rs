@@ -195,6 +195,13 @@ async fn generated_texts_have_no_raw_value(server: &Server) {
     for raw in ["4711", "24987", "31415", "16180", "27182"] {
         assert!(!all.contains(raw), "{raw} in {all}");
     }
+    // Profiles keep what was imported.
+    let listed = json!({ "customer_group_id": group });
+    let customers = body_of(&api.ok("customer/list", listed).await, "customers");
+    assert_eq!(
+        customers[0]["profile"],
+        json!({ "state": "KALIFORNIEN-4711", "income": "16180.33", "tier": "silver" })
+    );
 }
 
 async fn a_preview_names_what_rules_would_save(server: &Server) {

@@ -154,6 +154,9 @@ export async function whoAmI() {
   }
 }
 
+/** The host of the OpenID provider where one may sign in, if there is one. */
+export const provider = async () => (await (await send("openid", { method: "GET" })).json()).provider;
+
 export async function signIn(token) {
   const response = await send("session", { body: JSON.stringify({ token }) });
   session.value = await response.json();

@@ -1,18 +1,16 @@
 // The console: who is signed in, where one is, and what is announced.
 import { render } from "./preact.js";
 import { useEffect, useRef, useState } from "./preact-hooks.js";
-import { may, session, signIn, signOut, waiting, whoAmI } from "./api.js";
+import { may, provider, session, signIn, signOut, waiting, whoAmI } from "./api.js";
 import { Audit } from "./audit.js";
-import { Campaign, Campaigns, Waiting } from "./campaigns.js";
-import { Compare } from "./compare.js";
+import { Campaign, Campaigns, Compare, Waiting } from "./campaigns.js";
 import { Groups } from "./groups.js";
 import { effect } from "./signals-core.js";
 import { flush, held, outcomes, resume, sent } from "./hold.js";
 import { Rerun } from "./rerun.js";
 import { Review } from "./review.js";
-import { route, to } from "./route.js";
 import { EditSchedule, Schedule, Schedules } from "./schedules.js";
-import { Empty, Failed, Loading, Page, Text, html, news, reason, say } from "./ui.js";
+import { Empty, Failed, Loading, Page, Text, html, news, reason, route, say, to } from "./ui.js";
 import { Webhook, Webhooks } from "./webhooks.js";
 
 /** The pages of the navigation, each with the action without which it shows nothing. */
@@ -23,8 +21,9 @@ function SignIn({ refusal }) {
   const [token, setToken] = useState("");
   const [error, setError] = useState(refusal);
   const [busy, setBusy] = useState(false);
+  const [elsewhere, setElsewhere] = useState("");
   const box = useRef();
-  useEffect(() => { document.title = "Sign in · Rerun console"; }, []);
+  useEffect(() => { document.title = "Sign in · Rerun console"; provider().then(setElsewhere, () => {}); }, []);
   const submit = async (event) => {
     event.preventDefault();
     setBusy(true);
@@ -39,6 +38,7 @@ function SignIn({ refusal }) {
   };
   const said = error && (error.code === "auth_error" ? "The token was refused: it is damaged, expired or of another server." : reason(error));
   return html`<main class="sign-in"><h1>Sign in</h1>
+    ${elsewhere && html`<p><a class="button main" href="openid/start" onClick=${() => { sessionStorage.at = location.hash; }}>Sign in with ${elsewhere}</a></p>`}
     <form class="stack" onSubmit=${submit}><label><span>Token</span><input type="text" ref=${box} value=${token} autocomplete="off" autocapitalize="off" spellcheck=${false} required
       aria-invalid=${error ? "true" : null} onInput=${(event) => setToken(event.currentTarget.value)} /></label>
     ${said && html`<p class="failed" role="alert">${said}</p>`}
@@ -103,6 +103,9 @@ addEventListener("hashchange", () => { if (location.hash.startsWith("#token=")) 
 
 async function start() {
   let refusal = null;
+  // Back from the provider: on with the page where one was.
+  if (!location.hash) location.hash = sessionStorage.at || "";
+  delete sessionStorage.at;
   const link = location.hash.match(/^#token=([^&]+)$/);
   if (link) {
     // Neither the address line nor the history may keep it.

@@ -1,7 +1,6 @@
 // The audit log.
 import { paged } from "./api.js";
-import { refine, route, to } from "./route.js";
-import { Listed, Page, Pick, Table, Text, When, html, usePages, who } from "./ui.js";
+import { Listed, Page, Pick, Table, Text, When, html, refine, route, to, usePages, who } from "./ui.js";
 
 /** The types of entries, which are the types of events too. */
 export const ACTIONS = ["customer_group.created", "customer_group.imported", "customer_group.updated", "customer_group.deleted", "customers.deleted", "customer.erased",

@@ -2,8 +2,10 @@
 import { useEffect, useRef, useState } from "./preact-hooks.js";
 import { call, everything, importCsv, may, newKey, steadily } from "./api.js";
 import { DropZone, Imported } from "./groups.js";
-import { go, refine, route, to } from "./route.js";
-import { Bar, Empty, Failed, Field, Loading, Page, Pick, Status, Table, Text, count, customers, html, many, reason, say, segmentName, useLoad } from "./ui.js";
+import {
+  Bar, Empty, Failed, Field, Loading, Page, Pick, Status, Table, Text, count, customers, go, html, many, reason, refine, route, say,
+  segmentName, to, useLoad,
+} from "./ui.js";
 
 const SHOWN = 200;
 /** Where to look for messages to reuse. */

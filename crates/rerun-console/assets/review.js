@@ -3,10 +3,9 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./preact-
 import { call, everything, findMessage, may, newKey, session, steadily } from "./api.js";
 import { Difference } from "./diff.js";
 import { drop, flush, held, hold, outcomes, sent, undo } from "./hold.js";
-import { refine, route, to } from "./route.js";
 import {
-  Confirm, Dialog, Empty, Failed, Loading, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, say,
-  segmentName, useEvery, useLoad, who,
+  Confirm, Dialog, Empty, Failed, Loading, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, refine, route,
+  say, segmentName, to, useEvery, useLoad, who,
 } from "./ui.js";
 
 const ROW = 58;

@@ -2,8 +2,10 @@
 import { useEffect, useState } from "./preact-hooks.js";
 import { call, everything, may, paged, steadily } from "./api.js";
 import { REUSE } from "./rerun.js";
-import { go, refine, route, to } from "./route.js";
-import { Confirm, Facts, Failed, Field, Listed, Loading, Page, Pick, Status, Table, Text, When, html, reason, say, useLoad, usePages, who } from "./ui.js";
+import {
+  Confirm, Facts, Failed, Field, Listed, Loading, Page, Pick, Status, Table, Text, When, go, html, reason, refine, route, say, to, useLoad,
+  usePages, who,
+} from "./ui.js";
 
 const OUTCOMES = {
   started: "started", skipped_unchanged: "skipped, nothing to do", skipped_overlap: "skipped, not published", waiting: "waits", missed: "missed", refused: "refused",

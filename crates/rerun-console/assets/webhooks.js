@@ -2,9 +2,9 @@
 import { useState } from "./preact-hooks.js";
 import { call, everything, may, paged, steadily } from "./api.js";
 import { ACTIONS } from "./audit.js";
-import { go, refine, route, to } from "./route.js";
 import {
-  Check, Confirm, Dialog, Facts, Failed, Field, Listed, Loading, Page, Pick, Status, Table, Text, When, count, html, many, reason, say, useEvery, useLoad, usePages,
+  Check, Confirm, Dialog, Facts, Failed, Field, Listed, Loading, Page, Pick, Status, Table, Text, When, count, go, html, many, reason,
+  refine, route, say, to, useEvery, useLoad, usePages,
 } from "./ui.js";
 
 const WHY = {

@@ -66,7 +66,6 @@ files! {
     "app.js" = "app.js", SCRIPT;
     "audit.js" = "audit.js", SCRIPT;
     "campaigns.js" = "campaigns.js", SCRIPT;
-    "compare.js" = "compare.js", SCRIPT;
     "diff.js" = "diff.js", SCRIPT;
     "groups.js" = "groups.js", SCRIPT;
     "hold.js" = "hold.js", SCRIPT;
@@ -75,7 +74,6 @@ files! {
     "preact.js" = "preact.js", SCRIPT;
     "rerun.js" = "rerun.js", SCRIPT;
     "review.js" = "review.js", SCRIPT;
-    "route.js" = "route.js", SCRIPT;
     "schedules.js" = "schedules.js", SCRIPT;
     "signals-core.js" = "signals-core.js", SCRIPT;
     "ui.js" = "ui.js", SCRIPT;

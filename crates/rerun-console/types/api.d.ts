@@ -31,5 +31,6 @@ export function findMessage(campaign: string, run: number, test: (message: any) 
 export function importCsv(group: string, file: File, mode: string, progress: (share: number) => void, key?: string): Promise<any>;
 export function download(path: string, body: object, name: string): Promise<{ changed: boolean }>;
 export function whoAmI(): Promise<void>;
+export function provider(): Promise<string | null>;
 export function signIn(token: string): Promise<void>;
 export function signOut(): Promise<void>;

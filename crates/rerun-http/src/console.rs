@@ -10,7 +10,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::auth::{Sessions, same_origin};
-use crate::endpoints::CONSOLE;
+use crate::endpoints::{CONSOLE, OPENID};
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
@@ -55,12 +55,17 @@ impl Console {
             .wrap(from_fn(refuse_other_sites))
             .configure(routes::configure_guarded)
             .default_service(web::to(routes::path_not_found));
+        // Anybody may open these: the provider sends the browser here from its own site.
+        let openid = web::scope(OPENID.trim_start_matches(CONSOLE))
+            .configure(routes::console::configure_openid)
+            .default_service(web::to(routes::path_not_found));
         let console = web::scope(CONSOLE)
             .app_data(Data::new(state))
             .app_data(Data::from(sessions))
             .app_data(Data::new(pages))
             .service(session)
             .service(endpoints)
+            .service(openid)
             .configure(routes::console::configure_pages)
             .default_service(web::to(routes::path_not_found));
         config.service(console);

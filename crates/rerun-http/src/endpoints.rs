@@ -2,6 +2,10 @@
 
 /// Where everything of the console is.
 pub(crate) const CONSOLE: &str = "/console";
+/// Where a sign-in at an OpenID provider begins and ends.
+pub(crate) const OPENID: &str = "/console/openid";
+/// What comes after [`OPENID`] in the address to which the provider sends a browser back.
+pub(crate) const OPENID_CALLBACK: &str = "/callback";
 
 /// An endpoint of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -246,6 +246,7 @@ impl Problem {
                 .because(reason)
                 .naming(absent),
             Denied::Failed(error) => Self::of_store(error),
+            Denied::Away(cause) => Self::unavailable(&**cause),
         }
     }
 

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 mod counted;
 pub mod demo;
+pub mod openid;
 pub mod store;
 mod system;
 #[cfg(feature = "otlp")]

@@ -1,7 +1,7 @@
 use actix_web::HttpRequest;
 use async_trait::async_trait;
 use rerun_core::actor::Person;
-use rerun_core::error::StoreError;
+use rerun_core::error::{Cause, StoreError};
 use rerun_core::ids::AccountId;
 
 /// Who sends a request.
@@ -48,4 +48,7 @@ pub enum Denied {
     /// Who sends it cannot be found out now, for example because the store of the sessions is away.
     #[error(transparent)]
     Failed(#[from] StoreError),
+    /// Who sends it cannot be found out now, because another service is away: 503 `unavailable`.
+    #[error("{0}")]
+    Away(Cause),
 }

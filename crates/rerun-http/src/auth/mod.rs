@@ -3,6 +3,7 @@
 mod authenticator;
 mod client;
 mod keys;
+mod openid;
 mod roles;
 mod sessions;
 mod token;
@@ -24,6 +25,8 @@ use subtle::{Choice, ConstantTimeEq};
 pub use authenticator::{Admitted, Authenticator, Denied};
 pub use client::TrustedProxies;
 pub use keys::{Asymmetric, KeyFile, KeyFileError, KeyFormat, KeySource, StaticKey, UnfitKeys};
+pub(crate) use openid::{Attempt, SignInError};
+pub use openid::{AuthorizationRequest, Grant, OpenId, OpenIdProvider, ProviderError};
 pub use roles::RoleRules;
 pub use sessions::Sessions;
 pub(crate) use sessions::same_origin;
@@ -130,6 +133,7 @@ impl Guard {
             tokens: Arc::clone(&self.tokens),
             roles: Arc::clone(&self.roles),
             proxies,
+            openid: None,
         }
     }
 

@@ -8,15 +8,15 @@ use actix_web::http::header::{COOKIE, HeaderName, ORIGIN};
 use async_trait::async_trait;
 
 use super::client::{TrustedProxies, host};
-use super::{Admitted, Authenticator, Denied, RoleRules, TokenVerifier, Trusted, Untrusted};
-use crate::endpoints::CONSOLE;
+use super::{
+    Admitted, Attempt, Authenticator, Denied, OpenId, RoleRules, SignInError, TokenVerifier,
+    Trusted, Untrusted,
+};
+use crate::endpoints::{CONSOLE, OPENID, OPENID_CALLBACK};
 use crate::headers::single;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The cookie for plain loopback. Without TLS a browser does not keep the secure one.
-const PLAIN_COOKIE: &str = "rerun-console";
-const SECURE_COOKIE: &str = "__Secure-rerun-console";
 /// The longest name and value together: browsers silently drop longer cookies.
 const MAX_COOKIE_BYTES: usize = 4_096;
 
@@ -28,6 +28,7 @@ pub struct Sessions {
     pub(super) tokens: Arc<TokenVerifier>,
     pub(super) roles: Arc<RoleRules>,
     pub(super) proxies: TrustedProxies,
+    pub(super) openid: Option<Arc<OpenId>>,
 }
 
 impl fmt::Debug for Sessions {
@@ -36,23 +37,55 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// The cookie of a request's scheme and host.
+/// A cookie of the console.
 #[derive(Debug, Clone, Copy)]
-struct CookieKind {
+struct Cookie {
     name: &'static str,
-    secure: &'static str,
+    path: &'static str,
+    same_site: &'static str,
 }
 
+/// The token of a session.
+const SESSION: Cookie = Cookie {
+    name: "rerun-console",
+    path: CONSOLE,
+    same_site: "Strict",
+};
+
+/// A sign-in that was begun. It must come with the browser when the provider sends it back.
+const SIGN_IN: Cookie = Cookie {
+    name: "rerun-sign-in",
+    path: OPENID,
+    same_site: "Lax",
+};
+
 impl Sessions {
+    /// Lets people sign in at this provider, too. Its ID tokens open the console, and nothing else.
+    #[must_use]
+    pub fn with_openid(self, openid: OpenId) -> Self {
+        Self {
+            openid: Some(Arc::new(openid)),
+            ..self
+        }
+    }
+
+    /// The provider at which people may sign in.
+    pub(crate) fn openid(&self) -> Option<&OpenId> {
+        self.openid.as_deref()
+    }
+
     /// Checks the token for a session.
     pub(crate) fn trust(&self, token: &str) -> Result<Trusted, Denied> {
         self.tokens.trusted(token).map_err(unknown)
     }
 
     /// Returns who is signed in.
-    pub(crate) fn signed_in(&self, request: &HttpRequest) -> Result<Trusted, Denied> {
-        let name = self.cookie_kind(request).name;
-        self.trust(cookie(request, name).map_err(unknown)?)
+    pub(crate) async fn signed_in(&self, request: &HttpRequest) -> Result<Trusted, Denied> {
+        let token = self.cookie(request, SESSION).map_err(unknown)?;
+        match (self.tokens.trusted(token), self.openid()) {
+            (Err(_), Some(openid)) if openid.may_have_made(token) => openid.trusted(token).await,
+            (trusted, _) => trusted.map_err(unknown),
+        }
     }
 
     /// Returns the names of the actions that the role may do.
@@ -68,28 +101,76 @@ impl Sessions {
         token: &str,
         seconds_left: i64,
     ) -> Option<String> {
-        let kind = self.cookie_kind(request);
-        (kind.name.len() + token.len() <= MAX_COOKIE_BYTES)
-            .then(|| kind.set(token, seconds_left.max(0)))
+        let (name, _) = self.named(request, SESSION);
+        (name.len() + token.len() <= MAX_COOKIE_BYTES)
+            .then(|| self.set(request, SESSION, token, seconds_left.max(0)))
     }
 
     /// Returns what ends the session, as the value of `set-cookie`.
     pub(crate) fn end(&self, request: &HttpRequest) -> String {
-        self.cookie_kind(request).set("", 0)
+        self.set(request, SESSION, "", 0)
     }
 
-    fn cookie_kind(&self, request: &HttpRequest) -> CookieKind {
-        if self.proxies.plain_loopback(request) {
-            let (name, secure) = (PLAIN_COOKIE, "");
-            CookieKind { name, secure }
+    /// Returns the cookie of a sign-in that was begun, as the value of `set-cookie`.
+    pub(crate) fn begin_sign_in(&self, request: &HttpRequest, attempt: &Attempt) -> String {
+        self.set(request, SIGN_IN, attempt.cookie(), Attempt::SECONDS)
+    }
+
+    /// Returns the sign-in that was begun in this browser, if an answer of the provider with this
+    /// `state` is for it.
+    pub(crate) fn begun_sign_in(
+        &self,
+        request: &HttpRequest,
+        openid: &OpenId,
+        state: &str,
+    ) -> Result<Attempt, SignInError> {
+        let cookie = self.cookie(request, SIGN_IN);
+        openid.resume(cookie.ok().ok_or(SignInError::Stale)?, state)
+    }
+
+    /// Returns what ends a sign-in, as the value of `set-cookie`.
+    pub(crate) fn end_sign_in(&self, request: &HttpRequest) -> String {
+        self.set(request, SIGN_IN, "", 0)
+    }
+
+    /// Returns the address to which the provider sends a browser back: at the host that the browser
+    /// asked for.
+    pub(crate) fn redirect_uri(&self, request: &HttpRequest) -> Option<String> {
+        let scheme = if self.proxies.plain_loopback(request) {
+            "http"
         } else {
-            let (name, secure) = (SECURE_COOKIE, "; Secure");
-            CookieKind { name, secure }
+            "https"
+        };
+        let host = host(request)?;
+        Some(format!("{scheme}://{host}{OPENID}{OPENID_CALLBACK}"))
+    }
+
+    /// The name of a cookie and an attribute, as the scheme and the host of a request demand. Only on
+    /// plain loopback a cookie is not secure: without TLS a browser would not keep it.
+    fn named(&self, request: &HttpRequest, cookie: Cookie) -> (String, &'static str) {
+        if self.proxies.plain_loopback(request) {
+            (cookie.name.to_owned(), "")
+        } else {
+            (format!("__Secure-{}", cookie.name), "; Secure")
         }
     }
 
-    fn admit(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
-        let Trusted { identity, .. } = self.signed_in(request)?;
+    fn set(&self, request: &HttpRequest, cookie: Cookie, value: &str, max_age: i64) -> String {
+        let (name, secure) = self.named(request, cookie);
+        let Cookie {
+            path, same_site, ..
+        } = cookie;
+        format!(
+            "{name}={value}; Max-Age={max_age}; Path={path}; HttpOnly; SameSite={same_site}{secure}"
+        )
+    }
+
+    fn cookie<'a>(&self, request: &'a HttpRequest, cookie: Cookie) -> Result<&'a str, Untrusted> {
+        value(request, &self.named(request, cookie).0)
+    }
+
+    async fn admit(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
+        let Trusted { identity, .. } = self.signed_in(request).await?;
         let unauthorized = |reason| Denied::Unauthorized {
             reason,
             absent: Vec::new(),
@@ -107,19 +188,10 @@ impl Sessions {
     }
 }
 
-impl CookieKind {
-    fn set(self, value: &str, max_age: i64) -> String {
-        let Self { name, secure } = self;
-        format!(
-            "{name}={value}; Max-Age={max_age}; Path={CONSOLE}; HttpOnly; SameSite=Strict{secure}"
-        )
-    }
-}
-
 #[async_trait(?Send)]
 impl Authenticator for Sessions {
     async fn authenticate(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
-        self.admit(request)
+        self.admit(request).await
     }
 }
 
@@ -132,7 +204,7 @@ fn unknown(Untrusted(reason): Untrusted) -> Denied {
 
 /// Returns the value of the cookie with this name. Two such cookies are refused: it is unknown which one
 /// the browser means.
-fn cookie<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, Untrusted> {
+fn value<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, Untrusted> {
     let lines = request.headers().get_all(COOKIE);
     let mut values = lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))

@@ -96,8 +96,9 @@ impl fmt::Debug for TokenVerifier {
     }
 }
 
+/// What a token says, before it is known whether it is to be trusted.
 #[derive(Deserialize)]
-struct Claims {
+pub(super) struct Claims {
     user_id: String,
     account_id: String,
     #[serde(default, deserialize_with = "given")]
@@ -107,6 +108,10 @@ struct Claims {
     #[serde(default, deserialize_with = "given")]
     nbf: Option<NumericDate>,
     iss: Option<Value>,
+    /// Which sign-in the token answers, if it answers one.
+    pub(super) nonce: Option<Value>,
+    /// The client that the token was made for, where several may read it.
+    pub(super) azp: Option<Value>,
 }
 
 /// A claim that may be absent, but is not `null`.
@@ -181,6 +186,11 @@ impl TokenVerifier {
     /// # Errors
     /// [`Untrusted`].
     pub fn trusted(&self, token: &str) -> Result<Trusted, Untrusted> {
+        self.judge(self.claims(token)?)
+    }
+
+    /// What a token says that is signed with a known key, for the audience that it must have.
+    pub(super) fn claims(&self, token: &str) -> Result<Claims, Untrusted> {
         let malformed = |_: jsonwebtoken::errors::Error| Untrusted("the token is malformed");
         let header = jsonwebtoken::decode_header(token).map_err(malformed)?;
         if header.crit.is_some() {
@@ -190,7 +200,7 @@ impl TokenVerifier {
         // `Object`, since a struct alone could also be read from an array.
         for key in &*self.keys.keys(header.kid.as_deref()) {
             match jsonwebtoken::decode::<Object<Claims>>(token, key, &self.validation) {
-                Ok(trusted) => return self.judge(trusted.claims.0),
+                Ok(signed) => return Ok(signed.claims.0),
                 // Another key may have made it.
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {
                     why = Untrusted("the token is not signed with a known key");
@@ -202,7 +212,7 @@ impl TokenVerifier {
     }
 
     /// Judges the claims of a token that was signed with a known key.
-    fn judge(&self, claims: Claims) -> Result<Trusted, Untrusted> {
+    pub(super) fn judge(&self, claims: Claims) -> Result<Trusted, Untrusted> {
         // The library would take a list of issuers, too.
         if let Some(issuer) = &self.issuer
             && claims.iss.as_ref().and_then(Value::as_str) != Some(issuer)

@@ -116,6 +116,7 @@ fn config(bind: SocketAddr, folder: &Path, signing: &Signing) -> Serve {
         roles: RoleRules::default(),
         console: true,
         trusted_proxies: TrustedProxies::default(),
+        openid: None,
         limits: Limits::default(),
         max_inflight_body_bytes: Intake::DEFAULT_BYTES,
         rate_limit: RateLimit::OFF,

@@ -59,6 +59,8 @@ enum Failure {
     #[error(transparent)]
     Webhooks(#[from] rerun_deliver::SetupError),
     #[error(transparent)]
+    OpenId(#[from] crate::openid::SetupError),
+    #[error(transparent)]
     Traces(#[from] crate::traces::SetupError),
     #[error("{}", rerun_core::error::chain(.0))]
     Domain(#[from] rerun_core::error::Error),
@@ -90,6 +92,7 @@ impl Failure {
             | Self::Demo(_)
             | Self::Generator(_)
             | Self::Webhooks(_)
+            | Self::OpenId(_)
             | Self::Traces(_)
             | Self::Domain(_)
             | Self::Schema

@@ -15,11 +15,12 @@ use super::background::Background;
 use super::{Failure, dispatch, logging, refuse_pending, worker};
 use crate::Counted;
 use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
+use crate::openid::HttpProvider;
 use crate::store::{self, OpenStore, Surroundings};
 use crate::system::Termination;
 use crate::traces;
 use rerun_generate::Scheduler;
-use rerun_http::auth::{Guard, KeyFile, KeySource, StaticKey, TokenVerifier, WeakSetting};
+use rerun_http::auth::{Guard, KeyFile, KeySource, OpenId, StaticKey, TokenVerifier, WeakSetting};
 use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Console, Intake, Readiness};
 
@@ -73,10 +74,8 @@ impl Server {
         } else {
             refuse_pending(&config.database.url)?;
         }
-        let console = config.console.then(|| {
-            let sessions = guard.sessions(config.trusted_proxies.clone());
-            Console::new(sessions, rerun_console::respond)
-        });
+        let console = config.console.then(|| console(config, &guard, &around));
+        let console = console.transpose()?;
         let store = OpenStore::open(&config.database, &around, config.engine())?;
         // Before anybody can learn that the server is there and want it to end.
         let termination = Termination::listen()?;
@@ -231,6 +230,22 @@ fn divided(connections: u32) -> (usize, usize) {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = threads.min(connections);
     (threads, connections.div_ceil(threads))
+}
+
+/// The console, with the way to sign in that the settings name.
+fn console(config: &Config, guard: &Guard, around: &Surroundings) -> Result<Console, Failure> {
+    let mut sessions = guard.sessions(config.trusted_proxies.clone());
+    if let Some(settings) = &config.openid {
+        let openid = OpenId::new(
+            Arc::new(HttpProvider::new(settings.clone())?),
+            settings.issuer.as_str(),
+            &settings.client_id,
+            config.tokens.rules.leeway,
+            Arc::clone(&around.clock),
+        );
+        sessions = sessions.with_openid(openid);
+    }
+    Ok(Console::new(sessions, rerun_console::respond))
 }
 
 fn guard(config: &Config, around: &Surroundings) -> Result<Guard, ConfigError> {

@@ -2,6 +2,7 @@
 
 mod layers;
 mod nats;
+mod openid;
 mod table;
 mod tokens;
 
@@ -24,6 +25,8 @@ use rerun_generate::OpenAiSettings;
 use rerun_generate::Secrets;
 use rerun_http::auth::{RoleRules, TrustedProxies};
 use rerun_http::{Limits, RateLimit};
+
+use crate::openid::OpenIdSettings;
 
 /// The database and how it is used.
 #[derive(Clone)]
@@ -319,6 +322,8 @@ pub struct Serve {
     pub console: bool,
     /// The proxies that the console believes.
     pub trusted_proxies: TrustedProxies,
+    /// Where people may sign in to the console.
+    pub openid: Option<OpenIdSettings>,
     /// Bounds of requests.
     pub limits: Limits,
     /// Bytes of all bodies in flight.
@@ -378,6 +383,7 @@ impl Serve {
             },
             console: layers.value(&table::CONSOLE)?,
             trusted_proxies: layers.given(&table::TRUSTED_PROXIES)?.unwrap_or_default(),
+            openid: openid::read(layers)?,
             limits: Limits {
                 max_body_bytes,
                 max_import_bytes: layers.value(&table::MAX_IMPORT_BYTES)?,

@@ -11,6 +11,7 @@ use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
+use crate::openid::Issuer;
 use rerun_deliver::{AllowedNetworks, DerivedSecrets, NatsServers, stream_name, subject_prefix};
 use rerun_generate::ExtraHeaders;
 use rerun_http::auth::{Asymmetric, RoleRules, StaticKey, TrustedProxies};
@@ -271,6 +272,23 @@ settings! {
         name: "trusted_proxies", value: "NETWORKS", default: None,
         used_by: &[Serve], care: Shown, parse: TrustedProxies::parse,
     }
+    /// Address of the OpenID provider where people may sign in to the console, as its tokens name it;
+    /// needs a client id.
+    CONSOLE_OIDC_ISSUER: Issuer {
+        name: "console_oidc_issuer", value: "URL", default: None,
+        used_by: &[Serve], care: Shown, parse: Issuer::parse,
+    }
+    /// What the OpenID provider calls this installation: a public client with the redirect address
+    /// `https://HOST/console/openid/callback`.
+    CONSOLE_OIDC_CLIENT_ID: String {
+        name: "console_oidc_client_id", value: "TEXT", default: None,
+        used_by: &[Serve], care: Shown, parse: text,
+    }
+    /// What the OpenID provider is asked for, with spaces between; `openid` must be among it.
+    CONSOLE_OIDC_SCOPES: String {
+        name: "console_oidc_scopes", value: "TEXT", default: Some("openid"),
+        used_by: &[Serve], care: Shown, parse: scopes,
+    }
     /// Generator calls at once in this process; 0 for none.
     WORKERS: u32 {
         name: "workers", value: "NUMBER", default: Some("4"),
@@ -528,6 +546,14 @@ fn text(text: &str) -> Result<String, String> {
         Err("not be blank".to_owned())
     } else {
         Ok(text.to_owned())
+    }
+}
+
+fn scopes(scopes: &str) -> Result<String, String> {
+    if scopes.split_whitespace().any(|scope| scope == "openid") {
+        Ok(scopes.to_owned())
+    } else {
+        Err("hold `openid`, with spaces between the scopes".to_owned())
     }
 }
 
@@ -1057,6 +1083,12 @@ mod tests {
                 &TRUSTED_PROXIES.declared,
                 &["", "10.0.0.0/33", "10.0.0.1,", "proxy.example", "*"],
             ),
+            (
+                &CONSOLE_OIDC_ISSUER.declared,
+                &["", "login.example.com", "http://login.example.com"],
+            ),
+            (&CONSOLE_OIDC_CLIENT_ID.declared, &["", " "]),
+            (&CONSOLE_OIDC_SCOPES.declared, &["", "profile", "openid2"]),
             (&SHUTDOWN_GRACE_SECONDS.declared, &["", "-1", "3601"]),
             (
                 &LOG.declared,

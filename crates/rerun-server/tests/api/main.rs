@@ -11,6 +11,7 @@ mod audit;
 mod bodies;
 mod campaign;
 mod console;
+mod console_openid;
 mod customer;
 mod customer_group;
 mod errors;
@@ -23,6 +24,8 @@ mod isolation;
 mod metrics;
 mod openapi;
 mod paging;
+#[path = "../provider/mod.rs"]
+mod provider;
 mod schedule;
 mod support;
 mod webhooks;

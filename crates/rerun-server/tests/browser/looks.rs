@@ -17,7 +17,7 @@ crate::on_both_stores!(
 const AXE: &str = include_str!("axe.min.js");
 
 /// What axe finds wrong with the page as it is.
-async fn violations(browser: &Browser) -> Value {
+pub(crate) async fn violations(browser: &Browser) -> Value {
     browser.run(&format!("{AXE}; return true")).await;
     let script = "const done = arguments[0]; axe.run(document, {}).then((found) => done(found.violations.map(
         (one) => [one.id, one.nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary)])))";

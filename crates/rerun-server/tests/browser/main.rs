@@ -12,6 +12,9 @@
 mod attack;
 mod driver;
 mod looks;
+mod openid;
+#[path = "../provider/mod.rs"]
+mod provider;
 mod reviewers;
 mod schedules;
 mod story;

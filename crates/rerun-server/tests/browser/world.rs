@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use rerun_testkit::{TestDatabase, template_name};
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ pub(crate) struct World {
     database: String,
     _postgres: Option<TestDatabase>,
     server: Child,
+    /// What the servers have logged.
+    log: Arc<Mutex<String>>,
     pub(crate) address: String,
     http: reqwest::Client,
     token: String,
@@ -58,12 +61,14 @@ impl World {
             Some(database) => database.url().to_owned(),
             None => format!("sqlite://{}", folder.path().join("rerun.db").display()),
         };
-        let (server, address) = serve(&folder, &database, "127.0.0.1:0");
+        let log = Arc::default();
+        let (server, address) = serve(&folder, &database, "127.0.0.1:0", &[], &log);
         let mut world = Self {
             folder,
             database,
             _postgres: postgres,
             server,
+            log,
             address,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             token: String::new(),
@@ -114,8 +119,18 @@ impl World {
 
     /// Starts it again where it was.
     pub(crate) fn start_again(&mut self) {
-        let address = self.address.clone();
-        self.server = serve(&self.folder, &self.database, &address).0;
+        self.start_with(&[]);
+    }
+
+    /// Starts it again where it was, with more settings.
+    pub(crate) fn start_with(&mut self, settings: &[(&str, &str)]) {
+        let (folder, database) = (&self.folder, &self.database);
+        self.server = serve(folder, database, &self.address, settings, &self.log).0;
+    }
+
+    /// What the servers have logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Posts to the API.
@@ -287,26 +302,37 @@ fn rerun(folder: &TempDir, database: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn serve(folder: &TempDir, database: &str, bind: &str) -> (Child, String) {
+fn serve(
+    folder: &TempDir,
+    database: &str,
+    bind: &str,
+    settings: &[(&str, &str)],
+    log: &Arc<Mutex<String>>,
+) -> (Child, String) {
     let mut command = rerun(folder, database, &["serve", "--bind", bind]);
     let mut child = command
+        .envs(settings.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut log = String::new();
     let address = loop {
         let line = lines
             .next()
-            .unwrap_or_else(|| panic!("it ended: {log}"))
+            .unwrap_or_else(|| panic!("it ended: {}", log.lock().unwrap()))
             .unwrap();
-        log.push_str(&line);
+        log.lock().unwrap().push_str(&line);
         if let Some((_, rest)) = line.split_once("listening on http://") {
             break rest.split(' ').next().unwrap().trim().to_owned();
         }
     };
     // A log that nobody reads would stop the server.
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            log.lock().unwrap().push_str(&line);
+        }
+    });
     (child, address)
 }

@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use file::{KeyFile, KeyFileError};
+pub(super) use set::KeySet;
 pub use set::{KeyFormat, UnfitKeys};
 
 use super::weak::{MIN_SECRET_BYTES, WeakSetting};
@@ -36,6 +37,9 @@ pub enum Asymmetric {
 }
 
 impl Asymmetric {
+    /// Each of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Rs256, Self::Es256, Self::EdDsa];
+
     /// The name that it has in the `alg` of a token.
     #[must_use]
     pub const fn name(self) -> &'static str {

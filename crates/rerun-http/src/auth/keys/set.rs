@@ -1,4 +1,4 @@
-//! Public keys out of the text of a file.
+//! Public keys out of a text.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,8 +32,8 @@ pub enum KeyFormat {
 #[error("{0}")]
 pub struct UnfitKeys(String);
 
-/// The keys of a file, ready to check signatures with.
-pub(super) struct KeySet {
+/// Keys that were read, ready to check signatures with.
+pub(in crate::auth) struct KeySet {
     all: Arc<[DecodingKey]>,
     /// `None` where keys have no names.
     by_kid: Option<HashMap<String, Arc<[DecodingKey]>>>,
@@ -43,7 +43,7 @@ impl KeySet {
     /// The most keys without names: each may have to be tried for each token.
     const MAX_PEM_KEYS: usize = 8;
 
-    pub(super) fn read(
+    pub(in crate::auth) fn read(
         text: &[u8],
         format: KeyFormat,
         algorithm: Asymmetric,
@@ -61,7 +61,7 @@ impl KeySet {
 
     /// The keys that may have signed a token with this `kid`, or without one. A key that has no
     /// name is not taken for one that a token names.
-    pub(super) fn candidates(&self, kid: Option<&str>) -> Arc<[DecodingKey]> {
+    pub(in crate::auth) fn candidates(&self, kid: Option<&str>) -> Arc<[DecodingKey]> {
         match (&self.by_kid, kid) {
             (Some(by_kid), Some(kid)) => by_kid.get(kid).cloned().unwrap_or_default(),
             (Some(_), None) if self.all.len() != 1 => Arc::default(),

@@ -63,7 +63,7 @@ pub(super) async fn start(
 
 /// `GET /console/session`
 pub(super) async fn show(sessions: Data<Sessions>, request: HttpRequest) -> Answer {
-    let trusted = sessions.signed_in(&request)?;
+    let trusted = sessions.signed_in(&request).await?;
     Ok(uncached(HttpResponse::Ok()).json(shown(&sessions, &trusted)))
 }
 
@@ -87,7 +87,7 @@ fn shown<'a>(sessions: &Sessions, trusted: &'a Trusted) -> Session<'a> {
     }
 }
 
-fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+pub(super) fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response
 }

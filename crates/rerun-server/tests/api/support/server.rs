@@ -15,9 +15,10 @@ use rerun_core::usecases::{Engine, Settings};
 use rerun_generate::{Observer, TemplateGenerator};
 use rerun_generate::{Shutdown, SystemClock};
 use rerun_generate::{Worker, WorkerOptions};
-use rerun_http::auth::{Guard, StaticKey, TokenRules, TokenVerifier, TrustedProxies};
+use rerun_http::auth::{Guard, OpenId, StaticKey, TokenRules, TokenVerifier, TrustedProxies};
 use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Console, Intake, Limits, RateLimit, Readiness};
+use rerun_server::openid::{HttpProvider, Issuer, OpenIdSettings};
 use rerun_server::store::{News, OpenStore, Surroundings};
 use rerun_server::{Counted, config};
 use secrecy::SecretString;
@@ -107,8 +108,37 @@ pub(crate) struct Server {
     wake: Arc<Notify>,
     pub(crate) news: News,
     http: reqwest::Client,
+    guard: Guard,
+    state: Data<AppState>,
+    serving: Mutex<Vec<Serving>>,
+}
+
+/// A server that listens.
+struct Serving {
     handle: ServerHandle,
     running: JoinHandle<std::io::Result<()>>,
+}
+
+impl Serving {
+    /// Serves the endpoints and this console; returns where.
+    fn start(state: &Data<AppState>, console: &Console) -> (SocketAddr, Self) {
+        let (state, console) = (state.clone(), console.clone());
+        let server = HttpServer::new(move || {
+            let (state, console) = (state.clone(), console.clone());
+            App::new().configure(rerun_http::configure_with_console(state, console))
+        })
+        .workers(2)
+        .disable_signals()
+        .bind("127.0.0.1:0")
+        .unwrap();
+        let address = server.addrs()[0];
+        let server = server.run();
+        let serving = Self {
+            handle: server.handle(),
+            running: actix_web::rt::spawn(server),
+        };
+        (address, serving)
+    }
 }
 
 impl Server {
@@ -118,9 +148,12 @@ impl Server {
         // It begins to listen on this thread, which some tests then block.
         server.account().get("/health/live").await.ok();
         case(&server).await;
-        // Connections that a client keeps open would hold up a patient stop.
-        server.handle.stop(false).await;
-        server.running.await.unwrap().unwrap();
+        let all = std::mem::take(&mut *server.serving.lock().unwrap());
+        for Serving { handle, running } in all {
+            // Connections that a client keeps open would hold up a patient stop.
+            handle.stop(false).await;
+            running.await.unwrap().unwrap();
+        }
     }
 
     fn start(store: Store) -> Self {
@@ -156,7 +189,7 @@ impl Server {
         let state = Data::new(AppState {
             engine: open.engine.clone(),
             health: open.health,
-            authenticator: Arc::new(guard),
+            authenticator: Arc::new(guard.clone()),
             ids: around.ids,
             limits: Limits {
                 max_import_bytes: MAX_IMPORT_BYTES,
@@ -173,17 +206,7 @@ impl Server {
             metrics: metrics.clone(),
             traces: None,
         });
-        let server = HttpServer::new(move || {
-            let (state, console) = (state.clone(), console.clone());
-            App::new().configure(rerun_http::configure_with_console(state, console))
-        })
-        .workers(2)
-        .disable_signals()
-        .bind("127.0.0.1:0")
-        .unwrap();
-        let address = server.addrs()[0];
-        let server = server.run();
-        let handle = server.handle();
+        let (address, serving) = Serving::start(&state, &console);
         Self {
             address,
             database,
@@ -196,9 +219,30 @@ impl Server {
             wake,
             news: around.news,
             http: client().build().unwrap(),
-            handle,
-            running: actix_web::rt::spawn(server),
+            guard,
+            state,
+            serving: Mutex::new(vec![serving]),
         }
+    }
+
+    /// Somebody at a server of the same installation where people sign in at this provider.
+    pub(crate) async fn signing_in_at(&self, issuer: &str) -> Api {
+        let settings = OpenIdSettings {
+            issuer: Issuer::parse(issuer).unwrap(),
+            client_id: crate::provider::CLIENT.to_owned(),
+            scopes: "openid rerun".to_owned(),
+        };
+        let provider = Arc::new(HttpProvider::new(settings).unwrap());
+        let (client, leeway) = (crate::provider::CLIENT, Duration::ZERO);
+        let openid = OpenId::new(provider, issuer, client, leeway, self.clock.clone());
+        let proxies = TrustedProxies::parse(TRUSTED_PROXIES).unwrap();
+        let sessions = self.guard.sessions(proxies).with_openid(openid);
+        let console = Console::new(sessions, rerun_console::respond);
+        let (address, serving) = Serving::start(&self.state, &console);
+        self.serving.lock().unwrap().push(serving);
+        let api = Api::new(self.http.clone(), address);
+        api.get("/health/live").await.ok();
+        api
     }
 
     /// Somebody whose requests come from [`TRUSTED_PROXY_HOST`].

@@ -131,6 +131,7 @@ function Reviewing({ campaign }) {
   const [dialog, setDialog] = useState(null);
   const [editing, setEditing] = useState(false);
   const [compare, setCompare] = useState(false);
+  const [asHtml, setAsHtml] = useState(false);
   const [conflicts, setConflicts] = useState({});
   const findBox = useRef();
   const list = useRef();
@@ -269,7 +270,7 @@ function Reviewing({ campaign }) {
       <${List} messages=${messages} index=${index} show=${show} chosen=${chosen} pending=${pending} handle=${list} staged=${stages.length > 1}
         toggle=${(one) => { const next = new Set(chosen); if (!next.delete(one)) next.add(one); setChosen(next); }} />
       <section class="message" aria-label="Message">${current && html`
-        <${Detail} key=${current.id} message=${current} campaign=${campaign} compare=${compare} pendingKind=${pending.get(current.id)} conflict=${conflicts[current.id]}
+        <${Detail} key=${current.id} message=${current} campaign=${campaign} compare=${compare} asHtml=${asHtml} setAsHtml=${setAsHtml} pendingKind=${pending.get(current.id)} conflict=${conflicts[current.id]}
           editing=${editing} onEdited=${(message) => { setEditing(false); if (message) messages.put(message); }} messages=${messages}
           buttons=${html`<div class="buttons decide">
             ${may("messages_review") && html`<button type="button" class="main" disabled=${!targets(passable).length} onClick=${approve} aria-keyshortcuts="a">Approve</button>
@@ -373,9 +374,21 @@ function List({ messages, index, show, chosen, pending, toggle, handle, staged }
       })}</ul></div>`;
 }
 
-function Detail({ message, campaign, compare, pendingKind, conflict, editing, onEdited, buttons, messages }) {
+/** A body as HTML, in a sandbox with the policy of frame.html: it loads nothing. Frames and links would connect in advance, past any policy. */
+function Rendered({ body }) {
+  const frame = useRef();
+  const show = () => {
+    const inner = frame.current.contentDocument?.querySelector("iframe");
+    if (inner) inner.srcdoc = `<style>a { color: #00e; text-decoration: underline }</style><body tabindex="0">${body.replace(/<i?frame|href/gi, "$&-")}`;
+  };
+  useEffect(show, [body]);
+  return html`<iframe class="html" ref=${frame} src="frame.html" title="Message" onLoad=${show}></iframe>`;
+}
+
+function Detail({ message, campaign, compare, asHtml, setAsHtml, pendingKind, conflict, editing, onEdited, buttons, messages }) {
   const { content, segment, suggestion } = message;
   const approvals = message.provenance?.approvals || [];
+  const tagged = /<[a-z!/]/i.test(content?.body);
   return html`<article>
     <div class="facts"><${Status} value=${message.review_status} />${message.approval_stage && html`<span>stage ${message.approval_stage}</span>`}
       <span>${message.source}</span><span>${customers(segment.customer_count)}</span>
@@ -386,7 +399,9 @@ function Detail({ message, campaign, compare, pendingKind, conflict, editing, on
     ${!editing && buttons}
     ${editing ? html`<${Editor} message=${message} campaign=${campaign} onDone=${onEdited} messages=${messages} />` : html`
       <h2 class="subject">${content ? html`<${Text} value=${content.subject} />` : "No content yet"}</h2>
-      ${content ? html`<div class="body text"><${Text} value=${content.body} /></div>` : message.review_status === "Generating"
+      ${tagged && html`<div class="buttons small" role="group" aria-label="Body as">${["Text", "HTML"].map((one, n) => html`<button type="button" aria-pressed=${asHtml === !!n}
+        onClick=${() => setAsHtml(!!n)}>${one}</button>`)}</div>`}
+      ${tagged && asHtml ? html`<${Rendered} body=${content.body} />` : content ? html`<div class="body text"><${Text} value=${content.body} /></div>` : message.review_status === "Generating"
         && html`<p class="quiet">The message is being generated.</p>`}`}
     ${message.error && html`<p class="failed">Generation failed: <${Text} value=${message.error} /></p>`}
     ${message.rejection_reason && html`<p class="failed">Rejected: <${Text} value=${message.rejection_reason} /></p>`}

@@ -13,8 +13,14 @@ use sha2::{Digest, Sha256};
 /// Nothing but what this server itself sends. Scripts and styles are files: none stands in the page,
 /// and no text becomes HTML.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    img-src 'self' data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The page around a text that is shown as HTML, and its policy, which the text inherits: it has
+/// styles and images of its own, and reaches nothing.
+const FRAME: &str = "frame.html";
+const FRAME_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// A file of the page.
 struct File {
@@ -67,6 +73,7 @@ files! {
     "audit.js" = "audit.js", SCRIPT;
     "campaigns.js" = "campaigns.js", SCRIPT;
     "diff.js" = "diff.js", SCRIPT;
+    "frame.html" = "frame.html", HTML;
     "groups.js" = "groups.js", SCRIPT;
     "hold.js" = "hold.js", SCRIPT;
     "htm.js" = "htm.js", SCRIPT;
@@ -93,9 +100,9 @@ pub fn respond(name: &str, request: &HttpRequest) -> Option<HttpResponse> {
     };
     let tag = EntityTag::new_strong(tag);
     if is_known(request, &tag) {
-        return Some(headed(HttpResponse::NotModified(), tag).finish());
+        return Some(headed(HttpResponse::NotModified(), file, tag).finish());
     }
-    let mut response = headed(HttpResponse::Ok(), tag);
+    let mut response = headed(HttpResponse::Ok(), file, tag);
     response.insert_header((header::CONTENT_TYPE, file.content_type));
     Some(if packed {
         response.insert_header((header::CONTENT_ENCODING, "gzip"));
@@ -105,11 +112,16 @@ pub fn respond(name: &str, request: &HttpRequest) -> Option<HttpResponse> {
     })
 }
 
-fn headed(mut response: HttpResponseBuilder, tag: EntityTag) -> HttpResponseBuilder {
+fn headed(mut response: HttpResponseBuilder, file: &File, tag: EntityTag) -> HttpResponseBuilder {
+    let (policy, framed) = if file.name == FRAME {
+        (FRAME_POLICY, "SAMEORIGIN")
+    } else {
+        (CONTENT_SECURITY_POLICY, "DENY")
+    };
     response
-        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::X_FRAME_OPTIONS, "DENY"))
+        .insert_header((header::X_FRAME_OPTIONS, framed))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header(("cross-origin-opener-policy", "same-origin"))
         .insert_header(("cross-origin-resource-policy", "same-origin"))
@@ -201,14 +213,20 @@ mod tests {
                 get(file.name, &[("if-none-match", "*")]),
             ] {
                 let policy = text(&response, "content-security-policy");
-                assert!(
-                    policy.starts_with("default-src 'none'; script-src 'self';"),
-                    "{policy}"
-                );
-                assert!(
-                    !policy.contains("unsafe") && !policy.contains("http"),
-                    "{policy}"
-                );
+                let framed = text(&response, "x-frame-options");
+                if file.name == "frame.html" {
+                    assert_eq!(policy, FRAME_POLICY);
+                    assert!(!policy.contains("script-src"), "{policy}");
+                    assert_eq!(framed, "SAMEORIGIN");
+                } else {
+                    assert!(
+                        policy.starts_with("default-src 'none'; script-src 'self';"),
+                        "{policy}"
+                    );
+                    assert!(!policy.contains("unsafe"), "{policy}");
+                    assert_eq!(framed, "DENY");
+                }
+                assert!(!policy.contains("http"), "{policy}");
                 assert_eq!(text(&response, "x-content-type-options"), "nosniff");
                 assert_eq!(text(&response, "referrer-policy"), "no-referrer");
                 assert_eq!(text(&response, "cache-control"), "no-cache");

@@ -307,6 +307,53 @@ impl Browser {
         panic!("{name} has no option {option}");
     }
 
+    /// The first element that a selector finds, here or in the frame that was gone into.
+    async fn found(&self, selector: &str) -> Value {
+        let find = json!({ "using": "css selector", "value": selector });
+        let found = async {
+            loop {
+                let all = self.post("/elements", find.clone()).await;
+                if let Some(first) = all.as_array().and_then(|all| all.first()) {
+                    return first.clone();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        found.unwrap_or_else(|_| panic!("nothing is {selector}"))
+    }
+
+    /// Goes into a frame: from here on, elements are those in there.
+    pub(crate) async fn enter_frame(&self, selector: &str) {
+        let frame = self.found(selector).await;
+        self.post("/frame", json!({ "id": frame })).await;
+    }
+
+    /// Goes back to the page that all frames are in.
+    pub(crate) async fn out_of_frames(&self) {
+        self.post("/frame", json!({ "id": null })).await;
+    }
+
+    /// How an element looks in one respect.
+    pub(crate) async fn look(&self, selector: &str, property: &str) -> Value {
+        let element = self.found(selector).await;
+        let id = element[ELEMENT].as_str().unwrap();
+        self.get(&format!("/element/{id}/css/{property}")).await
+    }
+
+    /// Clicks an element with the mouse.
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.found(selector).await;
+        let id = element[ELEMENT].as_str().unwrap();
+        self.post(&format!("/element/{id}/click"), json!({})).await;
+    }
+
+    /// How many windows there are.
+    pub(crate) async fn windows(&self) -> usize {
+        let windows = self.get("/window/handles").await;
+        windows.as_array().unwrap().len()
+    }
+
     /// What the browser has logged since the last call.
     pub(crate) async fn log(&self) -> Vec<String> {
         let lines = self.post("/se/log", json!({ "type": "browser" })).await;

@@ -24,19 +24,21 @@ pub fn accounts_unpublished<C: Shared>(
     now: Timestamp,
 ) -> Result<Vec<AccountId>, Failure> {
     let follows = if after.is_some() { ">" } else { ">=" };
+    // A subquery is for one account after the other; a join may read the places of all accounts.
     let text = format!(
-        "SELECT h.account_id FROM audit_heads h \
-         LEFT JOIN event_cursors c ON c.account_id = h.account_id AND c.stream = ? \
-         WHERE h.account_id {follows} ? AND h.seq > coalesce(c.seq, 0) \
-           AND (c.lease_id IS NULL OR c.leased_until <= ? OR c.leased_at > ?) \
+        "SELECT h.account_id FROM audit_heads h WHERE h.account_id {follows} ? \
+           AND coalesce((SELECT h.seq > c.seq \
+               AND (c.lease_id IS NULL OR c.leased_until <= ? OR c.leased_at > ?) \
+             FROM event_cursors c WHERE c.account_id = h.account_id AND c.stream = ? LIMIT 1), \
+             h.seq > 0) \
          ORDER BY h.account_id LIMIT ?"
     );
     let accounts = conn.rows(
         sql(&text)
-            .bind::<Text, _>(stream)
             .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))
             .bind::<Time, _>(now)
             .bind::<Time, _>(now + CLOCK_TOLERANCE)
+            .bind::<Text, _>(stream)
             .bind::<BigInt, _>(i64::from(limit))
             .columns::<(Id,)>(),
     )?;

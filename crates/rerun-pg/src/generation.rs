@@ -3,8 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::pg::Pg;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
 use rerun_core::campaign::Template;
@@ -15,17 +14,17 @@ use rerun_core::generation::{
     TaskOutcome, TaskResult, TokenCounts,
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
-use rerun_core::message::{MessageCommand, MessageState, ReviewStatus, Source};
+use rerun_core::message::{Content, MessageCommand, MessageState, ReviewStatus, Source};
 use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun};
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self, KeptValuesRow, NearestRow};
-use rerun_diesel::sql::{Sql, sql};
+use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::write::{lock_campaign, rows, transaction, write_applied};
+use crate::write::{lock_campaign, transaction, write_applied};
 
 #[derive(QueryableByName)]
 struct TaskRow {
@@ -212,8 +211,8 @@ fn due_accounts(
 }
 
 /// One statement, so that the rows are locked for as short as can be; rows that another worker
-/// is taking at this moment are passed over. The first task of each campaign counts with the
-/// bytes of the campaign's brief.
+/// is taking at this moment are passed over. They are found again by their places alone, see [`held`].
+/// The first task of each campaign counts with the bytes of the campaign's brief.
 fn take(conn: &mut PgConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, Failure> {
     let account = request.account_id.as_uuid();
     let tasks = sql(
@@ -239,7 +238,7 @@ fn take(conn: &mut PgConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, F
              ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) - bytes AS before FROM sized), \
          fitting AS MATERIALIZED (SELECT * FROM summed WHERE before < ?), \
          taken AS (UPDATE generation_tasks SET lease_id = ?, due_at = ?, set_at = ? \
-           WHERE account_id = ? AND ctid = ANY(ARRAY(SELECT place FROM fitting))) \
+           WHERE ctid = ANY(ARRAY(SELECT place FROM fitting))) \
          SELECT * FROM fitting ORDER BY due_at, message_id",
     )
     .bind::<Id, _>(account)
@@ -253,7 +252,6 @@ fn take(conn: &mut PgConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, F
     .bind::<Id, _>(request.lease.as_uuid())
     .bind::<Time, _>(request.until)
     .bind::<Time, _>(request.now)
-    .bind::<Id, _>(account)
     .load::<TaskRow>(conn)?;
     Ok(tasks)
 }
@@ -346,6 +344,77 @@ fn examples(
     Ok(nearest.collect::<Result<_, _>>()?)
 }
 
+/// A result whose task the lease still holds, and where the task and the message are.
+struct Held<'a> {
+    result: &'a TaskResult,
+    /// A physical place (`ctid`) in `generation_tasks`. The transaction has locked the row, so that it
+    /// stays there.
+    task: String,
+    /// The same in `messages`, by the campaign's lock.
+    message: String,
+    source: Source,
+}
+
+#[derive(QueryableByName)]
+struct HeldRow {
+    #[diesel(sql_type = BigInt)]
+    nth: i64,
+    #[diesel(sql_type = Text)]
+    task: String,
+    #[diesel(sql_type = Text)]
+    message: String,
+    #[diesel(sql_type = Text)]
+    source: String,
+}
+
+/// Finds the tasks that the lease still holds, and locks them. They are looked up by their whole
+/// keys, row by row; what follows goes by places alone. With any other condition, a planner that has
+/// not heard of a new run's many tasks reads all of the account's. It is a statement of its own: one
+/// that waited for a lock would look for the task at the place that it had before.
+fn held<'a>(conn: &mut PgConnection, settle: &'a SettleRun) -> Result<Vec<Held<'a>>, Failure> {
+    let mut seen = BTreeSet::new();
+    let results: Vec<&TaskResult> = settle
+        .results
+        .iter()
+        .filter(|result| seen.insert(result.message_id))
+        .collect();
+    if results.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = results.iter().map(|r| r.message_id.as_uuid()).collect();
+    let rows = sql(
+        "SELECT r.nth, t.place::text AS task, m.place::text AS message, m.source \
+         FROM unnest(?::uuid[]) WITH ORDINALITY AS r(id, nth) \
+         CROSS JOIN LATERAL (SELECT ctid AS place, lease_id, due_at, campaign_id, run_number \
+           FROM generation_tasks WHERE account_id = ? AND message_id = r.id LIMIT 1 FOR UPDATE) t \
+         CROSS JOIN LATERAL (SELECT ctid AS place, source FROM messages \
+           WHERE account_id = ? AND id = r.id LIMIT 1) m \
+         WHERE t.lease_id = ? AND t.due_at >= ? AND t.campaign_id = ? AND t.run_number = ?",
+    )
+    .planned_for(ids.len())
+    .bind::<Array<Id>, _>(ids)
+    .bind::<Id, _>(settle.account_id.as_uuid())
+    .bind::<Id, _>(settle.account_id.as_uuid())
+    .bind::<Id, _>(settle.lease.as_uuid())
+    .bind::<Time, _>(settle.now)
+    .bind::<Id, _>(settle.campaign_id.as_uuid())
+    .bind::<Integer, _>(settle.run_number.get())
+    .load::<HeldRow>(conn)?;
+    let held = rows.into_iter().filter_map(|row| {
+        // The first is number 1.
+        let nth = usize::try_from(row.nth).ok()?.checked_sub(1)?;
+        let result = *results.get(nth)?;
+        let source = row::text("messages", "source", &row.source);
+        Some(source.map(|source| Held {
+            result,
+            task: row.task,
+            message: row.message,
+            source,
+        }))
+    });
+    Ok(held.collect::<Result<_, StoreError>>()?)
+}
+
 fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<SettledRun, Failure> {
     let locked = lock_campaign(
         conn,
@@ -364,12 +433,12 @@ fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<SettledR
     let given_up = from
         .apply(MessageCommand::GenerationFailed, stages)
         .map_err(illegal)?;
-    let mut used = Used::default();
-    let retried = wait_again(conn, settle, Again::Retry, &mut used)?;
-    let put_off = wait_again(conn, settle, Again::PutOff, &mut used)?;
-    let stored = store_generated(conn, settle, reviewed, &mut used)?;
-    let failed = store_failed(conn, settle, given_up, &mut used)?;
-    add_usage(conn, settle, &used)?;
+    let held = held(conn, settle)?;
+    let retried = wait_again(conn, settle, Again::Retry, &held)?;
+    let put_off = wait_again(conn, settle, Again::PutOff, &held)?;
+    let stored = store_generated(conn, settle, reviewed, &held)?;
+    let failed = store_failed(conn, settle, given_up, &held)?;
+    add_usage(conn, settle, &Used::of(&held))?;
     let shift = |(source, messages): &(Source, u32), to: (ReviewStatus, Source)| Shift {
         from: (ReviewStatus::Generating, *source),
         to,
@@ -419,6 +488,21 @@ struct Used {
     kept: Metered,
 }
 
+impl Used {
+    fn of(held: &[Held<'_>]) -> Self {
+        let mut used = Self::default();
+        for held in held {
+            if let Some(usage) = &held.result.usage {
+                used.all = used.all.with(usage);
+                if matches!(held.result.outcome, TaskOutcome::Generated(_)) {
+                    used.kept = used.kept.with(usage);
+                }
+            }
+        }
+        used
+    }
+}
+
 /// Adds what calls used to the run, whose campaign is locked.
 fn add_usage(conn: &mut PgConnection, settle: &SettleRun, used: &Used) -> Result<(), Failure> {
     if used.all.is_zero() {
@@ -442,26 +526,6 @@ fn add_usage(conn: &mut PgConnection, settle: &SettleRun, used: &Used) -> Result
     Ok(())
 }
 
-/// The calls that results are of, as columns: prompt tokens, completion tokens, models.
-type UsageColumns<'a> = (Vec<Option<i64>>, Vec<Option<i64>>, Vec<Option<&'a str>>);
-
-fn usage_columns<'a>(results: impl Iterator<Item = &'a TaskResult>) -> UsageColumns<'a> {
-    let mut columns = UsageColumns::default();
-    for result in results {
-        let usage = result.usage.as_ref();
-        columns
-            .0
-            .push(usage.map(|usage| usage.prompt_tokens.into()));
-        columns
-            .1
-            .push(usage.map(|usage| usage.completion_tokens.into()));
-        columns
-            .2
-            .push(usage.and_then(|usage| usage.model.as_deref()));
-    }
-    columns
-}
-
 /// Why a message waits in the queue again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Again {
@@ -469,26 +533,6 @@ enum Again {
     Retry,
     /// It was put off.
     PutOff,
-}
-
-#[derive(QueryableByName)]
-struct UsedRow {
-    #[diesel(sql_type = Nullable<BigInt>)]
-    prompt_tokens: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    completion_tokens: Option<i64>,
-}
-
-impl UsedRow {
-    fn add_to(&self, used: &mut TokenCounts) {
-        let tokens = |tokens: Option<i64>| {
-            tokens
-                .and_then(|tokens| u64::try_from(tokens).ok())
-                .unwrap_or_default()
-        };
-        used.prompt_tokens += tokens(self.prompt_tokens);
-        used.completion_tokens += tokens(self.completion_tokens);
-    }
 }
 
 #[derive(QueryableByName)]
@@ -529,11 +573,11 @@ fn wait_again(
     conn: &mut PgConnection,
     settle: &SettleRun,
     why: Again,
-    used: &mut Used,
+    held: &[Held<'_>],
 ) -> Result<u32, Failure> {
-    let (mut results, mut times, mut waits) = (Vec::new(), Vec::new(), Vec::new());
-    for result in &settle.results {
-        let (at, wait) = match (&result.outcome, why) {
+    let (mut tasks, mut times, mut waits) = (Vec::new(), Vec::new(), Vec::new());
+    for held in held {
+        let (at, wait) = match (&held.result.outcome, why) {
             (TaskOutcome::RetryAt { at, .. }, Again::Retry) => (*at, 0),
             (TaskOutcome::PutOff { at, wait, .. }, Again::PutOff) => {
                 (*at, i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
@@ -546,202 +590,157 @@ fn wait_again(
                 _,
             ) => continue,
         };
-        results.push(result);
+        tasks.push(held.task.as_str());
         times.push(at);
         waits.push(wait);
     }
-    if results.is_empty() {
-        return Ok(0);
-    }
-    let ids: Vec<Uuid> = results.iter().map(|r| r.message_id.as_uuid()).collect();
-    let (prompts, completions, _models) = usage_columns(results.into_iter());
-    let waiting = sql(
-        "UPDATE generation_tasks t SET lease_id = NULL, due_at = r.at, set_at = ?, \
-           failed_attempts = t.failed_attempts + ?, put_off_ms = t.put_off_ms + r.wait \
-         FROM unnest(?::uuid[], ?::timestamptz[], ?::bigint[], ?::bigint[], ?::bigint[]) \
-           AS r(id, at, wait, prompt_tokens, completion_tokens) \
-         WHERE t.account_id = ? AND t.message_id = r.id AND t.lease_id = ? AND t.due_at >= ? \
-             AND t.campaign_id = ? AND t.run_number = ? \
-         RETURNING r.prompt_tokens, r.completion_tokens",
-    )
-    .planned_anew()
-    .bind::<Time, _>(settle.now)
-    .bind::<Integer, _>(i32::from(why == Again::Retry))
-    .bind::<Array<Id>, _>(ids)
-    .bind::<Array<Time>, _>(times)
-    .bind::<Array<BigInt>, _>(waits)
-    .bind::<Array<Nullable<BigInt>>, _>(prompts)
-    .bind::<Array<Nullable<BigInt>>, _>(completions)
-    .bind::<Id, _>(settle.account_id.as_uuid())
-    .bind::<Id, _>(settle.lease.as_uuid())
-    .bind::<Time, _>(settle.now)
-    .bind::<Id, _>(settle.campaign_id.as_uuid())
-    .bind::<Integer, _>(settle.run_number.get())
-    .load::<UsedRow>(conn)?;
-    for row in &waiting {
-        row.add_to(&mut used.all);
-    }
-    u32::try_from(waiting.len()).map_err(|error| StoreError::Backend(error.into()).into())
-}
-
-#[derive(QueryableByName)]
-struct SourceRow {
-    #[diesel(sql_type = Text)]
-    source: String,
-    #[diesel(sql_type = BigInt)]
-    messages: i64,
-    /// How many of them have a usage.
-    #[diesel(sql_type = BigInt)]
-    metered: i64,
-    #[diesel(embed)]
-    used: UsedRow,
-}
-
-/// How many messages had which source. `kept` says whether what was made was stored.
-fn by_source(
-    counted: Vec<SourceRow>,
-    kept: bool,
-    used: &mut Used,
-) -> Result<Vec<(Source, u32)>, Failure> {
-    let source = |row: SourceRow| {
-        row.used.add_to(&mut used.all);
-        if kept {
-            used.kept.messages += u64::try_from(row.metered).unwrap_or_default();
-            row.used.add_to(&mut used.kept.tokens);
-        }
-        Ok((
-            row::text("messages", "source", &row.source)?,
-            rows(row.messages)?,
-        ))
-    };
-    counted.into_iter().map(source).collect()
-}
-
-/// Of `results`, those whose task the lease still holds, with their messages; their tasks go. Task
-/// and message are looked up by their whole keys, row by row: a planner that has not heard of a
-/// new run's many tasks would go through all of a lease's for each result. The campaign's lock,
-/// which is held, keeps the messages where they are; a task may move meanwhile, when its lease is
-/// renewed, so it goes by its key.
-const TAKEN: &str = "taken AS MATERIALIZED (SELECT r.*, m.message, m.source FROM results r \
-       CROSS JOIN LATERAL (SELECT lease_id, due_at, campaign_id, run_number FROM generation_tasks \
-         WHERE account_id = ? AND message_id = r.id LIMIT 1 FOR UPDATE) t \
-       CROSS JOIN LATERAL (SELECT ctid AS message, source FROM messages \
-         WHERE account_id = ? AND id = r.id LIMIT 1) m \
-       WHERE t.lease_id = ? AND t.due_at >= ? AND t.campaign_id = ? AND t.run_number = ?), \
-     gone AS (DELETE FROM generation_tasks WHERE account_id = ? \
-       AND message_id = ANY(ARRAY(SELECT id FROM taken)))";
-
-/// Gives [`TAKEN`] its values.
-fn taken<'a>(query: Sql<'a, Pg>, settle: &SettleRun) -> Sql<'a, Pg> {
-    query
-        .bind::<Id, _>(settle.account_id.as_uuid())
-        .bind::<Id, _>(settle.account_id.as_uuid())
-        .bind::<Id, _>(settle.lease.as_uuid())
+    let waiting = tasks.len();
+    if waiting > 0 {
+        let put_back = sql(
+            "UPDATE generation_tasks t SET lease_id = NULL, due_at = r.at, set_at = ?, \
+               failed_attempts = t.failed_attempts + ?, put_off_ms = t.put_off_ms + r.wait \
+             FROM unnest(?::text[]::tid[], ?::timestamptz[], ?::bigint[]) AS r(task, at, wait) \
+             WHERE t.ctid = r.task",
+        )
+        .planned_for(waiting)
         .bind::<Time, _>(settle.now)
-        .bind::<Id, _>(settle.campaign_id.as_uuid())
-        .bind::<Integer, _>(settle.run_number.get())
-        .bind::<Id, _>(settle.account_id.as_uuid())
+        .bind::<Integer, _>(i32::from(why == Again::Retry))
+        .bind::<Array<Text>, _>(tasks)
+        .bind::<Array<Time>, _>(times)
+        .bind::<Array<BigInt>, _>(waits)
+        .execute(conn)?;
+        all_stored(put_back, waiting)?;
+    }
+    u32::try_from(waiting).map_err(|error| StoreError::Backend(error.into()).into())
+}
+
+/// Places are of rows that the transaction has locked.
+fn all_stored(stored: usize, held: usize) -> Result<(), Failure> {
+    if stored == held {
+        Ok(())
+    } else {
+        Err(StoreError::corrupt("generation_tasks: a row that was locked has moved").into())
+    }
+}
+
+/// How many of the messages had which source.
+fn by_source<'a>(held: impl Iterator<Item = &'a Held<'a>>) -> Vec<(Source, u32)> {
+    let mut counted: Vec<(Source, u32)> = Vec::new();
+    for Held { source, .. } in held {
+        match counted.iter_mut().find(|(known, _)| known == source) {
+            Some((_, messages)) => *messages += 1,
+            None => counted.push((*source, 1)),
+        }
+    }
+    counted
 }
 
 fn store_generated(
     conn: &mut PgConnection,
     settle: &SettleRun,
     to: MessageState,
-    used: &mut Used,
+    held: &[Held<'_>],
 ) -> Result<Vec<(Source, u32)>, Failure> {
-    let (mut ids, mut contents) = (Vec::new(), Vec::new());
-    let (mut subjects, mut bodies, mut placeholders) = (Vec::new(), Vec::new(), Vec::new());
-    for result in &settle.results {
-        if let TaskOutcome::Generated(content) = &result.outcome {
-            ids.push(result.message_id.as_uuid());
-            contents.push(result.content_id.as_uuid());
-            subjects.push(content.subject.as_str());
-            bodies.push(content.body.as_str());
-            placeholders.push(content.placeholder());
-        }
-    }
-    if ids.is_empty() {
+    let generated: Vec<(&Held<'_>, &Content)> = held
+        .iter()
+        .filter_map(|held| match &held.result.outcome {
+            TaskOutcome::Generated(content) => Some((held, content)),
+            TaskOutcome::RetryAt { .. }
+            | TaskOutcome::PutOff { .. }
+            | TaskOutcome::Failed { .. } => None,
+        })
+        .collect();
+    if generated.is_empty() {
         return Ok(Vec::new());
     }
-    let (account, now) = (settle.account_id.as_uuid(), settle.now);
-    let made = |result: &&TaskResult| matches!(result.outcome, TaskOutcome::Generated(_));
-    let (prompts, completions, models) = usage_columns(settle.results.iter().filter(made));
-    let text = format!(
-        "WITH results AS (SELECT DISTINCT ON (r.id) r.* FROM unnest(?::uuid[], ?::uuid[], \
-           ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::text[]) \
-           AS r(id, content_id, subject, body, placeholder, prompt_tokens, completion_tokens, \
-             model)), {TAKEN}, \
+    let (mut tasks, mut messages, mut contents) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut subjects, mut bodies, mut placeholders) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut prompts, mut completions, mut models) = (Vec::new(), Vec::new(), Vec::new());
+    for (held, content) in &generated {
+        tasks.push(held.task.as_str());
+        messages.push(held.message.as_str());
+        contents.push(held.result.content_id.as_uuid());
+        subjects.push(content.subject.as_str());
+        bodies.push(content.body.as_str());
+        placeholders.push(content.placeholder());
+        let usage = held.result.usage.as_ref();
+        prompts.push(usage.map(|usage| i64::from(usage.prompt_tokens)));
+        completions.push(usage.map(|usage| i64::from(usage.completion_tokens)));
+        models.push(usage.and_then(|usage| usage.model.as_deref()));
+    }
+    let now = settle.now;
+    let stored = sql(
+        "WITH results AS (SELECT * FROM unnest(?::text[]::tid[], ?::uuid[], ?::text[], ?::text[], \
+           ?::text[], ?::bigint[], ?::bigint[], ?::text[]) \
+           AS r(message, content_id, subject, body, placeholder, prompt_tokens, \
+             completion_tokens, model)), \
+         gone AS (DELETE FROM generation_tasks WHERE ctid = ANY(?::text[]::tid[])), \
          stored AS (INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
              created_at, placeholder, prompt_tokens, completion_tokens, model) \
            SELECT ?, content_id, ?, ?, subject, body, ?, placeholder, prompt_tokens, \
-             completion_tokens, model FROM taken), \
-         moved AS (UPDATE messages m SET content_id = taken.content_id, source = 'generated', \
-             reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
-             edited_by = NULL, review_status = ?, approval_stage = ?, updated_at = ? \
-           FROM taken WHERE m.ctid = taken.message) \
-         SELECT source, count(*) AS messages, count(prompt_tokens) AS metered, \
-           sum(prompt_tokens)::bigint AS prompt_tokens, \
-           sum(completion_tokens)::bigint AS completion_tokens FROM taken GROUP BY source"
-    );
-    let query = sql(&text)
-        .planned_for(ids.len())
-        .bind::<Array<Id>, _>(ids)
-        .bind::<Array<Id>, _>(contents)
-        .bind::<Array<Text>, _>(subjects)
-        .bind::<Array<Text>, _>(bodies)
-        .bind::<Array<Nullable<Text>>, _>(placeholders)
-        .bind::<Array<Nullable<BigInt>>, _>(prompts)
-        .bind::<Array<Nullable<BigInt>>, _>(completions)
-        .bind::<Array<Nullable<Text>>, _>(models);
-    let counted = taken(query, settle)
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(settle.campaign_id.as_uuid())
-        .bind::<Integer, _>(settle.run_number.get())
-        .bind::<Time, _>(now)
-        .bind::<Text, _>(to.status().as_str())
-        .bind::<Nullable<diesel::sql_types::SmallInt>, _>(to.stage().map(i16::from))
-        .bind::<Time, _>(now)
-        .load::<SourceRow>(conn)?;
-    by_source(counted, true, used)
+             completion_tokens, model FROM results) \
+         UPDATE messages m SET content_id = results.content_id, source = 'generated', \
+           reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
+           edited_by = NULL, review_status = ?, approval_stage = ?, updated_at = ? \
+         FROM results WHERE m.ctid = results.message",
+    )
+    .planned_for(generated.len())
+    .bind::<Array<Text>, _>(messages)
+    .bind::<Array<Id>, _>(contents)
+    .bind::<Array<Text>, _>(subjects)
+    .bind::<Array<Text>, _>(bodies)
+    .bind::<Array<Nullable<Text>>, _>(placeholders)
+    .bind::<Array<Nullable<BigInt>>, _>(prompts)
+    .bind::<Array<Nullable<BigInt>>, _>(completions)
+    .bind::<Array<Nullable<Text>>, _>(models)
+    .bind::<Array<Text>, _>(tasks)
+    .bind::<Id, _>(settle.account_id.as_uuid())
+    .bind::<Id, _>(settle.campaign_id.as_uuid())
+    .bind::<Integer, _>(settle.run_number.get())
+    .bind::<Time, _>(now)
+    .bind::<Text, _>(to.status().as_str())
+    .bind::<Nullable<SmallInt>, _>(to.stage().map(i16::from))
+    .bind::<Time, _>(now)
+    .execute(conn)?;
+    all_stored(stored, generated.len())?;
+    Ok(by_source(generated.into_iter().map(|(held, _)| held)))
 }
 
 fn store_failed(
     conn: &mut PgConnection,
     settle: &SettleRun,
     to: MessageState,
-    used: &mut Used,
+    held: &[Held<'_>],
 ) -> Result<Vec<(Source, u32)>, Failure> {
-    let failure = |result: &TaskResult| match &result.outcome {
-        TaskOutcome::Failed { error } => Some((result.message_id.as_uuid(), error.clone())),
-        TaskOutcome::Generated(_) | TaskOutcome::RetryAt { .. } | TaskOutcome::PutOff { .. } => {
-            None
-        }
-    };
-    let (ids, errors): (Vec<Uuid>, Vec<String>) = settle.results.iter().filter_map(failure).unzip();
-    if ids.is_empty() {
+    let failed: Vec<(&Held<'_>, &str)> = held
+        .iter()
+        .filter_map(|held| match &held.result.outcome {
+            TaskOutcome::Failed { error } => Some((held, error.as_str())),
+            TaskOutcome::Generated(_)
+            | TaskOutcome::RetryAt { .. }
+            | TaskOutcome::PutOff { .. } => None,
+        })
+        .collect();
+    if failed.is_empty() {
         return Ok(Vec::new());
     }
-    let failed = |result: &&TaskResult| matches!(result.outcome, TaskOutcome::Failed { .. });
-    let (prompts, completions, _models) = usage_columns(settle.results.iter().filter(failed));
-    let text = format!(
-        "WITH results AS (SELECT DISTINCT ON (r.id) r.* \
-           FROM unnest(?::uuid[], ?::text[], ?::bigint[], ?::bigint[]) \
-           AS r(id, error, prompt_tokens, completion_tokens)), {TAKEN}, \
-         moved AS (UPDATE messages m SET error = taken.error, review_status = ?, updated_at = ? \
-           FROM taken WHERE m.ctid = taken.message) \
-         SELECT source, count(*) AS messages, count(prompt_tokens) AS metered, \
-           sum(prompt_tokens)::bigint AS prompt_tokens, \
-           sum(completion_tokens)::bigint AS completion_tokens FROM taken GROUP BY source"
-    );
-    let query = sql(&text)
-        .planned_for(ids.len())
-        .bind::<Array<Id>, _>(ids)
-        .bind::<Array<Text>, _>(errors)
-        .bind::<Array<Nullable<BigInt>>, _>(prompts)
-        .bind::<Array<Nullable<BigInt>>, _>(completions);
-    let counted = taken(query, settle)
-        .bind::<Text, _>(to.status().as_str())
-        .bind::<Time, _>(settle.now)
-        .load::<SourceRow>(conn)?;
-    by_source(counted, false, used)
+    let (messages, errors): (Vec<&str>, Vec<&str>) = failed
+        .iter()
+        .map(|(held, error)| (held.message.as_str(), *error))
+        .unzip();
+    let tasks: Vec<&str> = failed.iter().map(|(held, _)| held.task.as_str()).collect();
+    let stored = sql(
+        "WITH gone AS (DELETE FROM generation_tasks WHERE ctid = ANY(?::text[]::tid[])) \
+         UPDATE messages m SET error = r.error, review_status = ?, updated_at = ? \
+         FROM unnest(?::text[]::tid[], ?::text[]) AS r(message, error) WHERE m.ctid = r.message",
+    )
+    .planned_for(failed.len())
+    .bind::<Array<Text>, _>(tasks)
+    .bind::<Text, _>(to.status().as_str())
+    .bind::<Time, _>(settle.now)
+    .bind::<Array<Text>, _>(messages)
+    .bind::<Array<Text>, _>(errors)
+    .execute(conn)?;
+    all_stored(stored, failed.len())?;
+    Ok(by_source(failed.into_iter().map(|(held, _)| held)))
 }

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use async_trait::async_trait;
+use diesel::connection::SimpleConnection;
 use diesel::pg::CopyFormat;
 use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel::{ExecuteCopyFromDsl, PgConnection, QueryableByName, RunQueryDsl};
@@ -308,9 +309,11 @@ fn import(
     .pop()
     .ok_or(Failure::GroupNotFound)?;
     let known = names("customer_groups", "fields", &known)?;
-    sql("CREATE TEMPORARY TABLE import_rows \
-         (ordinal bigint, customer_ref text COLLATE \"C\", profile jsonb) ON COMMIT DROP")
-    .execute(conn)?;
+    // The rows have no index, so that they are read as a whole.
+    conn.batch_execute(
+        "SET LOCAL enable_seqscan = on; CREATE TEMPORARY TABLE import_rows \
+         (ordinal bigint, customer_ref text COLLATE \"C\", profile jsonb) ON COMMIT DROP",
+    )?;
     let rows = copy_in(conn, &fields, rows)?;
     // Nobody else adds customers while the lock above is held.
     let merged = if before == 0 {

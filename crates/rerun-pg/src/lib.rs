@@ -100,10 +100,13 @@ impl PoolGauge for PgStore {
 /// What each connection starts with.
 fn setup(statement_timeout: Option<Duration>) -> String {
     // Compiling a query costs more than any of these queries takes. And every list is in the order
-    // of an index: a bitmap loses the order, so that all of a list is read and sorted for a page.
+    // of an index: a bitmap loses the order, so that all of a list is read and sorted for a page. A
+    // plan that reads a whole table is made while the table is nearly empty, and kept when it has
+    // grown. Imports and first counts, which need every row, allow it for themselves.
     // What a failure means is in part told by its text, see `rerun_diesel::error`; a role needs a
     // privilege to choose its language.
-    let common = "SET jit = off; SET enable_bitmapscan = off; SET TIME ZONE 'UTC'; \
+    let common = "SET jit = off; SET enable_bitmapscan = off; SET enable_seqscan = off; \
+                  SET TIME ZONE 'UTC'; \
                   DO $$ BEGIN PERFORM set_config('lc_messages', 'C', false); \
                   EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
     let Some(timeout) = statement_timeout else {

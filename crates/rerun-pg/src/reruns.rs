@@ -472,6 +472,7 @@ fn number_segments(
     segments: &[(Uuid, &PlannedSegment)],
 ) -> Result<Numbered, Failure> {
     let campaign = &start.campaign;
+    let account = campaign.account_id.as_uuid();
     let keys: Vec<&[u8]> = segments
         .iter()
         .map(|(_, segment)| &segment.key.as_bytes()[..])
@@ -479,7 +480,7 @@ fn number_segments(
     let known: HashMap<Vec<u8>, i32> = sql("SELECT key, no FROM segments \
          WHERE account_id = ? AND campaign_id = ? AND key = ANY(?)")
     .planned_for(segments.len())
-    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(account)
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Array<Binary>, _>(keys.as_slice())
     .load::<NumberRow>(conn)?
@@ -503,19 +504,22 @@ fn number_segments(
     if planned > 0 {
         let added = sql(
             "INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
-             SELECT sg.account_id, ?, p.no, p.key, gs.attributes \
-             FROM unnest(?::bytea[], ?::int[]) AS p(key, no) \
-             JOIN segmentations sg ON sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? \
-             JOIN group_segments gs ON gs.account_id = sg.account_id \
-               AND gs.segmentation_id = sg.id AND gs.key = p.key",
+             SELECT ?, ?, p.no, p.key, gs.attributes \
+             FROM (SELECT id FROM segmentations \
+               WHERE account_id = ? AND group_id = ? AND fields = ? LIMIT 1) sg \
+             CROSS JOIN unnest(?::bytea[], ?::int[]) AS p(key, no) \
+             CROSS JOIN LATERAL (SELECT attributes FROM group_segments \
+               WHERE account_id = ? AND segmentation_id = sg.id AND key = p.key LIMIT 1) gs",
         )
         .planned_for(planned)
+        .bind::<Id, _>(account)
         .bind::<Id, _>(campaign.id.as_uuid())
-        .bind::<Array<Binary>, _>(added_keys)
-        .bind::<Array<Integer>, _>(added_numbers)
-        .bind::<Id, _>(campaign.account_id.as_uuid())
+        .bind::<Id, _>(account)
         .bind::<Id, _>(start.run.group.id.as_uuid())
         .bind::<Text, _>(campaign.segment_by.canonical())
+        .bind::<Array<Binary>, _>(added_keys)
+        .bind::<Array<Integer>, _>(added_numbers)
+        .bind::<Id, _>(account)
         .execute(conn)?;
         all_added(added, planned)?;
     }
@@ -576,23 +580,27 @@ fn add_new_messages(
 /// them. Without rules there is one spelling.
 fn spell_new_messages(conn: &mut PgConnection, start: &StartRun) -> Result<(), Failure> {
     let account = start.campaign.account_id.as_uuid();
-    sql("UPDATE messages m SET attributes = gs.attributes \
-         FROM segments s, segmentations sg, group_segments gs \
-         WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? \
-           AND m.review_status = 'Generating' \
-           AND s.account_id = ? AND s.campaign_id = ? AND s.no = m.segment_no \
-           AND sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? \
-           AND gs.account_id = ? AND gs.segmentation_id = sg.id AND gs.key = s.key \
-           AND gs.attributes <> s.attributes")
+    sql("WITH spelled AS (SELECT m.place, gs.attributes \
+           FROM (SELECT id FROM segmentations \
+             WHERE account_id = ? AND group_id = ? AND fields = ? LIMIT 1) sg \
+           CROSS JOIN (SELECT ctid AS place, segment_no FROM messages WHERE account_id = ? \
+             AND campaign_id = ? AND run_number = ? AND review_status = 'Generating') m \
+           CROSS JOIN LATERAL (SELECT key, attributes FROM segments \
+             WHERE account_id = ? AND campaign_id = ? AND no = m.segment_no LIMIT 1) s \
+           CROSS JOIN LATERAL (SELECT attributes FROM group_segments \
+             WHERE account_id = ? AND segmentation_id = sg.id AND key = s.key LIMIT 1) gs \
+           WHERE gs.attributes <> s.attributes) \
+         UPDATE messages m SET attributes = spelled.attributes \
+         FROM spelled WHERE m.ctid = spelled.place")
     .planned_anew()
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(start.run.group.id.as_uuid())
+    .bind::<Text, _>(start.campaign.segment_by.canonical())
     .bind::<Id, _>(account)
     .bind::<Id, _>(start.campaign.id.as_uuid())
     .bind::<Integer, _>(start.run.number.get())
     .bind::<Id, _>(account)
     .bind::<Id, _>(start.campaign.id.as_uuid())
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(start.run.group.id.as_uuid())
-    .bind::<Text, _>(start.campaign.segment_by.canonical())
     .bind::<Id, _>(account)
     .execute(conn)?;
     Ok(())

@@ -1,5 +1,6 @@
 //! The segments of a group: counted once for each version of the group, and kept.
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::{Pg, PgRowByRowLoadingMode};
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
@@ -169,9 +170,11 @@ pub(crate) fn kept_attributes(
 /// Counts the segments and keeps the counts. Version and customers are read at one moment; whoever
 /// keeps the same counts meanwhile makes this a conflict, and the next attempt finds them kept.
 pub(crate) fn counted(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failure> {
-    conn.build_transaction()
-        .repeatable_read()
-        .run(|conn| count(conn, wanted))
+    conn.build_transaction().repeatable_read().run(|conn| {
+        // A group can be most of the table, and its customers are not in the order of the index.
+        conn.batch_execute("SET LOCAL enable_seqscan = on")?;
+        count(conn, wanted)
+    })
 }
 
 #[derive(QueryableByName)]

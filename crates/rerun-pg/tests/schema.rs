@@ -620,6 +620,72 @@ fn types_of_values_go_back_and_forth() {
     assert_eq!(count(&mut conn, " WHERE value_types IS NULL"), 2);
 }
 
+/// There and back on a filled database: the rows stay, and what the indexes and the triggers refuse is the
+/// same with both.
+#[test]
+fn indexes_for_stale_statistics_come_and_go_with_the_same_refusals() {
+    let database = common::database();
+    let url = database.url();
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000017_stale_statistics" {}
+    let mut conn = PgConnection::establish(url).unwrap();
+    two_accounts(&mut conn);
+    let own = id('a', 0);
+    let [campaign, content, message, job] = [2, 3, 4, 5].map(|what| id('a', what));
+    let refuses = |conn: &mut PgConnection| {
+        for (statement, by) in [
+            (
+                format!("INSERT INTO segments VALUES ({own}, {campaign}, 2, sha256('x'), '{{}}')"),
+                "duplicate key",
+            ),
+            (
+                format!(
+                    "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('number', \
+                     2, 'archived_at', now(), 'job_uid', {job}))).* FROM runs r \
+                     WHERE account_id = {own}"
+                ),
+                "runs_by_job",
+            ),
+            (
+                format!(
+                    "INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object('id', \
+                     gen_random_uuid()))).* FROM messages m WHERE account_id = {own}"
+                ),
+                "messages_one_per_segment",
+            ),
+        ] {
+            refused(conn, &statement, by);
+        }
+        let theirs = id('b', 4);
+        for statement in [
+            reusing("'{\"segment_no\": 2}'"),
+            reusing(&format!(
+                "jsonb_build_object('reused_from_message_id', {theirs})"
+            )),
+            format!("UPDATE messages SET content_id = {theirs} WHERE id = {message}"),
+            format!(
+                "INSERT INTO generation_tasks VALUES ({own}, {theirs}, {campaign}, 1, 0, now())"
+            ),
+            format!("DELETE FROM campaigns WHERE id = {campaign}"),
+            format!("DELETE FROM runs WHERE campaign_id = {campaign}"),
+            format!("DELETE FROM segments WHERE campaign_id = {campaign}"),
+            format!("DELETE FROM contents WHERE id = {content}"),
+            format!(
+                "INSERT INTO generation_tasks VALUES ({own}, {message}, {campaign}, 1, 0, now()); \
+                 DELETE FROM messages WHERE id = {message}"
+            ),
+        ] {
+            refused_reference(conn, &statement);
+        }
+        let kept = diesel::sql_query("SELECT count(*) AS n FROM messages").get_result::<Rows>(conn);
+        assert_eq!(kept.unwrap().n, 2);
+    };
+    refuses(&mut conn);
+    rerun_pg::migrate(url).unwrap();
+    refuses(&mut conn);
+    while rerun_pg::revert(url).unwrap() != "2026-11-26-000017_stale_statistics" {}
+    refuses(&mut conn);
+}
+
 #[derive(QueryableByName)]
 struct Rows {
     #[diesel(sql_type = BigInt)]

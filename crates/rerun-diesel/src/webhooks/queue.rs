@@ -37,9 +37,10 @@ pub fn accounts_behind<C: Shared>(
     let follows = if after.is_some() { ">" } else { ">=" };
     let text = format!(
         "SELECT DISTINCT w.account_id FROM webhooks w \
-         JOIN audit_heads h ON h.account_id = w.account_id \
          WHERE w.account_id {follows} ? AND w.deleted_at IS NULL AND w.disabled_reason IS NULL \
-           AND w.cursor_seq < h.seq ORDER BY w.account_id LIMIT ?"
+           AND w.cursor_seq < (SELECT h.seq FROM audit_heads h \
+             WHERE h.account_id = w.account_id LIMIT 1) \
+         ORDER BY w.account_id LIMIT ?"
     );
     let accounts = sql(&text)
         .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))

@@ -33,7 +33,7 @@ use rerun_core::run::Run;
 use rerun_core::schedule::CalendarTime;
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
-    Answered, Decision, Engine, EngineBuilder, LeasedTasks, NewCampaign, RerunRequest,
+    Decision, Engine, EngineBuilder, LeasedTasks, NewCampaign, Replayable, RerunRequest,
     ReviewedMessages, RunStarted, Settings, WebhookPorts,
 };
 use rerun_core::webhook::{SecretNumber, WebhookSecret};
@@ -630,7 +630,7 @@ impl<S: Store + 'static> Fixture<S> {
         leased: &LeasedTasks,
         attempt: impl Fn(&GenerationTask) -> Result<Content, GenerationError>,
     ) -> rerun_core::generation::Settled {
-        let judged = |task| self.engine.generation.judge(task, attempt(task));
+        let judged = |task| self.engine.generation.result_of(task, attempt(task));
         let results = leased.tasks.iter().map(judged).collect();
         self.engine
             .generation
@@ -716,7 +716,7 @@ impl<S: Store + 'static> Fixture<S> {
         campaign: CampaignId,
         group: CustomerGroupId,
         reuse_from: ReuseFrom,
-    ) -> Result<Answered<RunStarted>, Error> {
+    ) -> Result<Replayable<RunStarted>, Error> {
         let request = RerunRequest {
             campaign,
             new_group: Some(group),

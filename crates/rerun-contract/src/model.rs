@@ -764,7 +764,7 @@ impl<S: Store + 'static> Model<'_, S> {
                     self.queue.insert(task.message_id, place);
                 }
             }
-            results.push(self.engine.generation.judge(task, attempt));
+            results.push(self.engine.generation.result_of(task, attempt));
         }
         let settled = self
             .engine

@@ -38,7 +38,7 @@ use rerun_core::rekeying::{KnownSegment, TextDigest};
 use rerun_core::run::{MessageCounts, Run};
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
 use rerun_core::survey::{Survey, ValueReport};
-use rerun_core::usecases::{RerunRequest, Reruns, Settings, Stamps};
+use rerun_core::usecases::{Host, RerunRequest, Reruns, Settings};
 use uuid::Uuid;
 
 /// One account's one campaign with its runs, and the groups that it can be taken to.
@@ -449,12 +449,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         groups,
         runs: BTreeMap::new(),
     })));
-    let stamps = Stamps::new(Noon, ids);
+    let host = Host::new(Noon, ids);
     let reruns = Reruns::new(
         store.clone(),
         store.clone(),
         store.clone(),
-        stamps,
+        host,
         Settings::default(),
     );
 

@@ -84,7 +84,7 @@ impl World {
                 let filled = self.templates.fill(task);
                 filled.expect("a template that was taken is filled");
                 let made = self.templates.generate(task).await;
-                results.push(generation.judge(task, made));
+                results.push(generation.result_of(task, made));
             }
             generation.settle(leased.lease, results).await.unwrap();
         }

@@ -27,9 +27,9 @@ use rerun_core::ports::{
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
-    AuditLog, Campaigns, CustomerGroups, Deliveries, Engine, Events, Generation, Histories,
+    AuditLog, Campaigns, CustomerGroups, Deliveries, Engine, Events, Generation, Histories, Host,
     Publications, Recipients, RerunSuggestions, Reruns, Reviews, SchedulePorts, Schedules,
-    Settings, Stamps, WebhookPorts, Webhooks,
+    Settings, WebhookPorts, Webhooks,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -107,7 +107,7 @@ impl Mocks {
             .returning(move || Uuid::from_u64_pair(1, made.fetch_add(1, Ordering::Relaxed)));
         let ids = Arc::new(ids);
         let settings = Settings::default();
-        let stamps = Stamps::new(clock.clone(), ids.clone());
+        let host = Host::new(clock.clone(), ids.clone());
         let groups = Arc::new(self.groups);
         let campaigns = Arc::new(self.campaigns);
         let reruns = Arc::new(self.reruns);
@@ -119,7 +119,7 @@ impl Mocks {
             reruns.clone(),
             campaigns.clone(),
             responses.clone(),
-            stamps.clone(),
+            host.clone(),
             settings,
         );
         let none = MockEventCursors::new();
@@ -134,31 +134,31 @@ impl Mocks {
             permissions: Arc::new(EveryRole),
         };
         let engine = Engine {
-            schedules: Schedules::new(ports, stamps.clone(), settings),
+            schedules: Schedules::new(ports, host.clone(), settings),
             webhooks: Webhooks::new(
                 Arc::new(self.webhooks),
                 deliveries.clone(),
                 campaigns.clone(),
                 responses.clone(),
                 WebhookPorts::default(),
-                stamps.clone(),
+                host.clone(),
             ),
-            deliveries: Deliveries::new(deliveries, stamps.clone()),
-            publications: Publications::new(Arc::new(none), events.clone(), stamps.clone()),
-            groups: CustomerGroups::new(groups.clone(), responses.clone(), stamps.clone()),
+            deliveries: Deliveries::new(deliveries, host.clone()),
+            publications: Publications::new(Arc::new(none), events.clone(), host.clone()),
+            groups: CustomerGroups::new(groups.clone(), responses.clone(), host.clone()),
             campaigns: Campaigns::new(
                 campaigns.clone(),
                 groups,
                 reruns,
                 Arc::new(self.templates),
                 responses.clone(),
-                stamps.clone(),
+                host.clone(),
                 settings,
             ),
             rerun_suggestions: RerunSuggestions::new(
                 Arc::new(MockChangedGroupQueue::new()),
                 reruns_of.clone(),
-                stamps.clone(),
+                host.clone(),
             ),
             reruns: reruns_of,
             reviews: Reviews::new(
@@ -166,7 +166,7 @@ impl Mocks {
                 campaigns.clone(),
                 history.clone(),
                 responses,
-                stamps.clone(),
+                host.clone(),
                 settings,
             ),
             history: Histories::new(history),
@@ -174,7 +174,7 @@ impl Mocks {
             generation: Generation::new(
                 Arc::new(MockGenerationQueue::new()),
                 Arc::new(MockBackoff::new()),
-                stamps,
+                host,
                 settings.generation,
             ),
             audit: AuditLog::new(Arc::new(self.audit)),
@@ -200,11 +200,11 @@ impl Mocks {
     }
 
     /// Posts a JSON body with headers that are all right.
-    pub(crate) async fn post(self, path: &str, body: &Value) -> Answered {
+    pub(crate) async fn post(self, path: &str, body: &Value) -> TestResponse {
         self.call(request(path).set_payload(body.to_string())).await
     }
 
-    pub(crate) async fn call(self, request: TestRequest) -> Answered {
+    pub(crate) async fn call(self, request: TestRequest) -> TestResponse {
         let app = App::new().configure(crate::configure(self.state()));
         let app = test::init_service(app).await;
         let response = test::call_service(&app, request.to_request()).await;
@@ -214,7 +214,7 @@ impl Mocks {
             Ok(bytes) => bytes,
             Err(body) => actix_web::body::to_bytes(body).await.unwrap_or_default(),
         };
-        Answered {
+        TestResponse {
             status,
             headers,
             text: String::from_utf8_lossy(&bytes).into_owned(),
@@ -222,13 +222,13 @@ impl Mocks {
     }
 }
 
-pub(crate) struct Answered {
+pub(crate) struct TestResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
 }
 
-impl Answered {
+impl TestResponse {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
     }

@@ -15,7 +15,7 @@ use rerun_core::nearest::KeptSuggestion;
 use rerun_core::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::timestamp;
-use rerun_core::usecases::{Answered, MessagesChanged, RunStarted};
+use rerun_core::usecases::{MessagesChanged, Replayable, RunStarted};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -34,7 +34,10 @@ pub(crate) fn json(body: &impl Serialize) -> Answer {
 }
 
 /// The same, marked when it is the kept answer of an earlier request.
-pub(crate) fn answered<'a, T, B>(answered: &'a Answered<T>, body: impl FnOnce(&'a T) -> B) -> Answer
+pub(crate) fn answered<'a, T, B>(
+    answered: &'a Replayable<T>,
+    body: impl FnOnce(&'a T) -> B,
+) -> Answer
 where
     B: Serialize,
 {

@@ -26,7 +26,7 @@ pub struct OpenError(String);
 
 /// What the process has besides its store.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Services {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// New ids.
@@ -69,27 +69,27 @@ impl News {
     }
 }
 
-impl Surroundings {
+impl Services {
     /// Those of the machine, with what webhooks need.
     ///
     /// # Errors
     /// [`rerun_deliver::SetupError`].
     pub fn with_webhooks(webhooks: &Webhooks) -> Result<Self, rerun_deliver::SetupError> {
-        let mut around = Self::default();
+        let mut services = Self::default();
         let targets = Targets::new(webhooks.rules.clone());
         let secrets = Arc::new(DerivedSecrets::new(webhooks.secret.clone()));
-        let clock = Arc::clone(&around.clock);
+        let clock = Arc::clone(&services.clock);
         let sender = HttpSender::new(targets.clone(), secrets.clone(), clock, webhooks.timeout)?;
-        around.webhooks = WebhookPorts {
+        services.webhooks = WebhookPorts {
             targets: Arc::new(targets),
             secrets,
             sender: Arc::new(sender),
         };
-        Ok(around)
+        Ok(services)
     }
 }
 
-impl Default for Surroundings {
+impl Default for Services {
     /// Those of the machine.
     fn default() -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Default for Surroundings {
 
 /// An open store, as what the rest of the process asks of it.
 #[derive(Clone)]
-pub struct OpenStore {
+pub struct StorePorts {
     /// The use cases over it.
     pub engine: Engine,
     /// Whether it can be reached.
@@ -126,14 +126,14 @@ pub struct OpenStore {
     pub pools: Arc<dyn PoolGauge>,
 }
 
-impl OpenStore {
+impl StorePorts {
     fn over<S: Store + PoolGauge + 'static>(
         store: S,
-        around: &Surroundings,
+        services: &Services,
         settings: Settings,
     ) -> Self {
         let store = Arc::new(store);
-        let Surroundings {
+        let Services {
             clock,
             ids,
             templates,
@@ -142,7 +142,7 @@ impl OpenStore {
             calendar,
             permissions,
             news: _,
-        } = around;
+        } = services;
         Self {
             engine: Engine::builder_over(store.clone())
                 .clock(clock.clone())
@@ -191,7 +191,7 @@ impl OpenStore {
     /// [`OpenError`].
     pub fn open(
         database: &Database,
-        around: &Surroundings,
+        services: &Services,
         settings: Settings,
     ) -> Result<Self, OpenError> {
         match &database.url {
@@ -200,20 +200,20 @@ impl OpenStore {
                     pool_size: database.pool_size,
                     acquire_timeout: database.acquire_timeout,
                     statement_timeout: database.statement_timeout,
-                    on_entry: around.news.told(),
+                    on_entry: services.news.told(),
                 };
                 let store = PgStore::connect(url, &options).map_err(|e| failed(&e))?;
-                Ok(Self::over(store, around, settings))
+                Ok(Self::over(store, services, settings))
             }
             DatabaseUrl::Sqlite(url) => {
                 let options = rerun_sqlite::Options {
                     pool_size: database.pool_size,
                     acquire_timeout: database.acquire_timeout,
                     statement_timeout: database.statement_timeout,
-                    on_entry: around.news.told(),
+                    on_entry: services.news.told(),
                 };
                 let store = SqliteStore::connect(url, &options).map_err(|e| failed(&e))?;
-                Ok(Self::over(store, around, settings))
+                Ok(Self::over(store, services, settings))
             }
         }
     }

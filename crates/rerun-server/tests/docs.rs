@@ -16,7 +16,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rerun_server::config::{ALL, Care, Declared};
+use rerun_server::config::{ALL, Declared, Sensitivity};
 use rerun_testkit::TestDatabase;
 
 /// Where the README's server listens, for those who follow it by hand.
@@ -372,7 +372,7 @@ fn row(setting: &Declared) -> String {
     let default = setting
         .default
         .map_or_else(String::new, |default| format!("`{default}`"));
-    let secret = if setting.care == Care::Secret {
+    let secret = if setting.sensitivity == Sensitivity::Secret {
         "; can be a file"
     } else {
         ""

@@ -37,7 +37,7 @@ use rerun_generate::{ExtraHeaders, OpenAiGenerator, OpenAiSettings};
 use rerun_generate::{Shutdown, ShutdownTrigger};
 use rerun_generate::{Worker, WorkerOptions};
 use rerun_server::config::{Database, DatabaseUrl};
-use rerun_server::store::{OpenStore, Surroundings};
+use rerun_server::store::{Services, StorePorts};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -996,9 +996,9 @@ impl World {
         let url = format!("sqlite://{}", folder.path().join("rerun.db").display());
         rerun_sqlite::migrate(&url).unwrap();
         let database = Database::new(DatabaseUrl::Sqlite(url), 2);
-        let around = Surroundings {
+        let services = Services {
             backoff: Arc::new(NoWait),
-            ..Surroundings::default()
+            ..Services::default()
         };
         let settings = Settings {
             generation: GenerationPolicy {
@@ -1007,7 +1007,7 @@ impl World {
             },
             ..Settings::default()
         };
-        let OpenStore { engine, .. } = OpenStore::open(&database, &around, settings).unwrap();
+        let StorePorts { engine, .. } = StorePorts::open(&database, &services, settings).unwrap();
         let who = caller();
         let names: Vec<&str> = segment_by.iter().map(FieldDeclaration::name).collect();
         let group = import(&engine, &names, rows).await;

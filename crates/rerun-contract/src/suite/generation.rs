@@ -128,7 +128,7 @@ pub async fn workers_at_once_share_the_queue<S: Store + 'static>(f: &Fixture<S>)
             let mut taken = Vec::new();
             for _ in 0..6 {
                 let leased = engine.generation.lease(3).await.expect("a lease");
-                let judged = |task| engine.generation.judge(task, Ok(generated(task)));
+                let judged = |task| engine.generation.result_of(task, Ok(generated(task)));
                 let results: Vec<_> = leased.tasks.iter().map(judged).collect();
                 let count = u32::try_from(results.len()).unwrap();
                 let settled = engine.generation.settle(leased.lease, results).await;
@@ -269,7 +269,7 @@ pub async fn settlements_at_once_store_once<S: Store + 'static>(f: &Fixture<S>) 
     let answers = all_at_once(6, |_| {
         let (engine, leased) = (f.engine.clone(), leased.clone());
         async move {
-            let judged = |task| engine.generation.judge(task, Ok(generated(task)));
+            let judged = |task| engine.generation.result_of(task, Ok(generated(task)));
             let results = leased.tasks.iter().map(judged).collect();
             engine
                 .generation
@@ -306,7 +306,7 @@ pub async fn settlements_of_one_run_at_once_all_count<S: Store + 'static>(f: &Fi
     let answers = all_at_once(8, |task| {
         let (engine, taken) = (f.engine.clone(), leases[task].clone());
         async move {
-            let judged = |task| engine.generation.judge(task, Ok(generated(task)));
+            let judged = |task| engine.generation.result_of(task, Ok(generated(task)));
             let results = taken.tasks.iter().map(judged).collect();
             engine
                 .generation

@@ -10,7 +10,7 @@ use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotentResponse, KeptResponse, Store,
 };
-use rerun_core::usecases::{Answered, Decision, FileKey, RerunRequest, ReviewedMessages};
+use rerun_core::usecases::{Decision, FileKey, Replayable, RerunRequest, ReviewedMessages};
 
 use super::runs::decided;
 use crate::fixture::{
@@ -200,7 +200,7 @@ pub async fn a_request_is_replayed<S: Store + 'static>(f: &Fixture<S>) {
 }
 
 /// Asks twice, and returns the outcome: the second time it is the same, and nothing is written.
-async fn twice<S, T>(f: &Fixture<S>, ask: impl AsyncFn() -> Result<Answered<T>, Error>) -> T
+async fn twice<S, T>(f: &Fixture<S>, ask: impl AsyncFn() -> Result<Replayable<T>, Error>) -> T
 where
     S: Store + 'static,
     T: Debug + PartialEq,
@@ -673,7 +673,7 @@ async fn ids<S: Store + 'static>(f: &Fixture<S>) -> Vec<CampaignId> {
 async fn one_response<T, F>(times: usize, ask: impl Fn(usize) -> F) -> T
 where
     T: Debug + PartialEq + Send + 'static,
-    F: Future<Output = Result<Answered<T>, Error>> + Send + 'static,
+    F: Future<Output = Result<Replayable<T>, Error>> + Send + 'static,
 {
     let mut answers: Vec<_> = all_at_once(times, ask)
         .await

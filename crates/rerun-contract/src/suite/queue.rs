@@ -306,7 +306,7 @@ pub async fn usage_is_summed_on_the_run<S: Store + 'static>(f: &Fixture<S>) {
         .tasks
         .iter()
         .zip(attempts)
-        .map(|(task, attempt)| generation.judge(task, attempt))
+        .map(|(task, attempt)| generation.result_of(task, attempt))
         .collect();
     for _ in 0..2 {
         generation
@@ -328,7 +328,7 @@ pub async fn usage_is_summed_on_the_run<S: Store + 'static>(f: &Fixture<S>) {
     let wait = Duration::from_secs(1);
     let put_off = failure(GenerationError::put_off(wait, "busy"), cost(8, 80));
     let attempt: Result<Made, _> = Err(put_off);
-    let result = generation.judge(&leased.tasks[0], attempt);
+    let result = generation.result_of(&leased.tasks[0], attempt);
     generation.settle(leased.lease, vec![result]).await.unwrap();
     let used = TokenCounts {
         prompt_tokens: 15,
@@ -350,7 +350,7 @@ pub async fn a_reused_message_costs_nothing<S: Store + 'static>(f: &Fixture<S>) 
         usage: Some(cost(3, 4)),
     };
     let generation = &f.engine.generation;
-    let result = generation.judge(&leased.tasks[0], Ok(made));
+    let result = generation.result_of(&leased.tasks[0], Ok(made));
     generation.settle(leased.lease, vec![result]).await.unwrap();
     f.approve(campaign).await;
     f.publish(campaign).await;
@@ -373,7 +373,7 @@ pub async fn a_run_knows_what_reuse_saved<S: Store + 'static>(f: &Fixture<S>) {
                 content: generated(task),
                 usage: usage.clone(),
             };
-            generation.judge(task, Ok(made))
+            generation.result_of(task, Ok(made))
         });
         let results = results.collect();
         generation.settle(leased.lease, results).await.unwrap();
@@ -391,7 +391,7 @@ pub async fn a_run_knows_what_reuse_saved<S: Store + 'static>(f: &Fixture<S>) {
         ..GenerationError::new("busy")
     };
     let attempt: Result<Made, _> = Err(failed);
-    let result = generation.judge(&leased.tasks[0], attempt);
+    let result = generation.result_of(&leased.tasks[0], attempt);
     generation.settle(leased.lease, vec![result]).await.unwrap();
     f.seconds_later(60);
     make(&[Some(cost(10, 1)), None, Some(cost(15, 2))]).await;
@@ -439,7 +439,7 @@ pub async fn the_end_of_a_run_is_reported<S: Store + 'static>(f: &Fixture<S>) {
         } else {
             Ok(generated(&leased.tasks[0]))
         };
-        let result = generation.judge(&leased.tasks[0], attempt);
+        let result = generation.result_of(&leased.tasks[0], attempt);
         let settlement = generation.settle(leased.lease, vec![result]).await.unwrap();
         ended.push(settlement.ended);
     }

@@ -873,7 +873,7 @@ pub async fn reviewers_and_workers_at_once<S: Store + 'static>(f: &Fixture<S>) {
             for _ in 0..12 {
                 if task % 2 == 0 {
                     let leased = engine.generation.lease(2).await.expect("a lease");
-                    let judged = |task| engine.generation.judge(task, Ok(generated(task)));
+                    let judged = |task| engine.generation.result_of(task, Ok(generated(task)));
                     let results = leased.tasks.iter().map(judged).collect();
                     engine
                         .generation

@@ -949,7 +949,7 @@ pub async fn workers_and_a_cancellation_at_once<S: Store + 'static>(f: &Fixture<
             }
             for _ in 0..8 {
                 let leased = engine.generation.lease(3).await.expect("a lease");
-                let judged = |task| engine.generation.judge(task, Ok(generated(task)));
+                let judged = |task| engine.generation.result_of(task, Ok(generated(task)));
                 let results = leased.tasks.iter().map(judged).collect();
                 engine
                     .generation

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::groups::import_error;
-use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Settings, Stamps, listed, naming_valued};
+use super::idempotency::{Once, Replayable};
+use super::{Host, Listed, PageQuery, Settings, listed, naming_valued};
 use crate::actor::Actor;
 use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Stage, Template};
 use crate::error::{Action, Error, Invalid, StoreError};
@@ -256,7 +256,7 @@ pub struct NewRules {
 
 /// The same, checked. Two requests for the same are equal here.
 #[derive(Serialize)]
-struct RulesWish {
+struct RulesRequest {
     campaign: CampaignId,
     #[serde(serialize_with = "SegmentBy::effective")]
     segment_by: SegmentBy,
@@ -351,7 +351,7 @@ pub struct Campaigns {
     templates: Arc<dyn TemplateChecker>,
     responses: Arc<dyn IdempotencyStore>,
     once: Once,
-    stamps: Stamps,
+    host: Host,
     settings: Settings,
 }
 
@@ -367,7 +367,7 @@ impl Campaigns {
         segments: Arc<dyn RerunStore>,
         templates: Arc<dyn TemplateChecker>,
         responses: Arc<dyn IdempotencyStore>,
-        stamps: Stamps,
+        host: Host,
         settings: Settings,
     ) -> Self {
         Self {
@@ -375,9 +375,9 @@ impl Campaigns {
             groups,
             segments,
             templates,
-            once: Once::new(Arc::clone(&responses), &stamps),
+            once: Once::new(Arc::clone(&responses), &host),
             responses,
-            stamps,
+            host,
             settings,
         }
     }
@@ -421,10 +421,10 @@ impl Campaigns {
     fn made(&self, actor: &Actor, group: &CustomerGroup) -> Result<Made, Invalid> {
         let person = actor.required_person("create a campaign")?;
         Ok(Made {
-            id: CampaignId::new(self.stamps.ids.next()),
+            id: CampaignId::new(self.host.ids.next()),
             customer_group_id: group.id,
             by: person.user_id,
-            at: self.stamps.clock.now(),
+            at: self.host.clock.now(),
         })
     }
 
@@ -445,7 +445,7 @@ impl Campaigns {
         loop {
             match self.segments.segment_candidates(query.clone()).await {
                 Ok(candidates) => return Ok(candidates),
-                Err(error) => self.stamps.decide_again(error, &mut conflicts).await?,
+                Err(error) => self.host.decide_again(error, &mut conflicts).await?,
             }
         }
     }
@@ -484,7 +484,7 @@ impl Campaigns {
         actor: &Actor,
         new: NewCampaign,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<Campaign>, Error> {
+    ) -> Result<Replayable<Campaign>, Error> {
         let draft = self.draft(new)?;
         let made = self
             .once
@@ -511,7 +511,7 @@ impl Campaigns {
             campaign_id: campaign.id,
             name: campaign.name.clone(),
         };
-        let audit = self.stamps.author(actor, campaign.created_at).of(event);
+        let audit = self.host.author(actor, campaign.created_at).of(event);
         let response = key.map(|key| key.answered(&made)).transpose()?;
         self.store
             .create_campaign(&campaign, audit, response)
@@ -573,7 +573,7 @@ impl Campaigns {
             run_number: run.number,
             name: campaign.name.clone(),
         };
-        let audit = self.stamps.author(actor, campaign.created_at).of(event);
+        let audit = self.host.author(actor, campaign.created_at).of(event);
         let messages = messages(&campaign.segment_by);
         let run = self
             .store
@@ -658,7 +658,7 @@ impl Campaigns {
         id: CampaignId,
         changes: CampaignChanges,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<Campaign>, Error> {
+    ) -> Result<Replayable<Campaign>, Error> {
         let changes = changes.checked()?;
         let request = (id, &changes);
         let updated = self
@@ -682,7 +682,7 @@ impl Campaigns {
         if let Some(template) = &changes.template {
             self.templates.check(template, &campaign.segment_by)?;
         }
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let to = changes.made(&campaign, now);
         campaign.check(Action::Update)?;
         if to.approval_stages != campaign.approval_stages {
@@ -710,7 +710,7 @@ impl Campaigns {
                 .then_some(to.suggest_reruns),
             segmentation: None,
         });
-        let audit = self.stamps.author(actor, now).of(event);
+        let audit = self.host.author(actor, now).of(event);
         self.store
             .update_campaign(UpdateCampaign {
                 campaign,
@@ -735,8 +735,8 @@ impl Campaigns {
         actor: &Actor,
         change: NewRules,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<SegmentationUpdated>, Error> {
-        let wish = RulesWish {
+    ) -> Result<Replayable<SegmentationUpdated>, Error> {
+        let wanted = RulesRequest {
             campaign: change.campaign,
             segment_by: SegmentBy::declare(change.segment_by)?,
             dry_run: change.dry_run,
@@ -746,8 +746,8 @@ impl Campaigns {
                 actor,
                 "segmentation.update",
                 idempotency_key,
-                &wish,
-                |key| self.rule(actor, &wish, key),
+                &wanted,
+                |key| self.rule(actor, &wanted, key),
             )
             .await
     }
@@ -755,12 +755,12 @@ impl Campaigns {
     async fn rule(
         &self,
         actor: &Actor,
-        wish: &RulesWish,
+        wanted: &RulesRequest,
         key: Option<IdempotencyKey>,
     ) -> Result<SegmentationUpdated, Error> {
         let account = actor.account_id;
-        let campaign = self.get(actor, wish.campaign).await?;
-        if wish.segment_by.sorted() != campaign.segment_by.sorted() {
+        let campaign = self.get(actor, wanted.campaign).await?;
+        if wanted.segment_by.sorted() != campaign.segment_by.sorted() {
             return Err(Invalid::new(format!(
                 "`segment_by` must have the campaign's fields, {}; only their rules can be changed",
                 campaign
@@ -775,7 +775,7 @@ impl Campaigns {
         }
         campaign.check(Action::ChangeRules)?;
         let known = self.store.known_segments(account, campaign.id).await?;
-        let rekey = Rekey::new(&campaign.segment_by, &wish.segment_by, known)?;
+        let rekey = Rekey::new(&campaign.segment_by, &wanted.segment_by, known)?;
         let contents = rekey.contents();
         let digests = if contents.is_empty() {
             HashMap::new()
@@ -797,9 +797,9 @@ impl Campaigns {
             conflicts,
         };
         let response = key.map(|key| key.answered(&updated)).transpose()?;
-        let now = self.stamps.clock.now();
-        let same = campaign.segment_by == wish.segment_by && segments.is_empty();
-        if wish.dry_run || same {
+        let now = self.host.clock.now();
+        let same = campaign.segment_by == wanted.segment_by && segments.is_empty();
+        if wanted.dry_run || same {
             if let Some(response) = response {
                 self.responses.keep_response(account, response, now).await?;
             }
@@ -820,7 +820,7 @@ impl Campaigns {
             }),
         });
         let to = Campaign {
-            segment_by: wish.segment_by.clone(),
+            segment_by: wanted.segment_by.clone(),
             version: campaign.version + 1,
             updated_at: now,
             ..campaign.clone()
@@ -830,7 +830,7 @@ impl Campaigns {
                 campaign,
                 to,
                 segments,
-                audit: self.stamps.author(actor, now).of(event),
+                audit: self.host.author(actor, now).of(event),
                 response,
             })
             .await?;
@@ -849,7 +849,7 @@ impl Campaigns {
         actor: &Actor,
         id: CampaignId,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<u64>, Error> {
+    ) -> Result<Replayable<u64>, Error> {
         self.once
             .run(actor, "campaign.delete", idempotency_key, &id, |key| {
                 self.delete_now(actor, id, key)
@@ -867,8 +867,8 @@ impl Campaigns {
         campaign.check(Action::Delete)?;
         // Runs come and go with the campaign's version.
         let messages = self.store.count_messages(actor.account_id, id).await?;
-        let now = self.stamps.clock.now();
-        let audit = self.stamps.author(actor, now).of(Event::CampaignDeleted {
+        let now = self.host.clock.now();
+        let audit = self.host.author(actor, now).of(Event::CampaignDeleted {
             campaign_id: id,
             name: campaign.name.clone(),
             before: campaign.status,

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Stamps;
+use super::Host;
 use crate::delivery::{KEPT, Outcome, Parcel, Spread, Verdict, judge};
 use crate::error::StoreError;
 use crate::feed::PublicEvent;
@@ -16,7 +16,7 @@ use crate::ports::{
 #[derive(Clone)]
 pub struct Deliveries {
     queue: Arc<dyn DeliveryQueue>,
-    stamps: Stamps,
+    host: Host,
     lease: Duration,
     /// The account that was served last, so that the next lease begins with the one after it.
     turn: Arc<Mutex<Option<AccountId>>>,
@@ -65,10 +65,10 @@ impl Deliveries {
 
     /// Over these ports.
     #[must_use]
-    pub fn new(queue: Arc<dyn DeliveryQueue>, stamps: Stamps) -> Self {
+    pub fn new(queue: Arc<dyn DeliveryQueue>, host: Host) -> Self {
         Self {
             queue,
-            stamps,
+            host,
             lease: Self::LEASE,
             turn: Arc::default(),
             queued: Arc::default(),
@@ -106,7 +106,7 @@ impl Deliveries {
             let request = FanOut {
                 account_id: *account_id,
                 entries: MAX_ENTRIES,
-                now: self.stamps.clock.now(),
+                now: self.host.clock.now(),
             };
             // Also before an error: the next call must come to the accounts after this one.
             set(&self.queued, Some(*account_id));
@@ -126,8 +126,8 @@ impl Deliveries {
     /// # Errors
     /// [`StoreError`], when there is no parcel to send. The next call starts with another account.
     pub async fn lease(&self, limit: u32) -> Result<LeasedParcels, StoreError> {
-        let now = self.stamps.clock.now();
-        let lease = LeaseId::new(self.stamps.ids.next());
+        let now = self.host.clock.now();
+        let lease = LeaseId::new(self.host.ids.next());
         let mut open = self.accounts_in_turn(limit).await?;
         let mut left = limit;
         let mut parcels = Vec::new();
@@ -194,7 +194,7 @@ impl Deliveries {
         if most == 0 {
             return Ok(Vec::new());
         }
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let after = get(&self.turn);
         let mut accounts = self.queue.accounts_due(after, most, now).await?;
         let found = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
@@ -215,7 +215,7 @@ impl Deliveries {
     /// # Errors
     /// [`StoreError`].
     pub async fn renew(&self, lease: LeaseId) -> Result<u64, StoreError> {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         self.queue
             .renew_deliveries(lease, now, now + self.lease)
             .await
@@ -227,7 +227,7 @@ impl Deliveries {
     /// # Errors
     /// [`StoreError`].
     pub async fn release(&self, lease: LeaseId) -> Result<u64, StoreError> {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         self.queue.release_deliveries(lease, now).await
     }
 
@@ -236,8 +236,8 @@ impl Deliveries {
     /// # Errors
     /// [`StoreError`]; the delivery is tried again when its lease has ended.
     pub async fn settle(&self, parcel: &Parcel, outcome: &Outcome) -> Result<Settling, StoreError> {
-        let now = self.stamps.clock.now();
-        let [.., high, low] = *self.stamps.ids.next().as_bytes();
+        let now = self.host.clock.now();
+        let [.., high, low] = *self.host.ids.next().as_bytes();
         let spread = Spread::from_random(u16::from_be_bytes([high, low]));
         let verdict = judge(parcel.attempt, outcome, now, spread);
         let settle = SettleDelivery {
@@ -247,7 +247,7 @@ impl Deliveries {
             lease: parcel.lease,
             attempt: outcome.attempt(now),
             verdict,
-            audit_id: AuditEntryId::new(self.stamps.ids.next()),
+            audit_id: AuditEntryId::new(self.host.ids.next()),
             now,
         };
         let settled = self.queue.settle_delivery(settle).await?;
@@ -260,7 +260,7 @@ impl Deliveries {
     /// # Errors
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<u64, StoreError> {
-        let before = self.stamps.clock.now() - KEPT;
+        let before = self.host.clock.now() - KEPT;
         self.queue.sweep_deliveries(before, MAX_SWEPT).await
     }
 }
@@ -289,7 +289,7 @@ mod tests {
             .return_const(chrono::DateTime::UNIX_EPOCH);
         let mut ids = MockIdGenerator::new();
         ids.expect_next().return_const(Uuid::from_u128(9));
-        Deliveries::new(Arc::new(queue), Stamps::new(clock, ids))
+        Deliveries::new(Arc::new(queue), Host::new(clock, ids))
     }
 
     fn delivery(seq: i64, details: &str) -> LeasedDelivery {

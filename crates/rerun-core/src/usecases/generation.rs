@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Stamps;
+use super::Host;
 use crate::error::StoreError;
 use crate::generation::{
     EndedRun, GenerationError, GenerationPolicy, GenerationTask, Made, Settled, TaskResult,
@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 pub struct Generation {
     queue: Arc<dyn GenerationQueue>,
     backoff: Arc<dyn Backoff>,
-    stamps: Stamps,
+    host: Host,
     policy: GenerationPolicy,
     /// The account that was served last, so that the next lease begins with the one after it.
     turn: Arc<Mutex<Option<AccountId>>>,
@@ -80,13 +80,13 @@ impl Generation {
     pub fn new(
         queue: Arc<dyn GenerationQueue>,
         backoff: Arc<dyn Backoff>,
-        stamps: Stamps,
+        host: Host,
         policy: GenerationPolicy,
     ) -> Self {
         Self {
             queue,
             backoff,
-            stamps,
+            host,
             policy,
             turn: Arc::default(),
         }
@@ -105,8 +105,8 @@ impl Generation {
     /// # Errors
     /// [`StoreError`], when nothing was leased.
     pub async fn lease(&self, limit: u32) -> Result<LeasedTasks, StoreError> {
-        let now = self.stamps.clock.now();
-        let lease = LeaseId::new(self.stamps.ids.next());
+        let now = self.host.clock.now();
+        let lease = LeaseId::new(self.host.ids.next());
         let (mut left, mut bytes) = (limit, MAX_LEASE_BYTES);
         let mut taken: BTreeMap<AccountId, Vec<GenerationTask>> = BTreeMap::new();
         let mut open = self.accounts_in_turn(limit, now).await?;
@@ -222,7 +222,7 @@ impl Generation {
     /// # Errors
     /// [`StoreError`].
     pub async fn renew(&self, lease: LeaseId) -> Result<u64, StoreError> {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         self.queue.renew(lease, now, now + self.policy.lease).await
     }
 
@@ -231,17 +231,17 @@ impl Generation {
     /// # Errors
     /// [`StoreError`].
     pub async fn release(&self, lease: LeaseId) -> Result<u64, StoreError> {
-        self.queue.release(lease, self.stamps.clock.now()).await
+        self.queue.release(lease, self.host.clock.now()).await
     }
 
     /// What becomes of a task after an attempt, to be settled.
     #[must_use]
-    pub fn judge(
+    pub fn result_of(
         &self,
         task: &GenerationTask,
         attempt: Result<impl Into<Made>, GenerationError>,
     ) -> TaskResult {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let (attempt, usage) = match attempt.map(Into::into) {
             Ok(Made { content, usage }) => (Ok(content), usage),
             Err(mut error) => {
@@ -254,7 +254,7 @@ impl Generation {
             campaign_id: task.campaign_id,
             run_number: task.run_number,
             message_id: task.message_id,
-            content_id: ContentId::new(self.stamps.ids.next()),
+            content_id: ContentId::new(self.host.ids.next()),
             outcome: self
                 .policy
                 .outcome(task, attempt, now, |failed| self.backoff.delay(failed)),
@@ -291,8 +291,8 @@ impl Generation {
                     run_number,
                     lease,
                     results,
-                    audit_id: AuditEntryId::new(self.stamps.ids.next()),
-                    now: self.stamps.clock.now(),
+                    audit_id: AuditEntryId::new(self.host.ids.next()),
+                    now: self.host.clock.now(),
                 })
                 .await?;
             all.settled.generated += run.settled.generated;
@@ -366,7 +366,7 @@ mod tests {
         let generation = Generation::new(
             Arc::new(queue),
             Arc::new(MockBackoff::new()),
-            Stamps::new(clock, ids),
+            Host::new(clock, ids),
             GenerationPolicy::default(),
         );
         assert!(generation.lease(1).await.is_err());

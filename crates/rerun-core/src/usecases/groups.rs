@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Stamps, listed};
+use super::idempotency::{Once, Replayable};
+use super::{Host, Listed, PageQuery, listed};
 use crate::actor::Actor;
 use crate::audit::ImportAudit;
 use crate::error::{Error, Invalid, StoreError};
@@ -38,7 +38,7 @@ pub struct FileKey<'a> {
 pub struct CustomerGroups {
     store: Arc<dyn CustomerGroupStore>,
     once: Once,
-    stamps: Stamps,
+    host: Host,
     cursors: CursorKey,
 }
 
@@ -97,12 +97,12 @@ impl CustomerGroups {
     pub fn new(
         store: Arc<dyn CustomerGroupStore>,
         responses: Arc<dyn IdempotencyStore>,
-        stamps: Stamps,
+        host: Host,
     ) -> Self {
         Self {
             store,
-            once: Once::new(responses, &stamps),
-            stamps,
+            once: Once::new(responses, &host),
+            host,
             cursors: CursorKey::default(),
         }
     }
@@ -124,7 +124,7 @@ impl CustomerGroups {
         actor: &Actor,
         name: &str,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<CustomerGroup>, Error> {
+    ) -> Result<Replayable<CustomerGroup>, Error> {
         let name = text::name("name", name, CustomerGroup::MAX_NAME_LENGTH)?;
         let made = self
             .once
@@ -146,14 +146,14 @@ impl CustomerGroups {
         key: Option<IdempotencyKey>,
     ) -> Result<Made, Error> {
         let made = Made {
-            id: CustomerGroupId::new(self.stamps.ids.next()),
-            at: self.stamps.clock.now(),
+            id: CustomerGroupId::new(self.host.ids.next()),
+            at: self.host.clock.now(),
         };
         let event = Event::GroupCreated {
             customer_group_id: made.id,
             name: name.to_owned(),
         };
-        let audit = self.stamps.author(actor, made.at).of(event);
+        let audit = self.host.author(actor, made.at).of(event);
         let response = key.map(|key| key.answered(&made)).transpose()?;
         let group = Self::empty(actor, name, made);
         self.store.create_group(&group, audit, response).await?;
@@ -185,7 +185,7 @@ impl CustomerGroups {
         id: CustomerGroupId,
         name: &str,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<CustomerGroup>, Error> {
+    ) -> Result<Replayable<CustomerGroup>, Error> {
         let name = text::name("name", name, CustomerGroup::MAX_NAME_LENGTH)?;
         let renamed = self
             .once
@@ -210,9 +210,9 @@ impl CustomerGroups {
     ) -> Result<Renamed, Error> {
         let group = self.get(actor, id).await?;
         let renamed = Renamed::of(&group);
-        let at = self.stamps.clock.now();
+        let at = self.host.clock.now();
         let audit = (group.name != name).then(|| {
-            self.stamps.author(actor, at).of(Event::GroupUpdated {
+            self.host.author(actor, at).of(Event::GroupUpdated {
                 customer_group_id: id,
                 name: name.to_owned(),
             })
@@ -272,7 +272,7 @@ impl CustomerGroups {
         actor: &Actor,
         id: CustomerGroupId,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<u64>, Error> {
+    ) -> Result<Replayable<u64>, Error> {
         self.once
             .run(
                 actor,
@@ -281,7 +281,7 @@ impl CustomerGroups {
                 &id,
                 |key| async {
                     let delete = DeleteGroup {
-                        author: self.stamps.author(actor, self.stamps.clock.now()),
+                        author: self.host.author(actor, self.host.clock.now()),
                         group_id: id,
                         key,
                     };
@@ -341,7 +341,7 @@ impl CustomerGroups {
         id: CustomerGroupId,
         refs: &[String],
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<DeletedCustomers>, Error> {
+    ) -> Result<Replayable<DeletedCustomers>, Error> {
         if refs.is_empty() {
             return Err(Invalid::new("`customer_refs` must not be empty").into());
         }
@@ -355,7 +355,7 @@ impl CustomerGroups {
                 &request,
                 |key| async {
                     let delete = DeleteCustomers {
-                        author: self.stamps.author(actor, self.stamps.clock.now()),
+                        author: self.host.author(actor, self.host.clock.now()),
                         group_id: id,
                         customer_refs: refs.clone(),
                         key,
@@ -378,7 +378,7 @@ impl CustomerGroups {
         actor: &Actor,
         customer_ref: &str,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<u64>, Error> {
+    ) -> Result<Replayable<u64>, Error> {
         let reference = Customer::reference("customer_ref", customer_ref)?;
         let reference = reference.ok_or(Error::CustomerNotFound)?;
         let account = actor.account_id;
@@ -390,7 +390,7 @@ impl CustomerGroups {
                 &customer_digest(account, &reference),
                 |key| async {
                     let erase = EraseCustomer {
-                        author: self.stamps.author(actor, self.stamps.clock.now()),
+                        author: self.host.author(actor, self.host.clock.now()),
                         customer_ref: reference.clone(),
                         key,
                     };
@@ -415,7 +415,7 @@ impl CustomerGroups {
         id: CustomerGroupId,
         file: CustomerFile,
         idempotency_key: Option<FileKey<'_>>,
-    ) -> Result<Answered<Imported>, Error> {
+    ) -> Result<Replayable<Imported>, Error> {
         let source = idempotency_key.map(|key| (key.sha256, key.read_as));
         let body = (id, file.mode.as_str(), source);
         let key = idempotency_key.map(|key| key.key);
@@ -440,7 +440,7 @@ impl CustomerGroups {
             StoreError::Unavailable("the import lost its key to another request".into())
         })?;
         let audit = ImportAudit {
-            author: self.stamps.author(actor, self.stamps.clock.now()),
+            author: self.host.author(actor, self.host.clock.now()),
             customer_group_id: id,
             mode: file.mode,
         };

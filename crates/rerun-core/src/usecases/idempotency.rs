@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::Stamps;
+use super::Host;
 use crate::actor::Actor;
 use crate::error::{Error, Invalid, StoreError};
 use crate::ports::{IDEMPOTENCY_WINDOW, IdempotencyKey, IdempotencyStore};
@@ -12,16 +12,16 @@ use crate::text;
 
 /// An outcome, and whether it is the kept one of an earlier request with the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered<T> {
+pub struct Replayable<T> {
     /// The outcome.
     pub outcome: T,
     /// Whether nothing was done, because the key had been used for the same request before.
     pub replayed: bool,
 }
 
-impl<T> Answered<T> {
-    pub(super) fn map<U>(self, outcome: impl FnOnce(T) -> U) -> Answered<U> {
-        Answered {
+impl<T> Replayable<T> {
+    pub(super) fn map<U>(self, outcome: impl FnOnce(T) -> U) -> Replayable<U> {
+        Replayable {
             outcome: outcome(self.outcome),
             replayed: self.replayed,
         }
@@ -33,14 +33,14 @@ impl<T> Answered<T> {
 #[derive(Clone)]
 pub(super) struct Once {
     responses: Arc<dyn IdempotencyStore>,
-    stamps: Stamps,
+    host: Host,
 }
 
 impl Once {
-    pub(super) fn new(responses: Arc<dyn IdempotencyStore>, stamps: &Stamps) -> Self {
+    pub(super) fn new(responses: Arc<dyn IdempotencyStore>, host: &Host) -> Self {
         Self {
             responses,
-            stamps: stamps.clone(),
+            host: host.clone(),
         }
     }
 
@@ -57,7 +57,7 @@ impl Once {
         key: Option<&str>,
         request: &impl Serialize,
         attempt: impl Fn(Option<IdempotencyKey>) -> F,
-    ) -> Result<Answered<T>, Error>
+    ) -> Result<Replayable<T>, Error>
     where
         T: DeserializeOwned,
         F: Future<Output = Result<T, Error>>,
@@ -70,12 +70,12 @@ impl Once {
             }
             match attempt(key.clone()).await {
                 Ok(outcome) => {
-                    return Ok(Answered {
+                    return Ok(Replayable {
                         outcome,
                         replayed: false,
                     });
                 }
-                Err(Error::Store(error)) => self.stamps.decide_again(error, &mut conflicts).await?,
+                Err(Error::Store(error)) => self.host.decide_again(error, &mut conflicts).await?,
                 // The request that got there first may have been this one's twin.
                 Err(refusal) => {
                     let kept = self.kept(actor, key.as_ref()).await?;
@@ -90,9 +90,9 @@ impl Once {
         &self,
         actor: &Actor,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Answered<T>>, Error> {
+    ) -> Result<Option<Replayable<T>>, Error> {
         let Some(key) = key else { return Ok(None) };
-        let not_before = self.stamps.clock.now() - IDEMPOTENCY_WINDOW;
+        let not_before = self.host.clock.now() - IDEMPOTENCY_WINDOW;
         let kept = self
             .responses
             .find_response(actor.account_id, &key.key, not_before)
@@ -103,7 +103,7 @@ impl Once {
         }
         let outcome = serde_json::from_str(&kept.response)
             .map_err(|error| StoreError::corrupt(format!("idempotency_keys: response: {error}")))?;
-        Ok(Some(Answered {
+        Ok(Some(Replayable {
             outcome,
             replayed: true,
         }))

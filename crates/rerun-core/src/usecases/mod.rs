@@ -28,7 +28,7 @@ pub use events::*;
 pub use generation::*;
 pub use groups::*;
 pub use history::*;
-pub use idempotency::Answered;
+pub use idempotency::Replayable;
 pub use publications::*;
 pub use recipients::*;
 pub use rerun_suggestions::*;
@@ -133,7 +133,7 @@ impl Engine {
 #[must_use]
 pub struct EngineBuilder<S> {
     store: Arc<S>,
-    stamps: Stamps,
+    host: Host,
     templates: Arc<dyn TemplateChecker>,
     calendar: Arc<dyn Calendar>,
     permissions: Arc<dyn Permissions>,
@@ -152,7 +152,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
     ) -> Self {
         Self {
             store,
-            stamps: Stamps::new(clock, ids),
+            host: Host::new(clock, ids),
             templates: Arc::new(AnyTemplate),
             calendar: Arc::new(NoCalendar),
             permissions: Arc::new(EveryRole),
@@ -164,13 +164,13 @@ impl<S: Store + 'static> EngineBuilder<S> {
 
     /// Tells the time.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.stamps.clock = Arc::new(clock);
+        self.host.clock = Arc::new(clock);
         self
     }
 
     /// Makes ids.
     pub fn ids(mut self, ids: impl IdGenerator + 'static) -> Self {
-        self.stamps.ids = Arc::new(ids);
+        self.host.ids = Arc::new(ids);
         self
     }
 
@@ -182,7 +182,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
 
     /// Waits before a decision is made again.
     pub fn pause(mut self, pause: impl Pause + 'static) -> Self {
-        self.stamps.pause = Arc::new(pause);
+        self.host.pause = Arc::new(pause);
         self
     }
 
@@ -221,7 +221,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
     pub fn build(self) -> Engine {
         let Self {
             store,
-            stamps,
+            host,
             templates,
             calendar,
             permissions,
@@ -233,7 +233,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
             store.clone(),
             store.clone(),
             store.clone(),
-            stamps.clone(),
+            host.clone(),
             settings,
         );
         let ports = SchedulePorts {
@@ -247,10 +247,10 @@ impl<S: Store + 'static> EngineBuilder<S> {
             permissions,
         };
         Engine {
-            schedules: Schedules::new(ports, stamps.clone(), settings),
-            rerun_suggestions: RerunSuggestions::new(store.clone(), reruns.clone(), stamps.clone()),
+            schedules: Schedules::new(ports, host.clone(), settings),
+            rerun_suggestions: RerunSuggestions::new(store.clone(), reruns.clone(), host.clone()),
             reruns,
-            groups: CustomerGroups::new(store.clone(), store.clone(), stamps.clone())
+            groups: CustomerGroups::new(store.clone(), store.clone(), host.clone())
                 .sealing_with(settings.cursors),
             campaigns: Campaigns::new(
                 store.clone(),
@@ -258,7 +258,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
                 store.clone(),
                 templates,
                 store.clone(),
-                stamps.clone(),
+                host.clone(),
                 settings,
             ),
             reviews: Reviews::new(
@@ -266,7 +266,7 @@ impl<S: Store + 'static> EngineBuilder<S> {
                 store.clone(),
                 store.clone(),
                 store.clone(),
-                stamps.clone(),
+                host.clone(),
                 settings,
             ),
             recipients: Recipients::new(store.clone(), store.clone()),
@@ -277,22 +277,23 @@ impl<S: Store + 'static> EngineBuilder<S> {
                 store.clone(),
                 store.clone(),
                 webhooks,
-                stamps.clone(),
+                host.clone(),
             )
             .at_most(settings.webhooks)
             .sealing_with(settings.cursors),
-            deliveries: Deliveries::new(store.clone(), stamps.clone()),
-            publications: Publications::new(store.clone(), store.clone(), stamps.clone()),
-            generation: Generation::new(store.clone(), backoff, stamps, settings.generation),
+            deliveries: Deliveries::new(store.clone(), host.clone()),
+            publications: Publications::new(store.clone(), store.clone(), host.clone()),
+            generation: Generation::new(store.clone(), backoff, host, settings.generation),
             audit: AuditLog::new(store.clone()).sealing_with(settings.cursors),
             events: Events::new(store),
         }
     }
 }
 
-/// Where times and ids come from, and what is between two attempts at a decision.
+/// What use cases take from the program around them: the time, new ids, and the wait between two attempts at a
+/// decision.
 #[derive(Clone)]
-pub struct Stamps {
+pub struct Host {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// New ids.
@@ -301,7 +302,7 @@ pub struct Stamps {
     pub pause: Arc<dyn Pause>,
 }
 
-impl Stamps {
+impl Host {
     /// Decisions are made again at once.
     #[must_use]
     pub fn new(clock: impl Clock + 'static, ids: impl IdGenerator + 'static) -> Self {

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Stamps;
+use super::Host;
 use crate::audit::AuditEntry;
 use crate::error::StoreError;
 use crate::feed::PublicEvent;
@@ -21,7 +21,7 @@ use crate::timestamp::Timestamp;
 pub struct Publications {
     cursors: Arc<dyn EventCursors>,
     log: Arc<dyn EventLog>,
-    stamps: Stamps,
+    host: Host,
     lease: Duration,
     /// The last account of those that were returned last, so that the next call begins after it.
     turn: Arc<Mutex<Option<AccountId>>>,
@@ -56,11 +56,11 @@ impl Publications {
 
     /// Over these ports.
     #[must_use]
-    pub fn new(cursors: Arc<dyn EventCursors>, log: Arc<dyn EventLog>, stamps: Stamps) -> Self {
+    pub fn new(cursors: Arc<dyn EventCursors>, log: Arc<dyn EventLog>, host: Host) -> Self {
         Self {
             cursors,
             log,
-            stamps,
+            host,
             lease: Self::LEASE,
             turn: Arc::default(),
         }
@@ -78,7 +78,7 @@ impl Publications {
     /// # Errors
     /// [`StoreError`].
     pub async fn behind(&self, stream: &str, limit: u32) -> Result<Vec<AccountId>, StoreError> {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let after = *self.turn();
         let cursors = &self.cursors;
         let mut accounts = cursors
@@ -108,7 +108,7 @@ impl Publications {
         broker: &dyn EventBroker,
         account: AccountId,
     ) -> Result<Publication, PublicationError> {
-        let lease = LeaseId::new(self.stamps.ids.next());
+        let lease = LeaseId::new(self.host.ids.next());
         let request = self.request(broker.stream(), account, lease);
         let Some(cursor) = self.cursors.lease_cursor(request.clone()).await? else {
             return Ok(Publication::default());
@@ -134,7 +134,7 @@ impl Publications {
     }
 
     fn request(&self, stream: &str, account_id: AccountId, lease: LeaseId) -> LeaseCursor {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         LeaseCursor {
             account_id,
             stream: stream.to_owned(),
@@ -175,7 +175,7 @@ impl Publications {
     /// Whether the lease should be prolonged. Who is late does not publish before that is done: another
     /// process may have taken the account over.
     fn is_half_over(&self, held: &Held) -> bool {
-        self.stamps.clock.now() + self.lease / 2 >= held.lease.until
+        self.host.clock.now() + self.lease / 2 >= held.lease.until
     }
 
     async fn publish_one(

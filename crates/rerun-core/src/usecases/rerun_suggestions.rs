@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::deliveries::{get, set};
-use super::{RerunRequest, Reruns, Stamps};
+use super::{Host, RerunRequest, Reruns};
 use crate::actor::Actor;
 use crate::error::{Error, StoreError};
 use crate::event::{Event, SuggestedRerun};
@@ -19,7 +19,7 @@ const PAGE: u32 = 100;
 pub struct RerunSuggestions {
     queue: Arc<dyn ChangedGroupQueue>,
     reruns: Reruns,
-    stamps: Stamps,
+    host: Host,
     /// The account that was served last, so that the next one is that after it.
     turn: Arc<Mutex<Option<AccountId>>>,
     /// The group that is being previewed.
@@ -67,11 +67,11 @@ impl PreviewedGroup {
 impl RerunSuggestions {
     /// Over these ports.
     #[must_use]
-    pub fn new(queue: Arc<dyn ChangedGroupQueue>, reruns: Reruns, stamps: Stamps) -> Self {
+    pub fn new(queue: Arc<dyn ChangedGroupQueue>, reruns: Reruns, host: Host) -> Self {
         Self {
             queue,
             reruns,
-            stamps,
+            host,
             turn: Arc::default(),
             held: Arc::default(),
         }
@@ -83,7 +83,7 @@ impl RerunSuggestions {
     /// # Errors
     /// [`StoreError`]. The next call starts with another account.
     pub async fn preview_next(&self) -> Result<Option<PreviewedGroup>, StoreError> {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let after = get(&self.turn);
         let mut accounts = self.queue.accounts_changed(after, 1, now).await?;
         if accounts.is_empty() && after.is_some() {
@@ -96,7 +96,7 @@ impl RerunSuggestions {
         };
         let request = TakeGroup {
             account_id,
-            lease: LeaseId::new(self.stamps.ids.next()),
+            lease: LeaseId::new(self.host.ids.next()),
             now,
         };
         let Some(taken) = self.queue.take_group(request).await? else {
@@ -108,8 +108,7 @@ impl RerunSuggestions {
             previewed.count(Err(error.into()));
         }
         let tried_enough = taken.attempt >= MOST_ATTEMPTS;
-        let again =
-            (previewed.failed > 0 && !tried_enough).then(|| self.stamps.clock.now() + RETRY);
+        let again = (previewed.failed > 0 && !tried_enough).then(|| self.host.clock.now() + RETRY);
         self.queue.leave_group(taken, again).await?;
         self.hold(None);
         Ok(Some(previewed))
@@ -127,7 +126,7 @@ impl RerunSuggestions {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(taken) = held {
-            let now = self.stamps.clock.now();
+            let now = self.host.clock.now();
             self.queue.leave_group(taken, Some(now)).await?;
         }
         Ok(())
@@ -150,7 +149,7 @@ impl RerunSuggestions {
                 .await?;
             for campaign in &page {
                 if after.is_some() || Some(campaign) != page.first() {
-                    let now = self.stamps.clock.now();
+                    let now = self.host.clock.now();
                     if !self.queue.renew_group(*taken, now).await? {
                         return Ok(());
                     }
@@ -178,7 +177,7 @@ impl RerunSuggestions {
         let mut conflicts = 0;
         loop {
             match self.look_once(account, campaign, group).await {
-                Err(Error::Store(error)) => self.stamps.decide_again(error, &mut conflicts).await?,
+                Err(Error::Store(error)) => self.host.decide_again(error, &mut conflicts).await?,
                 looked => return looked,
             }
         }
@@ -207,8 +206,8 @@ impl RerunSuggestions {
                 segments: outlook.segments,
                 customers: outlook.customers,
             });
-            let now = self.stamps.clock.now();
-            self.stamps.author(&actor, now).of(event)
+            let now = self.host.clock.now();
+            self.host.author(&actor, now).of(event)
         });
         let note = NoteOutlook {
             campaign: planned.campaign,
@@ -247,15 +246,15 @@ mod tests {
         clock.expect_now().return_const(Timestamp::UNIX_EPOCH);
         let mut ids = MockIdGenerator::new();
         ids.expect_next().return_const(Uuid::from_u128(9));
-        let stamps = Stamps::new(clock, ids);
+        let host = Host::new(clock, ids);
         let reruns = Reruns::new(
             Arc::new(MockRerunStore::new()),
             Arc::new(campaigns),
             Arc::new(MockIdempotencyStore::new()),
-            stamps.clone(),
+            host.clone(),
             Settings::default(),
         );
-        RerunSuggestions::new(Arc::new(queue), reruns, stamps)
+        RerunSuggestions::new(Arc::new(queue), reruns, host)
     }
 
     const fn taken(attempt: u32) -> TakenGroup {

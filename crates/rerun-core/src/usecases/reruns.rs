@@ -4,8 +4,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Settings, Stamps, listed, naming_valued};
+use super::idempotency::{Once, Replayable};
+use super::{Host, Listed, PageQuery, Settings, listed, naming_valued};
 use crate::actor::{Actor, Person};
 use crate::campaign::CampaignStatus;
 use crate::error::{Action, Error, StoreError};
@@ -174,7 +174,7 @@ pub struct Reruns {
     campaigns: Arc<dyn CampaignStore>,
     responses: Arc<dyn IdempotencyStore>,
     once: Once,
-    stamps: Stamps,
+    host: Host,
     settings: Settings,
 }
 
@@ -185,15 +185,15 @@ impl Reruns {
         store: Arc<dyn RerunStore>,
         campaigns: Arc<dyn CampaignStore>,
         responses: Arc<dyn IdempotencyStore>,
-        stamps: Stamps,
+        host: Host,
         settings: Settings,
     ) -> Self {
         Self {
             store,
             campaigns,
-            once: Once::new(Arc::clone(&responses), &stamps),
+            once: Once::new(Arc::clone(&responses), &host),
             responses,
-            stamps,
+            host,
             settings,
         }
     }
@@ -334,8 +334,8 @@ impl Reruns {
             current_group: _,
             reuse_from: _,
         } = planned;
-        let now = self.stamps.clock.now();
-        let job_uid = JobId::new(self.stamps.ids.next());
+        let now = self.host.clock.now();
+        let job_uid = JobId::new(self.host.ids.next());
         let schedule_id = cause.schedule().map(|schedule| schedule.id);
         let initiator = cause.initiator(actor);
         let counts = plan.counts();
@@ -396,7 +396,7 @@ impl Reruns {
             archived_messages: plan.archived_messages,
             schedule_id,
         });
-        let audit = self.stamps.author(actor, now).of(event);
+        let audit = self.host.author(actor, now).of(event);
         let (firing, response) = cause.recorded(&started)?;
         let start = StartRun {
             campaign,
@@ -404,7 +404,7 @@ impl Reruns {
             message_ids: plan
                 .items
                 .iter()
-                .map(|_| MessageId::new(self.stamps.ids.next()))
+                .map(|_| MessageId::new(self.host.ids.next()))
                 .collect(),
             plan,
             suggestions,
@@ -433,7 +433,7 @@ impl Reruns {
         actor: &Actor,
         request: RerunRequest,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<RunStarted>, Error> {
+    ) -> Result<Replayable<RunStarted>, Error> {
         let RerunRequest {
             campaign,
             new_group,
@@ -449,7 +449,7 @@ impl Reruns {
         };
         self.once
             .run(actor, "rerun.initiate", idempotency_key, &body, |key| {
-                self.begin(actor, Wish::Rerun(request), key)
+                self.begin(actor, RunRequest::Rerun(request), key)
             })
             .await
     }
@@ -466,7 +466,7 @@ impl Reruns {
         actor: &Actor,
         request: impl Into<LaunchRequest>,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<RunStarted>, Error> {
+    ) -> Result<Replayable<RunStarted>, Error> {
         let request = request.into();
         let LaunchRequest {
             campaign,
@@ -480,7 +480,7 @@ impl Reruns {
         };
         self.once
             .run(actor, "campaign.launch", idempotency_key, &body, |key| {
-                self.begin(actor, Wish::Launch(request), key)
+                self.begin(actor, RunRequest::Launch(request), key)
             })
             .await
     }
@@ -517,12 +517,12 @@ impl Reruns {
     async fn begin(
         &self,
         actor: &Actor,
-        wish: Wish,
+        request: RunRequest,
         key: Option<IdempotencyKey>,
     ) -> Result<RunStarted, Error> {
-        let (planned, event): (_, fn(StartedRun) -> Event) = match wish {
-            Wish::Rerun(request) => (self.plan(actor, request).await?, Event::RerunInitiated),
-            Wish::Launch(request) => (
+        let (planned, event): (_, fn(StartedRun) -> Event) = match request {
+            RunRequest::Rerun(request) => (self.plan(actor, request).await?, Event::RerunInitiated),
+            RunRequest::Launch(request) => (
                 self.plan_launch(actor, request).await?,
                 Event::CampaignLaunched,
             ),
@@ -634,7 +634,7 @@ impl Reruns {
         let planned = loop {
             match self.plan(actor, request).await {
                 Ok(planned) => break planned,
-                Err(Error::Store(error)) => self.stamps.decide_again(error, &mut conflicts).await?,
+                Err(Error::Store(error)) => self.host.decide_again(error, &mut conflicts).await?,
                 Err(refusal) => return Err(refusal),
             }
         };
@@ -706,7 +706,7 @@ impl Reruns {
         campaign: CampaignId,
         reason: Option<&str>,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<RunCancelled>, Error> {
+    ) -> Result<Replayable<RunCancelled>, Error> {
         let reason = reason
             .map(|reason| crate::text::name("reason", reason, super::MAX_REASON_LENGTH))
             .transpose()?;
@@ -735,7 +735,7 @@ impl Reruns {
         let run = current_run.ok_or_else(|| {
             StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
         })?;
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let run = run.cancelled(now, reason.clone());
         let standing = campaign.without_cancelled(&run);
         let event = Event::RerunCancelled {
@@ -747,7 +747,7 @@ impl Reruns {
             },
             reason,
         };
-        let audit = self.stamps.author(actor, now).of(event);
+        let audit = self.host.author(actor, now).of(event);
         let cancelled = RunCancelled {
             campaign_id: campaign.id,
             run_number: run.number,
@@ -779,7 +779,7 @@ impl Reruns {
         campaign: CampaignId,
         run: Option<RunNumber>,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<u32>, Error> {
+    ) -> Result<Replayable<u32>, Error> {
         let body = (campaign, run);
         self.once
             .run(actor, "rerun.archive", idempotency_key, &body, |key| {
@@ -801,7 +801,7 @@ impl Reruns {
             .check_past(run.ok_or(Error::RunNotFound)?)?;
         let response = key.map(|key| key.answered(&NOTHING_ARCHIVED)).transpose()?;
         if let Some(response) = response {
-            let now = self.stamps.clock.now();
+            let now = self.host.clock.now();
             self.responses
                 .keep_response(actor.account_id, response, now)
                 .await?;
@@ -812,7 +812,7 @@ impl Reruns {
 
 /// A run to begin.
 #[derive(Debug, Clone, Copy)]
-enum Wish {
+enum RunRequest {
     Launch(LaunchRequest),
     Rerun(RerunRequest),
 }

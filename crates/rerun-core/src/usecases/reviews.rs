@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::idempotency::{Answered, Once};
-use super::{MAX_REASON_LENGTH, Settings, Stamps};
+use super::idempotency::{Once, Replayable};
+use super::{Host, MAX_REASON_LENGTH, Settings};
 use crate::actor::Actor;
 use crate::campaign::ApprovalStages;
 pub use crate::change::MessagesChanged;
@@ -92,12 +92,12 @@ pub struct Reviews {
     campaigns: Arc<dyn CampaignStore>,
     history: Arc<dyn HistoryStore>,
     once: Once,
-    stamps: Stamps,
+    host: Host,
     settings: Settings,
 }
 
 /// What a decision is made on, and what it leads to apart from the messages it is about.
-struct Wish<'a> {
+struct DecisionRequest<'a> {
     actor: &'a Actor,
     campaign: CampaignId,
     command: MessageCommand,
@@ -116,15 +116,15 @@ impl Reviews {
         campaigns: Arc<dyn CampaignStore>,
         history: Arc<dyn HistoryStore>,
         responses: Arc<dyn IdempotencyStore>,
-        stamps: Stamps,
+        host: Host,
         settings: Settings,
     ) -> Self {
         Self {
             store,
             campaigns,
             history,
-            once: Once::new(responses, &stamps),
-            stamps,
+            once: Once::new(responses, &host),
+            host,
             settings,
         }
     }
@@ -146,7 +146,7 @@ impl Reviews {
         messages: &ReviewedMessages,
         stage: Option<&str>,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<MessagesChanged>, Error> {
+    ) -> Result<Replayable<MessagesChanged>, Error> {
         let (command, patch) = match decision {
             Decision::Approve => (MessageCommand::Approve, Patch::default()),
             Decision::Reject { reason } => {
@@ -154,7 +154,7 @@ impl Reviews {
                 (MessageCommand::Reject, Patch::rejecting(reason))
             }
         };
-        let wish = Wish {
+        let wanted = DecisionRequest {
             actor,
             campaign,
             command,
@@ -168,7 +168,7 @@ impl Reviews {
         let body = (campaign, decision, messages, stage);
         self.once
             .run(actor, "messages.review", idempotency_key, &body, |key| {
-                self.change(&wish, named.as_ref(), patch.clone(), key)
+                self.change(&wanted, named.as_ref(), patch.clone(), key)
             })
             .await
     }
@@ -188,7 +188,7 @@ impl Reviews {
         message: impl Into<Target>,
         content: Content,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<(ApprovalStages, Message)>, Error> {
+    ) -> Result<Replayable<(ApprovalStages, Message)>, Error> {
         content.check()?;
         let message = message.into();
         let body = (campaign, message, &content);
@@ -215,7 +215,7 @@ impl Reviews {
         content: &Content,
         key: Option<IdempotencyKey>,
     ) -> Result<Edited, Error> {
-        let wish = Wish {
+        let wanted = DecisionRequest {
             actor,
             campaign,
             command: MessageCommand::Edit,
@@ -225,14 +225,14 @@ impl Reviews {
             Target::Any(message) => distinct(&[message])?,
             Target::Seen(item) => distinct_items(&[item])?,
         };
-        let content_id = ContentId::new(self.stamps.ids.next());
+        let content_id = ContentId::new(self.host.ids.next());
         let patch = Patch::editing(NewContent {
             id: content_id,
             content: content.clone(),
             author: actor.required_person("edit a message")?.user_id,
         });
         let origin = patch.origin.ok_or(Error::MessageNotFound)?;
-        let (change, run) = self.decide(&wish, Some(&named), patch, key).await?;
+        let (change, run) = self.decide(&wanted, Some(&named), patch, key).await?;
         let edited = change.edited(run, origin);
         match self.store.change_messages(change).await? {
             ChangeOutcome::Changed { .. } => Ok(edited),
@@ -257,7 +257,7 @@ impl Reviews {
         message: Option<MessageId>,
         content: Option<ContentId>,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<(ApprovalStages, Message)>, Error> {
+    ) -> Result<Replayable<(ApprovalStages, Message)>, Error> {
         let body = (campaign, message, content);
         let adopted = self
             .once
@@ -294,7 +294,7 @@ impl Reviews {
         content: Option<ContentId>,
         key: Option<IdempotencyKey>,
     ) -> Result<Edited, Error> {
-        let wish = Wish {
+        let wanted = DecisionRequest {
             actor,
             campaign,
             command: MessageCommand::Adopt,
@@ -307,7 +307,7 @@ impl Reviews {
         // The campaign is read first: what is read of it after that is as it was then, or the store
         // refuses the change.
         let (mut change, run) = self
-            .decide(&wish, Some(&named), Patch::default(), key)
+            .decide(&wanted, Some(&named), Patch::default(), key)
             .await?;
         let id = message.ok_or(Error::MessageNotFound)?;
         let found = self.find(actor, campaign, id).await?;
@@ -349,8 +349,8 @@ impl Reviews {
         campaign: CampaignId,
         messages: &[Option<MessageId>],
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<MessagesChanged>, Error> {
-        let wish = Wish {
+    ) -> Result<Replayable<MessagesChanged>, Error> {
+        let wanted = DecisionRequest {
             actor,
             campaign,
             command: MessageCommand::Regenerate,
@@ -364,7 +364,7 @@ impl Reviews {
                 "messages.regenerate",
                 idempotency_key,
                 &body,
-                |key| self.change(&wish, Some(&named), Patch::queueing(), key),
+                |key| self.change(&wanted, Some(&named), Patch::queueing(), key),
             )
             .await
     }
@@ -379,8 +379,8 @@ impl Reviews {
         actor: &Actor,
         campaign: CampaignId,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<MessagesChanged>, Error> {
-        let wish = Wish {
+    ) -> Result<Replayable<MessagesChanged>, Error> {
+        let wanted = DecisionRequest {
             actor,
             campaign,
             command: MessageCommand::Retry,
@@ -388,7 +388,7 @@ impl Reviews {
         };
         self.once
             .run(actor, "rerun.retry", idempotency_key, &campaign, |key| {
-                self.change(&wish, None, Patch::queueing(), key)
+                self.change(&wanted, None, Patch::queueing(), key)
             })
             .await
     }
@@ -404,8 +404,8 @@ impl Reviews {
         actor: &Actor,
         campaign: CampaignId,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<MessagesChanged>, Error> {
-        let wish = Wish {
+    ) -> Result<Replayable<MessagesChanged>, Error> {
+        let wanted = DecisionRequest {
             actor,
             campaign,
             command: MessageCommand::Publish,
@@ -417,7 +417,7 @@ impl Reviews {
                 "campaign.publish",
                 idempotency_key,
                 &campaign,
-                |key| self.change(&wish, None, Patch::default(), key),
+                |key| self.change(&wanted, None, Patch::default(), key),
             )
             .await
     }
@@ -425,12 +425,12 @@ impl Reviews {
     /// Decides on fresh state, and has the decision made true.
     async fn change(
         &self,
-        wish: &Wish<'_>,
+        wanted: &DecisionRequest<'_>,
         named: Option<&Named>,
         patch: Patch,
         key: Option<IdempotencyKey>,
     ) -> Result<MessagesChanged, Error> {
-        let (change, run_number) = self.decide(wish, named, patch, key).await?;
+        let (change, run_number) = self.decide(wanted, named, patch, key).await?;
         let campaign_id = change.campaign.id;
         match self.store.change_messages(change).await? {
             ChangeOutcome::Changed {
@@ -446,48 +446,48 @@ impl Reviews {
         }
     }
 
-    /// The change that the wish comes to on fresh state, and the run that it is about.
+    /// The change that a request comes to on fresh state, and the run that it is about.
     async fn decide(
         &self,
-        wish: &Wish<'_>,
+        wanted: &DecisionRequest<'_>,
         named: Option<&Named>,
         patch: Patch,
         key: Option<IdempotencyKey>,
     ) -> Result<(MessageChange, RunNumber), Error> {
-        let account = wish.actor.account_id;
+        let account = wanted.actor.account_id;
         let context = self
             .campaigns
-            .campaign_context(account, wish.campaign, WantedGroup::None)
+            .campaign_context(account, wanted.campaign, WantedGroup::None)
             .await?;
         let CampaignContext {
             campaign,
             current_run,
             ..
         } = context.ok_or(Error::CampaignNotFound)?;
-        let stage = wish
+        let stage = wanted
             .stage
             .map(|name| campaign.approval_stages.number("stage", name))
             .transpose()?;
-        campaign.check(wish.command.action())?;
+        campaign.check(wanted.command.action())?;
         let run = current_run.ok_or_else(|| {
             StoreError::corrupt(format!("campaigns: `{}` without a run", campaign.status))
         })?;
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let review = Review {
-            command: wish.command,
+            command: wanted.command,
             stages: &campaign.approval_stages,
             stage,
-            person: wish.actor.as_person(),
+            person: wanted.actor.as_person(),
             four_eyes: self.settings.four_eyes,
             distinct_reviewers: campaign.distinct_reviewers,
         };
         let (selection, states) = match named {
             None => {
                 if matches!(
-                    wish.command,
+                    wanted.command,
                     MessageCommand::Approve | MessageCommand::Reject
                 ) {
-                    campaign.check_review_of_all(wish.command.action())?;
+                    campaign.check_review_of_all(wanted.command.action())?;
                 }
                 let every = Selection::Every {
                     not_edited_by: review.not_edited_by(),
@@ -504,10 +504,10 @@ impl Reviews {
         let moves = review.moves(&states, now)?;
         let change = MessageChange {
             moves,
-            command: wish.command,
+            command: wanted.command,
             selection,
             patch,
-            author: self.stamps.author(wish.actor, now),
+            author: self.host.author(wanted.actor, now),
             key,
             campaign,
             now,

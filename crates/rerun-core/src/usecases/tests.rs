@@ -153,15 +153,15 @@ async fn six_conflicts_are_enough() {
             pauses += 1;
             assert_eq!(conflicts, pauses);
         });
-    let stamps = Stamps {
+    let host = Host {
         pause: Arc::new(pause),
-        ..stamps()
+        ..host()
     };
     let refused = Reruns::new(
         Arc::new(store.reruns),
         Arc::new(store.campaigns),
         Arc::new(no_responses()),
-        stamps,
+        host,
         Settings::default(),
     )
     .initiate(&caller(), request(), None)
@@ -639,7 +639,7 @@ fn request() -> RerunRequest {
     }
 }
 
-fn stamps() -> Stamps {
+fn host() -> Host {
     let mut clock = MockClock::new();
     clock.expect_now().returning(now);
     let mut ids = MockIdGenerator::new();
@@ -648,7 +648,7 @@ fn stamps() -> Stamps {
         last += 1;
         Uuid::from_u128(last)
     });
-    Stamps::new(clock, ids)
+    Host::new(clock, ids)
 }
 
 /// What runs and campaigns are read from and written to.
@@ -671,7 +671,7 @@ fn reruns(store: Stores, responses: MockIdempotencyStore) -> Reruns {
         Arc::new(store.reruns),
         Arc::new(store.campaigns),
         Arc::new(responses),
-        stamps(),
+        host(),
         Settings::default(),
     )
 }
@@ -691,7 +691,7 @@ fn reviews_with(
         Arc::new(campaigns.campaigns),
         Arc::new(MockHistoryStore::new()),
         Arc::new(responses),
-        stamps(),
+        host(),
         settings,
     )
 }

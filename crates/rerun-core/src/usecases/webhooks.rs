@@ -3,8 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, json};
 
-use super::idempotency::{Answered, Once};
-use super::{Listed, PageQuery, Stamps, listed};
+use super::idempotency::{Once, Replayable};
+use super::{Host, Listed, PageQuery, listed};
 use crate::actor::Actor;
 use crate::audit::AuditAction;
 use crate::delivery::{Delivery, DeliveryState, MOST_PENDING, Outcome, Parcel, SendError};
@@ -141,7 +141,7 @@ pub struct Webhooks {
     campaigns: Arc<dyn CampaignStore>,
     ports: WebhookPorts,
     once: Once,
-    stamps: Stamps,
+    host: Host,
     most: u32,
     cursors: CursorKey,
 }
@@ -172,15 +172,15 @@ impl Webhooks {
         campaigns: Arc<dyn CampaignStore>,
         responses: Arc<dyn IdempotencyStore>,
         ports: WebhookPorts,
-        stamps: Stamps,
+        host: Host,
     ) -> Self {
         Self {
             store,
             queue,
             campaigns,
             ports,
-            once: Once::new(responses, &stamps),
-            stamps,
+            once: Once::new(responses, &host),
+            host,
             most: Self::MOST,
             cursors: CursorKey::default(),
         }
@@ -212,7 +212,7 @@ impl Webhooks {
         actor: &Actor,
         mut new: NewWebhook,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<WithSecret>, Error> {
+    ) -> Result<Replayable<WithSecret>, Error> {
         Webhook::check_url(&new.url)?;
         if let Some(description) = &new.description {
             Webhook::check_description(description)?;
@@ -239,10 +239,10 @@ impl Webhooks {
     ) -> Result<WebhookProgress, Error> {
         let account_id = actor.account_id;
         self.check_campaign(account_id, new.campaign_id).await?;
-        let id = WebhookId::new(self.stamps.ids.next());
+        let id = WebhookId::new(self.host.ids.next());
         self.ports.secrets.secret(account_id, id, 1)?;
         self.ports.targets.check(&new.url).await?;
-        let at = self.stamps.clock.now();
+        let at = self.host.clock.now();
         let webhook = Webhook {
             account_id,
             id,
@@ -264,7 +264,7 @@ impl Webhooks {
             webhook,
             after: new.after_sequence,
             most: self.most,
-            audit: self.stamps.author(actor, at).of(event),
+            audit: self.host.author(actor, at).of(event),
             key,
         };
         match self.store.create_webhook(create).await? {
@@ -292,8 +292,8 @@ impl Webhooks {
     /// Adds the secret that the webhook had then.
     fn showing_secret(
         &self,
-        answered: Answered<WebhookProgress>,
-    ) -> Result<Answered<WithSecret>, Error> {
+        answered: Replayable<WebhookProgress>,
+    ) -> Result<Replayable<WithSecret>, Error> {
         let webhook = &answered.outcome.webhook;
         let number = webhook.secret_number;
         let secrets = &self.ports.secrets;
@@ -343,7 +343,7 @@ impl Webhooks {
         id: WebhookId,
         mut change: WebhookChange,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<WebhookProgress>, Error> {
+    ) -> Result<Replayable<WebhookProgress>, Error> {
         if change == WebhookChange::default() {
             return Err(Invalid::new("the request names nothing to change").into());
         }
@@ -384,7 +384,7 @@ impl Webhooks {
         if let Some(url) = &change.url {
             self.ports.targets.check(url).await?;
         }
-        let at = self.stamps.clock.now();
+        let at = self.host.clock.now();
         let mut changed = before.clone();
         let names = change.apply(&mut changed.webhook);
         let changes_nothing = names.is_empty() && change.after_sequence.is_none();
@@ -397,7 +397,7 @@ impl Webhooks {
             changed: names,
             after_sequence: change.after_sequence,
         });
-        let audit = (!changes_nothing).then(|| self.stamps.author(actor, at).of(event));
+        let audit = (!changes_nothing).then(|| self.host.author(actor, at).of(event));
         if audit.is_some() {
             changed.webhook.updated_at = at;
         }
@@ -420,7 +420,7 @@ impl Webhooks {
         actor: &Actor,
         id: WebhookId,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<WebhookProgress>, Error> {
+    ) -> Result<Replayable<WebhookProgress>, Error> {
         self.once
             .run(actor, "webhook.delete", idempotency_key, &id, |key| {
                 self.try_delete(actor, id, key)
@@ -435,12 +435,12 @@ impl Webhooks {
         key: Option<IdempotencyKey>,
     ) -> Result<WebhookProgress, Error> {
         let last = self.get(actor, id).await?;
-        let at = self.stamps.clock.now();
+        let at = self.host.clock.now();
         let event = Event::WebhookDeleted { webhook_id: id };
         let delete = DeleteWebhook {
             last: last.clone(),
             at,
-            audit: self.stamps.author(actor, at).of(event),
+            audit: self.host.author(actor, at).of(event),
             key,
         };
         self.store.delete_webhook(delete).await?;
@@ -458,7 +458,7 @@ impl Webhooks {
         id: WebhookId,
         keep_previous_seconds: Option<i64>,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<WithSecret>, Error> {
+    ) -> Result<Replayable<WithSecret>, Error> {
         let seconds = keep_previous_seconds.unwrap_or(Webhook::DEFAULT_KEEP_SECONDS);
         let kept = u32::try_from(seconds)
             .ok()
@@ -487,7 +487,7 @@ impl Webhooks {
         key: Option<IdempotencyKey>,
     ) -> Result<WebhookProgress, Error> {
         let mut changed = self.get(actor, id).await?;
-        let at = self.stamps.clock.now();
+        let at = self.host.clock.now();
         let kept = std::time::Duration::from_secs(keep_previous_seconds.into());
         let webhook = &mut changed.webhook;
         webhook.secret_number = webhook.secret_number.saturating_add(1);
@@ -503,7 +503,7 @@ impl Webhooks {
             changed,
             enables: false,
             after: None,
-            audit: Some(self.stamps.author(actor, at).of(event)),
+            audit: Some(self.host.author(actor, at).of(event)),
             key,
         };
         Ok(self.store.change_webhook(change).await?)
@@ -518,17 +518,17 @@ impl Webhooks {
         let webhook = self.get(actor, id).await?.webhook;
         let secrets = &self.ports.secrets;
         secrets.secret(actor.account_id, id, webhook.secret_number)?;
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let mut data = Map::new();
         data.insert("webhook_id".to_owned(), json!(id));
         let parcel = Parcel {
             account_id: actor.account_id,
             webhook_id: id,
-            lease: LeaseId::new(self.stamps.ids.next()),
+            lease: LeaseId::new(self.host.ids.next()),
             secrets: webhook.signing(now),
             url: webhook.url,
             event: PublicEvent {
-                id: AuditEntryId::new(self.stamps.ids.next()),
+                id: AuditEntryId::new(self.host.ids.next()),
                 event_type: "webhook.test".to_owned(),
                 timestamp: now,
                 sequence: 0,
@@ -584,7 +584,7 @@ impl Webhooks {
         id: WebhookId,
         request: ReplayRequest,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<u32>, Error> {
+    ) -> Result<Replayable<u32>, Error> {
         let what = request.checked()?;
         let fingerprint = match what {
             Replay::Range { from, to } => (id, Some((from, to))),
@@ -613,7 +613,7 @@ impl Webhooks {
             webhook_id: id,
             what,
             most: MOST_PENDING,
-            now: self.stamps.clock.now(),
+            now: self.host.clock.now(),
             key,
         };
         let queued = self.queue.replay_deliveries(replay).await?;

@@ -11,7 +11,7 @@ use rerun_core::ports::{
     FannedOut, LeasedDelivery, MockBackoff, MockClock, MockDeliveryQueue, MockIdGenerator,
     SettledDelivery,
 };
-use rerun_core::usecases::Stamps;
+use rerun_core::usecases::Host;
 use uuid::Uuid;
 
 use super::*;
@@ -226,7 +226,7 @@ fn dispatcher(
     backoff
         .expect_delay()
         .returning(|failed| Duration::from_secs(failed.into()));
-    let deliveries = Deliveries::new(Arc::new(queue(world)), Stamps::new(clock, ids));
+    let deliveries = Deliveries::new(Arc::new(queue(world)), Host::new(clock, ids));
     let wake = Arc::new(Notify::new());
     let options = DispatcherOptions {
         concurrency,

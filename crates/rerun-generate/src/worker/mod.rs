@@ -270,7 +270,7 @@ impl Worker {
         });
         let result = attempt.as_ref().map(|_| ()).map_err(|error| error.kind);
         self.observer.call_returned(result, begun.elapsed());
-        let result = self.generation.judge(&task, attempt);
+        let result = self.generation.result_of(&task, attempt);
         if let Some(usage) = &result.usage {
             self.observer.tokens_used(usage);
         }

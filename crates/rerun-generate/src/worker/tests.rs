@@ -14,7 +14,7 @@ use rerun_core::ports::{
     MockIdGenerator, MockIdempotencyStore, SettleRun,
 };
 use rerun_core::segment::{Attributes, KeptValues, SegmentBy, SegmentKey};
-use rerun_core::usecases::Stamps;
+use rerun_core::usecases::Host;
 use uuid::Uuid;
 
 use super::*;
@@ -207,7 +207,7 @@ fn worker_over(
     let generation = Generation::new(
         queue,
         Arc::clone(&backoff),
-        Stamps::new(clock, ids),
+        Host::new(clock, ids),
         GenerationPolicy {
             lease: LEASE,
             ..GenerationPolicy::default()

@@ -186,7 +186,7 @@ impl TokenVerifier {
     /// # Errors
     /// [`Untrusted`].
     pub fn trusted(&self, token: &str) -> Result<Trusted, Untrusted> {
-        self.judge(self.claims(token)?)
+        self.check(self.claims(token)?)
     }
 
     /// What a token says that is signed with a known key, for the audience that it must have.
@@ -212,7 +212,7 @@ impl TokenVerifier {
     }
 
     /// Judges the claims of a token that was signed with a known key.
-    pub(super) fn judge(&self, claims: Claims) -> Result<Trusted, Untrusted> {
+    pub(super) fn check(&self, claims: Claims) -> Result<Trusted, Untrusted> {
         // The library would take a list of issuers, too.
         if let Some(issuer) = &self.issuer
             && claims.iss.as_ref().and_then(Value::as_str) != Some(issuer)

@@ -12,7 +12,7 @@ use super::probes::{self, Probes};
 use super::{Failure, logging, refuse_pending};
 use crate::Counted;
 use crate::config::{Dispatch as Config, Layers, Log, Otlp, Webhooks};
-use crate::store::{OpenStore, Surroundings};
+use crate::store::{Services, StorePorts};
 use crate::system::Termination;
 
 /// How long the dispatcher waits before it looks again when nothing was new or due. Of events of this
@@ -32,15 +32,15 @@ pub(super) fn stream(nats: Option<&NatsOptions>) -> Option<&str> {
 
 /// What delivers and publishes events in this process; `None` if it does neither.
 pub(super) fn background(
-    store: &OpenStore,
-    around: &Surroundings,
+    store: &StorePorts,
+    services: &Services,
     webhooks: &Webhooks,
     nats: Option<&NatsOptions>,
     metrics: &Metrics,
 ) -> Result<Option<Background>, Failure> {
     let delivers = webhooks.delivers();
-    let dispatcher = delivers.then(|| dispatcher(store, around, webhooks, metrics));
-    let publisher = nats.map(|options| publisher(store, around, options, metrics));
+    let dispatcher = delivers.then(|| dispatcher(store, services, webhooks, metrics));
+    let publisher = nats.map(|options| publisher(store, services, options, metrics));
     if dispatcher.is_none() && publisher.is_none() {
         return Ok(None);
     }
@@ -66,17 +66,17 @@ pub(super) fn background(
 }
 
 fn dispatcher(
-    store: &OpenStore,
-    around: &Surroundings,
+    store: &StorePorts,
+    services: &Services,
     webhooks: &Webhooks,
     metrics: &Metrics,
 ) -> Dispatcher {
     let deliveries = store.engine.deliveries.clone();
     let dispatcher = Dispatcher::new(
         deliveries.leasing_for(webhooks.timeout + LEASE_MARGIN),
-        Arc::clone(&around.webhooks.sender),
-        Arc::clone(&around.backoff),
-        Arc::clone(&around.news.dispatcher),
+        Arc::clone(&services.webhooks.sender),
+        Arc::clone(&services.backoff),
+        Arc::clone(&services.news.dispatcher),
         DispatcherOptions {
             concurrency: webhooks.concurrency,
             idle: IDLE,
@@ -86,16 +86,16 @@ fn dispatcher(
 }
 
 fn publisher(
-    store: &OpenStore,
-    around: &Surroundings,
+    store: &StorePorts,
+    services: &Services,
     options: &NatsOptions,
     metrics: &Metrics,
 ) -> Publisher {
     let publisher = Publisher::new(
         store.engine.publications.clone(),
         Arc::new(NatsBroker::new(options.clone())),
-        Arc::clone(&around.backoff),
-        Arc::clone(&around.news.publisher),
+        Arc::clone(&services.backoff),
+        Arc::clone(&services.news.publisher),
         PUBLISHER_IDLE,
     );
     publisher.observed_by(Arc::new(Counted(metrics.clone())))
@@ -121,19 +121,19 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let log = Log::read(layers)?;
     let _traces = logging::start_traced(&log, Otlp::read(layers)?.as_ref())?;
     refuse_pending(&config.database.url)?;
-    let around = Surroundings::with_webhooks(&config.webhooks)?;
-    let store = OpenStore::open(&config.database, &around, Settings::default())?;
+    let services = Services::with_webhooks(&config.webhooks)?;
+    let store = StorePorts::open(&config.database, &services, Settings::default())?;
     actix_web::rt::System::new().block_on(async {
         let mut termination = Termination::listen()?;
         let metrics = Metrics::default();
         let stream = stream(config.nats.as_ref());
-        store.watched_by(&metrics, &around.clock, stream);
+        store.watched_by(&metrics, &services.clock, stream);
         let mut probes = match config.bind {
             None => None,
-            Some(address) => Some(Probes::start(address, &store, &around, metrics.clone())?),
+            Some(address) => Some(Probes::start(address, &store, &services, metrics.clone())?),
         };
         let (webhooks, nats) = (&config.webhooks, config.nats.as_ref());
-        let mut dispatcher = background(&store, &around, webhooks, nats, &metrics)?;
+        let mut dispatcher = background(&store, &services, webhooks, nats, &metrics)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             database = %config.database.url.shown(),

@@ -29,10 +29,10 @@ use rerun_core::usecases::Settings;
 use serde::Serialize;
 
 use crate::config::{
-    self, ALL, CONFIG_VARIABLE, Care, Command, ConfigError, Database, DatabaseUrl, Declared, Given,
-    Layers,
+    self, ALL, CONFIG_VARIABLE, Command, ConfigError, Database, DatabaseUrl, Declared, Given,
+    Layers, Sensitivity,
 };
-use crate::store::{self, OpenStore, Surroundings};
+use crate::store::{self, Services, StorePorts};
 use rerun_generate::Secrets;
 
 /// The exit code for a wrong command line or wrong settings, which no retry will cure.
@@ -240,20 +240,20 @@ fn refuse_pending(url: &DatabaseUrl) -> Result<(), Failure> {
 }
 
 /// Opens the database for a command that comes and goes, which leaves the schema alone.
-fn open_migrated(layers: &Layers, settings: Settings) -> Result<OpenStore, Failure> {
-    open_migrated_around(layers, &Surroundings::default(), settings)
+fn open_migrated(layers: &Layers, settings: Settings) -> Result<StorePorts, Failure> {
+    open_migrated_around(layers, &Services::default(), settings)
 }
 
 /// The same with these surroundings.
 fn open_migrated_around(
     layers: &Layers,
-    around: &Surroundings,
+    services: &Services,
     settings: Settings,
-) -> Result<OpenStore, Failure> {
+) -> Result<StorePorts, Failure> {
     let url = config::database_url(layers)?;
     refuse_pending(&url)?;
     let database = Database::new(url, 2);
-    Ok(OpenStore::open(&database, around, settings)?)
+    Ok(StorePorts::open(&database, services, settings)?)
 }
 
 fn command() -> clap::Command {
@@ -374,7 +374,9 @@ fn with_settings(command: clap::Command, of: Command) -> clap::Command {
         .value_parser(value_parser!(PathBuf))
         .help(format!("TOML file with settings [env: {CONFIG_VARIABLE}]"));
     let mut command = command.arg(config.help_heading("Settings"));
-    let secret = |setting: &Declared| setting.care == Care::Secret && setting.used_by.contains(&of);
+    let secret = |setting: &Declared| {
+        setting.sensitivity == Sensitivity::Secret && setting.used_by.contains(&of)
+    };
     let names = ALL.iter().filter(|setting| secret(setting));
     let width = names.map(|setting| setting.variable().len()).max();
     let width = width.unwrap_or_default() + 2;
@@ -430,9 +432,9 @@ fn secret_file_flag(setting: &Declared) -> Arg {
 /// The settings that were given as flags.
 fn flags(command: Command, matches: &ArgMatches) -> BTreeMap<String, String> {
     let plain = ALL.iter().filter(|setting| setting.is_flag_of(command));
-    let secret = ALL
-        .iter()
-        .filter(|setting| setting.care == Care::Secret && setting.used_by.contains(&command));
+    let secret = ALL.iter().filter(|setting| {
+        setting.sensitivity == Sensitivity::Secret && setting.used_by.contains(&command)
+    });
     plain
         .map(|setting| setting.name.to_owned())
         .chain(secret.map(|setting| format!("{}_file", setting.name)))
@@ -537,7 +539,12 @@ mod tests {
             for setting in ALL.iter().filter(|setting| setting.used_by.contains(&of)) {
                 assert!(help.contains(&setting.variable()), "{}", setting.name);
                 let is_flag = help.contains(&format!("--{} <", setting.flag()));
-                assert_eq!(is_flag, setting.care != Care::Secret, "{}", setting.name);
+                assert_eq!(
+                    is_flag,
+                    setting.sensitivity != Sensitivity::Secret,
+                    "{}",
+                    setting.name
+                );
                 if let Some(default) = setting.default {
                     assert!(
                         help.contains(&format!("[default: {default}]")),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use super::Failure;
-use crate::store::{OpenStore, Surroundings};
+use crate::store::{Services, StorePorts};
 use crate::traces;
 use rerun_http::auth::{Admitted, Authenticator, Denied};
 use rerun_http::metrics::Metrics;
@@ -53,8 +53,8 @@ impl Probes {
 
     pub(super) fn start(
         bind: SocketAddr,
-        store: &OpenStore,
-        around: &Surroundings,
+        store: &StorePorts,
+        services: &Services,
         metrics: Metrics,
     ) -> Result<Self, Failure> {
         let readiness = Readiness::default();
@@ -62,7 +62,7 @@ impl Probes {
             engine: store.engine.clone(),
             health: Arc::clone(&store.health),
             authenticator: Arc::new(Nobody),
-            ids: Arc::clone(&around.ids),
+            ids: Arc::clone(&services.ids),
             limits: Limits::default(),
             intake: Intake::default(),
             rate_limit: RateLimit::default(),

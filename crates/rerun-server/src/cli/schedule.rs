@@ -15,7 +15,7 @@ use rerun_http::{FiringItem, PatternTime, ScheduleItem};
 use super::campaign::{account, local_person, user};
 use super::{Failure, logging, open_migrated_around, print};
 use crate::config::{self, ConfigError, Layers, Log};
-use crate::store::Surroundings;
+use crate::store::Services;
 
 /// Adds the commands that look at schedules, pause, resume and trigger them, and preview patterns.
 pub(super) fn add_to(
@@ -100,11 +100,11 @@ pub(super) fn run(layers: &Layers, command: &str, matches: &ArgMatches) -> Resul
     if command == "preview" {
         return preview(matches);
     }
-    let around = Surroundings {
+    let services = Services {
         permissions: Arc::new(config::roles(layers)?),
-        ..Surroundings::default()
+        ..Services::default()
     };
-    let store = open_migrated_around(layers, &around, Settings::default())?;
+    let store = open_migrated_around(layers, &services, Settings::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -16,7 +16,7 @@ use super::{Failure, dispatch, logging, refuse_pending, worker};
 use crate::Counted;
 use crate::config::{ConfigError, Keys, Layers, Log, Otlp, Serve as Config};
 use crate::openid::HttpProvider;
-use crate::store::{self, OpenStore, Surroundings};
+use crate::store::{self, Services, StorePorts};
 use crate::system::Termination;
 use crate::traces;
 use rerun_generate::Scheduler;
@@ -63,10 +63,10 @@ pub(super) struct Server {
 impl Server {
     /// Starts it, to be called on an actix system.
     pub(super) fn start(config: &Config) -> Result<Self, Failure> {
-        let mut around = Surroundings::with_webhooks(&config.webhooks)?;
-        around.permissions = Arc::new(config.roles.clone());
+        let mut services = Services::with_webhooks(&config.webhooks)?;
+        services.permissions = Arc::new(config.roles.clone());
         // Before anything of the database changes.
-        let guard = guard(config, &around)?;
+        let guard = guard(config, &services)?;
         if config.auto_migrate {
             for name in store::migrate(&config.database.url)? {
                 tracing::info!(name, "applied a migration");
@@ -74,9 +74,9 @@ impl Server {
         } else {
             refuse_pending(&config.database.url)?;
         }
-        let console = config.console.then(|| console(config, &guard, &around));
+        let console = config.console.then(|| console(config, &guard, &services));
         let console = console.transpose()?;
-        let store = OpenStore::open(&config.database, &around, config.engine())?;
+        let store = StorePorts::open(&config.database, &services, config.engine())?;
         // Before anybody can learn that the server is there and want it to end.
         let termination = Termination::listen()?;
         let wake = Arc::new(Notify::new());
@@ -84,14 +84,14 @@ impl Server {
         let metrics = Metrics::default();
         store.watched_by(
             &metrics,
-            &around.clock,
+            &services.clock,
             dispatch::stream(config.nats.as_ref()),
         );
         let state = Data::new(AppState {
             engine: store.engine.clone(),
             health: Arc::clone(&store.health),
             authenticator: Arc::new(guard),
-            ids: Arc::clone(&around.ids),
+            ids: Arc::clone(&services.ids),
             limits: config.limits,
             intake: Intake::new(config.max_inflight_body_bytes),
             rate_limit: config.rate_limit.clone(),
@@ -125,7 +125,7 @@ impl Server {
         let address = server.addrs().first().copied().unwrap_or(config.bind);
         let dispatcher = dispatch::background(
             &store,
-            &around,
+            &services,
             &config.webhooks,
             config.nats.as_ref(),
             &metrics,
@@ -136,7 +136,7 @@ impl Server {
         });
         let generating = &config.generating;
         let background =
-            worker::background(&store, &around, generating, &wake, metrics, scheduler)?;
+            worker::background(&store, &services, generating, &wake, metrics, scheduler)?;
         let server = server.run();
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);
@@ -233,7 +233,7 @@ fn divided(connections: u32) -> (usize, usize) {
 }
 
 /// The console, with the way to sign in that the settings name.
-fn console(config: &Config, guard: &Guard, around: &Surroundings) -> Result<Console, Failure> {
+fn console(config: &Config, guard: &Guard, services: &Services) -> Result<Console, Failure> {
     let mut sessions = guard.sessions(config.trusted_proxies.clone());
     if let Some(settings) = &config.openid {
         let openid = OpenId::new(
@@ -241,14 +241,14 @@ fn console(config: &Config, guard: &Guard, around: &Surroundings) -> Result<Cons
             settings.issuer.as_str(),
             &settings.client_id,
             config.tokens.rules.leeway,
-            Arc::clone(&around.clock),
+            Arc::clone(&services.clock),
         );
         sessions = sessions.with_openid(openid);
     }
     Ok(Console::new(sessions, rerun_console::respond))
 }
 
-fn guard(config: &Config, around: &Surroundings) -> Result<Guard, ConfigError> {
+fn guard(config: &Config, services: &Services) -> Result<Guard, ConfigError> {
     let weak = |weak: WeakSetting| ConfigError::new(weak.to_string());
     let (algorithm, keys): (_, Arc<dyn KeySource>) = match &config.tokens.keys {
         Keys::Secrets { current, previous } => {
@@ -269,7 +269,7 @@ fn guard(config: &Config, around: &Surroundings) -> Result<Guard, ConfigError> {
             ((*algorithm).into(), Arc::new(keys))
         }
     };
-    let clock = Arc::clone(&around.clock);
+    let clock = Arc::clone(&services.clock);
     let tokens = TokenVerifier::new(keys, algorithm, config.tokens.rules.clone(), clock);
     let mut guard = Guard::new(tokens, config.api_code.clone()).map_err(weak)?;
     if let Some(previous) = &config.api_code_previous {

@@ -10,7 +10,7 @@ use super::probes::{self, Probes};
 use super::{Failure, logging, refuse_pending};
 use crate::Counted;
 use crate::config::{Generating, Generator, Layers, Log, Otlp, Worker as Config};
-use crate::store::{OpenStore, Surroundings};
+use crate::store::{Services, StorePorts};
 use crate::system::Termination;
 use rerun_generate::{Housekeeping, Previews, Scheduler, Shutdown, Worker, WorkerOptions};
 use rerun_generate::{OpenAiGenerator, TemplateGenerator};
@@ -24,8 +24,8 @@ const IDLE: Duration = Duration::from_millis(500);
 
 /// What generates in this process, keeps house, and previews reruns after imports.
 pub(super) fn background(
-    store: &OpenStore,
-    around: &Surroundings,
+    store: &StorePorts,
+    services: &Services,
     generating: &Generating,
     wake: &Arc<Notify>,
     metrics: Metrics,
@@ -35,11 +35,11 @@ pub(super) fn background(
     let worker = if generating.workers == 0 {
         None
     } else {
-        let (generator, batch) = generator(generating, around)?;
+        let (generator, batch) = generator(generating, services)?;
         let worker = Worker::new(
             store.engine.generation.clone(),
             generator,
-            Arc::clone(&around.backoff),
+            Arc::clone(&services.backoff),
             Arc::clone(wake),
             WorkerOptions {
                 concurrency: generating.workers,
@@ -50,7 +50,7 @@ pub(super) fn background(
         Some(worker.observed_by(observer.clone()))
     };
     let previews = Previews::new(store.engine.rerun_suggestions.clone()).observed_by(observer);
-    let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&around.clock))
+    let housekeeping = Housekeeping::new(Arc::clone(&store.responses), Arc::clone(&services.clock))
         .sweeping(store.engine.campaigns.clone());
     let work = async move |shutdown: Shutdown| {
         let generation = async {
@@ -76,12 +76,12 @@ pub(super) fn background(
 /// The generator, with the most messages that are to be leased for it at once.
 fn generator(
     generating: &Generating,
-    around: &Surroundings,
+    services: &Services,
 ) -> Result<(Arc<dyn MessageGenerator>, u32), Failure> {
     Ok(match &generating.generator {
         Generator::Template => (Arc::new(TemplateGenerator::default()), INSTANT_BATCH),
         Generator::OpenAi(settings) => {
-            let clock = Arc::clone(&around.clock);
+            let clock = Arc::clone(&services.clock);
             let generator = OpenAiGenerator::new((**settings).clone(), clock)?;
             // Other workers are to find something to do, and a crash is to leave little behind.
             let batch = u32::try_from(generating.workers).unwrap_or(u32::MAX);
@@ -103,22 +103,23 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
     let log = Log::read(layers)?;
     let _traces = logging::start_traced(&log, Otlp::read(layers)?.as_ref())?;
     refuse_pending(&config.database.url)?;
-    let around = Surroundings::default();
+    let services = Services::default();
     let settings = Settings {
         generation: config.generating.policy,
         ..Settings::default()
     };
-    let store = OpenStore::open(&config.database, &around, settings)?;
+    let store = StorePorts::open(&config.database, &services, settings)?;
     actix_web::rt::System::new().block_on(async {
         let mut termination = Termination::listen()?;
         let wake = Arc::new(Notify::new());
         let metrics = Metrics::default();
-        store.watched_by(&metrics, &around.clock, None);
+        store.watched_by(&metrics, &services.clock, None);
         let mut probes = match config.bind {
             None => None,
-            Some(address) => Some(Probes::start(address, &store, &around, metrics.clone())?),
+            Some(address) => Some(Probes::start(address, &store, &services, metrics.clone())?),
         };
-        let mut background = background(&store, &around, &config.generating, &wake, metrics, None)?;
+        let mut background =
+            background(&store, &services, &config.generating, &wake, metrics, None)?;
         let (generator, model) = named(&config.generating.generator);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),

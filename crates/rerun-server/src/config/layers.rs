@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rerun_core::text;
 use secrecy::SecretString;
 
-use super::table::{self, ALL, Care, Command, DatabaseUrl, Declared, LogFormat, Setting};
+use super::table::{self, ALL, Command, DatabaseUrl, Declared, LogFormat, Sensitivity, Setting};
 use rerun_generate::Secrets;
 
 /// The setting that names the TOML file. It is none of the table, since it cannot be in the file.
@@ -124,7 +124,7 @@ impl Layers {
         let mut values = BTreeMap::new();
         for setting in ALL {
             // A secret that the command does not need may be out of its reach.
-            if setting.care == Care::Secret && !setting.used_by.contains(&command) {
+            if setting.sensitivity == Sensitivity::Secret && !setting.used_by.contains(&command) {
                 continue;
             }
             let found = layers
@@ -165,7 +165,7 @@ impl Layers {
     /// The secrets among the values, which nothing may show.
     #[must_use]
     pub fn secrets(&self) -> Secrets {
-        let secret = |setting: &&&Declared| setting.care == Care::Secret;
+        let secret = |setting: &&&Declared| setting.sensitivity == Sensitivity::Secret;
         let given = ALL.iter().filter(secret).filter_map(|setting| {
             let raw = self.values.get(setting.name)?;
             Some(SecretString::from(raw.text.as_str()))
@@ -236,7 +236,7 @@ impl Layers {
 fn missing(setting: &Declared) -> String {
     let (variable, help) = (setting.variable(), setting.sentence());
     let name = setting.name;
-    if setting.care == Care::Secret {
+    if setting.sensitivity == Sensitivity::Secret {
         format!(
             "{variable} is not set ({help}): set it in the environment, name a file that holds it \
              in {variable}_FILE, or put `{name}` into the TOML file that {CONFIG_VARIABLE} names"
@@ -251,9 +251,9 @@ fn missing(setting: &Declared) -> String {
 
 fn bad_value(setting: &Declared, raw: &Raw, allowed: &str) -> String {
     let place = &raw.place;
-    match setting.care {
-        Care::Shown => format!("{place} is {:?}, but must {allowed}", raw.text),
-        Care::Unrepeated | Care::Secret => format!("{place} must {allowed}"),
+    match setting.sensitivity {
+        Sensitivity::Shown => format!("{place} is {:?}, but must {allowed}", raw.text),
+        Sensitivity::Unrepeated | Sensitivity::Secret => format!("{place} must {allowed}"),
     }
 }
 
@@ -261,7 +261,7 @@ impl Layer {
     /// The setting's value in this layer, read from a file if it is a secret that names one.
     fn find(&self, setting: &Declared) -> Result<Option<Raw>, String> {
         let direct = self.values.get(setting.name);
-        if setting.care != Care::Secret {
+        if setting.sensitivity != Sensitivity::Secret {
             return Ok(direct.cloned());
         }
         let file = self.values.get(&format!("{}_file", setting.name));
@@ -292,7 +292,8 @@ impl Layer {
 fn is_known(name: &str) -> bool {
     ALL.iter().any(|setting| {
         setting.name == name
-            || (setting.care == Care::Secret && name.strip_suffix("_file") == Some(setting.name))
+            || (setting.sensitivity == Sensitivity::Secret
+                && name.strip_suffix("_file") == Some(setting.name))
     })
 }
 

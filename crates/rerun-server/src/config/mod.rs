@@ -16,7 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use layers::{CONFIG_VARIABLE, ConfigError, Given, Layers};
 pub use table::{
-    ALL, Care, Command, DatabaseUrl, Declared, GeneratorKind, JwtAlgorithm, LogFilter, LogFormat,
+    ALL, Command, DatabaseUrl, Declared, GeneratorKind, JwtAlgorithm, LogFilter, LogFormat,
+    Sensitivity,
 };
 pub use tokens::{Keys, Signing, Tokens};
 

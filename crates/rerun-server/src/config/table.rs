@@ -51,7 +51,7 @@ pub enum Command {
 
 /// How carefully a setting's value is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
+pub enum Sensitivity {
     /// It may be shown.
     Shown,
     /// It is a flag like any other, but may hold a password, so that no message repeats it.
@@ -74,7 +74,7 @@ pub struct Declared {
     /// Who takes it.
     pub used_by: &'static [Command],
     /// How its value is treated.
-    pub care: Care,
+    pub sensitivity: Sensitivity,
     check: fn(&str) -> Result<(), String>,
 }
 
@@ -100,7 +100,7 @@ impl Declared {
     /// Whether it is a flag of the command.
     #[must_use]
     pub fn is_flag_of(&self, command: Command) -> bool {
-        self.care != Care::Secret && self.used_by.contains(&command)
+        self.sensitivity != Sensitivity::Secret && self.used_by.contains(&command)
     }
 
     /// Whether the text is one that the setting takes.
@@ -125,7 +125,7 @@ macro_rules! settings {
         $(#[doc = $help:literal])+
         $id:ident: $type:ty {
             name: $name:literal, value: $value:literal, default: $default:expr,
-            used_by: $used_by:expr, care: $care:ident, parse: $parse:expr $(,)?
+            used_by: $used_by:expr, sensitivity: $sensitivity:ident, parse: $parse:expr $(,)?
         }
     )+) => {
         $(
@@ -137,7 +137,7 @@ macro_rules! settings {
                     default: $default,
                     help: concat!($($help),+),
                     used_by: $used_by,
-                    care: Care::$care,
+                    sensitivity: Sensitivity::$sensitivity,
                     check: |text| {
                         let parse: fn(&str) -> Result<$type, String> = $parse;
                         parse(text).map(drop)
@@ -162,361 +162,361 @@ settings! {
     /// if it is given, and serve `/health/*` and `/metrics` there.
     BIND: SocketAddr {
         name: "bind", value: "ADDRESS", default: Some("127.0.0.1:8080"),
-        used_by: &[Serve, Worker, Dispatch, Health, Console], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Health, Console], sensitivity: Shown,
         parse: |text| parsed(text, "be an IP address and a port, such as 127.0.0.1:8080"),
     }
     /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
     DATABASE_URL: DatabaseUrl {
         name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
-        used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], care: Unrepeated,
+        used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Unrepeated,
         parse: DatabaseUrl::parse,
     }
     /// Database connections of this process.
     DATABASE_POOL_SIZE: u32 {
         name: "database_pool_size", value: "NUMBER", default: Some("8"),
-        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: |text| whole(text, 1, 1_000),
+        used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 1_000),
     }
     /// The longest wait for a database connection before a request is answered with 503.
     DATABASE_ACQUIRE_TIMEOUT_SECONDS: u32 {
         name: "database_acquire_timeout_seconds", value: "SECONDS", default: Some("5"),
-        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: |text| whole(text, 1, 600),
+        used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 600),
     }
     /// How long PostgreSQL may work on one statement; imports may take longer.
     STATEMENT_TIMEOUT_SECONDS: u32 {
         name: "statement_timeout_seconds", value: "SECONDS", default: Some("20"),
-        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: |text| whole(text, 1, 3_600),
+        used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// Whether to apply pending schema migrations at the start.
     AUTO_MIGRATE: bool {
         name: "auto_migrate", value: "BOOL", default: Some("true"),
-        used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// Algorithm that tokens are signed with: HS256, RS256, ES256 or EdDSA.
     JWT_ALGORITHM: JwtAlgorithm {
         name: "jwt_algorithm", value: "NAME", default: Some("HS256"),
-        used_by: &[Serve, Token, Console], care: Shown, parse: JwtAlgorithm::parse,
+        used_by: &[Serve, Token, Console], sensitivity: Shown, parse: JwtAlgorithm::parse,
     }
     /// Secret that tokens are signed with, at least 32 bytes; required by HS256.
     JWT_SECRET: SecretString {
         name: "jwt_secret", value: "SECRET", default: None,
-        used_by: &[Serve, Token, Console], care: Secret, parse: jwt_secret,
+        used_by: &[Serve, Token, Console], sensitivity: Secret, parse: jwt_secret,
     }
     /// Another secret that tokens may be signed with, while the one replaces the other.
     JWT_SECRET_PREVIOUS: SecretString {
         name: "jwt_secret_previous", value: "SECRET", default: None,
-        used_by: &[Serve], care: Secret, parse: jwt_secret,
+        used_by: &[Serve], sensitivity: Secret, parse: jwt_secret,
     }
     /// PEM file with the public key, or several, of RS256, ES256 or EdDSA; read again when it
     /// changes.
     JWT_PUBLIC_KEY_FILE: PathBuf {
         name: "jwt_public_key_file", value: "FILE", default: None,
-        used_by: &[Serve], care: Shown, parse: |path| text(path).map(PathBuf::from),
+        used_by: &[Serve], sensitivity: Shown, parse: |path| text(path).map(PathBuf::from),
     }
     /// JWKS file with public keys of RS256, ES256 or EdDSA, picked by `kid`; read again when it
     /// changes.
     JWT_JWKS_FILE: PathBuf {
         name: "jwt_jwks_file", value: "FILE", default: None,
-        used_by: &[Serve], care: Shown, parse: |path| text(path).map(PathBuf::from),
+        used_by: &[Serve], sensitivity: Shown, parse: |path| text(path).map(PathBuf::from),
     }
     /// The `iss` that a token must have; any when not given.
     JWT_ISSUER: String {
         name: "jwt_issuer", value: "TEXT", default: None,
-        used_by: &[Serve, Token, Console], care: Shown, parse: text,
+        used_by: &[Serve, Token, Console], sensitivity: Shown, parse: text,
     }
     /// The `aud` that a token must have; any when not given.
     JWT_AUDIENCE: String {
         name: "jwt_audience", value: "TEXT", default: None,
-        used_by: &[Serve, Token, Console], care: Shown, parse: text,
+        used_by: &[Serve, Token, Console], sensitivity: Shown, parse: text,
     }
     /// How far the clocks of token issuer and server may be apart.
     JWT_LEEWAY_SECONDS: u32 {
         name: "jwt_leeway_seconds", value: "SECONDS", default: Some("0"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 0, 3_600),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 0, 3_600),
     }
     /// Code that callers show in `x-auth-context`; required.
     API_CODE: SecretString {
         name: "api_code", value: "SECRET", default: None,
-        used_by: &[Serve], care: Secret,
+        used_by: &[Serve], sensitivity: Secret,
         parse: |code| text(code).map(SecretString::from),
     }
     /// Another code that callers may show, while the one replaces the other.
     API_CODE_PREVIOUS: SecretString {
         name: "api_code_previous", value: "SECRET", default: None,
-        used_by: &[Serve], care: Secret,
+        used_by: &[Serve], sensitivity: Secret,
         parse: |code| text(code).map(SecretString::from),
     }
     /// Actions that are left to some roles, such as `initiate=ADMIN,EDITOR; publish=ADMIN`; the
     /// table `[roles]` in the TOML file. Every role may do what no rule names.
     ROLES: RoleRules {
         name: "roles", value: "RULES", default: None,
-        used_by: &[Serve, Schedules], care: Shown, parse: RoleRules::parse,
+        used_by: &[Serve, Schedules], sensitivity: Shown, parse: RoleRules::parse,
     }
     /// Whether this server fires schedules. Any number of servers may: each time fires once.
     SCHEDULER: bool {
         name: "scheduler", value: "BOOL", default: Some("true"),
-        used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// The most schedules that an account may have.
     SCHEDULES_PER_ACCOUNT: u32 {
         name: "schedules_per_account", value: "NUMBER", default: Some("100"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 0, 1_000_000),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 0, 1_000_000),
     }
     /// Whether to serve the console, the page at `/console/` where people review and publish.
     CONSOLE: bool {
         name: "console", value: "BOOL", default: Some("true"),
-        used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// Addresses or networks of proxies whose `x-forwarded-for` and `x-forwarded-proto` the console
     /// believes, such as `10.0.0.0/8, ::1`; none when not given.
     TRUSTED_PROXIES: TrustedProxies {
         name: "trusted_proxies", value: "NETWORKS", default: None,
-        used_by: &[Serve], care: Shown, parse: TrustedProxies::parse,
+        used_by: &[Serve], sensitivity: Shown, parse: TrustedProxies::parse,
     }
     /// Address of the OpenID provider where people may sign in to the console, as its tokens name it;
     /// needs a client id.
     CONSOLE_OIDC_ISSUER: Issuer {
         name: "console_oidc_issuer", value: "URL", default: None,
-        used_by: &[Serve], care: Shown, parse: Issuer::parse,
+        used_by: &[Serve], sensitivity: Shown, parse: Issuer::parse,
     }
     /// What the OpenID provider calls this installation: a public client with the redirect address
     /// `https://HOST/console/openid/callback`.
     CONSOLE_OIDC_CLIENT_ID: String {
         name: "console_oidc_client_id", value: "TEXT", default: None,
-        used_by: &[Serve], care: Shown, parse: text,
+        used_by: &[Serve], sensitivity: Shown, parse: text,
     }
     /// What the OpenID provider is asked for, with spaces between; `openid` must be among it.
     CONSOLE_OIDC_SCOPES: String {
         name: "console_oidc_scopes", value: "TEXT", default: Some("openid"),
-        used_by: &[Serve], care: Shown, parse: scopes,
+        used_by: &[Serve], sensitivity: Shown, parse: scopes,
     }
     /// Generator calls at once in this process; 0 for none.
     WORKERS: u32 {
         name: "workers", value: "NUMBER", default: Some("4"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 0, 10_000),
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 0, 10_000),
     }
     /// What makes messages: `template` fills the campaign's template, `openai` has a language
     /// model write them.
     GENERATOR: GeneratorKind {
         name: "generator", value: "NAME", default: Some("template"),
-        used_by: &[Serve, Worker], care: Shown, parse: GeneratorKind::parse,
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: GeneratorKind::parse,
     }
     /// Base URL of the language model's chat endpoint, such as `https://api.openai.com/v1`;
     /// required by the generator `openai`.
     OPENAI_BASE_URL: Url {
         name: "openai_base_url", value: "URL", default: None,
-        used_by: &[Serve, Worker], care: Unrepeated, parse: base_url,
+        used_by: &[Serve, Worker], sensitivity: Unrepeated, parse: base_url,
     }
     /// Key of the language model's endpoint, if it wants one.
     OPENAI_API_KEY: SecretString {
         name: "openai_api_key", value: "SECRET", default: None,
-        used_by: &[Serve, Worker], care: Secret, parse: bearer_key,
+        used_by: &[Serve, Worker], sensitivity: Secret, parse: bearer_key,
     }
     /// Name of the language model; required by the generator `openai`.
     OPENAI_MODEL: String {
         name: "openai_model", value: "NAME", default: None,
-        used_by: &[Serve, Worker], care: Shown, parse: text,
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: text,
     }
     /// The longest wait for an answer of the language model.
     OPENAI_TIMEOUT_SECONDS: u32 {
         name: "openai_timeout_seconds", value: "SECONDS", default: Some("60"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 3_600),
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// Sampling temperature that the language model is asked for; its own when not given.
     OPENAI_TEMPERATURE: f64 {
         name: "openai_temperature", value: "NUMBER", default: None,
-        used_by: &[Serve, Worker], care: Shown, parse: temperature,
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: temperature,
     }
     /// Most tokens of an answer that the language model is asked for; its own limit when not given.
     OPENAI_MAX_TOKENS: u32 {
         name: "openai_max_tokens", value: "NUMBER", default: None,
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 10_000_000),
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 10_000_000),
     }
     /// Headers that are sent to the language model besides, such as
     /// `x-title: Campaigns, x-team: growth`; one on each line, or a JSON object, if a value has a
     /// comma. Each name once; `authorization` replaces the API key.
     OPENAI_HEADERS: ExtraHeaders {
         name: "openai_headers", value: "HEADERS", default: None,
-        used_by: &[Serve, Worker], care: Secret, parse: ExtraHeaders::parse,
+        used_by: &[Serve, Worker], sensitivity: Secret, parse: ExtraHeaders::parse,
     }
     /// Attempts to make a message before it is given up.
     GENERATION_MAX_ATTEMPTS: u32 {
         name: "generation_max_attempts", value: "NUMBER", default: Some("5"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 100),
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 100),
     }
     /// How long a worker may hold messages without a sign of life.
     GENERATION_LEASE_SECONDS: u32 {
         name: "generation_lease_seconds", value: "SECONDS", default: Some("30"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 1, 86_400),
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 86_400),
     }
     /// How long a message may be put off in total, while the language model takes no calls, before
     /// it is given up.
     GENERATION_PATIENCE_SECONDS: u32 {
         name: "generation_patience_seconds", value: "SECONDS", default: Some("3600"),
-        used_by: &[Serve, Worker], care: Shown, parse: |text| whole(text, 0, 604_800),
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 0, 604_800),
     }
     /// Secret that the secrets of webhooks are derived from, at least 32 bytes. Without it no webhook
     /// can be created and nothing is delivered. A new one changes the secrets of all webhooks.
     WEBHOOK_SECRET: SecretString {
         name: "webhook_secret", value: "SECRET", default: None,
-        used_by: &[Serve, Dispatch], care: Secret, parse: webhook_secret,
+        used_by: &[Serve, Dispatch], sensitivity: Secret, parse: webhook_secret,
     }
     /// Whether webhooks may have URLs with `http://` beside those with `https://`.
     WEBHOOK_ALLOW_HTTP: bool {
         name: "webhook_allow_http", value: "BOOL", default: Some("false"),
-        used_by: &[Serve, Dispatch], care: Shown, parse: |text| parsed(text, "be true or false"),
+        used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// Addresses or networks that webhooks may point to although they are not global, such as
     /// `10.0.0.0/8, 192.168.1.7`. This machine, its links and metadata services of clouds need an entry
     /// within their own network, such as `127.0.0.0/8`.
     WEBHOOK_ALLOW_NETS: AllowedNetworks {
         name: "webhook_allow_nets", value: "NETWORKS", default: None,
-        used_by: &[Serve, Dispatch], care: Shown, parse: AllowedNetworks::parse,
+        used_by: &[Serve, Dispatch], sensitivity: Shown, parse: AllowedNetworks::parse,
     }
     /// How long an attempt at a delivery may take.
     WEBHOOK_TIMEOUT_SECONDS: u32 {
         name: "webhook_timeout_seconds", value: "SECONDS", default: Some("20"),
-        used_by: &[Serve, Dispatch], care: Shown, parse: |text| whole(text, 1, 300),
+        used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 300),
     }
     /// Deliveries at once in this process, slow ones not counted; 0 for none.
     WEBHOOK_CONCURRENCY: u32 {
         name: "webhook_concurrency", value: "NUMBER", default: Some("32"),
-        used_by: &[Serve, Dispatch], care: Shown, parse: |text| whole(text, 0, 1_000),
+        used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| whole(text, 0, 1_000),
     }
     /// Servers of NATS whose JetStream gets all events: `nats://HOST` or `tls://HOST`, with commas
     /// between several. Events are not published when not given.
     NATS_URL: NatsServers {
         name: "nats_url", value: "URLS", default: None,
-        used_by: &[Serve, Dispatch], care: Unrepeated, parse: NatsServers::parse,
+        used_by: &[Serve, Dispatch], sensitivity: Unrepeated, parse: NatsServers::parse,
     }
     /// File with the credentials of a user of NATS, a JWT and its key.
     NATS_CREDENTIALS_FILE: PathBuf {
         name: "nats_credentials_file", value: "PATH", default: None,
-        used_by: &[Serve, Dispatch], care: Shown, parse: |path| text(path).map(PathBuf::from),
+        used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |path| text(path).map(PathBuf::from),
     }
     /// Stream that gets the events. A stream of another name gets all events from the first on.
     NATS_STREAM: String {
         name: "nats_stream", value: "NAME", default: Some("rerun"),
-        used_by: &[Serve, Dispatch], care: Shown, parse: stream_name,
+        used_by: &[Serve, Dispatch], sensitivity: Shown, parse: stream_name,
     }
     /// What the subjects of events begin with; the account and the event's type follow.
     NATS_SUBJECT_PREFIX: String {
         name: "nats_subject_prefix", value: "SUBJECT", default: Some("rerun.events"),
-        used_by: &[Serve, Dispatch], care: Shown, parse: subject_prefix,
+        used_by: &[Serve, Dispatch], sensitivity: Shown, parse: subject_prefix,
     }
     /// Whether to create the stream if it is not there, as a file without limits.
     NATS_CREATE_STREAM: bool {
         name: "nats_create_stream", value: "BOOL", default: Some("false"),
-        used_by: &[Serve, Dispatch], care: Shown, parse: |text| parsed(text, "be true or false"),
+        used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// Largest JSON body.
     MAX_BODY_BYTES: u64 {
         name: "max_body_bytes", value: "BYTES", default: Some("2097152"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1 << 30),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 30),
     }
     /// Largest body of an import.
     MAX_IMPORT_BYTES: u64 {
         name: "max_import_bytes", value: "BYTES", default: Some("1073741824"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1 << 40),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
     /// Bytes of all bodies in flight that this process holds in memory, at least twice
     /// `RERUN_MAX_BODY_BYTES`; an account may hold as much as it leaves for others.
     MAX_INFLIGHT_BODY_BYTES: u64 {
         name: "max_inflight_body_bytes", value: "BYTES", default: Some("268435456"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1 << 40),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
     /// Requests a second that each account may send to this process; no limit when not given.
     RATE_LIMIT_PER_SECOND: NonZeroU32 {
         name: "rate_limit_per_second", value: "NUMBER", default: None,
-        used_by: &[Serve], care: Shown,
+        used_by: &[Serve], sensitivity: Shown,
         parse: |text| whole(text, NonZeroU32::MIN, NonZeroU32::MIN.saturating_add(999_999)),
     }
     /// How long a request may take, imports apart, up to the first byte of its answer.
     REQUEST_TIMEOUT_SECONDS: u32 {
         name: "request_timeout_seconds", value: "SECONDS", default: Some("30"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// How long an import may take.
     IMPORT_TIMEOUT_SECONDS: u32 {
         name: "import_timeout_seconds", value: "SECONDS", default: Some("3600"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 86_400),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 86_400),
     }
     /// The longest pause between two pieces of a body.
     BODY_TIMEOUT_SECONDS: u32 {
         name: "body_timeout_seconds", value: "SECONDS", default: Some("20"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// How long a client may take to send the headers of a request.
     HEADER_TIMEOUT_SECONDS: u32 {
         name: "header_timeout_seconds", value: "SECONDS", default: Some("10"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// How long a connection is kept open between two requests.
     KEEP_ALIVE_SECONDS: u32 {
         name: "keep_alive_seconds", value: "SECONDS", default: Some("75"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// How long a connection may take no byte of its answer before it is closed (on Linux).
     WRITE_TIMEOUT_SECONDS: u32 {
         name: "write_timeout_seconds", value: "SECONDS", default: Some("20"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 3_600),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
     /// Most connections of clients at once; more wait until one is closed.
     MAX_CONNECTIONS: u32 {
         name: "max_connections", value: "NUMBER", default: Some("10000"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1_000_000),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1_000_000),
     }
     /// Most segments that a run may have.
     MAX_SEGMENTS: u32 {
         name: "max_segments", value: "NUMBER", default: Some("100000"),
-        used_by: &[Serve, CampaignImport], care: Shown, parse: |text| whole(text, 1, 10_000_000),
+        used_by: &[Serve, CampaignImport], sensitivity: Shown, parse: |text| whole(text, 1, 10_000_000),
     }
     /// Most webhooks that an account may have.
     WEBHOOKS_PER_ACCOUNT: u32 {
         name: "webhooks_per_account", value: "NUMBER", default: Some("20"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 1, 1_000),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1_000),
     }
     /// Whether the user who edited a message is kept from approving it.
     REVIEW_FOUR_EYES: bool {
         name: "review_four_eyes", value: "BOOL", default: Some("false"),
-        used_by: &[Serve], care: Shown, parse: |text| parsed(text, "be true or false"),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// How long the server goes on after SIGTERM with `/health/ready` false, for load balancers
     /// to see it; Ctrl-C does not wait.
     SHUTDOWN_DRAIN_SECONDS: u32 {
         name: "shutdown_drain_seconds", value: "SECONDS", default: Some("3"),
-        used_by: &[Serve], care: Shown, parse: |text| whole(text, 0, 3_600),
+        used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 0, 3_600),
     }
     /// How long requests in flight may take after the process was told to end.
     SHUTDOWN_GRACE_SECONDS: u32 {
         name: "shutdown_grace_seconds", value: "SECONDS", default: Some("25"),
-        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: |text| whole(text, 0, 3_600),
+        used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 0, 3_600),
     }
     /// What is logged: a level, or a filter such as `info,rerun_http=debug`.
     LOG: LogFilter {
         name: "log", value: "FILTER", default: Some("info"),
-        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Shown,
         parse: LogFilter::parse,
     }
     /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as
     /// `http://localhost:4318`; no traces are sent when not given.
     OTLP_ENDPOINT: Url {
         name: "otlp_endpoint", value: "URL", default: None,
-        used_by: &[Serve, Worker, Dispatch], care: Unrepeated, parse: base_url,
+        used_by: &[Serve, Worker, Dispatch], sensitivity: Unrepeated, parse: base_url,
     }
     /// What this process is called in its traces.
     OTLP_SERVICE_NAME: String {
         name: "otlp_service_name", value: "NAME", default: Some("rerun"),
-        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: text,
+        used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: text,
     }
     /// Share of the traces to send, from 0 to 1, where no caller has decided that.
     OTLP_SAMPLE_RATIO: f64 {
         name: "otlp_sample_ratio", value: "NUMBER", default: Some("1"),
-        used_by: &[Serve, Worker, Dispatch], care: Shown, parse: share,
+        used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: share,
     }
     /// How it is logged: `text`, or `json` for one JSON object a line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
-        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], care: Shown,
+        used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Shown,
         parse: LogFormat::parse,
     }
 }

@@ -33,7 +33,7 @@ on_both_stores!(
 );
 
 /// An id that nothing has.
-const NOBODY: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
+const UNKNOWN_ID: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
 
 /// The two that have the same refusals.
 const RERUN: [&str; 2] = ["campaign/rerun/initiate", "campaign/rerun/preview"];
@@ -180,17 +180,17 @@ async fn required_fields_are_missed_by_name(server: &Server) {
             ),
             (
                 "campaign/rerun/initiate",
-                json!({ "campaign_id": NOBODY, "new_customer_group_id": "" }),
+                json!({ "campaign_id": UNKNOWN_ID, "new_customer_group_id": "" }),
                 &["new_customer_group_id"],
             ),
             (
                 "campaign/rerun/preview",
-                json!({ "new_customer_group_id": NOBODY }),
+                json!({ "new_customer_group_id": UNKNOWN_ID }),
                 &["campaign_id"],
             ),
             (
                 "campaign/rerun/archive",
-                json!({ "campaign_id": NOBODY }),
+                json!({ "campaign_id": UNKNOWN_ID }),
                 &["run_number"],
             ),
             (
@@ -200,40 +200,40 @@ async fn required_fields_are_missed_by_name(server: &Server) {
             ),
             (
                 "campaign/rerun/diff",
-                json!({ "campaign_id": NOBODY }),
+                json!({ "campaign_id": UNKNOWN_ID }),
                 &["from_run", "to_run"],
             ),
             (
                 "campaign/create",
-                json!({ "name": "c", "customer_group_id": NOBODY, "segment_by": ["a"],
+                json!({ "name": "c", "customer_group_id": UNKNOWN_ID, "segment_by": ["a"],
                         "template": { "subject": null, "body": "" } }),
                 &["template.subject", "template.body"],
             ),
             (
                 "campaign/messages/review",
-                json!({ "campaign_id": NOBODY, "decision": "approve", "message_ids": [] }),
+                json!({ "campaign_id": UNKNOWN_ID, "decision": "approve", "message_ids": [] }),
                 &["message_ids"],
             ),
             (
                 "campaign/messages/review",
-                json!({ "campaign_id": NOBODY, "decision": "approve", "all": false }),
+                json!({ "campaign_id": UNKNOWN_ID, "decision": "approve", "all": false }),
                 &["message_ids"],
             ),
             (
                 "campaign/messages/review",
-                json!({ "campaign_id": NOBODY, "decision": "approve", "items": [] }),
+                json!({ "campaign_id": UNKNOWN_ID, "decision": "approve", "items": [] }),
                 &["items"],
             ),
             (
                 "campaign/messages/review",
-                json!({ "campaign_id": NOBODY, "decision": "approve", "items": [
+                json!({ "campaign_id": UNKNOWN_ID, "decision": "approve", "items": [
                         { "message_id": "x", "content_id": "y" }, { "message_id": "x", "content_id": "" },
                         { "message_id": null, "content_id": "y" } ] }),
                 &["items.message_id", "items.content_id"],
             ),
             (
                 "campaign/messages/review",
-                json!({ "campaign_id": NOBODY, "decision": "reject", "all": true, "reason": "" }),
+                json!({ "campaign_id": UNKNOWN_ID, "decision": "reject", "all": true, "reason": "" }),
                 &["reason"],
             ),
             (
@@ -248,14 +248,14 @@ async fn required_fields_are_missed_by_name(server: &Server) {
             ),
             (
                 "campaign/messages/regenerate",
-                json!({ "campaign_id": NOBODY, "message_ids": [] }),
+                json!({ "campaign_id": UNKNOWN_ID, "message_ids": [] }),
                 &["message_ids"],
             ),
             ("customer-group/create", json!({ "name": "" }), &["name"]),
             ("webhook/create", json!({ "url": "" }), &["url"]),
             (
                 "webhook/replay",
-                json!({ "webhook_id": NOBODY, "to_sequence": 3, "failed": false }),
+                json!({ "webhook_id": UNKNOWN_ID, "to_sequence": 3, "failed": false }),
                 &["from_sequence"],
             ),
             (
@@ -310,7 +310,7 @@ async fn a_campaign_that_is_not_there(server: &Server) {
             api.unchanged(async || {
                 for id in [
                     &foreign,
-                    NOBODY,
+                    UNKNOWN_ID,
                     "x",
                     "a\0b",
                     " ",
@@ -333,7 +333,7 @@ async fn a_campaign_that_is_not_there(server: &Server) {
                             "campaign_id": id, "new_customer_group_id": id, "message_id": id,
                             "message_ids": [id], "run_number": 1, "from_run": 1, "to_run": 2,
                             "decision": "approve", "content": content, "format": "csv",
-                            "name": "n", "segment_by": ["country"], "content_id": NOBODY,
+                            "name": "n", "segment_by": ["country"], "content_id": UNKNOWN_ID,
                             "url": "http://not.allowed",
                             "cron": "0 9 * * *",
                         });
@@ -356,7 +356,7 @@ async fn a_group_that_is_not_there(server: &Server) {
     let campaign = server.published(&api).await;
     let foreign = other.group("g", SPRING).await;
     api.unchanged(async || {
-        for id in [&foreign, NOBODY, "x", "a\0b", " "] {
+        for id in [&foreign, UNKNOWN_ID, "x", "a\0b", " "] {
             for path in RERUN {
                 let body = json!({ "campaign_id": campaign, "new_customer_group_id": id });
                 api.refused(path, body, &CUSTOMER_GROUP_NOT_FOUND).await;
@@ -381,7 +381,7 @@ async fn a_group_that_is_not_there(server: &Server) {
             api.refused("campaign/create", body, &CUSTOMER_GROUP_NOT_FOUND)
                 .await;
         }
-        for id in [&foreign, NOBODY, "x", "%00"] {
+        for id in [&foreign, UNKNOWN_ID, "x", "%00"] {
             let answer = api.import(id, "customer_ref\nx\n").await;
             answer.is(&CUSTOMER_GROUP_NOT_FOUND);
         }
@@ -728,7 +728,7 @@ async fn runs_and_messages_that_are_not_there(server: &Server) {
                 api.refused("campaign/rerun/diff", runs, &RUN_NOT_FOUND).await;
             }
         }
-        for id in [&foreign, NOBODY, "x", "a\0b"] {
+        for id in [&foreign, UNKNOWN_ID, "x", "a\0b"] {
             // One unknown id is enough to refuse all.
             let named = json!([own, id]);
             for body in [
@@ -742,7 +742,7 @@ async fn runs_and_messages_that_are_not_there(server: &Server) {
             let content = json!({ "subject": "s", "body": "b" });
             let body = json!({ "campaign_id": campaign, "message_id": id, "content": content });
             api.refused("campaign/messages/edit", body, &MESSAGE_NOT_FOUND).await;
-            let body = json!({ "campaign_id": campaign, "message_id": id, "content_id": NOBODY });
+            let body = json!({ "campaign_id": campaign, "message_id": id, "content_id": UNKNOWN_ID });
             api.refused("campaign/messages/adopt", body, &MESSAGE_NOT_FOUND).await;
         }
     })
@@ -1102,13 +1102,13 @@ async fn the_first_error_in_order_wins(server: &Server) {
             let answer = api.post(path, json!({ "campaign_id": 7 })).await;
             answer.is_invalid("`campaign_id`");
             // A missing field before a campaign that is not there.
-            let answer = api.post(path, json!({ "campaign_id": NOBODY })).await;
+            let answer = api.post(path, json!({ "campaign_id": UNKNOWN_ID })).await;
             answer.misses(&["new_customer_group_id"]);
             // The campaign before the group.
-            api.refused(path, both(NOBODY, NOBODY), &CAMPAIGN_NOT_FOUND)
+            api.refused(path, both(UNKNOWN_ID, UNKNOWN_ID), &CAMPAIGN_NOT_FOUND)
                 .await;
             // The group before the campaign's status.
-            api.refused(path, both(&draft, NOBODY), &CUSTOMER_GROUP_NOT_FOUND)
+            api.refused(path, both(&draft, UNKNOWN_ID), &CUSTOMER_GROUP_NOT_FOUND)
                 .await;
             // The campaign's status before what is wrong with the group.
             api.refused(path, both(&draft, &empty), &CAMPAIGN_NOT_PUBLISHED)
@@ -1128,8 +1128,12 @@ async fn the_first_error_in_order_wins(server: &Server) {
     api.cancel(&processing).await;
     unpublish(server);
     for path in RERUN {
-        api.refused(path, both(&published, NOBODY), &CUSTOMER_GROUP_NOT_FOUND)
-            .await;
+        api.refused(
+            path,
+            both(&published, UNKNOWN_ID),
+            &CUSTOMER_GROUP_NOT_FOUND,
+        )
+        .await;
         api.refused(path, both(&published, &empty), &MESSAGES_NOT_PUBLISHED)
             .await;
         api.refused(path, both(&published, &wide), &MESSAGES_NOT_PUBLISHED)
@@ -1144,7 +1148,7 @@ async fn the_first_error_in_order_wins(server: &Server) {
         json!(1e30),
     ] {
         let run = json!({
-            "campaign_id": NOBODY, "run_number": number, "from_run": 1, "to_run": number,
+            "campaign_id": UNKNOWN_ID, "run_number": number, "from_run": 1, "to_run": number,
             "format": "csv",
         });
         for path in [
@@ -1158,14 +1162,14 @@ async fn the_first_error_in_order_wins(server: &Server) {
             api.refused(&path, run.clone(), &CAMPAIGN_NOT_FOUND).await;
         }
     }
-    let named = json!({ "campaign_id": NOBODY, "decision": "approve", "message_ids": ["x"] });
+    let named = json!({ "campaign_id": UNKNOWN_ID, "decision": "approve", "message_ids": ["x"] });
     api.refused("campaign/messages/review", named, &CAMPAIGN_NOT_FOUND)
         .await;
 }
 
 async fn unknown_fields_are_ignored(server: &Server) {
     let api = server.account();
-    let group = json!({ "name": "g", "account_id": NOBODY, "x": { "y": [1, null] } });
+    let group = json!({ "name": "g", "account_id": UNKNOWN_ID, "x": { "y": [1, null] } });
     api.ok("customer-group/create", group).await;
     let campaign = server.published(&api).await;
     let body = json!({ "campaign_id": campaign, "user_id": 7, "extra": [{}] });

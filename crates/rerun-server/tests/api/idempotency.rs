@@ -44,7 +44,7 @@ const READING: [&str; 22] = [
     "/v1/schedule/preview",
 ];
 
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const UNKNOWN_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Calls an endpoint many times at once with one key, then again, then with the key of another
 /// request. It writes once: the first time.
@@ -87,7 +87,7 @@ async fn once(api: &Api, called: &mut BTreeSet<String>, path: &str, body: Value)
         } else {
             "campaign_id"
         };
-        other[field] = json!(NOBODY);
+        other[field] = json!(UNKNOWN_ID);
         let refused = api.keyed(path, path, other).await;
         refused.is(&IDEMPOTENCY_KEY_REUSED);
         let elsewhere = if path == "campaign/publish" {
@@ -95,7 +95,7 @@ async fn once(api: &Api, called: &mut BTreeSet<String>, path: &str, body: Value)
         } else {
             "campaign/publish"
         };
-        let body = json!({ "campaign_id": body["campaign_id"].as_str().unwrap_or(NOBODY) });
+        let body = json!({ "campaign_id": body["campaign_id"].as_str().unwrap_or(UNKNOWN_ID) });
         let refused = api.keyed(path, elsewhere, body).await;
         refused.is(&IDEMPOTENCY_KEY_REUSED);
     })

@@ -5,7 +5,7 @@ use diesel::sql_types::BigInt;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::usecases::Settings;
 use rerun_server::config::{self, DatabaseUrl};
-use rerun_server::store::{OpenStore, Surroundings};
+use rerun_server::store::{Services, StorePorts};
 use rerun_testkit::{TestDatabase, template_name};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -53,18 +53,18 @@ impl Database {
     }
 
     /// The use cases over it.
-    pub(crate) fn open(&self) -> OpenStore {
-        self.open_among(&Surroundings::default())
+    pub(crate) fn open(&self) -> StorePorts {
+        self.open_among(&Services::default())
     }
 
     /// The same in a process with these surroundings.
-    pub(crate) fn open_among(&self, around: &Surroundings) -> OpenStore {
+    pub(crate) fn open_among(&self, services: &Services) -> StorePorts {
         let url = match self {
             Self::Sqlite { .. } => DatabaseUrl::Sqlite(self.url()),
             Self::Postgres(_) => DatabaseUrl::Postgres(self.url()),
         };
         let database = config::Database::new(url, 2);
-        OpenStore::open(&database, around, Settings::default()).unwrap()
+        StorePorts::open(&database, services, Settings::default()).unwrap()
     }
 
     /// Runs SQL as somebody does who goes round the program.

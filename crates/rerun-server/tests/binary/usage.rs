@@ -24,7 +24,7 @@ async fn a_content_keeps_what_it_cost<S: ports::Store + 'static>(database: Datab
     ];
     let results = leased.tasks.iter().zip(usages).map(|(task, usage)| {
         let content = generated(task);
-        generation.judge(task, Ok(Made { content, usage }))
+        generation.result_of(task, Ok(Made { content, usage }))
     });
     let results = results.collect();
     generation.settle(leased.lease, results).await.unwrap();

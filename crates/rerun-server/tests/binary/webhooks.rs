@@ -9,7 +9,7 @@ use rerun_core::ids::{AccountId, UserId, WebhookId};
 use rerun_core::ports::AuditFilter;
 use rerun_core::usecases::{Engine, NewWebhook, PageQuery};
 use rerun_core::webhook::DisabledReason;
-use rerun_server::store::Surroundings;
+use rerun_server::store::Services;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -34,11 +34,11 @@ struct World {
 impl World {
     /// A webhook, and three events after it.
     async fn new(database: Database) -> Self {
-        let around = Surroundings {
+        let services = Services {
             webhooks: webhook_ports(),
-            ..Surroundings::default()
+            ..Services::default()
         };
-        let engine = database.open_among(&around).engine;
+        let engine = database.open_among(&services).engine;
         let new = NewWebhook {
             url: "https://receiver.example/hook?key=1".to_owned(),
             ..NewWebhook::default()

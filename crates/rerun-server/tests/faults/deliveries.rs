@@ -15,7 +15,7 @@ use rerun_core::usecases::{Engine, EventQuery, NewWebhook, Settings};
 use rerun_core::webhook::{DisabledReason, WebhookProgress};
 use rerun_deliver::{AllowedNetworks, TargetRules};
 use rerun_server::config::{Database, DatabaseUrl, Webhooks};
-use rerun_server::store::{OpenStore, Surroundings, migrate};
+use rerun_server::store::{Services, StorePorts, migrate};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -157,8 +157,8 @@ fn engine(world: &World) -> Engine {
         },
         ..Webhooks::default()
     };
-    let around = Surroundings::with_webhooks(&webhooks).unwrap();
-    OpenStore::open(&Database::new(url, 4), &around, Settings::default())
+    let services = Services::with_webhooks(&webhooks).unwrap();
+    StorePorts::open(&Database::new(url, 4), &services, Settings::default())
         .unwrap()
         .engine
 }

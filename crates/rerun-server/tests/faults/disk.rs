@@ -17,7 +17,7 @@ use crate::wait::{LIMIT, until};
 use crate::world::{Server, Store, World};
 
 /// `nobody`, to whom the permissions of files apply, other than to root.
-const NOBODY: u32 = 65_534;
+const NOBODY_UID: u32 = 65_534;
 
 async fn create(api: &Api, name: &str) -> Reply {
     let body = json!({ "name": name }).to_string();
@@ -149,10 +149,10 @@ fn unprivileged(world: &World, settings: &[(&str, &str)]) -> Command {
     command.stdin(std::process::Stdio::null());
     for path in [folder.clone(), world.file()] {
         if path.exists() {
-            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            chown(&path, Some(NOBODY_UID), Some(NOBODY_UID)).unwrap();
         }
     }
-    command.uid(NOBODY).gid(NOBODY);
+    command.uid(NOBODY_UID).gid(NOBODY_UID);
     command
 }
 

@@ -20,7 +20,7 @@ use rerun_core::publication::PublishError;
 use rerun_core::usecases::{Engine, EventQuery, Settings};
 use rerun_deliver::{NatsBroker, NatsOptions, NatsServers};
 use rerun_server::config::{Database, DatabaseUrl};
-use rerun_server::store::{OpenStore, Surroundings, migrate};
+use rerun_server::store::{Services, StorePorts, migrate};
 use serde_json::{Value, json};
 
 use crate::process::{Process, rerun};
@@ -142,8 +142,8 @@ fn engine(world: &World) -> Engine {
         DatabaseUrl::Postgres(url)
     };
     migrate(&url).unwrap();
-    let around = Surroundings::default();
-    OpenStore::open(&Database::new(url, 4), &around, Settings::default())
+    let services = Services::default();
+    StorePorts::open(&Database::new(url, 4), &services, Settings::default())
         .unwrap()
         .engine
 }

@@ -12,7 +12,7 @@ use rerun_core::usecases::{Engine, NewSchedule, PageQuery, Settings};
 use rerun_generate::SystemClock;
 use rerun_pg::PgStore;
 use rerun_server::config::{Database, DatabaseUrl};
-use rerun_server::store::{OpenStore, Surroundings, migrate};
+use rerun_server::store::{Services, StorePorts, migrate};
 use rerun_sqlite::SqliteStore;
 
 use crate::process::Process;
@@ -46,7 +46,7 @@ async fn filled(world: &World, campaigns: u64) -> (Engine, Vec<CampaignId>) {
         }
     };
     let database = Database::new(database, 4);
-    let open = OpenStore::open(&database, &Surroundings::default(), settings).unwrap();
+    let open = StorePorts::open(&database, &Services::default(), settings).unwrap();
     (open.engine, published)
 }
 

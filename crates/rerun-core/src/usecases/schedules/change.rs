@@ -12,7 +12,7 @@ use crate::ports::{DeleteSchedule, UpdateSchedule};
 use crate::schedule::{Overlap, Schedule, ScheduleStatus, ScheduleView, Timing, When};
 use crate::text;
 use crate::timestamp::{self, Timestamp};
-use crate::usecases::Answered;
+use crate::usecases::Replayable;
 
 /// What to change of a schedule; `None` stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Schedules {
         id: ScheduleId,
         changes: ScheduleChanges,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<ScheduleDetails>, Error> {
+    ) -> Result<Replayable<ScheduleDetails>, Error> {
         if changes == ScheduleChanges::default() {
             return Err(Invalid::new("name at least one field to change").into());
         }
@@ -143,7 +143,7 @@ impl Schedules {
         body: &impl Serialize,
         idempotency_key: Option<&str>,
         edit: F,
-    ) -> Result<Answered<ScheduleDetails>, Error>
+    ) -> Result<Replayable<ScheduleDetails>, Error>
     where
         F: Fn(Schedule, Timestamp) -> T,
         T: Future<Output = Result<(Schedule, Event), Error>>,
@@ -153,7 +153,7 @@ impl Schedules {
             .once
             .run(actor, endpoint, idempotency_key, body, |key| async move {
                 let view = self.find(actor, id).await?;
-                let now = self.stamps.clock.now();
+                let now = self.host.clock.now();
                 let (to, event) = edit(view.schedule.clone(), now).await?;
                 let same = to
                     == Schedule {
@@ -173,7 +173,7 @@ impl Schedules {
                     let update = UpdateSchedule {
                         schedule: view.schedule,
                         to,
-                        audit: (!same).then(|| self.stamps.author(actor, now).of(event)),
+                        audit: (!same).then(|| self.host.author(actor, now).of(event)),
                         response,
                         now,
                     };
@@ -197,7 +197,7 @@ impl Schedules {
         id: ScheduleId,
         note: Option<&str>,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<ScheduleDetails>, Error> {
+    ) -> Result<Replayable<ScheduleDetails>, Error> {
         let note = note
             .map(|note| text::name("note", note, Schedule::MAX_NOTE_LENGTH))
             .transpose()?;
@@ -229,7 +229,7 @@ impl Schedules {
         actor: &Actor,
         id: ScheduleId,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<ScheduleDetails>, Error> {
+    ) -> Result<Replayable<ScheduleDetails>, Error> {
         let edit = |schedule: Schedule, now| async move {
             check_status(&schedule, "resume")?;
             let event = Event::ScheduleResumed(change_of(&schedule));
@@ -255,7 +255,7 @@ impl Schedules {
         actor: &Actor,
         id: ScheduleId,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<()>, Error> {
+    ) -> Result<Replayable<()>, Error> {
         self.once
             .run(
                 actor,
@@ -264,11 +264,11 @@ impl Schedules {
                 &id,
                 |key| async {
                     let schedule = self.find(actor, id).await?.schedule;
-                    let now = self.stamps.clock.now();
+                    let now = self.host.clock.now();
                     let event = Event::ScheduleDeleted(change_of(&schedule));
                     let delete = DeleteSchedule {
                         schedule,
-                        audit: self.stamps.author(actor, now).of(event),
+                        audit: self.host.author(actor, now).of(event),
                         response: key.map(|key| key.answered(&())).transpose()?,
                         now,
                     };

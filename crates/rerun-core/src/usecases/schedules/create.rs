@@ -10,7 +10,7 @@ use crate::ports::{CreateSchedule, IdempotencyKey};
 use crate::schedule::{Overlap, Schedule, ScheduleState, ScheduleStatus, ScheduleView, When};
 use crate::text;
 use crate::timestamp::{self, Timestamp};
-use crate::usecases::Answered;
+use crate::usecases::Replayable;
 
 /// A schedule to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,15 +53,15 @@ impl Schedules {
         actor: &Actor,
         new: NewSchedule,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<ScheduleDetails>, Error> {
+    ) -> Result<Replayable<ScheduleDetails>, Error> {
         let person = actor.required_person("make a schedule")?;
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let time_zone = new.time_zone.unwrap_or_else(|| "UTC".to_owned());
         text::check("time_zone", &time_zone)?;
         self.calendar.check_zone(&time_zone)?;
         let schedule = Schedule {
             account_id: actor.account_id,
-            id: ScheduleId::new(self.stamps.ids.next()),
+            id: ScheduleId::new(self.host.ids.next()),
             campaign_id: new.campaign,
             name: text::name("name", &new.name, Schedule::MAX_NAME_LENGTH)?,
             timing: self.timing(new.cron, new.at, &time_zone, now)?,
@@ -148,7 +148,7 @@ impl Schedules {
         let create = CreateSchedule {
             schedule,
             limit: self.settings.schedules_per_account,
-            audit: self.stamps.author(actor, now).of(event),
+            audit: self.host.author(actor, now).of(event),
             response: key.map(|key| key.answered(&kept)).transpose()?,
         };
         if self.store.create_schedule(create).await? {

@@ -14,7 +14,7 @@ use crate::schedule::{
 };
 use crate::timestamp::Timestamp;
 use crate::usecases::reruns::Scheduled;
-use crate::usecases::{Answered, RerunRequest, RunStarted};
+use crate::usecases::{Replayable, RerunRequest, RunStarted};
 
 /// What became of a time, for those who watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Schedules {
         actor: &Actor,
         id: ScheduleId,
         idempotency_key: Option<&str>,
-    ) -> Result<Answered<Decided>, Error> {
+    ) -> Result<Replayable<Decided>, Error> {
         self.once
             .run(
                 actor,
@@ -79,7 +79,7 @@ impl Schedules {
                 &id,
                 |key| async {
                     let schedule = self.find(actor, id).await?.schedule;
-                    let now = self.stamps.clock.now();
+                    let now = self.host.clock.now();
                     let moment = Moment {
                         key: FiringKey {
                             scheduled_for: now,
@@ -102,7 +102,7 @@ impl Schedules {
     /// # Errors
     /// [`StoreError`].
     pub async fn lease(&self, limit: u32) -> Result<Vec<DueSchedule>, StoreError> {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let until = now + Self::LEASE;
         self.queue.lease_schedules(now, until, limit).await
     }
@@ -118,7 +118,7 @@ impl Schedules {
                 Ok(Step::Idle) => return Ok(None),
                 Ok(Step::Again) => {}
                 Ok(Step::Fired(fired)) => return Ok(Some(*fired)),
-                Err(Error::Store(error)) => self.stamps.decide_again(error, &mut conflicts).await?,
+                Err(Error::Store(error)) => self.host.decide_again(error, &mut conflicts).await?,
                 Err(refusal) => return Err(refusal),
             }
         }
@@ -147,7 +147,7 @@ impl Schedules {
                 return Ok(Step::Fired(Box::new(fired(&moment, decided, None))));
             }
         }
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let Some(first) = schedule.state.next_time else {
             return Ok(Step::Idle);
         };
@@ -236,7 +236,7 @@ impl Schedules {
 
     async fn still_waits(&self, moment: &Moment) -> Result<bool, Error> {
         let (context, _group) = self.context(moment).await?;
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let decision = decide(&moment.schedule, moment.due_at, &context, now);
         Ok(matches!(
             decision,
@@ -255,7 +255,7 @@ impl Schedules {
         key: Option<IdempotencyKey>,
     ) -> Result<Decided, Error> {
         let (context, group) = self.context(moment).await?;
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let wanted = match decide(&moment.schedule, moment.due_at, &context, now) {
             Decision::Settle { outcome, reason } => {
                 return self.settle(actor, moment, outcome, reason, key).await;

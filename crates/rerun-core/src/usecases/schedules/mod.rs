@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::idempotency::Once;
 use super::reruns::Reruns;
-use super::{Settings, Stamps};
+use super::{Host, Settings};
 use crate::actor::Actor;
 use crate::error::{Error, Invalid};
 use crate::event::ScheduleChange;
@@ -64,7 +64,7 @@ pub struct Schedules {
     calendar: Arc<dyn Calendar>,
     permissions: Arc<dyn Permissions>,
     once: Once,
-    stamps: Stamps,
+    host: Host,
     settings: Settings,
 }
 
@@ -92,7 +92,7 @@ pub struct SchedulePorts {
 impl Schedules {
     /// Over these ports.
     #[must_use]
-    pub fn new(ports: SchedulePorts, stamps: Stamps, settings: Settings) -> Self {
+    pub fn new(ports: SchedulePorts, host: Host, settings: Settings) -> Self {
         let SchedulePorts {
             store,
             queue,
@@ -111,8 +111,8 @@ impl Schedules {
             reruns,
             calendar,
             permissions,
-            once: Once::new(responses, &stamps),
-            stamps,
+            once: Once::new(responses, &host),
+            host,
             settings,
         }
     }

@@ -20,7 +20,7 @@ impl Schedules {
     /// [`Error::ScheduleNotFound`], [`Error::Store`].
     pub async fn get(&self, actor: &Actor, id: ScheduleId) -> Result<ScheduleDetails, Error> {
         let view = self.find(actor, id).await?;
-        let at = self.stamps.clock.now();
+        let at = self.host.clock.now();
         Ok(self.details(Kept { view, at }))
     }
 
@@ -42,7 +42,7 @@ impl Schedules {
         let page = page.resolve(scope)?;
         let page = self.store.list_schedules(actor.account_id, page).await?;
         let Listed { items, next_cursor } = listed(page, scope)?;
-        let at = self.stamps.clock.now();
+        let at = self.host.clock.now();
         let items = items
             .into_iter()
             .map(|view| self.details(Kept { view, at }));
@@ -91,7 +91,7 @@ impl Schedules {
         from: Option<Timestamp>,
         limit: Option<i64>,
     ) -> Result<Vec<CalendarTime>, Error> {
-        let from = from.unwrap_or_else(|| self.stamps.clock.now());
+        let from = from.unwrap_or_else(|| self.host.clock.now());
         Self::times_of(&*self.calendar, cron, time_zone, from, limit)
     }
 

@@ -51,7 +51,7 @@ impl Schedules {
             times: u32::try_from(firings.len()).unwrap_or(u32::MAX),
             reason: last.reason.clone(),
         });
-        Some(self.stamps.author(actor, at).of(event))
+        Some(self.host.author(actor, at).of(event))
     }
 
     fn missed(times: &[Timestamp], now: Timestamp, reason: &str) -> Vec<Firing> {
@@ -91,7 +91,7 @@ impl Schedules {
                 note: state.note.clone(),
             };
             let system = Actor::system(schedule.account_id);
-            audits.push(self.stamps.author(&system, at).of(event));
+            audits.push(self.host.author(&system, at).of(event));
         }
         firings.push(firing);
         FiringChange {
@@ -111,7 +111,7 @@ impl Schedules {
         reason: &'static str,
         key: Option<IdempotencyKey>,
     ) -> Result<Decided, Error> {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let firing = Firing {
             key: moment.key,
             fired_at: now,
@@ -137,7 +137,7 @@ impl Schedules {
         state: ScheduleState,
         times: &[Timestamp],
     ) -> Result<(), Error> {
-        let now = self.stamps.clock.now();
+        let now = self.host.clock.now();
         let firings = Self::missed(times, now, "a later time is made up for");
         let audits = self.skipped(actor, &schedule, &firings, now);
         let settle = SettleFirings {

@@ -254,6 +254,6 @@ impl OpenId {
         if nonce.is_some_and(|nonce| !says(&claims.nonce, nonce)) {
             return Err(Untrusted("the ID token answers another sign-in").into());
         }
-        Ok(verifier.judge(claims)?)
+        Ok(verifier.check(claims)?)
     }
 }

@@ -19,7 +19,7 @@ use rerun_http::auth::{Guard, OpenId, StaticKey, TokenRules, TokenVerifier, Trus
 use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Console, Intake, Limits, RateLimit, Readiness};
 use rerun_server::openid::{HttpProvider, Issuer, OpenIdSettings};
-use rerun_server::store::{News, OpenStore, Surroundings};
+use rerun_server::store::{News, Services, StorePorts};
 use rerun_server::{Counted, config};
 use secrecy::SecretString;
 use serde_json::json;
@@ -159,11 +159,11 @@ impl Server {
     fn start(store: Store) -> Self {
         let database = Database::new(store);
         let clock = Arc::new(TestClock::default());
-        let around = Surroundings {
+        let services = Services {
             clock: clock.clone(),
             backoff: Arc::new(AtOnce),
             webhooks: rerun_contract::fixture::webhook_ports(),
-            ..Surroundings::default()
+            ..Services::default()
         };
         let settings = Settings {
             max_segments: MAX_SEGMENTS,
@@ -175,14 +175,14 @@ impl Server {
             ..Settings::default()
         };
         let wanted = config::Database::new(database.url(), 8);
-        let open = OpenStore::open(&wanted, &around, settings).unwrap();
+        let open = StorePorts::open(&wanted, &services, settings).unwrap();
         let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
         let rules = TokenRules::default();
         let tokens = TokenVerifier::new(Arc::new(key), Algorithm::HS256, rules, clock.clone());
         let wake = Arc::new(Notify::new());
         let readiness = Readiness::default();
         let metrics = Metrics::default();
-        open.watched_by(&metrics, &around.clock, None);
+        open.watched_by(&metrics, &services.clock, None);
         let guard = Guard::new(tokens, SecretString::from(API_CODE)).unwrap();
         let proxies = TrustedProxies::parse(TRUSTED_PROXIES).unwrap();
         let console = Console::new(guard.sessions(proxies), rerun_console::respond);
@@ -190,7 +190,7 @@ impl Server {
             engine: open.engine.clone(),
             health: open.health,
             authenticator: Arc::new(guard.clone()),
-            ids: around.ids,
+            ids: services.ids,
             limits: Limits {
                 max_import_bytes: MAX_IMPORT_BYTES,
                 ..Limits::default()
@@ -217,7 +217,7 @@ impl Server {
             store,
             generator: Arc::default(),
             wake,
-            news: around.news,
+            news: services.news,
             http: client().build().unwrap(),
             guard,
             state,

@@ -917,19 +917,25 @@ pub fn unlogged_sql(
     webhook_created: &str,
     schedule_created: &str,
 ) -> String {
-    let of_run = |condition: &str| {
+    // A difference of sets: looking for each run's entries reads all of its campaign's.
+    let unlogged = |runs: &str, actions: &str| {
         format!(
-            "NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
-               AND a.campaign_id = r.campaign_id AND a.run_number = r.number AND {condition})"
+            "d.campaign_id, CAST(d.number AS bigint) FROM ( \
+               SELECT r.campaign_id, r.number FROM runs r WHERE r.account_id = ? AND {runs} \
+               EXCEPT SELECT a.campaign_id, a.run_number FROM audit_entries a \
+               WHERE a.account_id = ? AND a.action IN ({actions})) AS d"
         )
     };
-    let started = of_run(
-        "(r.synthesised AND a.action = 'campaign.created' \
-          OR NOT r.synthesised AND a.action IN ('campaign.launched', 'rerun.initiated'))",
+    let made = unlogged("r.synthesised", "'campaign.created'");
+    let started = unlogged(
+        "NOT r.synthesised",
+        "'campaign.launched', 'rerun.initiated'",
     );
-    let published = of_run("a.action = 'campaign.published'");
-    let cancelled = of_run("a.action = 'rerun.cancelled'");
-    let run = "r.campaign_id, CAST(r.number AS bigint) FROM runs r WHERE r.account_id = ?";
+    let published = unlogged(
+        "r.published > 0 AND NOT r.synthesised",
+        "'campaign.published'",
+    );
+    let cancelled = unlogged("r.status = 'Cancelled'", "'rerun.cancelled'");
     let no_run = "CAST(NULL AS bigint)";
     format!(
         "SELECT kind, id, run FROM ( \
@@ -944,9 +950,8 @@ pub fn unlogged_sql(
              AND c.status <> 'Processing' \
              AND NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
                AND a.campaign_id = c.id AND a.created_at = c.updated_at) \
-           UNION ALL SELECT 5, {run} AND {started} \
-           UNION ALL SELECT 6, {run} AND r.published > 0 AND NOT r.synthesised AND {published} \
-           UNION ALL SELECT 7, {run} AND r.status = 'Cancelled' AND {cancelled} \
+           UNION ALL SELECT 5, {made} UNION ALL SELECT 5, {started} \
+           UNION ALL SELECT 6, {published} UNION ALL SELECT 7, {cancelled} \
            UNION ALL SELECT 8, w.id, {no_run} FROM webhooks w \
            WHERE w.account_id = ? AND {webhook_created} \
            UNION ALL SELECT 9, s.id, {no_run} FROM schedules s \

@@ -44,6 +44,8 @@ const LIMIT: u16 = 10;
 const PAGE: u32 = 11;
 /// How many messages a run of the campaign has.
 const RUN: u32 = 300;
+/// How many entries an account has in the audit log.
+const ENTRIES: u32 = 40_000;
 /// PostgreSQL may keep a plan from the sixth call on.
 const CALLS: usize = 8;
 
@@ -491,6 +493,21 @@ async fn audit(lists: &Lists<'_>, store: &PgStore) {
             assert_eq!(entries.len(), usize::from(LIMIT));
         })
         .await;
+    // What the account has is held against its entries once for each kind, not once for each row.
+    for _ in 0..CALLS {
+        lists.server.new_entries();
+        assert!(store.first_unlogged(ACCOUNT).await.unwrap().is_some());
+        for plan in new_plans(lists.server) {
+            let mut seen = Seen::default();
+            seen.walk(&plan["Plan"], 1);
+            let rows = seen.read["audit_entries"].rows;
+            if rows > f64::from(10 * ENTRIES) {
+                let (state, outline) = (&lists.state, seen.outline);
+                let fault = format!("unlogged, {state}: {rows} rows of audit_entries\n{outline}");
+                lists.faults.borrow_mut().push(fault);
+            }
+        }
+    }
 }
 
 /// A comparison counts both runs whole; its items are a list.

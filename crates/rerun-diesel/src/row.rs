@@ -943,13 +943,15 @@ pub fn unlogged_sql(
            WHERE g.account_id = ? AND {group_created} \
            UNION ALL SELECT 2, g.id, {no_run} FROM customer_groups g \
            WHERE g.account_id = ? AND {group_changed} \
-           UNION ALL SELECT 3, c.id, {no_run} FROM campaigns c WHERE c.account_id = ? \
-             AND NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
-               AND a.campaign_id = c.id AND a.action = 'campaign.created') \
-           UNION ALL SELECT 4, c.id, {no_run} FROM campaigns c WHERE c.account_id = ? \
-             AND c.status <> 'Processing' \
-             AND NOT EXISTS (SELECT 1 FROM audit_entries a WHERE a.account_id = ? \
-               AND a.campaign_id = c.id AND a.created_at = c.updated_at) \
+           UNION ALL SELECT 3, d.id, {no_run} FROM ( \
+             SELECT c.id FROM campaigns c WHERE c.account_id = ? \
+             EXCEPT SELECT a.campaign_id FROM audit_entries a \
+             WHERE a.account_id = ? AND a.action = 'campaign.created') AS d \
+           UNION ALL SELECT 4, d.id, {no_run} FROM ( \
+             SELECT c.id, c.updated_at FROM campaigns c \
+             WHERE c.account_id = ? AND c.status <> 'Processing' \
+             EXCEPT SELECT a.campaign_id, a.created_at FROM audit_entries a \
+             WHERE a.account_id = ?) AS d \
            UNION ALL SELECT 5, {made} UNION ALL SELECT 5, {started} \
            UNION ALL SELECT 6, {published} UNION ALL SELECT 7, {cancelled} \
            UNION ALL SELECT 8, w.id, {no_run} FROM webhooks w \

@@ -628,7 +628,7 @@ async fn lease(lists: &Lists<'_>, store: &PgStore) {
         &[("campaigns", 1)],
     ];
     let now = time("2026-03-01T00:00:00Z");
-    // The first to come by marks what was settled before as gone; that is no part of a plan.
+    // The first reader marks the rows that were deleted before; its plan would show that work.
     store.due_accounts(None, 10, now).await.unwrap();
     lists
         .check("due accounts", &[&[("generation_tasks", 8)]], async || {

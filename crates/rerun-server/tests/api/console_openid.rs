@@ -434,7 +434,7 @@ async fn the_cookies_and_the_way_back_fit_the_host(server: &Server) {
     assert!(set[0].0.starts_with("__Secure-rerun-console="), "{set:?}");
     assert!(set[0].1.ends_with("; SameSite=Strict; Secure"), "{set:?}");
     assert_eq!(set[1].0, "__Secure-rerun-sign-in=");
-    // A host that is no host ends up as one parameter, and goes on to nowhere.
+    // A bad host only becomes one parameter of the address; it leads nowhere else.
     let odd = bare().with("host", "rerun.example&x=1");
     let answer = api.send(Method::GET, START, &odd, "").await;
     let there: Url = answer.header("location").unwrap().parse().unwrap();

@@ -101,6 +101,16 @@ impl<'a, DB: Backend> Sql<'a, DB> {
         }));
         self
     }
+
+    /// Gives each of the next `times` `?` this value.
+    pub fn bind_times<ST, T>(self, times: usize, value: T) -> Self
+    where
+        DB: Takes<ST, T>,
+        T: Copy + Send + 'a,
+        ST: 'a,
+    {
+        (0..times).fold(self, |statement, _place| statement.bind::<ST, T>(value))
+    }
 }
 
 impl<DB: Backend> QueryFragment<DB> for Sql<'_, DB> {

@@ -196,11 +196,8 @@ impl AuditStore for PgStore {
         let text = unlogged_sql(&group_created, changed, &webhook_created, &schedule_created);
         self.db
             .run(move |conn| {
-                let mut query = sql(&text);
-                for _ in 0..text.matches('?').count() {
-                    query = query.bind::<Id, _>(account.as_uuid());
-                }
-                let found = query
+                let found = sql(&text)
+                    .bind_times::<Id, _>(text.matches('?').count(), account.as_uuid())
                     .columns::<UnloggedColumns>()
                     .load::<UnloggedRow>(conn)?
                     .pop();

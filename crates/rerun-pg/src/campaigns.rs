@@ -32,7 +32,7 @@ use rerun_diesel::{campaign_columns, group_columns, run_columns};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::groups::{self, hold_group};
+use crate::groups::{self, IdRow, hold_group};
 use crate::page::PageQuery;
 use crate::write::{
     CampaignMove, Value, append_audit, insert_run, int, move_campaign, transaction,
@@ -112,8 +112,6 @@ fn delete(conn: &mut PgConnection, delete: &DeleteCampaign) -> Result<(), Failur
 #[derive(QueryableByName)]
 struct DeletedRow {
     #[diesel(sql_type = Id)]
-    account_id: Uuid,
-    #[diesel(sql_type = Id)]
     campaign_id: Uuid,
     #[diesel(sql_type = Integer)]
     run_number: i32,
@@ -122,20 +120,29 @@ struct DeletedRow {
 /// Deletes a slice of what is left of a deleted campaign: the messages of one run after the other,
 /// then contents, then segments.
 fn sweep(conn: &mut PgConnection) -> Result<bool, Failure> {
-    let found = sql(
-        "SELECT account_id, campaign_id, run_number FROM deleted_campaigns \
-                     ORDER BY account_id, campaign_id LIMIT 1 FOR UPDATE SKIP LOCKED",
-    )
-    .load::<DeletedRow>(conn)?
-    .pop();
-    let Some(DeletedRow {
-        account_id,
+    let accounts = sql("SELECT DISTINCT account_id AS id FROM deleted_campaigns ORDER BY id")
+        .load::<IdRow>(conn)?;
+    for IdRow { id: account } in accounts {
+        let found = sql("SELECT campaign_id, run_number FROM deleted_campaigns \
+             WHERE account_id = ? ORDER BY campaign_id LIMIT 1 FOR UPDATE SKIP LOCKED")
+        .bind::<Id, _>(account)
+        .load::<DeletedRow>(conn)?
+        .pop();
+        if let Some(deleted) = found {
+            return sweep_campaign(conn, account, &deleted);
+        }
+    }
+    Ok(false)
+}
+
+fn sweep_campaign(
+    conn: &mut PgConnection,
+    account_id: Uuid,
+    &DeletedRow {
         campaign_id,
         run_number,
-    }) = found
-    else {
-        return Ok(false);
-    };
+    }: &DeletedRow,
+) -> Result<bool, Failure> {
     if run_number > 0 {
         let text = "DELETE FROM messages WHERE account_id = ? AND id IN (SELECT id FROM messages \
            WHERE account_id = ? AND campaign_id = ? AND run_number = ? LIMIT ?)";
@@ -473,32 +480,38 @@ impl CampaignStore for PgStore {
         self.db
             .run(move |conn| {
                 let (wanted, named) = match group {
-                    WantedGroup::None => ("NULL::uuid", None),
+                    WantedGroup::None => ("?", Some(None)),
                     WantedGroup::OfCampaign => ("c.customer_group_id", None),
-                    WantedGroup::Named(id) => ("?", Some(id)),
+                    WantedGroup::Named(id) => ("?", Some(Some(id.as_uuid()))),
                 };
                 let text = format!(
                     "SELECT {}, {}, {} FROM campaigns c \
-                     LEFT JOIN runs r ON r.account_id = c.account_id AND r.campaign_id = c.id \
+                     LEFT JOIN runs r ON r.account_id = ? AND r.campaign_id = c.id \
                        AND r.number = c.current_run_number \
-                     LEFT JOIN customer_groups g ON g.account_id = c.account_id AND g.id = {wanted} \
+                     LEFT JOIN customer_groups g ON g.account_id = ? AND g.id = {wanted} \
                        AND g.deleted_at IS NULL \
                      WHERE c.account_id = ? AND c.id = ?",
                     campaign_columns!(),
                     run_columns!(),
                     group_columns!(),
                 );
-                let mut query = sql(&text);
+                let mut query = sql(&text).bind_times::<Id, _>(2, account.as_uuid());
                 if let Some(id) = named {
-                    query = query.bind::<Id, _>(id.as_uuid());
+                    query = query.bind::<Nullable<Id>, _>(id);
                 }
                 let row = query
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())
-                    .columns::<(CampaignColumns, Nullable<RunColumns>, Nullable<GroupColumns>)>()
+                    .columns::<(
+                        CampaignColumns,
+                        Nullable<RunColumns>,
+                        Nullable<GroupColumns>,
+                    )>()
                     .load::<(CampaignRow, Option<RunRow>, Option<GroupRow>)>(conn)?
                     .pop();
-                let Some((campaign, run, group)) = row else { return Ok(None) };
+                let Some((campaign, run, group)) = row else {
+                    return Ok(None);
+                };
                 Ok(Some(CampaignContext {
                     campaign: campaign.try_into()?,
                     current_run: run.map(Run::try_from).transpose()?,
@@ -685,40 +698,51 @@ fn insert_imported(
         .map(|message| message.segment.customer_count)
         .collect();
     let placeholders: Vec<_> = batch.iter().map(|m| m.content.placeholder()).collect();
-    sql("WITH given AS ( \
-           SELECT ?::int + ordinality::int AS no, id, key, attributes, customer_count, subject, \
-             body, placeholder \
-           FROM unnest(?::uuid[], ?::bytea[], ?::text[], ?::bigint[], ?::text[], ?::text[], \
-             ?::text[]) WITH ORDINALITY \
-             AS g(id, key, attributes, customer_count, subject, body, placeholder, ordinality)), \
-         segment AS (INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
-           SELECT ?, ?, no, key, attributes FROM given), \
-         content AS (INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
-             created_at, placeholder) \
-           SELECT ?, id, ?, ?, subject, body, ?, placeholder FROM given) \
-         INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
-           customer_count, content_id, review_status, source, created_at, updated_at) \
-         SELECT ?, id, ?, ?, no, customer_count, id, 'Published', 'generated', ?, ? FROM given")
+    let (account, campaign_id) = (campaign.account_id.as_uuid(), campaign.id.as_uuid());
+    sql(
+        "INSERT INTO segments (account_id, campaign_id, no, key, attributes) \
+         SELECT ?, ?, ?::int + place::int, key, attributes \
+         FROM unnest(?::bytea[], ?::text[]) WITH ORDINALITY AS g(key, attributes, place)",
+    )
     .planned_anew()
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(campaign_id)
     .bind::<Integer, _>(before)
-    .bind::<Array<Id>, _>(ids)
     .bind::<Array<Binary>, _>(keys)
     .bind::<Array<Text>, _>(column(|m| m.segment.attributes.as_json().to_owned()))
-    .bind::<Array<BigInt>, _>(counts)
+    .execute(conn)?;
+    sql(
+        "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, created_at, \
+           placeholder) \
+         SELECT ?, id, ?, ?, subject, body, ?, placeholder \
+         FROM unnest(?::uuid[], ?::text[], ?::text[], ?::text[]) \
+           AS g(id, subject, body, placeholder)",
+    )
+    .planned_anew()
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(campaign_id)
+    .bind::<Integer, _>(run.number.get())
+    .bind::<Time, _>(campaign.created_at)
+    .bind::<Array<Id>, _>(&ids)
     .bind::<Array<Text>, _>(column(|m| m.content.subject.clone()))
     .bind::<Array<Text>, _>(column(|m| m.content.body.clone()))
     .bind::<Array<Nullable<Text>>, _>(placeholders)
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
+    .execute(conn)?;
+    sql(
+        "INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
+           customer_count, content_id, review_status, source, created_at, updated_at) \
+         SELECT ?, id, ?, ?, ?::int + place::int, customer_count, id, 'Published', 'generated', \
+           ?, ? \
+         FROM unnest(?::uuid[], ?::bigint[]) WITH ORDINALITY AS g(id, customer_count, place)",
+    )
+    .planned_anew()
+    .bind::<Id, _>(account)
+    .bind::<Id, _>(campaign_id)
     .bind::<Integer, _>(run.number.get())
-    .bind::<Time, _>(campaign.created_at)
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Integer, _>(run.number.get())
-    .bind::<Time, _>(campaign.created_at)
-    .bind::<Time, _>(campaign.created_at)
+    .bind::<Integer, _>(before)
+    .bind_times::<Time, _>(2, campaign.created_at)
+    .bind::<Array<Id>, _>(&ids)
+    .bind::<Array<BigInt>, _>(counts)
     .execute(conn)?;
     Ok(())
 }

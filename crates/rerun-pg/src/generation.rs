@@ -279,21 +279,36 @@ fn begin_runs(
     Ok(())
 }
 
+/// For so many campaigns the statement stays prepared: for each number there is one.
+const USUAL_CAMPAIGNS: usize = 8;
+
 fn with_briefs(
     conn: &mut PgConnection,
     account_id: AccountId,
     tasks: Vec<TaskRow>,
 ) -> Result<Vec<GenerationTask>, Failure> {
     let campaigns: BTreeSet<Uuid> = tasks.iter().map(|task| task.campaign_id).collect();
-    let briefs = sql("SELECT c.* FROM unnest(?::uuid[]) AS w(id) \
+    let text = format!(
+        "SELECT c.* FROM (VALUES {}) AS w(id) \
          JOIN LATERAL (SELECT id, segment_by, value_rules, template_subject, template_body, brief \
-           FROM campaigns WHERE account_id = ? AND id = w.id LIMIT 1) c ON true")
-    .bind::<Array<Id>, _>(campaigns.into_iter().collect::<Vec<_>>())
-    .bind::<Id, _>(account_id.as_uuid())
-    .load::<BriefRow>(conn)?
-    .into_iter()
-    .map(|row| Ok((row.id, Arc::new(GenerationBrief::try_from(row)?))))
-    .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
+           FROM campaigns WHERE account_id = ? AND id = w.id LIMIT 1) c ON true",
+        vec!["(?)"; campaigns.len()].join(", ")
+    );
+    // A lease is for few campaigns, most of the time.
+    let mut statement = if campaigns.len() <= USUAL_CAMPAIGNS {
+        sql(&text)
+    } else {
+        sql(&text).planned_anew()
+    };
+    for campaign in campaigns {
+        statement = statement.bind::<Id, _>(campaign);
+    }
+    let briefs = statement
+        .bind::<Id, _>(account_id.as_uuid())
+        .load::<BriefRow>(conn)?
+        .into_iter()
+        .map(|row| Ok((row.id, Arc::new(GenerationBrief::try_from(row)?))))
+        .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
     let task = |row: TaskRow| {
         let brief = briefs
             .get(&row.campaign_id)

@@ -709,9 +709,9 @@ fn delete_customers(
 }
 
 #[derive(QueryableByName)]
-struct GroupIdRow {
+pub(crate) struct IdRow {
     #[diesel(sql_type = Id)]
-    id: Uuid,
+    pub(crate) id: Uuid,
 }
 
 fn erase_customer(conn: &mut PgConnection, erase: EraseCustomer) -> Result<u64, Failure> {
@@ -729,7 +729,7 @@ fn erase_customer(conn: &mut PgConnection, erase: EraseCustomer) -> Result<u64, 
         .bind::<Id, _>(of)
         .bind::<Text, _>(erase.customer_ref.as_str())
         .bind::<Id, _>(of)
-        .load::<GroupIdRow>(conn)?;
+        .load::<IdRow>(conn)?;
         let ids = rows.into_iter().map(|row| row.id).collect::<Vec<Uuid>>();
         Ok::<_, Failure>(ids)
     };
@@ -772,27 +772,30 @@ fn erase_customer(conn: &mut PgConnection, erase: EraseCustomer) -> Result<u64, 
     Ok(erased)
 }
 
-#[derive(QueryableByName)]
-struct SweptRow {
-    #[diesel(sql_type = Id)]
-    account_id: Uuid,
-    #[diesel(sql_type = Id)]
-    id: Uuid,
-}
-
 /// How many customers of a deleted group go at once.
 const SLICE: i64 = 2_000;
 
 /// Deletes a slice of the customers of a deleted group. Returns false if there are no more.
 pub(crate) fn sweep(conn: &mut PgConnection) -> Result<bool, Failure> {
-    let found = sql("SELECT account_id, id FROM customer_groups \
-         WHERE deleted_at IS NOT NULL AND customer_count > 0 \
-         ORDER BY account_id, id LIMIT 1 FOR UPDATE SKIP LOCKED")
-    .load::<SweptRow>(conn)?
-    .pop();
-    let Some(SweptRow { account_id, id }) = found else {
-        return Ok(false);
-    };
+    let accounts = sql("SELECT DISTINCT account_id AS id FROM customer_groups \
+         WHERE deleted_at IS NOT NULL AND customer_count > 0 ORDER BY id")
+    .load::<IdRow>(conn)?;
+    for IdRow { id: account } in accounts {
+        let found = sql("SELECT id FROM customer_groups \
+             WHERE account_id = ? AND deleted_at IS NOT NULL AND customer_count > 0 \
+             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED")
+        .bind::<Id, _>(account)
+        .load::<IdRow>(conn)?
+        .pop();
+        if let Some(IdRow { id }) = found {
+            sweep_group(conn, account, id)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn sweep_group(conn: &mut PgConnection, account_id: Uuid, id: Uuid) -> Result<(), Failure> {
     let deleted = sql(
         "DELETE FROM customers WHERE account_id = ? AND group_id = ? \
          AND customer_ref IN (SELECT customer_ref FROM customers \
@@ -811,7 +814,7 @@ pub(crate) fn sweep(conn: &mut PgConnection) -> Result<bool, Failure> {
             .bind::<Id, _>(id)
             .execute(conn)?;
     }
-    Ok(true)
+    Ok(())
 }
 
 #[derive(QueryableByName)]

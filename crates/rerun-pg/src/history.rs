@@ -24,11 +24,11 @@ use crate::PgStore;
 use crate::page::PageQuery;
 use crate::write::Value;
 
-const JOINS: &str = " JOIN runs r ON r.account_id = m.account_id \
+const JOINS: &str = " JOIN runs r ON r.account_id = ? \
        AND r.campaign_id = m.campaign_id AND r.number = m.run_number \
-     JOIN segments s ON s.account_id = m.account_id \
+     JOIN segments s ON s.account_id = ? \
        AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
-     LEFT JOIN contents t ON t.account_id = m.account_id AND t.id = m.content_id ";
+     LEFT JOIN contents t ON t.account_id = ? AND t.id = m.content_id ";
 
 #[async_trait]
 impl HistoryStore for PgStore {
@@ -47,7 +47,7 @@ impl HistoryStore for PgStore {
                       + COALESCE(octet_length(r.error), 0) \
                       + COALESCE(octet_length(r.cancel_reason), 0)",
                     from: "FROM campaigns c LEFT JOIN LATERAL ( \
-                       SELECT * FROM runs WHERE runs.account_id = c.account_id \
+                       SELECT * FROM runs WHERE runs.account_id = ? \
                          AND runs.campaign_id = c.id AND runs.number < ? \
                        ORDER BY runs.number DESC LIMIT ?) r ON true \
                      WHERE c.account_id = ? AND c.id = ?",
@@ -56,6 +56,7 @@ impl HistoryStore for PgStore {
                 }
                 .text();
                 let rows = sql(&text)
+                    .bind::<Id, _>(account.as_uuid())
                     .bind::<BigInt, _>(page.after.map_or(i64::MAX, |after| i64::from(after.get())))
                     .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
                     .bind::<Id, _>(account.as_uuid())
@@ -156,7 +157,7 @@ impl HistoryStore for PgStore {
                     message_columns!()
                 );
                 let row = sql(&text)
-                    .bind::<Id, _>(account.as_uuid())
+                    .bind_times::<Id, _>(4, account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())
                     .bind::<Id, _>(message.as_uuid())
                     .columns::<MessageColumns>()
@@ -179,11 +180,13 @@ impl HistoryStore for PgStore {
             .run(move |conn| {
                 // Two look-ups: a planner that is given both numbers at once may read every run.
                 let runs = sql("SELECT (SELECT count(*) FROM runs \
-                       WHERE account_id = c.account_id AND campaign_id = c.id AND number = ?) \
+                       WHERE account_id = ? AND campaign_id = c.id AND number = ?) \
                      + (SELECT count(*) FROM runs \
-                       WHERE account_id = c.account_id AND campaign_id = c.id AND number = ?) \
+                       WHERE account_id = ? AND campaign_id = c.id AND number = ?) \
                      AS value FROM campaigns c WHERE c.account_id = ? AND c.id = ?")
+                .bind::<Id, _>(account.as_uuid())
                 .bind::<Integer, _>(from.get())
+                .bind::<Id, _>(account.as_uuid())
                 .bind::<Integer, _>(to.get())
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<Id, _>(campaign.as_uuid())
@@ -242,9 +245,9 @@ const MESSAGE_BYTES: &str = "COALESCE(octet_length(m.attributes), octet_length(s
 /// know how many rows a page has would read whole tables.
 const PARTS: &str = " \
     LEFT JOIN LATERAL (SELECT key, shared_key, attributes FROM segments \
-      WHERE account_id = c.account_id AND campaign_id = c.id AND no = m.segment_no LIMIT 1) s ON true \
+      WHERE account_id = ? AND campaign_id = c.id AND no = m.segment_no LIMIT 1) s ON true \
     LEFT JOIN LATERAL (SELECT subject, body, run_number FROM contents \
-      WHERE account_id = c.account_id AND id = m.content_id LIMIT 1) t ON true \
+      WHERE account_id = ? AND id = m.content_id LIMIT 1) t ON true \
     WHERE c.account_id = ? AND c.id = ? ";
 
 /// How many segments a search reads at once.
@@ -352,9 +355,9 @@ fn one_run(
         bytes: MESSAGE_BYTES,
         from: &format!(
             "FROM campaigns c LEFT JOIN LATERAL (SELECT number, archived_at FROM runs \
-               WHERE account_id = c.account_id AND campaign_id = c.id \
+               WHERE account_id = ? AND campaign_id = c.id \
                  AND number = COALESCE(?, c.current_run_number) LIMIT 1) r ON true \
-             LEFT JOIN LATERAL (SELECT * FROM messages WHERE account_id = c.account_id \
+             LEFT JOIN LATERAL (SELECT * FROM messages WHERE account_id = ? \
                AND campaign_id = c.id AND run_number = r.number AND segment_no > ? {condition} \
                ORDER BY segment_no LIMIT ?) m ON true {PARTS}"
         ),
@@ -362,13 +365,16 @@ fn one_run(
         by: "message_segment_no",
     }
     .text();
+    let account = account.as_uuid();
     let query = sql(&text)
+        .bind::<Id, _>(account)
         .bind::<Nullable<Integer>, _>(run.map(RunNumber::get))
+        .bind::<Id, _>(account)
         .bind::<Integer, _>(page.after.map_or(0, |after| after.segment_no));
     let rows = narrowed
         .bind(narrowed.planned(query))
         .bind::<BigInt, _>(i64::from(page.limit.get()) + 1)
-        .bind::<Id, _>(account.as_uuid())
+        .bind_times::<Id, _>(3, account)
         .bind::<Id, _>(campaign.as_uuid())
         .columns::<ListedColumns>()
         .load::<Listed>(conn)?;
@@ -388,14 +394,14 @@ fn every_run(
     // range of the index, which a single comparison over both columns would not be.
     let from = format!(
         "FROM campaigns c LEFT JOIN LATERAL ( \
-           (SELECT * FROM messages WHERE account_id = c.account_id AND campaign_id = c.id \
+           (SELECT * FROM messages WHERE account_id = ? AND campaign_id = c.id \
               AND run_number = ? AND segment_no > ? {condition} ORDER BY segment_no LIMIT ?) \
            UNION ALL \
-           (SELECT * FROM messages WHERE account_id = c.account_id AND campaign_id = c.id \
+           (SELECT * FROM messages WHERE account_id = ? AND campaign_id = c.id \
               AND run_number < ? {condition} ORDER BY run_number DESC, segment_no LIMIT ?) \
            LIMIT ?) m ON true \
          LEFT JOIN LATERAL (SELECT number, archived_at FROM runs \
-           WHERE account_id = c.account_id AND campaign_id = c.id AND number = m.run_number \
+           WHERE account_id = ? AND campaign_id = c.id AND number = m.run_number \
            LIMIT 1) r ON true {PARTS}"
     );
     let text = PageQuery {
@@ -410,18 +416,21 @@ fn every_run(
     let (run, segment) = page.after.map_or((i64::MAX, 0), |after| {
         (i64::from(after.run_number.get()), after.segment_no)
     });
+    let account = account.as_uuid();
     let query = sql(&text)
+        .bind::<Id, _>(account)
         .bind::<BigInt, _>(run)
         .bind::<Integer, _>(segment);
     let query = narrowed
         .bind(narrowed.planned(query))
         .bind::<BigInt, _>(limit)
+        .bind::<Id, _>(account)
         .bind::<BigInt, _>(run);
     let rows = narrowed
         .bind(query)
         .bind::<BigInt, _>(limit)
         .bind::<BigInt, _>(limit)
-        .bind::<Id, _>(account.as_uuid())
+        .bind_times::<Id, _>(4, account)
         .bind::<Id, _>(campaign.as_uuid())
         .columns::<ListedColumns>()
         .load::<Listed>(conn)?;

@@ -24,7 +24,8 @@ use uuid::Uuid;
 use crate::PgStore;
 use crate::segments::{self, Counts, Wanted};
 use crate::write::{
-    CampaignMove, Value, append_audit, insert_run, lock_current, move_campaign, transaction,
+    CampaignMove, Value, append_audit, insert_run, lock_current, move_campaign, queue_messages,
+    transaction,
 };
 
 #[async_trait]
@@ -196,7 +197,7 @@ fn reusable_text(columns: &str, from: ReuseFrom) -> String {
     let statuses = row::quoted(from.statuses());
     format!(
         "SELECT {columns} FROM ( \
-           SELECT {newest} account_id, campaign_id, segment_no, id, run_number, review_status, \
+           SELECT {newest} campaign_id, segment_no, id, run_number, review_status, \
              content_id, customer_count, attributes \
            FROM messages \
            WHERE account_id = ? AND campaign_id = ? {of_run} AND review_status IN ({statuses}) \
@@ -204,7 +205,7 @@ fn reusable_text(columns: &str, from: ReuseFrom) -> String {
                AND t.id = messages.content_id AND t.placeholder IS NOT NULL) \
            {order}) m \
          JOIN LATERAL (SELECT key, attributes, value_types FROM segments s \
-           WHERE s.account_id = m.account_id AND s.campaign_id = m.campaign_id \
+           WHERE s.account_id = ? AND s.campaign_id = m.campaign_id \
              AND s.no = m.segment_no AND s.shared_key IS NULL LIMIT 1) s ON true"
     )
 }
@@ -222,7 +223,8 @@ fn bind_reusable(
     if from == ReuseFrom::CurrentRun {
         statement = statement.bind::<Integer, _>(run.get());
     }
-    statement.bind::<Id, _>(account.as_uuid())
+    // Of contents and of segments.
+    statement.bind_times::<Id, _>(2, account.as_uuid())
 }
 
 #[derive(QueryableByName)]
@@ -381,37 +383,57 @@ fn suggestions(
     Ok(Some(nearest.suggest(new)?))
 }
 
+/// Locks the campaign and its group, if they are still as they were seen, and archives the run before.
+/// Returns the number of the campaign's last segment.
+fn lock_for_run(conn: &mut PgConnection, start: &StartRun) -> Result<i64, Failure> {
+    const LOCK: &str = "SELECT c.last_segment_no::bigint AS value \
+         FROM campaigns c JOIN customer_groups g ON g.account_id = ? AND g.id = ? \
+         WHERE c.account_id = ? AND c.id = ? AND c.version = ? AND g.version = ? \
+         FOR UPDATE OF c FOR SHARE OF g";
+    let StartRun { campaign, run, .. } = start;
+    let account = campaign.account_id.as_uuid();
+    let text = match run.previous_run {
+        None => LOCK.to_owned(),
+        Some(_) => format!(
+            "WITH locked AS ({LOCK}), \
+             archived AS (UPDATE runs SET archived_at = ? WHERE account_id = ? AND campaign_id = ? \
+               AND number = ? AND EXISTS (SELECT FROM locked)) \
+             SELECT value FROM locked"
+        ),
+    };
+    let mut statement = sql(&text)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(run.group.id.as_uuid())
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(campaign.id.as_uuid())
+        .bind::<BigInt, _>(campaign.version)
+        .bind::<BigInt, _>(start.group_version);
+    if let Some(previous) = run.previous_run {
+        statement = statement
+            .bind::<Time, _>(start.now)
+            .bind::<Id, _>(account)
+            .bind::<Id, _>(campaign.id.as_uuid())
+            .bind::<Integer, _>(previous.get());
+    }
+    let locked = statement.load::<Value>(conn)?.pop();
+    Ok(locked.ok_or(StoreError::Conflict)?.value)
+}
+
 fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
     let StartRun {
         campaign,
-        group_version,
         plan,
         run,
         message_ids,
         initiated_ip,
         ..
     } = &start;
-    let (account, now) = (campaign.account_id.as_uuid(), start.now);
-    let last_segment = sql("SELECT c.last_segment_no::bigint AS value \
-         FROM campaigns c JOIN customer_groups g ON g.account_id = c.account_id AND g.id = ? \
-         WHERE c.account_id = ? AND c.id = ? AND c.version = ? AND g.version = ? \
-         FOR UPDATE OF c FOR SHARE OF g")
-    .bind::<Id, _>(run.group.id.as_uuid())
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<BigInt, _>(campaign.version)
-    .bind::<BigInt, _>(*group_version)
-    .load::<Value>(conn)?
-    .pop()
-    .ok_or(StoreError::Conflict)?
-    .value;
+    let now = start.now;
+    let last_segment = lock_for_run(conn, &start)?;
     if let Some(firing) = &start.firing {
         write_firings(conn, firing)?;
     }
     keep_response(conn, campaign.account_id, start.response.as_ref(), now)?;
-    if let Some(previous) = run.previous_run {
-        set_archived(conn, campaign, previous, Some(now))?;
-    }
     insert_run(conn, campaign, run, initiated_ip.map(|ip| ip.to_string()))?;
     let planned: Vec<(Uuid, &PlannedSegment)> = message_ids
         .iter()
@@ -477,16 +499,20 @@ fn number_segments(
         .iter()
         .map(|(_, segment)| &segment.key.as_bytes()[..])
         .collect();
-    let known: HashMap<Vec<u8>, i32> = sql("SELECT key, no FROM segments \
-         WHERE account_id = ? AND campaign_id = ? AND key = ANY(?)")
-    .planned_for(segments.len())
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Array<Binary>, _>(keys.as_slice())
-    .load::<NumberRow>(conn)?
-    .into_iter()
-    .map(|row| (row.key, row.no))
-    .collect();
+    let known: HashMap<Vec<u8>, i32> = if last == 0 {
+        HashMap::new()
+    } else {
+        sql("SELECT key, no FROM segments \
+             WHERE account_id = ? AND campaign_id = ? AND key = ANY(?)")
+        .planned_for(segments.len())
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(campaign.id.as_uuid())
+        .bind::<Array<Binary>, _>(keys.as_slice())
+        .load::<NumberRow>(conn)?
+        .into_iter()
+        .map(|row| (row.key, row.no))
+        .collect()
+    };
     let mut next = i32::try_from(last).map_err(|error| StoreError::Backend(error.into()))?;
     let (mut added_keys, mut added_numbers) = (Vec::new(), Vec::new());
     let numbers = keys
@@ -553,27 +579,25 @@ fn add_new_messages(
         .iter()
         .map(|(_, segment)| Some(start.suggestions.get(&segment.key)?.as_json()))
         .collect();
-    let added = sql("WITH added AS ( \
-           INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
-             customer_count, review_status, source, suggestion, created_at, updated_at) \
-           SELECT ?, id, ?, ?, no, customer_count, 'Generating', 'generated', suggestion, ?, ? \
-           FROM unnest(?::uuid[], ?::int[], ?::bigint[], ?::text[]) \
-             AS p(id, no, customer_count, suggestion) \
-           RETURNING account_id, id, campaign_id, run_number, created_at) \
-         INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
-         SELECT account_id, id, campaign_id, run_number, created_at FROM added")
+    let added = sql(
+        "INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
+           customer_count, review_status, source, suggestion, created_at, updated_at) \
+         SELECT ?, id, ?, ?, no, customer_count, 'Generating', 'generated', suggestion, ?, ? \
+         FROM unnest(?::uuid[], ?::int[], ?::bigint[], ?::text[]) \
+           AS p(id, no, customer_count, suggestion)",
+    )
     .planned_for(new.len())
     .bind::<Id, _>(account)
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Integer, _>(run)
-    .bind::<Time, _>(now)
-    .bind::<Time, _>(now)
-    .bind::<Array<Id>, _>(ids)
+    .bind_times::<Time, _>(2, now)
+    .bind::<Array<Id>, _>(&ids)
     .bind::<Array<Integer>, _>(numbers)
     .bind::<Array<BigInt>, _>(counts)
     .bind::<Array<Nullable<Text>>, _>(suggestions)
     .execute(conn)?;
-    all_added(added, new.len())
+    all_added(added, new.len())?;
+    queue_messages(conn, (campaign, start.run.number), &ids, now)
 }
 
 /// A new message of a segment that the campaign has is shown with the values as its group spells
@@ -620,7 +644,7 @@ fn add_matched_messages(
         "INSERT INTO messages (account_id, id, campaign_id, run_number, segment_no, \
            customer_count, content_id, review_status, source, reused_from_message_id, \
            reused_from_run_number, approvals, edited_by, attributes, created_at, updated_at) \
-         SELECT m.account_id, p.id, m.campaign_id, ?, m.segment_no, p.customer_count, \
+         SELECT ?, p.id, m.campaign_id, ?, m.segment_no, p.customer_count, \
            m.content_id, 'Approved', 'reused', m.id, m.run_number, m.approvals, m.edited_by, m.attributes, \
            ?, ? \
          FROM unnest(?::uuid[], ?::uuid[], ?::bigint[]) AS p(id, reused, customer_count) \
@@ -628,6 +652,7 @@ fn add_matched_messages(
            AND review_status IN ('Published', 'Approved') LIMIT 1) m ON true",
     )
     .planned_for(matched.len())
+    .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Integer, _>(start.run.number.get())
     .bind::<Time, _>(now)
     .bind::<Time, _>(now)

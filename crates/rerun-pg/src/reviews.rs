@@ -17,7 +17,9 @@ use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::write::{insert_content, lock_current, rows, transaction, write_applied};
+use crate::write::{
+    insert_content, lock_current, queue_messages, rows, transaction, write_applied,
+};
 
 #[derive(QueryableByName)]
 struct RefRow {
@@ -143,6 +145,9 @@ struct ShiftRow {
     to_source: String,
     #[diesel(sql_type = BigInt)]
     messages: i64,
+    /// Of messages that are to be queued.
+    #[diesel(sql_type = Nullable<Array<Id>>)]
+    ids: Option<Vec<Uuid>>,
 }
 
 impl TryFrom<ShiftRow> for Shift {
@@ -216,23 +221,23 @@ fn first_unfilled(
 ) -> Result<Option<UnfilledPlaceholder>, Failure> {
     let text = format!(
         "SELECT m.id, t.placeholder FROM messages m \
-         JOIN unnest(?::text[], ?::smallint[]) AS v(from_status, from_stage) \
+         JOIN (VALUES {}) AS v(from_status, from_stage) \
            ON m.review_status = v.from_status \
            AND m.approval_stage IS NOT DISTINCT FROM v.from_stage \
          JOIN contents t ON t.account_id = ? AND t.id = m.content_id \
            AND t.placeholder IS NOT NULL \
          WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {} \
          ORDER BY m.segment_no LIMIT 1",
+        vec!["(?, ?)"; change.moves.len()].join(", "),
         selected(change)
     );
-    let (from_status, from_stage) = states(&change.moves, |step| step.from);
     let account = change.campaign.account_id.as_uuid();
-    let query = sql(&text)
-        .planned_anew()
-        .bind::<Array<Text>, _>(from_status)
-        .bind::<Array<Nullable<SmallInt>>, _>(from_stage)
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(account)
+    let mut query = sql(&text).planned_anew();
+    for step in &change.moves {
+        query = bind_state(query, step.from);
+    }
+    let query = query
+        .bind_times::<Id, _>(2, account)
         .bind::<Id, _>(change.campaign.id.as_uuid())
         .bind::<Integer, _>(run.number.get());
     let found = bind_selection(query, change)
@@ -244,54 +249,53 @@ fn first_unfilled(
     }))
 }
 
-/// One of the states of each move, as two columns.
-fn states(moves: &[Move], of: fn(&Move) -> MessageState) -> (Vec<&'static str>, Vec<Option<i16>>) {
-    let states = moves.iter().map(of);
-    states
-        .map(|state| (state.status().as_str(), state.stage().map(i16::from)))
-        .unzip()
+/// Gives two values a state.
+fn bind_state(query: Sql<'_, Pg>, state: MessageState) -> Sql<'_, Pg> {
+    query
+        .bind::<Text, _>(state.status().as_str())
+        .bind::<Nullable<SmallInt>, _>(state.stage().map(i16::from))
 }
 
-/// The one statement that moves every message, whatever its state was, and counts what it moved. It
-/// finds them again by their places, which the campaign's lock keeps: a planner that expects a
-/// single message would go through all of the account's for each one by its key.
+/// The one statement that moves every message, whatever its state was, and counts what it moved.
 fn move_statement(change: &MessageChange) -> String {
     let selected = selected(change);
-    let (origin, approvals) = match change.patch.origin {
-        Some(_) => (
-            ", content_id = ?, edited_by = ?, source = ?, reused_from_message_id = ?, \
-             reused_from_run_number = ?",
-            "'[]'",
-        ),
-        None => (
-            "",
-            "CASE WHEN t.approval IS NULL THEN m.approvals \
-             WHEN m.approvals = '[]' THEN '[' || t.approval || ']' \
-             ELSE left(m.approvals, -1) || ',' || t.approval || ']' END",
-        ),
-    };
-    let queue = if change.patch.queued {
-        ", queued AS (INSERT INTO generation_tasks \
-           (account_id, message_id, campaign_id, run_number, due_at) \
-         SELECT account_id, id, campaign_id, run_number, updated_at FROM moved)"
+    let states = format!(
+        "(VALUES {}) AS v(from_status, from_stage, to_status, to_stage, approval)",
+        vec!["(?, ?, ?, ?, ?)"; change.moves.len()].join(", ")
+    );
+    let matched = format!(
+        "m.review_status = v.from_status AND m.approval_stage IS NOT DISTINCT FROM v.from_stage \
+         AND m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {selected}"
+    );
+    let set = "review_status = v.to_status, approval_stage = v.to_stage, rejection_reason = ?, \
+               error = NULL, updated_at = ?";
+    let ids = if change.patch.queued {
+        "array_agg(id)"
     } else {
-        ""
+        "NULL::uuid[]"
+    };
+    let moved = match change.patch.origin {
+        // A message that gets other content gets another source as well: the one before is read first.
+        Some(_) => format!(
+            "moves AS (SELECT m.id, m.source AS from_source, v.* FROM messages m, {states} \
+               WHERE {matched}), \
+             moved AS (UPDATE messages m SET {set}, approvals = '[]', content_id = ?, edited_by = ?, \
+               source = ?, reused_from_message_id = ?, reused_from_run_number = ? \
+             FROM moves v WHERE m.account_id = ? AND m.id = v.id"
+        ),
+        None => format!(
+            "moved AS (UPDATE messages m SET {set}, \
+               approvals = CASE WHEN v.approval IS NULL THEN m.approvals \
+                 WHEN m.approvals = '[]' THEN '[' || v.approval || ']' \
+                 ELSE left(m.approvals, -1) || ',' || v.approval || ']' END \
+             FROM (SELECT *, NULL::text AS from_source FROM {states}) v WHERE {matched}"
+        ),
     };
     format!(
-        "WITH moves AS (SELECT * FROM unnest(?::text[], ?::smallint[], ?::text[], ?::smallint[], \
-           ?::text[]) AS v(from_status, from_stage, to_status, to_stage, approval)), \
-         target AS (SELECT m.ctid AS place, m.source AS from_source, v.* FROM messages m JOIN moves v \
-             ON m.review_status = v.from_status \
-             AND m.approval_stage IS NOT DISTINCT FROM v.from_stage \
-           WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {selected}), \
-         moved AS (UPDATE messages m SET review_status = t.to_status, \
-             approval_stage = t.to_stage, approvals = {approvals}, rejection_reason = ?, \
-             error = NULL, updated_at = ? {origin} \
-           FROM target t WHERE m.ctid = t.place \
-           RETURNING m.account_id, m.id, m.campaign_id, m.run_number, m.updated_at, \
-             t.from_status, t.from_source, t.to_status, m.source AS to_source) {queue} \
-         SELECT from_status, from_source, to_status, to_source, count(*) AS messages FROM moved \
-         GROUP BY 1, 2, 3, 4"
+        "WITH {moved} RETURNING m.id, v.from_status, \
+           coalesce(v.from_source, m.source) AS from_source, v.to_status, m.source AS to_source) \
+         SELECT from_status, from_source, to_status, to_source, count(*) AS messages, {ids} AS ids \
+         FROM moved GROUP BY 1, 2, 3, 4"
     )
 }
 
@@ -301,46 +305,58 @@ fn move_messages(
     run: &Run,
 ) -> Result<Vec<Shift>, Failure> {
     let text = move_statement(change);
-    let moves = &change.moves;
-    let (from_status, from_stage) = states(moves, |step| step.from);
-    let (to_status, to_stage) = states(moves, |step| step.to);
-    let approvals = moves
-        .iter()
-        .map(|step| {
-            step.approval
-                .as_ref()
-                .map(serde_json::to_string)
-                .transpose()
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| StoreError::Backend(error.into()))?;
-    let account = change.campaign.account_id.as_uuid();
-    let query = sql(&text)
-        .planned_anew()
-        .bind::<Array<Text>, _>(from_status)
-        .bind::<Array<Nullable<SmallInt>>, _>(from_stage)
-        .bind::<Array<Text>, _>(to_status)
-        .bind::<Array<Nullable<SmallInt>>, _>(to_stage)
-        .bind::<Array<Nullable<Text>>, _>(approvals)
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(change.campaign.id.as_uuid())
-        .bind::<Integer, _>(run.number.get());
-    let reason = change.patch.rejection_reason.as_deref();
-    let mut query = bind_selection(query, change)
-        .bind::<Nullable<Text>, _>(reason)
-        .bind::<Time, _>(change.now);
-    if let Some(origin) = change.patch.origin {
+    let query = sql(&text).planned_anew();
+    let query = if let Some(origin) = change.patch.origin {
         let reused = origin.reused_from;
-        query = query
+        let query = bind_matched(bind_moves(query, &change.moves)?, change, run);
+        bind_set(query, change)
             .bind::<Id, _>(origin.content_id.as_uuid())
             .bind::<Nullable<Id>, _>(origin.edited_by.map(UserId::as_uuid))
             .bind::<Text, _>(origin.source.as_str())
             .bind::<Nullable<Id>, _>(reused.map(|from| from.message_id.as_uuid()))
-            .bind::<Nullable<Integer>, _>(reused.map(|from| from.run_number.get()));
+            .bind::<Nullable<Integer>, _>(reused.map(|from| from.run_number.get()))
+            .bind::<Id, _>(change.campaign.account_id.as_uuid())
+    } else {
+        let query = bind_moves(bind_set(query, change), &change.moves)?;
+        bind_matched(query, change, run)
+    };
+    let moved = query.load::<ShiftRow>(conn)?;
+    if change.patch.queued {
+        let ids: Vec<Uuid> = moved
+            .iter()
+            .flat_map(|row| row.ids.iter().flatten())
+            .copied()
+            .collect();
+        queue_messages(conn, (&change.campaign, run.number), &ids, change.now)?;
     }
-    let shifts = query.load::<ShiftRow>(conn)?;
-    Ok(shifts
+    Ok(moved
         .into_iter()
         .map(Shift::try_from)
         .collect::<Result<_, _>>()?)
+}
+
+fn bind_moves<'a>(mut query: Sql<'a, Pg>, moves: &[Move]) -> Result<Sql<'a, Pg>, StoreError> {
+    for step in moves {
+        let approval = step.approval.as_ref().map(serde_json::to_string);
+        let approval = approval
+            .transpose()
+            .map_err(|error| StoreError::Backend(error.into()))?;
+        query =
+            bind_state(bind_state(query, step.from), step.to).bind::<Nullable<Text>, _>(approval);
+    }
+    Ok(query)
+}
+
+fn bind_matched<'a>(query: Sql<'a, Pg>, change: &MessageChange, run: &Run) -> Sql<'a, Pg> {
+    let query = query
+        .bind::<Id, _>(change.campaign.account_id.as_uuid())
+        .bind::<Id, _>(change.campaign.id.as_uuid())
+        .bind::<Integer, _>(run.number.get());
+    bind_selection(query, change)
+}
+
+fn bind_set<'a>(query: Sql<'a, Pg>, change: &'a MessageChange) -> Sql<'a, Pg> {
+    query
+        .bind::<Nullable<Text>, _>(change.patch.rejection_reason.as_deref())
+        .bind::<Time, _>(change.now)
 }

@@ -142,11 +142,11 @@ pub(crate) fn kept_attributes(
         columns: "gs.key, gs.attributes, gs.customer_count",
         bytes: "COALESCE(octet_length(gs.attributes), 0)",
         from: "FROM customer_groups g \
-         JOIN segmentations sg ON sg.account_id = g.account_id AND sg.group_id = g.id \
+         JOIN segmentations sg ON sg.account_id = ? AND sg.group_id = g.id \
            AND sg.group_version = g.version AND sg.fields = ? \
          LEFT JOIN LATERAL (SELECT named.* FROM (SELECT DISTINCT unnest(?::bytea[]) AS key) k \
            CROSS JOIN LATERAL (SELECT key, attributes, customer_count FROM group_segments \
-             WHERE account_id = sg.account_id AND segmentation_id = sg.id AND key = k.key \
+             WHERE account_id = ? AND segmentation_id = sg.id AND key = k.key \
              LIMIT 1) named) gs ON true \
          WHERE g.account_id = ? AND g.id = ?",
         order: "gs.key",
@@ -155,8 +155,10 @@ pub(crate) fn kept_attributes(
     .text();
     let rows = sql(&text)
         .planned_anew()
+        .bind::<Id, _>(wanted.account.as_uuid())
         .bind::<Text, _>(wanted.segment_by.canonical())
         .bind::<Array<Binary>, _>(keys)
+        .bind::<Id, _>(wanted.account.as_uuid())
         .bind::<Id, _>(wanted.account.as_uuid())
         .bind::<Id, _>(wanted.group.as_uuid())
         .load::<SegmentRow>(conn)?;
@@ -325,17 +327,10 @@ fn look_further(
         .filter(|(_, values)| unseen(values))
         .map(|(name, _)| *name)
         .collect();
-    let found = sql("SELECT EXISTS (SELECT 1 FROM customers \
-           WHERE account_id = ? AND group_id = ? AND profile ->> f.name IS NOT NULL)::int::bigint \
-           AS value \
-         FROM unnest(?::text[]) WITH ORDINALITY AS f(name, place) ORDER BY f.place")
-    .bind::<Id, _>(wanted.account.as_uuid())
-    .bind::<Id, _>(wanted.group.as_uuid())
-    .bind::<Array<Text>, _>(names)
-    .load::<Value>(conn)?;
+    let found = valued(conn, wanted.account, wanted.group, &names)?;
     let unseen = values.iter_mut().filter(|values| unseen(values));
-    for (values, found) in unseen.zip(found) {
-        values.customers = found.value;
+    for (values, name) in unseen.zip(names) {
+        values.customers = i64::from(found.iter().any(|found| found == name));
     }
     Ok(())
 }
@@ -352,15 +347,25 @@ pub(crate) fn valued(
     conn: &mut PgConnection,
     account: AccountId,
     group: CustomerGroupId,
-    names: &[String],
+    names: &[impl AsRef<str>],
 ) -> Result<Vec<String>, Failure> {
-    let rows = sql("SELECT f.name FROM unnest(?::text[]) AS f(name) \
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = format!(
+        "SELECT f.name FROM (VALUES {}) AS f(name) \
          WHERE EXISTS (SELECT 1 FROM customers \
-           WHERE account_id = ? AND group_id = ? AND profile ->> f.name IS NOT NULL)")
-    .bind::<Array<Text>, _>(names)
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(group.as_uuid())
-    .load::<NameRow>(conn)?;
+           WHERE account_id = ? AND group_id = ? AND profile ->> f.name IS NOT NULL)",
+        vec!["(?)"; names.len()].join(", ")
+    );
+    let mut statement = sql(&text);
+    for name in names {
+        statement = statement.bind::<Text, _>(name.as_ref());
+    }
+    let rows = statement
+        .bind::<Id, _>(account.as_uuid())
+        .bind::<Id, _>(group.as_uuid())
+        .load::<NameRow>(conn)?;
     Ok(rows.into_iter().map(|row| row.name).collect())
 }
 

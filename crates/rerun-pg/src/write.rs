@@ -1,6 +1,6 @@
 //! The steps that writing transactions share.
 
-use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
 use rerun_core::actor::UserName;
@@ -218,6 +218,30 @@ pub(crate) fn insert_content(
     .bind::<Id, _>(author)
     .bind::<Time, _>(now)
     .bind::<Nullable<Text>, _>(content.placeholder())
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Queues messages of a run that are to be generated.
+pub(crate) fn queue_messages(
+    conn: &mut PgConnection,
+    (campaign, run): (&Campaign, RunNumber),
+    messages: &[Uuid],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    sql(
+        "INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at) \
+         SELECT ?, id, ?, ?, ? FROM unnest(?::uuid[]) AS messages(id)",
+    )
+    .planned_for(messages.len())
+    .bind::<Id, _>(campaign.account_id.as_uuid())
+    .bind::<Id, _>(campaign.id.as_uuid())
+    .bind::<Integer, _>(run.get())
+    .bind::<Time, _>(now)
+    .bind::<Array<Id>, _>(messages)
     .execute(conn)?;
     Ok(())
 }

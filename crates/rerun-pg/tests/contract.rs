@@ -2,12 +2,14 @@
 #![expect(clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 mod common;
+mod statements;
 
 use rerun_contract::fixture::Fixture;
 use rerun_pg::{Options, PgStore};
+use statements::JudgedDatabase;
 
 async fn fresh() -> Fixture<PgStore> {
-    let database = tokio::task::spawn_blocking(common::database)
+    let database = tokio::task::spawn_blocking(|| JudgedDatabase::new(common::database()))
         .await
         .expect("a database");
     let store = PgStore::connect(database.url(), &Options::default()).expect("a connection");

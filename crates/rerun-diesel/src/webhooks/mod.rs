@@ -39,11 +39,11 @@ macro_rules! webhook_columns {
     () => {
         concat!(
             $crate::webhook_own_columns!(),
-            ", (SELECT min(d.seq) FROM webhook_deliveries d WHERE d.account_id = w.account_id \
+            ", (SELECT min(d.seq) FROM webhook_deliveries d WHERE d.account_id = ? \
                  AND d.webhook_id = w.id AND d.state = 'pending' AND NOT d.replayed) \
                  AS webhook_first_pending, \
                (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries d \
-                 WHERE d.account_id = w.account_id AND d.webhook_id = w.id \
+                 WHERE d.account_id = ? AND d.webhook_id = w.id \
                    AND d.state = 'pending' LIMIT 10000) AS waiting) AS webhook_pending"
         )
     };
@@ -153,7 +153,7 @@ fn wanted_sql(webhook: &Webhook) -> String {
 fn queue_sql(webhook: &Webhook) -> String {
     format!(
         "INSERT INTO webhook_deliveries (account_id, webhook_id, seq, state, replayed, due_at) \
-         SELECT a.account_id, ?, a.seq, 'pending', ?, ? FROM audit_entries a WHERE {} \
+         SELECT ?, ?, a.seq, 'pending', ?, ? FROM audit_entries a WHERE {} \
          ORDER BY a.seq \
          ON CONFLICT (account_id, webhook_id, seq) DO UPDATE SET {AGAIN}, \
            replayed = excluded.replayed AND (webhook_deliveries.replayed \

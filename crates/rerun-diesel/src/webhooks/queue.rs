@@ -105,6 +105,7 @@ pub(super) fn queue<C: Shared>(
     let text = queue_sql(webhook);
     let mut query = sql(&text)
         .planned_anew()
+        .bind::<Id, _>(webhook.account_id.as_uuid())
         .bind::<Id, _>(webhook.id.as_uuid())
         .bind::<Bool, _>(replay)
         .bind::<Time, _>(now)
@@ -257,10 +258,11 @@ fn interrupted<C: Shared>(
     let account = request.account_id.as_uuid();
     sql(
         "INSERT INTO webhook_attempts (account_id, webhook_id, seq, no, at, duration_ms, error) \
-         SELECT account_id, webhook_id, seq, tried, due_at, 0, ? FROM webhook_deliveries \
+         SELECT ?, webhook_id, seq, tried, due_at, 0, ? FROM webhook_deliveries \
          WHERE account_id = ? AND webhook_id = ? AND lease_id IS NOT NULL AND due_at < ? \
          ON CONFLICT DO NOTHING",
     )
+    .bind::<Id, _>(account)
     .bind::<Text, _>(SendError::Interrupted.as_str())
     .bind::<Id, _>(account)
     .bind::<Id, _>(webhook)

@@ -274,7 +274,7 @@ pub fn find<C: Shared>(
         webhook_columns!(),
         " FROM webhooks w WHERE w.account_id = ? AND w.id = ? AND w.deleted_at IS NULL"
     ))
-    .bind::<Id, _>(account.as_uuid())
+    .bind_times::<Id, _>(3, account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
     .columns::<WebhookColumns>()
     .read::<_, WebhookRow>(conn)?
@@ -301,7 +301,7 @@ pub fn list<C: Shared>(
             ""
         },
     );
-    let mut query = sql(&text).bind::<Id, _>(account.as_uuid());
+    let mut query = sql(&text).bind_times::<Id, _>(3, account.as_uuid());
     if let Some(after) = page.after {
         query = query
             .bind::<Time, _>(after.created_at)

@@ -1,0 +1,159 @@
+//! Every statement that the cases send keeps the rules of a distributed database, or is an
+//! exception with a reason.
+
+mod exceptions;
+mod rules;
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt::{self, Write as _};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
+use diesel::sql_types::Text;
+use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
+use exceptions::EXCEPTIONS;
+use rerun_testkit::TestDatabase;
+use rules::breaches;
+
+/// What follows the text of a statement when diesel shows it.
+const VALUES: &str = " -- binds:";
+
+/// The statements that connections have sent since they were judged last, and those before.
+#[derive(Default)]
+struct Sent {
+    new: Vec<String>,
+    known: HashSet<String>,
+}
+
+static SENT: OnceLock<Mutex<Sent>> = OnceLock::new();
+static TABLES: OnceLock<BTreeSet<String>> = OnceLock::new();
+
+/// Takes the text of a statement, and no more: some have values without end.
+#[derive(Default)]
+struct TextAlone(String);
+
+impl fmt::Write for TextAlone {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.0.push_str(part);
+        match self.0.find(VALUES) {
+            Some(end) => {
+                self.0.truncate(end);
+                Err(fmt::Error)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as diesel wants it")]
+fn listening() -> Option<Box<dyn Instrumentation>> {
+    let listen = |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            let mut text = TextAlone::default();
+            // It ends with an error where the values begin.
+            let _ = write!(text, "{query}");
+            let TextAlone(text) = text;
+            let sent = SENT.get_or_init(Mutex::default);
+            let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+            if sent.known.insert(text.clone()) {
+                sent.new.push(text);
+            }
+        }
+    };
+    Some(Box::new(listen))
+}
+
+#[derive(QueryableByName)]
+struct TableRow {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// A case's database. When it goes, the statements that were sent are judged.
+pub(crate) struct JudgedDatabase(TestDatabase);
+
+impl JudgedDatabase {
+    /// Listens to every connection that is made from now on.
+    pub(crate) fn new(database: TestDatabase) -> Self {
+        TABLES.get_or_init(|| {
+            let mut admin = PgConnection::establish(database.url()).expect("a connection");
+            diesel::sql_query(
+                "SELECT table_name::text AS name FROM information_schema.columns \
+                 WHERE column_name = 'account_id'",
+            )
+            .load::<TableRow>(&mut admin)
+            .expect("tables")
+            .into_iter()
+            .map(|row| row.name)
+            .collect()
+        });
+        set_default_instrumentation(listening).expect("nothing holds the setting");
+        Self(database)
+    }
+
+    /// The database's URL.
+    pub(crate) fn url(&self) -> &str {
+        self.0.url()
+    }
+}
+
+impl Drop for JudgedDatabase {
+    fn drop(&mut self) {
+        let sent = SENT.get_or_init(Mutex::default);
+        let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = std::mem::take(&mut sent.new);
+        drop(sent);
+        let faults: Vec<String> = new.iter().filter_map(|text| fault(text)).collect();
+        assert!(
+            faults.is_empty() || thread::panicking(),
+            "{}",
+            faults.join("\n")
+        );
+    }
+}
+
+/// The text with `?` for its values and single spaces, as an exception names it.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text.chars().peekable();
+    while let Some(next) = rest.next() {
+        match next {
+            '$' if rest.peek().is_some_and(char::is_ascii_digit) => {
+                while rest.next_if(char::is_ascii_digit).is_some() {}
+                plain.push('?');
+            }
+            next if next.is_whitespace() => {
+                if !plain.ends_with(' ') {
+                    plain.push(' ');
+                }
+            }
+            next => plain.push(next),
+        }
+    }
+    plain
+}
+
+/// Which rules a statement breaks, apart from exceptions.
+fn fault(text: &str) -> Option<String> {
+    let tables = TABLES.get()?;
+    let mut words = text.split(|next: char| !next.is_alphanumeric() && next != '_');
+    if !words.any(|word| tables.contains(word)) {
+        return None;
+    }
+    let plain = plain(text);
+    match breaches(text, tables) {
+        Err(error) => Some(format!("{error}: {text}")),
+        Ok(found) => {
+            let kept = found.into_iter().filter(|(rule, _)| {
+                !EXCEPTIONS
+                    .iter()
+                    .any(|(excepted, part, _)| excepted == rule && plain.contains(part))
+            });
+            let kept: Vec<String> = kept
+                .map(|(rule, what)| format!("{rule} ({what})"))
+                .collect();
+            (!kept.is_empty()).then(|| format!("{}: {plain}", kept.join("; ")))
+        }
+    }
+}

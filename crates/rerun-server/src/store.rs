@@ -124,6 +124,8 @@ pub struct StorePorts {
     pub cursors: Arc<dyn EventCursors>,
     /// How its connections are used.
     pub pools: Arc<dyn PoolGauge>,
+    /// Whether it writes one thing at a time.
+    pub one_writer: bool,
 }
 
 impl StorePorts {
@@ -131,6 +133,7 @@ impl StorePorts {
         store: S,
         services: &Services,
         settings: Settings,
+        one_writer: bool,
     ) -> Self {
         let store = Arc::new(store);
         let Services {
@@ -162,6 +165,7 @@ impl StorePorts {
             schedules: store.clone(),
             cursors: store.clone(),
             pools: store,
+            one_writer,
         }
     }
 
@@ -203,7 +207,7 @@ impl StorePorts {
                     on_entry: services.news.told(),
                 };
                 let store = PgStore::connect(url, &options).map_err(|e| failed(&e))?;
-                Ok(Self::over(store, services, settings))
+                Ok(Self::over(store, services, settings, false))
             }
             DatabaseUrl::Sqlite(url) => {
                 let options = rerun_sqlite::Options {
@@ -213,7 +217,7 @@ impl StorePorts {
                     on_entry: services.news.told(),
                 };
                 let store = SqliteStore::connect(url, &options).map_err(|e| failed(&e))?;
-                Ok(Self::over(store, services, settings))
+                Ok(Self::over(store, services, settings, true))
             }
         }
     }

@@ -642,7 +642,7 @@ impl GenerationQueue for SqliteStore {
     }
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
-        self.write(move |conn| lease(conn, &request)).await
+        self.write_lease(move |conn| lease(conn, &request)).await
     }
 
     async fn examples(

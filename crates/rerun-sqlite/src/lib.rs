@@ -54,7 +54,8 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// How long a start waits for another process that changes the schema.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The store.
+/// The store. Clones share its connections. Its async methods panic outside of a Tokio runtime with
+/// timers.
 #[derive(Clone)]
 pub struct SqliteStore {
     readers: Database<SqliteConnection>,
@@ -62,6 +63,8 @@ pub struct SqliteStore {
     /// Writes without a check of references. SQLite looks through all messages of an account for
     /// those that refer to one that is deleted.
     sweeper: Database<SqliteConnection>,
+    /// Leases messages.
+    leaser: Database<SqliteConnection>,
     importers: Database<SqliteConnection>,
     health: Database<SqliteConnection>,
     lanes: Lanes,
@@ -97,7 +100,7 @@ impl PoolGauge for SqliteStore {
 impl SqliteStore {
     /// Opens the database at `sqlite://FILE`, where `FILE` is a path as it stands, relative to
     /// the working directory unless it starts with a slash. The file must be there: [`migrate`]
-    /// makes it. It blocks.
+    /// makes it. It blocks, and does not look at the schema.
     ///
     /// # Errors
     /// [`ConnectError`], which names the file.
@@ -123,6 +126,7 @@ impl SqliteStore {
              PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;"
         );
         let sweep_setup = write_setup.replace("foreign_keys = ON", "foreign_keys = OFF");
+        let lease_setup = write_setup.replace("synchronous = FULL", "synchronous = NORMAL");
         let lanes = Lanes::new(options.pool_size);
         let imports = Options {
             pool_size: lanes.size(),
@@ -134,6 +138,7 @@ impl SqliteStore {
             |text: String| move |connection: &mut SqliteConnection| connection.batch_execute(&text);
         Ok(Self {
             writer: Database::open(&file, &one, setup(write_setup))?,
+            leaser: Database::open(&file, &one, setup(lease_setup))?,
             sweeper: Database::open(&file, &one, setup(sweep_setup))?,
             health: Database::open_for_health(
                 &file,
@@ -178,6 +183,16 @@ impl SqliteStore {
         F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
         self.write_on(self.writer.clone(), job).await
+    }
+
+    /// The same for a job that leases messages, which does not wait for the disk: a lease that a
+    /// machine forgets as it loses power had an owner who is gone, too.
+    async fn write_lease<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
+        self.write_on(self.leaser.clone(), job).await
     }
 
     /// The same for a job that deletes a campaign, whose parts go one after the other.

@@ -12,6 +12,8 @@ pub(super) struct Leases(Mutex<HashMap<LeaseId, Held>>);
 struct Held {
     /// Messages whose results have not been stored.
     messages: usize,
+    /// How many of these results are there.
+    made: usize,
     until: Instant,
 }
 
@@ -21,7 +23,24 @@ impl Leases {
     }
 
     pub(super) fn add(&self, lease: LeaseId, messages: usize, until: Instant) {
-        self.lock().insert(lease, Held { messages, until });
+        let held = Held {
+            messages,
+            made: 0,
+            until,
+        };
+        self.lock().insert(lease, held);
+    }
+
+    /// There is a result under the lease.
+    pub(super) fn made_one(&self, lease: LeaseId) {
+        if let Some(held) = self.lock().get_mut(&lease) {
+            held.made += 1;
+        }
+    }
+
+    /// Whether there are results that have not been stored.
+    pub(super) fn have_results(&self) -> bool {
+        self.lock().values().any(|held| held.made > 0)
     }
 
     /// Whether results under the lease can still be stored.
@@ -41,6 +60,7 @@ impl Leases {
         let mut leases = self.lock();
         if let Some(held) = leases.get_mut(&lease) {
             held.messages = held.messages.saturating_sub(messages);
+            held.made = held.made.saturating_sub(messages);
             if held.messages == 0 {
                 leases.remove(&lease);
             }

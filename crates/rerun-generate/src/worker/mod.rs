@@ -66,8 +66,8 @@ pub struct WorkerOptions {
     pub concurrency: usize,
     /// The most messages to lease at once. For a slow generator about `concurrency`, so that
     /// other workers find something to do and a crash leaves little behind; a quick one takes
-    /// more at a time to spare the store: as many as it makes and stores in about 10 ms, so that
-    /// no account waits long for its turn.
+    /// more at a time to spare the store: as many as it makes in about 10 ms, so that no account
+    /// waits long for its turn.
     pub batch: u32,
     /// How long to wait before asking again when nothing was due. In the first seconds after a
     /// message was leased the worker asks four times as often, so that a retry is not late.
@@ -81,13 +81,15 @@ pub struct Worker {
     pause: Arc<dyn Backoff>,
     wake: Arc<Notify>,
     options: WorkerOptions,
+    one_writer: bool,
     observer: Arc<dyn Observer>,
     causes: Causes,
 }
 
 impl Worker {
     /// `pause` says how long to wait after the store failed; a notification of `wake` ends a
-    /// wait for something to do.
+    /// wait for something to do. Without notifications the worker looks every
+    /// [`idle`](WorkerOptions::idle).
     #[must_use]
     pub fn new(
         generation: Generation,
@@ -102,6 +104,7 @@ impl Worker {
             pause,
             wake,
             options,
+            one_writer: false,
             observer: Arc::new(Unobserved),
             causes: Causes::default(),
         }
@@ -113,14 +116,27 @@ impl Worker {
         Self { observer, ..self }
     }
 
+    /// For a store that writes one thing at a time, as one file does. What is made is then stored
+    /// before more messages are leased, and those of one lease are made and stored in about 5 ms:
+    /// whatever else is to be written waits for no longer. Without this, messages are leased while
+    /// others are stored.
+    #[must_use]
+    pub fn with_one_writer(self) -> Self {
+        Self {
+            one_writer: true,
+            ..self
+        }
+    }
+
     /// Works until `shutdown` is requested. Then generator calls are dropped, finished results
-    /// stored, and leases given back. No failure of store or generator ends it.
+    /// stored, and leases given back. No failure of store or generator ends it. It needs a Tokio
+    /// runtime with timers.
     pub async fn run(&self, shutdown: &Shutdown) {
         let leases = Leases::default();
         let work = async {
             let results = self
                 .tasks(&leases, shutdown)
-                .map(|(lease, task)| self.attempt(lease, task, shutdown))
+                .map(|(lease, task)| self.attempt(&leases, lease, task, shutdown))
                 .buffer_unordered(self.options.concurrency.max(1))
                 .filter_map(std::future::ready);
             let mut results = pin!(results);
@@ -163,7 +179,12 @@ impl Worker {
         leases: &Leases,
         shutdown: &Shutdown,
     ) -> impl Stream<Item = (LeaseId, GenerationTask)> {
-        let turn = Turn::new(self.options.concurrency, self.options.batch);
+        let length = if self.one_writer {
+            turn::WITH_ONE_WRITER
+        } else {
+            turn::LENGTH
+        };
+        let turn = Turn::new(length, self.options.concurrency, self.options.batch);
         let state = (VecDeque::new(), turn);
         stream::unfold(state, move |(mut queue, mut turn)| async move {
             loop {
@@ -174,6 +195,9 @@ impl Worker {
                     if leases.hold(lease) {
                         return Some(((lease, task), (queue, turn)));
                     }
+                }
+                if self.one_writer {
+                    until_stored(leases).await;
                 }
                 turn.end();
                 queue = self.lease(leases, &mut turn, shutdown).await;
@@ -246,6 +270,7 @@ impl Worker {
     /// `None` when `shutdown` was requested before the generator answered.
     async fn attempt(
         &self,
+        leases: &Leases,
         lease: LeaseId,
         task: GenerationTask,
         shutdown: &Shutdown,
@@ -275,6 +300,7 @@ impl Worker {
             self.observer.tokens_used(usage);
         }
         self.report(&task, &result.outcome);
+        leases.made_one(lease);
         Some((lease, result))
     }
 
@@ -392,6 +418,18 @@ impl Worker {
         tokio::select! {
             () = sleep(self.pause.delay(failed)) => {}
             () = shutdown.requested() => {}
+        }
+    }
+}
+
+/// Waits until no result is to be stored. The loop that stores results polls it again after each
+/// of them.
+async fn until_stored(leases: &Leases) {
+    loop {
+        // A quick generator returns at once, but only when it is polled.
+        tokio::task::yield_now().await;
+        if !leases.have_results() {
+            break;
         }
     }
 }

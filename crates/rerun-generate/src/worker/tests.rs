@@ -279,6 +279,34 @@ async fn as_many_messages_are_leased_as_are_soon_made() {
     );
 }
 
+/// Otherwise what another account queues waits for results that were made before it came, and for
+/// the next lease.
+#[tokio::test(start_paused = true)]
+async fn one_writer_stores_what_is_made_before_more_is_leased() {
+    for one_writer in [true, false] {
+        let leases = [0..4, 4..12, 12..28, 28..60];
+        let world = World::of(leases.map(|ids| Ok(tasks(ids))).into());
+        let store = TakingTurns::over(&world, Duration::from_millis(5));
+        let (worker, _) = worker_over(store.clone(), Arc::new(Slow::default()), 4);
+        let worker = Worker {
+            one_writer,
+            ..worker
+        };
+        run_for(&worker, Duration::from_secs(1)).await;
+        assert_eq!(world.messages().len(), 60);
+        let waits = store.waits.load(Ordering::SeqCst);
+        assert_eq!(waits == 0, one_writer, "{waits} waited");
+        let limits = world.limits.lock().unwrap();
+        // What one lease took was stored in 5 ms, whatever it was.
+        let expected = if one_writer {
+            [4, 4, 8, 16]
+        } else {
+            [4, 8, 16, 32]
+        };
+        assert_eq!(limits[..4], expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn large_results_are_stored_before_many_are_held() {
     let world = World::of(vec![Ok(tasks(0..200))]);
@@ -548,7 +576,30 @@ async fn failures_and_panics_of_the_generator_are_failed_attempts() {
 /// A store that does one thing at a time, for those who ask in their order.
 struct TakingTurns {
     turns: tokio::sync::Mutex<()>,
+    /// How long it takes to store results.
+    settling: Duration,
+    /// How often somebody had to wait for another.
+    waits: AtomicUsize,
     queue: MockGenerationQueue,
+}
+
+impl TakingTurns {
+    fn over(world: &Arc<World>, settling: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            turns: tokio::sync::Mutex::new(()),
+            settling,
+            waits: AtomicUsize::new(0),
+            queue: queue(world, Instant::now()),
+        })
+    }
+
+    async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        if let Ok(turn) = self.turns.try_lock() {
+            return turn;
+        }
+        self.waits.fetch_add(1, Ordering::SeqCst);
+        self.turns.lock().await
+    }
 }
 
 #[async_trait]
@@ -559,12 +610,12 @@ impl GenerationQueue for TakingTurns {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
-        let _turn = self.turns.lock().await;
+        let _turn = self.turn().await;
         self.queue.due_accounts(after, limit, now).await
     }
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
-        let _turn = self.turns.lock().await;
+        let _turn = self.turn().await;
         self.queue.lease(request).await
     }
 
@@ -573,7 +624,7 @@ impl GenerationQueue for TakingTurns {
         account: AccountId,
         messages: Vec<MessageId>,
     ) -> Result<Vec<NearestMessage>, StoreError> {
-        let _turn = self.turns.lock().await;
+        let _turn = self.turn().await;
         self.queue.examples(account, messages).await
     }
 
@@ -583,17 +634,18 @@ impl GenerationQueue for TakingTurns {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<u64, StoreError> {
-        let _turn = self.turns.lock().await;
+        let _turn = self.turn().await;
         self.queue.renew(lease, now, until).await
     }
 
     async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {
-        let _turn = self.turns.lock().await;
+        let _turn = self.turn().await;
         self.queue.release(lease, now).await
     }
 
     async fn settle(&self, settle: SettleRun) -> Result<SettledRun, StoreError> {
-        let _turn = self.turns.lock().await;
+        let _turn = self.turn().await;
+        sleep(self.settling).await;
         self.queue.settle(settle).await
     }
 }
@@ -601,10 +653,7 @@ impl GenerationQueue for TakingTurns {
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_leasing_was_given_is_not_kept_from_results() {
     let world = World::of(vec![Ok(tasks(0..1))]);
-    let store = Arc::new(TakingTurns {
-        turns: tokio::sync::Mutex::new(()),
-        queue: queue(&world, Instant::now()),
-    });
+    let store = TakingTurns::over(&world, Duration::ZERO);
     let generator = Arc::new(Slow {
         takes: Duration::from_secs(1),
         ..Slow::default()

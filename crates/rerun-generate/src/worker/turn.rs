@@ -2,13 +2,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// About how long the messages of one lease take until they are stored. What another account queues
-/// meanwhile waits for no longer.
-const LENGTH: Duration = Duration::from_millis(10);
+/// About how long the messages of one lease take until they are made. What another account queues
+/// meanwhile waits for about as long.
+pub(super) const LENGTH: Duration = Duration::from_millis(10);
+
+/// The same until they are stored, for a store that writes one thing at a time. Shorter turns cost
+/// more than they give: each has transactions of its own.
+pub(super) const WITH_ONE_WRITER: Duration = Duration::from_millis(5);
 
 /// How many messages a worker leases at once, by how long it took for those before them.
 #[derive(Debug)]
 pub(super) struct Turn {
+    length: Duration,
     messages: u32,
     least: u32,
     most: u32,
@@ -18,9 +23,10 @@ pub(super) struct Turn {
 
 impl Turn {
     /// Between so many messages that every call has one, and the most that a lease takes.
-    pub(super) fn new(concurrency: usize, most: u32) -> Self {
+    pub(super) fn new(length: Duration, concurrency: usize, most: u32) -> Self {
         let least = u32::try_from(concurrency).unwrap_or(u32::MAX).min(most);
         Self {
+            length,
             messages: least,
             least,
             most,
@@ -37,7 +43,7 @@ impl Turn {
         self.on = Some((u32::try_from(messages).unwrap_or(u32::MAX), asked));
     }
 
-    /// The messages of the turn that is on have been taken.
+    /// The turn that is on is over.
     pub(super) fn end(&mut self) {
         if let Some((messages, asked)) = self.on.take() {
             self.took(messages, asked.elapsed());
@@ -46,7 +52,7 @@ impl Turn {
 
     /// The next turn has at most twice as many as this one, since what made them quick may be over.
     fn took(&mut self, messages: u32, elapsed: Duration) {
-        let fitting = LENGTH.as_nanos() * u128::from(messages) / elapsed.as_nanos().max(1);
+        let fitting = self.length.as_nanos() * u128::from(messages) / elapsed.as_nanos().max(1);
         let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
         let next = fitting.min(self.messages.saturating_mul(2));
         self.messages = next.clamp(self.least, self.most);
@@ -63,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_turn_has_as_many_messages_as_fit_into_its_length() {
-        let mut turn = Turn::new(4, 2_000);
+        let mut turn = Turn::new(LENGTH, 4, 2_000);
         assert_eq!(turn.messages(), 4);
         for expected in [8, 16, 20, 20] {
             let messages = turn.messages();
@@ -76,10 +82,10 @@ mod tests {
 
     #[test]
     fn a_turn_stays_within_its_bounds() {
-        let mut turn = Turn::new(4, 10);
+        let mut turn = Turn::new(LENGTH, 4, 10);
         turn.took(4, Duration::ZERO);
         turn.took(8, Duration::ZERO);
         assert_eq!(turn.messages(), 10);
-        assert_eq!(Turn::new(100, 10).messages(), 10);
+        assert_eq!(Turn::new(LENGTH, 100, 10).messages(), 10);
     }
 }

@@ -47,6 +47,11 @@ pub(super) fn background(
                 idle: IDLE,
             },
         );
+        let worker = if store.one_writer {
+            worker.with_one_writer()
+        } else {
+            worker
+        };
         Some(worker.observed_by(observer.clone()))
     };
     let previews = Previews::new(store.engine.rerun_suggestions.clone()).observed_by(observer);

@@ -14,11 +14,13 @@ use crate::error::IllegalTransition;
 use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
 use crate::message::{Content, MessageCommand, MessageState, ReviewStatus, Source};
+use crate::page::Page;
 use crate::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use crate::ports::{
     CampaignContext, ChangeOutcome, IDEMPOTENCY_WINDOW, IdempotencyKey, KeptResponse,
     MockCampaignStore, MockClock, MockHistoryStore, MockIdGenerator, MockIdempotencyStore,
-    MockPause, MockRerunStore, MockReviewStore, SegmentCandidates, WantedGroup,
+    MockPause, MockRecipientStore, MockRerunStore, MockReviewStore, RunAudience, SegmentCandidates,
+    WantedGroup,
 };
 use crate::review::MessageRef;
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
@@ -615,6 +617,60 @@ async fn a_cancellation_keeps_what_the_run_was() {
 const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(1));
 const CAMPAIGN: CampaignId = CampaignId::new(Uuid::from_u128(2));
 const GROUP: CustomerGroupId = CustomerGroupId::new(Uuid::from_u128(3));
+
+/// Keys of which some are from before a change of rules would name the wrong messages.
+#[tokio::test]
+async fn recipients_are_not_listed_when_the_rules_changed_while_they_were_read() {
+    let rules = |rules: serde_json::Value| {
+        serde_json::from_value::<SegmentBy>(rules).expect("rules of a field")
+    };
+    let before = rules(serde_json::json!(["country"]));
+    let after = rules(serde_json::json!([{ "field": "country", "normalise": ["casefold"] }]));
+    for (later, is_changed) in [(before.clone(), false), (after, true)] {
+        let campaign = |segment_by| Campaign {
+            segment_by,
+            ..context(CampaignStatus::Published).campaign
+        };
+        let mut found =
+            std::collections::VecDeque::from([campaign(before.clone()), campaign(later)]);
+        let mut campaigns = MockCampaignStore::new();
+        campaigns
+            .expect_find_campaign()
+            .times(2)
+            .returning(move |_, _| Ok(found.pop_front()));
+        let mut store = MockRecipientStore::new();
+        store.expect_run_audience().returning(|_, _, _| {
+            Ok(Some(RunAudience {
+                group_id: GROUP,
+                group_version: Some(1),
+                changed: false,
+                segment_by: None,
+            }))
+        });
+        store.expect_run_messages().returning(|_, _, _, _, _| {
+            Ok(Page {
+                items: vec![],
+                next: None,
+            })
+        });
+        let recipients = Recipients::new(Arc::new(store), Arc::new(campaigns));
+        let request = RecipientRequest {
+            campaign: CAMPAIGN,
+            run: None,
+            exclude_run: None,
+            content: false,
+        };
+        match recipients.list(&caller(), request).await {
+            Ok(_) => assert!(!is_changed),
+            Err(Error::Store(StoreError::Unavailable(why))) => {
+                assert!(is_changed);
+                let why = why.to_string();
+                assert!(why.contains("value rules changed"), "{why}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
 
 fn now() -> Timestamp {
     Timestamp::from_timestamp_millis(1_772_355_600_000).unwrap()

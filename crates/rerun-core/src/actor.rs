@@ -66,7 +66,8 @@ pub struct Person {
     pub user_id: UserId,
     /// The person's name at this time, if it is known.
     pub user_name: Option<UserName>,
-    /// The person's role.
+    /// The person's role: any text. It is kept in the audit log, and compared with the roles of
+    /// approval stages.
     pub role_code: String,
     /// Where the person is, if that is known.
     pub ip: Option<IpAddr>,

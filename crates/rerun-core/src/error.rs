@@ -312,7 +312,8 @@ pub fn chain(error: &dyn StdError) -> String {
 /// The error behind a [`StoreError`], kept for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Why a store could not do what a port asks. Named by meaning, whatever the database is.
+/// Why a store could not do what a port asks. Named by meaning, whatever the database is. What the
+/// database said is the error's source, and no part of its text.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// What the decision was made on has changed meanwhile: decide again from fresh state.

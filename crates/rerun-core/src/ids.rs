@@ -45,7 +45,8 @@ macro_rules! id {
 }
 
 id!(
-    /// The tenant. Everything belongs to exactly one account.
+    /// The tenant. Everything belongs to exactly one account. The id is your service's own: no account
+    /// has to be set up.
     AccountId
 );
 id!(

@@ -252,6 +252,7 @@ impl ApprovalStages {
     }
 }
 
+/// One stage, `Review`.
 impl Default for ApprovalStages {
     fn default() -> Self {
         Self(vec!["Review".into()])

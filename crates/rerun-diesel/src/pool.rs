@@ -55,12 +55,13 @@ impl fmt::Debug for OnEntry {
 /// How a store uses its database.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Connections, and threads that use them; at least 1.
+    /// Connections, and threads that use them; at least 1, and 8 by default.
     pub pool_size: u32,
-    /// The longest wait for a connection before the store answers that it is unavailable.
+    /// The longest wait for a connection before the store answers that it is unavailable; 5 s by
+    /// default.
     pub acquire_timeout: Duration,
     /// How long the server may work on one statement, imports apart; `None` for as long as it
-    /// takes. SQLite has no server and no such limit.
+    /// takes, as by default. SQLite has no server and no such limit.
     pub statement_timeout: Option<Duration>,
     /// Who is told of new entries of the audit log.
     pub on_entry: OnEntry,

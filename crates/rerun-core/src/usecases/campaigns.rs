@@ -41,7 +41,7 @@ pub struct NewCampaign {
     pub template: Template,
     /// What a language model is told besides.
     pub brief: Option<String>,
-    /// The stages of an approval; the default when not given.
+    /// The stages of an approval; one stage, `Review`, when not given.
     pub approval_stages: Option<Vec<Stage>>,
     /// Whether each person can approve a message at one stage only.
     pub distinct_reviewers: bool,

@@ -53,17 +53,17 @@ use crate::ports::{
 /// Limits and rules that an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// The most segments that a run may have.
+    /// The most segments that a run may have; 100,000 by default.
     pub max_segments: u32,
-    /// Whether the user who edited a message is kept from approving it.
+    /// Whether the user who edited a message is kept from approving it; not by default.
     pub four_eyes: bool,
     /// Attempts and leases.
     pub generation: crate::generation::GenerationPolicy,
     /// With what the cursors of lists are sealed.
     pub cursors: CursorKey,
-    /// The most webhooks that an account may have.
+    /// The most webhooks that an account may have; [`Webhooks::MOST`] by default.
     pub webhooks: u32,
-    /// The most schedules that an account may have.
+    /// The most schedules that an account may have; 100 by default.
     pub schedules_per_account: u32,
 }
 
@@ -128,8 +128,8 @@ impl Engine {
     }
 }
 
-/// Puts an [`Engine`] together from values that implement the ports. An `Arc` of such a value is
-/// one, too.
+/// Puts an [`Engine`] together from a store and values that implement the other ports. An `Arc` of
+/// such a value is one, too; for an `Arc` of a store there is [`Engine::builder_over`].
 #[must_use]
 pub struct EngineBuilder<S> {
     store: Arc<S>,
@@ -186,7 +186,9 @@ impl<S: Store + 'static> EngineBuilder<S> {
         self
     }
 
-    /// Knows the template language.
+    /// Knows the template language, so that a wrong placeholder is refused when the campaign is made
+    /// and not only when its messages are generated. `rerun-generate` has one for the template
+    /// generator: `TemplateGenerator`.
     pub fn templates(mut self, templates: impl TemplateChecker + 'static) -> Self {
         self.templates = Arc::new(templates);
         self

@@ -454,7 +454,9 @@ impl Reruns {
             .await
     }
 
-    /// Starts the first run of a draft, with every message to be generated.
+    /// Starts the first run of a draft, with every message to be generated. It returns before one
+    /// is made: a worker makes them, and [`Histories::run`](super::Histories::run) tells when the
+    /// run's status [has ended](crate::run::RunStatus::is_ended), and its error, if it has one.
     ///
     /// # Errors
     /// In this order: [`Error::Invalid`] and [`Error::IdempotencyKeyReused`] for the key;

@@ -41,7 +41,8 @@ pub enum ReviewedMessages {
     Named(Vec<Option<MessageId>>),
     /// These, each only while it has the content that is named.
     Items(Vec<Item>),
-    /// Every message of the current run that waits for a reviewer.
+    /// Every message of the current run that waits for a reviewer. When none waits, nothing changes,
+    /// and the count of reviewed messages is 0.
     AllPending,
 }
 

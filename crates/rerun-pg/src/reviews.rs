@@ -98,7 +98,8 @@ fn change_messages(
     change: &MessageChange,
 ) -> Result<ChangeOutcome, Failure> {
     let run = lock_current(conn, &change.campaign)?;
-    if change.needs_filled_content()
+    if !change.moves.is_empty()
+        && change.needs_filled_content()
         && let Some(unfilled) = first_unfilled(conn, change, &run)?
     {
         return Ok(ChangeOutcome::Unfilled(unfilled));
@@ -304,6 +305,9 @@ fn move_messages(
     change: &MessageChange,
     run: &Run,
 ) -> Result<Vec<Shift>, Failure> {
+    if change.moves.is_empty() {
+        return Ok(Vec::new());
+    }
     let text = move_statement(change);
     let query = sql(&text).planned_anew();
     let query = if let Some(origin) = change.patch.origin {

@@ -502,6 +502,15 @@ pub async fn no_change_lets_a_placeholder_through<S: Store + 'static>(f: &Fixtur
         }
     }
     before.assert_same(&f.snapshot(ACCOUNT).await, "refused changes");
+    let of_nothing = MessageChange {
+        moves: Vec::new(),
+        ..approval_of(f, campaign, Selection::Ids(Vec::new())).await
+    };
+    let outcome = f.store.change_messages(of_nothing).await.unwrap();
+    assert!(matches!(
+        outcome,
+        ChangeOutcome::Changed { messages: 0, .. }
+    ));
     // Only the selected messages, in the states that the change is about, are looked at.
     for (from, selection) in [(PENDING, Selection::Ids(Vec::new())), (SECOND, every(None))] {
         let change = MessageChange {

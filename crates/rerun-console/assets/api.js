@@ -1,9 +1,7 @@
 // Calls of the API: the endpoints of /v1, behind the session's cookie.
 import { signal } from "./signals-core.js";
 
-/** Who is signed in; `null` for nobody, `undefined` until it is known. */
 export const session = signal(undefined);
-/** Whether a call waits because the server cannot be reached or has no time. */
 export const waiting = signal(false);
 
 export class ApiError extends Error {
@@ -17,7 +15,6 @@ export class ApiError extends Error {
   }
 }
 
-/** Whether the role may do an action, as role rules name it. */
 export const may = (action) => !!session.value?.actions.includes(action);
 
 export const newKey = () => crypto.randomUUID();
@@ -41,20 +38,14 @@ async function send(path, { method = "POST", body, key, type = "application/json
   return response;
 }
 
-/** Posts to an endpoint of /v1 and returns what it returns. */
 export async function call(path, body = {}, options = {}) {
   const response = await send(`v1/${path}`, { body: JSON.stringify(body), ...options });
   return response.json();
 }
 
-/** Whether the same request can succeed later: nothing was written, or its key makes sure of once. */
 export const passes = (error) => !(error instanceof ApiError)
   ? error?.name === "TypeError" : [429, 502, 503, 504].includes(error.status);
 
-/**
- * Posts with one idempotency key until the server has an answer: while the server cannot be reached or is busy, it waits
- * and sends the same again.
- */
 export async function steadily(path, body, { key = newKey(), tries = Infinity } = {}) {
   for (let attempt = 0; ; attempt += 1) {
     try {
@@ -72,13 +63,11 @@ export async function steadily(path, body, { key = newKey(), tries = Infinity } 
   }
 }
 
-/** Loads one page of a list, as `usePages` wants it. */
 export const paged = (path, body, list, limit = 100) => async (cursor) => {
   const page = await call(path, { ...body, limit, cursor });
   return { items: page[list], page };
 };
 
-/** All pages of a list, one after another. */
 export async function* pages(path, body, limit = 1000) {
   let cursor = null;
   do {
@@ -97,7 +86,6 @@ export async function everything(path, body, list, most = 10000) {
   return items;
 }
 
-/** The message with an id, in a run. Its values make the search short. */
 export async function findMessage(campaign, run, test, values = []) {
   const named = values.filter((value) => typeof value === "string" && value).sort((a, b) => b.length - a.length);
   const body = { campaign_id: campaign, run_number: run };
@@ -109,7 +97,6 @@ export async function findMessage(campaign, run, test, values = []) {
   return null;
 }
 
-/** Sends a CSV file; `progress` gets the share that is sent. */
 export function importCsv(group, file, mode, progress, key = newKey()) {
   return new Promise((done, refused) => {
     const request = new XMLHttpRequest();
@@ -133,7 +120,6 @@ export function importCsv(group, file, mode, progress, key = newKey()) {
   });
 }
 
-/** Fetches a file and has the browser save it. */
 export async function download(path, body, name) {
   const response = await send(`v1/${path}`, { body: JSON.stringify(body) });
   const changed = response.headers.get("x-group-changed") === "true";
@@ -154,7 +140,6 @@ export async function whoAmI() {
   }
 }
 
-/** The host of the OpenID provider where one may sign in, if there is one. */
 export const provider = async () => (await (await send("openid", { method: "GET" })).json()).provider;
 
 export async function signIn(token) {

@@ -2,16 +2,13 @@
 import { render } from "./preact.js";
 import { useEffect, useRef, useState } from "./preact-hooks.js";
 import { may, provider, session, signIn, signOut, waiting, whoAmI } from "./api.js";
-import { Audit } from "./audit.js";
 import { Campaign, Campaigns, Compare, Waiting } from "./campaigns.js";
-import { Groups } from "./groups.js";
+import { Audit, Webhook, Webhooks } from "./events.js";
 import { effect } from "./signals-core.js";
 import { flush, held, outcomes, resume, sent } from "./hold.js";
-import { Rerun } from "./rerun.js";
+import { EditSchedule, Groups, Rerun, Schedule, Schedules } from "./reruns.js";
 import { Review } from "./review.js";
-import { EditSchedule, Schedule, Schedules } from "./schedules.js";
 import { Empty, Failed, Loading, Page, Text, html, news, reason, route, say, to } from "./ui.js";
-import { Webhook, Webhooks } from "./webhooks.js";
 
 /** The pages of the navigation, each with the action without which it shows nothing. */
 const PAGES = [["waiting", "Waiting", "list"], ["campaigns", "Campaigns", "list"], ["groups", "Groups", "customer_group_list"],
@@ -58,9 +55,10 @@ function Here() {
 }
 
 function Announcements() {
-  const { text, alert } = news.value;
+  const { text, alert, undo } = news.value;
   return html`<div class="news"><div role="status" aria-live="polite">${!alert && text && html`<p>${text}</p>`}</div>
     <div role="alert">${alert && text && html`<p>${text}</p>`}</div>
+    ${undo && held.value.length > 0 && html`<button type="button" onClick=${undo}>Undo</button>`}
     ${waiting.value && html`<p class="away" role="status">The server cannot be reached or has no time. What you decided is kept and sent again.</p>`}</div>`;
 }
 

@@ -1,54 +1,73 @@
 // What waits, all campaigns, one campaign with its runs, and two of its runs beside each other.
-import { useState } from "./preact-hooks.js";
+import { useEffect, useState } from "./preact-hooks.js";
 import { call, download, everything, findMessage, may, newKey, paged, steadily } from "./api.js";
 import { Difference } from "./diff.js";
-import { Scheduled } from "./schedules.js";
+import { Scheduled } from "./reruns.js";
 import {
-  Bar, Confirm, Empty, Failed, Field, Listed, Loading, More, Page, Pick, Status, Table, Text, When, count, customers, go, html, many,
-  reason, refine, route, say, segmentName, to, useEvery, useLoad, usePages, who,
+  Bar, Confirm, Empty, Failed, Field, Listed, Loading, More, Opening, Page, Pick, Status, Table, Text, When, count, customers, fieldsOf, go, html,
+  many, reason, refine, route, say, segmentName, to, useEvery, useLoad, usePages, who,
 } from "./ui.js";
 
 const NEEDS = [
-  ["Ready for review", "To review", "Messages wait for a reviewer."],
+  ["Ready for review", "To review", "Messages wait for a review, or for an edit after a rejection."],
   ["Generation failed", "Generation failed", "Some messages could not be generated: retry, or write them."],
   ["Ready to publish", "Ready to publish", "Every message is approved."],
+  ["Processing", "Processing", "Messages are being generated."],
 ];
 
 export function Waiting() {
-  const [found, error, again] = useLoad(async () => {
-    const statuses = [...NEEDS.map(([status]) => status), "Processing"];
-    return Promise.all(statuses.map((status) => everything("campaign/list", { status }, "campaigns")));
-  }, []);
+  const [found, error, again] = useLoad(() => Promise.all(NEEDS.map(([status]) => everything("campaign/list", { status }, "campaigns"))), []);
   const nothing = found && found.every((campaigns) => !campaigns.length);
-  return html`<${Page} title="Waiting" about="What needs somebody now.">
+  return html`<${Page} title="Waiting" about="Campaigns that need a person.">
     ${error && html`<${Failed} error=${error} again=${again} />`}
     ${!found && !error && html`<${Loading} what="campaigns" />`}
-    ${nothing && html`<${Empty}>Nothing waits. <a href=${to("campaigns")}>All campaigns</a></${Empty}>`}
-    ${found && [...NEEDS, ["Processing", "Processing", "Messages are being generated."]].map(([status, title, about], n) => found[n].length > 0
-      && html`<${Group} title=${title} about=${about} status=${status} campaigns=${found[n]} />`)}
+    ${nothing && html`<${Empty}>Nothing to do. A campaign appears here when it is launched or rerun. <a href=${to("campaigns")}>All campaigns</a></${Empty}>`}
+    ${found && NEEDS.map(([status, title, about], n) => found[n].length > 0
+      && html`<${Group} title=${title} about=${about} status=${status} campaigns=${found[n]} fresh=${again} />`)}
   </${Page}>`;
 }
 
 /** How many campaigns of a kind are shown at first: each asks for its run. */
 const AT_FIRST = 20;
 
-function Group({ title, about, status, campaigns }) {
+function Group({ title, about, status, campaigns, fresh }) {
   const [most, setMost] = useState(AT_FIRST);
   return html`<section aria-label=${title}><h2>${title} <span class="number">${count(campaigns.length)}</span></h2><p class="quiet">${about}</p>
-    <ul class="cards">${campaigns.slice(0, most).map((campaign) => html`<${Card} key=${campaign.id} campaign=${campaign} status=${status} />`)}</ul>
+    <ul class="cards">${campaigns.slice(0, most).map((campaign) => html`<${Card} key=${campaign.id} campaign=${campaign} status=${status} fresh=${fresh} />`)}</ul>
     ${campaigns.length > most && html`<${More} onMore=${() => setMost(most + AT_FIRST)} shown=${most} />`}</section>`;
 }
 
-function Card({ campaign, status }) {
+/** What a run's messages wait for, and what became of them, in words. While no reused one is rejected, all of them are approved. */
+function states({ pending, rejected, approved, published, generating, failed, reused }) {
+  const known = approved && reused && !rejected ? ` (${reused === approved ? "all" : count(reused)} reused)` : "";
+  return [[pending, "to review"], [rejected, "rejected"], [approved, `approved${known}`], [published, "published"], [generating, "generating"], [failed, "failed"]]
+    .filter(([n]) => n > 0).map(([n, what]) => `${count(n)} ${what}`).join(", ");
+}
+
+/** Which messages of a run need somebody. */
+const needy = (status, numbers) => status === "Generation failed" ? status : numbers && !numbers.pending && numbers.rejected ? "Rejected" : "Pending review";
+
+function Card({ campaign, status, fresh }) {
   const [history] = useLoad(() => call("campaign/rerun/history", { campaign_id: campaign.id, limit: 1 }), [campaign.id]);
+  const [asked, setAsked] = useState(false);
   const run = history?.runs.find((one) => one.is_current);
   const numbers = run?.messages;
-  const next = status === "Ready to publish" ? null : ["Review", to(`campaigns/${campaign.id}/review`, { status: status === "Generation failed" ? "Generation failed" : "Pending review" })];
   return html`<li class="card"><div><a class="title" href=${to(`campaigns/${campaign.id}`)}><${Text} value=${campaign.name} /></a>
     <div class="line"><${Status} value=${campaign.status} />${run && html`<span>run ${run.run_number}, <${Text} value=${run.customer_group.name} /></span>`}</div>
-    ${numbers && html`<div class="line quiet">${status === "Generation failed" ? html`<span>${count(numbers.failed)} failed</span>` : html`<span>${count(numbers.pending)} pending</span>`}
-      <span>${count(numbers.approved)} approved</span><span>${count(numbers.reused)} reused</span><span>${customers(run.customer_count)}</span></div>`}</div>
-    ${next && html`<a class="button main" href=${next[1]}>${next[0]}</a>`}</li>`;
+    ${numbers && html`<div class="line quiet"><span>${states(numbers)}</span><span>${customers(run.customer_count)}</span></div>`}</div>
+    ${status !== "Ready to publish" ? html`<a class="button main" href=${to(`campaigns/${campaign.id}/review`, { status: needy(status, numbers) })}>Review</a>`
+      : may("publish") && html`<button type="button" class="main" onClick=${() => setAsked(true)}>Publish</button>`}
+    ${asked && html`<${Publish} campaign=${campaign} run=${run} onClose=${() => setAsked(false)} fresh=${fresh} />`}</li>`;
+}
+
+export function Publish({ campaign, run, onClose, fresh }) {
+  const publish = async () => {
+    const { published_messages } = await steadily("campaign/publish", { campaign_id: campaign.id }, { tries: 5 });
+    say(`Published ${many(published_messages, "message")}.`);
+    fresh();
+  };
+  return html`<${Confirm} title=${html`Publish <${Text} value=${campaign.name} />?`} action="Publish" onClose=${onClose} run=${publish}>
+    <p>${run ? `${many(run.messages.total, "message")} for ${customers(run.customer_count)}. ` : ""}Published messages cannot be changed.</p></${Confirm}>`;
 }
 
 const STATUSES = ["Draft", "Processing", "Generation failed", "Ready for review", "Ready to publish", "Published"];
@@ -59,12 +78,11 @@ export function Campaigns() {
   return html`<${Page} title="Campaigns" actions=${html`<label class="inline"><span>Status</span>
       <select value=${status} onChange=${(event) => go("campaigns", { status: event.currentTarget.value })}>
       <option value="">all</option>${STATUSES.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>`}>
-    <${Listed} pages=${pages} what="campaigns" empty=${status ? "No campaign has this status." : "There are no campaigns yet. Campaigns are created with the API."}><${Table} heads=${["Name", "Status", "Run", "Changed"]}>${pages.items.map((one) => html`<tr key=${one.id}><th scope="row"><a href=${to(`campaigns/${one.id}`)}><${Text} value=${one.name} /></a></th>
-        <td><${Status} value=${one.status} /></td><td>${one.current_run_number ?? "none"}</td><td><${When} at=${one.updated_at} /></td></tr>`)}</${Table}></${Listed}>
+    <${Listed} pages=${pages} what="campaigns" empty=${status ? "No campaign has this status." : "There are no campaigns yet. Campaigns are created with the API."}><${Table} kind="stacked" heads=${["Name", "Status", "Run", "Changed"]}>${pages.items.map((one) => html`<tr key=${one.id}><th scope="row"><a href=${to(`campaigns/${one.id}`)}><${Text} value=${one.name} /></a></th>
+        <td><${Status} value=${one.status} /></td><td>${one.current_run_number ? `run ${one.current_run_number}` : "no run yet"}</td><td><${When} at=${one.updated_at} /></td></tr>`)}</${Table}></${Listed}>
   </${Page}>`;
 }
 
-/** Polls while the campaign is being generated. */
 const LOOK_EVERY_MS = 2000;
 
 export function Campaign({ id }) {
@@ -74,8 +92,7 @@ export function Campaign({ id }) {
   const [dialog, setDialog] = useState(null);
   const fresh = () => { again(); setVersion((n) => n + 1); };
   useEvery(LOOK_EVERY_MS, campaign?.status === "Processing", fresh);
-  if (error && !campaign) return html`<${Page} title="Campaign"><${Failed} error=${error} again=${again} /></${Page}>`;
-  if (!campaign) return html`<${Page} title="Campaign"><${Loading} what="the campaign" /></${Page}>`;
+  if (!campaign) return html`<${Opening} title="Campaign" error=${error} again=${again} />`;
   const { status } = campaign;
   const current = history.items.find((run) => run.is_current);
   const cancellable = current && ["Processing", "Generation failed", "Ready for review", "Ready to publish"].includes(status);
@@ -84,9 +101,9 @@ export function Campaign({ id }) {
     say(said(answer));
     fresh();
   };
-  return html`<${Page} title=${campaign.name} about=${html`<${Status} value=${status} /> <span>by ${campaign.segment_by.map((one) => typeof one === "string" ? one : one.field).join(", ")}</span>`}
+  return html`<${Page} title=${campaign.name} about=${html`<${Status} value=${status} /> <span>by ${fieldsOf(campaign).join(", ")}</span>`}
     actions=${html`
-      ${current && html`<a class=${status === "Ready for review" ? "button main" : "button"} href=${to(`campaigns/${id}/review`, status === "Ready for review" ? { status: "Pending review" } : {})}>Review</a>`}
+      ${current && html`<a class=${status === "Ready for review" ? "button main" : "button"} href=${to(`campaigns/${id}/review`, status === "Ready for review" ? { status: needy(status, current.messages) } : {})}>Review</a>`}
       ${status === "Published" && may("initiate") && html`<a class="button main" href=${to(`campaigns/${id}/rerun`)}>Rerun</a>`}
       ${status === "Draft" && may("launch") && html`<button type="button" class="main" onClick=${() => setDialog("launch")}>Launch</button>`}
       ${status === "Ready to publish" && may("publish") && html`<button type="button" class="main" onClick=${() => setDialog("publish")}>Publish</button>`}
@@ -103,9 +120,7 @@ export function Campaign({ id }) {
       <div class="text body"><${Text} value=${campaign.template.body} /></div>
       ${campaign.brief && html`<h3>Brief</h3><div class="text"><${Text} value=${campaign.brief} /></div>`}
       <p class="quiet">Approval: ${campaign.approval_stages.map((one) => typeof one === "string" ? one : `${one.name} (${(one.roles || []).join(", ")})`).join(", then ")}</p></section>
-    ${dialog === "publish" && html`<${Confirm} title="Publish this campaign?" action="Publish" onClose=${() => setDialog(null)}
-      run=${act("campaign/publish", {}, (answer) => `Published ${many(answer.published_messages, "message")}.`)}>
-      <p>${current ? html`${many(current.messages.total, "message")} for ${customers(current.customer_count)}. ` : ""}Published messages cannot be changed.</p></${Confirm}>`}
+    ${dialog === "publish" && html`<${Publish} campaign=${campaign} run=${current} onClose=${() => setDialog(null)} fresh=${fresh} />`}
     ${dialog === "launch" && html`<${Confirm} title="Launch this campaign?" action="Launch" onClose=${() => setDialog(null)}
       run=${act("campaign/launch", {}, (answer) => `Run ${answer.run_number} has started.`)}><p>A message is generated for each segment of its group.</p></${Confirm}>`}
     ${dialog === "retry" && html`<${Confirm} title="Generate the failed messages again?" action="Retry" onClose=${() => setDialog(null)}
@@ -135,7 +150,7 @@ function Cancel({ id, run, onClose, fresh }) {
     say(`Run ${answer.run_number} is cancelled. The campaign is ${answer.campaign_status}.`);
     fresh();
   };
-  return html`<${Confirm} title=${`Cancel run ${run.run_number}?`} action="Cancel run" danger run=${cancel} onClose=${onClose}>
+  return html`<${Confirm} title=${`Cancel run ${run.run_number}?`} action="Cancel run" leave="Keep the run" danger run=${cancel} onClose=${onClose}>
     <p>${run.run_number > 1 ? "The run before becomes current again." : "The campaign becomes a draft again."} The cancelled run stays in the history.</p>
     <${Field} label="Reason, if you like" value=${why} set=${setWhy} maxlength="1000" /></${Confirm}>`;
 }
@@ -159,51 +174,62 @@ function Run({ run, campaign }) {
     setBusy("");
   };
   const file = `${campaign.name.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60) || "campaign"}-run-${run.run_number}`;
-  const states = [["pending", numbers.pending], ["approved", numbers.approved], ["rejected", numbers.rejected], ["published", numbers.published],
-    ["generating", numbers.generating], ["failed", numbers.failed]].filter(([, n]) => n > 0);
+  const open = run.is_current && campaign.status !== "Published";
+  // A run is complete when nothing is left to generate: people ask what is left to do.
+  const status = open && run.status === "Completed" ? numbers.pending ? `${count(numbers.pending)} to review` : campaign.status : run.status;
   return html`<li class=${run.is_current ? "run current" : "run"}>
     <h3><a href=${to(`campaigns/${campaign.id}/review`, run.is_current ? {} : { run: run.run_number })}>Run ${run.run_number}</a>
       <span class="group"><${Text} value=${run.customer_group.name} /></span></h3>
-    <div class="line"><${Status} value=${run.status} />${run.is_current && html`<span>current</span>`}<span>${customers(run.customer_count)}</span>
+    <div class="line"><${Status} value=${status} />${run.is_current && html`<span>current</span>`}<span>${customers(run.customer_count)}</span>
       <span><${When} at=${run.started_at} /></span>${(run.initiated_by || run.initiated_by_name) && html`<span>by <${Text} value=${who(run.initiated_by_name, run.initiated_by)} /></span>`}</div>
     <${Bar} reused=${numbers.reused} made=${made} total=${numbers.total} />
     <div class="line"><span class="key reused">${count(numbers.reused)} reused</span><span class="key made">${count(made)} new</span>
-      ${states.map(([name, n]) => html`<span class="quiet">${count(n)} ${name}</span>`)}</div>
+      <span class="quiet">${states(numbers)}</span></div>
     ${(saved.messages > 0 || tokens > 0) && html`<p class="quiet">${saved.messages > 0 && html`${many(saved.messages, "text")}${saved.customers > 0 && html` for ${customers(saved.customers)}`} did not have to be written and reviewed again. `}
       ${savedTokens > 0 && html`That saved about ${count(savedTokens)} tokens. `}${tokens > 0 && html`The model used ${count(tokens)} tokens.`}</p>`}
     ${run.error && html`<p class="failed"><${Text} value=${run.error} /></p>`}
     ${run.cancel_reason && html`<p class="quiet">Cancelled: <${Text} value=${run.cancel_reason} /></p>`}
+    ${open && html`<p class="quiet">Not published yet: what you export now can still change.</p>`}
     <div class="buttons small">${may("messages_export") && html`<button type="button" disabled=${!!busy} aria-label=${`Export messages of run ${run.run_number}`}
         onClick=${save("campaign/messages/export", { format: "csv", spreadsheet: true }, `${file}-messages.csv`)}>Export messages</button>`}
       ${may("recipients_export") && html`<button type="button" disabled=${!!busy} aria-label=${`Export recipients of run ${run.run_number}`}
         onClick=${save("campaign/recipients/export", { format: "csv", spreadsheet: true, content: true }, `${file}-recipients.csv`)}>Export recipients</button>`}</div></li>`;
 }
 
-const NAMES = { added: "only in the later run", removed: "only in the earlier run", kept_same: "same text", kept_changed: "another text" };
+const NAMES = { added: "only in the later run", removed: "only in the earlier run", kept_same: "same text", kept_changed: "different text" };
+const CHANGES = Object.entries(NAMES);
+/** How many differences of one kind are looked for at once. */
+const AT_ONCE = 20;
 
-/** Two runs of a campaign beside each other. */
 export function Compare({ id }) {
   const [known, error, again] = useLoad(async () => ({
     campaign: await call("campaign/get", { campaign_id: id }), runs: await everything("campaign/rerun/history", { campaign_id: id }, "runs", 1000),
   }), [id]);
-  if (error) return html`<${Page} title="Compare"><${Failed} error=${error} again=${again} /></${Page}>`;
-  if (!known) return html`<${Page} title="Compare"><${Loading} what="the runs" /></${Page}>`;
+  if (!known) return html`<${Opening} title="Compare" what="runs" error=${error} again=${again} />`;
   const numbers = known.runs.map((run) => run.run_number);
-  const later = Number(route.value.query.to) || numbers[0];
-  const earlier = Number(route.value.query.from) || numbers[1] || numbers[0];
+  const { query } = route.value;
+  const later = Number(query.to) || numbers[0];
+  const earlier = Number(query.from) || numbers[1] || numbers[0];
   const choice = (label, name, value) => html`<${Pick} label=${label} value=${String(value)} set=${(chosen) => refine({ [name]: chosen })}
     options=${known.runs.map((run) => [String(run.run_number), `Run ${run.run_number}, ${run.customer_group.name}`])} />`;
   return html`<${Page} title="Compare" about=${html`<a href=${to(`campaigns/${id}`)}><${Text} value=${known.campaign.name} /></a>`}>
-    <form class="filters" onSubmit=${(event) => event.preventDefault()}>${choice("Earlier run", "from", earlier)}${choice("Later run", "to", later)}</form>
-    ${numbers.length < 2 || earlier === later ? html`<${Empty}>Choose two runs.</${Empty}>` : html`<${Changes} id=${id} from=${earlier} to=${later} key=${`${earlier}-${later}`} />`}
+    <form class="filters wide" onSubmit=${(event) => event.preventDefault()}>${choice("Earlier run", "from", earlier)}${choice("Later run", "to", later)}
+      <${Pick} label="Show" value=${query.change || ""} set=${(change) => refine({ change })} options=${[["", "all segments"], ...CHANGES]} /></form>
+    ${numbers.length < 2 || earlier === later ? html`<${Empty}>Choose two runs.</${Empty}>`
+      : html`<${Changes} id=${id} from=${earlier} to=${later} change=${query.change} key=${`${earlier}-${later}`} />`}
   </${Page}>`;
 }
 
-function Changes({ id, from, to: later }) {
-  const pages = usePages(paged("campaign/rerun/diff", { campaign_id: id, from_run: from, to_run: later }, "items"), [id, from, later]);
+function Changes({ id, from, to: later, change }) {
+  const pages = usePages(paged("campaign/rerun/diff", { campaign_id: id, from_run: from, to_run: later }, "items", change ? 1000 : 100), [id, from, later, !!change]);
   const counts = pages.first?.counts;
-  return html`${counts && html`<div class="numbers">${Object.entries(NAMES).map(([name, what]) => html`<span><strong>${count(counts[name])}</strong> ${what}</span>`)}</div>`}
-    <${Listed} pages=${pages} what="the differences" empty="There are no segments."><ul class="cards">${pages.items.map((item) => html`<${Change} key=${item.segment.key} item=${item} id=${id} from=${from} later=${later} />`)}</ul></${Listed}>`;
+  const items = pages.items.filter((item) => !change || item.change === change);
+  useEffect(() => {
+    if (change && !pages.loading && !pages.error && pages.cursor && items.length < Math.min(AT_ONCE, counts[change])) pages.more();
+  });
+  return html`${counts && html`<div class="numbers">${CHANGES.map(([name, what]) => html`<a href=${to(route.value.path.join("/"), { ...route.value.query, change: name })}
+      aria-current=${name === change ? "true" : null}><strong>${count(counts[name])}</strong> ${what}</a>`)}</div>`}
+    <${Listed} pages=${{ ...pages, items }} what="the differences" empty="There are no such segments."><ul class="cards">${items.map((item) => html`<${Change} key=${item.segment.key} item=${item} id=${id} from=${from} later=${later} />`)}</ul></${Listed}>`;
 }
 
 function Change({ item, id, from, later }) {

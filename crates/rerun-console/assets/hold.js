@@ -6,20 +6,12 @@ import { ApiError, call, newKey, passes, session, waiting } from "./api.js";
 const HOLD_MS = 5000;
 /** Decisions that follow each other within this time are sent as one call. */
 const JOIN_MS = 2000;
-/** The most messages of one call. */
 const MOST = 5000;
 /** The largest body that a browser still sends while its page goes away. */
 const LEAVING_BYTES = 60000;
 
-/**
- * @typedef {{ id: string, content_id?: string }} Item
- * @typedef {{ kind: "approve" | "reject" | "regenerate" | "adopt", campaign: string, items: Item[], reason?: string,
- *   stage?: string }} Act
- */
-
 /** Batches that wait: what can be taken back. */
 export const held = signal([]);
-/** Batches on their way. */
 export const sent = signal([]);
 /** Told of what became of items: `(kind, items, error, act)`. */
 export const outcomes = new Set();
@@ -60,7 +52,7 @@ function release(batches) {
 
 const same = (a, b) => a.kind === b.kind && a.campaign === b.campaign && a.reason === b.reason && a.stage === b.stage;
 
-/** Holds a decision. @param {Act} act */
+/** @param {import("./shapes").Act} act */
 export function hold(act) {
   const now = Date.now();
   const step = { items: act.items };
@@ -105,13 +97,9 @@ export function drop(id) {
   schedule();
 }
 
-/** Sends at once what is held. */
 export function flush() { release(held.value); }
 
-/**
- * The request of a batch: path and body.
- * @returns {[any, any]}
- */
+/** @returns {[any, any]} the path and the body of a batch */
 function request(batch) {
   const campaign_id = batch.campaign;
   const ids = batch.items.map((item) => item.id);

@@ -1,11 +1,12 @@
 // Review: the list of messages beside the message, decided by single keys.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./preact-hooks.js";
 import { call, everything, findMessage, may, newKey, session, steadily } from "./api.js";
+import { Publish } from "./campaigns.js";
 import { Difference } from "./diff.js";
 import { drop, flush, held, hold, outcomes, sent, undo } from "./hold.js";
 import {
-  Confirm, Dialog, Empty, Failed, Loading, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, refine, route,
-  say, segmentName, to, useEvery, useLoad, who,
+  Confirm, Dialog, Empty, Failed, Loading, Opening, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, refine,
+  route, say, segmentName, to, useEvery, useLoad, who,
 } from "./ui.js";
 
 const ROW = 58;
@@ -83,6 +84,13 @@ class Messages {
     this.changed();
   }
 
+  async recount() {
+    try {
+      this.counts = (await call("campaign/rerun/messages", { ...this.body(), limit: 1 })).counts ?? this.counts;
+      this.changed();
+    } catch { /* the next decision counts again */ }
+  }
+
   /** Reads one message again: first where it was, then wherever it is now. */
   async again(id) {
     const row = this.list[this.at.get(id)];
@@ -100,7 +108,6 @@ class Messages {
   }
 }
 
-/** What a message is after a decision that was taken for it. */
 function decided(kind, message, stages, why) {
   if (kind === "reject") return { ...message, review_status: "Rejected", approval_stage: null, rejection_reason: why || null };
   if (kind === "regenerate") return { ...message, review_status: "Generating", approval_stage: null, reused_from: null };
@@ -111,21 +118,21 @@ function decided(kind, message, stages, why) {
 
 export function Review({ id }) {
   const [campaign, error, again] = useLoad(() => call("campaign/get", { campaign_id: id }), [id]);
-  if (error) return html`<${Page} title="Review"><${Failed} error=${error} again=${again} /></${Page}>`;
-  if (!campaign) return html`<${Page} title="Review"><${Loading} what="the campaign" /></${Page}>`;
+  if (!campaign) return html`<${Opening} title="Review" what="campaign" error=${error} again=${again} />`;
   if (!campaign.current_run_number) {
     return html`<${Page} title="Review" about=${html`<a href=${to(`campaigns/${id}`)}><${Text} value=${campaign.name} /></a>`}>
       <${Empty}>This campaign has no run yet. Launch it first.</${Empty}></${Page}>`;
   }
-  return html`<${Reviewing} campaign=${campaign} />`;
+  return html`<${Reviewing} campaign=${campaign} again=${again} />`;
 }
 
-function Reviewing({ campaign }) {
+function Reviewing({ campaign, again }) {
   const [, redraw] = useState(0);
   const changed = useMemo(() => { let due = false; return () => { if (!due) { due = true; queueMicrotask(() => { due = false; redraw((n) => n + 1); }); } }; }, []);
   const { run, status, stage, source, find } = route.value.query;
   const filterKey = JSON.stringify([run, status, stage, source, find]);
-  const messages = useMemo(() => new Messages(campaign.id, { run, status, stage, source, find }, changed), [filterKey]);
+  const [turn, setTurn] = useState(0);
+  const messages = useMemo(() => new Messages(campaign.id, { run, status, stage, source, find }, changed), [filterKey, turn]);
   const [index, setIndex] = useState(0);
   const [chosen, setChosen] = useState(new Set());
   const [dialog, setDialog] = useState(null);
@@ -163,6 +170,8 @@ function Reviewing({ campaign }) {
           const message = messages.get(item.id);
           if (message) messages.put(decided(kind, message, stages, act.reason));
         }
+        again();
+        messages.recount();
         return;
       }
       if (![404, 409].includes(error.status)) { say(`Not done: ${reason(error)}`, true); return; }
@@ -182,6 +191,11 @@ function Reviewing({ campaign }) {
   // Going elsewhere sends what is held.
   useEffect(() => flush, []);
 
+  const { counts } = messages;
+  const finished = !past && campaign.status !== "Published" && !!counts && !counts.pending && !counts.generating;
+  const busy = editing || dialog || held.value.length || sent.value.length || Object.keys(conflicts).length;
+  useEffect(() => { if (finished && status === "Pending review" && messages.list.length && !busy) setTurn(turn + 1); });
+
   const show = (next) => {
     const most = messages.list.length - 1;
     const target = Math.max(0, Math.min(next, most));
@@ -200,12 +214,13 @@ function Reviewing({ campaign }) {
   const targets = (fits) => (chosen.size ? [...chosen].map((one) => messages.get(one)) : [current]).filter(fits);
   const nothing = (what) => say(past ? "Messages of past runs cannot be changed." : `Nothing here can be ${what}.`);
 
+  const saySoon = (what) => say(`${what} in 5 seconds. Press u to undo.`, false, () => latest.current.takeBack());
   const act = (kind, fits, what, more = {}) => {
     const found = targets(fits);
     if (!found.length) { nothing(what); return; }
     hold({ kind, campaign: campaign.id, items: found.map((message) => ({ id: message.id, content_id: message.content_id })), ...more });
     setConflicts((known) => { const left = { ...known }; for (const one of found) delete left[one.id]; return left; });
-    say(`${DOING[kind]} ${many(found.length, "message")} in 5 seconds. Press u to undo.`);
+    saySoon(`${DOING[kind]} ${many(found.length, "message")}`);
     setChosen(new Set());
     if (!chosen.size) show(index + 1);
   };
@@ -216,7 +231,7 @@ function Reviewing({ campaign }) {
   const adopt = () => {
     if (!takable || !may("messages_adopt")) { nothing("taken from a suggestion"); return; }
     hold({ kind: "adopt", campaign: campaign.id, items: [{ id: current.id, content_id: current.content_id }] });
-    say("Taking the suggestion in 5 seconds. Press u to undo.");
+    saySoon(DOING.adopt);
   };
   const takeBack = () => {
     const items = undo();
@@ -244,14 +259,17 @@ function Reviewing({ campaign }) {
     event.preventDefault();
     done();
   };
-  const key = useRef();
-  key.current = onKey;
+  const latest = useRef();
+  latest.current = { onKey, takeBack };
   useEffect(() => {
-    const listen = (event) => key.current(event);
+    const listen = (event) => latest.current.onKey(event);
     document.addEventListener("keydown", listen);
     return () => document.removeEventListener("keydown", listen);
   }, []);
 
+  // Its name for screen readers stays: the group says how many are selected.
+  const decide = (name, fits, run, key, tone = "") => { const { length } = targets(fits); return html`<button type="button" class=${tone} disabled=${!length} onClick=${run}
+    aria-keyshortcuts=${key}>${name}${chosen.size > 0 && html`<span aria-hidden="true"> ${count(length)} selected</span>`}</button>`; };
   const waits = held.value.reduce((sum, batch) => sum + batch.items.length, 0);
   const onWay = sent.value.reduce((sum, batch) => sum + batch.items.length, 0);
   const about = html`<a href=${to(`campaigns/${campaign.id}`)}><${Text} value=${campaign.name} /></a>, run ${run || campaign.current_run_number}
@@ -259,36 +277,45 @@ function Reviewing({ campaign }) {
   return html`<${Page} title="Review" about=${about} wide actions=${html`
       <button type="button" onClick=${takeBack} disabled=${!waits} aria-keyshortcuts="u">Undo</button>
       <button type="button" onClick=${() => setDialog("keys")} aria-keyshortcuts="?">Keys</button>`}>
-    <${Filters} campaign=${campaign} counts=${messages.counts} findBox=${findBox} />
-    <p class="quiet tally">${chosen.size > 0 && html`<strong>${count(chosen.size)} selected</strong> `}
-      ${waits > 0 && html`<span>${many(waits, "decision")} held</span> `}${onWay > 0 && html`<span>${many(onWay, "decision")} on the way</span> `}
-      ${messages.counts && html`<span>${count(messages.counts.pending)} of ${count(messages.counts.total)} wait for a review</span>`}</p>
+    <${Filters} campaign=${campaign} counts=${counts} findBox=${findBox}>${may("messages_review") && !past && counts?.pending > 0 && (!status || status === "Pending review")
+      && html`<button type="button" onClick=${() => setDialog("all")} aria-keyshortcuts="Shift+A">Approve all ${find || source || stage ? "of this filter" : count(counts.pending)}…</button>`}</${Filters}>
+    <p class="quiet tally">${chosen.size > 0 && html`<strong>${count(chosen.size)} selected</strong> <button type="button" class="small" onClick=${() => setChosen(new Set())}>Clear selection</button> `}
+      ${[waits > 0 && `${count(waits)} not sent yet`, onWay > 0 && `${many(onWay, "decision")} on the way`,
+        counts && `${count(counts.pending)} of ${count(counts.total)} to review`].filter(Boolean).join(" · ")}</p>
+    ${finished && !waits && !onWay && html`<${Finished} campaign=${campaign} counts=${counts} publish=${() => setDialog("publish")} />`}
     <${Conflicts} all=${conflicts} dismiss=${() => setConflicts({})} look=${(one) => { const row = messages.at.get(one); if (row !== undefined) show(row); }} />
     ${messages.error && html`<${Failed} error=${messages.error} again=${() => messages.more()} />`}
-    ${!messages.list.length && (messages.loading ? html`<${Loading} what="messages" />` : !messages.error && html`<${Empty}>No message fits this filter.</${Empty}>`)}
+    ${!messages.list.length && (messages.loading ? html`<${Loading} what="messages" />` : !messages.error && !finished && html`<${Empty}>No message fits this filter.</${Empty}>`)}
     ${messages.list.length > 0 && html`<div class="review">
       <${List} messages=${messages} index=${index} show=${show} chosen=${chosen} pending=${pending} handle=${list} staged=${stages.length > 1}
         toggle=${(one) => { const next = new Set(chosen); if (!next.delete(one)) next.add(one); setChosen(next); }} />
       <section class="message" aria-label="Message">${current && html`
         <${Detail} key=${current.id} message=${current} campaign=${campaign} compare=${compare} asHtml=${asHtml} setAsHtml=${setAsHtml} pendingKind=${pending.get(current.id)} conflict=${conflicts[current.id]}
           editing=${editing} onEdited=${(message) => { setEditing(false); if (message) messages.put(message); }} messages=${messages}
-          buttons=${html`<div class="buttons decide">
-            ${may("messages_review") && html`<button type="button" class="main" disabled=${!targets(passable).length} onClick=${approve} aria-keyshortcuts="a">Approve</button>
-            <button type="button" disabled=${!targets(rejectable).length} onClick=${reject} aria-keyshortcuts="r">Reject</button>`}
+          buttons=${html`<div class="buttons decide" role="group" aria-label=${chosen.size ? `${count(chosen.size)} selected` : "This message"}>
+            ${may("messages_review") && html`${decide("Approve", passable, approve, "a", "main")}${decide("Reject", rejectable, reject, "r")}`}
             ${may("messages_edit") && html`<button type="button" disabled=${!remakable(current)} onClick=${edit} aria-keyshortcuts="e">Edit</button>`}
-            ${may("messages_regenerate") && html`<button type="button" disabled=${!targets(remakable).length} onClick=${regenerate} aria-keyshortcuts="g">Regenerate</button>`}
+            ${may("messages_regenerate") && decide("Regenerate", remakable, regenerate, "g")}
             ${suggestion && may("messages_adopt") && html`<button type="button" disabled=${!takable} onClick=${adopt} aria-keyshortcuts="s">Use suggestion</button>`}
             <button type="button" aria-pressed=${compare} onClick=${() => setCompare(!compare)} aria-keyshortcuts="d">Difference</button></div>`} />`}
       </section></div>`}
     ${dialog === "keys" && html`<${Dialog} title="Keys" onClose=${() => setDialog(null)}>
       <dl class="keys">${KEYS.map(([name, what]) => html`<div><dt><kbd>${name}</kbd></dt><dd>${what}</dd></div>`)}</dl>
-      <p class="quiet">In the text boxes of an edit, <kbd>Ctrl+Enter</kbd> saves and <kbd>Esc</kbd> leaves.</p>
+      <p class="quiet">In the text boxes of an edit, <kbd>Ctrl+Enter</kbd> saves and <kbd>Esc</kbd> cancels.</p>
       <div class="buttons"><button type="button" class="main" onClick=${() => setDialog(null)}>Close</button></div></${Dialog}>`}
     ${dialog === "reject" && html`<${Rejection} number=${targets(rejectable).length} onClose=${() => setDialog(null)}
       run=${(why) => act("reject", rejectable, "rejected", { reason: why })} />`}
-    ${dialog === "all" && html`<${ApproveAll} messages=${messages} campaign=${campaign} onClose=${() => setDialog(null)} />`}
+    ${dialog === "publish" && html`<${Publish} campaign=${campaign} fresh=${again} onClose=${() => setDialog(null)} />`}
+    ${dialog === "all" && html`<${ApproveAll} messages=${messages} campaign=${campaign} say=${saySoon} onClose=${() => setDialog(null)} />`}
   </${Page}>`;
 }
+
+const Finished = ({ campaign: { id, status }, counts: { rejected, failed }, publish }) => html`<div class="done buttons"><span>${status === "Ready to publish"
+    ? "Every message is approved." : "No message waits for a review."}</span>
+  ${[[rejected, "rejected", "Rejected", "an edit or a new generation"], [failed, "failed", "Generation failed", "a retry or an edit"]].map(([n, what, filter, needs]) => n > 0
+    && html`<a href=${to(`campaigns/${id}/review`, { status: filter })}>${many(n, `${what} message`)} ${n === 1 ? "waits" : "wait"} for ${needs}</a>`)}
+  ${status === "Ready to publish" && may("publish") && html`<button type="button" class="main" onClick=${publish}>Publish</button>`}
+  <a href=${to("waiting")}>Back to Waiting</a></div>`;
 
 const rewritten = ({ before, now }) => !!now?.content && (before?.content?.subject !== now.content.subject || before?.content?.body !== now.content.body);
 
@@ -306,22 +333,26 @@ function Conflicts({ all, dismiss, look }) {
     <p><button type="button" onClick=${dismiss}>Dismiss</button></p></section>`;
 }
 
-function Filters({ campaign, counts, findBox }) {
+function Filters({ campaign, counts, findBox, children }) {
   const { status, stage, source, find } = route.value.query;
   const [text, setText] = useState(find || "");
   useEffect(() => setText(find || ""), [find]);
   const timer = useRef();
   const search = (value, wait) => { clearTimeout(timer.current); timer.current = setTimeout(() => refine({ find: value, message: "" }), wait); };
   useEffect(() => () => clearTimeout(timer.current), []);
+  // A select takes letters for itself: after a choice by the mouse they are for the list again.
+  const byKey = useRef();
   const choice = (label, name, value, all, options) => html`<${Pick} label=${label} value=${value || ""} set=${(chosen) => refine({ [name]: chosen, message: "" })}
     options=${[["", all], ...options.map((one) => [one, one])]} />`;
-  return html`<form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); search(text, 0); }}>
+  return html`<form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); search(text, 0); findBox.current.blur(); }}
+    onPointerDown=${() => { byKey.current = false; }} onKeyDown=${() => { byKey.current = true; }}
+    onChange=${({ target }) => target.tagName === "SELECT" && !byKey.current && target.blur()}>
     <label><span>Find</span><input type="text" ref=${findBox} value=${text} maxlength="100" placeholder="a value of the segment" aria-keyshortcuts="/"
       onInput=${(event) => { setText(event.currentTarget.value); search(event.currentTarget.value, 300); }}
       onKeyDown=${(event) => { if (event.key === "Escape") { event.preventDefault(); setText(""); search("", 0); event.currentTarget.blur(); } }} /></label>
     ${choice("Status", "status", status, counts ? `all (${count(counts.total)})` : "all", STATUSES)}
     ${choice("Source", "source", source, "all", SOURCES)}
-    ${campaign.approval_stages.length > 1 && choice("Stage", "stage", stage, "all", campaign.approval_stages.map(stageName))}
+    ${campaign.approval_stages.length > 1 && choice("Stage", "stage", stage, "all", campaign.approval_stages.map(stageName))}${children}
   </form>`;
 }
 
@@ -335,7 +366,10 @@ function List({ messages, index, show, chosen, pending, toggle, handle, staged }
     watch.observe(box.current);
     return () => watch.disconnect();
   }, []);
-  const focusNext = useRef(null);
+  const moved = useRef(false);
+  const button = () => box.current.querySelector("[aria-current=true] button");
+  // Who left a filter goes on in the list that it made.
+  useEffect(() => { if (document.activeElement === document.body) button()?.focus(); }, []);
   handle.current = {
     reveal(row) {
       const node = box.current;
@@ -343,15 +377,16 @@ function List({ messages, index, show, chosen, pending, toggle, handle, staged }
       if (row * ROW < node.scrollTop) node.scrollTop = row * ROW;
       else if ((row + 1) * ROW > node.scrollTop + node.clientHeight) node.scrollTop = (row + 1) * ROW - node.clientHeight;
       setTop(node.scrollTop);
-      // Whoever is elsewhere on the page stays there.
-      const here = document.activeElement;
-      if (node.contains(here) || here === document.body || here?.tagName === "H1") focusNext.current = row;
+      moved.current = true;
     },
   };
+  // The focus goes with the current message, also after a dialog. Who is elsewhere on the page stays there.
   useLayoutEffect(() => {
-    if (focusNext.current !== index || dialogOpen()) return;
-    focusNext.current = null;
-    box.current.querySelector("[aria-current=true] button")?.focus({ preventScroll: true });
+    if (dialogOpen()) return;
+    const here = document.activeElement;
+    const free = moved.current && (here === document.body || here?.tagName === "H1" || here?.closest(".news"));
+    if (here !== button() && (free || box.current.contains(here))) button()?.focus({ preventScroll: true });
+    moved.current = false;
   });
   const all = messages.list.length;
   const first = Math.max(0, Math.floor(top / ROW) - SPARE);
@@ -370,7 +405,8 @@ function List({ messages, index, show, chosen, pending, toggle, handle, staged }
           <button type="button" tabindex=${row === index ? 0 : -1} onClick=${() => show(row)}>
             <span class="name"><${Text} value=${name} /></span>
             <span class="line">${kind ? html`<span class="status busy">${DOING[kind]}…</span>` : html`<${Status} value=${message.review_status} />`}
-            ${message.approval_stage && staged && html`<span>${message.approval_stage}</span>`}<span>${message.source}</span></span></button></li>`;
+            ${message.approval_stage && staged && html`<span>${message.approval_stage}</span>`}
+              <span class="name"><${Text} value=${message.content?.subject.slice(0, 200)} /></span></span></button></li>`;
       })}</ul></div>`;
 }
 
@@ -401,6 +437,7 @@ function Detail({ message, campaign, compare, asHtml, setAsHtml, pendingKind, co
       <h2 class="subject">${content ? html`<${Text} value=${content.subject} />` : "No content yet"}</h2>
       ${tagged && html`<div class="buttons small" role="group" aria-label="Body as">${["Text", "HTML"].map((one, n) => html`<button type="button" aria-pressed=${asHtml === !!n}
         onClick=${() => setAsHtml(!!n)}>${one}</button>`)}</div>`}
+      ${tagged && asHtml && html`<p class="quiet">Pictures from elsewhere are not loaded; links are off.</p>`}
       ${tagged && asHtml ? html`<${Rendered} body=${content.body} />` : content ? html`<div class="body text"><${Text} value=${content.body} /></div>` : message.review_status === "Generating"
         && html`<p class="quiet">The message is being generated.</p>`}`}
     ${message.error && html`<p class="failed">Generation failed: <${Text} value=${message.error} /></p>`}
@@ -420,13 +457,12 @@ function Detail({ message, campaign, compare, asHtml, setAsHtml, pendingKind, co
 function Suggestion({ suggestion }) {
   const { differs = [], evidence, mentions = [] } = suggestion;
   return html`<section class="suggestion" aria-label="Suggestion"><h3>Suggestion from run ${suggestion.run_number}</h3>
+    ${mentions.length > 0 && html`<p class="failed">Cannot be used here: the text mentions ${mentions.map((one, n) => html`${n > 0 && ", "}<${Text} value=${one} />`)}.</p>`}
     <ul>${differs.map((one) => html`<li><${Text} value=${one.field} /> was <${Text} value=${one.from ?? "no value"} />, here it is <${Text} value=${one.to ?? "no value"} /></li>`)}</ul>
     ${evidence && evidence.pairs > 0 && html`<p>In ${count(evidence.same)} of ${count(evidence.pairs)} earlier cases that made no difference to the text.</p>`}
-    ${mentions.length > 0 && html`<p>It cannot be used: its text mentions ${mentions.map((one, n) => html`${n > 0 && ", "}<${Text} value=${one} />`)}.</p>`}
     <p class="quiet">Press d to see the difference.</p></section>`;
 }
 
-/** The text beside that of the suggestion, or else of the run before. */
 function Compared({ message, campaign }) {
   const [found, error, , loading] = useLoad(async () => {
     if (message.suggestion) {
@@ -497,7 +533,7 @@ function Editor({ message, campaign, onDone, messages }) {
     ${now?.content && html`<div class="failed"><p>The message changed. It now says:</p><p><strong><${Text} value=${now.content.subject} /></strong></p>
       <div class="text"><${Text} value=${now.content.body} /></div><p>Saving again replaces it.</p></div>`}
     <div class="buttons"><button type="submit" class="main" disabled=${busy} aria-keyshortcuts="Control+Enter">Save</button>
-    <button type="button" onClick=${leave} aria-keyshortcuts="Escape">Leave</button></div></form>`;
+    <button type="button" onClick=${leave} aria-keyshortcuts="Escape">Cancel</button></div></form>`;
 }
 
 function Rejection({ number, run, onClose }) {
@@ -512,12 +548,13 @@ function Rejection({ number, run, onClose }) {
   };
   return html`<${Dialog} title=${`Reject ${many(number, "message")}`} onClose=${onClose}><form onSubmit=${submit}>
     <label><span>Reason</span><textarea rows="3" ref=${box} value=${why} required maxlength="2000" onInput=${(event) => setWhy(event.currentTarget.value)}
-      onKeyDown=${(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event); }}></textarea></label>
-    <div class="buttons"><button type="submit" class="danger">Reject</button><button type="button" onClick=${onClose}>Close</button></div></form></${Dialog}>`;
+      aria-keyshortcuts="Control+Enter" onKeyDown=${(event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit(event); }}></textarea></label>
+    <p class="quiet"><kbd>Ctrl+Enter</kbd> rejects, <kbd>Esc</kbd> cancels.</p>
+    <div class="buttons"><button type="submit" class="danger">Reject</button><button type="button" onClick=${onClose}>Cancel</button></div></form></${Dialog}>`;
 }
 
 /** Approves the texts that the filter shows now: the ids name them, so that nobody approves what was not listed. */
-function ApproveAll({ messages, campaign, onClose }) {
+function ApproveAll({ messages, campaign, say, onClose }) {
   const [found, error] = useLoad(async () => {
     const all = await everything("campaign/rerun/messages", messages.body(), "messages", 1_000_000);
     return all.filter((message) => message.review_status === "Pending review" && mayPass(campaign, message));
@@ -528,7 +565,7 @@ function ApproveAll({ messages, campaign, onClose }) {
       const items = found.slice(from, from + 5000).map((message) => ({ id: message.id, content_id: message.content_id }));
       hold({ kind: "approve", campaign: campaign.id, items });
     }
-    say(`Approving ${many(found.length, "message")} in 5 seconds. Press u to undo.`);
+    say(`${DOING.approve} ${many(found.length, "message")}`);
   };
   if (!found?.length) {
     return html`<${Dialog} title="Approve all" onClose=${onClose}>${error ? html`<${Failed} error=${error} />` : found ? html`<p>No message of this filter waits for your review.</p>`

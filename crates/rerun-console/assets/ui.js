@@ -32,13 +32,13 @@ export function refine(query) {
   route.value = read();
 }
 
-/** What a screen reader is told, and everybody sees for a while. */
-export const news = signal({ text: "", alert: false });
+/** What a screen reader is told, and everybody sees for a while. With `undo`, there is a button beside it. */
+export const news = signal({ text: "", alert: false, undo: null });
 let quiet;
-export function say(text, alert = false) {
+export function say(text, alert = false, undo = null) {
   clearTimeout(quiet);
-  news.value = { text, alert };
-  quiet = setTimeout(() => { news.value = { text: "", alert: false }; }, alert ? 15000 : 6000);
+  news.value = { text, alert, undo };
+  quiet = setTimeout(() => say(""), alert ? 15000 : 6000);
 }
 
 const number = new Intl.NumberFormat();
@@ -50,7 +50,6 @@ export const When = ({ at }) => at
   ? html`<time datetime=${at} title=${at}>${moment.format(new Date(at))}</time>` : null;
 export const who = (name, id) => name || (id ? `user ${id.slice(-6)}` : "the system");
 
-/** What went wrong, for people. */
 export function reason(error) {
   if (error instanceof ApiError) {
     if (error.status === 503) return "The server has no time for this now. Try again.";
@@ -89,12 +88,8 @@ export const Empty = ({ children }) => html`<p class="empty">${children}</p>`;
 export const Failed = ({ error, again }) => html`<div class="failed" role="alert"><p>${reason(error)}</p>
   ${again && html`<button type="button" onClick=${again}>Try again</button>`}</div>`;
 
-/**
- * Loads, and loads again when `keys` change.
- * @template T @param {() => Promise<T>} load @param {unknown[]} keys
- * @returns {[T, any, () => void, boolean]} the value, the error, what loads again, and whether it loads
- */
-export function useLoad(load, keys) {
+/** @type {import("./shapes").UseLoad} */
+export const useLoad = (load, keys) => {
   const [state, setState] = useState({ value: null, error: null, loading: true });
   const [again, setAgain] = useState(0);
   useEffect(() => {
@@ -107,7 +102,7 @@ export function useLoad(load, keys) {
     return () => { live = false; };
   }, [...keys, again]);
   return [state.value, state.error, () => setAgain((n) => n + 1), state.loading];
-}
+};
 
 /** A page: its one `h1`, which gets the focus when the page opens, and its title. */
 export function Page({ title, about, children, actions, wide }) {
@@ -119,10 +114,12 @@ export function Page({ title, about, children, actions, wide }) {
     ${actions && html`<div class="actions">${actions}</div>`}</header>${children}</main>`;
 }
 
-/** Whether a dialog is open. */
+/** A page of which nothing is there yet. */
+export const Opening = ({ title, error, again, what = title.toLowerCase() }) => html`<${Page} title=${title}>
+  ${error ? html`<${Failed} error=${error} again=${again} />` : html`<${Loading} what=${`the ${what}`} />`}</${Page}>`;
+
 export const dialogOpen = () => !!document.querySelector("dialog[open]");
 
-/** A modal dialog. It traps the focus and gives it back; Esc leaves it. */
 export function Dialog({ title, onClose, children }) {
   const dialog = useRef();
   useEffect(() => {
@@ -131,6 +128,8 @@ export function Dialog({ title, onClose, children }) {
     node.showModal();
     return () => {
       node.close();
+      // What ran the action may have moved the focus already.
+      if (document.activeElement !== document.body) return;
       const target = before && before !== document.body && before.isConnected ? before : document.querySelector("h1");
       target?.focus();
     };
@@ -141,7 +140,7 @@ export function Dialog({ title, onClose, children }) {
 }
 
 /** Asks before something is done. The button has the action's name. */
-export function Confirm({ title, action, run, onClose, children, danger }) {
+export function Confirm({ title, action, run, onClose, children, danger, leave = "Cancel" }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const submit = async (event) => {
@@ -159,18 +158,15 @@ export function Confirm({ title, action, run, onClose, children, danger }) {
   return html`<${Dialog} title=${title} onClose=${onClose}><form onSubmit=${submit}>${children}
     ${error && html`<${Failed} error=${error} />`}
     <div class="buttons"><button type="submit" class=${danger ? "danger" : "main"} disabled=${busy}>${action}</button>
-    <button type="button" onClick=${onClose}>Close</button></div></form></${Dialog}>`;
+    <button type="button" onClick=${onClose}>${leave}</button></div></form></${Dialog}>`;
 }
 
-/** A line of text with its label. */
 export const Field = ({ label, value, set, ...rest }) => html`<label><span>${label}</span><input type="text" value=${value}
   onInput=${(event) => set?.(event.currentTarget.value)} ...${rest} /></label>`;
 
-/** One of some: `options` are pairs of a value and its name. */
 export const Pick = ({ label, value, set, options }) => html`<label><span>${label}</span><select value=${value} onChange=${(event) => set(event.currentTarget.value)}>
   ${options.map(([one, name]) => html`<option value=${one}>${name}</option>`)}</select></label>`;
 
-/** A choice by itself. */
 export const Check = ({ label, checked, toggle }) => html`<label class="choice"><input type="checkbox" checked=${checked} onChange=${toggle} /> <span>${label}</span></label>`;
 
 /** A table. With a label it can be scrolled by the keyboard: it needs one if nothing in it takes the focus. */
@@ -195,20 +191,15 @@ export function Bar({ reused, made, total }) {
     <span class="made" style=${{ width: part(made) }}></span></div>`;
 }
 
-/** The values of a segment in a line. */
+export const fieldsOf = (campaign) => campaign.segment_by.map((one) => typeof one === "string" ? one : one.field);
 export const segmentName = (segment) => Object.values(segment?.attributes || {})
   .map((value) => value ?? "no value").join(" · ") || "everybody";
 
-/** More of a list, by a button. */
 export const More = ({ onMore, loading, shown }) => html`<p class="more">
   <button type="button" onClick=${onMore} disabled=${loading}>Show more</button> <span class="quiet">${count(shown)} shown</span></p>`;
 
-/**
- * A list that grows page by page.
- * @template T @template {{ next_cursor?: string }} P @param {(cursor?: string) => Promise<{ items: T[], page: P }>} load @param {unknown[]} keys
- * @returns {{ items: T[], cursor: string, first: P, loading: boolean, error: any, more: () => void, reload: () => void }}
- */
-export function usePages(load, keys) {
+/** @type {import("./shapes").UsePages} */
+export const usePages = (load, keys) => {
   const [state, setState] = useState({ items: [], cursor: null, first: null, loading: true, error: null });
   const turn = useRef(0);
   const next = async (fresh) => {
@@ -227,9 +218,8 @@ export function usePages(load, keys) {
   };
   useEffect(() => { next(true); return () => { turn.current += 1; }; }, keys);
   return { ...state, more: () => next(false), reload: () => next(true) };
-}
+};
 
-/** A list that grows, with what stands in its place while there is nothing. */
 export const Listed = ({ pages, what, empty, children }) => html`${pages.error && html`<${Failed} error=${pages.error} again=${pages.reload} />`}
   ${pages.items.length > 0 ? children : pages.loading ? html`<${Loading} what=${what} />` : !pages.error && html`<${Empty}>${empty}</${Empty}>`}
   ${pages.cursor && html`<${More} onMore=${pages.more} loading=${pages.loading} shown=${pages.items.length} />`}`;

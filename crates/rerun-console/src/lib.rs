@@ -70,21 +70,18 @@ files! {
     "icon.svg" = "icon.svg", "image/svg+xml";
     "api.js" = "api.js", SCRIPT;
     "app.js" = "app.js", SCRIPT;
-    "audit.js" = "audit.js", SCRIPT;
     "campaigns.js" = "campaigns.js", SCRIPT;
     "diff.js" = "diff.js", SCRIPT;
+    "events.js" = "events.js", SCRIPT;
     "frame.html" = "frame.html", HTML;
-    "groups.js" = "groups.js", SCRIPT;
     "hold.js" = "hold.js", SCRIPT;
     "htm.js" = "htm.js", SCRIPT;
     "preact-hooks.js" = "preact-hooks.js", SCRIPT;
     "preact.js" = "preact.js", SCRIPT;
-    "rerun.js" = "rerun.js", SCRIPT;
+    "reruns.js" = "reruns.js", SCRIPT;
     "review.js" = "review.js", SCRIPT;
-    "schedules.js" = "schedules.js", SCRIPT;
     "signals-core.js" = "signals-core.js", SCRIPT;
     "ui.js" = "ui.js", SCRIPT;
-    "webhooks.js" = "webhooks.js", SCRIPT;
 }
 
 /// Returns the response for the file with this name, or `None` if the console has no such file. The

@@ -16,6 +16,11 @@ const SUBJECT: &str = "A summer offer for our {{ tier | default(\"valued\") }} c
 const BODY: &str = "Hello,\n\nas a {{ tier | default(\"valued\") }} customer in {{ country }} you \
                     get our summer offer two weeks before everybody else.";
 
+const AUTUMN_SUBJECT: &str =
+    "Autumn for our {{ tier | default(\"valued\") }} customers in {{ country }}";
+const AUTUMN_BODY: &str = "Hello,\n\nas a {{ tier | default(\"valued\") }} customer in {{ country }} you \
+                           are the first to see our autumn collection.";
+
 /// How often to look whether the messages are there.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// When to stop looking.
@@ -205,6 +210,9 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
             saved_line(run)
         ));
     }
+    story
+        .leave_to_review(&first_group_id, &second_group_id)
+        .await?;
     Ok(Told {
         campaign_id,
         first_group_id,
@@ -236,8 +244,51 @@ impl Story<'_> {
         Ok(group.id)
     }
 
+    /// Leaves the rerun of a second campaign to whoever opens the console.
+    async fn leave_to_review(&self, first: &str, second: &str) -> Result<(), DemoError> {
+        let quiet = Story {
+            client: self.client,
+            say: &|_| (),
+        };
+        let name = "Autumn offer";
+        let create = json!({
+            "name": name, "customer_group_id": first, "segment_by": customers::segment_by(),
+            "template": { "subject": AUTUMN_SUBJECT, "body": AUTUMN_BODY },
+        });
+        let campaign: Id = self.client.post("campaign/create", &create).await?;
+        let this = json!({ "campaign_id": campaign.id });
+        let _launched: Started = self.client.post("campaign/launch", &this).await?;
+        quiet.finish_run(&this).await?;
+        let rerun = json!({ "campaign_id": campaign.id, "new_customer_group_id": second });
+        let started: Started = self.client.post("campaign/rerun/initiate", &rerun).await?;
+        quiet.generated(&this).await?;
+        let Segments { matched, new, .. } = started.segments;
+        self.heading("For you");
+        self.done(&format!(
+            "another campaign, \"{name}\", is rerun too: {matched} messages reused, {new} wait for \
+             your review"
+        ));
+        Ok(())
+    }
+
     /// Waits until the messages are there, has them all approved, and publishes.
     async fn finish_run(&self, this: &serde_json::Value) -> Result<(), DemoError> {
+        self.generated(this).await?;
+        let mut approval = this.clone();
+        approval["decision"] = "approve".into();
+        approval["all"] = true.into();
+        let Reviewed { reviewed_messages } = self
+            .client
+            .post("campaign/messages/review", &approval)
+            .await?;
+        self.done(&format!("a reviewer approved {reviewed_messages} messages"));
+        let Published { published_messages } = self.client.post("campaign/publish", this).await?;
+        self.done(&format!("published all {published_messages}"));
+        Ok(())
+    }
+
+    /// Waits until the messages are there.
+    async fn generated(&self, this: &serde_json::Value) -> Result<(), DemoError> {
         let begun = Instant::now();
         let mut generated = 0;
         loop {
@@ -260,7 +311,7 @@ impl Story<'_> {
             }
             match history.campaign_status.as_str() {
                 "Processing" if begun.elapsed() < PATIENCE => tokio::time::sleep(LOOK_EVERY).await,
-                "Ready for review" => break,
+                "Ready for review" => return Ok(()),
                 "Processing" => return Err(DemoError::Unexpected("generation takes too long")),
                 _ => {
                     return Err(DemoError::Unexpected(
@@ -269,17 +320,6 @@ impl Story<'_> {
                 }
             }
         }
-        let mut approval = this.clone();
-        approval["decision"] = "approve".into();
-        approval["all"] = true.into();
-        let Reviewed { reviewed_messages } = self
-            .client
-            .post("campaign/messages/review", &approval)
-            .await?;
-        self.done(&format!("a reviewer approved {reviewed_messages} messages"));
-        let Published { published_messages } = self.client.post("campaign/publish", this).await?;
-        self.done(&format!("published all {published_messages}"));
-        Ok(())
     }
 
     /// Shows what a reused and a new message say.

@@ -257,6 +257,7 @@ fn the_demo_tells_the_story_and_ends() {
         "reused: \"A summer offer for our ",
         "The campaign is Published. Run 2: 60 of 75 messages, for ",
         " customers, were neither generated nor reviewed again.",
+        "another campaign, \"Autumn offer\", is rerun too: 60 messages reused, 15 wait for your review",
     ] {
         assert!(story.contains(part), "{part}: {story}");
     }

@@ -74,7 +74,7 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
     browser.says("Sign out").await;
     let mut titles = BTreeSet::new();
     for (page, says) in [
-        ("waiting".to_owned(), "pending"),
+        ("waiting".to_owned(), "to review"),
         ("campaigns".to_owned(), "Published"),
         (format!("campaigns/{rerun}"), "Run 2"),
         (format!("campaigns/{rerun}/review"), "2 customers"),
@@ -99,7 +99,7 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
         ),
         ("webhooks".to_owned(), "events pending"),
         (format!("webhooks/{webhook}"), "nobody takes the connection"),
-        ("audit".to_owned(), "rerun.initiated"),
+        ("audit".to_owned(), "Rerun started"),
     ] {
         browser.open(&world.page(&page)).await;
         browser.says(says).await;
@@ -116,6 +116,8 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
             .run("return document.documentElement.scrollWidth")
             .await;
         assert!(width.as_u64().unwrap() <= 360, "{page} is {width} wide");
+        let sideways = "return [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).length";
+        assert_eq!(browser.run(sideways).await, 0, "{page} scrolls sideways");
         assert_eq!(violations(&browser).await, json!([]), "{page} narrow");
         browser.size(1_200, 850).await;
     }

@@ -18,6 +18,7 @@ mod provider;
 mod reviewers;
 mod schedules;
 mod story;
+mod ways;
 mod webhooks;
 mod world;
 

@@ -111,6 +111,6 @@ async fn leaving_the_page_sends_what_is_held(world: World, browser: Browser) {
         .await;
     // Coming back sends nothing a second time.
     browser.open(&world.page("waiting")).await;
-    browser.says("197 pending").await;
+    browser.says("197 to review").await;
     assert_eq!(world.entries("messages.approved").await.len(), 1);
 }

@@ -90,7 +90,7 @@ async fn a_schedule_is_managed_by_keyboard(world: World, browser: Browser) {
         .await;
     browser.says("the group did not change").await;
     browser.enter("link", "Edit").await;
-    browser.choose("Start", "always").await;
+    browser.choose("Start only if", "always").await;
     browser.enter("button", "Save").await;
     browser.says("What became of its times").await;
     assert_eq!(schedules(&world).await[0]["when"], "always");
@@ -172,7 +172,7 @@ async fn local_times_become_instants(world: World, browser: Browser) {
         ),
     ] {
         let script = format!(
-            "const done = arguments[0]; import('/console/schedules.js').then(({{ instant }}) => done(instant({}, {})))",
+            "const done = arguments[0]; import('/console/reruns.js').then(({{ instant }}) => done(instant({}, {})))",
             json!(local),
             json!(zone)
         );

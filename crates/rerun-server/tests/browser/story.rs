@@ -59,6 +59,9 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
     // Letters are text in here.
     browser.write("a joke").await;
     browser.press([ENTER]).await;
+    browser.write("about tax").await;
+    assert_eq!(world.number(&campaign, "Rejected").await, 0);
+    browser.chord(CONTROL, ENTER).await;
     browser.until("!document.querySelector('dialog')").await;
     browser.press(['e']).await;
     browser.until("document.querySelector('textarea')").await;
@@ -91,7 +94,7 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
     let rejected = messages
         .iter()
         .find(|message| message["review_status"] == "Rejected");
-    assert_eq!(rejected.unwrap()["rejection_reason"], "a joke");
+    assert_eq!(rejected.unwrap()["rejection_reason"], "a joke\nabout tax");
     assert_eq!(world.entries("messages.approved").await.len(), 1);
 
     // The rejected one is made again; then everything is approved at once.
@@ -132,7 +135,6 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
         .await;
 
     browser.open(&world.page("waiting")).await;
-    browser.enter("link", "Summer offer").await;
     browser.enter("button", "Publish").await;
     browser
         .until("document.querySelector('dialog[open]')")
@@ -141,7 +143,10 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
     world
         .until(async || world.campaign(&campaign).await["status"] == "Published")
         .await;
+    browser.says("Nothing to do.").await;
 
+    browser.enter("link", "Campaigns").await;
+    browser.enter("link", "Summer offer").await;
     browser.enter("link", "Rerun").await;
     browser.tab_to("combobox", "Customer group").await;
     browser.write("Summer").await;
@@ -250,7 +255,7 @@ async fn unseen_values_are_declared_by_one_key(world: World, browser: Browser) {
         "{rules}"
     );
     // Nothing is declared that looks like nothing approved.
-    browser.says("nothing approved").await;
+    browser.says("no similar approved value").await;
     browser.enter("button", "Start rerun").await;
     browser.says("Run 2").await;
     let history = world

@@ -1,11 +1,42 @@
-// Webhooks: where events are sent, and what became of them.
+// Events: the audit log, and the webhooks that they are sent to.
 import { useState } from "./preact-hooks.js";
-import { call, everything, may, paged, steadily } from "./api.js";
-import { ACTIONS } from "./audit.js";
+import { call, may, paged, steadily } from "./api.js";
+import { campaigns } from "./reruns.js";
 import {
-  Check, Confirm, Dialog, Facts, Failed, Field, Listed, Loading, Page, Pick, Status, Table, Text, When, count, go, html, many, reason,
-  refine, route, say, to, useEvery, useLoad, usePages,
+  Check, Confirm, Dialog, Facts, Failed, Field, Listed, Opening, Page, Pick, Status, Table, Text, When, count, go, html, many, reason,
+  refine, route, say, to, useEvery, useLoad, usePages, who,
 } from "./ui.js";
+
+/** The types of entries, which are the types of events too. */
+const ACTIONS = ["customer_group.created", "customer_group.imported", "customer_group.updated", "customer_group.deleted", "customers.deleted", "customer.erased",
+  "campaign.created", "campaign.updated", "campaign.launched", "campaign.published", "campaign.deleted", "messages.approved", "messages.rejected", "message.edited",
+  "message.adopted", "messages.regenerated", "rerun.initiated", "rerun.archived", "rerun.cancelled", "rerun.retried", "run.completed", "run.failed",
+  "webhook.created", "webhook.updated", "webhook.deleted", "webhook.secret_rotated", "webhook.disabled",
+  "schedule.created", "schedule.updated", "schedule.deleted", "schedule.paused", "schedule.resumed", "schedule.skipped", "campaign.rerun_suggested"];
+
+const WORDS = { "rerun.initiated": "Rerun started", "message.adopted": "Suggestion used", "campaign.rerun_suggested": "Rerun suggested" };
+const words = (action) => WORDS[action] || (action[0].toUpperCase() + action.slice(1)).replace(/[._]/g, " ");
+
+export function Audit() {
+  const [known] = useLoad(async () => new Map(await campaigns()), []);
+  const { campaign, action } = route.value.query;
+  const pages = usePages(paged("audit/list", { ...(campaign && { campaign_id: campaign }), ...(action && { action }) }, "entries"), [campaign, action]);
+  return html`<${Page} title="Audit" about=${campaign && html`Of <${Text} value=${known?.get(campaign) || "one campaign"} />. <a href=${to("audit")}>Show all</a>`}>
+    <form class="filters" onSubmit=${(event) => event.preventDefault()}><${Pick} label="Action" value=${action || ""} set=${(value) => refine({ action: value })}
+      options=${[["", "all"], ...ACTIONS.map((one) => [one, words(one)])]} /></form>
+    <${Listed} pages=${pages} what="the log" empty="No entry fits this filter."><${Table} label="Audit log" kind="stacked audit" heads=${["When", "Action", "Who", "From", "About"]}>${pages.items.map((entry) => html`<tr key=${entry.id}><td><${When} at=${entry.created_at} /></td><th scope="row">${words(entry.action)}</th>
+        <td><${Text} value=${who(entry.user_name, entry.user_id)} />${entry.role_code && html` <span class="quiet">${entry.role_code}</span>`}</td><td>${entry.ip || ""}</td>
+        <td>${entry.campaign_id && html`<a href=${to(`campaigns/${entry.campaign_id}`)}><${Text} value=${known?.get(entry.campaign_id) || "campaign"} /></a> `}${entry.run_number && `run ${entry.run_number} `}<${Details} value=${entry.details} /></td></tr>`)}</${Table}></${Listed}>
+  </${Page}>`;
+}
+
+/** What an entry says besides, without ids, which say nothing to people. */
+function Details({ value }) {
+  const { before, after, ...rest } = value || {};
+  const parts = Object.entries(rest).filter(([name, one]) => one !== null && typeof one !== "object" && !/_u?id$/.test(name));
+  return html`<span class="quiet">${(before || after) && html`<span class="detail">${before === after ? before : `${before ?? ""} → ${after ?? ""}`}</span>`}
+    ${parts.map(([name, one]) => html`<span class="detail">${name.replaceAll("_", " ")}: <${Text} value=${one} /></span>`)}</span>`;
+}
 
 const WHY = {
   requested: "Somebody disabled it.", gone: "Its receiver wants no more events: it responded with status 410.",
@@ -34,7 +65,7 @@ export function Webhooks() {
   const pages = usePages(paged("webhook/list", {}, "webhooks"), []);
   const [dialog, setDialog] = useState(null);
   const created = (made) => { setDialog(made ? { secret: made.secret } : null); if (made) pages.reload(); };
-  return html`<${Page} title="Webhooks" about="Where the server sends what happens."
+  return html`<${Page} title="Webhooks" about="Addresses that are told about events."
     actions=${may("webhook_create") && html`<button type="button" class="main" onClick=${() => setDialog({})}>New webhook</button>`}>
     <${Listed} pages=${pages} what="webhooks" empty="There are no webhooks yet."><ul class="cards">${pages.items.map((webhook) => html`<li class="card" key=${webhook.id}><div>
       <a class="title" href=${to(`webhooks/${webhook.id}`)}><${Text} value=${nameOf(webhook)} /></a>
@@ -43,7 +74,6 @@ export function Webhooks() {
   </${Page}>`;
 }
 
-/** Shows a secret, once. */
 function Secret({ secret, until, onClose }) {
   // A dialog says what it has to say inside itself: nothing outside is read aloud.
   const [said, setSaid] = useState("");
@@ -64,13 +94,12 @@ function Secret({ secret, until, onClose }) {
     <div class="buttons"><button type="button" class="main" onClick=${copy}>Copy</button><button type="button" onClick=${onClose}>Close</button></div></form></${Dialog}>`;
 }
 
-/** Creates a webhook, or changes one. */
 function Edit({ webhook, onDone }) {
   const [draft, setDraft] = useState({
     url: webhook?.url || "", description: webhook?.description || "", some: webhook?.types ? "some" : "", types: webhook?.types || [],
     campaign: webhook?.campaign_id || "", ordered: !!webhook?.ordered,
   });
-  const [campaigns] = useLoad(async () => may("list") ? everything("campaign/list", {}, "campaigns", 5000) : [], []);
+  const [all] = useLoad(campaigns, []);
   const [done] = useState({});
   const set = (name) => (value) => setDraft((was) => ({ ...was, [name]: value }));
   const toggle = (type) => set("types")(draft.types.includes(type) ? draft.types.filter((one) => one !== type) : [...draft.types, type]);
@@ -86,7 +115,7 @@ function Edit({ webhook, onDone }) {
       done.webhook = await steadily("webhook/create", body, { tries: 5 });
     }
   };
-  const known = (campaigns || []).map((one) => [one.id, one.name]);
+  const known = [...(all || [])];
   if (draft.campaign && !known.some(([id]) => id === draft.campaign)) known.unshift([draft.campaign, "the campaign that it has"]);
   return html`<${Confirm} title=${webhook ? "Edit the webhook" : "New webhook"} action=${webhook ? "Save" : "Create"} run=${run} onClose=${() => onDone(done.webhook)}>
     <div class="stack"><${Field} label="URL" value=${draft.url} set=${set("url")} required maxlength="2000" inputmode="url" autocapitalize="off" spellcheck=${false} placeholder="the receiver's address" />
@@ -107,8 +136,7 @@ export function Webhook({ id }) {
   const [test, setTest] = useState(null);
   const fresh = () => { again(); if (pages.items.length <= PAGE) pages.reload(); };
   useEvery(LOOK_EVERY_MS, webhook?.pending > 0, fresh);
-  if (error && !webhook) return html`<${Page} title="Webhook"><${Failed} error=${error} again=${again} /></${Page}>`;
-  if (!webhook) return html`<${Page} title="Webhook"><${Loading} what="the webhook" /></${Page}>`;
+  if (!webhook) return html`<${Opening} title="Webhook" error=${error} again=${again} />`;
   const close = () => setDialog(null);
   const changed = (done) => { close(); if (done) fresh(); };
   const send = async () => {
@@ -157,7 +185,7 @@ export function Webhook({ id }) {
 
 function Deliveries({ pages, state, enabled }) {
   const next = (one) => one.next_attempt_at ? html`<${When} at=${one.next_attempt_at} />` : one.state === "pending" && !enabled ? "when it is enabled" : "";
-  return html`<${Listed} pages=${pages} what="deliveries" empty=${state ? "No delivery is in this state." : "Nothing was sent yet."}><${Table} label="List of deliveries" kind="deliveries" heads=${["Event", "Type", "State", "Next attempt", "Attempts"]}>${pages.items.map((one) => html`<tr key=${one.event_id}><th scope="row">${count(one.sequence)}</th>
+  return html`<${Listed} pages=${pages} what="deliveries" empty=${state ? "No delivery is in this state." : "Nothing was sent yet."}><${Table} label="List of deliveries" kind="stacked deliveries" heads=${["Event", "Type", "State", "Next attempt", "Attempts"]}>${pages.items.map((one) => html`<tr key=${one.event_id}><th scope="row">${count(one.sequence)}</th>
       <td>${one.type}</td><td><${Status} value=${one.state} /></td><td>${next(one)}</td>
       <td>${one.attempts.length > 0 ? html`<details><summary>${many(one.attempts.length, "attempt")}<span class="quiet">${ended(one.attempts.at(-1))}</span></summary>
         <ol>${one.attempts.map((attempt) => html`<li><${When} at=${attempt.at} />: ${ended(attempt)}</li>`)}</ol></details>` : "none yet"}</td></tr>`)}</${Table}></${Listed}>`;

@@ -1,0 +1,163 @@
+//! What a reviewer finds next: what is left, where the keys go, and what a button acts on.
+
+use serde_json::json;
+
+use crate::driver::{Browser, CONTROL, ENTER};
+use crate::world::World;
+
+crate::on_both_stores!(
+    what_was_rejected_is_found_again,
+    review_leads_on_when_everything_is_approved,
+    keys_are_for_the_list_after_a_filter_was_chosen,
+    the_focus_goes_with_the_message,
+    buttons_name_the_number_that_they_act_on,
+    news_hide_no_message_and_have_an_undo,
+);
+
+/// Four messages that wait for a review.
+async fn four(world: &World, browser: &Browser) -> String {
+    let group = world
+        .group("Spring", &["DE", "FR"], &["gold", "silver"], 1)
+        .await;
+    let campaign = world
+        .launched("Offer", &group, "Dear {{ tier }} customer")
+        .await;
+    browser.open(&world.link()).await;
+    browser.says("4 to review").await;
+    campaign
+}
+
+async fn open(world: &World, browser: &Browser, campaign: &str) {
+    let page = world.page(&format!(
+        "campaigns/{campaign}/review?status=Pending+review"
+    ));
+    browser.open(&page).await;
+    rows(browser, 4).await;
+}
+
+/// Waits until the list has so many rows.
+async fn rows(browser: &Browser, number: usize) {
+    let rows = "document.querySelectorAll('[aria-label=Messages] li').length";
+    browser.until(&format!("{rows} === {number}")).await;
+}
+
+async fn what_was_rejected_is_found_again(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    let messages = world.messages(&campaign).await;
+    let reject = json!({ "campaign_id": campaign, "decision": "reject", "reason": "a joke",
+        "message_ids": [messages[0]["id"]] });
+    world.call("campaign/messages/review", reject).await;
+    let rest = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    world.call("campaign/messages/review", rest).await;
+    browser.open("about:blank").await;
+    browser.open(&world.page("waiting")).await;
+    browser.says("1 rejected, 3 approved").await;
+    browser.enter("link", "Review").await;
+    browser.says("Rejected: a joke").await;
+    rows(&browser, 1).await;
+    // The filter of what is pending leads there too.
+    let pending = format!("campaigns/{campaign}/review?status=Pending+review");
+    browser.open(&world.page(&pending)).await;
+    browser.says("No message waits for a review.").await;
+    let link = "1 rejected message waits for an edit or a new generation";
+    browser.enter("link", link).await;
+    browser.says("Rejected: a joke").await;
+    rows(&browser, 1).await;
+}
+
+async fn review_leads_on_when_everything_is_approved(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    browser.enter("button", "Approve all 4…").await;
+    browser.says("4 generated").await;
+    browser.enter("button", "Approve all").await;
+    browser.says("Every message is approved.").await;
+    browser.says("0 of 4 to review").await;
+    assert!(!browser.has("list", "Messages").await);
+    assert!(!browser.has("button", "Approve all 4…").await);
+    assert!(browser.has("link", "Back to Waiting").await);
+    browser.enter("button", "Publish").await;
+    browser
+        .until("document.querySelector('dialog[open]')")
+        .await;
+    browser.enter("button", "Publish").await;
+    browser.says("Published 4 messages.").await;
+    assert_eq!(world.campaign(&campaign).await["status"], "Published");
+}
+
+async fn keys_are_for_the_list_after_a_filter_was_chosen(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    let page = format!("campaigns/{campaign}/review");
+    browser.open(&world.page(&page)).await;
+    rows(&browser, 4).await;
+    // By the mouse.
+    browser.click(".filters option:nth-child(2)").await;
+    browser
+        .until("location.hash.includes('Pending') && document.activeElement.closest('[aria-current=true]')")
+        .await;
+    browser.press(['a']).await;
+    browser.says("1 not sent yet · 4 of 4 to review").await;
+    browser.until("location.hash.includes('Pending')").await;
+}
+
+async fn the_focus_goes_with_the_message(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    let at = |row: usize| {
+        format!("document.activeElement.closest('[aria-current=true]')?.ariaPosInSet === '{row}'")
+    };
+    browser.press(['j']).await;
+    browser.until(&at(2)).await;
+    browser.press(['a']).await;
+    browser.until(&at(3)).await;
+    browser.press(['r']).await;
+    browser
+        .until("document.activeElement.tagName === 'TEXTAREA'")
+        .await;
+    browser.write("a joke").await;
+    browser.chord(CONTROL, ENTER).await;
+    browser.until(&at(4)).await;
+    browser.press(['u']).await;
+    browser.until(&at(3)).await;
+}
+
+async fn buttons_name_the_number_that_they_act_on(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    browser.press(['x', 'j', 'x']).await;
+    browser.says("2 selected").await;
+    for name in ["Approve", "Reject", "Regenerate"] {
+        browser.says(&format!("{name} 2 selected")).await;
+        assert!(browser.has("button", name).await, "{name}");
+    }
+    browser.enter("button", "Clear selection").await;
+    browser
+        .until("!document.body.innerText.includes('selected')")
+        .await;
+    let checked = "return document.querySelectorAll('[aria-label=Messages] :checked').length";
+    assert_eq!(browser.run(checked).await, 0);
+}
+
+async fn news_hide_no_message_and_have_an_undo(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    browser.press(['a']).await;
+    browser
+        .until("document.querySelector('.news button')?.textContent === 'Undo'")
+        .await;
+    let below = "(() => { const top = document.querySelector('.news').getBoundingClientRect().top; \
+        return ['.list', '.message'].every((one) => document.querySelector(one).getBoundingClientRect().bottom <= top) })()";
+    browser.until(below).await;
+    browser.click(".news button").await;
+    browser.says("Taken back: 1 decision.").await;
+    browser
+        .until("!document.querySelector('.news button')")
+        .await;
+    assert_eq!(world.number(&campaign, "Pending review").await, 4);
+    // On a narrow screen what decides stays in view, above the news.
+    browser.size(360, 740).await;
+    browser.press(['a']).await;
+    let above = "(() => { const news = document.querySelector('.news'); const decide = document.querySelector('.decide').getBoundingClientRect(); \
+        return news.innerText && decide.height && decide.bottom <= news.getBoundingClientRect().top + 1 })()";
+    browser.until(above).await;
+}

@@ -179,16 +179,16 @@ function Plan({ found, declare }) {
     ${unseen.map((field) => html`<section class="field" aria-label=${`Field ${field.name}`}><h3><${Text} value=${field.name} /></h3>
       ${field.customers_without_value > 0 && html`<p class="quiet">${customers(field.customers_without_value)} without a value.</p>`}
       ${field.unparsed > 0 && html`<p class="quiet">${customers(field.unparsed)} with a value that cannot be read as its type.</p>`}
-      ${field.unseen_values?.length > 0 && html`<${Table} heads=${["New value", "Customers", "Looks like", ""]}>${field.unseen_values.map((one) => html`<tr><th scope="row"><${Text} value=${one.value} /></th><td>${count(one.customers)}</td>
-          <td>${one.looks_like ?? false ? html`<${Text} value=${one.looks_like} />` : html`<span class="quiet">no similar approved value</span>`}</td>
+      ${field.unseen_values?.length > 0 && html`<${Table} kind="stacked" heads=${["New value", "Customers", "Approved value", ""]}>${field.unseen_values.map((one) => html`<tr><th scope="row"><${Text} value=${one.value} /></th><td>${customers(one.customers)}</td>
+          <td>${one.looks_like ?? false ? html`looks like <${Text} value=${one.looks_like} />` : html`<span class="quiet">no similar approved value</span>`}</td>
           <td>${declare && (one.looks_like ?? false) && html`<button type="button" aria-label=${`Declare the same: ${one.value} and ${one.looks_like}`}
             onClick=${() => declare(field.name, { [one.value]: one.looks_like })}>Declare the same</button>`}</td></tr>`)}</${Table}>
         ${declare && Object.keys(likes(field)).length > 1 && html`<p><button type="button" onClick=${() => declare(field.name, likes(field))}>Declare all that look alike in ${field.name}</button></p>`}`}
     </section>`)}
-    <h3>Segments</h3><p class="quiet">Reused ones first, then new ones, as in Review.</p>${found.items.length ? html`<${Table} heads=${["Segment", "Customers", "Outcome"]}>${found.items.toSorted((a, b) => order(a) - order(b)).map((item) => html`<tr><th scope="row"><${Text} value=${segmentName(item.segment)} /></th><td>${count(item.segment.customer_count)}</td>
+    <section><h3>Segments</h3><p class="quiet">Reused ones first, then new ones, as in Review.</p>${found.items.length ? html`<${Table} heads=${["Segment", "Customers", "Outcome"]}>${found.items.toSorted((a, b) => order(a) - order(b)).map((item) => html`<tr><th scope="row"><${Text} value=${segmentName(item.segment)} /></th><td>${count(item.segment.customer_count)}</td>
         <td>${item.outcome === "matched" ? html`<span class="key reused">reuses run ${item.reuses?.run_number}</span>` : html`<span class="key made">new</span>`}
-          ${item.suggestion && html` <span class="quiet">nearest approved message: <${Text} value=${item.suggestion.differs.map((one) => `${one.field} ${one.from ?? "no value"}`).join(", ")} /></span>`}</td></tr>`)}</${Table}>
-      ${found.next_cursor && html`<p class="quiet">The first ${count(found.items.length)} of ${count(segments.total)} segments.</p>`}` : html`<${Empty}>No segments.</${Empty}>`}
+          ${item.suggestion && html`<span class="quiet">; nearest approved message: <${Text} value=${item.suggestion.differs.map((one) => `${one.field} ${one.from ?? "no value"}`).join(", ")} /></span>`}</td></tr>`)}</${Table}>
+      ${found.next_cursor && html`<p class="quiet">The first ${count(found.items.length)} of ${count(segments.total)} segments.</p>`}` : html`<${Empty}>No segments.</${Empty}>`}</section>
   </section>`;
 }
 

@@ -194,6 +194,11 @@ async fn a_body_as_html_reaches_nothing(world: World, browser: Browser) {
     browser.enter("button", "HTML").await;
     browser.until("document.querySelector('iframe.html')").await;
     assert_eq!(violations(&browser).await, json!([]));
+    // Only what is there takes the focus.
+    browser.enter_frame("iframe.html").await;
+    browser.enter_frame("iframe").await;
+    browser.look("p", "color").await;
+    browser.out_of_frames().await;
     browser.press([TAB]).await;
     let focus = browser.run("return document.activeElement.tagName").await;
     assert_eq!(focus, "IFRAME", "Tab does not reach the frame");

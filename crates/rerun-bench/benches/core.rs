@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rerun_auth::{StaticKey, TokenRules, TokenVerifier};
 use rerun_core::Timestamp;
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
 use rerun_core::group::CustomerGroup;
@@ -15,7 +16,6 @@ use rerun_core::plan::{Audience, ReuseCandidate, ReuseFrom, RunPlan, SegmentCand
 use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_generate::SystemClock;
-use rerun_http::auth::{StaticKey, TokenRules, TokenVerifier};
 use secrecy::SecretString;
 use uuid::Uuid;
 

@@ -14,8 +14,8 @@ use rerun_core::generation::GenerationError;
 use rerun_core::ports::{Clock, IdGenerator, MessageGenerator, TemplateChecker};
 use rerun_core::usecases::{Engine, Settings};
 use rerun_generate::TemplateGenerator;
-use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
+use rerun_metrics::Metrics;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -186,7 +186,7 @@ async fn story(lines: impl Iterator<Item = &str>) {
             body = file.replace('|', "\n");
         }
         let mut request = TestRequest::post();
-        let known = rerun_http::ENDPOINTS
+        let known = rerun_wire::ENDPOINTS
             .iter()
             .any(|known| known.path.strip_prefix("/v1/") == Some(path));
         if !known {

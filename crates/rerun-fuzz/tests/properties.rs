@@ -382,7 +382,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 
 /// A part of the story, then requests of which many make some sense.
 fn story() -> impl Strategy<Value = Vec<u8>> {
-    let paths: Vec<_> = rerun_http::ENDPOINTS
+    let paths: Vec<_> = rerun_wire::ENDPOINTS
         .iter()
         .filter_map(|endpoint| endpoint.path.strip_prefix("/v1/"))
         .collect();

@@ -9,11 +9,12 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
-use crate::auth::{Sessions, same_origin};
-use crate::endpoints::{CONSOLE, OPENID};
+use crate::auth::RequestHead;
 use crate::error::ApiError;
 use crate::routes;
 use crate::state::AppState;
+use rerun_auth::{Sessions, same_origin};
+use rerun_wire::endpoints::{CONSOLE, OPENID};
 
 /// Returns the response for the file with this name, or `None` if the console has no such file. The
 /// name of the page itself is empty.
@@ -76,7 +77,7 @@ async fn refuse_other_sites(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    match same_origin(request.request()) {
+    match same_origin(&RequestHead(request.request())) {
         Ok(()) => next.call(request).await,
         Err(denied) => {
             let (request, _) = request.into_parts();

@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use rerun_core::error::{Cause, Error, Invalid, StoreError, chain};
 use serde::Serialize;
 
-use crate::auth::Denied;
+use rerun_auth::Denied;
 
 /// Why HTTP itself refuses a request, before a use case has seen it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,13 +8,13 @@ use rerun_core::actor::Actor;
 use rerun_core::error::{Error, Invalid};
 use serde::de::DeserializeOwned;
 
-use crate::auth::Admitted;
 use crate::body::Body;
 use crate::error::{ApiError, Refusal};
 use crate::intake::Room;
 use crate::media_type::MediaType;
 use crate::request_id::{RequestId, note_account};
 use crate::state::State;
+use rerun_auth::Admitted;
 
 fn state(request: &HttpRequest) -> Result<&State, ApiError> {
     let missing = || ApiError::internal("the application was built without its state");
@@ -211,9 +211,10 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::json::{Integer, Object, from_json};
+    use crate::json::from_json;
     use crate::testing::{Mocks, request};
     use crate::{Limits, RateLimit};
+    use rerun_wire::json::{Integer, Object};
 
     const PATH: &str = "/v1/customer-group/create";
 

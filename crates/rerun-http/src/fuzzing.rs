@@ -7,7 +7,9 @@ use futures_util::FutureExt;
 use rerun_core::actor::Person;
 use rerun_core::ids::AccountId;
 
-use crate::auth::{Admitted, Authenticator, Guard};
+use rerun_auth::{Admitted, Guard};
+
+use crate::auth::Authenticator;
 use crate::error::{ApiError, Problem};
 use crate::media_type::MediaType;
 

@@ -3,10 +3,9 @@
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
-pub mod auth;
+mod auth;
 mod body;
 mod console;
-mod endpoints;
 mod error;
 mod export;
 mod extract;
@@ -19,7 +18,6 @@ mod intake;
 mod json;
 mod media_type;
 mod messages_file;
-pub mod metrics;
 mod observe;
 mod openapi;
 mod rate_limit;
@@ -32,8 +30,8 @@ mod testing;
 mod traces;
 mod wire;
 
+pub use auth::Authenticator;
 pub use console::{Console, Pages};
-pub use endpoints::{ENDPOINTS, Endpoint};
 pub use feed::Waiters;
 pub use intake::Intake;
 pub use messages_file::MessagesFile;

@@ -14,14 +14,15 @@ use actix_web::{HttpMessage, web};
 use rerun_core::ids::RunNumber;
 use tracing::{Instrument, Span, field};
 
-use crate::endpoints::ENDPOINTS;
 use crate::error::{ApiError, Log, Problem};
-use crate::metrics::NO_ROUTE;
 use crate::request_id::{Notes, RequestId, noted, noting};
 use crate::state::AppState;
 use crate::traces::Completed;
+use rerun_wire::endpoints::ENDPOINTS;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// What the route of a request is called that matches no endpoint.
+const NO_ROUTE: &str = "none";
 const MAX_LENGTH: usize = 128;
 
 /// The id that the client gave, when it can stand in a log and in a header as it is.
@@ -84,7 +85,9 @@ pub(crate) async fn observe(
         let (response, problem) = formed(next.call(request).await?, &id);
         let (status, took) = (response.status(), started.elapsed());
         let notes = noted();
-        state.metrics.answered(&route, &method, status, took);
+        state
+            .metrics
+            .answered(&route, method.as_str(), status.as_u16(), took);
         log(&route, status, took, notes, problem.as_ref());
         if let Some(traces) = traces {
             let completed = Completed {

@@ -12,9 +12,9 @@ use rerun_core::usecases::Engine;
 use crate::auth::Authenticator;
 use crate::feed::Waiters;
 use crate::intake::Intake;
-use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
 use crate::traces::Traces;
+use rerun_metrics::Metrics;
 
 /// Bounds of what a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct AppState {
     pub engine: Engine,
     /// Whether the store can be reached.
     pub health: Arc<dyn HealthCheck>,
-    /// Says who calls: a [`Guard`](crate::auth::Guard), or another way to sign in.
+    /// Says who calls: a [`Guard`](rerun_auth::Guard), or another way to sign in.
     pub authenticator: Arc<dyn Authenticator>,
     /// Makes the ids of requests that come without one.
     pub ids: Arc<dyn IdGenerator>,

@@ -35,10 +35,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::auth::{Guard, StaticKey, TokenRules, TokenVerifier};
 use crate::feed::Waiters;
-use crate::metrics::Metrics;
 use crate::{AppState, Intake, Limits, RateLimit, Readiness};
+use rerun_auth::{Guard, StaticKey, TokenRules, TokenVerifier};
+use rerun_metrics::Metrics;
 
 pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
 pub(crate) const API_CODE: &str = "the-api-code";

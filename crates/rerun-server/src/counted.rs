@@ -4,7 +4,7 @@ use rerun_core::delivery::Outcome;
 use rerun_core::generation::{FailureKind, Settled, Usage};
 use rerun_core::usecases::{Fired, PreviewedGroup};
 use rerun_generate::Observer;
-use rerun_http::metrics::Metrics;
+use rerun_metrics::Metrics;
 
 /// Counts what a worker, a scheduler, a dispatcher or a publisher does in the metrics of the process.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use url::form_urlencoded::Serializer;
 
-use rerun_http::auth::{AuthorizationRequest, Grant, OpenIdProvider, ProviderError};
+use rerun_auth::{AuthorizationRequest, Grant, OpenIdProvider, ProviderError};
 
 /// The largest document of a provider, in bytes.
 const MAX_BYTES: usize = 256 << 10;

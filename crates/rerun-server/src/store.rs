@@ -10,7 +10,7 @@ use rerun_core::ports::{
 use rerun_core::usecases::{Engine, Settings, WebhookPorts};
 use rerun_deliver::{DerivedSecrets, HttpSender, Targets};
 use rerun_generate::{ExponentialBackoff, RandomPause, SystemClock, TemplateGenerator, UuidV7};
-use rerun_http::metrics::{Metrics, PublishedIn};
+use rerun_metrics::{Metrics, PublishedIn};
 pub use rerun_pg::MigrationStatus;
 use rerun_pg::{OnEntry, PgStore};
 use rerun_sqlite::SqliteStore;

@@ -1,230 +1,53 @@
-//! Who may call: the header checks that come before anything of a body is read.
+//! How a request gets to those who say who sends it.
 
-mod authenticator;
-mod client;
-mod keys;
-mod openid;
-mod roles;
-mod sessions;
-mod token;
-mod weak;
-
-use std::fmt;
 use std::net::IpAddr;
-use std::ops::BitOr;
-use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use async_trait::async_trait;
-use aws_lc_rs::digest::{Digest, SHA256, digest};
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use subtle::{Choice, ConstantTimeEq};
+use rerun_auth::{Admitted, Denied, Guard, Head, Sessions};
 
-pub use authenticator::{Admitted, Authenticator, Denied};
-pub use client::TrustedProxies;
-pub use keys::{Asymmetric, KeyFile, KeyFileError, KeyFormat, KeySource, StaticKey, UnfitKeys};
-pub(crate) use openid::{Attempt, SignInError};
-pub use openid::{AuthorizationRequest, Grant, OpenId, OpenIdProvider, ProviderError};
-pub use roles::RoleRules;
-pub use sessions::Sessions;
-pub(crate) use sessions::same_origin;
-pub use token::{Identity, TokenRules, TokenVerifier, Trusted, Untrusted};
-pub use weak::WeakSetting;
-
-use crate::headers::single;
-use crate::json::Object;
-
-const X_AUTH_CONTEXT: HeaderName = HeaderName::from_static("x-auth-context");
-const X_IP: HeaderName = HeaderName::from_static("x-ip");
-
-/// Checks the headers of every request but those of operational endpoints.
-#[derive(Clone)]
-pub struct Guard {
-    tokens: Arc<TokenVerifier>,
-    api_codes: ApiCodes,
-    roles: Arc<RoleRules>,
-}
-
-impl fmt::Debug for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").finish_non_exhaustive()
-    }
-}
-
-/// The codes that callers may show, of which nothing is told by how long a comparison takes, the
-/// length included: what is compared are their hashes.
-#[derive(Clone)]
-struct ApiCodes(Vec<Digest>);
-
-impl ApiCodes {
-    fn add(&mut self, code: &SecretString) -> Result<(), WeakSetting> {
-        let code = code.expose_secret();
-        if code.is_empty() {
-            return Err(WeakSetting::EmptyApiCode);
-        }
-        self.0.push(digest(&SHA256, code.as_bytes()));
-        Ok(())
-    }
-
-    fn contain(&self, code: &str) -> bool {
-        let shown = digest(&SHA256, code.as_bytes());
-        let same = |known: &Digest| known.as_ref().ct_eq(shown.as_ref());
-        self.0
-            .iter()
-            .map(same)
-            .fold(Choice::from(0), BitOr::bitor)
-            .into()
-    }
-}
-
-/// The JSON of `x-auth-context`. Both fields are needed: `api_access` as a boolean.
-#[derive(Deserialize)]
-struct AuthContext {
-    api_access: bool,
-    api_code: String,
-}
-
-impl Guard {
-    /// Admits calls that have a token which `tokens` trusts, and `api_code`, whatever role the
-    /// token names.
+/// A way to sign in: says who sends a request, by the head of the request alone.
+///
+/// [`Guard`] is the way that the published API describes. [`Sessions`] in cookies are another one.
+#[async_trait(?Send)]
+pub trait Authenticator: Send + Sync {
+    /// Says who sends the request. It is asked before anything of the body is read.
     ///
     /// # Errors
-    /// [`WeakSetting::EmptyApiCode`].
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a secret that is handed over is gone when it is not needed any more"
-    )]
-    pub fn new(tokens: TokenVerifier, api_code: SecretString) -> Result<Self, WeakSetting> {
-        let mut api_codes = ApiCodes(Vec::new());
-        api_codes.add(&api_code)?;
-        Ok(Self {
-            tokens: Arc::new(tokens),
-            api_codes,
-            roles: Arc::default(),
-        })
+    /// [`Denied`].
+    async fn authenticate(&self, request: &HttpRequest) -> Result<Admitted, Denied>;
+}
+
+/// The head of a request of actix.
+pub(crate) struct RequestHead<'a>(pub(crate) &'a HttpRequest);
+
+impl Head for RequestHead<'_> {
+    fn values(&self, name: &str) -> Vec<&[u8]> {
+        let values = self.0.headers().get_all(name);
+        values.map(|value| value.as_bytes()).collect()
     }
 
-    /// Admits calls with this code, too: while callers change from one to the other, both are
-    /// right.
-    ///
-    /// # Errors
-    /// [`WeakSetting::EmptyApiCode`].
-    pub fn or_api_code(mut self, api_code: &SecretString) -> Result<Self, WeakSetting> {
-        self.api_codes.add(api_code)?;
-        Ok(self)
+    fn pattern(&self) -> Option<String> {
+        self.0.match_pattern()
     }
 
-    /// Leaves actions to the roles that these rules name.
-    #[must_use]
-    pub fn with_roles(self, roles: RoleRules) -> Self {
-        Self {
-            roles: Arc::new(roles),
-            ..self
-        }
-    }
-
-    /// Returns another way in, for browsers: the same tokens and the same rules for roles, with the
-    /// token in a cookie and without the API code.
-    #[must_use]
-    pub fn sessions(&self, proxies: TrustedProxies) -> Sessions {
-        Sessions {
-            tokens: Arc::clone(&self.tokens),
-            roles: Arc::clone(&self.roles),
-            proxies,
-            openid: None,
-        }
-    }
-
-    /// Checks in the order that the published API fixes; the first refusal wins.
-    fn admit(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
-        let headers = request.headers();
-        let identity =
-            self.token(headers)
-                .map_err(|Untrusted(reason)| Denied::Unauthenticated {
-                    reason,
-                    absent: absent(headers, &AUTHORIZATION),
-                })?;
-        self.api_access(headers)
-            .map_err(|reason| Denied::Unauthorized {
-                reason,
-                absent: absent(headers, &X_AUTH_CONTEXT),
-            })?;
-        let ip = client_ip(headers).map_err(|reason| Denied::Unauthorized {
-            reason,
-            absent: absent(headers, &X_IP),
-        })?;
-        // The pattern is what the path was understood as, however it was written.
-        if !self.roles.is_empty()
-            && !self
-                .roles
-                .admit(request.match_pattern().as_deref(), &identity.role_code)
-        {
-            return Err(Denied::Unauthorized {
-                reason: "the role may not do this",
-                absent: Vec::new(),
-            });
-        }
-        Ok(identity.admitted_from(ip))
-    }
-
-    fn token(&self, headers: &HeaderMap) -> Result<Identity, Untrusted> {
-        let value = single(headers, &AUTHORIZATION).ok_or(Untrusted("no single token"))?;
-        let value = value.to_str().ok().and_then(|value| value.split_once(' '));
-        let (scheme, token) = value.ok_or(Untrusted("not `Bearer` and a token"))?;
-        if !scheme.eq_ignore_ascii_case("bearer") || token.contains([' ', '\t', ',']) {
-            return Err(Untrusted("not `Bearer` and one token"));
-        }
-        self.tokens.verify(token)
-    }
-
-    fn api_access(&self, headers: &HeaderMap) -> Result<(), &'static str> {
-        let value = single(headers, &X_AUTH_CONTEXT).ok_or("no single `x-auth-context`")?;
-        // Read from bytes, fields that do not matter could hold what is no UTF-8.
-        let context = str::from_utf8(value.as_bytes())
-            .ok()
-            .and_then(|text| serde_json::from_str(text).ok());
-        let Object(context): Object<AuthContext> =
-            context.ok_or("`x-auth-context` is not an object with `api_access` and `api_code`")?;
-        let right = self.api_codes.contain(&context.api_code);
-        if context.api_access && right {
-            Ok(())
-        } else {
-            Err("API access or code is refused")
-        }
+    fn peer(&self) -> Option<IpAddr> {
+        self.0.peer_addr().map(|peer| peer.ip())
     }
 }
 
 #[async_trait(?Send)]
 impl Authenticator for Guard {
     async fn authenticate(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
-        self.admit(request)
+        self.admit(&RequestHead(request))
     }
 }
 
-fn client_ip(headers: &HeaderMap) -> Result<IpAddr, &'static str> {
-    let value = single(headers, &X_IP).ok_or("no single `x-ip`")?;
-    let address = value.to_str().ok().and_then(|text| text.parse().ok());
-    address.ok_or("`x-ip` is no IP address")
-}
-
-/// Returns the names of all security headers that a request lacks, if it lacks the one that was
-/// `checked`: one refusal then names everything that is to be added. A header that is there and
-/// wrong is never named.
-fn absent(headers: &HeaderMap, checked: &HeaderName) -> Vec<&'static str> {
-    if headers.contains_key(checked) {
-        return Vec::new();
+#[async_trait(?Send)]
+impl Authenticator for Sessions {
+    async fn authenticate(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
+        self.admit(&RequestHead(request)).await
     }
-    let all = [
-        (&AUTHORIZATION, "authorization"),
-        (&X_AUTH_CONTEXT, "x-auth-context"),
-        (&X_IP, "x-ip"),
-    ];
-    all.into_iter()
-        .filter(|(name, _)| !headers.contains_key(*name))
-        .map(|(_, name)| name)
-        .collect()
 }
 
 #[cfg(test)]

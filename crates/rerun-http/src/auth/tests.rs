@@ -1,11 +1,14 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::HeaderValue;
 use actix_web::test::TestRequest;
-use jsonwebtoken::Header;
+use jsonwebtoken::{Algorithm, Header};
+use rerun_auth::{StaticKey, TokenRules, TokenVerifier, WeakSetting};
+use rerun_core::ports::MockClock;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::*;
 use crate::testing::{
     ACCOUNT, API_CODE, Mocks, NOW_SECONDS, SECRET, USER, auth_context, bearer, claims, guard,
     request, token,
@@ -533,7 +536,10 @@ fn weak_settings_are_refused_and_secrets_stay_secret() {
     let no_code = guard.clone().or_api_code(&SecretString::from(""));
     assert_eq!(no_code.map(drop), Err(WeakSetting::EmptyApiCode));
     let state = Mocks::default().state();
-    let shown = format!("{guard:?} {:?} {:?}", guard.tokens, **state);
+    let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
+    let (rules, clock) = (TokenRules::default(), Arc::new(MockClock::new()));
+    let tokens = TokenVerifier::new(Arc::new(key), Algorithm::HS256, rules, clock);
+    let shown = format!("{guard:?} {tokens:?} {:?}", **state);
     assert!(
         !shown.contains(API_CODE) && !shown.contains(SECRET),
         "{shown}"

@@ -17,7 +17,7 @@ use utoipa::openapi::{
 pub(crate) use codes::Code;
 pub(crate) use docs::{Docs, Tag};
 
-use crate::endpoints::Endpoint;
+use rerun_wire::endpoints::Endpoint;
 
 /// The document of these endpoints.
 pub(crate) fn document(endpoints: impl Iterator<Item = (Endpoint, Docs)>) -> OpenApi {

@@ -25,12 +25,12 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource};
 use rerun_core::deadline::{Deadline, Passed};
 
-use crate::endpoints::{self, ENDPOINTS, Endpoint};
 use crate::error::{ApiError, Refusal};
 use crate::openapi::Docs;
 use crate::state::State;
 use crate::wire::Answer;
 use openapi::document::Document;
+use rerun_wire::endpoints::{self, ENDPOINTS, Endpoint};
 pub use schedule::{FiringItem, PatternTime, ScheduleItem};
 
 /// For each endpoint the module with its `handle` and its `docs`.

@@ -9,9 +9,9 @@ use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber, ScheduleId, Webhoo
 use rerun_core::usecases::PageQuery;
 use uuid::Uuid;
 
-use crate::json::Integer;
 use crate::request_id::{note_campaign, note_run};
 use crate::state::State;
+use rerun_wire::json::Integer;
 
 /// Stands for a malformed id. No generator makes this id, since it has neither version nor
 /// variant. So a malformed id is looked up like an unknown one, and the response is the same.

@@ -19,8 +19,8 @@ use crate::config::{
 };
 use crate::demo::{Client, Told, tell};
 use crate::system::random_secret;
+use rerun_auth::{Identity, RoleRules, TokenRules, TrustedProxies};
 use rerun_generate::{SystemClock, UuidV7};
-use rerun_http::auth::{Identity, RoleRules, TokenRules, TrustedProxies};
 use rerun_http::{Intake, Limits, RateLimit};
 
 /// How long the token of the demo is good for, in seconds: a day.

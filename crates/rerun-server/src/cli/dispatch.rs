@@ -4,7 +4,7 @@ use std::time::Duration;
 use rerun_core::usecases::Settings;
 use rerun_deliver::{Dispatcher, DispatcherOptions, NatsBroker, NatsOptions, Publisher};
 use rerun_generate::Shutdown;
-use rerun_http::metrics::Metrics;
+use rerun_metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::background::Background;

@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 use super::Failure;
 use crate::store::{Services, StorePorts};
 use crate::traces;
-use rerun_http::auth::{Admitted, Authenticator, Denied};
-use rerun_http::metrics::Metrics;
-use rerun_http::{AppState, Intake, Limits, RateLimit, Readiness};
+use rerun_auth::{Admitted, Denied};
+use rerun_http::{AppState, Authenticator, Intake, Limits, RateLimit, Readiness};
+use rerun_metrics::Metrics;
 
 /// Ends when the probe server does; never without one.
 pub(super) async fn ended(probes: &mut Option<Probes>) {

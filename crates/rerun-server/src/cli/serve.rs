@@ -19,10 +19,10 @@ use crate::openid::HttpProvider;
 use crate::store::{self, Services, StorePorts};
 use crate::system::Termination;
 use crate::traces;
+use rerun_auth::{Guard, KeyFile, KeySource, OpenId, StaticKey, TokenVerifier, WeakSetting};
 use rerun_generate::Scheduler;
-use rerun_http::auth::{Guard, KeyFile, KeySource, OpenId, StaticKey, TokenVerifier, WeakSetting};
-use rerun_http::metrics::Metrics;
 use rerun_http::{AppState, Console, Intake, Readiness};
+use rerun_metrics::Metrics;
 
 /// How many connections wait to be taken over, at most.
 const BACKLOG: i32 = 1024;

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::{Failure, say};
 use crate::config::{Layers, Signing};
+use rerun_auth::Identity;
 use rerun_generate::SystemClock;
-use rerun_http::auth::Identity;
 
 const ACCOUNT: &str = "00000000-0000-4000-8000-000000000001";
 const USER: &str = "00000000-0000-4000-8000-000000000002";
@@ -136,7 +136,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use rerun_http::auth::{StaticKey, TokenRules, TokenVerifier};
+    use rerun_auth::{StaticKey, TokenRules, TokenVerifier};
 
     #[test]
     fn the_server_trusts_the_token() {

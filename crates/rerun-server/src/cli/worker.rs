@@ -14,7 +14,7 @@ use crate::store::{Services, StorePorts};
 use crate::system::Termination;
 use rerun_generate::{Housekeeping, Previews, Scheduler, Shutdown, Worker, WorkerOptions};
 use rerun_generate::{OpenAiGenerator, TemplateGenerator};
-use rerun_http::metrics::Metrics;
+use rerun_metrics::Metrics;
 
 /// The most messages that a worker leases for a generator that answers at once.
 const INSTANT_BATCH: u32 = 2_000;

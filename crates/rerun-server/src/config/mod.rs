@@ -21,10 +21,10 @@ pub use table::{
 };
 pub use tokens::{Keys, Signing, Tokens};
 
+use rerun_auth::{RoleRules, TrustedProxies};
 use rerun_deliver::{NatsOptions, TargetRules};
 use rerun_generate::OpenAiSettings;
 use rerun_generate::Secrets;
-use rerun_http::auth::{RoleRules, TrustedProxies};
 use rerun_http::{Limits, RateLimit};
 
 use crate::openid::OpenIdSettings;

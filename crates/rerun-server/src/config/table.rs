@@ -12,9 +12,9 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use crate::openid::Issuer;
+use rerun_auth::{Asymmetric, RoleRules, StaticKey, TrustedProxies};
 use rerun_deliver::{AllowedNetworks, DerivedSecrets, NatsServers, stream_name, subject_prefix};
 use rerun_generate::ExtraHeaders;
-use rerun_http::auth::{Asymmetric, RoleRules, StaticKey, TrustedProxies};
 
 /// A command that takes settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

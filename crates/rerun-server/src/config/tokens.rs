@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::table::{self, JwtAlgorithm};
 use super::{ConfigError, Declared, Layers, seconds};
-use rerun_http::auth::{Asymmetric, KeyFormat, TokenRules};
+use rerun_auth::{Asymmetric, KeyFormat, TokenRules};
 
 /// With what tokens are checked.
 #[derive(Debug, Clone)]

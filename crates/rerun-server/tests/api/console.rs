@@ -90,9 +90,9 @@ async fn a_token_becomes_a_session(server: &Server) {
     let until = rerun_core::Timestamp::from_timestamp(now + 600, 0).unwrap();
     let actions = body_of(&said, "actions");
     assert!(actions.contains(&json!("messages_review")), "{said}");
-    let guarded = rerun_http::ENDPOINTS
+    let guarded = rerun_wire::ENDPOINTS
         .iter()
-        .filter_map(rerun_http::Endpoint::action);
+        .filter_map(rerun_wire::Endpoint::action);
     assert_eq!(actions.len(), guarded.count());
     let mut who = said.clone();
     who.as_object_mut().unwrap().remove("actions");
@@ -320,7 +320,7 @@ async fn the_endpoints_are_behind_the_cookie_too(server: &Server) {
     let again = api.keyed("one", "customer-group/create", create).await;
     assert!(!first.replayed() && again.replayed());
     assert_eq!(first.ok(), again.ok());
-    for endpoint in rerun_http::ENDPOINTS
+    for endpoint in rerun_wire::ENDPOINTS
         .iter()
         .filter(|e| e.path.starts_with("/v1/"))
     {

@@ -149,7 +149,7 @@ fn wide(segments: u32) -> String {
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 async fn required_fields_are_missed_by_name(server: &Server) {
-    let posts = rerun_http::ENDPOINTS.iter().filter(|e| e.method == "POST");
+    let posts = rerun_wire::ENDPOINTS.iter().filter(|e| e.method == "POST");
     let known: Vec<&str> = posts.map(|endpoint| endpoint.path).collect();
     assert_eq!(known, REQUIRED.map(|(path, _)| path));
     let api = server.account();
@@ -519,7 +519,7 @@ async fn a_database_out_of_reach(server: &Server) {
 async fn malformed_bodies_and_wrong_types(server: &Server) {
     let api = server.account();
     api.unchanged(async || {
-        for endpoint in rerun_http::ENDPOINTS {
+        for endpoint in rerun_wire::ENDPOINTS {
             if !endpoint.path.starts_with("/v1/") || endpoint.path.ends_with("/import") {
                 continue;
             }

@@ -30,7 +30,7 @@ async fn create(api: &Api, headers: &Headers) -> crate::support::Answer {
 async fn every_endpoint_is_guarded(server: &Server) {
     let api = server.account();
     api.unchanged(async || {
-        for endpoint in rerun_http::ENDPOINTS
+        for endpoint in rerun_wire::ENDPOINTS
             .iter()
             .filter(|e| e.path.starts_with("/v1/"))
         {

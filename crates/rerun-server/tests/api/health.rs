@@ -63,7 +63,7 @@ async fn unknown_paths_are_not_found(server: &Server) {
 
 async fn other_methods_are_not_allowed(server: &Server) {
     let api = server.account();
-    for endpoint in rerun_http::ENDPOINTS {
+    for endpoint in rerun_wire::ENDPOINTS {
         let (others, allowed) = match endpoint.method {
             "POST" => ([Method::GET, Method::PUT, Method::DELETE], "POST"),
             "GET" => ([Method::POST, Method::PUT, Method::DELETE], "GET, HEAD"),

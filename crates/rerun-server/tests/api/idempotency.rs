@@ -223,7 +223,7 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     let deleted = call("customer-group/delete", this).await;
     assert_eq!(deleted, json!({ "deleted_customers": 2 }));
 
-    let writing: BTreeSet<String> = rerun_http::ENDPOINTS
+    let writing: BTreeSet<String> = rerun_wire::ENDPOINTS
         .iter()
         .filter(|endpoint| endpoint.path.starts_with("/v1/"))
         .map(|endpoint| endpoint.path.to_owned())

@@ -289,7 +289,7 @@ async fn every_endpoint_keeps_accounts_apart(server: &Server) {
                 .await;
         })
         .await;
-    let known: BTreeSet<String> = rerun_http::ENDPOINTS
+    let known: BTreeSet<String> = rerun_wire::ENDPOINTS
         .iter()
         // The others know of no account.
         .filter(|endpoint| endpoint.path.starts_with("/v1/"))

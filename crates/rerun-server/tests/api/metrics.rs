@@ -245,7 +245,7 @@ async fn labels_stay_few_whatever_clients_send(server: &Server) {
     }
     let metrics = Exposition::read(&text);
     let name = "rerun_http_requests_total";
-    let paths: BTreeSet<&str> = rerun_http::ENDPOINTS.iter().map(|e| e.path).collect();
+    let paths: BTreeSet<&str> = rerun_wire::ENDPOINTS.iter().map(|e| e.path).collect();
     for route in metrics.values_of(name, "route") {
         assert!(route == "none" || paths.contains(route.as_str()), "{route}");
     }

@@ -98,7 +98,7 @@ fn it_tells_of_every_endpoint_and_of_no_other() {
     let documented: BTreeSet<(String, String)> = operations()
         .map(|(path, method, _)| (method.to_uppercase(), path.to_owned()))
         .collect();
-    let there: BTreeSet<(String, String)> = rerun_http::ENDPOINTS
+    let there: BTreeSet<(String, String)> = rerun_wire::ENDPOINTS
         .iter()
         .map(|endpoint| (endpoint.method.to_owned(), endpoint.path.to_owned()))
         .collect();

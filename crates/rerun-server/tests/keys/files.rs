@@ -9,8 +9,8 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaPublicKeyComponents,
 };
+use rerun_auth::{Asymmetric, KeyFile, KeyFormat, KeySource, TokenRules, TokenVerifier};
 use rerun_generate::SystemClock;
-use rerun_http::auth::{Asymmetric, KeyFile, KeyFormat, KeySource, TokenRules, TokenVerifier};
 use serde_json::{Value, json};
 
 use crate::kit::{Signer, b64, claims, header, jwks, pem, signer, with, without};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rerun_http::ENDPOINTS;
+use rerun_wire::ENDPOINTS;
 use serde_json::json;
 
 use crate::kit::{Signer, claims, header, random, with};

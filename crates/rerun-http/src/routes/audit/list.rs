@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 
 use crate::error::ApiError;
 use crate::extract::JsonCall;
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::{campaign_id, one_of, page};
 use crate::state::State;
 use crate::wire::{self, Answer};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = AuditListRequest)]

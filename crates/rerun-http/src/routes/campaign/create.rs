@@ -7,10 +7,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required};
-use crate::json::Object;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::state::State;
 use crate::wire::{Answer, CampaignItem, answered};
+use rerun_wire::json::Object;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignCreateRequest)]

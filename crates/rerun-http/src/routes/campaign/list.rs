@@ -3,11 +3,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::JsonCall;
-use crate::json::Integer;
 use crate::openapi::{Docs, Tag, examples, schema};
 use crate::routes::params::{one_of, page};
 use crate::state::State;
 use crate::wire::{self, Answer, CampaignItem};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignListRequest)]

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::create::{RequestTemplate, required_template};
 use crate::extract::{JsonCall, Required};
-use crate::json::{Integer, Object};
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::state::State;
 use crate::wire::{Answer, json as answer};
+use rerun_wire::json::{Integer, Object};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = TemplatePreviewRequest)]

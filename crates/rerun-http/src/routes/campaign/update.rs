@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 
 use super::create::RequestTemplate;
 use crate::extract::{KeyedCall, Required};
-use crate::json::Object;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::campaign_id;
 use crate::state::State;
 use crate::wire::{Answer, CampaignItem, answered};
+use rerun_wire::json::Object;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignUpdateRequest)]

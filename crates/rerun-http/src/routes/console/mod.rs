@@ -8,7 +8,7 @@ mod session;
 use actix_web::web::{self, ServiceConfig};
 
 use super::limited;
-use crate::endpoints::OPENID_CALLBACK;
+use rerun_wire::endpoints::OPENID_CALLBACK;
 
 /// Mounts the session: sign in, who is signed in, sign out.
 pub(crate) fn configure_session(config: &mut ServiceConfig) {

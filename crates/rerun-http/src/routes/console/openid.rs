@@ -9,10 +9,11 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use super::session::uncached;
-use crate::auth::{OpenId, ProviderError, Sessions, SignInError};
+use crate::auth::RequestHead;
 use crate::error::Refusal;
 use crate::request_id::{RequestId, note_account};
 use crate::wire::Answer;
+use rerun_auth::{OpenId, ProviderError, Sessions, SignInError};
 
 /// The longest code, in bytes.
 const MAX_CODE_BYTES: usize = 4_096;
@@ -36,7 +37,7 @@ pub(super) async fn show(sessions: Data<Sessions>) -> Answer {
 /// `GET /console/openid/start`
 pub(super) async fn start(sessions: Data<Sessions>, request: HttpRequest) -> Answer {
     let openid = sessions.openid().ok_or(Refusal::PathNotFound)?;
-    let redirect_uri = sessions.redirect_uri(&request);
+    let redirect_uri = sessions.redirect_uri(&RequestHead(&request));
     let redirect_uri = redirect_uri.ok_or(Refusal::PathNotFound)?;
     Ok(match openid.begin(redirect_uri).await {
         Ok((attempt, url)) => uncached(HttpResponse::SeeOther())
@@ -44,7 +45,7 @@ pub(super) async fn start(sessions: Data<Sessions>, request: HttpRequest) -> Ans
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .insert_header((
                 header::SET_COOKIE,
-                sessions.begin_sign_in(&request, &attempt),
+                sessions.begin_sign_in(&RequestHead(&request), &attempt),
             ))
             .finish(),
         Err(error) => refused(&request, &error),
@@ -72,7 +73,7 @@ pub(super) async fn finish(sessions: Data<Sessions>, request: HttpRequest) -> An
         Err(error) => refused(&request, &error),
     };
     // One answer ends a sign-in, whatever comes of it.
-    let ended = header::HeaderValue::try_from(sessions.end_sign_in(&request));
+    let ended = header::HeaderValue::try_from(sessions.end_sign_in(&RequestHead(&request)));
     if let Ok(ended) = ended {
         response.headers_mut().append(header::SET_COOKIE, ended);
     }
@@ -87,16 +88,23 @@ async fn signed_in(
 ) -> Result<String, SignInError> {
     let brought = Query::<Brought>::from_query(request.query_string());
     let Brought { state, code, error } = brought.ok().ok_or(SignInError::Stale)?.into_inner();
-    let attempt = sessions.begun_sign_in(request, openid, &state.unwrap_or_default())?;
+    let attempt =
+        sessions.begun_sign_in(&RequestHead(request), openid, &state.unwrap_or_default())?;
     let code = code.filter(|code| !code.is_empty() && code.len() <= MAX_CODE_BYTES);
     let (Some(code), None) = (code, error) else {
         return Err(SignInError::Declined);
     };
-    let redirect_uri = sessions.redirect_uri(request).ok_or(SignInError::Stale)?;
+    let redirect_uri = sessions
+        .redirect_uri(&RequestHead(request))
+        .ok_or(SignInError::Stale)?;
     let (token, trusted) = openid.finish(&attempt, &code, &redirect_uri).await?;
     note_account(trusted.identity.account_id);
     sessions
-        .start(request, token.expose_secret(), trusted.seconds_left)
+        .start(
+            &RequestHead(request),
+            token.expose_secret(),
+            trusted.seconds_left,
+        )
         .ok_or(SignInError::TooLong)
 }
 

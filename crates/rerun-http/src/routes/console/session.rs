@@ -9,13 +9,14 @@ use rerun_core::timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::auth::{Sessions, Trusted};
+use crate::auth::RequestHead;
 use crate::body::Body;
 use crate::extract::Required;
 use crate::media_type::MediaType;
 use crate::request_id::note_account;
 use crate::state::State;
 use crate::wire::Answer;
+use rerun_auth::{Sessions, Trusted};
 
 /// The longest body. The limit is low because the caller is not known yet.
 const MAX_BODY_BYTES: u64 = 64 << 10;
@@ -54,7 +55,7 @@ pub(super) async fn start(
     let token = required.text("token", body.token);
     required.check()?;
     let trusted = sessions.trust(&token)?;
-    let cookie = sessions.start(&request, &token, trusted.seconds_left);
+    let cookie = sessions.start(&RequestHead(&request), &token, trusted.seconds_left);
     let cookie = cookie.ok_or(Invalid::new("`token` is longer than a cookie can be"))?;
     Ok(uncached(HttpResponse::Ok())
         .insert_header((header::SET_COOKIE, cookie))
@@ -63,14 +64,14 @@ pub(super) async fn start(
 
 /// `GET /console/session`
 pub(super) async fn show(sessions: Data<Sessions>, request: HttpRequest) -> Answer {
-    let trusted = sessions.signed_in(&request).await?;
+    let trusted = sessions.signed_in(&RequestHead(&request)).await?;
     Ok(uncached(HttpResponse::Ok()).json(shown(&sessions, &trusted)))
 }
 
 /// `DELETE /console/session`, which ends a session that has expired as well.
 pub(super) async fn end(sessions: Data<Sessions>, request: HttpRequest) -> Answer {
     Ok(uncached(HttpResponse::NoContent())
-        .insert_header((header::SET_COOKIE, sessions.end(&request)))
+        .insert_header((header::SET_COOKIE, sessions.end(&RequestHead(&request))))
         .finish())
 }
 

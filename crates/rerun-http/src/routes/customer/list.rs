@@ -6,11 +6,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::params::{customer_group_id, page};
 use crate::state::State;
 use crate::wire::{self, Answer};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerListRequest)]

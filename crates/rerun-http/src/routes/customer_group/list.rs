@@ -3,11 +3,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::JsonCall;
-use crate::json::Integer;
 use crate::openapi::{Docs, Tag, examples};
 use crate::routes::params::page;
 use crate::state::State;
 use crate::wire::{self, Answer, GroupItem};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerGroupListRequest)]

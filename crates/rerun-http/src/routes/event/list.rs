@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::extract::JsonCall;
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::{campaign_id, event_types};
 use crate::state::State;
 use crate::wire::{self, Answer};
+use rerun_wire::json::Integer;
 
 /// The longest wait, in seconds.
 const MAX_WAIT: i64 = 20;

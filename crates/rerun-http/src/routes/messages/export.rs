@@ -12,7 +12,6 @@ use utoipa::openapi::schema::{Object, Type};
 use crate::error::ApiError;
 use crate::export::{Export, file, pieces};
 use crate::extract::{JsonCall, Required};
-use crate::json::Integer;
 use crate::messages_file::MessagesFile;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::request_id::note_run;
@@ -20,6 +19,7 @@ use crate::routes::params::{campaign_id, run_number};
 use crate::state::State;
 use crate::wire::{Answer, MessageItem};
 use rerun_files::Format;
+use rerun_wire::json::Integer;
 
 /// How many messages are in memory at once.
 const PAGE: i64 = 500;

@@ -12,13 +12,13 @@ use utoipa::openapi::schema::{Object, Type};
 use crate::error::ApiError;
 use crate::export::{Export, file, pieces};
 use crate::extract::{JsonCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::request_id::note_run;
 use crate::routes::params::{campaign_id, run_number};
 use crate::state::State;
 use crate::wire::Answer;
 use rerun_files::{CsvRows, Format};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RecipientsExportRequest)]

@@ -7,12 +7,12 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required};
-use crate::json::Object;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::request_id::note_run;
 use crate::routes::params::campaign_id;
 use crate::state::State;
 use crate::wire::{Answer, answered};
+use rerun_wire::json::Object;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesReviewRequest)]

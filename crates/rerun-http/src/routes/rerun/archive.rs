@@ -4,11 +4,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::{campaign_id, run_number};
 use crate::state::State;
 use crate::wire::{Answer, answered};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunArchiveRequest)]

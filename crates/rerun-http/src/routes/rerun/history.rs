@@ -5,11 +5,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::{campaign_id, page};
 use crate::state::State;
 use crate::wire::{self, Answer, RunItem};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunHistoryRequest)]

@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 
 use super::{REFUSALS, rerun_request};
 use crate::extract::JsonCall;
-use crate::json::Integer;
 use crate::openapi::{Docs, Tag, examples, schema};
 use crate::routes::params::page;
 use crate::state::State;
 use crate::wire::{self, Answer, GroupRef};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunPreviewRequest)]

@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 
 use super::items::{self, ScheduleItem, time};
 use crate::extract::{KeyedCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::{campaign_id, customer_group_id, one_of};
 use crate::state::State;
 use crate::wire::{Answer, answered};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ScheduleCreateRequest)]

@@ -4,11 +4,11 @@ use utoipa::ToSchema;
 
 use super::items::{self, FiringItem};
 use crate::extract::{JsonCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, schema};
 use crate::routes::params::{one_of, page, schedule_id};
 use crate::state::State;
 use crate::wire::{self, Answer};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ScheduleFiringsRequest)]

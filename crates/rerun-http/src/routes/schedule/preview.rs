@@ -6,10 +6,10 @@ use utoipa::ToSchema;
 
 use super::items::time;
 use crate::extract::{JsonCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Docs, Tag, schema};
 use crate::state::State;
 use crate::wire::{self, Answer};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = SchedulePreviewRequest)]

@@ -5,11 +5,11 @@ use utoipa::ToSchema;
 
 use super::items::{self, ScheduleItem, time};
 use crate::extract::{KeyedCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, schema};
 use crate::routes::params::{customer_group_id, one_of, schedule_id};
 use crate::state::State;
 use crate::wire::{Answer, answered};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ScheduleUpdateRequest)]

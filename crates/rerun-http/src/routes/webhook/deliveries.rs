@@ -7,11 +7,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::{JsonCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::{one_of, page, webhook_id};
 use crate::state::State;
 use crate::wire::{self, Answer};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookDeliveriesRequest)]

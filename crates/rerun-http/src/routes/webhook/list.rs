@@ -4,11 +4,11 @@ use utoipa::ToSchema;
 
 use super::item::WebhookItem;
 use crate::extract::JsonCall;
-use crate::json::Integer;
 use crate::openapi::{Docs, Tag, examples};
 use crate::routes::params::page;
 use crate::state::State;
 use crate::wire::{self, Answer};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookListRequest)]

@@ -4,11 +4,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::extract::{KeyedCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::params::webhook_id;
 use crate::state::State;
 use crate::wire::{Answer, answered};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookReplayRequest)]

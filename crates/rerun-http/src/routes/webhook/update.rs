@@ -5,11 +5,11 @@ use utoipa::ToSchema;
 
 use super::item::WebhookItem;
 use crate::extract::{KeyedCall, Required};
-use crate::json::Integer;
 use crate::openapi::{Code, Docs, Tag, examples, schema};
 use crate::routes::params::{campaign_id, event_types, one_of, webhook_id};
 use crate::state::State;
 use crate::wire::{Answer, answered};
+use rerun_wire::json::Integer;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookUpdateRequest)]

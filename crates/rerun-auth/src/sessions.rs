@@ -3,32 +3,31 @@
 use std::fmt;
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
-use actix_web::http::header::{COOKIE, HeaderName, ORIGIN};
-use async_trait::async_trait;
+use rerun_wire::endpoints::{CONSOLE, OPENID, OPENID_CALLBACK};
 
-use super::client::{TrustedProxies, host};
-use super::{
-    Admitted, Attempt, Authenticator, Denied, OpenId, RoleRules, SignInError, TokenVerifier,
-    Trusted, Untrusted,
-};
-use crate::endpoints::{CONSOLE, OPENID, OPENID_CALLBACK};
-use crate::headers::single;
+use crate::admitted::{Admitted, Denied};
+use crate::client::{TrustedProxies, host};
+use crate::head::{Head, has, single, single_text};
+use crate::openid::{Attempt, OpenId, SignInError};
+use crate::roles::RoleRules;
+use crate::token::{TokenVerifier, Trusted, Untrusted};
 
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const COOKIE: &str = "cookie";
+const ORIGIN: &str = "origin";
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// The longest name and value together: browsers silently drop longer cookies.
 const MAX_COOKIE_BYTES: usize = 4_096;
 
 /// Admits browsers by the token in their cookie. It trusts the tokens that a
-/// [`Guard`](super::Guard) trusts, with the same role rules; see
-/// [`Guard::sessions`](super::Guard::sessions).
+/// [`Guard`](crate::Guard) trusts, with the same role rules; see
+/// [`Guard::sessions`](crate::Guard::sessions).
 #[derive(Clone)]
 pub struct Sessions {
-    pub(super) tokens: Arc<TokenVerifier>,
-    pub(super) roles: Arc<RoleRules>,
-    pub(super) proxies: TrustedProxies,
-    pub(super) openid: Option<Arc<OpenId>>,
+    pub(crate) tokens: Arc<TokenVerifier>,
+    pub(crate) roles: Arc<RoleRules>,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) openid: Option<Arc<OpenId>>,
 }
 
 impl fmt::Debug for Sessions {
@@ -70,18 +69,25 @@ impl Sessions {
     }
 
     /// The provider at which people may sign in.
-    pub(crate) fn openid(&self) -> Option<&OpenId> {
+    #[must_use]
+    pub fn openid(&self) -> Option<&OpenId> {
         self.openid.as_deref()
     }
 
     /// Checks the token for a session.
-    pub(crate) fn trust(&self, token: &str) -> Result<Trusted, Denied> {
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn trust(&self, token: &str) -> Result<Trusted, Denied> {
         self.tokens.trusted(token).map_err(unknown)
     }
 
     /// Returns who is signed in.
-    pub(crate) async fn signed_in(&self, request: &HttpRequest) -> Result<Trusted, Denied> {
-        let token = self.cookie(request, SESSION).map_err(unknown)?;
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub async fn signed_in(&self, head: &dyn Head) -> Result<Trusted, Denied> {
+        let token = self.cookie(head, SESSION).map_err(unknown)?;
         match (self.tokens.trusted(token), self.openid()) {
             (Err(_), Some(openid)) if openid.may_have_made(token) => openid.trusted(token).await,
             (trusted, _) => trusted.map_err(unknown),
@@ -89,74 +95,73 @@ impl Sessions {
     }
 
     /// Returns the names of the actions that the role may do.
-    pub(crate) fn actions(&self, role: &str) -> Vec<String> {
+    #[must_use]
+    pub fn actions(&self, role: &str) -> Vec<String> {
         self.roles.actions_of(role)
     }
 
     /// Returns the cookie that makes this token a session, as the value of `set-cookie`; `None`
     /// for a token that is too long for a cookie.
-    pub(crate) fn start(
-        &self,
-        request: &HttpRequest,
-        token: &str,
-        seconds_left: i64,
-    ) -> Option<String> {
-        let (name, _) = self.named(request, SESSION);
+    pub fn start(&self, head: &dyn Head, token: &str, seconds_left: i64) -> Option<String> {
+        let (name, _) = self.named(head, SESSION);
         (name.len() + token.len() <= MAX_COOKIE_BYTES)
-            .then(|| self.set(request, SESSION, token, seconds_left.max(0)))
+            .then(|| self.set(head, SESSION, token, seconds_left.max(0)))
     }
 
     /// Returns what ends the session, as the value of `set-cookie`.
-    pub(crate) fn end(&self, request: &HttpRequest) -> String {
-        self.set(request, SESSION, "", 0)
+    pub fn end(&self, head: &dyn Head) -> String {
+        self.set(head, SESSION, "", 0)
     }
 
     /// Returns the cookie of a sign-in that was begun, as the value of `set-cookie`.
-    pub(crate) fn begin_sign_in(&self, request: &HttpRequest, attempt: &Attempt) -> String {
-        self.set(request, SIGN_IN, attempt.cookie(), Attempt::SECONDS)
+    pub fn begin_sign_in(&self, head: &dyn Head, attempt: &Attempt) -> String {
+        self.set(head, SIGN_IN, attempt.cookie(), Attempt::SECONDS)
     }
 
     /// Returns the sign-in that was begun in this browser, if an answer of the provider with this
     /// `state` is for it.
-    pub(crate) fn begun_sign_in(
+    ///
+    /// # Errors
+    /// [`SignInError::Stale`].
+    pub fn begun_sign_in(
         &self,
-        request: &HttpRequest,
+        head: &dyn Head,
         openid: &OpenId,
         state: &str,
     ) -> Result<Attempt, SignInError> {
-        let cookie = self.cookie(request, SIGN_IN);
+        let cookie = self.cookie(head, SIGN_IN);
         openid.resume(cookie.ok().ok_or(SignInError::Stale)?, state)
     }
 
     /// Returns what ends a sign-in, as the value of `set-cookie`.
-    pub(crate) fn end_sign_in(&self, request: &HttpRequest) -> String {
-        self.set(request, SIGN_IN, "", 0)
+    pub fn end_sign_in(&self, head: &dyn Head) -> String {
+        self.set(head, SIGN_IN, "", 0)
     }
 
     /// Returns the address to which the provider sends a browser back: at the host that the browser
     /// asked for.
-    pub(crate) fn redirect_uri(&self, request: &HttpRequest) -> Option<String> {
-        let scheme = if self.proxies.plain_loopback(request) {
+    pub fn redirect_uri(&self, head: &dyn Head) -> Option<String> {
+        let scheme = if self.proxies.plain_loopback(head) {
             "http"
         } else {
             "https"
         };
-        let host = host(request)?;
+        let host = host(head)?;
         Some(format!("{scheme}://{host}{OPENID}{OPENID_CALLBACK}"))
     }
 
     /// The name of a cookie and an attribute, as the scheme and the host of a request demand. Only on
     /// plain loopback a cookie is not secure: without TLS a browser would not keep it.
-    fn named(&self, request: &HttpRequest, cookie: Cookie) -> (String, &'static str) {
-        if self.proxies.plain_loopback(request) {
+    fn named(&self, head: &dyn Head, cookie: Cookie) -> (String, &'static str) {
+        if self.proxies.plain_loopback(head) {
             (cookie.name.to_owned(), "")
         } else {
             (format!("__Secure-{}", cookie.name), "; Secure")
         }
     }
 
-    fn set(&self, request: &HttpRequest, cookie: Cookie, value: &str, max_age: i64) -> String {
-        let (name, secure) = self.named(request, cookie);
+    fn set(&self, head: &dyn Head, cookie: Cookie, value: &str, max_age: i64) -> String {
+        let (name, secure) = self.named(head, cookie);
         let Cookie {
             path, same_site, ..
         } = cookie;
@@ -165,33 +170,30 @@ impl Sessions {
         )
     }
 
-    fn cookie<'a>(&self, request: &'a HttpRequest, cookie: Cookie) -> Result<&'a str, Untrusted> {
-        value(request, &self.named(request, cookie).0)
+    fn cookie<'a>(&self, head: &'a dyn Head, cookie: Cookie) -> Result<&'a str, Untrusted> {
+        value(head, &self.named(head, cookie).0)
     }
 
-    async fn admit(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
-        let Trusted { identity, .. } = self.signed_in(request).await?;
+    /// Says who sends a request.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub async fn admit(&self, head: &dyn Head) -> Result<Admitted, Denied> {
+        let Trusted { identity, .. } = self.signed_in(head).await?;
         let unauthorized = |reason| Denied::Unauthorized {
             reason,
             absent: Vec::new(),
         };
         let ip = self
             .proxies
-            .client_ip(request)
+            .client_ip(head)
             .ok_or(unauthorized("the connection has no IP address"))?;
-        let path = request.match_pattern();
+        let path = head.pattern();
         let path = path.as_deref().and_then(|path| path.strip_prefix(CONSOLE));
         if !self.roles.admit(path, &identity.role_code) {
             return Err(unauthorized("the role may not do this"));
         }
         Ok(identity.admitted_from(ip))
-    }
-}
-
-#[async_trait(?Send)]
-impl Authenticator for Sessions {
-    async fn authenticate(&self, request: &HttpRequest) -> Result<Admitted, Denied> {
-        self.admit(request).await
     }
 }
 
@@ -204,10 +206,10 @@ fn unknown(Untrusted(reason): Untrusted) -> Denied {
 
 /// Returns the value of the cookie with this name. Two such cookies are refused: it is unknown which one
 /// the browser means.
-fn value<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, Untrusted> {
-    let lines = request.headers().get_all(COOKIE);
+fn value<'a>(head: &'a dyn Head, name: &str) -> Result<&'a str, Untrusted> {
+    let lines = head.values(COOKIE).into_iter();
     let mut values = lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .flat_map(|line| line.split(|byte| *byte == b';'))
         .filter_map(|pair| {
             let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
             rest.strip_prefix(b"=")
@@ -223,14 +225,15 @@ fn value<'a>(request: &'a HttpRequest, name: &str) -> Result<&'a str, Untrusted>
 
 /// Refuses what a page of another site has its browser send. A program that is no browser sends
 /// neither header.
-pub(crate) fn same_origin(request: &HttpRequest) -> Result<(), Denied> {
-    let headers = request.headers();
-    let same = if headers.contains_key(SEC_FETCH_SITE) {
-        single(headers, &SEC_FETCH_SITE).is_some_and(|site| site == "same-origin")
-    } else if headers.contains_key(ORIGIN) {
-        let origin = single(headers, &ORIGIN).and_then(|origin| origin.to_str().ok());
-        origin
-            .zip(host(request))
+///
+/// # Errors
+/// [`Denied::Unauthorized`].
+pub fn same_origin(head: &dyn Head) -> Result<(), Denied> {
+    let same = if has(head, SEC_FETCH_SITE) {
+        single(head, SEC_FETCH_SITE).is_some_and(|site| site == b"same-origin")
+    } else if has(head, ORIGIN) {
+        single_text(head, ORIGIN)
+            .zip(host(head))
             .is_some_and(|(origin, host)| is_origin_of(origin, host))
     } else {
         true

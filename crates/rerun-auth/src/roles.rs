@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rerun_core::ports::Permissions;
 
-use crate::endpoints::{ENDPOINTS, RERUN_INITIATE, SCHEDULE_CREATE, SCHEDULE_TRIGGER};
+use rerun_wire::endpoints::{ENDPOINTS, RERUN_INITIATE, SCHEDULE_CREATE, SCHEDULE_TRIGGER};
 
 /// The roles that some actions are left to; who may do an action that no rule names is not
 /// restricted. A role is compared exactly.
@@ -54,7 +54,8 @@ impl RoleRules {
 
     /// Whether the role may call the endpoint with this path. With rules, nobody may call what is
     /// no endpoint.
-    pub(crate) fn admit(&self, path: Option<&str>, role: &str) -> bool {
+    #[must_use]
+    pub fn admit(&self, path: Option<&str>, role: &str) -> bool {
         self.by_path.is_empty()
             || path.is_some_and(|path| {
                 let starts_reruns = [SCHEDULE_CREATE.path, SCHEDULE_TRIGGER.path].contains(&path);

@@ -12,8 +12,10 @@ use rerun_core::ports::Clock;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-use super::{Admitted, KeySource};
-use crate::json::Object;
+use rerun_wire::json::Object;
+
+use crate::admitted::Admitted;
+use crate::keys::KeySource;
 
 /// Why a token is not trusted: for the log, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +37,7 @@ pub struct Identity {
 
 impl Identity {
     /// The person that the token names, at this address.
-    pub(super) fn admitted_from(self, ip: IpAddr) -> Admitted {
+    pub(crate) fn admitted_from(self, ip: IpAddr) -> Admitted {
         let Self {
             account_id,
             user_id,
@@ -98,7 +100,7 @@ impl fmt::Debug for TokenVerifier {
 
 /// What a token says, before it is known whether it is to be trusted.
 #[derive(Deserialize)]
-pub(super) struct Claims {
+pub(crate) struct Claims {
     user_id: String,
     account_id: String,
     #[serde(default, deserialize_with = "given")]
@@ -109,9 +111,9 @@ pub(super) struct Claims {
     nbf: Option<NumericDate>,
     iss: Option<Value>,
     /// Which sign-in the token answers, if it answers one.
-    pub(super) nonce: Option<Value>,
+    pub(crate) nonce: Option<Value>,
     /// The client that the token was made for, where several may read it.
-    pub(super) azp: Option<Value>,
+    pub(crate) azp: Option<Value>,
 }
 
 /// A claim that may be absent, but is not `null`.
@@ -190,7 +192,7 @@ impl TokenVerifier {
     }
 
     /// What a token says that is signed with a known key, for the audience that it must have.
-    pub(super) fn claims(&self, token: &str) -> Result<Claims, Untrusted> {
+    pub(crate) fn claims(&self, token: &str) -> Result<Claims, Untrusted> {
         let malformed = |_: jsonwebtoken::errors::Error| Untrusted("the token is malformed");
         let header = jsonwebtoken::decode_header(token).map_err(malformed)?;
         if header.crit.is_some() {
@@ -212,7 +214,7 @@ impl TokenVerifier {
     }
 
     /// Judges the claims of a token that was signed with a known key.
-    pub(super) fn check(&self, claims: Claims) -> Result<Trusted, Untrusted> {
+    pub(crate) fn check(&self, claims: Claims) -> Result<Trusted, Untrusted> {
         // The library would take a list of issuers, too.
         if let Some(issuer) = &self.issuer
             && claims.iss.as_ref().and_then(Value::as_str) != Some(issuer)

@@ -2,14 +2,12 @@
 
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
-use actix_web::http::header::{HOST, HeaderName};
 use ipnet::IpNet;
 
-use crate::headers::single;
+use crate::head::{Head, single_text};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// The proxies whose `x-forwarded-for` and `x-forwarded-proto` are believed; none by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,13 +46,13 @@ impl TrustedProxies {
 
     /// Returns the address of the client. From the connection it goes back through
     /// `x-forwarded-for`, as long as the address that was reached is a trusted proxy.
-    pub(super) fn client_ip(&self, request: &HttpRequest) -> Option<IpAddr> {
-        let mut ip = peer(request)?;
-        let values: Vec<_> = request.headers().get_all(X_FORWARDED_FOR).collect();
+    pub(crate) fn client_ip(&self, head: &dyn Head) -> Option<IpAddr> {
+        let mut ip = peer(head)?;
+        let values = head.values(X_FORWARDED_FOR);
         let entries = values
             .into_iter()
             .rev()
-            .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+            .flat_map(|value| value.rsplit(|byte| *byte == b','));
         for entry in entries {
             let named = str::from_utf8(entry).ok();
             let named: Option<IpAddr> = named.and_then(|text| text.trim().parse().ok());
@@ -67,25 +65,25 @@ impl TrustedProxies {
     }
 
     /// Whether the browser talks to its own machine, without TLS.
-    pub(super) fn plain_loopback(&self, request: &HttpRequest) -> bool {
-        let proxied = peer(request).is_some_and(|ip| self.contain(ip));
+    pub(crate) fn plain_loopback(&self, head: &dyn Head) -> bool {
+        let proxied = peer(head).is_some_and(|ip| self.contain(ip));
         let tls = || {
-            let proto = single(request.headers(), &X_FORWARDED_PROTO);
-            let first = proto.and_then(|value| value.to_str().ok()?.split(',').next());
+            let proto = single_text(head, X_FORWARDED_PROTO);
+            let first = proto.and_then(|value| value.split(',').next());
             first.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
         };
-        host(request).is_some_and(is_loopback) && !(proxied && tls())
+        host(head).is_some_and(is_loopback) && !(proxied && tls())
     }
 }
 
-fn peer(request: &HttpRequest) -> Option<IpAddr> {
+fn peer(head: &dyn Head) -> Option<IpAddr> {
     // A socket for both versions of IP shows an IPv4 address as one of IPv6.
-    request.peer_addr().map(|peer| peer.ip().to_canonical())
+    head.peer().map(|ip| ip.to_canonical())
 }
 
 /// The host that was asked for, with its port if it has one.
-pub(super) fn host(request: &HttpRequest) -> Option<&str> {
-    single(request.headers(), &HOST)?.to_str().ok()
+pub(crate) fn host(head: &dyn Head) -> Option<&str> {
+    single_text(head, "host")
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -102,17 +100,13 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
+    use crate::head::tests::Sent;
 
-    fn from(peer: &str, forwarded: &[&str]) -> HttpRequest {
-        let address = (peer.parse::<IpAddr>().unwrap(), 40_000).into();
-        let request = TestRequest::get().peer_addr(address);
-        let add =
-            |request: TestRequest, value: &&str| request.append_header(("x-forwarded-for", *value));
-        forwarded.iter().fold(request, add).to_http_request()
-    }
+    const NOBODY: Sent<'_> = Sent {
+        headers: &[],
+        peer: None,
+    };
 
     #[test]
     fn networks_are_read_or_named() {
@@ -156,26 +150,31 @@ mod tests {
             ("10.0.0.1", &["203.0.113.7,"], "10.0.0.1"),
             ("10.0.0.1", &[""], "10.0.0.1"),
         ] {
-            let found = proxies.client_ip(&from(peer, forwarded)).unwrap();
+            let headers: Vec<_> = forwarded
+                .iter()
+                .map(|value| (X_FORWARDED_FOR, value.as_bytes()))
+                .collect();
+            let sent = Sent {
+                headers: &headers,
+                peer: peer.parse().ok(),
+            };
+            let found = proxies.client_ip(&sent).unwrap();
             assert_eq!(found.to_string(), client, "{peer} {forwarded:?}");
         }
-        assert!(
-            proxies
-                .client_ip(&TestRequest::get().to_http_request())
-                .is_none()
-        );
+        assert!(proxies.client_ip(&NOBODY).is_none());
     }
 
     #[test]
     fn loopback_is_judged_by_the_host_that_was_asked_for() {
         let proxies = TrustedProxies::parse("10.0.0.1").unwrap();
         let plain = |host: &str, peer: &str, proto: &str| {
-            let address = (peer.parse::<IpAddr>().unwrap(), 40_000).into();
-            let request = TestRequest::get()
-                .peer_addr(address)
-                .insert_header(("host", host))
-                .insert_header(("x-forwarded-proto", proto));
-            proxies.plain_loopback(&request.to_http_request())
+            proxies.plain_loopback(&Sent {
+                headers: &[
+                    ("host", host.as_bytes()),
+                    (X_FORWARDED_PROTO, proto.as_bytes()),
+                ],
+                peer: peer.parse().ok(),
+            })
         };
         for (host, loopback) in [
             ("localhost", true),
@@ -199,6 +198,6 @@ mod tests {
         assert!(!plain("localhost", "10.0.0.1", "https"));
         assert!(!plain("localhost", "10.0.0.1", "HTTPS, http"));
         assert!(plain("localhost", "10.0.0.1", "http"));
-        assert!(!proxies.plain_loopback(&TestRequest::get().to_http_request()));
+        assert!(!proxies.plain_loopback(&NOBODY));
     }
 }

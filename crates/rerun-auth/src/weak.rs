@@ -1,5 +1,5 @@
 /// The shortest secret of HS256, in bytes: the length of the signature that it makes.
-pub(super) const MIN_SECRET_BYTES: usize = 32;
+pub(crate) const MIN_SECRET_BYTES: usize = 32;
 
 /// A setting of the guard that would let the wrong people in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

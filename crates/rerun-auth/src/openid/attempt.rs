@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq as _;
 /// provider and the address line get to see are hashes of that cookie, each with a label of its own.
 /// So nothing is stored here, every server of an installation can finish what another one began, and
 /// an answer that another browser asked for does not fit.
-pub(crate) struct Attempt {
+pub struct Attempt {
     cookie: String,
 }
 
@@ -88,7 +88,10 @@ fn s256(verifier: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::now;
+
+    fn now() -> Timestamp {
+        Timestamp::from_timestamp_millis(1_795_424_400_000).unwrap()
+    }
 
     #[test]
     fn an_attempt_is_resumed_by_its_own_state_until_it_ends() {

@@ -1,7 +1,4 @@
-//! What the process tells Prometheus: counted as it happens, or read when somebody asks.
-//!
-//! Each label has few values, whatever clients send: paths are told by the pattern that they
-//! match, methods and error codes by what the program knows, accounts and ids not at all.
+#![doc = include_str!("../README.md")]
 
 mod deliveries;
 mod previews;
@@ -12,11 +9,11 @@ mod store;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix_web::http::{Method, StatusCode};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 use rerun_core::delivery::Outcome;
+use rerun_core::error::Cause;
 use rerun_core::generation::{FailureKind, Saved, Settled, Usage};
 use rerun_core::ports::{Clock, DeliveryGauge, PoolGauge, QueueGauge, ScheduleGauge};
 use rerun_core::run::SegmentCounts;
@@ -29,9 +26,6 @@ use reused::Reused;
 use schedules::Firings;
 pub use store::PublishedIn;
 use store::Watched;
-
-/// What the route of a request is called that matches no endpoint.
-pub(crate) const NO_ROUTE: &str = "none";
 
 /// Of answers: from the quickest read to the largest import that a client waits for.
 const REQUEST_SECONDS: &[f64] = &[
@@ -209,21 +203,15 @@ impl Families {
 }
 
 /// Methods by their own name as far as HTTP defines them: a client may send any word.
-fn method_label(method: &Method) -> &str {
-    match *method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::DELETE
-        | Method::PATCH
-        | Method::OPTIONS => method.as_str(),
+fn method_label(method: &str) -> &str {
+    match method {
+        "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "PATCH" | "OPTIONS" => method,
         _ => "other",
     }
 }
 
 /// Something that goes on while this lives.
-pub(crate) struct InFlight(IntGauge);
+pub struct InFlight(IntGauge);
 
 impl InFlight {
     fn begin(gauge: &IntGauge) -> Self {
@@ -255,22 +243,17 @@ impl Metrics {
     }
 
     /// A request has come in.
-    pub(crate) fn request(&self) -> InFlight {
+    #[must_use]
+    pub fn request(&self) -> InFlight {
         InFlight::begin(&self.0.requests_in_flight)
     }
 
     /// A request was answered. `route` is a pattern of this program, never a path.
-    pub(crate) fn answered(
-        &self,
-        route: &str,
-        method: &Method,
-        status: StatusCode,
-        took: Duration,
-    ) {
+    pub fn answered(&self, route: &str, method: &str, status: u16, took: Duration) {
         let method = method_label(method);
         self.0
             .requests
-            .with_label_values(&[route, method, status.as_str()])
+            .with_label_values(&[route, method, &status.to_string()])
             .inc();
         self.0
             .request_seconds
@@ -279,7 +262,7 @@ impl Metrics {
     }
 
     /// A rerun was initiated.
-    pub(crate) fn rerun_initiated(&self, segments: SegmentCounts, saved: Saved) {
+    pub fn rerun_initiated(&self, segments: SegmentCounts, saved: Saved) {
         self.rerun_came_to("initiated");
         self.0.reused.count(saved);
         for (outcome, number) in [("matched", segments.matched), ("new", segments.new)] {
@@ -291,7 +274,7 @@ impl Metrics {
     }
 
     /// A call for a rerun got the answer of an earlier one, or was refused with this code.
-    pub(crate) fn rerun_came_to(&self, result: &'static str) {
+    pub fn rerun_came_to(&self, result: &'static str) {
         self.0.reruns.with_label_values(&[result]).inc();
     }
 
@@ -303,7 +286,7 @@ impl Metrics {
     }
 
     /// A person triggered a schedule.
-    pub(crate) fn schedule_triggered(&self, decided: &Decided) {
+    pub fn schedule_triggered(&self, decided: &Decided) {
         self.schedule_decided(decided.firing.outcome, decided.run.as_ref());
     }
 
@@ -390,14 +373,17 @@ impl Metrics {
     }
 
     /// All of it in Prometheus' text format. What the store does not tell in time is left out.
-    pub(crate) async fn text(&self) -> prometheus::Result<String> {
+    ///
+    /// # Errors
+    /// When a name or a label is not as Prometheus wants it.
+    pub async fn text(&self) -> Result<String, Cause> {
         let mut families = match self.0.watched.get() {
             Some(watched) => watched.families().await,
             None => Vec::new(),
         };
         families.extend(self.0.registry.gather());
         families.sort_by(|one, other| one.name().cmp(other.name()));
-        TextEncoder::new().encode_to_string(&families)
+        Ok(TextEncoder::new().encode_to_string(&families)?)
     }
 }
 
@@ -544,8 +530,7 @@ mod tests {
     async fn invented_methods_are_one_label() {
         let metrics = Metrics::default();
         for word in ["BREW", "PROPFIND", "get"] {
-            let method = Method::from_bytes(word.as_bytes()).unwrap();
-            metrics.answered(NO_ROUTE, &method, StatusCode::NOT_FOUND, Duration::ZERO);
+            metrics.answered("none", word, 404, Duration::ZERO);
         }
         let start = "rerun_http_requests_total{method=\"other\",route=\"none\",status=\"404\"}";
         assert_eq!(sample(&metrics, start).await.as_deref(), Some("3"));

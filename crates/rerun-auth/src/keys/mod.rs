@@ -10,10 +10,10 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use file::{KeyFile, KeyFileError};
-pub(super) use set::KeySet;
+pub(crate) use set::KeySet;
 pub use set::{KeyFormat, UnfitKeys};
 
-use super::weak::{MIN_SECRET_BYTES, WeakSetting};
+use crate::weak::{MIN_SECRET_BYTES, WeakSetting};
 
 /// Where the keys come from that signatures are checked with.
 ///

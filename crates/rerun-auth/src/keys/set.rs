@@ -33,7 +33,7 @@ pub enum KeyFormat {
 pub struct UnfitKeys(String);
 
 /// Keys that were read, ready to check signatures with.
-pub(in crate::auth) struct KeySet {
+pub(crate) struct KeySet {
     all: Arc<[DecodingKey]>,
     /// `None` where keys have no names.
     by_kid: Option<HashMap<String, Arc<[DecodingKey]>>>,
@@ -43,7 +43,7 @@ impl KeySet {
     /// The most keys without names: each may have to be tried for each token.
     const MAX_PEM_KEYS: usize = 8;
 
-    pub(in crate::auth) fn read(
+    pub(crate) fn read(
         text: &[u8],
         format: KeyFormat,
         algorithm: Asymmetric,
@@ -61,7 +61,7 @@ impl KeySet {
 
     /// The keys that may have signed a token with this `kid`, or without one. A key that has no
     /// name is not taken for one that a token names.
-    pub(in crate::auth) fn candidates(&self, kid: Option<&str>) -> Arc<[DecodingKey]> {
+    pub(crate) fn candidates(&self, kid: Option<&str>) -> Arc<[DecodingKey]> {
         match (&self.by_kid, kid) {
             (Some(by_kid), Some(kid)) => by_kid.get(kid).cloned().unwrap_or_default(),
             (Some(_), None) if self.all.len() != 1 => Arc::default(),

@@ -9,8 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{OpenIdProvider, ProviderError};
-use crate::auth::keys::KeySet;
-use crate::auth::{Asymmetric, KeyFormat, KeySource};
+use crate::keys::{Asymmetric, KeyFormat, KeySet, KeySource};
 
 /// How long keys count without another look. A key that the provider withdraws counts no longer than
 /// that, as long as the provider can be asked.

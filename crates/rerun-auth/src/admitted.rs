@@ -1,5 +1,3 @@
-use actix_web::HttpRequest;
-use async_trait::async_trait;
 use rerun_core::actor::Person;
 use rerun_core::error::{Cause, StoreError};
 use rerun_core::ids::AccountId;
@@ -11,19 +9,6 @@ pub struct Admitted {
     pub account_id: AccountId,
     /// The person.
     pub person: Person,
-}
-
-/// A way to sign in: says who sends a request, by the head of the request alone.
-///
-/// [`Guard`](super::Guard) is the way that the published API describes. A session in a cookie, for
-/// example, would be another one.
-#[async_trait(?Send)]
-pub trait Authenticator: Send + Sync {
-    /// Says who sends the request. It is asked before anything of the body is read.
-    ///
-    /// # Errors
-    /// [`Denied`].
-    async fn authenticate(&self, request: &HttpRequest) -> Result<Admitted, Denied>;
 }
 
 /// Why a request is denied. The log gets the reason; the client does not.

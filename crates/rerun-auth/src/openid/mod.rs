@@ -18,10 +18,12 @@ use rerun_core::ports::Clock;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-pub(crate) use attempt::Attempt;
+pub use attempt::Attempt;
 use keys::ProviderKeys;
 
-use super::{Asymmetric, Denied, TokenRules, TokenVerifier, Trusted, Untrusted};
+use crate::admitted::Denied;
+use crate::keys::Asymmetric;
+use crate::token::{TokenRules, TokenVerifier, Trusted, Untrusted};
 
 /// What the browser asks the provider for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,17 +95,23 @@ pub trait OpenIdProvider: Send + Sync {
 
 /// Why a sign-in at the provider comes to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SignInError {
+pub enum SignInError {
+    /// The answer of the provider is for no sign-in that can still be finished here.
     #[error("it was begun in another browser, has ended, or is finished")]
     Stale,
+    /// The provider brought no code.
     #[error("the OpenID provider did not sign the user in")]
     Declined,
+    /// Nothing comes from the provider.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// The ID token is not trusted.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
+    /// The ID token is too long for a session.
     #[error("the ID token is longer than a cookie can be")]
     TooLong,
+    /// The machine gives no random numbers.
     #[error("there are no random numbers")]
     NoRandom,
 }
@@ -177,15 +185,16 @@ impl OpenId {
     }
 
     /// The provider's host, by which people know it.
-    pub(crate) fn name(&self) -> &str {
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Begins a sign-in; returns it with the address to which the browser is sent.
-    pub(crate) async fn begin(
-        &self,
-        redirect_uri: String,
-    ) -> Result<(Attempt, String), SignInError> {
+    ///
+    /// # Errors
+    /// [`SignInError`].
+    pub async fn begin(&self, redirect_uri: String) -> Result<(Attempt, String), SignInError> {
         let attempt = Attempt::begin(self.clock.now());
         let attempt = attempt.ok().ok_or(SignInError::NoRandom)?;
         let request = AuthorizationRequest {
@@ -205,7 +214,10 @@ impl OpenId {
 
     /// Finishes a sign-in with the code that the browser brought; returns the ID token, with whom it
     /// names.
-    pub(crate) async fn finish(
+    ///
+    /// # Errors
+    /// [`SignInError`].
+    pub async fn finish(
         &self,
         attempt: &Attempt,
         code: &str,

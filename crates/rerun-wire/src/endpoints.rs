@@ -1,11 +1,11 @@
 //! The table of endpoints.
 
 /// Where everything of the console is.
-pub(crate) const CONSOLE: &str = "/console";
+pub const CONSOLE: &str = "/console";
 /// Where a sign-in at an OpenID provider begins and ends.
-pub(crate) const OPENID: &str = "/console/openid";
+pub const OPENID: &str = "/console/openid";
 /// What comes after [`OPENID`] in the address to which the provider sends a browser back.
-pub(crate) const OPENID_CALLBACK: &str = "/callback";
+pub const OPENID_CALLBACK: &str = "/callback";
 
 /// An endpoint of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Endpoint {
 
 macro_rules! endpoints {
     ($($name:ident = $method:ident $path:literal;)+) => {
-        $(pub(crate) const $name: Endpoint = Endpoint::$method($path);)+
+        $(#[doc = $path] pub const $name: Endpoint = Endpoint::$method($path);)+
 
         /// Every endpoint that there is.
         pub const ENDPOINTS: &[Endpoint] = &[$($name),+];

@@ -4,6 +4,7 @@ pub mod actor;
 pub mod audit;
 pub mod campaign;
 pub mod change;
+mod content;
 pub mod counting;
 pub mod deadline;
 pub mod delivery;

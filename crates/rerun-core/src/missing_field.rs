@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::group::CustomerGroup;
 use crate::ids::CustomerGroupId;
 
 /// No customer of a group has a value for some fields of the segmentation. The message names the
@@ -29,11 +28,14 @@ impl UnknownSegmentField {
     /// The most fields that are looked for among the customers, to name those that have a value.
     pub(crate) const MAX_ASKED: usize = 2 * Self::MAX_KNOWN;
 
-    /// `fields` have no value in `group`.
-    pub(crate) fn new(fields: Vec<String>, group: &CustomerGroup) -> Self {
+    /// `fields` have no value in the group with this id and name, which has the fields `known`.
+    pub(crate) fn new(
+        fields: Vec<String>,
+        (group, group_name): (CustomerGroupId, &str),
+        known: &[String],
+    ) -> Self {
         let missing: Vec<Vec<char>> = fields.iter().map(|name| folded(name)).collect();
-        let mut ranked: Vec<(Likeness, &String)> = group
-            .fields
+        let mut ranked: Vec<(Likeness, &String)> = known
             .iter()
             .filter(|name| !fields.contains(name))
             .map(|name| {
@@ -45,8 +47,8 @@ impl UnknownSegmentField {
         ranked.sort_by_key(|(likeness, _)| *likeness);
         Self {
             fields,
-            group: group.id,
-            group_name: group.name.clone(),
+            group,
+            group_name: group_name.to_owned(),
             more: ranked.len().saturating_sub(Self::MAX_ASKED),
             known: ranked
                 .into_iter()
@@ -137,19 +139,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::ids::AccountId;
-    use crate::timestamp::Timestamp;
 
-    fn group(fields: &[String]) -> CustomerGroup {
-        CustomerGroup {
-            account_id: AccountId::new(Uuid::nil()),
-            id: CustomerGroupId::new(Uuid::nil()),
-            name: "Spring".into(),
-            customer_count: 1,
-            fields: fields.to_vec(),
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
-        }
+    fn unknown(fields: &[&str], known: &[String]) -> UnknownSegmentField {
+        let group = (CustomerGroupId::new(Uuid::nil()), "Spring");
+        UnknownSegmentField::new(names(fields), group, known)
     }
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -193,7 +186,7 @@ mod tests {
         let many: Vec<String> = (0..30).map(|n| format!("f{n}")).collect();
         let mut known = many.clone();
         known.extend(names(&["contry", "Country"]));
-        let unknown = UnknownSegmentField::new(names(&["country"]), &group(&known));
+        let unknown = unknown(&["country"], &known);
         assert_eq!(unknown.known.len(), 32);
         assert_eq!(unknown.known[..3], ["Country", "contry", "f0"]);
         let message = unknown.to_string();
@@ -216,14 +209,14 @@ mod tests {
     #[test]
     fn a_field_without_values_is_not_proposed_for_itself() {
         let known = names(&["country", "tier"]);
-        let unknown = UnknownSegmentField::new(names(&["country", "Tier"]), &group(&known));
+        let unknown = unknown(&["country", "Tier"], &known);
         assert_eq!(unknown.known, ["tier"]);
         assert!(
             unknown
                 .to_string()
                 .contains("`country` or `Tier`; the group has `tier`.")
         );
-        let unknown = UnknownSegmentField::new(names(&["country"]), &group(&known[..1]));
+        let unknown = self::unknown(&["country"], &known[..1]);
         assert!(
             unknown
                 .to_string()
@@ -234,7 +227,7 @@ mod tests {
     #[test]
     fn only_fields_with_a_value_are_proposed() {
         let known: Vec<String> = (0..50).map(|n| format!("f{n}")).collect();
-        let mut unknown = UnknownSegmentField::new(names(&["country"]), &group(&known));
+        let mut unknown = unknown(&["country"], &known);
         assert_eq!(unknown.known, known[..40]);
         unknown.keep_valued(&names(&["f39", "f7"]));
         let message = unknown.to_string();

@@ -119,7 +119,8 @@ impl Audience<'_> {
         if unknown.is_empty() {
             return Ok(());
         }
-        let unknown = UnknownSegmentField::new(unknown, self.group);
+        let group = self.group;
+        let unknown = UnknownSegmentField::new(unknown, (group.id, &group.name), &group.fields);
         Err(Error::UnknownSegmentField(Box::new(unknown)))
     }
 

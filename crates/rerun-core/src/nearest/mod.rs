@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 use unicase::UniCase;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use crate::content::Content;
 use crate::error::StoreError;
 use crate::ids::{MessageId, RunNumber};
-use crate::message::Content;
 use crate::numbering::Numbering;
 use crate::page::json_bytes;
 use crate::segment::{Attributes, KeptValues, SegmentBy, SegmentKey, SegmentValues};

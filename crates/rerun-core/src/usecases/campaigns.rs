@@ -1,8 +1,11 @@
-use std::cmp::Reverse;
+mod trial;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use trial::{FilledSegment, FilledTemplate, TemplateTrial};
 
 use super::groups::import_error;
 use super::idempotency::{Once, Replayable};
@@ -14,7 +17,7 @@ use crate::event::{CampaignUpdate, Event, RulesChange};
 use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::message::Content;
-use crate::page::{Contents, CursorScope, MAX_PAGE_BYTES};
+use crate::page::CursorScope;
 use crate::plan::Audience;
 use crate::ports::{
     CampaignStore, CandidateQuery, CustomerGroupStore, DeleteCampaign, IdempotencyKey,
@@ -24,7 +27,7 @@ use crate::ports::{
 use crate::rekeying::{KeyConflict, Rekey, Rekeying};
 use crate::rules::FieldDeclaration;
 use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
-use crate::segment::{Segment, SegmentBy};
+use crate::segment::SegmentBy;
 use crate::text;
 use crate::timestamp::Timestamp;
 
@@ -86,45 +89,6 @@ struct Draft {
     #[serde(skip_serializing_if = "std::clone::Clone::clone")]
     suggest_reruns: bool,
     allow_missing_fields: bool,
-}
-
-/// A template to try on a group, before there is a campaign.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TemplateTrial {
-    /// The group; `None` when the given id cannot name one.
-    pub customer_group_id: Option<CustomerGroupId>,
-    /// The fields that split the group into segments.
-    pub segment_by: Vec<FieldDeclaration>,
-    /// The template.
-    pub template: Template,
-    /// How many segments to show, 1 to 20; 5 when not given.
-    pub limit: Option<i64>,
-    /// Whether fields of `segment_by` that no customer of the group has are allowed.
-    pub allow_missing_fields: bool,
-}
-
-/// What a template makes of a group.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FilledTemplate {
-    /// How many segments the group has.
-    pub segment_count: u32,
-    /// The largest segments with their texts: as many as were asked for, or as fill a page.
-    pub items: Vec<FilledSegment>,
-}
-
-/// A segment, and what a template makes of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilledSegment {
-    /// The segment.
-    pub segment: Segment,
-    /// The text.
-    pub content: Content,
-}
-
-impl Contents for FilledSegment {
-    fn bytes(&self) -> usize {
-        self.segment.bytes() + self.content.bytes()
-    }
 }
 
 /// What to change of a campaign; what is `None` stays as it is.
@@ -286,14 +250,6 @@ fn check_texts(template: &Template) -> Result<(), Invalid> {
     }
     .check()
     .map_err(|invalid| Invalid::new(format!("`template`: {invalid}")))
-}
-
-/// How many segments a trial shows.
-fn trial_limit(limit: Option<i64>) -> Result<usize, Invalid> {
-    let limit = limit.map_or(Some(5), |limit| usize::try_from(limit).ok());
-    limit
-        .filter(|limit| (1..=20).contains(limit))
-        .ok_or_else(|| Invalid::new("`limit` must be 1 to 20"))
 }
 
 fn check_brief(brief: &str) -> Result<(), Invalid> {
@@ -581,66 +537,6 @@ impl Campaigns {
             .await
             .map_err(|failure| import_error(failure, Error::CustomerGroupNotFound))?;
         Ok((campaign, run))
-    }
-
-    /// Fills a template for the group's largest segments, with the refusals of
-    /// [`Campaigns::create`] and, for a group that is not empty, of a launch. The list ends early
-    /// when its texts fill a page. Changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a segmentation, template or limit that breaks a rule;
-    /// [`Error::CustomerGroupNotFound`]; [`Error::UnknownSegmentField`];
-    /// [`Error::TooManySegments`]; [`Error::Invalid`] for a value to segment by that is too long
-    /// and for a text that becomes too long; [`Error::Store`].
-    pub async fn preview_template(
-        &self,
-        actor: &Actor,
-        trial: TemplateTrial,
-    ) -> Result<FilledTemplate, Error> {
-        let segment_by = SegmentBy::declare(trial.segment_by)?;
-        check_texts(&trial.template)?;
-        self.templates.check(&trial.template, &segment_by)?;
-        let limit = trial_limit(trial.limit)?;
-        let group = self.group(actor, trial.customer_group_id).await?;
-        if group.customer_count == 0 {
-            return Ok(FilledTemplate::default());
-        }
-        let candidates = self.candidates(&segment_by, &group).await?;
-        let audience = Audience {
-            group: &group,
-            segments: &candidates.segments,
-            fields: &candidates.fields,
-            allow_missing_fields: trial.allow_missing_fields,
-            limit: self.settings.max_segments,
-        };
-        let checked = audience.check(&segment_by);
-        naming_valued(&*self.segments, &group, checked).await?;
-        let mut largest = candidates.segments;
-        let segment_count = u32::try_from(largest.len()).unwrap_or(u32::MAX);
-        largest.sort_by_key(|segment| (Reverse(segment.customer_count), segment.key));
-        largest.truncate(limit);
-        let keys = largest.iter().map(|segment| segment.key).collect();
-        let mut segments = self
-            .segments
-            .segments(actor.account_id, group.id, &segment_by, keys)
-            .await?;
-        segments.sort_by_key(|segment| (Reverse(segment.customer_count), segment.key));
-        // All of them are filled: a text that becomes too long is refused wherever it is.
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        for segment in segments {
-            let content = self
-                .templates
-                .fill(&trial.template, &segment_by, &segment.attributes)?;
-            let item = FilledSegment { segment, content };
-            if bytes < MAX_PAGE_BYTES {
-                bytes += item.bytes();
-                items.push(item);
-            }
-        }
-        Ok(FilledTemplate {
-            segment_count,
-            items,
-        })
     }
 
     /// Changes what is named. Content that is there stays; everything that is generated from then

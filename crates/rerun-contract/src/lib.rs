@@ -12,6 +12,7 @@ pub mod invariants;
 pub mod memory;
 pub mod model;
 pub mod oracle;
+pub mod ports;
 mod snapshot;
 pub mod suite;
 

@@ -12,7 +12,8 @@ use rerun_core::ports::{
 use rerun_core::publication::{PublicationError, PublishError, Published};
 use rerun_core::usecases::Publications;
 
-use crate::fixture::{ACCOUNT, Fixture, TestClock, all_at_once, stranger};
+use crate::fixture::{ACCOUNT, Fixture, all_at_once, stranger};
+use crate::ports::TestClock;
 
 const STREAM: &str = "all";
 

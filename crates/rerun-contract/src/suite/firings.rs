@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use super::schedules::{HOUR, fire, firings, get, hourly, hours_after, outcomes, scheduled};
 use crate::fixture::{
-    ACCOUNT, Fixture, OUTSIDER, all_at_once, assert_conflict, caller, colleague, every_page,
-    first_page, page_of, run_number,
+    ACCOUNT, Fixture, all_at_once, assert_conflict, caller, colleague, every_page, first_page,
+    page_of, run_number,
 };
+use crate::ports::OUTSIDER;
 
 /// A time starts one run, which names the schedule and its creator, and a firing.
 pub async fn a_time_starts_one_run<S: Store + 'static>(f: &Fixture<S>) {

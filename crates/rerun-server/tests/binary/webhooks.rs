@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use rerun_contract::fixture::webhook_ports;
+use rerun_contract::ports::webhook_ports;
 use rerun_core::actor::{Actor, Person};
 use rerun_core::delivery::{Outcome, Response, Verdict};
 use rerun_core::ids::{AccountId, UserId, WebhookId};

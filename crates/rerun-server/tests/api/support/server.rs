@@ -162,7 +162,7 @@ impl Server {
         let services = Services {
             clock: clock.clone(),
             backoff: Arc::new(AtOnce),
-            webhooks: rerun_contract::fixture::webhook_ports(),
+            webhooks: rerun_contract::ports::webhook_ports(),
             ..Services::default()
         };
         let settings = Settings {

@@ -7,18 +7,14 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
 
 use crate::auth::RequestHead;
 use crate::error::ApiError;
 use crate::routes;
+use crate::routes::console::Pages;
 use crate::state::AppState;
 use rerun_auth::{Sessions, same_origin};
 use rerun_wire::endpoints::{CONSOLE, OPENID};
-
-/// Returns the response for the file with this name, or `None` if the console has no such file. The
-/// name of the page itself is empty.
-pub type Pages = fn(name: &str, request: &HttpRequest) -> Option<HttpResponse>;
 
 /// The console in the browser: who may sign in, and what the page is made of.
 #[derive(Clone)]

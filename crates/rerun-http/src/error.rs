@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
-use rerun_core::error::{Cause, Error, Invalid, StoreError, chain};
-use serde::Serialize;
-
 use rerun_auth::Denied;
+use rerun_core::error::{Cause, Error, Invalid, StoreError, chain};
+use rerun_wire::{Code, ErrorBody};
 
 /// Why HTTP itself refuses a request, before a use case has seen it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,8 +103,7 @@ const MAX_MESSAGE_LENGTH: usize = 500;
 /// What an error says on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    pub(crate) status: StatusCode,
-    pub(crate) code: &'static str,
+    pub(crate) code: Code,
     pub(crate) message: Cow<'static, str>,
     pub(crate) fields: Vec<&'static str>,
     pub(crate) allow: Option<&'static str>,
@@ -127,14 +125,13 @@ pub(crate) enum Log {
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
         let message = match message.char_indices().nth(MAX_MESSAGE_LENGTH) {
             Some((end, _)) => Cow::Owned(format!("{}…", message.get(..end).unwrap_or_default())),
             None => message,
         };
         Self {
-            status,
             code,
             message,
             fields: Vec::new(),
@@ -144,23 +141,35 @@ impl Problem {
         }
     }
 
+    /// An error whose message is always the same.
+    fn fixed(code: Code) -> Self {
+        Self::new(code, code.message())
+    }
+
+    /// An error that has its own words.
+    fn said(code: Code, error: &dyn StdError) -> Self {
+        Self::new(code, error.to_string())
+    }
+
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        let status = StatusCode::from_u16(self.code.status());
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     /// A failure whose cause the client is not told.
     pub(crate) fn internal(error: &dyn StdError) -> Self {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let problem = Self::new(status, "internal_error", "Internal server error");
         Self {
             log: Log::Cause(chain(error)),
-            ..problem
+            ..Self::fixed(Code::InternalError)
         }
     }
 
     fn unavailable(error: &dyn StdError) -> Self {
-        let message = "The service is not available now, try again";
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         Self {
             retry_after: Some(RETRY_AFTER_SECONDS),
             log: Log::Cause(chain(error)),
-            ..problem
+            ..Self::fixed(Code::Unavailable)
         }
     }
 
@@ -192,57 +201,44 @@ impl Problem {
 
     /// What the client is told of a use case's error.
     pub(crate) fn of_use_case(error: &Error) -> Self {
-        let told = |status, message: Cow<'static, str>| Self::new(status, error.code(), message);
-        let bad = |message: &'static str| told(StatusCode::BAD_REQUEST, message.into());
-        let missing = |message: &'static str| told(StatusCode::NOT_FOUND, message.into());
-        let named = |status, cause: &dyn StdError| told(status, cause.to_string().into());
         match error {
-            Error::MissingFields(fields) => {
-                told(StatusCode::UNAUTHORIZED, "Missing required fields".into()).naming(fields)
-            }
-            Error::Invalid(invalid) => named(StatusCode::BAD_REQUEST, invalid),
-            Error::CampaignNotFound => missing("Campaign not found"),
-            Error::CustomerGroupNotFound => missing("Customer group not found"),
-            Error::CustomerNotFound => missing("Customer not found"),
-            Error::GroupInUse => told(StatusCode::CONFLICT, "The customer group is in use".into()),
-            Error::ScheduleNotFound => missing("Schedule not found"),
-            Error::RunNotFound => missing("Run not found"),
-            Error::MessageNotFound => missing("Message not found"),
-            Error::WebhookNotFound => missing("Webhook not found"),
-            Error::CampaignNotPublished(_) => bad("Only Published campaigns can be rerun"),
-            Error::MessagesNotPublished(_) => {
-                bad("All campaign messages must be published before initiating a rerun")
-            }
-            Error::CurrentRunArchive(_) => bad("The current run cannot be archived"),
-            Error::EmptyCustomerGroup => bad("The customer group has no customers"),
+            Error::MissingFields(fields) => Self::fixed(Code::MissingRequiredFields).naming(fields),
+            Error::Invalid(invalid) => Self::said(Code::InvalidRequest, invalid),
+            Error::CampaignNotFound => Self::fixed(Code::CampaignNotFound),
+            Error::CustomerGroupNotFound => Self::fixed(Code::CustomerGroupNotFound),
+            Error::CustomerNotFound => Self::fixed(Code::CustomerNotFound),
+            Error::GroupInUse => Self::fixed(Code::InUse),
+            Error::ScheduleNotFound => Self::fixed(Code::ScheduleNotFound),
+            Error::RunNotFound => Self::fixed(Code::RunNotFound),
+            Error::MessageNotFound => Self::fixed(Code::MessageNotFound),
+            Error::WebhookNotFound => Self::fixed(Code::WebhookNotFound),
+            Error::CampaignNotPublished(_) => Self::fixed(Code::CampaignNotPublished),
+            Error::MessagesNotPublished(_) => Self::fixed(Code::MessagesNotPublished),
+            Error::CurrentRunArchive(_) => Self::fixed(Code::CurrentRunArchive),
+            Error::EmptyCustomerGroup => Self::fixed(Code::EmptyCustomerGroup),
             // What it names has its own bounds.
             Error::UnknownSegmentField(unknown) => Self {
                 message: Cow::Owned(unknown.to_string()),
-                ..bad("")
+                ..Self::new(Code::UnknownSegmentField, "")
             },
             Error::TooManySegments { .. } | Error::TooManyValues { .. } => {
-                named(StatusCode::BAD_REQUEST, error)
+                Self::said(Code::TooManySegments, error)
             }
-            Error::IllegalTransition(illegal) => named(StatusCode::CONFLICT, illegal),
-            Error::StageNotAllowed(_) => named(StatusCode::FORBIDDEN, error),
-            Error::ContentChanged(_) => named(StatusCode::CONFLICT, error),
-            Error::UnfilledPlaceholder(unfilled) => named(StatusCode::CONFLICT, unfilled),
-            Error::IdempotencyKeyReused => told(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "The idempotency key was used for another request".into(),
-            ),
+            Error::IllegalTransition(illegal) => Self::said(Code::InvalidTransition, illegal),
+            Error::StageNotAllowed(_) => Self::said(Code::StageNotAllowed, error),
+            Error::ContentChanged(_) => Self::said(Code::ContentChanged, error),
+            Error::UnfilledPlaceholder(unfilled) => Self::said(Code::UnfilledPlaceholder, unfilled),
+            Error::IdempotencyKeyReused => Self::fixed(Code::IdempotencyKeyReused),
             Error::Store(error) => Self::of_store(error),
         }
     }
 
     fn of_denial(denied: &Denied) -> Self {
-        let forbidden =
-            |code, message: &'static str| Self::new(StatusCode::FORBIDDEN, code, message);
         match denied {
-            Denied::Unauthenticated { reason, absent } => forbidden("auth_error", "auth error")
-                .because(reason)
-                .naming(absent),
-            Denied::Unauthorized { reason, absent } => forbidden("unauthorized", "Unauthorized")
+            Denied::Unauthenticated { reason, absent } => {
+                Self::fixed(Code::AuthError).because(reason).naming(absent)
+            }
+            Denied::Unauthorized { reason, absent } => Self::fixed(Code::Unauthorized)
                 .because(reason)
                 .naming(absent),
             Denied::Failed(error) => Self::of_store(error),
@@ -262,30 +258,16 @@ impl Problem {
         match refusal {
             Refusal::UnsupportedMediaType { .. }
             | Refusal::UnsupportedCharset { .. }
-            | Refusal::UnsupportedEncoding { .. } => Self::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                refusal.to_string(),
-            ),
-            Refusal::Malformed(_) => Self::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                refusal.to_string(),
-            ),
-            Refusal::PayloadTooLarge { .. } => Self::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                refusal.to_string(),
-            ),
-            Refusal::PathNotFound => Self::new(StatusCode::NOT_FOUND, "not_found", "Not found"),
-            Refusal::MethodNotAllowed { allow } => {
-                let status = StatusCode::METHOD_NOT_ALLOWED;
-                let problem = Self::new(status, "method_not_allowed", "Method not allowed");
-                Self {
-                    allow: Some(allow),
-                    ..problem
-                }
+            | Refusal::UnsupportedEncoding { .. } => {
+                Self::said(Code::UnsupportedMediaType, refusal)
             }
+            Refusal::Malformed(_) => Self::said(Code::InvalidRequest, refusal),
+            Refusal::PayloadTooLarge { .. } => Self::said(Code::PayloadTooLarge, refusal),
+            Refusal::PathNotFound => Self::fixed(Code::NotFound),
+            Refusal::MethodNotAllowed { allow } => Self {
+                allow: Some(allow),
+                ..Self::fixed(Code::MethodNotAllowed)
+            },
             // Nothing is wrong.
             Refusal::ShuttingDown => Self {
                 log: Log::Code,
@@ -293,32 +275,19 @@ impl Problem {
             },
             Refusal::TimedOut { .. } => Self::unavailable(refusal),
             Refusal::NoRoom(what) => Self::unavailable(refusal).because(what),
-            Refusal::RateLimited { retry_after } => {
-                let message = "Too many requests, try again later";
-                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
-                Self {
-                    retry_after: Some(whole_seconds(*retry_after)),
-                    ..problem
-                }
-            }
+            Refusal::RateLimited { retry_after } => Self {
+                retry_after: Some(whole_seconds(*retry_after)),
+                ..Self::new(Code::RateLimited, "Too many requests, try again later")
+            },
         }
     }
 
     /// The answer to the request with this id.
     pub(crate) fn response(&self, request_id: &str) -> HttpResponse {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            status: u16,
-            code: &'a str,
-            message: &'a str,
-            request_id: &'a str,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            fields: &'a [&'static str],
-        }
-        let mut response = HttpResponse::build(self.status);
+        let mut response = HttpResponse::build(self.status());
         // The rest of the body is not read, so the connection ends. A client that is not told would
         // send its next request on it.
-        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+        if self.code == Code::PayloadTooLarge {
             response.force_close();
         }
         if let Some(allow) = self.allow {
@@ -327,9 +296,9 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             response.insert_header(("retry-after", seconds.to_string()));
         }
-        response.json(Body {
-            status: self.status.as_u16(),
-            code: self.code,
+        response.json(ErrorBody {
+            status: self.code.status(),
+            code: self.code.as_str(),
             message: &self.message,
             request_id,
             fields: &self.fields,
@@ -347,7 +316,7 @@ fn whole_seconds(wait: Duration) -> u64 {
 /// answer from the error that travels with this one.
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        Problem::of(self).status
+        Problem::of(self).status()
     }
 
     fn error_response(&self) -> HttpResponse {
@@ -363,7 +332,6 @@ mod tests {
     use rerun_core::missing_field::UnknownSegmentField;
 
     use super::*;
-    use crate::openapi::Code;
 
     fn unavailable() -> StoreError {
         StoreError::Unavailable("no route to db.internal".into())
@@ -631,10 +599,14 @@ mod tests {
             let (status, code, message) = (*status, *code, *message);
             let problem = Problem::of(error);
             assert_eq!(
-                (problem.status.as_u16(), problem.code, &*problem.message),
+                (
+                    problem.status().as_u16(),
+                    problem.code.as_str(),
+                    &*problem.message
+                ),
                 (status, code, message),
             );
-            assert_eq!(error.status_code(), problem.status);
+            assert_eq!(error.status_code(), problem.status());
             if let ApiError::UseCase(error) = error {
                 assert_eq!(error.code(), code, "as firings have it");
             }

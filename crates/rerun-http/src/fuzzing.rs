@@ -32,7 +32,7 @@ pub fn admit(guard: &Guard, headers: &HeaderMap, csv: bool) -> Result<Entrant, &
     for header in headers {
         request = request.append_header(header);
     }
-    let told = |error: ApiError| Problem::of(&error).code;
+    let told = |error: ApiError| Problem::of(&error).code.as_str();
     let request = request.to_http_request();
     let admitted = guard.authenticate(&request).now_or_never();
     let Admitted { account_id, person } = admitted

@@ -3,6 +3,7 @@
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
+mod answer;
 mod auth;
 mod body;
 mod console;
@@ -19,8 +20,8 @@ mod json;
 mod media_type;
 mod messages_file;
 mod observe;
-mod openapi;
 mod rate_limit;
+mod readiness;
 mod request_id;
 mod routes;
 mod spool;
@@ -28,19 +29,17 @@ mod state;
 #[cfg(test)]
 mod testing;
 mod traces;
-mod wire;
 
 pub use auth::Authenticator;
-pub use console::{Console, Pages};
+pub use console::Console;
 pub use feed::Waiters;
 pub use intake::Intake;
 pub use messages_file::MessagesFile;
 pub use rate_limit::RateLimit;
-pub use routes::openapi;
-pub use routes::{FiringItem, PatternTime, ScheduleItem};
-pub use state::{AppState, Limits, Readiness, Wake};
+pub use readiness::Readiness;
+pub use routes::console::Pages;
+pub use state::{AppState, Limits, Wake};
 pub use traces::{Completed, Traces};
-pub use wire::{CampaignItem, RunItem};
 
 /// Mounts every endpoint, with the answers for unknown paths and wrong methods, request ids and
 /// the log of requests: `App::new().configure(rerun_http::configure(state))`.

@@ -9,7 +9,7 @@ use rerun_core::timestamp;
 use rerun_core::usecases::CampaignMessages;
 use rerun_files::{CsvRows, Format};
 
-use crate::wire::{MessageItem, approval_stage};
+use rerun_wire::items::{MessageItem, approval_stage};
 
 /// The messages of a run as a file, which is made page by page: as CSV one row for each message,
 /// with a column for each field of the segmentation; as JSON lines one message in each line.

@@ -148,7 +148,7 @@ fn log(route: &str, status: StatusCode, took: Duration, notes: Notes, problem: O
                 account_id = notes.account.map(field::display),
                 campaign_id = notes.campaign.map(field::display),
                 run_number = notes.run.map(RunNumber::get),
-                code = problem.map(|problem| problem.code),
+                code = problem.map(|problem| problem.code.as_str()),
                 reason,
                 cause,
                 "answered"

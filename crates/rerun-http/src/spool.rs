@@ -107,7 +107,7 @@ mod tests {
             (io::ErrorKind::ReadOnlyFilesystem, 503),
         ] {
             let problem = Problem::of(&failed("create", &kind.into()));
-            assert_eq!(problem.status.as_u16(), status, "{kind:?}");
+            assert_eq!(problem.status().as_u16(), status, "{kind:?}");
             let said = format!("cannot create a temporary file in {folder}: {kind}");
             assert_eq!(problem.log, Log::Cause(said));
             assert!(!problem.message.contains("database"), "{}", problem.message);

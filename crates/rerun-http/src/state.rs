@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::web;
@@ -13,6 +12,7 @@ use crate::auth::Authenticator;
 use crate::feed::Waiters;
 use crate::intake::Intake;
 use crate::rate_limit::RateLimit;
+use crate::readiness::Readiness;
 use crate::traces::Traces;
 use rerun_metrics::Metrics;
 
@@ -41,31 +41,6 @@ impl Default for Limits {
             import_timeout: Duration::from_hours(1),
             body_timeout: Duration::from_secs(20),
         }
-    }
-}
-
-/// Whether the server takes requests: false once it has begun to shut down, so that a load
-/// balancer sends no more.
-#[derive(Debug, Clone)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Whether it does.
-    #[must_use]
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Says that it does, or not any more. Every clone shares the answer.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-}
-
-impl Default for Readiness {
-    /// Ready.
-    fn default() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
     }
 }
 

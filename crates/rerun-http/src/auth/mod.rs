@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderValue;
 use async_trait::async_trait;
 use rerun_auth::{Admitted, Denied, Guard, Head, Sessions};
 
@@ -24,7 +25,7 @@ pub(crate) struct RequestHead<'a>(pub(crate) &'a HttpRequest);
 impl Head for RequestHead<'_> {
     fn values(&self, name: &str) -> Vec<&[u8]> {
         let values = self.0.headers().get_all(name);
-        values.map(|value| value.as_bytes()).collect()
+        values.map(HeaderValue::as_bytes).collect()
     }
 
     fn pattern(&self) -> Option<String> {

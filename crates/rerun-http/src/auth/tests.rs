@@ -240,11 +240,7 @@ async fn the_token_is_taken_as_configured_and_whole() {
         &forged,
         "another secret of thirty-two bytes!!",
     );
-    let hs512 = token(
-        &Header::new(jsonwebtoken::Algorithm::HS512),
-        &claims(),
-        SECRET,
-    );
+    let hs512 = token(&Header::new(Algorithm::HS512), &claims(), SECRET);
     let demanding = Header {
         crit: Some(vec!["b64".into()]),
         ..Header::default()

@@ -16,29 +16,24 @@ mod schedule;
 mod webhook;
 
 use std::future::Future;
-use std::sync::LazyLock;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource};
 use rerun_core::deadline::{Deadline, Passed};
-
-use crate::error::{ApiError, Refusal};
-use crate::openapi::Docs;
-use crate::state::State;
-use crate::wire::Answer;
-use openapi::document::Document;
 use rerun_wire::endpoints::{self, ENDPOINTS, Endpoint};
-pub use schedule::{FiringItem, PatternTime, ScheduleItem};
 
-/// For each endpoint the module with its `handle` and its `docs`.
+use crate::answer::Answer;
+use crate::error::{ApiError, Refusal};
+use crate::state::State;
+
+/// For each endpoint the module with its `handle`.
 macro_rules! routes {
     ($($endpoint:ident => $($module:ident)::+;)+) => {
         /// Mounts every endpoint.
         pub(crate) fn configure(config: &mut ServiceConfig) {
-            config.app_data(Data::new(Document(openapi)));
             config$(.service(mounted(endpoints::$endpoint, $($module::)+ handle)))+;
         }
 
@@ -50,13 +45,8 @@ macro_rules! routes {
             })+
         }
 
-        /// Every endpoint with what it says about itself.
-        fn documented() -> impl Iterator<Item = (Endpoint, Docs)> {
-            // As many as there are endpoints: none is left out.
-            const ALL: [(Endpoint, fn() -> Docs); ENDPOINTS.len()] =
-                [$((endpoints::$endpoint, $($module::)+ docs)),+];
-            ALL.into_iter().map(|(endpoint, docs)| (endpoint, docs()))
-        }
+        // As many as there are endpoints: none is left out.
+        const _: [Endpoint; ENDPOINTS.len()] = [$(endpoints::$endpoint),+];
     };
 }
 
@@ -122,19 +112,6 @@ routes! {
     DOCS_SLASH => openapi::slash;
     DOCS_FILE => openapi::file;
     METRICS => metrics;
-}
-
-/// Returns the OpenAPI 3.1 document of every endpoint, as JSON: the body of `GET /openapi.json`.
-///
-/// It depends on the version of this crate alone, not on settings.
-#[must_use]
-pub fn openapi() -> &'static str {
-    static JSON: LazyLock<String> = LazyLock::new(|| {
-        // Maps with texts as keys, and no value whose serialisation can fail.
-        let document = crate::openapi::document(documented());
-        document.to_json().unwrap_or_default()
-    });
-    &JSON
 }
 
 /// Mounts what tells how the process is, and nothing else.

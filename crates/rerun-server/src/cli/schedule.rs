@@ -10,7 +10,8 @@ use rerun_core::ports::Clock;
 use rerun_core::usecases::{Engine, PageQuery, Schedules, Settings};
 use rerun_core::{Timestamp, timestamp};
 use rerun_generate::SystemClock;
-use rerun_http::{FiringItem, PatternTime, ScheduleItem};
+use rerun_wire::api::schedule::items::{FiringItem, ScheduleItem};
+use rerun_wire::api::schedule::preview::PatternTime;
 
 use super::campaign::{account, local_person, user};
 use super::{Failure, logging, open_migrated_around, print};

@@ -1,30 +1,10 @@
-use serde::Deserialize;
-use utoipa::ToSchema;
+use rerun_wire::api::campaign::get::Request;
+use rerun_wire::items::CampaignItem;
 
+use crate::answer::{self, Answer};
 use crate::extract::{JsonCall, Required};
-use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::params::campaign_id;
 use crate::state::State;
-use crate::wire::{Answer, CampaignItem, json};
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = CampaignGetRequest)]
-pub(crate) struct Request {
-    /// The campaign.
-    #[schema(value_type = Uuid, required)]
-    campaign_id: Option<String>,
-}
-
-pub(crate) fn docs() -> Docs {
-    Docs::call::<Request>(
-        Tag::Campaigns,
-        "Get a campaign",
-        "With the status that follows from the messages of its current run.",
-        examples::campaign_id(),
-    )
-    .answers::<CampaignItem<'_>>(examples::campaign())
-    .refuses(&[Code::CampaignNotFound])
-}
 
 /// `POST /v1/campaign/get`
 pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
@@ -37,5 +17,5 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .campaigns
         .get(&caller, campaign_id(&campaign))
         .await?;
-    json(&CampaignItem::from(&campaign))
+    answer::json(&CampaignItem::from(&campaign))
 }

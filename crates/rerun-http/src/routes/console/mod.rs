@@ -7,6 +7,8 @@ mod session;
 
 use actix_web::web::{self, ServiceConfig};
 
+pub use pages::Pages;
+
 use super::limited;
 use rerun_wire::endpoints::OPENID_CALLBACK;
 

@@ -9,10 +9,10 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use super::session::uncached;
+use crate::answer::Answer;
 use crate::auth::RequestHead;
 use crate::error::Refusal;
 use crate::request_id::{RequestId, note_account};
-use crate::wire::Answer;
 use rerun_auth::{OpenId, ProviderError, Sessions, SignInError};
 
 /// The longest code, in bytes.

@@ -2,9 +2,12 @@ use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
-use crate::console::Pages;
+use crate::answer::Answer;
 use crate::error::Refusal;
-use crate::wire::Answer;
+
+/// Returns the response for the file with this name, or `None` if the console has no such file. The
+/// name of the page itself is empty.
+pub type Pages = fn(name: &str, request: &HttpRequest) -> Option<HttpResponse>;
 
 /// `GET /console`: the page's own links are relative to the folder.
 pub(super) async fn folder() -> Answer {

@@ -9,13 +9,13 @@ use rerun_core::timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::answer::Answer;
 use crate::auth::RequestHead;
 use crate::body::Body;
 use crate::extract::Required;
 use crate::media_type::MediaType;
 use crate::request_id::note_account;
 use crate::state::State;
-use crate::wire::Answer;
 use rerun_auth::{Sessions, Trusted};
 
 /// The longest body. The limit is low because the caller is not known yet.

@@ -1,31 +1,10 @@
-use serde::Deserialize;
-use serde_json::json;
-use utoipa::ToSchema;
+use rerun_wire::api::customer_group::get::Request;
+use rerun_wire::items::GroupItem;
 
+use crate::answer::{self, Answer};
 use crate::extract::{JsonCall, Required};
-use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::params::customer_group_id;
 use crate::state::State;
-use crate::wire::{self, Answer, GroupItem};
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = CustomerGroupGetRequest)]
-pub(crate) struct Request {
-    /// The customer group.
-    #[schema(value_type = Uuid, required)]
-    customer_group_id: Option<String>,
-}
-
-pub(crate) fn docs() -> Docs {
-    Docs::call::<Request>(
-        Tag::CustomerGroups,
-        "Get a customer group",
-        "With the number of its customers.",
-        json!({ "customer_group_id": examples::GROUP }),
-    )
-    .answers::<GroupItem<'_>>(examples::group())
-    .refuses(&[Code::CustomerGroupNotFound])
-}
 
 /// `POST /v1/customer-group/get`
 pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
@@ -38,5 +17,5 @@ pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
         .groups
         .get(&caller, customer_group_id(&group))
         .await?;
-    wire::json(&GroupItem::from(&group))
+    answer::json(&GroupItem::from(&group))
 }

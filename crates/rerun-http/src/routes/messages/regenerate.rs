@@ -1,41 +1,12 @@
 use rerun_core::ids::MessageId;
-use serde::Deserialize;
-use serde_json::json;
-use utoipa::ToSchema;
+use rerun_wire::api::messages::regenerate::Request;
+use rerun_wire::items::QueuedItem;
 
+use crate::answer::{Answer, answered};
 use crate::extract::{KeyedCall, Required};
-use crate::openapi::{Code, Docs, Tag, examples};
 use crate::request_id::note_run;
 use crate::routes::params::campaign_id;
 use crate::state::State;
-use crate::wire::{Answer, QueuedItem, answered};
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = MessagesRegenerateRequest)]
-pub(crate) struct Request {
-    /// The campaign.
-    #[schema(value_type = Uuid, required)]
-    campaign_id: Option<String>,
-    /// Messages of the current run; one that is named twice counts once.
-    #[schema(value_type = Vec<Uuid>, min_items = 1, max_items = 10_000, required)]
-    message_ids: Option<Vec<String>>,
-}
-
-pub(crate) fn docs() -> Docs {
-    Docs::call::<Request>(
-        Tag::Messages,
-        "Generate messages again",
-        "Of the current run; all that are named, or none.",
-        json!({ "campaign_id": examples::CAMPAIGN, "message_ids": [examples::MESSAGE] }),
-    )
-    .keyed()
-    .answers::<QueuedItem>(examples::queued())
-    .refuses(&[
-        Code::CampaignNotFound,
-        Code::MessageNotFound,
-        Code::InvalidTransition,
-    ])
-}
 
 /// `POST /v1/campaign/messages/regenerate`
 pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {

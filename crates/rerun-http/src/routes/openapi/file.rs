@@ -1,48 +1,12 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use rerun_wire::api::openapi::file::FILES;
 use utoipa_swagger_ui::{Config, serve};
 
 use super::part;
+use crate::answer::Answer;
 use crate::error::{ApiError, Refusal};
-use crate::openapi::{Code, Docs};
-use crate::wire::Answer;
-
-/// What the page is made of.
-const FILES: [&str; 6] = [
-    "swagger-ui.css",
-    "index.css",
-    "favicon-32x32.png",
-    "swagger-ui-bundle.js",
-    "swagger-ui-standalone-preset.js",
-    "swagger-initializer.js",
-];
-
-pub(crate) fn docs() -> Docs {
-    let name = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(FILES));
-    let file = ParameterBuilder::new()
-        .name("file")
-        .parameter_in(ParameterIn::Path)
-        .required(utoipa::openapi::Required::True)
-        .description(Some("The name of the file."))
-        .schema(Some(name))
-        .example(Some("swagger-ui.css".into()));
-    let text = || ObjectBuilder::new().schema_type(Type::String);
-    Docs::open(
-        "A file of the page",
-        "Style sheet, icon and scripts of Swagger UI.",
-    )
-    .parameter(file)
-    .answers_text("text/css", text(), "body { margin: 0 }")
-    .answers_text("text/javascript", text(), "window.ui = {};")
-    .answers_bytes("image/png")
-    .page_headers()
-    .refuses(&[Code::NotFound])
-}
 
 /// `GET /docs/{file}`
 pub(crate) async fn handle(file: web::Path<String>) -> Answer {

@@ -14,18 +14,6 @@ use rerun_core::usecases::RerunRequest;
 
 use super::params::{campaign_id, one_of};
 use crate::extract::Required;
-use crate::openapi::Code;
-
-/// What refuses a rerun, and so its preview.
-const REFUSALS: [Code; 7] = [
-    Code::CampaignNotFound,
-    Code::CustomerGroupNotFound,
-    Code::CampaignNotPublished,
-    Code::MessagesNotPublished,
-    Code::EmptyCustomerGroup,
-    Code::UnknownSegmentField,
-    Code::TooManySegments,
-];
 
 /// What initiate and preview are asked for.
 fn rerun_request(

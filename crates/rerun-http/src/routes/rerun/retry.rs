@@ -1,32 +1,11 @@
-use serde::Deserialize;
-use utoipa::ToSchema;
+use rerun_wire::api::rerun::retry::Request;
+use rerun_wire::items::QueuedItem;
 
+use crate::answer::{Answer, answered};
 use crate::extract::{KeyedCall, Required};
-use crate::openapi::{Code, Docs, Tag, examples};
 use crate::request_id::note_run;
 use crate::routes::params::campaign_id;
 use crate::state::State;
-use crate::wire::{Answer, QueuedItem, answered};
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = RerunRetryRequest)]
-pub(crate) struct Request {
-    /// The campaign.
-    #[schema(value_type = Uuid, required)]
-    campaign_id: Option<String>,
-}
-
-pub(crate) fn docs() -> Docs {
-    Docs::call::<Request>(
-        Tag::Reruns,
-        "Generate failed messages again",
-        "Queues the messages of the current run that could not be generated, and no others.",
-        examples::campaign_id(),
-    )
-    .keyed()
-    .answers::<QueuedItem>(examples::queued())
-    .refuses(&[Code::CampaignNotFound, Code::InvalidTransition])
-}
 
 /// `POST /v1/campaign/rerun/retry`
 pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {

@@ -1,38 +1,19 @@
-//! Shapes that the endpoints about schedules share.
+//! What the endpoints about schedules share.
 
-use rerun_core::actor::UserName;
 use rerun_core::error::Invalid;
-use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber, ScheduleId, UserId};
-use rerun_core::plan::ReuseFrom;
-use rerun_core::schedule::{Firing, Outcome, Overlap, ScheduleStatus, Timing, When};
-use rerun_core::usecases::ScheduleDetails;
+use rerun_core::ids::ScheduleId;
 use rerun_core::{Timestamp, timestamp};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use utoipa::ToSchema;
+use rerun_wire::api::schedule::items::OfSchedule;
 
 use crate::extract::Required;
-use crate::openapi::{examples, schema};
 use crate::routes::params::schedule_id;
 
-pub(super) const SCHEDULE: &str = "019ab01c-4d2e-7f60-8a1b-2c3d4e5f6a7b";
-
-/// What names a schedule.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = ScheduleRequest)]
-pub(crate) struct OfSchedule {
-    /// The schedule.
-    #[schema(value_type = Uuid, required)]
-    schedule_id: Option<String>,
-}
-
-impl OfSchedule {
-    pub(super) fn id(self) -> Result<ScheduleId, rerun_core::Error> {
-        let mut required = Required::default();
-        let id = required.text("schedule_id", self.schedule_id);
-        required.check()?;
-        Ok(schedule_id(&id))
-    }
+/// The schedule that a body names.
+pub(super) fn named(body: OfSchedule) -> Result<ScheduleId, rerun_core::Error> {
+    let mut required = Required::default();
+    let id = required.text("schedule_id", body.schedule_id);
+    required.check()?;
+    Ok(schedule_id(&id))
 }
 
 /// Reads a time with its offset.
@@ -43,192 +24,4 @@ pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, Invalid> {
              `2026-11-30T09:00:00+01:00`: {error}"
         ))
     })
-}
-
-/// What became of a time of a schedule.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Firing)]
-pub struct FiringItem<'a> {
-    /// The time, before jitter.
-    #[serde(with = "timestamp")]
-    #[schema(value_type = schema::Timestamp)]
-    scheduled_for: Timestamp,
-    /// When it was decided.
-    #[serde(with = "timestamp")]
-    #[schema(value_type = schema::Timestamp)]
-    fired_at: Timestamp,
-    #[schema(value_type = schema::FiringOutcome)]
-    outcome: Outcome,
-    /// The run, if one was started.
-    #[schema(value_type = Option<schema::RunNumber>, required)]
-    run_number: Option<RunNumber>,
-    /// Why nothing was started; the code of a refusal.
-    #[schema(required)]
-    reason: Option<&'a str>,
-    /// Whether a person triggered it.
-    triggered: bool,
-}
-
-impl<'a> From<&'a Firing> for FiringItem<'a> {
-    fn from(firing: &'a Firing) -> Self {
-        Self {
-            scheduled_for: firing.key.scheduled_for,
-            fired_at: firing.fired_at,
-            outcome: firing.outcome,
-            run_number: firing.run_number,
-            reason: firing.reason.as_deref(),
-            triggered: firing.key.triggered,
-        }
-    }
-}
-
-/// A schedule.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Schedule)]
-pub struct ScheduleItem<'a> {
-    /// Its id.
-    #[schema(value_type = Uuid)]
-    id: ScheduleId,
-    /// Its campaign.
-    #[schema(value_type = Uuid)]
-    campaign_id: CampaignId,
-    /// Its name.
-    name: &'a str,
-    #[schema(value_type = schema::ScheduleStatus)]
-    status: ScheduleStatus,
-    /// Its pattern; `null` if it has a single time.
-    #[schema(required)]
-    cron: Option<&'a str>,
-    /// Its single time; `null` if it has a pattern.
-    #[serde(serialize_with = "timestamp::option::serialize")]
-    #[schema(value_type = Option<schema::Timestamp>, required)]
-    at: Option<Timestamp>,
-    /// The IANA time zone of the pattern.
-    time_zone: &'a str,
-    /// Its times in words.
-    description: &'a str,
-    /// Its next times, before jitter; none unless it is `active`.
-    #[schema(value_type = Vec<schema::Timestamp>, max_items = 5)]
-    next_times: Vec<String>,
-    /// The group of each rerun; `null`: that of the current run.
-    #[schema(value_type = Option<Uuid>, required)]
-    customer_group_id: Option<CustomerGroupId>,
-    #[schema(value_type = schema::ReuseFrom)]
-    reuse_from: ReuseFrom,
-    #[schema(value_type = schema::RerunCondition)]
-    when: When,
-    #[schema(value_type = schema::Overlap)]
-    overlap: Overlap,
-    /// How late a time is made up for, in seconds.
-    #[schema(minimum = 0)]
-    catch_up_seconds: u32,
-    /// By how much a time may be delayed, in seconds.
-    #[schema(minimum = 0)]
-    jitter_seconds: u32,
-    /// After this time it does not fire any more.
-    #[serde(serialize_with = "timestamp::option::serialize")]
-    #[schema(value_type = Option<schema::Timestamp>, required)]
-    ends_at: Option<Timestamp>,
-    /// Why it is paused, if that is known.
-    #[schema(required)]
-    note: Option<&'a str>,
-    /// Its last firing; `null` before the first.
-    #[schema(required)]
-    last_firing: Option<FiringItem<'a>>,
-    /// Who made it: who initiates its reruns.
-    #[schema(value_type = Uuid)]
-    created_by: UserId,
-    /// That person's name then, if the token had one.
-    #[schema(required)]
-    created_by_name: Option<&'a str>,
-    /// When it was made.
-    #[serde(with = "timestamp")]
-    #[schema(value_type = schema::Timestamp)]
-    created_at: Timestamp,
-    /// When a person last changed it.
-    #[serde(with = "timestamp")]
-    #[schema(value_type = schema::Timestamp)]
-    updated_at: Timestamp,
-}
-
-impl<'a> From<&'a ScheduleDetails> for ScheduleItem<'a> {
-    fn from(details: &'a ScheduleDetails) -> Self {
-        let schedule = &details.view.schedule;
-        let next_times = details.next_times.iter();
-        Self {
-            id: schedule.id,
-            campaign_id: schedule.campaign_id,
-            name: &schedule.name,
-            status: schedule.state.status,
-            cron: schedule.cron(),
-            at: match schedule.timing {
-                Timing::At(at) => Some(at),
-                Timing::Cron(_) => None,
-            },
-            time_zone: &schedule.time_zone,
-            description: &details.description,
-            next_times: next_times.map(|time| timestamp::format(*time)).collect(),
-            customer_group_id: schedule.customer_group_id,
-            reuse_from: schedule.reuse_from,
-            when: schedule.when,
-            overlap: schedule.overlap,
-            catch_up_seconds: schedule.catch_up_seconds,
-            jitter_seconds: schedule.jitter_seconds,
-            ends_at: schedule.ends_at,
-            note: schedule.state.note.as_deref(),
-            last_firing: details.view.last_firing.as_ref().map(FiringItem::from),
-            created_by: schedule.created_by,
-            created_by_name: schedule.created_by_name.as_ref().map(UserName::as_str),
-            created_at: schedule.created_at,
-            updated_at: schedule.updated_at,
-        }
-    }
-}
-
-pub(super) fn example_firing() -> Value {
-    json!({
-        "scheduled_for": "2026-11-23T08:00:00.000Z",
-        "fired_at": "2026-11-23T08:00:00.412Z",
-        "outcome": "started",
-        "run_number": 2,
-        "reason": null,
-        "triggered": false,
-    })
-}
-
-pub(super) fn example() -> Value {
-    json!({
-        "id": SCHEDULE,
-        "campaign_id": examples::CAMPAIGN,
-        "name": "Monday mornings",
-        "status": "active",
-        "cron": "0 9 * * MON",
-        "at": null,
-        "time_zone": "Europe/Berlin",
-        "description": "At 09:00, on Monday (Europe/Berlin)",
-        "next_times": [
-            "2026-11-30T08:00:00.000Z",
-            "2026-12-07T08:00:00.000Z",
-            "2026-12-14T08:00:00.000Z",
-            "2026-12-21T08:00:00.000Z",
-            "2026-12-28T08:00:00.000Z",
-        ],
-        "customer_group_id": null,
-        "reuse_from": "current_run",
-        "when": "group_changed",
-        "overlap": "skip",
-        "catch_up_seconds": 86_400,
-        "jitter_seconds": 0,
-        "ends_at": null,
-        "note": null,
-        "last_firing": example_firing(),
-        "created_by": examples::USER,
-        "created_by_name": "Ada Lovelace",
-        "created_at": "2026-11-16T10:00:00.000Z",
-        "updated_at": "2026-11-16T10:00:00.000Z",
-    })
-}
-
-pub(super) fn example_id() -> Value {
-    json!({ "schedule_id": SCHEDULE })
 }

@@ -1,51 +1,17 @@
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use utoipa::ToSchema;
+use rerun_wire::api::schedule::items::ScheduleItem;
+use rerun_wire::api::schedule::list::{Request, Response};
 
-use super::items::{self, ScheduleItem};
+use crate::answer::{self, Answer};
 use crate::extract::JsonCall;
-use crate::openapi::{Docs, Tag};
 use crate::routes::params::page;
 use crate::state::State;
-use crate::wire::{self, Answer};
-use rerun_wire::json::Integer;
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = ScheduleListRequest)]
-pub(crate) struct Request {
-    /// The most items to return.
-    #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
-    limit: Option<Integer>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-#[schema(as = ScheduleListResponse)]
-struct Response<'a> {
-    /// The schedules, newest first.
-    schedules: Vec<ScheduleItem<'a>>,
-    /// `cursor` for the next page; `null` at the end.
-    #[schema(required)]
-    next_cursor: Option<&'a str>,
-}
-
-pub(crate) fn docs() -> Docs {
-    Docs::call::<Request>(
-        Tag::Schedules,
-        "List schedules",
-        "Newest first.",
-        json!({ "limit": 100 }),
-    )
-    .answers::<Response<'_>>(json!({ "schedules": [items::example()], "next_cursor": null }))
-}
 
 /// `POST /v1/schedule/list`
 pub(crate) async fn handle(state: State, call: JsonCall<Request>) -> Answer {
     let JsonCall { caller, body } = call;
     let page = page(body.limit, body.cursor);
     let found = state.engine.schedules.list(&caller, &page).await?;
-    wire::json(&Response {
+    answer::json(&Response {
         schedules: found.items.iter().map(ScheduleItem::from).collect(),
         next_cursor: found.next_cursor.as_deref(),
     })

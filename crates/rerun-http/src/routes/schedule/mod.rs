@@ -9,6 +9,3 @@ pub(super) mod preview;
 pub(super) mod resume;
 pub(super) mod trigger;
 pub(super) mod update;
-
-pub use items::{FiringItem, ScheduleItem};
-pub use preview::PatternTime;

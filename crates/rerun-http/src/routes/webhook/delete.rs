@@ -1,33 +1,10 @@
-use serde::Deserialize;
-use serde_json::json;
-use utoipa::ToSchema;
+use rerun_wire::api::webhook::delete::Request;
+use rerun_wire::api::webhook::item::WebhookItem;
 
-use super::item::WebhookItem;
+use crate::answer::{Answer, answered};
 use crate::extract::{KeyedCall, Required};
-use crate::openapi::{Code, Docs, Tag, examples};
 use crate::routes::params::webhook_id;
 use crate::state::State;
-use crate::wire::{Answer, answered};
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = WebhookDeleteRequest)]
-pub(crate) struct Request {
-    /// The webhook.
-    #[schema(value_type = Uuid, required)]
-    webhook_id: Option<String>,
-}
-
-pub(crate) fn docs() -> Docs {
-    Docs::call::<Request>(
-        Tag::Webhooks,
-        "Delete a webhook",
-        "Returns it as it was last. Nothing more is sent to it, except what is on its way.",
-        json!({ "webhook_id": examples::WEBHOOK }),
-    )
-    .keyed()
-    .answers::<WebhookItem<'_>>(examples::webhook())
-    .refuses(&[Code::WebhookNotFound])
-}
 
 /// `POST /v1/webhook/delete`
 pub(crate) async fn handle(state: State, call: KeyedCall<Request>) -> Answer {

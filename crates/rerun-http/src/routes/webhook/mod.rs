@@ -2,7 +2,6 @@ pub(super) mod create;
 pub(super) mod delete;
 pub(super) mod deliveries;
 pub(super) mod get;
-mod item;
 pub(super) mod list;
 pub(super) mod replay;
 pub(super) mod rotate_secret;

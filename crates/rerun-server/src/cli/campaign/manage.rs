@@ -9,7 +9,8 @@ use rerun_core::ids::{CampaignId, RunNumber};
 use rerun_core::ports::MessageSelection;
 use rerun_core::usecases::{Engine, PageQuery, Settings};
 use rerun_files::Format;
-use rerun_http::{CampaignItem, MessagesFile, RunItem};
+use rerun_http::MessagesFile;
+use rerun_wire::items::{CampaignItem, RunItem};
 use serde_json::json;
 
 use super::super::{Failure, logging, open_migrated, print};

@@ -11,7 +11,7 @@ use super::Answer;
 
 /// The document that the server publishes.
 pub(crate) static DOCUMENT: LazyLock<Document> =
-    LazyLock::new(|| Document::new(serde_json::from_str(rerun_http::openapi()).unwrap()));
+    LazyLock::new(|| Document::new(serde_json::from_str(rerun_wire::openapi()).unwrap()));
 
 /// Headers that belong to HTTP itself.
 const OF_HTTP: [&str; 6] = [

@@ -1,7 +1,10 @@
-//! Shapes that several endpoints answer, and how answers are written.
+//! Shapes that several endpoints answer.
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
+#![expect(
+    missing_docs,
+    reason = "a comment at a shape becomes a text of the OpenAPI document, which says each thing once"
+)]
+
 use rerun_core::Timestamp;
 use rerun_core::actor::UserName;
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus};
@@ -15,51 +18,21 @@ use rerun_core::nearest::KeptSuggestion;
 use rerun_core::run::{Run, RunGroup, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::timestamp;
-use rerun_core::usecases::{MessagesChanged, Replayable, RunStarted};
+use rerun_core::usecases::{MessagesChanged, RunStarted};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::ApiError;
 use crate::openapi::schema;
-
-/// What a handler answers.
-pub(crate) type Answer = Result<HttpResponse, ApiError>;
-
-/// 200 with a JSON body.
-pub(crate) fn json(body: &impl Serialize) -> Answer {
-    let bytes = serde_json::to_vec(body).map_err(ApiError::internal)?;
-    Ok(HttpResponse::Ok()
-        .insert_header(ContentType::json())
-        .body(bytes))
-}
-
-/// The same, marked when it is the kept answer of an earlier request.
-pub(crate) fn answered<'a, T, B>(
-    answered: &'a Replayable<T>,
-    body: impl FnOnce(&'a T) -> B,
-) -> Answer
-where
-    B: Serialize,
-{
-    let mut response = json(&body(&answered.outcome))?;
-    if answered.replayed {
-        let name = HeaderName::from_static("idempotent-replay");
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static("true"));
-    }
-    Ok(response)
-}
 
 /// A customer group as it was when a run was made for it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CustomerGroupRef)]
-pub(crate) struct GroupRef<'a> {
+pub struct GroupRef<'a> {
     /// The group.
     #[schema(value_type = Uuid)]
-    id: CustomerGroupId,
+    pub id: CustomerGroupId,
     /// Its name then.
-    name: &'a str,
+    pub name: &'a str,
 }
 
 impl<'a> From<&'a RunGroup> for GroupRef<'a> {
@@ -74,26 +47,26 @@ impl<'a> From<&'a RunGroup> for GroupRef<'a> {
 /// A customer group.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CustomerGroup)]
-pub(crate) struct GroupItem<'a> {
+pub struct GroupItem<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
-    id: CustomerGroupId,
+    pub id: CustomerGroupId,
     /// Its name.
-    name: &'a str,
+    pub name: &'a str,
     /// How many customers it has.
     #[schema(minimum = 0)]
-    customer_count: i64,
+    pub customer_count: i64,
     /// The names of the profile fields that imports brought, in the order in which they came.
     #[schema(max_items = 10_000)]
-    fields: &'a [String],
+    pub fields: &'a [String],
     /// When it was made.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    created_at: Timestamp,
+    pub created_at: Timestamp,
     /// When its customers last changed.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    updated_at: Timestamp,
+    pub updated_at: Timestamp,
 }
 
 impl<'a> From<&'a CustomerGroup> for GroupItem<'a> {
@@ -112,11 +85,11 @@ impl<'a> From<&'a CustomerGroup> for GroupItem<'a> {
 /// The texts that messages are made from.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Template)]
-struct TemplateItem<'a> {
+pub struct TemplateItem<'a> {
     /// Subject line.
-    subject: &'a str,
+    pub subject: &'a str,
     /// Body.
-    body: &'a str,
+    pub body: &'a str,
 }
 
 /// A campaign.
@@ -125,42 +98,42 @@ struct TemplateItem<'a> {
 pub struct CampaignItem<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
-    id: CampaignId,
+    pub id: CampaignId,
     /// Its name.
-    name: &'a str,
+    pub name: &'a str,
     #[schema(value_type = schema::CampaignStatus)]
-    status: CampaignStatus,
+    pub status: CampaignStatus,
     /// The group of the current run, or of the next launch.
     #[schema(value_type = Uuid)]
-    customer_group_id: CustomerGroupId,
+    pub customer_group_id: CustomerGroupId,
     /// The profile fields that make segments, in order, with their value rules as they were declared.
     #[schema(value_type = Vec<schema::SegmentField>)]
-    segment_by: &'a SegmentBy,
-    template: TemplateItem<'a>,
+    pub segment_by: &'a SegmentBy,
+    pub template: TemplateItem<'a>,
     /// Text for a language model.
     #[schema(required)]
-    brief: Option<&'a str>,
+    pub brief: Option<&'a str>,
     /// The stages that a message passes, in order, as they were declared.
     #[schema(value_type = Vec<schema::ApprovalStage>)]
-    approval_stages: &'a ApprovalStages,
+    pub approval_stages: &'a ApprovalStages,
     /// Whether each person can approve a message at one stage only.
-    distinct_reviewers: bool,
+    pub distinct_reviewers: bool,
     /// Whether the event `campaign.rerun_suggested` says when an import makes a rerun worthwhile.
-    suggest_reruns: bool,
+    pub suggest_reruns: bool,
     /// The run that is current; `null` for a draft.
     #[schema(value_type = Option<schema::RunNumber>, required)]
-    current_run_number: Option<RunNumber>,
+    pub current_run_number: Option<RunNumber>,
     /// Who made it.
     #[schema(value_type = Uuid)]
-    created_by: UserId,
+    pub created_by: UserId,
     /// When it was made.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    created_at: Timestamp,
+    pub created_at: Timestamp,
     /// When it last changed.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    updated_at: Timestamp,
+    pub updated_at: Timestamp,
 }
 
 impl<'a> From<&'a Campaign> for CampaignItem<'a> {
@@ -190,29 +163,29 @@ impl<'a> From<&'a Campaign> for CampaignItem<'a> {
 /// How many messages of a run have which source, and which review status.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessageCounts)]
-pub(crate) struct MessageNumbers {
+pub struct MessageNumbers {
     /// All messages.
-    total: u32,
+    pub total: u32,
     /// Messages whose content is reused.
-    reused: u32,
+    pub reused: u32,
     /// Messages whose content is or will be generated.
-    generated: u32,
+    pub generated: u32,
     /// Messages whose content a person wrote.
-    edited: u32,
+    pub edited: u32,
     /// `Generating`.
-    generating: u32,
+    pub generating: u32,
     /// `Generation failed`.
-    failed: u32,
+    pub failed: u32,
     /// `Pending review`.
-    pending: u32,
+    pub pending: u32,
     /// `Approved`.
-    approved: u32,
+    pub approved: u32,
     /// `Rejected`.
-    rejected: u32,
+    pub rejected: u32,
     /// `Published`.
-    published: u32,
+    pub published: u32,
     /// All messages of a run that is not current, else none.
-    archived: u32,
+    pub archived: u32,
 }
 
 impl From<&Run> for MessageNumbers {
@@ -238,31 +211,31 @@ impl From<&Run> for MessageNumbers {
 /// calls that failed are included, reused messages cost nothing. 0 for other generators.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Usage)]
-struct TokenNumbers {
+pub struct TokenNumbers {
     /// Tokens of the prompts.
     #[schema(minimum = 0)]
-    prompt_tokens: u64,
+    pub prompt_tokens: u64,
     /// Tokens of the responses.
     #[schema(minimum = 0)]
-    completion_tokens: u64,
+    pub completion_tokens: u64,
 }
 
 /// What a run did not spend because it reused messages, as it was when the run started.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Saved)]
-struct SavedNumbers {
+pub struct SavedNumbers {
     /// Messages that were neither generated nor reviewed.
-    messages: u32,
+    pub messages: u32,
     /// Customers of their segments.
     #[schema(minimum = 0)]
-    customers: i64,
+    pub customers: i64,
     /// Tokens of prompts, at the mean of what the campaign's generated contents used until then. 0 if
     /// no usage was reported.
     #[schema(minimum = 0)]
-    prompt_tokens: u64,
+    pub prompt_tokens: u64,
     /// Tokens of responses, likewise.
     #[schema(minimum = 0)]
-    completion_tokens: u64,
+    pub completion_tokens: u64,
 }
 
 impl From<Saved> for SavedNumbers {
@@ -281,51 +254,51 @@ impl From<Saved> for SavedNumbers {
 #[schema(as = Run)]
 pub struct RunItem<'a> {
     #[schema(value_type = schema::RunNumber)]
-    run_number: RunNumber,
+    pub run_number: RunNumber,
     /// Its job; `null` when synthesised.
     #[schema(value_type = Option<Uuid>, required)]
-    job_uid: Option<JobId>,
+    pub job_uid: Option<JobId>,
     #[schema(value_type = schema::RunStatus)]
-    status: RunStatus,
+    pub status: RunStatus,
     /// Whether it is the current run.
-    is_current: bool,
+    pub is_current: bool,
     /// Whether there is no record of it, only its messages, which were brought in from elsewhere.
-    synthesised: bool,
-    customer_group: GroupRef<'a>,
+    pub synthesised: bool,
+    pub customer_group: GroupRef<'a>,
     /// How many customers its segments have.
     #[schema(minimum = 0)]
-    customer_count: i64,
+    pub customer_count: i64,
     #[schema(value_type = schema::SegmentCounts)]
-    segments: SegmentCounts,
-    messages: MessageNumbers,
-    usage: TokenNumbers,
-    saved: SavedNumbers,
+    pub segments: SegmentCounts,
+    pub messages: MessageNumbers,
+    pub usage: TokenNumbers,
+    pub saved: SavedNumbers,
     /// The campaign's status once generation was done.
     #[schema(value_type = schema::CampaignStatus)]
-    resulting_status: CampaignStatus,
+    pub resulting_status: CampaignStatus,
     /// Who started it.
     #[schema(value_type = Option<Uuid>, required)]
-    initiated_by: Option<UserId>,
+    pub initiated_by: Option<UserId>,
     /// That person's name at that time; `null` when the token did not have it.
     #[schema(required, min_length = 1, max_length = 200)]
-    initiated_by_name: Option<&'a str>,
+    pub initiated_by_name: Option<&'a str>,
     /// The schedule that started it; `null` if a person did.
     #[schema(value_type = Option<Uuid>, required)]
-    schedule_id: Option<ScheduleId>,
+    pub schedule_id: Option<ScheduleId>,
     /// How many messages failed, and why the last did.
     #[schema(required)]
-    error: Option<&'a str>,
+    pub error: Option<&'a str>,
     /// Why it was cancelled, if somebody said.
     #[schema(required)]
-    cancel_reason: Option<&'a str>,
+    pub cancel_reason: Option<&'a str>,
     /// When it was started.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    started_at: Timestamp,
+    pub started_at: Timestamp,
     /// When it was `Completed`, `Failed` or `Cancelled`.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
-    completed_at: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
 }
 
 impl<'a> RunItem<'a> {
@@ -362,67 +335,70 @@ impl<'a> RunItem<'a> {
 /// A message.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Message)]
-pub(crate) struct MessageItem<'a> {
+pub struct MessageItem<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
-    id: MessageId,
+    pub id: MessageId,
     #[schema(value_type = schema::RunNumber)]
-    run_number: RunNumber,
+    pub run_number: RunNumber,
     #[schema(value_type = schema::Segment)]
-    segment: &'a Segment,
+    pub segment: &'a Segment,
     /// The id of the content. The content with an id never changes, so a decision can name the text
     /// that it is about. `null` before the first content.
     #[schema(value_type = Option<Uuid>, required)]
-    content_id: Option<ContentId>,
+    pub content_id: Option<ContentId>,
     /// What it says; `null` until it is generated.
     #[schema(value_type = Option<schema::Content>, required)]
-    content: Option<&'a Content>,
+    pub content: Option<&'a Content>,
     #[schema(value_type = schema::ReviewStatus)]
-    review_status: ReviewStatus,
+    pub review_status: ReviewStatus,
     /// The stage that it waits for; `null` when it waits for none.
     #[schema(required)]
-    approval_stage: Option<&'a str>,
+    pub approval_stage: Option<&'a str>,
     #[schema(value_type = schema::Source)]
-    source: Source,
+    pub source: Source,
     /// The message whose content it reuses.
     #[schema(value_type = Option<schema::ReusedFrom>, required)]
-    reused_from: Option<ReusedFrom>,
+    pub reused_from: Option<ReusedFrom>,
     /// Where its content was made and who approved it.
     #[schema(value_type = Option<schema::Provenance>, required)]
-    provenance: Option<&'a Provenance>,
+    pub provenance: Option<&'a Provenance>,
     /// Whether its run is no longer current.
-    archived: bool,
+    pub archived: bool,
     /// Since when.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
-    archived_at: Option<Timestamp>,
+    pub archived_at: Option<Timestamp>,
     /// Why it was rejected, while it is.
     #[schema(required)]
-    rejection_reason: Option<&'a str>,
+    pub rejection_reason: Option<&'a str>,
     /// Why it could not be generated.
     #[schema(required)]
-    error: Option<&'a str>,
+    pub error: Option<&'a str>,
     /// The approved message that is nearest to its segment, while it is generated or waits for a
     /// reviewer.
     #[schema(value_type = Option<schema::Suggestion>, required)]
-    suggestion: Option<&'a KeptSuggestion>,
+    pub suggestion: Option<&'a KeptSuggestion>,
     /// When it was made.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    created_at: Timestamp,
+    pub created_at: Timestamp,
     /// When it last changed.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    updated_at: Timestamp,
+    pub updated_at: Timestamp,
 }
 
 /// The name of the stage that a message waits for.
-pub(crate) fn approval_stage<'a>(stages: &'a ApprovalStages, message: &Message) -> Option<&'a str> {
+#[must_use]
+pub fn approval_stage<'a>(stages: &'a ApprovalStages, message: &Message) -> Option<&'a str> {
     message.state.stage().and_then(|stage| stages.name(stage))
 }
 
 impl<'a> MessageItem<'a> {
-    pub(crate) fn new(stages: &'a ApprovalStages, message: &'a Message) -> Self {
+    /// The message of a campaign with these stages.
+    #[must_use]
+    pub fn new(stages: &'a ApprovalStages, message: &'a Message) -> Self {
         Self {
             id: message.id,
             run_number: message.run_number,
@@ -448,38 +424,38 @@ impl<'a> MessageItem<'a> {
 /// A run that was started, by a launch or a rerun.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RunStarted)]
-pub(crate) struct RunStartedItem<'a> {
+pub struct RunStartedItem<'a> {
     /// The campaign.
     #[schema(value_type = Uuid)]
-    campaign_id: CampaignId,
+    pub campaign_id: CampaignId,
     #[schema(value_type = schema::RunNumber)]
-    run_number: RunNumber,
+    pub run_number: RunNumber,
     /// The job of the run.
     #[schema(value_type = Uuid)]
-    job_uid: JobId,
+    pub job_uid: JobId,
     #[schema(value_type = schema::RunStatus)]
-    run_status: RunStatus,
+    pub run_status: RunStatus,
     #[schema(value_type = schema::CampaignStatus)]
-    campaign_status: CampaignStatus,
+    pub campaign_status: CampaignStatus,
     /// The campaign's status once generation is done.
     #[schema(value_type = schema::CampaignStatus)]
-    resulting_status: CampaignStatus,
-    customer_group: GroupRef<'a>,
+    pub resulting_status: CampaignStatus,
+    pub customer_group: GroupRef<'a>,
     /// How many customers the segments have.
     #[schema(minimum = 0)]
-    customer_count: i64,
+    pub customer_count: i64,
     #[schema(value_type = schema::SegmentCounts)]
-    segments: SegmentCounts,
+    pub segments: SegmentCounts,
     /// How many messages of the run before were archived.
-    archived_messages: u32,
+    pub archived_messages: u32,
     /// When it was started.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    started_at: Timestamp,
+    pub started_at: Timestamp,
     /// When it was completed: at once, if nothing is new.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
-    completed_at: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
 }
 
 impl<'a> From<&'a RunStarted> for RunStartedItem<'a> {
@@ -504,16 +480,16 @@ impl<'a> From<&'a RunStarted> for RunStartedItem<'a> {
 /// Messages that were queued for generation.
 #[derive(Serialize, ToSchema)]
 #[schema(as = QueuedMessages)]
-pub(crate) struct QueuedItem {
+pub struct QueuedItem {
     /// The campaign.
     #[schema(value_type = Uuid)]
-    campaign_id: CampaignId,
+    pub campaign_id: CampaignId,
     #[schema(value_type = schema::RunNumber)]
-    run_number: RunNumber,
+    pub run_number: RunNumber,
     #[schema(value_type = schema::CampaignStatus)]
-    campaign_status: CampaignStatus,
+    pub campaign_status: CampaignStatus,
     /// How many messages are generated again.
-    queued_messages: u32,
+    pub queued_messages: u32,
 }
 
 impl From<&MessagesChanged> for QueuedItem {

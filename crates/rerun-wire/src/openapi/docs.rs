@@ -17,8 +17,9 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{RefOr, Required};
 
-use super::codes::Code;
+use super::error::ErrorBody;
 use super::{examples, schema};
+use crate::codes::Code;
 
 /// The name of the scheme of the token.
 pub(super) const TOKEN: &str = "token";
@@ -482,7 +483,7 @@ fn refusal(status: u16, codes: &[Code]) -> Response {
         (code.as_str(), example.build())
     });
     let content: Content = ContentBuilder::new()
-        .schema(Some(schema::reference::<schema::Error>()))
+        .schema(Some(schema::reference::<ErrorBody<'_>>()))
         .examples_from_iter(examples)
         .build();
     let mut response = ResponseBuilder::new()

@@ -27,7 +27,7 @@ use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::codes::Code;
+use crate::codes::Code;
 
 /// A request's id.
 pub(super) const REQUEST_ID: &str = "^[A-Za-z0-9._-]{1,128}$";
@@ -388,23 +388,4 @@ pub(crate) struct DiffCounts {
 pub(crate) enum Outcome {
     Matched,
     New,
-}
-
-/// Why a request is not answered as it wished.
-#[derive(ToSchema)]
-pub(crate) struct Error {
-    /// The status of the answer.
-    #[schema(minimum = 400, maximum = 599)]
-    status: u16,
-    #[schema(value_type = ErrorCode)]
-    code: (),
-    /// What went wrong, for people.
-    message: String,
-    /// The id of the request, which the log has, too.
-    #[schema(pattern = "^[A-Za-z0-9._-]{1,128}$")]
-    request_id: String,
-    /// The fields that are missing, with `missing_required_fields`; the headers that are missing, with
-    /// 403.
-    #[schema(required = false, nullable = false)]
-    fields: Option<Vec<String>>,
 }

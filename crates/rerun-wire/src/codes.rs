@@ -1,43 +1,51 @@
-/// What an error code means to a client.
+//! The one table of errors: the status, the code and the text of each, and what they mean to a client.
+
 macro_rules! codes {
     ($($code:ident => $status:literal, $text:literal, $message:literal, $fixed:ident,
         $when:literal, $remedy:literal;)+) => {
         /// Every code that an error can have.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) enum Code {
+        pub enum Code {
             $(#[doc = $when] $code,)+
         }
 
         impl Code {
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$code),+];
+            /// Each of them, by status.
+            pub const ALL: &'static [Self] = &[$(Self::$code),+];
 
             /// The code on the wire.
-            pub(crate) const fn as_str(self) -> &'static str {
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$code => $text,)+ }
             }
 
             /// The status that it always comes with.
-            pub(crate) const fn status(self) -> u16 {
+            #[must_use]
+            pub const fn status(self) -> u16 {
                 match self { $(Self::$code => $status,)+ }
             }
 
             /// Its message, or one that it may have.
-            pub(crate) const fn message(self) -> &'static str {
+            #[must_use]
+            pub const fn message(self) -> &'static str {
                 match self { $(Self::$code => $message,)+ }
             }
 
             /// Whether its message is always the same.
-            pub(crate) const fn is_fixed(self) -> bool {
+            #[must_use]
+            pub const fn is_fixed(self) -> bool {
                 match self { $(Self::$code => codes!(@$fixed),)+ }
             }
 
             /// When it is answered.
-            pub(crate) const fn when(self) -> &'static str {
+            #[must_use]
+            pub const fn when(self) -> &'static str {
                 match self { $(Self::$code => $when,)+ }
             }
 
             /// What the caller should do.
-            pub(crate) const fn remedy(self) -> &'static str {
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
                 match self { $(Self::$code => $remedy,)+ }
             }
         }
@@ -181,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_error_reference_tells_of_every_code() {
-        let written = include_str!("../../../../docs/errors.md");
+        let written = include_str!("../../../docs/errors.md");
         let (_, sections) = written.split_once("\n## The codes\n").unwrap();
         let expected = reference();
         assert!(

@@ -1,8 +1,8 @@
 //! The OpenAPI document of the API, made from the code: the table of endpoints, the types that
 //! are read and written, and the table of errors.
 
-mod codes;
 mod docs;
+mod error;
 pub(crate) mod examples;
 pub(crate) mod schema;
 mod webhooks;
@@ -14,10 +14,10 @@ use utoipa::openapi::{
     PathsBuilder, ServerBuilder,
 };
 
-pub(crate) use codes::Code;
 pub(crate) use docs::{Docs, Tag};
+pub use error::ErrorBody;
 
-use rerun_wire::endpoints::Endpoint;
+use crate::endpoints::Endpoint;
 
 /// The document of these endpoints.
 pub(crate) fn document(endpoints: impl Iterator<Item = (Endpoint, Docs)>) -> OpenApi {
@@ -25,7 +25,7 @@ pub(crate) fn document(endpoints: impl Iterator<Item = (Endpoint, Docs)>) -> Ope
     let mut components = ComponentsBuilder::new()
         .security_scheme(docs::TOKEN, token())
         .security_scheme(docs::API_CONTEXT, api_context());
-    components = components.schemas_from_iter(schema::with_references::<schema::Error>());
+    components = components.schemas_from_iter(schema::with_references::<ErrorBody<'_>>());
     for (endpoint, docs) in endpoints {
         let (operation, schemas) = docs.operation(endpoint.path);
         components = components.schemas_from_iter(schemas);

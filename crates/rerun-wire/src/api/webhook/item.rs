@@ -1,11 +1,8 @@
-//! A webhook as it is returned.
-
-use rerun_core::Timestamp;
 use rerun_core::audit::AuditAction;
 use rerun_core::ids::{CampaignId, WebhookId};
-use rerun_core::timestamp;
 use rerun_core::usecases::WithSecret;
 use rerun_core::webhook::{DisabledReason, WebhookProgress, WebhookStatus};
+use rerun_core::{Timestamp, timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,52 +11,52 @@ use crate::openapi::schema;
 /// A webhook.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Webhook)]
-pub(super) struct WebhookItem<'a> {
+pub struct WebhookItem<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
-    id: WebhookId,
+    pub id: WebhookId,
     /// Where events are sent.
-    url: &'a str,
+    pub url: &'a str,
     /// The types of events that it gets; `null` for all.
     #[schema(value_type = Option<Vec<schema::AuditAction>>, required)]
-    types: Option<&'a [AuditAction]>,
+    pub types: Option<&'a [AuditAction]>,
     /// It gets only events about this campaign; `null` for all.
     #[schema(value_type = Option<Uuid>, required)]
-    campaign_id: Option<CampaignId>,
+    pub campaign_id: Option<CampaignId>,
     /// What it is for.
     #[schema(required)]
-    description: Option<&'a str>,
+    pub description: Option<&'a str>,
     /// Whether an event waits until the one before is delivered or given up.
-    ordered: bool,
+    pub ordered: bool,
     #[schema(value_type = schema::WebhookStatus)]
-    status: WebhookStatus,
+    pub status: WebhookStatus,
     /// Why it is disabled: `requested` by somebody, `gone` (its receiver responded with 410), or
     /// `failing` (nothing was delivered for 5 days). `null` while it is enabled.
     #[schema(value_type = Option<schema::DisabledReason>, required)]
-    disabled_reason: Option<DisabledReason>,
+    pub disabled_reason: Option<DisabledReason>,
     /// Since when every attempt has failed; `null` when the last one did not.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
-    failing_since: Option<Timestamp>,
+    pub failing_since: Option<Timestamp>,
     /// Every event up to this number is delivered or given up, or is not for this webhook. Replays
     /// do not count.
     #[schema(minimum = 0)]
-    delivered_sequence: i64,
+    pub delivered_sequence: i64,
     /// How many events are queued for it. At most 10,000 are; others wait in the log.
     #[schema(minimum = 0)]
-    pending: u64,
+    pub pending: u64,
     /// When it was made.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    created_at: Timestamp,
+    pub created_at: Timestamp,
     /// When it last changed.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
-    updated_at: Timestamp,
+    pub updated_at: Timestamp,
     /// What its deliveries are signed with: in the response of its creation only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
-    secret: Option<&'a str>,
+    pub secret: Option<&'a str>,
 }
 
 impl<'a> From<&'a WebhookProgress> for WebhookItem<'a> {

@@ -1,0 +1,36 @@
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::codes::Code;
+use crate::openapi::{Docs, Tag, examples};
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CampaignDeleteRequest)]
+pub struct Request {
+    /// The campaign.
+    #[schema(value_type = Uuid, required)]
+    pub campaign_id: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = CampaignDeleteResponse)]
+pub struct Response {
+    /// How many messages its runs had.
+    #[schema(minimum = 0)]
+    pub deleted_messages: u64,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Campaigns,
+        "Delete a campaign",
+        "With its runs, their messages, what these say, and its segments. It cannot be taken back. \
+         From then on the campaign is not found; its audit entries stay. A campaign that is \
+         `Processing` cannot be deleted.",
+        examples::campaign_id(),
+    )
+    .keyed()
+    .answers::<Response>(json!({ "deleted_messages": 79 }))
+    .refuses(&[Code::CampaignNotFound, Code::InvalidTransition])
+}

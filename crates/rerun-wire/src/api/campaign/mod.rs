@@ -1,0 +1,9 @@
+pub mod create;
+pub mod delete;
+pub mod get;
+pub mod launch;
+pub mod list;
+pub mod publish;
+pub mod segmentation;
+pub mod template_preview;
+pub mod update;

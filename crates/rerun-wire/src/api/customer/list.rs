@@ -1,0 +1,71 @@
+use std::collections::BTreeMap;
+
+use rerun_core::group::Customer;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::codes::Code;
+use crate::json::Integer;
+use crate::openapi::{Docs, Tag, examples};
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CustomerListRequest)]
+pub struct Request {
+    /// The customer group.
+    #[schema(value_type = Uuid, required)]
+    pub customer_group_id: Option<String>,
+    /// Only customers with one of these references.
+    #[schema(max_items = 1_000)]
+    pub customer_refs: Option<Vec<String>>,
+    /// The most items to return.
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
+    pub limit: Option<Integer>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// A customer of a group.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Customer)]
+pub struct Item<'a> {
+    /// The customer's reference.
+    pub customer_ref: &'a str,
+    /// The customer's values by field name; fields without a value are not there.
+    pub profile: &'a BTreeMap<String, String>,
+}
+
+impl<'a> From<&'a Customer> for Item<'a> {
+    fn from(customer: &'a Customer) -> Self {
+        Self {
+            customer_ref: &customer.customer_ref,
+            profile: &customer.profile,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = CustomerListResponse)]
+pub struct Response<'a> {
+    /// The customers, in the order of the bytes of `customer_ref`.
+    pub customers: Vec<Item<'a>>,
+    /// `cursor` for the next page; `null` at the end.
+    #[schema(required)]
+    pub next_cursor: Option<&'a str>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::CustomerGroups,
+        "List the customers of a group",
+        "In the order of `customer_ref`; with `customer_refs`, those that the group has of them.",
+        json!({ "customer_group_id": examples::GROUP, "limit": 100 }),
+    )
+    .answers::<Response<'_>>(json!({
+        "customers": [
+            { "customer_ref": "C-1", "profile": { "country": "DE", "tier": "gold" } },
+        ],
+        "next_cursor": null,
+    }))
+    .refuses(&[Code::CustomerGroupNotFound])
+}

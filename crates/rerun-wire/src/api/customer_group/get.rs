@@ -1,0 +1,26 @@
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::codes::Code;
+use crate::items::GroupItem;
+use crate::openapi::{Docs, Tag, examples};
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CustomerGroupGetRequest)]
+pub struct Request {
+    /// The customer group.
+    #[schema(value_type = Uuid, required)]
+    pub customer_group_id: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::CustomerGroups,
+        "Get a customer group",
+        "With the number of its customers.",
+        json!({ "customer_group_id": examples::GROUP }),
+    )
+    .answers::<GroupItem<'_>>(examples::group())
+    .refuses(&[Code::CustomerGroupNotFound])
+}

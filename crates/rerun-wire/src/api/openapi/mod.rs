@@ -1,0 +1,5 @@
+pub mod document;
+pub mod file;
+pub mod page;
+pub mod root;
+pub mod slash;

@@ -1,0 +1,11 @@
+pub mod create;
+pub mod delete;
+pub mod firings;
+pub mod get;
+pub mod items;
+pub mod list;
+pub mod pause;
+pub mod preview;
+pub mod resume;
+pub mod trigger;
+pub mod update;

@@ -1,0 +1,26 @@
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::item::WebhookItem;
+use crate::codes::Code;
+use crate::openapi::{Docs, Tag, examples};
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = WebhookGetRequest)]
+pub struct Request {
+    /// The webhook.
+    #[schema(value_type = Uuid, required)]
+    pub webhook_id: Option<String>,
+}
+
+pub(crate) fn docs() -> Docs {
+    Docs::call::<Request>(
+        Tag::Webhooks,
+        "Get a webhook",
+        "With how far it is, and since when it has been failing.",
+        json!({ "webhook_id": examples::WEBHOOK }),
+    )
+    .answers::<WebhookItem<'_>>(examples::webhook())
+    .refuses(&[Code::WebhookNotFound])
+}

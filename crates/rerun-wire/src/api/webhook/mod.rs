@@ -1,0 +1,10 @@
+pub mod create;
+pub mod delete;
+pub mod deliveries;
+pub mod get;
+pub mod item;
+pub mod list;
+pub mod replay;
+pub mod rotate_secret;
+pub mod test;
+pub mod update;

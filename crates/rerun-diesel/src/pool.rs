@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use diesel::connection::InstrumentationEvent;
+use diesel::connection::{InstrumentationEvent, TransactionManager};
 use diesel::r2d2::{ConnectionManager, R2D2Connection};
 use r2d2::ManageConnection;
 use rerun_core::deadline::Deadline;
@@ -52,6 +52,18 @@ impl fmt::Debug for OnEntry {
     }
 }
 
+/// What is between a store and its database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pooler {
+    /// Nothing, or a pooler that gives a session of the database to one connection.
+    #[default]
+    None,
+    /// A pooler that gives a session of the database to one transaction after the other, such as `PgBouncer`
+    /// with `pool_mode = transaction`. Each job is a transaction then, and nothing belongs to a session. What a job
+    /// locks is locked until it ends.
+    Transaction,
+}
+
 /// How a store uses its database.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -65,6 +77,8 @@ pub struct Options {
     pub statement_timeout: Option<Duration>,
     /// Who is told of new entries of the audit log.
     pub on_entry: OnEntry,
+    /// What is between the store and the database. SQLite has no poolers.
+    pub pooler: Pooler,
 }
 
 /// How much longer than a statement may take its answer is waited for.
@@ -89,6 +103,7 @@ impl Default for Options {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: None,
             on_entry: OnEntry::default(),
+            pooler: Pooler::None,
         }
     }
 }
@@ -196,6 +211,9 @@ pub struct Manager<C> {
 /// Tells whether a connection is as good as a new one, and can write.
 pub type Probe<C> = fn(&mut C) -> diesel::QueryResult<()>;
 
+/// Begins the transaction that a job is.
+pub type Begin<C> = Box<dyn Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync>;
+
 impl<C: R2D2Connection + 'static> ManageConnection for Manager<C> {
     type Connection = Checked<C>;
     type Error = diesel::r2d2::Error;
@@ -247,6 +265,7 @@ struct Shared<C: R2D2Connection + 'static> {
     make: Box<dyn Fn() -> Pool<C> + Send + Sync>,
     probe: Probe<C>,
     probed_always: bool,
+    begin: Option<Begin<C>>,
     permits: Arc<Semaphore>,
     size: u32,
     acquire_timeout: Duration,
@@ -274,10 +293,11 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
     ) -> Result<Self, r2d2::Error> {
-        Self::build(url, options, setup, R2D2Connection::ping, false)
+        Self::build(url, options, setup, (R2D2Connection::ping, false), None)
     }
 
-    /// The same; `probe` tells after an outage whether a connection is as good as a new one.
+    /// The same; `probe` tells after an outage whether a connection is as good as a new one. With
+    /// `begin`, each job is a transaction.
     ///
     /// # Errors
     /// When no connection could be made within the acquire timeout.
@@ -286,8 +306,9 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
         probe: Probe<C>,
+        begin: Option<Begin<C>>,
     ) -> Result<Self, r2d2::Error> {
-        Self::build(url, options, setup, probe, false)
+        Self::build(url, options, setup, (probe, false), begin)
     }
 
     /// Opens a database with one connection, for asking whether the database is there. It waits
@@ -300,20 +321,21 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
         probe: Probe<C>,
+        begin: Option<Begin<C>>,
     ) -> Result<Self, r2d2::Error> {
         let one = Options {
             pool_size: 1,
             ..options.clone()
         };
-        Self::build(url, &one, setup, probe, true)
+        Self::build(url, &one, setup, (probe, true), begin)
     }
 
     fn build(
         url: &str,
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
-        probe: Probe<C>,
-        probed_always: bool,
+        (probe, probed_always): (Probe<C>, bool),
+        begin: Option<Begin<C>>,
     ) -> Result<Self, r2d2::Error> {
         let outages = Arc::new(AtomicU64::new(0));
         let setup: Arc<Setup<C>> = Arc::new(setup);
@@ -351,6 +373,7 @@ impl<C: R2D2Connection + 'static> Database<C> {
             make: Box::new(make),
             probe,
             probed_always,
+            begin,
             permits: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1))),
             size,
             acquire_timeout: options.acquire_timeout,
@@ -465,10 +488,12 @@ impl<C: R2D2Connection + 'static> Database<C> {
                             .begin()
                             .map_err(|passed| StoreError::Unavailable(passed.into()))?;
                         drop(wait);
-                        job(&mut checked.connection).map_err(|failure| {
-                            let lost = shared.lost(checked, &failure);
-                            meaning(failure, lost)
-                        })
+                        shared
+                            .perform(&mut checked.connection, job)
+                            .map_err(|failure| {
+                                let lost = shared.lost(checked, &failure);
+                                meaning(failure, lost)
+                            })
                     })
                 }
             });
@@ -494,6 +519,29 @@ impl<C: R2D2Connection + 'static> Shared<C> {
     fn current(&self) -> (u64, Pool<C>) {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         (current.generation, current.pool.clone())
+    }
+
+    /// Runs a job, in a transaction if each job is one.
+    fn perform<T>(
+        &self,
+        connection: &mut C,
+        job: impl FnOnce(&mut C) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Some(begin) = &self.begin else {
+            return job(connection);
+        };
+        begin(connection)?;
+        match job(connection) {
+            Ok(done) => {
+                C::TransactionManager::commit_transaction(connection)?;
+                Ok(done)
+            }
+            Err(failure) => {
+                // The pool lets a connection go whose transaction cannot be rolled back.
+                let _ = C::TransactionManager::rollback_transaction(connection);
+                Err(failure)
+            }
+        }
     }
 
     /// Runs a job's part on its thread with a connection.
@@ -605,7 +653,7 @@ impl<C: R2D2Connection + 'static> Shared<C> {
     fn lost(&self, checked: &mut Checked<C>, failure: &Failure) -> bool {
         let lost = match failure.suspicion() {
             Suspicion::None => return false,
-            Suspicion::Possible => checked.connection.ping().is_err(),
+            Suspicion::Possible => (self.probe)(&mut checked.connection).is_err(),
             Suspicion::Certain => true,
         };
         checked.broken = true;

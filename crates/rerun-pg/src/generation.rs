@@ -91,14 +91,17 @@ impl GenerationQueue for PgStore {
     }
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
+        let account = request.account_id;
+        let tasks = self.db.run(move |conn| take(conn, &request)).await?;
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A job of its own: a lease holds no lock while it waits for another, and behind a pooler a job is
+        // a transaction.
         self.db
             .run(move |conn| {
-                let tasks = take(conn, &request)?;
-                if tasks.is_empty() {
-                    return Ok(Vec::new());
-                }
-                begin_runs(conn, request.account_id, &tasks)?;
-                with_briefs(conn, request.account_id, tasks)
+                begin_runs(conn, account, &tasks)?;
+                with_briefs(conn, account, tasks)
             })
             .await
     }
@@ -256,7 +259,6 @@ fn take(conn: &mut PgConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, F
     Ok(tasks)
 }
 
-/// After the lease, not with it: a lease holds no lock while it waits for another.
 fn begin_runs(
     conn: &mut PgConnection,
     account: AccountId,

@@ -24,7 +24,7 @@ mod write;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use diesel::connection::{CacheSize, SimpleConnection};
+use diesel::connection::{AnsiTransactionManager, CacheSize, SimpleConnection};
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
@@ -35,12 +35,12 @@ use patience::{GivenUp, Limit, watched};
 use rerun_core::error::StoreError;
 use rerun_core::ports::{HealthCheck, PoolGauge, PoolUsage};
 use rerun_diesel::lanes::Lanes;
-use rerun_diesel::pool::Database;
+use rerun_diesel::pool::{Begin, Database};
 use rerun_diesel::sql::sql;
 
 pub use connection::BadUrl;
 pub use patience::Patience;
-pub use rerun_diesel::pool::{OnEntry, Options};
+pub use rerun_diesel::pool::{OnEntry, Options, Pooler};
 pub use rerun_diesel::{MigrateError, MigrationStatus};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -77,14 +77,31 @@ impl PgStore {
     /// # Errors
     /// [`ConnectError`]. Its text does not contain the password.
     pub fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
-        let setup = setup(options.statement_timeout);
         let conninfo = connection::conninfo(url, options.acquire_timeout)?;
-        let prepared =
-            |setup: String| move |connection: &mut PgConnection| connection.batch_execute(&setup);
-        let (for_all, for_health) = (prepared(setup.clone()), prepared(setup));
+        let prepare = |settings: String, pooler: Pooler| {
+            move |connection: &mut PgConnection| match pooler {
+                Pooler::None => connection.batch_execute(&settings),
+                Pooler::Transaction => {
+                    // A statement that one session has prepared is not in another one.
+                    connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+                    Ok(())
+                }
+            }
+        };
+        let begin = |settings: String| -> Begin<PgConnection> {
+            let text = format!("BEGIN; {settings}");
+            Box::new(move |connection| {
+                AnsiTransactionManager::begin_transaction_sql(connection, &text)
+            })
+        };
+        let pooled = options.pooler == Pooler::Transaction;
+        let settings = settings(options.statement_timeout, pooled);
+        let setup = || prepare(settings.clone(), options.pooler);
+        let begin = || pooled.then(|| begin(settings.clone()));
+        let probe = if pooled { writable_now } else { writable };
         Ok(Self {
-            db: Database::open_probed(&conninfo, options, for_all, writable)?,
-            health: Database::open_for_health(&conninfo, options, for_health, writable)?,
+            db: Database::open_probed(&conninfo, options, setup(), probe, begin())?,
+            health: Database::open_for_health(&conninfo, options, setup(), probe, begin())?,
             lanes: Lanes::new(options.pool_size),
         })
     }
@@ -97,28 +114,31 @@ impl PoolGauge for PgStore {
     }
 }
 
-/// What each connection starts with.
-fn setup(statement_timeout: Option<Duration>) -> String {
+/// What each connection starts with, or each transaction when it has another session than the one before.
+fn settings(statement_timeout: Option<Duration>, of_transaction: bool) -> String {
+    let set = if of_transaction { "SET LOCAL" } else { "SET" };
     // Compiling a query costs more than any of these queries takes. And every list is in the order
     // of an index: a bitmap loses the order, so that all of a list is read and sorted for a page. A
     // plan that reads a whole table is made while the table is nearly empty, and kept when it has
     // grown. Imports and first counts, which need every row, allow it for themselves.
     // What a failure means is in part told by its text, see `rerun_diesel::error`; a role needs a
     // privilege to choose its language.
-    let common = "SET jit = off; SET enable_bitmapscan = off; SET enable_seqscan = off; \
-                  SET TIME ZONE 'UTC'; \
-                  DO $$ BEGIN PERFORM set_config('lc_messages', 'C', false); \
-                  EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
+    let common = format!(
+        "{set} jit = off; {set} enable_bitmapscan = off; {set} enable_seqscan = off; \
+         {set} TIME ZONE 'UTC'; \
+         DO $$ BEGIN PERFORM set_config('lc_messages', 'C', {of_transaction}); \
+         EXCEPTION WHEN insufficient_privilege THEN NULL; END $$"
+    );
     let Some(timeout) = statement_timeout else {
-        return common.to_owned();
+        return common;
     };
     // Who waits for a lock does no work, and gives the connection back earlier than who works.
     // The third is for a process that stands still in the middle of a transaction: others wait
     // for its locks.
     let (statement, lock) = (timeout.as_millis(), (timeout / 2).as_millis());
     format!(
-        "{common}; SET statement_timeout = {statement}; SET lock_timeout = {lock}; \
-         SET idle_in_transaction_session_timeout = {statement}"
+        "{common}; {set} statement_timeout = {statement}; {set} lock_timeout = {lock}; \
+         {set} idle_in_transaction_session_timeout = {statement}"
     )
 }
 
@@ -144,6 +164,11 @@ fn writable(connection: &mut PgConnection) -> diesel::QueryResult<()> {
         ));
     }
     Ok(())
+}
+
+/// The same in a transaction of its own: a pooler may give its two steps different sessions else.
+fn writable_now(connection: &mut PgConnection) -> diesel::QueryResult<()> {
+    connection.transaction(writable)
 }
 
 #[async_trait]

@@ -15,7 +15,7 @@ use rerun_diesel::types::Id;
 use uuid::Uuid;
 
 use crate::page::PageQuery;
-use crate::write::Value;
+use crate::write::{Value, in_transaction, transaction};
 
 /// More segments than any group has.
 pub(crate) const NO_LIMIT: u32 = u32::MAX - 1;
@@ -169,13 +169,18 @@ pub(crate) fn kept_attributes(
     Ok(Some(segments.collect::<Result<_, _>>()?))
 }
 
-/// Counts the segments and keeps the counts. Version and customers are read at one moment; whoever
-/// keeps the same counts meanwhile makes this a conflict, and the next attempt finds them kept.
+/// Counts the segments, and keeps the counts unless the group has changed meanwhile. Whoever keeps the
+/// same counts meanwhile makes this a conflict, and the next attempt finds them kept.
 pub(crate) fn counted(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failure> {
-    conn.build_transaction().repeatable_read().run(|conn| {
+    let goes_on = in_transaction(conn)?;
+    transaction(conn, |conn| {
         // A group can be most of the table, and its customers are not in the order of the index.
         conn.batch_execute("SET LOCAL enable_seqscan = on")?;
-        count(conn, wanted)
+        let counted = count(conn, wanted)?;
+        if goes_on {
+            conn.batch_execute("SET LOCAL enable_seqscan = off")?;
+        }
+        Ok(counted)
     })
 }
 
@@ -187,20 +192,22 @@ struct GroupedRow {
     customer_count: i64,
 }
 
+/// The version of a group that is there.
+fn version(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Option<i64>, Failure> {
+    let version = sql("SELECT version AS value FROM customer_groups \
+                       WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
+    .bind::<Id, _>(wanted.account.as_uuid())
+    .bind::<Id, _>(wanted.group.as_uuid())
+    .load::<Value>(conn)?
+    .pop();
+    Ok(version.map(|version| version.value))
+}
+
 /// Groups the customers in the database, names the segments, and keeps the counts when a run can
 /// have them. A value that is too long never leaves the database.
 fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failure> {
     let (account, group) = (wanted.account.as_uuid(), wanted.group.as_uuid());
-    let version = sql("SELECT version AS value FROM customer_groups \
-                       WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(group)
-    .load::<Value>(conn)?
-    .pop();
-    let Some(Value {
-        value: group_version,
-    }) = version
-    else {
+    let Some(group_version) = version(conn, wanted)? else {
         return Ok(Counted {
             group_version: 0,
             fields: vec![FieldValues::default(); wanted.segment_by.fields().len()],
@@ -391,18 +398,27 @@ fn keep(
     .bind::<Text, _>(fields.as_str())
     .bind::<BigInt, _>(group_version)
     .execute(conn)?;
-    // Where they are kept already, a unique violation would be a failure; this is a conflict.
+    // The customers were counted after the version was read. Where they are kept already, a unique
+    // violation would be a failure; this is a conflict.
     let kept = sql("INSERT INTO segmentations \
            (account_id, id, group_id, fields, group_version, customers_with_value) \
-         VALUES (?, gen_random_uuid(), ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id")
+         SELECT ?, gen_random_uuid(), id, ?, version, ? FROM customer_groups \
+         WHERE account_id = ? AND id = ? AND version = ? ON CONFLICT DO NOTHING RETURNING id")
+    .bind::<Id, _>(account)
+    .bind::<Text, _>(fields.as_str())
+    .bind::<Text, _>(row::customers_with_value(values))
     .bind::<Id, _>(account)
     .bind::<Id, _>(group)
-    .bind::<Text, _>(fields.as_str())
     .bind::<BigInt, _>(group_version)
-    .bind::<Text, _>(row::customers_with_value(values))
     .load::<KeptRow>(conn)?
-    .pop()
-    .ok_or(StoreError::Conflict)?;
+    .pop();
+    let Some(kept) = kept else {
+        return if version(conn, wanted)? == Some(group_version) {
+            Err(StoreError::Conflict.into())
+        } else {
+            Ok(())
+        };
+    };
     let keys: Vec<&[u8]> = segments.iter().map(|s| &s.key.as_bytes()[..]).collect();
     let attributes: Vec<&str> = segments.iter().map(|s| s.attributes.as_json()).collect();
     let counts: Vec<i64> = segments.iter().map(|s| s.customer_count).collect();

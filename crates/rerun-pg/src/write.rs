@@ -1,5 +1,6 @@
 //! The steps that writing transactions share.
 
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
@@ -29,16 +30,28 @@ pub(crate) fn rows(count: i64) -> Result<u32, StoreError> {
     u32::try_from(count).map_err(|error| StoreError::Backend(error.into()))
 }
 
-/// Runs a writing transaction. It is taken back when nobody waits for the job any more.
+/// Whether a transaction has begun.
+pub(crate) fn in_transaction(conn: &mut PgConnection) -> Result<bool, Failure> {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
+    Ok(status.transaction_depth()?.is_some())
+}
+
+/// Runs a writing transaction, or takes part in the one that has begun. It is taken back when nobody
+/// waits for the job any more.
 pub(crate) fn transaction<T>(
     conn: &mut PgConnection,
     job: impl FnOnce(&mut PgConnection) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    conn.transaction(|conn| {
+    let job = |conn: &mut PgConnection| {
         let done = job(conn)?;
         before_commit().map_err(|silence| StoreError::Unavailable(silence.into()))?;
         Ok(done)
-    })
+    };
+    if in_transaction(conn)? {
+        job(conn)
+    } else {
+        conn.transaction(job)
+    }
 }
 
 /// The campaign and one of its runs, with the campaign's row locked: whoever writes to a campaign

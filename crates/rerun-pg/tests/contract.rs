@@ -5,14 +5,22 @@ mod common;
 mod statements;
 
 use rerun_contract::fixture::Fixture;
-use rerun_pg::{Options, PgStore};
+use rerun_pg::{Options, PgStore, Pooler};
 use statements::JudgedDatabase;
 
 async fn fresh() -> Fixture<PgStore> {
     let database = tokio::task::spawn_blocking(|| JudgedDatabase::new(common::database()))
         .await
         .expect("a database");
-    let store = PgStore::connect(database.url(), &Options::default()).expect("a connection");
+    let mut options = Options::default();
+    let url = match database.pooled_url() {
+        Some(url) => {
+            options.pooler = Pooler::Transaction;
+            url
+        }
+        None => database.url().to_owned(),
+    };
+    let store = PgStore::connect(&url, &options).expect("a connection");
     Fixture::new(store).keeping(database)
 }
 

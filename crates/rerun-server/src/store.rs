@@ -205,6 +205,7 @@ impl StorePorts {
                     acquire_timeout: database.acquire_timeout,
                     statement_timeout: database.statement_timeout,
                     on_entry: services.news.told(),
+                    pooler: database.pooler,
                 };
                 let store = PgStore::connect(url, &options).map_err(|e| failed(&e))?;
                 Ok(Self::over(store, services, settings, false))
@@ -215,6 +216,7 @@ impl StorePorts {
                     acquire_timeout: database.acquire_timeout,
                     statement_timeout: database.statement_timeout,
                     on_entry: services.news.told(),
+                    pooler: database.pooler,
                 };
                 let store = SqliteStore::connect(url, &options).map_err(|e| failed(&e))?;
                 Ok(Self::over(store, services, settings, true))

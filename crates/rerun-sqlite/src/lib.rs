@@ -145,6 +145,7 @@ impl SqliteStore {
                 options,
                 setup(read_setup.clone()),
                 R2D2Connection::ping,
+                None,
             )?,
             readers: Database::open(&file, options, setup(read_setup))?,
             importers: Database::open(&file, &imports, setup(import_setup))?,

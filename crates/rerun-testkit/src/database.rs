@@ -15,6 +15,9 @@ use crate::{BoxError, HarnessError, PgCluster, random_token, url};
 /// role may create databases. Unset or empty: a server is started from the installed binaries.
 pub const SERVER_VARIABLE: &str = "RERUN_TEST_DATABASE_URL";
 
+/// The environment variable that names a pooler before that server: a `postgres://` URL, or unset for none.
+pub const POOLER_VARIABLE: &str = "RERUN_TEST_POOLER_URL";
+
 /// `pg_advisory_lock` key of making a template: any number that nothing else on the server locks.
 const TEMPLATE_LOCK: &str = "7203561892045118327";
 
@@ -124,6 +127,19 @@ impl TestDatabase {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The database's URL at the pooler that [`POOLER_VARIABLE`] names.
+    ///
+    /// # Errors
+    ///
+    /// When the variable is no `postgres://` URL.
+    pub fn pooled_url(&self) -> Result<Option<String>, HarnessError> {
+        let pooler = env::var(POOLER_VARIABLE).ok();
+        let pooler = pooler.filter(|url| !url.is_empty());
+        pooler
+            .map(|pooler| url::with_database(&pooler, &self.name))
+            .transpose()
     }
 
     /// The database's name on its server.

@@ -32,7 +32,7 @@ mod url;
 mod watchdog;
 
 pub use cluster::{ClusterOptions, PgCluster, TlsFiles};
-pub use database::{SERVER_VARIABLE, TestDatabase, template_name};
+pub use database::{POOLER_VARIABLE, SERVER_VARIABLE, TestDatabase, template_name};
 pub use error::{BoxError, HarnessError};
 
 /// 32 hexadecimal digits that no other process makes: names on a shared server, and passwords.

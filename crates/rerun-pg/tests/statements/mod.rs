@@ -96,6 +96,11 @@ impl JudgedDatabase {
     pub(crate) fn url(&self) -> &str {
         self.0.url()
     }
+
+    /// The same at the pooler that the tests are run through, if they are.
+    pub(crate) fn pooled_url(&self) -> Option<String> {
+        self.0.pooled_url().expect("a URL of the pooler")
+    }
 }
 
 impl Drop for JudgedDatabase {

@@ -250,9 +250,8 @@ fn open_migrated_around(
     services: &Services,
     settings: Settings,
 ) -> Result<StorePorts, Failure> {
-    let url = config::database_url(layers)?;
-    refuse_pending(&url)?;
-    let database = Database::new(url, 2);
+    let database = Database::of_command(layers)?;
+    refuse_pending(&database.url)?;
     Ok(StorePorts::open(&database, services, settings)?)
 }
 

@@ -26,6 +26,7 @@ use rerun_deliver::{NatsOptions, TargetRules};
 use rerun_generate::OpenAiSettings;
 use rerun_generate::Secrets;
 use rerun_http::{Limits, RateLimit};
+use rerun_pg::Pooler;
 
 use crate::openid::OpenIdSettings;
 
@@ -40,6 +41,8 @@ pub struct Database {
     pub acquire_timeout: Duration,
     /// How long PostgreSQL may work on one statement; `None` for as long as it takes.
     pub statement_timeout: Option<Duration>,
+    /// What is between the process and the database.
+    pub pooler: Pooler,
 }
 
 impl Database {
@@ -51,7 +54,15 @@ impl Database {
             pool_size,
             acquire_timeout: rerun_pg::Options::default().acquire_timeout,
             statement_timeout: None,
+            pooler: Pooler::None,
         }
+    }
+
+    /// As [`Database::new`], behind the pooler that is set.
+    pub(crate) fn of_command(layers: &Layers) -> Result<Self, ConfigError> {
+        let mut database = Self::new(layers.value(&table::DATABASE_URL)?, 2);
+        database.pooler = layers.value(&table::DATABASE_POOLER)?;
+        Ok(database)
     }
 
     fn read(layers: &Layers) -> Result<Self, ConfigError> {
@@ -62,6 +73,7 @@ impl Database {
             pool_size: layers.value(&table::DATABASE_POOL_SIZE)?,
             acquire_timeout: seconds(acquire_timeout),
             statement_timeout: Some(seconds(statement_timeout)),
+            pooler: layers.value(&table::DATABASE_POOLER)?,
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::openid::Issuer;
 use rerun_auth::{Asymmetric, RoleRules, StaticKey, TrustedProxies};
 use rerun_deliver::{AllowedNetworks, DerivedSecrets, NatsServers, stream_name, subject_prefix};
 use rerun_generate::ExtraHeaders;
+use rerun_pg::Pooler;
 
 /// A command that takes settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +181,12 @@ settings! {
     DATABASE_ACQUIRE_TIMEOUT_SECONDS: u32 {
         name: "database_acquire_timeout_seconds", value: "SECONDS", default: Some("5"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 600),
+    }
+    /// `transaction` if a pooler in that mode, such as `pgbouncer`, is before PostgreSQL.
+    DATABASE_POOLER: Pooler {
+        name: "database_pooler", value: "MODE", default: Some("none"),
+        used_by: &[Serve, Worker, Dispatch, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Shown,
+        parse: pooler,
     }
     /// How long PostgreSQL may work on one statement; imports may take longer.
     STATEMENT_TIMEOUT_SECONDS: u32 {
@@ -523,6 +530,14 @@ settings! {
 
 fn parsed<T: FromStr>(text: &str, allowed: &str) -> Result<T, String> {
     text.parse().ok().ok_or_else(|| allowed.to_owned())
+}
+
+fn pooler(text: &str) -> Result<Pooler, String> {
+    match text {
+        "none" => Ok(Pooler::None),
+        "transaction" => Ok(Pooler::Transaction),
+        _ => Err("be none or transaction".to_owned()),
+    }
 }
 
 fn whole<T: FromStr + PartialOrd + Display + Copy>(
@@ -961,6 +976,7 @@ mod tests {
                 &DATABASE_ACQUIRE_TIMEOUT_SECONDS.declared,
                 &["", "0", "-1", "601", "5s"],
             ),
+            (&DATABASE_POOLER.declared, &["", "session", "Transaction"]),
             (
                 &STATEMENT_TIMEOUT_SECONDS.declared,
                 &["", "0", "-1", "3601", "1.5"],

@@ -3,6 +3,7 @@ use std::path::Path;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
+use rerun_pg::Pooler;
 use rerun_server::config::DatabaseUrl;
 use rerun_testkit::{TestDatabase, template_name};
 use tempfile::TempDir;
@@ -49,7 +50,20 @@ impl Database {
     pub(crate) fn url(&self) -> DatabaseUrl {
         match self {
             Self::Sqlite { file, .. } => DatabaseUrl::Sqlite(format!("sqlite://{file}")),
-            Self::Postgres(database) => DatabaseUrl::Postgres(database.url().to_owned()),
+            Self::Postgres(database) => {
+                let pooled = database.pooled_url().unwrap();
+                DatabaseUrl::Postgres(pooled.unwrap_or_else(|| database.url().to_owned()))
+            }
+        }
+    }
+
+    /// What is before the database, as scripts/pooler has it.
+    pub(crate) fn pooler(&self) -> Pooler {
+        match self {
+            Self::Postgres(database) if database.pooled_url().unwrap().is_some() => {
+                Pooler::Transaction
+            }
+            Self::Postgres(_) | Self::Sqlite { .. } => Pooler::None,
         }
     }
 

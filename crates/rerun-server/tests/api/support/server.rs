@@ -174,7 +174,8 @@ impl Server {
             },
             ..Settings::default()
         };
-        let wanted = config::Database::new(database.url(), 8);
+        let mut wanted = config::Database::new(database.url(), 8);
+        wanted.pooler = database.pooler();
         let open = StorePorts::open(&wanted, &services, settings).unwrap();
         let key = StaticKey::secret(&SecretString::from(SECRET)).unwrap();
         let rules = TokenRules::default();

@@ -1,6 +1,9 @@
 //! Rows as they leave the database, and how they become domain values. The column lists name
 //! them so that one row can hold columns of several tables.
 
+pub mod schedules;
+pub mod webhooks;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::{Queryable, QueryableByName};
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};

@@ -4,23 +4,21 @@
 //! [`sql`](crate::sql::sql); rows are read by position, with [`Reads`].
 
 use chrono::{DateTime, Utc};
+use diesel::Connection;
 use diesel::backend::Backend;
-use diesel::query_dsl::LoadQuery;
-use diesel::result::QueryResult;
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
-use diesel::{Connection, RunQueryDsl};
 use rerun_core::audit::AuditDraft;
 use rerun_core::error::StoreError;
 use uuid::Uuid;
 
 use crate::error::Failure;
-use crate::row::{AuditColumns, AuditRow};
-use crate::schedules::{FiringColumns, FiringRow, ScheduleColumns, ScheduleRow};
-use crate::sql::{Takes, Typed};
-use crate::types::{Id, Time};
-use crate::webhooks::{
+use crate::row::schedules::{FiringColumns, FiringRow, ScheduleColumns, ScheduleRow};
+use crate::row::webhooks::{
     AttemptColumns, AttemptRow, DeliveryColumns, DeliveryRow, WebhookColumns, WebhookRow,
 };
+use crate::row::{AuditColumns, AuditRow};
+use crate::sql::{Reads, Takes, Typed};
+use crate::types::{Id, Time};
 
 /// A database of which both stores' statements are understood, with all values that they have.
 pub trait Dialect:
@@ -59,15 +57,6 @@ impl<DB> Dialect for DB where
         + for<'a> Takes<Binary, &'a [u8]>
         + for<'a> Takes<Nullable<Binary>, Option<&'a [u8]>>
 {
-}
-
-/// A connection that reads rows of this type from columns of these.
-pub trait Reads<ST, R>: Connection {
-    /// Runs the statement and returns its rows.
-    ///
-    /// # Errors
-    /// What diesel reports.
-    fn rows(&mut self, statement: Typed<'_, Self::Backend, ST>) -> QueryResult<Vec<R>>;
 }
 
 /// A connection to either database, with all rows that shared statements read.
@@ -115,16 +104,6 @@ pub(crate) fn int(count: u32) -> Result<i32, StoreError> {
 /// How many rows a statement wrote.
 pub(crate) fn rows(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-impl<ST, R, C> Reads<ST, R> for C
-where
-    C: Connection,
-    for<'q> Typed<'q, C::Backend, ST>: LoadQuery<'q, C, R>,
-{
-    fn rows(&mut self, statement: Typed<'_, C::Backend, ST>) -> QueryResult<Vec<R>> {
-        statement.load::<R>(self)
-    }
 }
 
 #[cfg(feature = "postgres")]

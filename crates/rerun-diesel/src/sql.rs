@@ -7,11 +7,11 @@ use std::marker::PhantomData;
 
 use diesel::backend::Backend;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_dsl::LoadQuery;
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::{HasSqlType, Untyped};
-
-use crate::shared::Reads;
+use diesel::{Connection, RunQueryDsl};
 
 /// Comparing so many rows with each other costs less than planning a statement.
 const FEW_ROWS: usize = 100;
@@ -149,7 +149,7 @@ impl<DB: Backend> Query for Sql<'_, DB> {
     type SqlType = Untyped;
 }
 
-impl<DB: Backend, Conn> diesel::RunQueryDsl<Conn> for Sql<'_, DB> {}
+impl<DB: Backend, Conn> RunQueryDsl<Conn> for Sql<'_, DB> {}
 
 /// A [statement](sql) whose answer has columns of known types.
 #[must_use = "a statement does nothing until it is loaded"]
@@ -165,7 +165,7 @@ impl<DB: Backend, ST> Typed<'_, DB, ST> {
     /// What diesel reports.
     pub fn read<C, R>(self, conn: &mut C) -> QueryResult<Vec<R>>
     where
-        C: Reads<ST, R> + diesel::Connection<Backend = DB>,
+        C: Reads<ST, R> + Connection<Backend = DB>,
     {
         conn.rows(self)
     }
@@ -186,4 +186,23 @@ impl<DB: Backend, ST> Query for Typed<'_, DB, ST> {
     type SqlType = ST;
 }
 
-impl<DB: Backend, ST, Conn> diesel::RunQueryDsl<Conn> for Typed<'_, DB, ST> {}
+impl<DB: Backend, ST, Conn> RunQueryDsl<Conn> for Typed<'_, DB, ST> {}
+
+/// A connection that reads rows of this type from columns of these.
+pub trait Reads<ST, R>: Connection {
+    /// Runs the statement and returns its rows.
+    ///
+    /// # Errors
+    /// What diesel reports.
+    fn rows(&mut self, statement: Typed<'_, Self::Backend, ST>) -> QueryResult<Vec<R>>;
+}
+
+impl<ST, R, C> Reads<ST, R> for C
+where
+    C: Connection,
+    for<'q> Typed<'q, C::Backend, ST>: LoadQuery<'q, C, R>,
+{
+    fn rows(&mut self, statement: Typed<'_, C::Backend, ST>) -> QueryResult<Vec<R>> {
+        statement.load::<R>(self)
+    }
+}

@@ -12,7 +12,8 @@ use rerun_core::ports::{
 use rerun_core::schedule::{Firing, FiringKey, Outcome, ScheduleView};
 use rerun_diesel::error::Failure;
 use rerun_diesel::firing_columns;
-use rerun_diesel::schedules::{FiringColumns, FiringRow, store};
+use rerun_diesel::row::schedules::{FiringColumns, FiringRow};
+use rerun_diesel::schedules::store;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;

@@ -17,9 +17,9 @@ use rerun_core::schedule::{
     Firing, FiringKey, Outcome, Schedule, ScheduleState, ScheduleView, Timing,
 };
 
-use super::{FiringColumns, FiringRow, ScheduleColumns, ScheduleRow};
 use crate::error::Failure;
 use crate::responses::keep_response;
+use crate::row::schedules::{FiringColumns, FiringRow, ScheduleColumns, ScheduleRow};
 use crate::shared::{Append, Shared, int, number};
 use crate::sql::sql;
 use crate::types::{Id, Time};

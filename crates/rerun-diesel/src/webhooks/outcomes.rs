@@ -16,12 +16,10 @@ use rerun_core::webhook::DisabledReason;
 
 use super::queue::{Taken, queue};
 use super::store::{find, park};
-use super::{
-    AGAIN, AttemptColumns, AttemptRow, DeliveryColumns, DeliveryRow, numbers, wanted_sql,
-    with_attempts,
-};
+use super::{AGAIN, numbers, wanted_sql, with_attempts};
 use crate::error::Failure;
 use crate::responses::keep_response;
+use crate::row::webhooks::{AttemptColumns, AttemptRow, DeliveryColumns, DeliveryRow};
 use crate::shared::{Append, Shared, number, rows};
 use crate::sql::sql;
 use crate::types::{Id, Time};

@@ -14,8 +14,9 @@ use rerun_core::webhook::WebhookProgress;
 use uuid::Uuid;
 
 use super::store::{find, head};
-use super::{DUE, WebhookColumns, WebhookRow, numbers, queue_sql};
+use super::{DUE, numbers, queue_sql};
 use crate::error::Failure;
+use crate::row::webhooks::{WebhookColumns, WebhookRow};
 use crate::row::{AuditColumns, AuditRow};
 use crate::shared::{Shared, rows};
 use crate::sql::sql;

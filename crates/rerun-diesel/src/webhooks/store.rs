@@ -9,9 +9,10 @@ use rerun_core::page::{CreatedKey, Page, PageRequest};
 use rerun_core::ports::{ChangeWebhook, CreateWebhook, Created, DeleteWebhook, IdempotencyKey};
 use rerun_core::webhook::{DisabledReason, Webhook, WebhookProgress};
 
-use super::{WebhookColumns, WebhookRow, types_json};
+use super::types_json;
 use crate::error::Failure;
 use crate::responses::keep_response;
+use crate::row::webhooks::{WebhookColumns, WebhookRow};
 use crate::shared::{Append, Shared, int, number};
 use crate::sql::sql;
 use crate::types::{Id, Time};

@@ -158,6 +158,11 @@ function Reviewing({ campaign, again }) {
   }, [messages]);
 
   const current = messages.list[Math.min(index, messages.list.length - 1)]?.message;
+  useEffect(() => {
+    if (current?.review_status !== "Generating") return undefined;
+    const timer = setInterval(() => messages.again(current.id), 2000);
+    return () => clearInterval(timer);
+  }, [messages, current?.id, current?.review_status]);
   const pending = new Map();
   for (const batch of [...sent.value, ...held.value]) for (const item of batch.items) pending.set(item.id, batch.kind);
 
@@ -459,7 +464,7 @@ function Suggestion({ suggestion }) {
   return html`<section class="suggestion" aria-label="Suggestion"><h3>Suggestion from run ${suggestion.run_number}</h3>
     ${mentions.length > 0 && html`<p class="failed">Cannot be used here: the text mentions ${mentions.map((one, n) => html`${n > 0 && ", "}<${Text} value=${one} />`)}.</p>`}
     <ul>${differs.map((one) => html`<li><${Text} value=${one.field} /> was <${Text} value=${one.from ?? "no value"} />, here it is <${Text} value=${one.to ?? "no value"} /></li>`)}</ul>
-    ${evidence && evidence.pairs > 0 && html`<p>In ${count(evidence.same)} of ${count(evidence.pairs)} earlier cases that made no difference to the text.</p>`}
+    ${evidence && evidence.pairs > 0 && !mentions.length && html`<p>In ${count(evidence.same)} of ${count(evidence.pairs)} earlier cases that made no difference to the text.</p>`}
     <p class="quiet">Press d to see the difference.</p></section>`;
 }
 
@@ -509,6 +514,7 @@ function Editor({ message, campaign, onDone, messages }) {
       const saved = await steadily("campaign/messages/edit", edited, { key: key.current });
       say("Saved. The message waits for a review.");
       onDone(saved);
+      messages.recount();
       setTimeout(() => document.querySelector(".list [aria-current=true] button")?.focus(), 0);
     } catch (refused) {
       key.current = newKey();

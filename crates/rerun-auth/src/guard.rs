@@ -38,8 +38,8 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// The codes that callers may show, of which nothing is told by how long a comparison takes, the
-/// length included: what is compared are their hashes.
+/// The API codes that are accepted. Hashes are compared, not the codes: how long a comparison takes
+/// then tells nothing about a code, not even its length.
 #[derive(Clone)]
 struct ApiCodes(Vec<Digest>);
 

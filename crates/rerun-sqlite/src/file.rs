@@ -69,7 +69,7 @@ impl File {
             Err(error) if error.kind() == ErrorKind::NotFound => match self.why() {
                 Some(why) => Err(self.refused(&why)),
                 None => Err(ConnectionError::BadConnection(format!(
-                    "there is no database {}; `rerun-http migrate` or `rerun_sqlite::migrate` makes it",
+                    "there is no database {}; create it with `rerun-http migrate` or `rerun_sqlite::migrate`",
                     self.0
                 ))),
             },

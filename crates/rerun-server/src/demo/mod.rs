@@ -244,7 +244,7 @@ impl Story<'_> {
         Ok(group.id)
     }
 
-    /// Leaves the rerun of a second campaign to whoever opens the console.
+    /// Reruns a second campaign and leaves its new messages unreviewed, so that the console has work.
     async fn leave_to_review(&self, first: &str, second: &str) -> Result<(), DemoError> {
         let quiet = Story {
             client: self.client,

@@ -23,7 +23,7 @@ pub struct Request {
     /// The most events to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// How many seconds to wait if there is no event yet.
+    /// Seconds to wait for an event if there is none yet.
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 20, default = 0)]
     pub wait_seconds: Option<Integer>,
 }

@@ -37,7 +37,7 @@ function mayPass(campaign, message) {
 
 /** The messages of a campaign's run under a filter, loaded page by page. */
 class Messages {
-  list = []; at = new Map(); counts = null; cursor = null; done = false; loading = null; error = null; run = null;
+  list = []; at = new Map(); counts = null; cursor = null; done = false; loading = null; error = null; run = null; regenerated = new Set();
 
   constructor(campaign, filter, changed) {
     this.campaign = campaign;
@@ -103,6 +103,7 @@ class Messages {
       this.counts = page.counts ?? this.counts;
     } catch { /* the page is gone: search */ }
     found = found || await findMessage(this.campaign, this.run ?? row.message.run_number, test, Object.values(row.message.segment.attributes));
+    if (found?.review_status !== "Generating") this.regenerated.delete(id);
     if (found) this.put(found);
     return found;
   }
@@ -158,11 +159,6 @@ function Reviewing({ campaign, again }) {
   }, [messages]);
 
   const current = messages.list[Math.min(index, messages.list.length - 1)]?.message;
-  useEffect(() => {
-    if (current?.review_status !== "Generating") return undefined;
-    const timer = setInterval(() => messages.again(current.id), 2000);
-    return () => clearInterval(timer);
-  }, [messages, current?.id, current?.review_status]);
   const pending = new Map();
   for (const batch of [...sent.value, ...held.value]) for (const item of batch.items) pending.set(item.id, batch.kind);
 
@@ -174,6 +170,7 @@ function Reviewing({ campaign, again }) {
         else for (const item of items) {
           const message = messages.get(item.id);
           if (message) messages.put(decided(kind, message, stages, act.reason));
+          if (message && kind === "regenerate") messages.regenerated.add(item.id);
         }
         again();
         messages.recount();
@@ -191,7 +188,7 @@ function Reviewing({ campaign, again }) {
     return () => outcomes.delete(told);
   }, [messages]);
   // What is generated comes without a word: look for it.
-  const awaited = current?.review_status === "Generating" && !past ? current.id : null;
+  const awaited = past ? null : current?.review_status === "Generating" ? current.id : [...messages.regenerated][0];
   useEvery(LOOK_EVERY_MS, awaited, () => messages.again(awaited).catch(() => {}));
   // Going elsewhere sends what is held.
   useEffect(() => flush, []);
@@ -282,7 +279,7 @@ function Reviewing({ campaign, again }) {
   return html`<${Page} title="Review" about=${about} wide actions=${html`
       <button type="button" onClick=${takeBack} disabled=${!waits} aria-keyshortcuts="u">Undo</button>
       <button type="button" onClick=${() => setDialog("keys")} aria-keyshortcuts="?">Keys</button>`}>
-    <${Filters} campaign=${campaign} counts=${counts} findBox=${findBox}>${may("messages_review") && !past && counts?.pending > 0 && (!status || status === "Pending review")
+    <${Filters} campaign=${campaign} counts=${counts} findBox=${findBox}>${may("messages_review") && !past && counts?.pending > 0 && messages.list.length > 0 && (!status || status === "Pending review")
       && html`<button type="button" onClick=${() => setDialog("all")} aria-keyshortcuts="Shift+A">Approve all ${find || source || stage ? "of this filter" : count(counts.pending)}…</button>`}</${Filters}>
     <p class="quiet tally">${chosen.size > 0 && html`<strong>${count(chosen.size)} selected</strong> <button type="button" class="small" onClick=${() => setChosen(new Set())}>Clear selection</button> `}
       ${[waits > 0 && `${count(waits)} not sent yet`, onWay > 0 && `${many(onWay, "decision")} on the way`,
@@ -310,8 +307,8 @@ function Reviewing({ campaign, again }) {
       <div class="buttons"><button type="button" class="main" onClick=${() => setDialog(null)}>Close</button></div></${Dialog}>`}
     ${dialog === "reject" && html`<${Rejection} number=${targets(rejectable).length} onClose=${() => setDialog(null)}
       run=${(why) => act("reject", rejectable, "rejected", { reason: why })} />`}
-    ${dialog === "publish" && html`<${Publish} campaign=${campaign} fresh=${again} onClose=${() => setDialog(null)} />`}
-    ${dialog === "all" && html`<${ApproveAll} messages=${messages} campaign=${campaign} say=${saySoon} onClose=${() => setDialog(null)} />`}
+    ${dialog === "publish" && html`<${Publish} campaign=${campaign} fresh=${() => { again(); setTurn(turn + 1); }} onClose=${() => setDialog(null)} />`}
+    ${dialog === "all" && html`<${ApproveAll} messages=${messages} campaign=${campaign} pending=${pending} say=${saySoon} onClose=${() => setDialog(null)} />`}
   </${Page}>`;
 }
 
@@ -560,11 +557,18 @@ function Rejection({ number, run, onClose }) {
 }
 
 /** Approves the texts that the filter shows now: the ids name them, so that nobody approves what was not listed. */
-function ApproveAll({ messages, campaign, say, onClose }) {
-  const [found, error] = useLoad(async () => {
-    const all = await everything("campaign/rerun/messages", messages.body(), "messages", 1_000_000);
-    return all.filter((message) => message.review_status === "Pending review" && mayPass(campaign, message));
+function ApproveAll({ messages, campaign, pending, say, onClose }) {
+  const [all, error] = useLoad(async () => {
+    const waiting = (await everything("campaign/rerun/messages", messages.body(), "messages", 1_000_000))
+      .filter((message) => message.review_status === "Pending review" && mayPass(campaign, message) && !pending.has(message.id));
+    const isNewer = ({ id, content_id }) => messages.get(id) && messages.get(id).content_id !== content_id;
+    const changed = waiting.filter(isNewer);
+    const found = waiting.filter((message) => !isNewer(message));
+    changed.forEach((message) => messages.put(message));
+    return { found, changed: changed.length };
   }, []);
+  const found = all?.found;
+  const changed = all?.changed > 0 && html`<p>${many(all.changed, "message")} left out: the text is newer than what you read. The list shows it now.</p>`;
   const by = (source) => found.filter((message) => message.source === source).length;
   const run = async () => {
     for (let from = 0; from < found.length; from += 5000) {
@@ -574,10 +578,10 @@ function ApproveAll({ messages, campaign, say, onClose }) {
     say(`${DOING.approve} ${many(found.length, "message")}`);
   };
   if (!found?.length) {
-    return html`<${Dialog} title="Approve all" onClose=${onClose}>${error ? html`<${Failed} error=${error} />` : found ? html`<p>No message of this filter waits for your review.</p>`
+    return html`<${Dialog} title="Approve all" onClose=${onClose}>${error ? html`<${Failed} error=${error} />` : found ? changed || html`<p>No message of this filter waits for your review.</p>`
       : html`<${Loading} what="the messages" />`}<div class="buttons"><button type="button" onClick=${onClose}>Close</button></div></${Dialog}>`;
   }
   return html`<${Confirm} title=${`Approve ${many(found.length, "message")}?`} action="Approve all" run=${run} onClose=${onClose}>
     <p>All messages of this filter that wait for a review, for ${customers(found.reduce((sum, one) => sum + one.segment.customer_count, 0))}:</p>
-    <ul>${SOURCES.filter((source) => by(source)).map((source) => html`<li>${count(by(source))} ${source}</li>`)}</ul></${Confirm}>`;
+    <ul>${SOURCES.filter((source) => by(source)).map((source) => html`<li>${count(by(source))} ${source}</li>`)}</ul>${changed}</${Confirm}>`;
 }

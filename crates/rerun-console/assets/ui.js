@@ -129,7 +129,7 @@ export function Dialog({ title, onClose, children }) {
     return () => {
       node.close();
       // What ran the action may have moved the focus already.
-      if (document.activeElement !== document.body) return;
+      if (document.activeElement !== document.body && !node.contains(document.activeElement)) return;
       const target = before && before !== document.body && before.isConnected ? before : document.querySelector("h1");
       target?.focus();
     };

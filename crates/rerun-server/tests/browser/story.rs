@@ -111,6 +111,10 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
     browser
         .until("document.querySelectorAll('[aria-label=Messages] li').length >= 3")
         .await;
+    // Only a text that the list shows is approved with the others.
+    browser
+        .until("!document.querySelector('[aria-label=Messages]').innerText.includes('Generating')")
+        .await;
     browser.press(['?']).await;
     for word in [
         "next",

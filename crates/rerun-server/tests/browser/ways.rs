@@ -12,6 +12,10 @@ crate::on_both_stores!(
     the_focus_goes_with_the_message,
     buttons_name_the_number_that_they_act_on,
     news_hide_no_message_and_have_an_undo,
+    a_message_that_is_generated_again_comes_back,
+    an_edit_of_what_was_rejected_is_counted,
+    approve_all_leaves_out_what_changed,
+    what_is_published_cannot_be_rejected,
 );
 
 /// Four messages that wait for a review.
@@ -160,4 +164,83 @@ async fn news_hide_no_message_and_have_an_undo(world: World, browser: Browser) {
     let above = "(() => { const news = document.querySelector('.news'); const decide = document.querySelector('.decide').getBoundingClientRect(); \
         return news.innerText && decide.height && decide.bottom <= news.getBoundingClientRect().top + 1 })()";
     browser.until(above).await;
+}
+
+/// Also when the reviewer has gone on to another message.
+async fn a_message_that_is_generated_again_comes_back(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    let first = "document.querySelector('[aria-label=Messages] li').innerText";
+    browser.press(['g', 'j']).await;
+    browser.says("1 not sent yet").await;
+    browser
+        .until(&format!("{first}.includes('Generating')"))
+        .await;
+    browser
+        .until(&format!("{first}.includes('Pending review')"))
+        .await;
+}
+
+async fn an_edit_of_what_was_rejected_is_counted(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    let messages = world.messages(&campaign).await;
+    let reject = json!({ "campaign_id": campaign, "decision": "reject", "reason": "a joke",
+        "message_ids": [messages[0]["id"]] });
+    world.call("campaign/messages/review", reject).await;
+    let rest = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    world.call("campaign/messages/review", rest).await;
+    let rejected = format!("campaigns/{campaign}/review?status=Rejected");
+    browser.open(&world.page(&rejected)).await;
+    browser.says("No message waits for a review.").await;
+    browser.press(['e']).await;
+    browser
+        .until("document.activeElement.closest('.editor')")
+        .await;
+    browser.write(" again").await;
+    browser.chord(CONTROL, ENTER).await;
+    browser.says("1 of 4 to review").await;
+    browser
+        .until("!document.body.innerText.includes('No message waits for a review.')")
+        .await;
+}
+
+async fn approve_all_leaves_out_what_changed(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    let messages = world.messages(&campaign).await;
+    let edit = json!({ "campaign_id": campaign, "message_id": messages[0]["id"],
+        "content": { "subject": "Another", "body": "text" } });
+    world.call("campaign/messages/edit", edit).await;
+    browser.enter("button", "Approve all 4…").await;
+    browser.says("Approve 3 messages?").await;
+    browser.says("1 message left out").await;
+    let shown = "document.querySelector('[aria-label=Messages]').innerText.includes('Another')";
+    browser.until(shown).await;
+    browser.enter("button", "Approve all").await;
+    browser.says("1 of 4 to review").await;
+    assert_eq!(world.number(&campaign, "Pending review").await, 1);
+}
+
+async fn what_is_published_cannot_be_rejected(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    let all = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    world.call("campaign/messages/review", all).await;
+    let page = format!("campaigns/{campaign}/review");
+    browser.open(&world.page(&page)).await;
+    browser.says("Every message is approved.").await;
+    rows(&browser, 4).await;
+    browser.enter("button", "Publish").await;
+    browser
+        .until("document.querySelector('dialog[open]')")
+        .await;
+    browser.enter("button", "Publish").await;
+    browser.says("Published 4 messages.").await;
+    browser
+        .until(
+            "document.querySelector('[aria-label=Messages] li')?.innerText.includes('Published')",
+        )
+        .await;
+    browser
+        .until("document.querySelector('[aria-keyshortcuts=r]').disabled")
+        .await;
 }

@@ -26,7 +26,8 @@ macro_rules! documented {
     ($($endpoint:ident = $method:ident $path:literal, in $($module:ident)::+;)+) => {
         /// Every endpoint with what it says about itself.
         pub(crate) fn documented() -> impl Iterator<Item = (Endpoint, Docs)> {
-            [$((endpoints::$endpoint, $($module::)+ docs())),+].into_iter()
+            let listed: [(Endpoint, fn() -> Docs); _] = [$((endpoints::$endpoint, $($module::)+ docs)),+];
+            listed.into_iter().map(|(endpoint, docs)| (endpoint, docs()))
         }
     };
 }

@@ -15,7 +15,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
                 .long("account")
                 .value_name("UUID")
                 .value_parser(|text: &str| AccountId::parse(text).ok_or("not a UUID"))
-                .help("Check the log of this account alone [default: every account's]"),
+                .help("Check only the log of this account [default: every account's]"),
         )
         .arg(
             Arg::new("expect")
@@ -25,7 +25,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
                     ChainHead::parse(text).ok_or("not of the form SEQUENCE:HASH")
                 })
                 .requires("account")
-                .help("Head that an earlier check printed: the log must still have this entry"),
+                .help("Head that an earlier check printed; the log must still have this entry"),
         )
 }
 

@@ -12,7 +12,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
             .long("url")
             .value_name("URL")
             .value_parser(value_parser!(Url))
-            .help("Address of the server as the browser reaches it [default: http:// and --bind]"),
+            .help("Address at which the browser reaches the server [default: http:// and --bind]"),
     )
 }
 

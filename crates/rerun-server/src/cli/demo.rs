@@ -32,7 +32,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
             Arg::new("exit")
                 .long("exit")
                 .action(ArgAction::SetTrue)
-                .help("End after the story"),
+                .help("Exit after the story"),
         )
         .arg(
             Arg::new("bind")

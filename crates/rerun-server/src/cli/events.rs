@@ -35,7 +35,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
             Arg::new("exit")
                 .long("exit")
                 .action(ArgAction::SetTrue)
-                .help("Exit after the newest event, in place of waiting for the next one"),
+                .help("Exit after the newest event instead of waiting for the next one"),
         )
 }
 

@@ -10,7 +10,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
         Arg::new("status")
             .long("status")
             .action(ArgAction::SetTrue)
-            .help("Only list the migrations, and which are pending"),
+            .help("Only list the migrations, and show which are pending"),
     )
 }
 

@@ -270,7 +270,7 @@ fn command() -> clap::Command {
             Command::Serve,
         ))
         .subcommand(with_settings(
-            clap::Command::new("worker").about("Runs the generation worker alone"),
+            clap::Command::new("worker").about("Runs only the generation worker"),
             Command::Worker,
         ))
         .subcommand(with_settings(
@@ -280,7 +280,7 @@ fn command() -> clap::Command {
         ))
         .subcommand(with_settings(
             demo::arguments(clap::Command::new("demo").about(
-                "Tells the whole story on a throw-away SQLite file, then serves it to try out",
+                "Runs a whole campaign and its rerun on a throw-away SQLite file, then keeps serving",
             )),
             Command::Demo,
         ))
@@ -300,13 +300,13 @@ fn command() -> clap::Command {
         ))
         .subcommand(with_settings(
             console::arguments(clap::Command::new("console").about(
-                "Prints a link that signs in to the console, with a token as `token` prints it",
+                "Prints a link that signs in to the console, with a token like that of `token`",
             )),
             Command::Console,
         ))
         .subcommand(with_settings(
             clap::Command::new("health").about(
-                "Asks the server of this machine whether it is ready. Exits with 1 when it is not",
+                "Asks the server on this machine whether it is ready. Exits with 1 if it is not",
             ),
             Command::Health,
         ))
@@ -314,13 +314,13 @@ fn command() -> clap::Command {
             family("audit", "Checks the audit log").subcommand(with_settings(
                 audit::arguments(clap::Command::new("verify").about(
                     "Checks that every account's audit log is as it was written: nothing changed, \
-                 added, removed or moved. Exits with 1 when one is not",
+                 added, removed or moved. Exits with 1 if a log is not",
                 )),
                 Command::AuditVerify,
             )),
         )
         .subcommand(
-            family("events", "Follows what happens").subcommand(with_settings(
+            family("events", "Prints the events of an account").subcommand(with_settings(
                 events::arguments(clap::Command::new("tail").about(
                     "Prints an account's events as lines of JSON, and waits for the next ones",
                 )),
@@ -330,21 +330,21 @@ fn command() -> clap::Command {
         .subcommand(webhook::add_to(
             family(
                 "webhook",
-                "Looks at webhooks, sends events again and disables",
+                "Lists webhooks, sends events again, and disables webhooks",
             ),
             |command| with_settings(command, Command::Webhooks),
         ))
         .subcommand(schedule::add_to(
             family(
                 "schedule",
-                "Looks at schedules, pauses, resumes and triggers them",
+                "Lists, pauses, resumes and triggers schedules",
             ),
             |command| with_settings(command, Command::Schedules),
         ))
         .subcommand(campaign::manage::add_to(
             family(
                 "campaign",
-                "Looks at campaigns, deletes them and brings them in",
+                "Lists, shows, exports, deletes and imports campaigns",
             )
             .subcommand(with_settings(
                 campaign::import::arguments(clap::Command::new("import").about(
@@ -389,7 +389,7 @@ fn with_settings(command: clap::Command, of: Command) -> clap::Command {
             secrets = format!("{secrets}\n  {variable:<width$}{help}");
         }
     }
-    let order = "Flags win over the environment, that over the TOML file, that over defaults.\n\
+    let order = "Flags take precedence over the environment, then the TOML file, then defaults.\n\
                  In the file a setting has its flag's name with _ instead of -.";
     let own = command.get_after_help().map(ToString::to_string);
     let secrets = (!secrets.is_empty()).then(|| {

@@ -35,14 +35,14 @@ pub(super) fn add_to(
         .about("Prints an account's schedules, newest first, as lines of JSON")
         .arg(account("Account whose schedules to print"));
     let pause = clap::Command::new("pause")
-        .about("Pauses a schedule: its times pass, and are not made up for")
+        .about("Pauses a schedule. Times that pass during the pause never fire")
         .arg(owner())
         .args(user())
         .arg(
             Arg::new("note")
                 .long("note")
                 .value_name("TEXT")
-                .help("Why, for whoever looks at the schedule"),
+                .help("Reason for the pause, shown with the schedule"),
         )
         .arg(schedule());
     let resume = clap::Command::new("resume")
@@ -51,7 +51,7 @@ pub(super) fn add_to(
         .args(user())
         .arg(schedule());
     let trigger = clap::Command::new("trigger")
-        .about("Fires a schedule now, as at one of its times, and prints the firing")
+        .about("Fires a schedule now, as if one of its times had come, and prints the firing")
         .arg(owner())
         .args(user())
         .arg(schedule());

@@ -58,7 +58,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
                 .value_name("SECONDS")
                 .value_parser(value_parser!(i64).range(1..=LONGEST_TTL))
                 .default_value("3600")
-                .help("How long the token is good for"),
+                .help("How long the token is valid"),
         )
 }
 

@@ -35,7 +35,7 @@ pub(super) fn add_to(
         .about("Prints an account's webhooks, newest first, as lines of JSON")
         .arg(account("Account whose webhooks to print"));
     let replay = clap::Command::new("replay")
-        .about("Sends events to a webhook again: those of a range, or those that were given up")
+        .about("Sends events to a webhook again: a range of them, or all whose delivery failed")
         .arg(account("Account that has the webhook"))
         .args(user())
         .arg(number("from", "First event to send again").requires("to"))
@@ -46,7 +46,7 @@ pub(super) fn add_to(
                 .action(ArgAction::SetTrue)
                 .conflicts_with("from")
                 .required_unless_present("from")
-                .help("Send again what was given up"),
+                .help("Send the events again whose delivery failed"),
         )
         .arg(webhook());
     let disable = clap::Command::new("disable")

@@ -166,7 +166,7 @@ settings! {
         used_by: &[Serve, Worker, Dispatch, Health, Console], sensitivity: Shown,
         parse: |text| parsed(text, "be an IP address and a port, such as 127.0.0.1:8080"),
     }
-    /// Database: `sqlite://PATH`, a file that is made when missing, or `postgres://…`.
+    /// Database: `sqlite://PATH`, a file that is created if it is missing, or `postgres://…`.
     DATABASE_URL: DatabaseUrl {
         name: "database_url", value: "URL", default: Some("sqlite://rerun.db"),
         used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Unrepeated,
@@ -182,7 +182,8 @@ settings! {
         name: "database_acquire_timeout_seconds", value: "SECONDS", default: Some("5"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 600),
     }
-    /// `transaction` if a pooler in that mode, such as `pgbouncer`, is before PostgreSQL.
+    /// `transaction` if a pooler in that mode, such as PgBouncer, is between this process and
+    /// PostgreSQL.
     DATABASE_POOLER: Pooler {
         name: "database_pooler", value: "MODE", default: Some("none"),
         used_by: &[Serve, Worker, Dispatch, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Shown,
@@ -208,18 +209,17 @@ settings! {
         name: "jwt_secret", value: "SECRET", default: None,
         used_by: &[Serve, Token, Console], sensitivity: Secret, parse: jwt_secret,
     }
-    /// Another secret that tokens may be signed with, while the one replaces the other.
+    /// A second secret that tokens may be signed with, during a rotation.
     JWT_SECRET_PREVIOUS: SecretString {
         name: "jwt_secret_previous", value: "SECRET", default: None,
         used_by: &[Serve], sensitivity: Secret, parse: jwt_secret,
     }
-    /// PEM file with the public key, or several, of RS256, ES256 or EdDSA; read again when it
-    /// changes.
+    /// PEM file with one or more public keys of RS256, ES256 or EdDSA; read again when it changes.
     JWT_PUBLIC_KEY_FILE: PathBuf {
         name: "jwt_public_key_file", value: "FILE", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: |path| text(path).map(PathBuf::from),
     }
-    /// JWKS file with public keys of RS256, ES256 or EdDSA, picked by `kid`; read again when it
+    /// JWKS file with public keys of RS256, ES256 or EdDSA, selected by `kid`; read again when it
     /// changes.
     JWT_JWKS_FILE: PathBuf {
         name: "jwt_jwks_file", value: "FILE", default: None,
@@ -235,25 +235,25 @@ settings! {
         name: "jwt_audience", value: "TEXT", default: None,
         used_by: &[Serve, Token, Console], sensitivity: Shown, parse: text,
     }
-    /// How far the clocks of token issuer and server may be apart.
+    /// How far the clocks of the token issuer and the server may differ.
     JWT_LEEWAY_SECONDS: u32 {
         name: "jwt_leeway_seconds", value: "SECONDS", default: Some("0"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 0, 3_600),
     }
-    /// Code that callers show in `x-auth-context`; required.
+    /// Code that callers send in `x-auth-context`; required.
     API_CODE: SecretString {
         name: "api_code", value: "SECRET", default: None,
         used_by: &[Serve], sensitivity: Secret,
         parse: |code| text(code).map(SecretString::from),
     }
-    /// Another code that callers may show, while the one replaces the other.
+    /// A second code that callers may send, during a rotation.
     API_CODE_PREVIOUS: SecretString {
         name: "api_code_previous", value: "SECRET", default: None,
         used_by: &[Serve], sensitivity: Secret,
         parse: |code| text(code).map(SecretString::from),
     }
-    /// Actions that are left to some roles, such as `initiate=ADMIN,EDITOR; publish=ADMIN`; the
-    /// table `[roles]` in the TOML file. Every role may do what no rule names.
+    /// Actions that only some roles may do, such as `initiate=ADMIN,EDITOR; publish=ADMIN`; the
+    /// table `[roles]` in the TOML file. Every role may do the actions that no rule names.
     ROLES: RoleRules {
         name: "roles", value: "RULES", default: None,
         used_by: &[Serve, Schedules], sensitivity: Shown, parse: RoleRules::parse,
@@ -274,7 +274,7 @@ settings! {
         used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// Addresses or networks of proxies whose `x-forwarded-for` and `x-forwarded-proto` the console
-    /// believes, such as `10.0.0.0/8, ::1`; none when not given.
+    /// trusts, such as `10.0.0.0/8, ::1`; none when not given.
     TRUSTED_PROXIES: TrustedProxies {
         name: "trusted_proxies", value: "NETWORKS", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: TrustedProxies::parse,
@@ -285,18 +285,19 @@ settings! {
         name: "console_oidc_issuer", value: "URL", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: Issuer::parse,
     }
-    /// What the OpenID provider calls this installation: a public client with the redirect address
-    /// `https://HOST/console/openid/callback`.
+    /// Client id of this installation at the OpenID provider, where it is a public client with the
+    /// redirect address `https://HOST/console/openid/callback`.
     CONSOLE_OIDC_CLIENT_ID: String {
         name: "console_oidc_client_id", value: "TEXT", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: text,
     }
-    /// What the OpenID provider is asked for, with spaces between; `openid` must be among it.
+    /// Scopes to request from the OpenID provider, with spaces between them; `openid` must be among
+    /// them.
     CONSOLE_OIDC_SCOPES: String {
         name: "console_oidc_scopes", value: "TEXT", default: Some("openid"),
         used_by: &[Serve], sensitivity: Shown, parse: scopes,
     }
-    /// Generator calls at once in this process; 0 for none.
+    /// Most generator calls at once in this process; 0 for none.
     WORKERS: u32 {
         name: "workers", value: "NUMBER", default: Some("4"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 0, 10_000),
@@ -313,7 +314,7 @@ settings! {
         name: "openai_base_url", value: "URL", default: None,
         used_by: &[Serve, Worker], sensitivity: Unrepeated, parse: base_url,
     }
-    /// Key of the language model's endpoint, if it wants one.
+    /// Key of the language model's endpoint, if it requires one.
     OPENAI_API_KEY: SecretString {
         name: "openai_api_key", value: "SECRET", default: None,
         used_by: &[Serve, Worker], sensitivity: Secret, parse: bearer_key,
@@ -323,40 +324,40 @@ settings! {
         name: "openai_model", value: "NAME", default: None,
         used_by: &[Serve, Worker], sensitivity: Shown, parse: text,
     }
-    /// The longest wait for an answer of the language model.
+    /// The longest wait for a response of the language model.
     OPENAI_TIMEOUT_SECONDS: u32 {
         name: "openai_timeout_seconds", value: "SECONDS", default: Some("60"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
-    /// Sampling temperature that the language model is asked for; its own when not given.
+    /// Sampling temperature to request from the language model; its own default when not given.
     OPENAI_TEMPERATURE: f64 {
         name: "openai_temperature", value: "NUMBER", default: None,
         used_by: &[Serve, Worker], sensitivity: Shown, parse: temperature,
     }
-    /// Most tokens of an answer that the language model is asked for; its own limit when not given.
+    /// Most tokens of a response to request from the language model; its own limit when not given.
     OPENAI_MAX_TOKENS: u32 {
         name: "openai_max_tokens", value: "NUMBER", default: None,
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 10_000_000),
     }
-    /// Headers that are sent to the language model besides, such as
-    /// `x-title: Campaigns, x-team: growth`; one on each line, or a JSON object, if a value has a
-    /// comma. Each name once; `authorization` replaces the API key.
+    /// Additional headers for the language model, such as `x-title: Campaigns, x-team: growth`; one
+    /// on each line, or a JSON object, if a value has a comma. Each name once; `authorization`
+    /// replaces the API key.
     OPENAI_HEADERS: ExtraHeaders {
         name: "openai_headers", value: "HEADERS", default: None,
         used_by: &[Serve, Worker], sensitivity: Secret, parse: ExtraHeaders::parse,
     }
-    /// Attempts to make a message before it is given up.
+    /// Attempts to generate a message before it fails.
     GENERATION_MAX_ATTEMPTS: u32 {
         name: "generation_max_attempts", value: "NUMBER", default: Some("5"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 100),
     }
-    /// How long a worker may hold messages without a sign of life.
+    /// How long a worker may hold messages without renewing its lease.
     GENERATION_LEASE_SECONDS: u32 {
         name: "generation_lease_seconds", value: "SECONDS", default: Some("30"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 86_400),
     }
     /// How long a message may be put off in total, while the language model takes no calls, before
-    /// it is given up.
+    /// it fails.
     GENERATION_PATIENCE_SECONDS: u32 {
         name: "generation_patience_seconds", value: "SECONDS", default: Some("3600"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 0, 604_800),
@@ -367,7 +368,7 @@ settings! {
         name: "webhook_secret", value: "SECRET", default: None,
         used_by: &[Serve, Dispatch], sensitivity: Secret, parse: webhook_secret,
     }
-    /// Whether webhooks may have URLs with `http://` beside those with `https://`.
+    /// Whether webhooks may have URLs with `http://`, not only `https://`.
     WEBHOOK_ALLOW_HTTP: bool {
         name: "webhook_allow_http", value: "BOOL", default: Some("false"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
@@ -384,18 +385,18 @@ settings! {
         name: "webhook_timeout_seconds", value: "SECONDS", default: Some("20"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 300),
     }
-    /// Deliveries at once in this process, slow ones not counted; 0 for none.
+    /// Most deliveries at once in this process, not counting slow ones; 0 for none.
     WEBHOOK_CONCURRENCY: u32 {
         name: "webhook_concurrency", value: "NUMBER", default: Some("32"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| whole(text, 0, 1_000),
     }
-    /// Servers of NATS whose JetStream gets all events: `nats://HOST` or `tls://HOST`, with commas
-    /// between several. Events are not published when not given.
+    /// NATS servers whose JetStream gets all events: `nats://HOST` or `tls://HOST`, separated by
+    /// commas. No events are published when not given.
     NATS_URL: NatsServers {
         name: "nats_url", value: "URLS", default: None,
         used_by: &[Serve, Dispatch], sensitivity: Unrepeated, parse: NatsServers::parse,
     }
-    /// File with the credentials of a user of NATS, a JWT and its key.
+    /// File with the credentials of a NATS user: a JWT and its key.
     NATS_CREDENTIALS_FILE: PathBuf {
         name: "nats_credentials_file", value: "PATH", default: None,
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |path| text(path).map(PathBuf::from),
@@ -410,7 +411,7 @@ settings! {
         name: "nats_subject_prefix", value: "SUBJECT", default: Some("rerun.events"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: subject_prefix,
     }
-    /// Whether to create the stream if it is not there, as a file without limits.
+    /// Whether to create the stream if it does not exist, with file storage and without limits.
     NATS_CREATE_STREAM: bool {
         name: "nats_create_stream", value: "BOOL", default: Some("false"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
@@ -426,7 +427,7 @@ settings! {
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
     /// Bytes of all bodies in flight that this process holds in memory, at least twice
-    /// `RERUN_MAX_BODY_BYTES`; an account may hold as much as it leaves for others.
+    /// `RERUN_MAX_BODY_BYTES`; an account may hold at most as much as it leaves for others.
     MAX_INFLIGHT_BODY_BYTES: u64 {
         name: "max_inflight_body_bytes", value: "BYTES", default: Some("268435456"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),
@@ -437,7 +438,7 @@ settings! {
         used_by: &[Serve], sensitivity: Shown,
         parse: |text| whole(text, NonZeroU32::MIN, NonZeroU32::MIN.saturating_add(999_999)),
     }
-    /// How long a request may take, imports apart, up to the first byte of its answer.
+    /// How long a request other than an import may take, up to the first byte of its response.
     REQUEST_TIMEOUT_SECONDS: u32 {
         name: "request_timeout_seconds", value: "SECONDS", default: Some("30"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
@@ -462,7 +463,7 @@ settings! {
         name: "keep_alive_seconds", value: "SECONDS", default: Some("75"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
-    /// How long a connection may take no byte of its answer before it is closed (on Linux).
+    /// How long a client may read no byte of a response before its connection is closed (on Linux).
     WRITE_TIMEOUT_SECONDS: u32 {
         name: "write_timeout_seconds", value: "SECONDS", default: Some("20"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
@@ -482,18 +483,18 @@ settings! {
         name: "webhooks_per_account", value: "NUMBER", default: Some("20"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1_000),
     }
-    /// Whether the user who edited a message is kept from approving it.
+    /// If true, users cannot approve messages that they edited.
     REVIEW_FOUR_EYES: bool {
         name: "review_four_eyes", value: "BOOL", default: Some("false"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
-    /// How long the server goes on after SIGTERM with `/health/ready` false, for load balancers
-    /// to see it; Ctrl-C does not wait.
+    /// How long the server still serves after SIGTERM, while `/health/ready` is 503, so that load
+    /// balancers notice; no wait after Ctrl-C.
     SHUTDOWN_DRAIN_SECONDS: u32 {
         name: "shutdown_drain_seconds", value: "SECONDS", default: Some("3"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 0, 3_600),
     }
-    /// How long requests in flight may take after the process was told to end.
+    /// How long requests in flight may still take after the signal to shut down.
     SHUTDOWN_GRACE_SECONDS: u32 {
         name: "shutdown_grace_seconds", value: "SECONDS", default: Some("25"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 0, 3_600),
@@ -510,17 +511,17 @@ settings! {
         name: "otlp_endpoint", value: "URL", default: None,
         used_by: &[Serve, Worker, Dispatch], sensitivity: Unrepeated, parse: base_url,
     }
-    /// What this process is called in its traces.
+    /// Name of this process in its traces.
     OTLP_SERVICE_NAME: String {
         name: "otlp_service_name", value: "NAME", default: Some("rerun"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: text,
     }
-    /// Share of the traces to send, from 0 to 1, where no caller has decided that.
+    /// Share of the traces to send, from 0 to 1, unless the caller has decided.
     OTLP_SAMPLE_RATIO: f64 {
         name: "otlp_sample_ratio", value: "NUMBER", default: Some("1"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: share,
     }
-    /// How it is logged: `text`, or `json` for one JSON object a line.
+    /// Format of the log: `text`, or `json` for one JSON object in each line.
     LOG_FORMAT: LogFormat {
         name: "log_format", value: "FORMAT", default: Some("text"),
         used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Shown,

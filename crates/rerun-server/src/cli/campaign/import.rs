@@ -63,7 +63,7 @@ pub(in crate::cli) fn arguments(command: clap::Command) -> clap::Command {
         .arg(text(
             "brief",
             "TEXT",
-            "What a language model is told besides",
+            "Additional text for a language model",
         ))
         .arg(
             text(

@@ -40,7 +40,7 @@ pub(in crate::cli) fn add_to(
                 .long("status")
                 .value_name("STATUS")
                 .value_parser(|text: &str| text.parse::<CampaignStatus>())
-                .help("Print campaigns with this status alone"),
+                .help("Print only campaigns with this status"),
         );
     let show = clap::Command::new("show")
         .about(
@@ -65,7 +65,7 @@ pub(in crate::cli) fn add_to(
                 .value_name("FORMAT")
                 .value_parser(PossibleValuesParser::new(["csv", "jsonl"]))
                 .default_value("csv")
-                .help("Form of the file"),
+                .help("Format of the file"),
         )
         .arg(
             Arg::new("spreadsheet")

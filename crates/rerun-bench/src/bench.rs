@@ -1,4 +1,4 @@
-//! A server, its database, and what was measured of them.
+//! A server, its database, and the measurements.
 
 use std::net::SocketAddr;
 use std::time::Duration;

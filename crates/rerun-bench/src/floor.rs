@@ -1,6 +1,6 @@
-//! The floor: the work of a request as bare SQL, by prepared statements in as few round trips as
-//! it can be done in, one wherever a single statement can do it. It leaves the rows behind that the server
-//! would have left, so that the server goes on with them.
+//! The floor: the work of a request as bare SQL, with prepared statements and as few round trips as
+//! possible: one if a single statement is enough. It leaves the same rows as the server would, so
+//! that the server can continue with them.
 
 use std::time::Instant;
 

@@ -1,8 +1,9 @@
-//! A connection of HTTP/1.1 that is kept alive, on a thread that may block.
+//! A kept-alive HTTP/1.1 connection, on a thread that may block.
 //!
-//! Server, database and load share the same few cores: what the load costs, the others lack. A
-//! thread for each connection, a request whose bytes were made beforehand, and just enough of the
-//! protocol to find the end of an answer cost a few microseconds, a client library ten times that.
+//! Server, database and load share the same few cores: CPU time that the load uses is missing for
+//! the others. With a thread for each connection, prepared request bytes, and just enough of the
+//! protocol to find the end of a response, a request costs a few microseconds. A client library
+//! costs ten times as much.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};

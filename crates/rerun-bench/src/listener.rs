@@ -1,4 +1,4 @@
-//! What the server calls: a tiny server of HTTP/1.1, with a thread for each connection.
+//! A small HTTP/1.1 server that the measured server calls, with a thread for each connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

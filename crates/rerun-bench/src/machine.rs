@@ -1,4 +1,4 @@
-//! What the figures are of.
+//! Describes the machine of the figures.
 
 use std::fs;
 use std::thread;

@@ -1,5 +1,5 @@
-//! What a case works on: a fresh store with the engine over it, a clock that only moves when it
-//! is told to, ids in a known order, and helpers that tell a story up to the point of the case.
+//! The fixture of a case: a new store with the engine over it, a clock that the test moves, ids in
+//! a known order, and helpers that create the state that a case starts from.
 
 use std::any::Any;
 use std::collections::BTreeMap;

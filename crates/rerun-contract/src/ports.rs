@@ -1,4 +1,4 @@
-//! The ports beside the store, for tests: without chance, without waiting, without a network.
+//! The ports other than the store, for tests: no randomness, no waiting, no network.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! The audit log: one entry for each change, chained so that a change of the log shows.
+//! The audit log: one entry for each change, chained by hashes so that a manipulation of the log is
+//! detected.
 
 use sha2::{Digest, Sha256};
 

@@ -1,9 +1,9 @@
 //! Changes of a current run's messages, as one kind of decision: which messages move from which
-//! state to which, and what comes with the move. Approving, rejecting, editing, adopting, regenerating,
-//! retrying and publishing are all of this kind, and so is what a worker gives back.
+//! state to which, and which other fields change. Approving, rejecting, editing, adopting,
+//! regenerating, retrying and publishing are all of this kind, and so are the results of a worker.
 //!
-//! A store moves the rows and reports what moved; what the run and the campaign are afterwards
-//! follows here, from the counts.
+//! A store moves the rows and reports what moved; the functions here compute the new state of the
+//! run and the campaign from the counts.
 
 use serde::{Deserialize, Serialize};
 

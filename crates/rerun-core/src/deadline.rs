@@ -1,7 +1,7 @@
-//! A time limit for a request that never leaves a write half known.
+//! A time limit for a request, after which it is still known whether its write happened.
 //!
-//! A caller that stops waiting for a job that has begun cannot tell whether it was done. Past a
-//! deadline therefore no job begins, and a job that has begun is waited for. An error then means
+//! A caller that stops waiting for a job that has begun cannot tell whether it was done. So no job
+//! begins after the deadline, and the caller waits for a job that has begun. An error then means
 //! that nothing was written, whichever store is used.
 //!
 //! A store asks [`Deadline::current`] when a call reaches it, carries the deadline to where the

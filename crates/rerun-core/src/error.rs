@@ -1,4 +1,4 @@
-//! The domain's errors. `rerun-http` maps each to its answer in one place.
+//! The domain's errors. `rerun-http` maps each to its response in one place.
 
 use std::error::Error as StdError;
 
@@ -8,7 +8,7 @@ use crate::status::{CampaignStatus, ReviewStatus};
 
 pub use crate::invalid::Invalid;
 
-/// What somebody wanted to do, for the message of a refusal.
+/// The action that was refused, for the error message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Start the first run of a draft.
@@ -309,14 +309,14 @@ pub fn chain(error: &dyn StdError) -> String {
     text
 }
 
-/// The error behind a [`StoreError`], kept for the log.
+/// The error that caused a [`StoreError`], for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Why a store could not do what a port asks. Named by meaning, whatever the database is. What the
-/// database said is the error's source, and no part of its text.
+/// Why a store could not do what a port asks. Variants are named by meaning, for every database.
+/// The database's own error is the source, not part of the text.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// What the decision was made on has changed meanwhile: decide again from fresh state.
+    /// The state that the decision was based on has changed: read it again and decide again.
     #[error("the state changed meanwhile")]
     Conflict,
     /// A row holds what the domain does not allow.

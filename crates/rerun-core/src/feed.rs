@@ -1,7 +1,7 @@
-//! Events as other systems get them: entries of the audit log without what is private in them.
+//! Events as other systems get them: entries of the audit log without private details.
 //!
-//! What an event has of an entry's details is listed here, field by field. What is not listed
-//! stays in the log: IP addresses, texts, reasons, data of customers.
+//! This module lists, field by field, which details of an entry an event has. Everything else stays
+//! in the log: IP addresses, texts, reasons, data of customers.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! The generation of messages: what a worker gets, what it gives back, and when it tries again.
+//! The generation of messages: the tasks of a worker, its results, and when it retries.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Numbers for what the values of segments are: values that keys do not tell apart have one number.
+//! Numbers the values of segments: values that are equal in segment keys have the same number.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What a rerun to the group of the current run would change, after imports into that group.
+//! Computes what a rerun to the current run's group would change, after imports into that group.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Paging by key: a page starts after the key of the last row of the page before, so that rows
-//! added meanwhile neither shift nor double one, and a deep page costs what the first one does.
+//! added in between neither shift nor repeat a row, and a deep page costs as much as the first one.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Publication of events in a stream of a message broker: where it goes on, and why it stops.
+//! Publication of events in a stream of a message broker: where it continues, and why it stops.
 
 use crate::error::StoreError;
 use crate::ids::AuditEntryId;

@@ -1,5 +1,5 @@
-//! The rules of a decision about messages of a campaign's current run: which of them it is about,
-//! and from which state to which they go.
+//! The rules of a decision about messages of a campaign's current run: which messages it is about,
+//! and how their states change.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Where campaigns, runs and messages stand, as fixed texts.
+//! The statuses of campaigns, runs and messages, with their fixed texts.
 
 /// Declares an enum that travels as fixed strings: on the wire, in the database, in messages.
 macro_rules! wire_enum {

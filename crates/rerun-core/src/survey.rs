@@ -1,4 +1,4 @@
-//! What the values of a group's segments have in common with those of approved messages.
+//! Compares the values of a group's segments with those of approved messages.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -1,5 +1,5 @@
-//! The world of a machine, for the ports that need one: the time, new ids, and waits with chance in
-//! them. Everything else in this crate is pure.
+//! Ports implemented on the machine: its clock, new ids, and random waits. Everything else in this
+//! crate is pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How text is compared and kept.
+//! How text is compared and stored.
 
 use std::borrow::Cow;
 

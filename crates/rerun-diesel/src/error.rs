@@ -1,4 +1,4 @@
-//! What goes wrong inside a transaction, and what it means.
+//! Errors inside a transaction, and their mapping to errors of the domain.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use rerun_core::error::{Invalid, StoreError};

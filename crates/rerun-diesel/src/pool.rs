@@ -1,8 +1,8 @@
 //! Connections and the threads that use them.
 //!
 //! Diesel blocks, so jobs run on threads that may block. There are never more of them than
-//! connections: a thread that waited for a connection would only take processor time from those
-//! that have one, which showed in measurements as a tail latency forty times as long.
+//! connections: a thread that waited for a connection would only take CPU time from those that have
+//! one. In measurements, tail latency was then forty times as long.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Rows as they leave the database, and how they become domain values. The column lists name
+//! Rows as the database returns them, and their conversion to domain values. The column lists name
 //! them so that one row can hold columns of several tables.
 
 pub mod schedules;

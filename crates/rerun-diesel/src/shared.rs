@@ -1,4 +1,4 @@
-//! What statements need that both stores share, so that each is written once.
+//! Helpers for statements that both stores share, so that each statement is written once.
 //!
 //! A function over [`Shared`] runs on a connection to either database. Values are bound as in
 //! [`sql`](crate::sql::sql); rows are read by position, with [`Reads`].

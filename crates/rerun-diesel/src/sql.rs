@@ -1,7 +1,7 @@
 //! Statements from SQL text that stay prepared.
 //!
-//! `diesel::sql_query` prepares its statement anew for every call, which on PostgreSQL costs a
-//! round trip and a planning each time. These statements are cached by their text.
+//! `diesel::sql_query` prepares its statement again for every call. On PostgreSQL that costs a
+//! round trip and planning time for each call. These statements are cached by their text.
 
 use std::marker::PhantomData;
 

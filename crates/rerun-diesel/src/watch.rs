@@ -1,8 +1,8 @@
-//! What is known of a job while its thread is blocked in the database's client library.
+//! Tracks a job while its thread is blocked in the database's client library.
 //!
-//! A server whose process stands still keeps its sockets open, and the client library waits for it
-//! without an end. Nothing here can interrupt that wait; what can be done is to stop waiting for the
-//! thread, see [`crate::pool::Database::run`].
+//! A database server that hangs keeps its sockets open, and the client library waits for it for
+//! ever. Nothing here can interrupt that wait; what can be done is to stop waiting for the thread,
+//! see [`crate::pool::Database::run`].
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};

@@ -1,8 +1,8 @@
-//! Fuzz targets: each takes bytes, whatever they are, and panics when a promise is broken.
+//! Fuzz targets: each takes any bytes, and panics when a promise is broken.
 //!
 //! `scripts/fuzz` drives them with libFuzzer, guided by coverage; the tests of this crate drive
-//! them with the inputs in `seeds/` and with random ones. What each target promises, and how its
-//! input is written, is told in `docs/fuzzing.md`.
+//! them with the inputs in `seeds/` and with random ones. `docs/fuzzing.md` lists what each target
+//! promises, and the format of its input.
 
 #![expect(
     clippy::unwrap_used,

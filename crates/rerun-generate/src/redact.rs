@@ -1,4 +1,4 @@
-//! Keeps configured secrets out of text that is shown.
+//! Removes configured secrets from text that is shown.
 
 use std::borrow::Cow;
 use std::fmt;

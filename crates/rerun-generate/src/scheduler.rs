@@ -1,4 +1,4 @@
-//! The scheduler: looks at the start of every second for schedules whose time has come, and has them decided.
+//! The scheduler: looks for due schedules at the start of every second, and fires them.
 
 use std::sync::Arc;
 use std::time::Duration;

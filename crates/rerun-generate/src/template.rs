@@ -1,16 +1,17 @@
 //! The template language, and the generator that fills templates.
 //!
 //! A placeholder names a field of the campaign's `segment_by`, whatever characters that name has:
-//! `{{ country }}`, `{{ first name }}`, `{{ a }} b }}`. The field's value takes its place, nothing when the segment
-//! has none. At most [`MAX_FILTERS`] filters may follow: `upper`, `lower`, `title`, `trim`, `escape`
-//! (for HTML), `urlencode`, and `default("text")` for segments without a value, as in
-//! `{{ tier | default("valued") }}`. A text in quotes stands for itself, so that `{{ "{{" }}` prints
-//! two braces; it may hold anything but its quotes and a backslash. A template from which no message
-//! can come, whatever the values are, is refused. There is nothing else: no statements, no comments, no arithmetic.
+//! `{{ country }}`, `{{ first name }}`, `{{ a }} b }}`. It is replaced by the field's value, or by
+//! nothing if the segment has no value. At most [`MAX_FILTERS`] filters may follow: `upper`,
+//! `lower`, `title`, `trim`, `escape` (for HTML), `urlencode`, and `default("text")` for segments
+//! without a value, as in `{{ tier | default("valued") }}`. A text in quotes stands for itself, so
+//! that `{{ "{{" }}` prints two braces; it may hold anything but its quotes and a backslash. A
+//! template that cannot give a message for any values is refused. The language has nothing else: no
+//! statements, no comments, no arithmetic.
 //!
-//! The parser reads a template from left to right, once, and nothing in it calls itself: its time
-//! grows with the template's length, and its stack does not grow. Filling stops as soon as the text
-//! is longer than content may be. Values are data and never read as templates.
+//! The parser reads a template from left to right, once and without recursion: its time grows with
+//! the template's length, and its stack does not grow. Filling stops as soon as the text is longer
+//! than content may be. Values are data and never read as templates.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What libpq is told of a database: where it is, and when to give up.
+//! The connection parameters for libpq: where the database is, and the timeouts.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! How long work on the schema waits for a database that may stand still.
+//! How long work on the schema waits for a database that may hang.
 //!
-//! A migration may take hours, so its statements have no limit. A server that stands still looks the
-//! same to libpq: its sockets are open. So another connection asks whether the server is there.
+//! A migration may take hours, so its statements have no limit. To libpq, a server that hangs looks
+//! like a busy one: its sockets are open. So another connection checks whether the server responds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

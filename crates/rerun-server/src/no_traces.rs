@@ -1,4 +1,4 @@
-//! What stands in for traces where this program is built without them.
+//! Replaces traces if the program is built without them.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the process asks of the operating system: when it is to end, and secrets that nobody knows.
+//! Functions of the operating system: the signal to end, and random secrets.
 
 use std::time::Duration;
 

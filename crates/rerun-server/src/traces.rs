@@ -1,8 +1,7 @@
-//! Traces by OTLP, for those who have a collector: what a request and the work of a worker were
-//! made of, and how long each part took.
+//! Traces by OTLP: the parts of a request and of a worker's job, and how long each part took.
 //!
-//! Spans are handed to a thread that sends them in batches. A collector that is away costs the
-//! spans that do not fit its bounded queue, and nothing else.
+//! Spans are handed to a thread that sends them in batches. If the collector cannot be reached,
+//! only spans that do not fit into its bounded queue are lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

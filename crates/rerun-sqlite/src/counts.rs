@@ -1,9 +1,9 @@
 //! Counting the segments of customers.
 //!
-//! This is not left to SQLite: its GROUP BY sorts every customer, and parses the same JSON once
-//! for each field. Measured for a million customers in 10,000 segments by two fields, that takes
-//! 1.2 s, and this a third of it. It also knows nothing of JSON paths, in which the characters of
-//! a field's name could mean something.
+//! This is not left to SQLite: its GROUP BY sorts every customer, and parses the same JSON once for
+//! each field. Measured for a million customers in 10,000 segments by two fields, that takes 1.2 s,
+//! and this a third of it. This code also uses no JSON paths, in which characters of a field's name
+//! could have a special meaning.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! How the rows of an import get into a group.
+//! Writes the rows of an import to a group.
 //!
 //! SQLite has one writer at a time, and readers see a transaction all at once. A small change is
 //! one transaction. A large one builds the group's next edition in slices, each a transaction of
@@ -6,8 +6,8 @@
 //! current one, which is when readers see it, and writes the audit entry. Rows of editions that
 //! nobody reads are deleted in slices too.
 //!
-//! What is to be written is computed outside of any write transaction. The group's version tells
-//! whether it still holds when it is written.
+//! What is to be written is computed outside of any write transaction. At the write, the group's
+//! version shows whether the computed rows are still valid.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

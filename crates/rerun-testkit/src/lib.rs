@@ -1,7 +1,7 @@
 //! Real PostgreSQL for tests and benchmarks, thrown away afterwards.
 //!
 //! [`TestDatabase`] is what most tests want: a migrated database of their own, in a few
-//! milliseconds. [`PgCluster`] is a whole server of one's own, for tests that stop it.
+//! milliseconds. [`PgCluster`] is a separate server, for tests that stop it.
 //!
 //! The server comes from the environment variable [`SERVER_VARIABLE`] when that is set, else from
 //! the installed PostgreSQL binaries. Without either, a test fails with an error that says what to

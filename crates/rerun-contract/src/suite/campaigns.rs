@@ -1,4 +1,4 @@
-//! Campaigns, and those that are brought in from elsewhere.
+//! Campaigns, including imported ones.
 
 use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Stage, Template};
 use rerun_core::error::{Error, Invalid};

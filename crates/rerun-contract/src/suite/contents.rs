@@ -1,4 +1,4 @@
-//! What messages say: edits, regeneration, and which text cannot be approved.
+//! Contents of messages: edits, regeneration, and texts that cannot be approved.
 
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::change::{MessageChange, Move, NewContent, Patch, Selection};

@@ -1,4 +1,5 @@
-//! What an import says about reruns: who is previewed, when, and what is reported.
+//! The previews of reruns after an import: which campaigns are previewed, when, and what is
+//! reported.
 
 use std::time::Duration;
 

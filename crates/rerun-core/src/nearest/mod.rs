@@ -1,5 +1,6 @@
-//! The approved message that is nearest to a new segment, and what approved messages say about the
-//! fields in which the two differ. It is shown to people, and never taken without one.
+//! Finds the approved message that is nearest to a new segment, and how much the fields in which
+//! the two differ mattered in approved messages. It is shown to people, and never used without a
+//! person's decision.
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};

@@ -1,4 +1,4 @@
-//! Ports that are no store: time, ids, generation.
+//! Ports other than the store: time, ids, generation.
 
 use std::sync::Arc;
 use std::time::Duration;

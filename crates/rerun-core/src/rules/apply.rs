@@ -1,4 +1,4 @@
-//! What value rules make of a value.
+//! Applies value rules to a value.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,9 @@
-//! What the attributes of segments are to rules that come later.
+//! Reads the attributes of segments again under changed value rules.
 //!
-//! An attribute is a text, but it is not a customer's value: a number has its decimal mark as `.`, a
-//! label stands for a range, and the target of a map may be a text that means no value when a customer
-//! has it. The rules that made it can tell what it is. Other rules need [`AttributeTypes`] for that.
+//! An attribute is a text, but it is not a customer's value: a number has its decimal mark as `.`,
+//! a label stands for a range, and the target of a map may be a text that means no value when a
+//! customer has it. The rules that produced an attribute determine its type. Other rules need
+//! [`AttributeTypes`] for that.
 
 use std::borrow::Cow;
 

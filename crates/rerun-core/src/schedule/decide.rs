@@ -1,4 +1,4 @@
-//! What becomes of a time.
+//! Decides the outcome of a schedule's time.
 
 use super::{Outcome, Overlap, Schedule, Timing, When};
 use crate::error::Error;

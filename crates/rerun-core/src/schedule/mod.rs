@@ -1,4 +1,4 @@
-//! Schedules: when a campaign is rerun, and what became of each of these times.
+//! Schedules: when a campaign is rerun, and the outcome of each of these times.
 
 mod decide;
 

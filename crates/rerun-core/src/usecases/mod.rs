@@ -1,5 +1,6 @@
-//! The use cases: what a caller can do. Each checks its input, decides on what a port read, and
-//! has a port make the decision true. When the state moved meanwhile, it decides again.
+//! The use cases: what a caller can do. Each one checks its input, reads the state through a port,
+//! decides, and writes the decision through a port. If the state has changed in between, it decides
+//! again.
 
 mod audit;
 mod campaigns;

@@ -1,5 +1,5 @@
 //! Use cases against mocked ports. The mocks are those that the feature `mocks` gives to other
-//! crates, so that these tests also show how to test code of one's own.
+//! crates, so these tests also show how to test your own code.
 
 use std::sync::Arc;
 

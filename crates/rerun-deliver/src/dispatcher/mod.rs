@@ -1,9 +1,9 @@
-//! The dispatcher: queues deliveries of new events, leases those that are due, sends each, and writes
-//! what came of it.
+//! The dispatcher: queues deliveries of new events, leases those that are due, sends each, and
+//! stores the outcome.
 //!
-//! Every parcel that is leased is sent at once, so that a lease never waits. No more are leased than
-//! may be on their way. An attempt that takes long makes room for another one, so that receivers that
-//! hang do not use up the places of those that respond.
+//! Every leased delivery is sent at once, so that no lease waits. The dispatcher leases only as
+//! many as may be in flight. An attempt that takes long no longer counts among them, so that
+//! receivers that hang do not block those that respond.
 
 mod leases;
 #[cfg(test)]

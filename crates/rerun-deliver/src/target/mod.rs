@@ -1,7 +1,7 @@
 //! Where webhooks may point: URLs, and the addresses that their names have.
 //!
-//! A name is looked up here and nowhere else: what is connected to is one of the addresses that were
-//! checked, so that a name cannot have other addresses a moment later.
+//! A name is resolved only here. The sender connects to one of the addresses that were checked, so
+//! a name cannot have changed its addresses before the connection.
 
 mod address;
 #[cfg(test)]

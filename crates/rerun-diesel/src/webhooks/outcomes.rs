@@ -1,4 +1,4 @@
-//! What becomes of deliveries: the statements, which are the same on both databases.
+//! Outcomes of deliveries: the statements, which are the same on both databases.
 
 use chrono::{DateTime, Utc};
 use diesel::RunQueryDsl;

@@ -1,4 +1,4 @@
-//! Deliveries on their way: the statements, which are the same on both databases.
+//! Deliveries that are queued or leased: the statements, which are the same on both databases.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! When the endpoint takes calls: one gate for the whole process.
+//! Decides when the endpoint may be called: one gate for the whole process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -2,10 +2,10 @@
 //! protocol of OpenAI.
 //!
 //! Endpoints differ in how they can be asked for JSON. The best way is tried first: a response that
-//! follows a schema, then any JSON object, then the instructions alone. What an endpoint refused
-//! is not tried again once a lesser way has worked.
+//! follows a schema, then any JSON object, then the instructions alone. Once another way has
+//! worked, the worker does not try again what the endpoint refused.
 //!
-//! An endpoint that takes no calls for a while gets none from the whole process: see `gate`.
+//! While an endpoint accepts no calls, no worker of the process calls it: see `gate`.
 
 mod gate;
 mod headers;

@@ -1,7 +1,7 @@
-//! What a response of a chat endpoint says.
+//! Reads the message from a chat endpoint's response.
 //!
-//! The response comes from outside. Its length is bounded before it is read; how deep its JSON
-//! goes, by the parser; and what is searched for an object in prose, by [`MAX_STARTS`].
+//! The response is untrusted. Its length is bounded before it is read, the parser bounds the depth
+//! of its JSON, and [`MAX_STARTS`] bounds the search for an object in prose.
 
 use reqwest::StatusCode;
 use rerun_core::generation::Usage;

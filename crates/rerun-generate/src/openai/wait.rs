@@ -1,4 +1,4 @@
-//! How long an endpoint wants to be left alone, in every spelling that is in use.
+//! Reads how long an endpoint asks callers to wait, from every header format in use.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What an endpoint reported when it made no message, in its own words.
+//! The endpoint's own error text, for calls that gave no message.
 
 use serde_json::Value;
 

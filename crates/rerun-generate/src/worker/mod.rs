@@ -1,10 +1,12 @@
-//! The generation worker: leases messages, has a generator make them, stores what it made.
+//! The generation worker: leases messages, calls a generator for them, and stores the results.
 //!
-//! One worker is one endless stream: tasks are leased when the last ones are taken, so that a
-//! slow message holds up nobody, at most `concurrency` generator calls run at once, and results
-//! are stored as they come. Leases are renewed beside it for as long as they hold anything.
+//! One worker is one endless stream: new tasks are leased when the last leased ones have started,
+//! so that a slow message blocks no other; at most `concurrency` generator calls run at once, and
+//! results are stored as they come. Beside the stream, leases are renewed for as long as they have
+//! unfinished tasks.
 //!
-//! While the generator takes no calls, nothing is leased: other workers may have another one.
+//! While the generator accepts no calls, nothing is leased: other workers may have another
+//! generator.
 
 mod housekeeping;
 mod leases;

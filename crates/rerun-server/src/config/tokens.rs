@@ -1,4 +1,4 @@
-//! Which tokens the process trusts, and with what it makes some.
+//! The settings for verifying tokens, and for signing the tokens of the command line.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Groups that imports changed, and what becomes of the campaigns that have them.
+//! Groups that imports changed, and the previews of reruns for their campaigns.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! What campaigns have been through.
+//! The runs of campaigns and their messages.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! Runs that come and go.
+//! Starts and cancels runs, and reads what a start needs.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! A template that is tried on a group before a campaign has it.
+//! Tries a template on a group before it is given to a campaign.
 
 use std::cmp::Reverse;
 

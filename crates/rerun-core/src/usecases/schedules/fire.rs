@@ -1,4 +1,4 @@
-//! Decides about times that have come.
+//! Decides what schedules do at their due times.
 
 use std::time::Duration;
 

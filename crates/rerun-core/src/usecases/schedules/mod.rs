@@ -1,4 +1,4 @@
-//! Schedules: what people do with them, and what a server does when their times come.
+//! Schedules: the actions of people, and the server's work when a time is due.
 
 mod change;
 mod create;

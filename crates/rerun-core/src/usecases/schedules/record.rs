@@ -1,4 +1,4 @@
-//! Records what became of times.
+//! Records the outcomes of times.
 
 use serde::{Deserialize, Serialize};
 

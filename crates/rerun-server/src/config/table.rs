@@ -182,7 +182,7 @@ settings! {
         name: "database_acquire_timeout_seconds", value: "SECONDS", default: Some("5"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 600),
     }
-    /// `transaction` if a pooler in that mode, such as PgBouncer, is between this process and
+    /// `transaction` if a pooler in that mode, such as `pgbouncer`, is between this process and
     /// PostgreSQL.
     DATABASE_POOLER: Pooler {
         name: "database_pooler", value: "MODE", default: Some("none"),

@@ -1,5 +1,11 @@
 // Calls of the API: the endpoints of /v1, behind the session's cookie.
-import { signal } from "./signals-core.js";
+let redraw = () => {};
+export const whenChanged = (run) => { redraw = run; };
+
+export const signal = (value) => ({
+  get value() { return value; },
+  set value(next) { if (next !== value) { value = next; redraw(); } },
+});
 
 export const session = signal(undefined);
 export const waiting = signal(false);

@@ -1,16 +1,14 @@
 // The console: who is signed in, where one is, and what is announced.
 import { render } from "./preact.js";
 import { useEffect, useRef, useState } from "./preact-hooks.js";
-import { may, provider, session, signIn, signOut, waiting, whoAmI } from "./api.js";
+import { may, provider, session, signIn, signOut, waiting, whenChanged, whoAmI } from "./api.js";
 import { Campaign, Campaigns, Compare, Waiting } from "./campaigns.js";
 import { Audit, Webhook, Webhooks } from "./events.js";
-import { effect } from "./signals-core.js";
 import { flush, held, outcomes, resume, sent } from "./hold.js";
 import { EditSchedule, Groups, Rerun, Schedule, Schedules } from "./reruns.js";
 import { Review } from "./review.js";
 import { Empty, Failed, Loading, Page, Text, html, news, reason, route, say, to } from "./ui.js";
 
-/** The pages of the navigation, each with the action without which it shows nothing. */
 const PAGES = [["waiting", "Waiting", "list"], ["campaigns", "Campaigns", "list"], ["groups", "Groups", "customer_group_list"],
   ["schedules", "Schedules", "schedule_list"], ["webhooks", "Webhooks", "webhook_list"], ["audit", "Audit", "audit_list"]];
 
@@ -62,14 +60,18 @@ function Announcements() {
     ${waiting.value && html`<p class="away" role="status">The server cannot be reached or has no time. What you decided is kept and sent again.</p>`}</div>`;
 }
 
+/** The page of the navigation that one came from: *Waiting* leads to campaigns, too. */
+let section = "";
+
 function Frame() {
-  const [first] = route.value.path;
+  const [first = "waiting", id] = route.value.path;
+  if (!(id && first === "campaigns" && section === "waiting")) section = first;
   const { user_name, user_id } = session.value;
   const leave = async () => {
     flush();
     try { await signOut(); } catch (error) { say(reason(error), true); }
   };
-  return html`<header class="top"><a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.querySelector("h1")?.focus(); }}>Skip to the content</a><nav aria-label="Main"><ul>${PAGES.filter(([, , action]) => may(action)).map(([path, name]) => html`<li><a href=${to(path)} aria-current=${(first || "waiting") === path ? "page" : null}>${name}</a></li>`)}</ul></nav>
+  return html`<header class="top"><a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.querySelector("h1")?.focus(); }}>Skip to the content</a><nav aria-label="Main"><ul>${PAGES.filter(([, , action]) => may(action)).map(([path, name]) => html`<li><a href=${to(path)} aria-current=${section === path ? id ? "true" : "page" : null}>${name}</a></li>`)}</ul></nav>
       <div class="me"><span class="who"><${Text} value=${user_name || user_id} /></span><button type="button" onClick=${leave}>Sign out</button></div></header>
     <${Here} /><${Announcements} />`;
 }
@@ -117,11 +119,12 @@ async function start() {
 /** Draws the page, and draws it again when a signal changes: once for all that change together. */
 function draw(refusal) {
   let due = false;
-  effect(() => {
-    for (const signal of [session, waiting, route, news, held, sent]) signal.value;
+  const soon = () => {
     if (due) return;
     due = true;
     queueMicrotask(() => { due = false; render(html`<${App} refusal=${refusal} />`, document.getElementById("app")); });
-  });
+  };
+  whenChanged(soon);
+  soon();
 }
 start();

@@ -4,8 +4,8 @@ import { call, download, everything, findMessage, may, newKey, paged, steadily }
 import { Difference } from "./diff.js";
 import { Scheduled } from "./reruns.js";
 import {
-  Bar, Confirm, Empty, Failed, Field, Listed, Loading, More, Opening, Page, Pick, Status, Table, Text, When, count, customers, fieldsOf, go, html,
-  many, reason, refine, route, say, segmentName, to, useEvery, useLoad, usePages, who,
+  Bar, Confirm, Empty, Failed, Field, GroupName, Link, Listed, Loading, More, Opening, Page, Pick, Split, Status, Table, Text, When, count, customers, fieldsOf, go, html,
+  many, reason, refine, route, say, segmentName, split, to, useEvery, useLoad, usePages, who,
 } from "./ui.js";
 
 const NEEDS = [
@@ -37,14 +37,13 @@ function Group({ title, about, status, campaigns, fresh }) {
     ${campaigns.length > most && html`<${More} onMore=${() => setMost(most + AT_FIRST)} shown=${most} />`}</section>`;
 }
 
-/** What a run's messages wait for, and what became of them, in words. While no reused one is rejected, all of them are approved. */
+/** In words. While no reused message is rejected, all of them are approved. */
 function states({ pending, rejected, approved, published, generating, failed, reused }) {
   const known = approved && reused && !rejected ? ` (${reused === approved ? "all" : count(reused)} reused)` : "";
   return [[pending, "to review"], [rejected, "rejected"], [approved, `approved${known}`], [published, "published"], [generating, "generating"], [failed, "failed"]]
     .filter(([n]) => n > 0).map(([n, what]) => `${count(n)} ${what}`).join(", ");
 }
 
-/** Which messages of a run need somebody. */
 const needy = (status, numbers) => status === "Generation failed" ? status : numbers && !numbers.pending && numbers.rejected ? "Rejected" : "Pending review";
 
 function Card({ campaign, status, fresh }) {
@@ -52,22 +51,27 @@ function Card({ campaign, status, fresh }) {
   const [asked, setAsked] = useState(false);
   const run = history?.runs.find((one) => one.is_current);
   const numbers = run?.messages;
-  return html`<li class="card"><div><a class="title" href=${to(`campaigns/${campaign.id}`)}><${Text} value=${campaign.name} /></a>
-    <div class="line"><${Status} value=${campaign.status} />${run && html`<span>run ${run.run_number}, <${Text} value=${run.customer_group.name} /></span>`}</div>
+  return html`<li class="card"><div><${Link} class="title" path=${`campaigns/${campaign.id}`} name=${campaign.name} />
+    <div class="line"><${Status} value=${campaign.status} />${run && html`<span>run ${run.run_number}, <${GroupName} ...${run.customer_group} /></span>`}</div>
     ${numbers && html`<div class="line quiet"><span>${states(numbers)}</span><span>${customers(run.customer_count)}</span></div>`}</div>
     ${status !== "Ready to publish" ? html`<a class="button main" href=${to(`campaigns/${campaign.id}/review`, { status: needy(status, numbers) })}>Review</a>`
       : may("publish") && html`<button type="button" class="main" onClick=${() => setAsked(true)}>Publish</button>`}
-    ${asked && html`<${Publish} campaign=${campaign} run=${run} onClose=${() => setAsked(false)} fresh=${fresh} />`}</li>`;
+    ${asked && html`<${Publish} campaign=${campaign} onClose=${() => setAsked(false)} fresh=${fresh} />`}</li>`;
 }
 
-export function Publish({ campaign, run, onClose, fresh }) {
+const made = (numbers) => numbers.total - numbers.reused;
+
+export function Publish({ campaign, onClose, fresh }) {
+  const [history, error] = useLoad(() => call("campaign/rerun/history", { campaign_id: campaign.id, limit: 1 }), []);
+  const run = history?.runs[0];
   const publish = async () => {
     const { published_messages } = await steadily("campaign/publish", { campaign_id: campaign.id }, { tries: 5 });
     say(`Published ${many(published_messages, "message")}.`);
     fresh();
   };
   return html`<${Confirm} title=${html`Publish <${Text} value=${campaign.name} />?`} action="Publish" onClose=${onClose} run=${publish}>
-    <p>${run ? `${many(run.messages.total, "message")} for ${customers(run.customer_count)}. ` : ""}Published messages cannot be changed.</p></${Confirm}>`;
+    ${run ? html`<p>Run ${run.run_number} has ${many(run.messages.total, "message")} for ${customers(run.customer_count)}: ${split(run.messages.reused, made(run.messages))}.</p>`
+      : error ? html`<${Failed} error=${error} />` : html`<${Loading} what="the numbers" />`}<p>Published messages cannot be changed.</p></${Confirm}>`;
 }
 
 const STATUSES = ["Draft", "Processing", "Generation failed", "Ready for review", "Ready to publish", "Published"];
@@ -78,7 +82,7 @@ export function Campaigns() {
   return html`<${Page} title="Campaigns" actions=${html`<label class="inline"><span>Status</span>
       <select value=${status} onChange=${(event) => go("campaigns", { status: event.currentTarget.value })}>
       <option value="">all</option>${STATUSES.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>`}>
-    <${Listed} pages=${pages} what="campaigns" empty=${status ? "No campaign has this status." : "There are no campaigns yet. Campaigns are created with the API."}><${Table} kind="stacked" heads=${["Name", "Status", "Run", "Changed"]}>${pages.items.map((one) => html`<tr key=${one.id}><th scope="row"><a href=${to(`campaigns/${one.id}`)}><${Text} value=${one.name} /></a></th>
+    <${Listed} pages=${pages} what="campaigns" empty=${status ? "No campaign has this status." : "There are no campaigns yet. Campaigns are created with the API."}><${Table} kind="stacked" heads=${["Name", "Status", "Run", "Changed"]}>${pages.items.map((one) => html`<tr key=${one.id}><th scope="row"><${Link} path=${`campaigns/${one.id}`} name=${one.name} /></th>
         <td><${Status} value=${one.status} /></td><td>${one.current_run_number ? `run ${one.current_run_number}` : "no run yet"}</td><td><${When} at=${one.updated_at} /></td></tr>`)}</${Table}></${Listed}>
   </${Page}>`;
 }
@@ -95,6 +99,8 @@ export function Campaign({ id }) {
   if (!campaign) return html`<${Opening} title="Campaign" error=${error} again=${again} />`;
   const { status } = campaign;
   const current = history.items.find((run) => run.is_current);
+  // A rerun replaces what is published only when it is published itself.
+  const live = history.items.find((run) => run.messages.published);
   const cancellable = current && ["Processing", "Generation failed", "Ready for review", "Ready to publish"].includes(status);
   const act = (path, body, said) => async () => {
     const answer = await steadily(path, { campaign_id: id, ...body }, { tries: 5 });
@@ -114,13 +120,13 @@ export function Campaign({ id }) {
       ${may("audit_list") && html`<a class="button" href=${to("audit", { campaign: id })}>History of changes</a>`}`}>
     ${status === "Published" && current && html`<${Suggested} campaign=${id} run=${current} />`}
     <section aria-label="Runs"><h2>Runs</h2>
-      <${Listed} pages=${history} what="runs" empty="This campaign has not run yet."><ol class="runs" reversed>${history.items.map((run) => html`<${Run} key=${run.run_number} run=${run} campaign=${campaign} />`)}</ol></${Listed}></section>
+      <${Listed} pages=${history} what="runs" empty="This campaign has not run yet."><ol class="runs" reversed>${history.items.map((run) => html`<${Run} key=${run.run_number} run=${run} live=${run === live} campaign=${campaign} />`)}</ol></${Listed}></section>
     <${Scheduled} id=${id} />
     <section aria-label="Template"><h2>Template</h2><p><strong><${Text} value=${campaign.template.subject} /></strong></p>
       <div class="text body"><${Text} value=${campaign.template.body} /></div>
       ${campaign.brief && html`<h3>Brief</h3><div class="text"><${Text} value=${campaign.brief} /></div>`}
       <p class="quiet">Approval: ${campaign.approval_stages.map((one) => typeof one === "string" ? one : `${one.name} (${(one.roles || []).join(", ")})`).join(", then ")}</p></section>
-    ${dialog === "publish" && html`<${Publish} campaign=${campaign} run=${current} onClose=${() => setDialog(null)} fresh=${fresh} />`}
+    ${dialog === "publish" && html`<${Publish} campaign=${campaign} onClose=${() => setDialog(null)} fresh=${fresh} />`}
     ${dialog === "launch" && html`<${Confirm} title="Launch this campaign?" action="Launch" onClose=${() => setDialog(null)}
       run=${act("campaign/launch", {}, (answer) => `Run ${answer.run_number} has started.`)}><p>A message is generated for each segment of its group.</p></${Confirm}>`}
     ${dialog === "retry" && html`<${Confirm} title="Generate the failed messages again?" action="Retry" onClose=${() => setDialog(null)}
@@ -130,7 +136,6 @@ export function Campaign({ id }) {
   </${Page}>`;
 }
 
-/** What a rerun would change, since an import into the group of the current run. */
 function Suggested({ campaign, run }) {
   const [entry] = useLoad(async () => may("audit_list")
     ? (await call("audit/list", { campaign_id: campaign, action: "campaign.rerun_suggested", limit: 1 })).entries[0] : null, [campaign, run.run_number]);
@@ -155,9 +160,8 @@ function Cancel({ id, run, onClose, fresh }) {
     <${Field} label="Reason, if you like" value=${why} set=${setWhy} maxlength="1000" /></${Confirm}>`;
 }
 
-function Run({ run, campaign }) {
+function Run({ run, live, campaign }) {
   const numbers = run.messages;
-  const made = numbers.total - numbers.reused;
   const sum = (tokens) => (tokens?.prompt_tokens || 0) + (tokens?.completion_tokens || 0);
   const tokens = sum(run.usage);
   const saved = run.saved || { messages: numbers.reused, customers: 0 };
@@ -176,14 +180,13 @@ function Run({ run, campaign }) {
   const file = `${campaign.name.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60) || "campaign"}-run-${run.run_number}`;
   const open = run.is_current && campaign.status !== "Published";
   // A run is complete when nothing is left to generate: people ask what is left to do.
-  const status = open && run.status === "Completed" ? numbers.pending ? `${count(numbers.pending)} to review` : campaign.status : run.status;
+  const status = live ? "Published now" : open && run.status === "Completed" ? numbers.pending ? `${count(numbers.pending)} to review` : campaign.status : run.status;
   return html`<li class=${run.is_current ? "run current" : "run"}>
-    <h3><a href=${to(`campaigns/${campaign.id}/review`, run.is_current ? {} : { run: run.run_number })}>Run ${run.run_number}</a>
-      <span class="group"><${Text} value=${run.customer_group.name} /></span></h3>
-    <div class="line"><${Status} value=${status} />${run.is_current && html`<span>current</span>`}<span>${customers(run.customer_count)}</span>
+    <h3><a href=${to(`campaigns/${campaign.id}/review`, run.is_current ? {} : { run: run.run_number })}>Run ${run.run_number}</a>${" "}<span class="group"><${GroupName} ...${run.customer_group} /></span></h3>
+    <div class="line"><${Status} value=${status} />${run.is_current && !live && html`<span>current</span>`}<span>${customers(run.customer_count)}</span>
       <span><${When} at=${run.started_at} /></span>${(run.initiated_by || run.initiated_by_name) && html`<span>by <${Text} value=${who(run.initiated_by_name, run.initiated_by)} /></span>`}</div>
-    <${Bar} reused=${numbers.reused} made=${made} total=${numbers.total} />
-    <div class="line"><span class="key reused">${count(numbers.reused)} reused</span><span class="key made">${count(made)} new</span>
+    <${Bar} reused=${numbers.reused} made=${made(numbers)} total=${numbers.total} />
+    <div class="line"><${Split} reused=${numbers.reused} made=${made(numbers)} />
       <span class="quiet">${states(numbers)}</span></div>
     ${(saved.messages > 0 || tokens > 0) && html`<p class="quiet">${saved.messages > 0 && html`${many(saved.messages, "text")}${saved.customers > 0 && html` for ${customers(saved.customers)}`} did not have to be written and reviewed again. `}
       ${savedTokens > 0 && html`That saved about ${count(savedTokens)} tokens. `}${tokens > 0 && html`The model used ${count(tokens)} tokens.`}</p>`}
@@ -196,9 +199,9 @@ function Run({ run, campaign }) {
         onClick=${save("campaign/recipients/export", { format: "csv", spreadsheet: true, content: true }, `${file}-recipients.csv`)}>Export recipients</button>`}</div></li>`;
 }
 
-const NAMES = { added: "only in the later run", removed: "only in the earlier run", kept_same: "same text", kept_changed: "different text" };
+const NAMES = { kept_changed: "different text", added: "only in the later run", removed: "only in the earlier run", kept_same: "same text" };
 const CHANGES = Object.entries(NAMES);
-/** How many differences of one kind are looked for at once. */
+/** How many segments of those that are shown are looked for at once. */
 const AT_ONCE = 20;
 
 export function Compare({ id }) {
@@ -212,24 +215,24 @@ export function Compare({ id }) {
   const earlier = Number(query.from) || numbers[1] || numbers[0];
   const choice = (label, name, value) => html`<${Pick} label=${label} value=${String(value)} set=${(chosen) => refine({ [name]: chosen })}
     options=${known.runs.map((run) => [String(run.run_number), `Run ${run.run_number}, ${run.customer_group.name}`])} />`;
-  return html`<${Page} title="Compare" about=${html`<a href=${to(`campaigns/${id}`)}><${Text} value=${known.campaign.name} /></a>`}>
-    <form class="filters wide" onSubmit=${(event) => event.preventDefault()}>${choice("Earlier run", "from", earlier)}${choice("Later run", "to", later)}
-      <${Pick} label="Show" value=${query.change || ""} set=${(change) => refine({ change })} options=${[["", "all segments"], ...CHANGES]} /></form>
+  return html`<${Page} title="Compare" about=${html`<${Link} path=${`campaigns/${id}`} name=${known.campaign.name} />`}>
+    <div class="filters wide">${choice("Earlier run", "from", earlier)}${choice("Later run", "to", later)}
+      <${Pick} label="Show" value=${query.change || ""} set=${(change) => refine({ change })} options=${[["", "what differs"], ["all", "all segments"], ...CHANGES]} /></div>
     ${numbers.length < 2 || earlier === later ? html`<${Empty}>Choose two runs.</${Empty}>`
-      : html`<${Changes} id=${id} from=${earlier} to=${later} change=${query.change} key=${`${earlier}-${later}`} />`}
+      : html`<${Changes} id=${id} from=${earlier} to=${later} change=${query.change || ""} key=${`${earlier}-${later}`} />`}
   </${Page}>`;
 }
 
 function Changes({ id, from, to: later, change }) {
-  const pages = usePages(paged("campaign/rerun/diff", { campaign_id: id, from_run: from, to_run: later }, "items", change ? 1000 : 100), [id, from, later, !!change]);
+  const pages = usePages(paged("campaign/rerun/diff", { campaign_id: id, from_run: from, to_run: later }, "items"), [id, from, later]);
   const counts = pages.first?.counts;
-  const items = pages.items.filter((item) => !change || item.change === change);
-  useEffect(() => {
-    if (change && !pages.loading && !pages.error && pages.cursor && items.length < Math.min(AT_ONCE, counts[change])) pages.more();
-  });
+  const fits = (one) => change === "all" || (change ? one === change : one !== "kept_same");
+  const items = pages.items.filter((item) => fits(item.change));
+  const wanted = CHANGES.reduce((sum, [name]) => sum + (fits(name) ? counts?.[name] : 0), 0);
+  useEffect(() => { if (!pages.loading && !pages.error && pages.cursor && items.length < Math.min(AT_ONCE, wanted)) pages.more(); });
   return html`${counts && html`<div class="numbers">${CHANGES.map(([name, what]) => html`<a href=${to(route.value.path.join("/"), { ...route.value.query, change: name })}
       aria-current=${name === change ? "true" : null}><strong>${count(counts[name])}</strong> ${what}</a>`)}</div>`}
-    <${Listed} pages=${{ ...pages, items }} what="the differences" empty="There are no such segments."><ul class="cards">${items.map((item) => html`<${Change} key=${item.segment.key} item=${item} id=${id} from=${from} later=${later} />`)}</ul></${Listed}>`;
+    <${Listed} pages=${{ ...pages, items }} what="the differences" empty=${change ? "There are no such segments." : "Nothing differs."}><ul class="cards">${items.map((item) => html`<${Change} key=${item.segment.key} item=${item} id=${id} from=${from} later=${later} />`)}</ul></${Listed}>`;
 }
 
 function Change({ item, id, from, later }) {

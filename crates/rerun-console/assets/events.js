@@ -1,39 +1,48 @@
 // Events: the audit log, and the webhooks that they are sent to.
 import { useState } from "./preact-hooks.js";
 import { call, may, paged, steadily } from "./api.js";
-import { campaigns } from "./reruns.js";
+import { campaigns, groups } from "./reruns.js";
 import {
-  Check, Confirm, Dialog, Facts, Failed, Field, Listed, Opening, Page, Pick, Status, Table, Text, When, count, go, html, many, reason,
+  Check, Confirm, Dialog, Facts, Failed, Field, GroupName, Link, Listed, Opening, Page, Pick, Status, Table, Text, When, count, go, html, many, reason,
   refine, route, say, to, useEvery, useLoad, usePages, who,
 } from "./ui.js";
 
 /** The types of entries, which are the types of events too. */
-const ACTIONS = ["customer_group.created", "customer_group.imported", "customer_group.updated", "customer_group.deleted", "customers.deleted", "customer.erased",
-  "campaign.created", "campaign.updated", "campaign.launched", "campaign.published", "campaign.deleted", "messages.approved", "messages.rejected", "message.edited",
-  "message.adopted", "messages.regenerated", "rerun.initiated", "rerun.archived", "rerun.cancelled", "rerun.retried", "run.completed", "run.failed",
-  "webhook.created", "webhook.updated", "webhook.deleted", "webhook.secret_rotated", "webhook.disabled",
-  "schedule.created", "schedule.updated", "schedule.deleted", "schedule.paused", "schedule.resumed", "schedule.skipped", "campaign.rerun_suggested"];
+const ACTIONS = Object.entries({
+  customer_group: "created imported updated deleted", customers: "deleted", customer: "erased",
+  campaign: "created updated launched published deleted rerun_suggested", messages: "approved rejected regenerated", message: "edited adopted",
+  rerun: "initiated archived cancelled retried", run: "completed failed", webhook: "created updated deleted secret_rotated disabled",
+  schedule: "created updated deleted paused resumed skipped",
+}).flatMap(([one, all]) => all.split(" ").map((did) => `${one}.${did}`));
 
 const WORDS = { "rerun.initiated": "Rerun started", "message.adopted": "Suggestion used", "campaign.rerun_suggested": "Rerun suggested" };
 const words = (action) => WORDS[action] || (action[0].toUpperCase() + action.slice(1)).replace(/[._]/g, " ");
 
 export function Audit() {
-  const [known] = useLoad(async () => new Map(await campaigns()), []);
+  const [known] = useLoad(async () => new Map([...await campaigns(), ...await groups()]), []);
   const { campaign, action } = route.value.query;
   const pages = usePages(paged("audit/list", { ...(campaign && { campaign_id: campaign }), ...(action && { action }) }, "entries"), [campaign, action]);
   return html`<${Page} title="Audit" about=${campaign && html`Of <${Text} value=${known?.get(campaign) || "one campaign"} />. <a href=${to("audit")}>Show all</a>`}>
-    <form class="filters" onSubmit=${(event) => event.preventDefault()}><${Pick} label="Action" value=${action || ""} set=${(value) => refine({ action: value })}
-      options=${[["", "all"], ...ACTIONS.map((one) => [one, words(one)])]} /></form>
+    <div class="filters"><${Pick} label="Action" value=${action || ""} set=${(value) => refine({ action: value })}
+      options=${[["", "all"], ...ACTIONS.map((one) => [one, words(one)])]} /></div>
     <${Listed} pages=${pages} what="the log" empty="No entry fits this filter."><${Table} label="Audit log" kind="stacked audit" heads=${["When", "Action", "Who", "From", "About"]}>${pages.items.map((entry) => html`<tr key=${entry.id}><td><${When} at=${entry.created_at} /></td><th scope="row">${words(entry.action)}</th>
         <td><${Text} value=${who(entry.user_name, entry.user_id)} />${entry.role_code && html` <span class="quiet">${entry.role_code}</span>`}</td><td>${entry.ip || ""}</td>
-        <td>${entry.campaign_id && html`<a href=${to(`campaigns/${entry.campaign_id}`)}><${Text} value=${known?.get(entry.campaign_id) || "campaign"} /></a> `}${entry.run_number && `run ${entry.run_number} `}<${Details} value=${entry.details} /></td></tr>`)}</${Table}></${Listed}>
+        <td>${entry.campaign_id && html`<${Link} path=${`campaigns/${entry.campaign_id}`} name=${known?.get(entry.campaign_id) || "campaign"} /> `}<${Links} entry=${entry} known=${known} /><${Details} value=${entry.details} /></td></tr>`)}</${Table}></${Listed}>
   </${Page}>`;
 }
 
-/** What an entry says besides, without ids, which say nothing to people. */
+/** What an entry is about, besides its campaign. Ids say nothing to people: they lead there. */
+function Links({ entry: { campaign_id: campaign, run_number: run, details }, known }) {
+  const { customer_group_id: group, message_ids: [message, more] = [], schedule_id: schedule, webhook_id: webhook } = details;
+  const review = (name, query) => html`<a href=${to(`campaigns/${campaign}/review`, { run, ...query })}>${name}</a> `;
+  return html`${run && review(`run ${run}`)}${message && !more && review("message", { message })}
+    ${group && html`<${GroupName} id=${group} name=${known?.get(group) || details.name || "a group"} /> `}
+    ${schedule && html`<a href=${to(`schedules/${schedule}`)}>schedule</a> `}${webhook && html`<a href=${to(`webhooks/${webhook}`)}>webhook</a> `}`;
+}
+
 function Details({ value }) {
   const { before, after, ...rest } = value || {};
-  const parts = Object.entries(rest).filter(([name, one]) => one !== null && typeof one !== "object" && !/_u?id$/.test(name));
+  const parts = Object.entries(rest).filter(([name, one]) => one !== null && one !== 0 && typeof one !== "object" && !/_u?id$/.test(name));
   return html`<span class="quiet">${(before || after) && html`<span class="detail">${before === after ? before : `${before ?? ""} → ${after ?? ""}`}</span>`}
     ${parts.map(([name, one]) => html`<span class="detail">${name.replaceAll("_", " ")}: <${Text} value=${one} /></span>`)}</span>`;
 }
@@ -55,7 +64,6 @@ const nameOf = (webhook) => webhook.description || webhook.url;
 const statusOf = (webhook) => webhook.status === "disabled" ? "Disabled" : webhook.failing_since ? "Failing" : "Enabled";
 const ended = ({ status, error, duration_ms }) => `${status ? `status ${status}` : ERRORS[error] || error}, ${count(duration_ms)} ms`;
 
-/** What a webhook is doing, in words. */
 const State = ({ webhook }) => html`<div class="line"><${Status} value=${statusOf(webhook)} />
   <span>${webhook.pending > 0 ? `${many(webhook.pending, "event")} pending` : "nothing pending"}</span>
   ${webhook.failing_since && html`<span>every attempt has failed since <${When} at=${webhook.failing_since} /></span>`}
@@ -68,7 +76,7 @@ export function Webhooks() {
   return html`<${Page} title="Webhooks" about="Addresses that are told about events."
     actions=${may("webhook_create") && html`<button type="button" class="main" onClick=${() => setDialog({})}>New webhook</button>`}>
     <${Listed} pages=${pages} what="webhooks" empty="There are no webhooks yet."><ul class="cards">${pages.items.map((webhook) => html`<li class="card" key=${webhook.id}><div>
-      <a class="title" href=${to(`webhooks/${webhook.id}`)}><${Text} value=${nameOf(webhook)} /></a>
+      <${Link} class="title" path=${`webhooks/${webhook.id}`} name=${nameOf(webhook)} />
       ${webhook.description && html`<div class="quiet"><${Text} value=${webhook.url} /></div>`}<${State} webhook=${webhook} /></div></li>`)}</ul></${Listed}>
     ${dialog && (dialog.secret ? html`<${Secret} key="secret" secret=${dialog.secret} onClose=${() => setDialog(null)} />` : html`<${Edit} key="new" onDone=${created} />`)}
   </${Page}>`;
@@ -169,7 +177,7 @@ export function Webhook({ id }) {
       ["Order", webhook.ordered ? "an event waits for the one before" : "as they come"],
       ["Delivered", webhook.delivered_sequence ? `up to event ${count(webhook.delivered_sequence)}` : "nothing yet"]]} />
     ${readable && html`<section aria-label="Deliveries"><h2>Deliveries</h2>
-      <div class="filters"><${Pick} label="State" value=${state || ""} set=${(value) => refine({ state: value })} options=${[["", "all"], ...STATES.map((one) => [one, one])]} /></div>
+      <div class="filters"><${Pick} label="State" value=${state || ""} set=${(value) => refine({ state: value })} options=${[["", "all"], ...STATES]} /></div>
       <${Deliveries} pages=${pages} state=${state} enabled=${enabled} /></section>`}
     ${dialog === "edit" && html`<${Edit} key="edit" webhook=${webhook} onDone=${changed} />`}
     ${dialog === "enable" && html`<${Enable} key="enable" webhook=${webhook} onClose=${close} fresh=${fresh} />`}

@@ -1,7 +1,6 @@
 // Decisions that wait five seconds before they are sent, so that undo is real. What is sent is kept
 // until the server has answered: with its idempotency key it can be sent again, and counts once.
-import { signal } from "./signals-core.js";
-import { ApiError, call, newKey, passes, session, waiting } from "./api.js";
+import { ApiError, call, newKey, passes, session, signal, waiting } from "./api.js";
 
 const HOLD_MS = 5000;
 /** Decisions that follow each other within this time are sent as one call. */
@@ -69,7 +68,6 @@ export function hold(act) {
   schedule();
 }
 
-/** Takes back the last decision that was not sent; returns its items. */
 export function undo() {
   const last = held.value.at(-1);
   if (!last) return null;
@@ -120,7 +118,6 @@ function request(batch) {
 
 const tell = (batch, items, error, answer) => outcomes.forEach((told) => told(batch.kind, items, error, batch, answer));
 
-/** Sends what is on its way, one batch after another, each until there is an answer. */
 async function work() {
   if (sending) return;
   sending = true;
@@ -183,7 +180,6 @@ function leave() {
     const text = JSON.stringify(body);
     if (text.length > room) break;
     room -= text.length;
-    // With the same key, what is sent once more counts once.
     fetch(`v1/${path}`, { method: "POST", keepalive: true, credentials: "same-origin", body: text,
       headers: { "content-type": "application/json", "idempotency-key": batch.key } }).catch(() => {});
   }

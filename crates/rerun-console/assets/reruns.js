@@ -2,17 +2,20 @@
 import { useEffect, useRef, useState } from "./preact-hooks.js";
 import { call, everything, importCsv, may, newKey, paged, steadily } from "./api.js";
 import {
-  Bar, Confirm, Dialog, Empty, Facts, Failed, Field, Listed, Loading, Opening, Page, Pick, Status, Table, Text, When, count, customers, fieldsOf,
-  go, html, many, reason, refine, route, say, segmentName, to, useLoad, usePages, who,
+  Bar, Confirm, Dialog, Empty, Facts, Failed, Field, GroupName, Link, Listed, Loading, Opening, Page, Pick, Split, Status, Table, Text, When, count, customers, fieldsOf,
+  go, html, many, reason, refine, route, say, segmentName, split, to, useLoad, usePages, who,
 } from "./ui.js";
 
-function DropZone({ take, share, columns }) {
+const size = new Intl.NumberFormat(undefined, { notation: "compact", style: "unit", unit: "byte", unitDisplay: "narrow" });
+
+function DropZone({ choose, take, file, share, columns }) {
   const [over, setOver] = useState(false);
-  const pick = (files) => { if (files?.[0]) take(files[0]); };
+  const pick = (files) => { if (files?.[0]) choose(files[0]); };
   return html`<div class=${over ? "drop over" : "drop"} onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${() => setOver(false)}
     onDrop=${(event) => { event.preventDefault(); setOver(false); pick(event.dataTransfer.files); }}>
-    ${share === null || share === undefined ? html`<label><span>CSV file</span><input type="file" accept=".csv,text/csv,text/plain" onChange=${(event) => pick(event.currentTarget.files)} /></label>
-      <p class="quiet">or drop it here. ${columns}</p>` : html`<label><span>Importing</span><progress max="1" value=${share}></progress></label>
+    ${share === null ? html`<label><span>CSV file</span><input type="file" accept=".csv,text/csv,text/plain" onChange=${(event) => pick(event.currentTarget.files)} /></label>
+      <p class="quiet">or drop it here. ${columns}</p>
+      ${file && html`<p><strong><${Text} value=${file.name} /></strong>, ${size.format(file.size)} <button type="button" class="main" onClick=${take}>Import</button></p>`}` : html`<label><span>Importing</span><progress max="1" value=${share}></progress></label>
       <p class="quiet" role="status">${share < 1 ? `${Math.floor(share * 100)} % sent` : "Sent. The server imports it."}</p>`}</div>`;
 }
 
@@ -21,10 +24,12 @@ const Imported = ({ result, again }) => html`<p role="status" class="done">${man
   <p><button type="button" onClick=${again}>Import another file</button></p>`;
 
 export function Groups() {
-  const pages = usePages(paged("customer-group/list", {}, "customer_groups"), []);
+  const { group: only } = route.value.query;
+  const pages = usePages(only ? async () => ({ items: [await call("customer-group/get", { customer_group_id: only })], page: {} })
+    : paged("customer-group/list", {}, "customer_groups"), [only]);
   const [dialog, setDialog] = useState(null);
   const close = () => { setDialog(null); pages.reload(); };
-  return html`<${Page} title="Groups" actions=${may("customer_group_create") && html`<button type="button" class="main" onClick=${() => setDialog({})}>New group</button>`}>
+  return html`<${Page} title="Groups" about=${only && html`One group. <a href=${to("groups")}>Show all</a>`} actions=${may("customer_group_create") && html`<button type="button" class="main" onClick=${() => setDialog({})}>New group</button>`}>
     <${Listed} pages=${pages} what="groups" empty="There are no customer groups yet. Make one and import its customers."><ul class="cards">${pages.items.map((group) => html`<li class="card" key=${group.id}><div><h2><${Text} value=${group.name} /></h2>
       <div class="line"><span>${customers(group.customer_count)}</span><span class="quiet">changed <${When} at=${group.updated_at} /></span></div>
       ${group.fields?.length > 0 && html`<details><summary>${many(group.fields.length, "field")}</summary><ul class="tags">${group.fields.slice(0, 200).map((field) => html`<li><${Text} value=${field} /></li>`)}</ul></details>`}</div>
@@ -35,23 +40,25 @@ export function Groups() {
 
 /** Imports a file into a group, which is created for the file if it is new. */
 function Importer({ group, name, mode = "merge", columns, done }) {
+  const [file, setFile] = useState(null);
   const [share, setShare] = useState(null);
   const [error, setError] = useState(null);
   const [result, setResult] = useState(null);
   const made = useRef(group);
-  const take = async (file) => {
+  const take = async () => {
     setError(null);
     setShare(0);
     try {
       made.current ||= (await steadily("customer-group/create", { name: name.trim() || file.name.replace(/\.csv$/i, "") }, { tries: 5 })).id;
       setResult(await importCsv(made.current, file, mode, setShare));
+      setFile(null);
       done(made.current);
     } catch (refused) {
       setError(refused);
     }
     setShare(null);
   };
-  return html`${result ? html`<${Imported} result=${result} again=${() => setResult(null)} />` : html`<${DropZone} take=${take} share=${share} columns=${columns} />`}
+  return html`${result ? html`<${Imported} result=${result} again=${() => setResult(null)} />` : html`<${DropZone} choose=${(one) => { setFile(one); setError(null); }} take=${take} file=${file} share=${share} columns=${columns} />`}
     ${error && html`<${Failed} error=${error} />`}`;
 }
 
@@ -74,7 +81,7 @@ function Import({ group, onClose }) {
   const has = group.fields?.length ? ` This group has ${group.fields.slice(0, 20).join(", ")}.` : "";
   return html`<${Dialog} title=${group.id ? `Import into ${group.name}` : "New group"} onClose=${onClose}><form class="stack" onSubmit=${create}>
     ${group.id ? html`<${Pick} label="Customers that are in the group and not in the file" value=${mode} set=${setMode} options=${[["merge", "stay"], ["replace", "are removed"]]} />`
-      : html`<${Field} label="Name" value=${name} set=${setName} maxlength="200" />`}
+      : !done && html`<${Field} label="Name" value=${name} set=${setName} maxlength="200" />`}
     <${Importer} group=${group.id} name=${name} mode=${mode} done=${() => setDone(true)} columns=${`One column is customer_ref; every other column is a field.${has}`} />
     ${error && html`<${Failed} error=${error} />`}
     <div class="buttons">${!group.id && !done && html`<button type="submit" class="main" disabled=${!name.trim()}>Create without customers</button>`}
@@ -82,7 +89,6 @@ function Import({ group, onClose }) {
 }
 
 const SHOWN = 200;
-/** Where to look for messages to reuse: value, name, and what it means. */
 const REUSE = [
   ["current_run", "the current run", "Only messages of the run that is published now."],
   ["any_run", "any published run", "Earlier runs too. For each segment the newest published message counts."],
@@ -96,12 +102,10 @@ export function Rerun({ id }) {
   const [plan, setPlan] = useState({});
   const [allow, setAllow] = useState(false);
   const [version, setVersion] = useState(0);
-  const [busy, setBusy] = useState(false);
-  const [failure, setFailure] = useState(null);
+  const [asked, setAsked] = useState(false);
   const key = useRef(newKey());
   const body = { campaign_id: id, new_customer_group_id: group, reuse_from: from || "current_run", allow_missing_fields: allow };
   useEffect(() => {
-    setFailure(null);
     key.current = newKey();
     if (!group) { setPlan({}); return undefined; }
     let live = true;
@@ -109,18 +113,10 @@ export function Rerun({ id }) {
     call("campaign/rerun/preview", { ...body, limit: SHOWN }).then((found) => live && setPlan({ found }), (refused) => live && setPlan({ error: refused }));
     return () => { live = false; };
   }, [group, from, allow, version]);
-  const start = async (event) => {
-    event.preventDefault();
-    setBusy(true);
-    setFailure(null);
-    try {
-      const started = await steadily("campaign/rerun/initiate", body, { key: key.current, tries: 8 });
-      say(`Run ${started.run_number} has started: ${count(started.segments.matched)} reused, ${count(started.segments.new)} new.`);
-      go(`campaigns/${id}`);
-    } catch (refused) {
-      setFailure(refused);
-      setBusy(false);
-    }
+  const start = async () => {
+    const started = await steadily("campaign/rerun/initiate", body, { key: key.current, tries: 8 });
+    say(`Run ${started.run_number} has started: ${split(started.segments.matched, started.segments.new)}.`);
+    go(`campaigns/${id}`);
   };
   const declare = async (field, values) => {
     const rules = campaign.segment_by.map((one) => {
@@ -140,9 +136,9 @@ export function Rerun({ id }) {
   };
   if (!campaign) return html`<${Opening} title="Rerun" what="campaign" error=${error} again=${again} />`;
   const { found } = plan;
-  return html`<${Page} title="Rerun" about=${html`<a href=${to(`campaigns/${id}`)}><${Text} value=${campaign.name} /></a> <${Status} value=${campaign.status} />`}>
+  return html`<${Page} title="Rerun" about=${html`<${Link} path=${`campaigns/${id}`} name=${campaign.name} /> <${Status} value=${campaign.status} />`}>
     ${campaign.status !== "Published" && html`<p class="failed">Only published campaigns can be rerun. This one is ${campaign.status}.</p>`}
-    <form onSubmit=${start} class="stack">
+    <form onSubmit=${(event) => { event.preventDefault(); setAsked(true); }} class="stack">
       <div class="row"><${Pick} label="Customer group" value=${group || ""} set=${(value) => refine({ group: value })} options=${[["", groups ? "Choose a group" : "Loading…"], ...(groups || []).map((one) => [one.id, one.name])]} />
         <${Pick} label="Reuse from" value=${from || "current_run"} set=${(value) => refine({ from: value })} options=${REUSE} /></div>
       <p class="quiet">${REUSE.find(([one]) => one === (from || "current_run"))?.[2]}</p>
@@ -153,9 +149,16 @@ export function Rerun({ id }) {
       ${plan.error && html`<${Failed} error=${plan.error} again=${() => setVersion((n) => n + 1)} />`}
       ${plan.error?.code === "unknown_segment_field" && html`<p><button type="button" onClick=${() => setAllow(true)}>This is intended: go on without the field</button></p>`}
       ${found && html`<${Plan} found=${found} declare=${may("segmentation_update") ? declare : null} />`}
-      ${failure && html`<${Failed} error=${failure} />`}
-      <div class="buttons sticky"><button type="submit" class="main" disabled=${!found || busy || campaign.status !== "Published" || !may("initiate")}>Start rerun</button></div>
-    </form></${Page}>`;
+      <div class="buttons sticky"><button type="submit" class="main" disabled=${!found || campaign.status !== "Published" || !may("initiate")}>Start rerun</button></div>
+    </form>${asked && html`<${Start} id=${id} found=${found} run=${start} onClose=${() => setAsked(false)} />`}</${Page}>`;
+}
+
+function Start({ id, found: { segments, customer_count: all, customer_group: group }, ...rest }) {
+  const [now, error] = useLoad(() => call("campaign/rerun/messages", { campaign_id: id, limit: 1 }), []);
+  return html`<${Confirm} title=${html`Start a rerun for <${Text} value=${group.name} />?`} action="Start rerun" ...${rest}>
+    <p>${many(segments.total, "message")} for ${customers(all)}: ${split(segments.matched, segments.new)}.</p>
+    ${now ? html`<p>Run ${now.run_number} becomes part of the history, and its ${many(now.counts.total, "message")} ${now.counts.total === 1 ? "is" : "are"} archived.</p>`
+      : error ? html`<${Failed} error=${error} />` : html`<${Loading} what="the numbers" />`}</${Confirm}>`;
 }
 
 function NewGroup({ done, fields }) {
@@ -170,7 +173,7 @@ function Plan({ found, declare }) {
   const unseen = (found.fields || []).filter((field) => field.unseen_values?.length || field.unparsed > 0 || field.customers_without_value > 0);
   const likes = (field) => Object.fromEntries(field.unseen_values.filter((one) => one.looks_like !== null && one.looks_like !== undefined).map((one) => [one.value, one.looks_like]));
   return html`<section aria-label="Preview"><h2>Preview</h2>
-    <div class="numbers"><strong class="key reused">${count(segments.matched)} reused</strong><strong class="key made">${count(segments.new)} new</strong>
+    <div class="numbers"><strong><${Split} reused=${segments.matched} made=${segments.new} /></strong>
       <span>${customers(found.customer_count)}</span></div>
     <${Bar} reused=${segments.matched} made=${segments.new} total=${segments.total} />
     <p>Afterwards the campaign is <strong>${found.resulting_status}</strong>.
@@ -179,15 +182,15 @@ function Plan({ found, declare }) {
     ${unseen.map((field) => html`<section class="field" aria-label=${`Field ${field.name}`}><h3><${Text} value=${field.name} /></h3>
       ${field.customers_without_value > 0 && html`<p class="quiet">${customers(field.customers_without_value)} without a value.</p>`}
       ${field.unparsed > 0 && html`<p class="quiet">${customers(field.unparsed)} with a value that cannot be read as its type.</p>`}
-      ${field.unseen_values?.length > 0 && html`<${Table} kind="stacked" heads=${["New value", "Customers", "Approved value", ""]}>${field.unseen_values.map((one) => html`<tr><th scope="row"><${Text} value=${one.value} /></th><td>${customers(one.customers)}</td>
-          <td>${one.looks_like ?? false ? html`looks like <${Text} value=${one.looks_like} />` : html`<span class="quiet">no similar approved value</span>`}</td>
+      ${field.unseen_values?.length > 0 && html`<${Table} kind="stacked" heads=${["New value", "Customers", "Compared with approved values", ""]}>${field.unseen_values.map((one) => html`<tr><th scope="row"><${Text} value=${one.value} /></th><td>${customers(one.customers)}</td>
+          <td>${one.looks_like ?? false ? html`looks like <${Text} value=${one.looks_like} />` : html`<span class="quiet">like none of them</span>`}</td>
           <td>${declare && (one.looks_like ?? false) && html`<button type="button" aria-label=${`Declare the same: ${one.value} and ${one.looks_like}`}
             onClick=${() => declare(field.name, { [one.value]: one.looks_like })}>Declare the same</button>`}</td></tr>`)}</${Table}>
         ${declare && Object.keys(likes(field)).length > 1 && html`<p><button type="button" onClick=${() => declare(field.name, likes(field))}>Declare all that look alike in ${field.name}</button></p>`}`}
     </section>`)}
     <section><h3>Segments</h3><p class="quiet">Reused ones first, then new ones, as in Review.</p>${found.items.length ? html`<${Table} heads=${["Segment", "Customers", "Outcome"]}>${found.items.toSorted((a, b) => order(a) - order(b)).map((item) => html`<tr><th scope="row"><${Text} value=${segmentName(item.segment)} /></th><td>${count(item.segment.customer_count)}</td>
         <td>${item.outcome === "matched" ? html`<span class="key reused">reuses run ${item.reuses?.run_number}</span>` : html`<span class="key made">new</span>`}
-          ${item.suggestion && html`<span class="quiet">; nearest approved message: <${Text} value=${item.suggestion.differs.map((one) => `${one.field} ${one.from ?? "no value"}`).join(", ")} /></span>`}</td></tr>`)}</${Table}>
+          ${item.suggestion && html`<span class="quiet">, suggestion: the message for <${Text} value=${item.suggestion.differs.map((one) => `${one.field} ${one.from ?? "no value"}`).join(", ")} /></span>`}</td></tr>`)}</${Table}>
       ${found.next_cursor && html`<p class="quiet">The first ${count(found.items.length)} of ${count(segments.total)} segments.</p>`}` : html`<${Empty}>No segments.</${Empty}>`}</section>
   </section>`;
 }
@@ -232,14 +235,13 @@ const title = (pairs, value) => (pairs.find(([one]) => one === String(value)) ||
 const Fired = ({ firing, campaign }) => html`<${Status} value=${OUTCOMES[firing.outcome]} />
   ${firing.run_number && html` <a href=${to(`campaigns/${campaign}`)}>run ${firing.run_number}</a>`}${firing.reason && html` <span class="quiet"><${Text} value=${firing.reason.replaceAll("_", " ")} /></span>`}`;
 
-/** What a schedule is about to do, in words. */
 const Next = ({ schedule: { at, next_times: [next], note, time_zone: zone, status, description } }) => html`<div class="line"><${Status} value=${statusOf(status)} />
   <span>${at ? html`Once, <${At} at=${at} zone=${zone} />` : html`<${Text} value=${description} />`}</span></div>
   ${!at && next && html`<div>next: <${At} at=${next} zone=${zone} /></div>`}${note && html`<div>Paused: <${Text} value=${note} /></div>`}`;
 
 const named = (all) => all.map((one) => [one.id, one.name]);
 export const campaigns = async () => may("list") ? named(await everything("campaign/list", {}, "campaigns", 5000)) : [];
-const groups = async () => may("customer_group_list") ? named(await everything("customer-group/list", {}, "customer_groups", 5000)) : [];
+export const groups = async () => may("customer_group_list") ? named(await everything("customer-group/list", {}, "customer_groups", 5000)) : [];
 
 export function Schedules() {
   const pages = usePages(paged("schedule/list", {}, "schedules"), []);
@@ -247,7 +249,7 @@ export function Schedules() {
   return html`<${Page} title="Schedules" about="When reruns start by themselves. Nothing is ever published by a schedule."
     actions=${may("schedule_create") && html`<a class="button main" href=${to("schedules/new")}>New schedule</a>`}>
     <${Listed} pages=${pages} what="schedules" empty="There are no schedules yet."><ul class="cards">${pages.items.map((one) => html`<li class="card" key=${one.id}><div>
-      <a class="title" href=${to(`schedules/${one.id}`)}><${Text} value=${one.name} /></a>
+      <${Link} class="title" path=${`schedules/${one.id}`} name=${one.name} />
       <div class="quiet"><${Text} value=${title(known || [], one.campaign_id).replace(one.campaign_id, "")} /></div><${Next} schedule=${one} />
       ${one.last_firing && html`<div>last: <${Fired} firing=${one.last_firing} campaign=${one.campaign_id} /></div>`}</div></li>`)}</ul></${Listed}></${Page}>`;
 }
@@ -255,7 +257,7 @@ export function Schedules() {
 export function Scheduled({ id }) {
   const [all] = useLoad(async () => may("schedule_list") ? everything("schedule/list", {}, "schedules") : [], [id]);
   const mine = (all || []).filter((one) => one.campaign_id === id);
-  return mine.length > 0 && html`<section aria-label="Schedules"><h2>Schedules</h2><ul class="cards">${mine.map((one) => html`<li class="card"><div><a href=${to(`schedules/${one.id}`)}><${Text} value=${one.name} /></a>
+  return mine.length > 0 && html`<section aria-label="Schedules"><h2>Schedules</h2><ul class="cards">${mine.map((one) => html`<li class="card"><div><${Link} path=${`schedules/${one.id}`} name=${one.name} />
     <${Next} schedule=${one} /></div></li>`)}</ul></section>`;
 }
 
@@ -286,10 +288,10 @@ export function Schedule({ id }) {
       ${may("schedule_update") && html`<a class="button" href=${to(`schedules/${id}/edit`)}>Edit</a>`}
       ${status === "active" && button("Pause")}${button("Delete")}`}>
     <${Next} schedule=${schedule} />
-    <${Facts} all=${[["Campaign", html`<a href=${to(`campaigns/${campaign}`)}><${Text} value=${known?.get(campaign) || "the campaign"} /></a>`],
+    <${Facts} all=${[["Campaign", html`<${Link} path=${`campaigns/${campaign}`} name=${known?.get(campaign) || "the campaign"} />`],
       ["Next times", schedule.next_times.length > 0 && html`<ul>${schedule.next_times.map((at) => html`<li><${At} at=${at} zone=${zone} /></li>`)}</ul>`],
       ["Pattern", schedule.cron && html`<code>${schedule.cron}</code> in ${zone}`],
-      ["Customer group", schedule.customer_group_id ? html`<${Text} value=${known?.get(schedule.customer_group_id) || "a group of its own"} />` : "that of the current run"],
+      ["Customer group", schedule.customer_group_id ? html`<${GroupName} id=${schedule.customer_group_id} name=${known?.get(schedule.customer_group_id) || "a group of its own"} />` : "that of the current run"],
       ["Starts only if", title(WHEN, schedule.when)], ["If not published", title(OVERLAP, schedule.overlap)], ["Reuses", title(REUSE, schedule.reuse_from)],
       ["Ends", schedule.ends_at && html`<${At} at=${schedule.ends_at} zone=${zone} />`],
       ["Created", html`by <${Text} value=${who(schedule.created_by_name, schedule.created_by)} />, <${When} at=${schedule.created_at} />`]]} />
@@ -309,7 +311,7 @@ export function EditSchedule({ id }) {
   const [found, error, again] = useLoad(async () => ({ schedule: id && await call("schedule/get", { schedule_id: id }), campaigns: await campaigns(), groups: await groups() }), [id]);
   const heading = id ? "Edit schedule" : "New schedule";
   if (!found) return html`<${Opening} title=${heading} what="form" error=${error} again=${again} />`;
-  return html`<${Page} title=${heading} about=${html`<a href=${to(id ? `schedules/${id}` : "schedules")}>${id ? html`<${Text} value=${found.schedule.name} />` : "Schedules"}</a>`}><${Form} ...${found} /></${Page}>`;
+  return html`<${Page} title=${heading} about=${html`<${Link} path=${id ? `schedules/${id}` : "schedules"} name=${id ? found.schedule.name : "Schedules"} />`}><${Form} ...${found} /></${Page}>`;
 }
 
 /** A pattern as the form's choices, if it is one of theirs. */
@@ -373,7 +375,7 @@ function Form({ schedule, campaigns: all, groups: known }) {
       ${repeat === "cron" && html`<${Field} label="Pattern" value=${draft.cron} set=${set("cron")} required maxlength="200" spellcheck=${false} />`}
       ${repeat === "once" ? html`<${Field} type="datetime-local" label="Time" value=${draft.at} set=${set("at")} required />`
         : repeat !== "cron" && html`<${Field} type="time" label="Time" value=${draft.time} set=${set("time")} required />`}
-      ${pick("Time zone", "time_zone", zones.map((one) => [one, one]))}</div>
+      ${pick("Time zone", "time_zone", zones)}</div>
     ${cron && may("schedule_preview") && html`<${Preview} cron=${cron} zone=${zone} />`}
     <div class="filters wide"><${Pick} label="Customer group" value=${draft.customer_group_id} set=${set("customer_group_id")} options=${[...(schedule?.customer_group_id ? [] : [["", "that of the current run"]]), ...known]} />
       ${pick("Start only if", "when", WHEN)}${pick("If the campaign is not published", "overlap", OVERLAP)}${pick("Reuse from", "reuse_from", REUSE)}
@@ -383,7 +385,6 @@ function Form({ schedule, campaigns: all, groups: known }) {
       <a class="button" href=${to(schedule ? `schedules/${schedule.id}` : "schedules")}>Cancel</a></div></form>`;
 }
 
-/** The next times of a pattern, and those that a clock change moves. */
 function Preview({ cron, zone }) {
   const [found, setFound] = useState({});
   useEffect(() => {

@@ -5,7 +5,7 @@ import { Publish } from "./campaigns.js";
 import { Difference } from "./diff.js";
 import { drop, flush, held, hold, outcomes, sent, undo } from "./hold.js";
 import {
-  Confirm, Dialog, Empty, Failed, Loading, Opening, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, refine,
+  Confirm, Dialog, Empty, Failed, Link, Loading, Opening, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, refine,
   route, say, segmentName, to, useEvery, useLoad, who,
 } from "./ui.js";
 
@@ -21,6 +21,7 @@ const KEYS = [
   ["Shift+A", "approve all that the filter shows"], ["r", "reject with a reason"], ["e", "edit"],
   ["g", "regenerate"], ["s", "use the suggestion"], ["u", "undo what was not sent yet"],
   ["d", "show the difference"], ["/", "find"], ["?", "this list"],
+  ["Ctrl+Enter", "save an edit, send a rejection"], ["Esc", "clear the selection; cancel an edit"],
 ];
 const DOING = { approve: "Approving", reject: "Rejecting", regenerate: "Regenerating", adopt: "Taking the suggestion" };
 
@@ -35,7 +36,6 @@ function mayPass(campaign, message) {
   return (!stage?.roles?.length || stage.roles.includes(role_code)) && !(campaign.distinct_reviewers && mine);
 }
 
-/** The messages of a campaign's run under a filter, loaded page by page. */
 class Messages {
   list = []; at = new Map(); counts = null; cursor = null; done = false; loading = null; error = null; run = null; regenerated = new Set();
 
@@ -121,7 +121,7 @@ export function Review({ id }) {
   const [campaign, error, again] = useLoad(() => call("campaign/get", { campaign_id: id }), [id]);
   if (!campaign) return html`<${Opening} title="Review" what="campaign" error=${error} again=${again} />`;
   if (!campaign.current_run_number) {
-    return html`<${Page} title="Review" about=${html`<a href=${to(`campaigns/${id}`)}><${Text} value=${campaign.name} /></a>`}>
+    return html`<${Page} title="Review" about=${html`<${Link} path=${`campaigns/${id}`} name=${campaign.name} />`}>
       <${Empty}>This campaign has no run yet. Launch it first.</${Empty}></${Page}>`;
   }
   return html`<${Reviewing} campaign=${campaign} again=${again} />`;
@@ -133,7 +133,14 @@ function Reviewing({ campaign, again }) {
   const { run, status, stage, source, find } = route.value.query;
   const filterKey = JSON.stringify([run, status, stage, source, find]);
   const [turn, setTurn] = useState(0);
-  const messages = useMemo(() => new Messages(campaign.id, { run, status, stage, source, find }, changed), [filterKey, turn]);
+  const last = useRef();
+  const messages = useMemo(() => {
+    const next = new Messages(campaign.id, { run, status, stage, source, find }, changed);
+    const before = last.current;
+    // They are the run's, whatever the filter.
+    if (before && before.filter.run === run) next.counts = before.counts;
+    return last.current = next;
+  }, [filterKey, turn]);
   const [index, setIndex] = useState(0);
   const [chosen, setChosen] = useState(new Set());
   const [dialog, setDialog] = useState(null);
@@ -149,10 +156,11 @@ function Reviewing({ campaign, again }) {
 
   useEffect(() => {
     setIndex(0); setChosen(new Set()); setEditing(false);
-    messages.more()?.then(() => {
-      const start = wanted.current ? messages.at.get(wanted.current) : undefined;
+    messages.more()?.then(async () => {
+      const goal = wanted.current;
       wanted.current = null;
-      if (start !== undefined) setIndex(start);
+      while (goal && !messages.at.has(goal) && !messages.done && !messages.error) await messages.more();
+      if (goal) show(messages.at.get(goal) ?? 0);
       // The first page is small, for speed; the list goes on at once.
       messages.more();
     });
@@ -194,7 +202,9 @@ function Reviewing({ campaign, again }) {
   useEffect(() => flush, []);
 
   const { counts } = messages;
-  const finished = !past && campaign.status !== "Published" && !!counts && !counts.pending && !counts.generating;
+  const finished = !past && !!counts && !counts.pending && !counts.generating;
+  // Somebody else may have decided the last one.
+  useEffect(() => { if (finished) again(); }, [finished]);
   const busy = editing || dialog || held.value.length || sent.value.length || Object.keys(conflicts).length;
   useEffect(() => { if (finished && status === "Pending review" && messages.list.length && !busy) setTurn(turn + 1); });
 
@@ -229,8 +239,11 @@ function Reviewing({ campaign, again }) {
   const approve = () => may("messages_review") && act("approve", passable, "approved");
   const reject = () => may("messages_review") && (targets(rejectable).length ? setDialog("reject") : nothing("rejected"));
   const regenerate = () => may("messages_regenerate") && act("regenerate", remakable, "regenerated");
-  const edit = () => { if (!may("messages_edit")) return; if (remakable(current)) setEditing(true); else nothing("edited"); };
+  // These are for one message: with a selection it would not be clear which.
+  const single = () => { if (chosen.size) say("This is for one message. Esc clears the selection."); return !chosen.size; };
+  const edit = () => { if (!may("messages_edit") || !single()) return; if (remakable(current)) setEditing(true); else nothing("edited"); };
   const adopt = () => {
+    if (!single()) return;
     if (!takable || !may("messages_adopt")) { nothing("taken from a suggestion"); return; }
     hold({ kind: "adopt", campaign: campaign.id, items: [{ id: current.id, content_id: current.content_id }] });
     saySoon(DOING.adopt);
@@ -255,7 +268,7 @@ function Reviewing({ campaign, again }) {
     const done = {
       j: () => show(index + 1), k: () => show(index - 1), x: select, a: approve, A: () => may("messages_review") && !past && setDialog("all"),
       r: reject, e: edit, g: regenerate, s: adopt, u: takeBack, d: () => setCompare(!compare),
-      "/": () => findBox.current?.focus(), "?": () => setDialog("keys"),
+      "/": () => findBox.current?.focus(), "?": () => setDialog("keys"), Escape: chosen.size && (() => setChosen(new Set())),
     }[event.key];
     if (!done) return;
     event.preventDefault();
@@ -274,20 +287,22 @@ function Reviewing({ campaign, again }) {
     aria-keyshortcuts=${key}>${name}${chosen.size > 0 && html`<span aria-hidden="true"> ${count(length)} selected</span>`}</button>`; };
   const waits = held.value.reduce((sum, batch) => sum + batch.items.length, 0);
   const onWay = sent.value.reduce((sum, batch) => sum + batch.items.length, 0);
-  const about = html`<a href=${to(`campaigns/${campaign.id}`)}><${Text} value=${campaign.name} /></a>, run ${run || campaign.current_run_number}
+  const narrowed = find || source || stage || (status && status !== "Pending review");
+  const about = html`<${Link} path=${`campaigns/${campaign.id}`} name=${campaign.name} />, run ${run || campaign.current_run_number}
     ${past && html` (past, for reading only)`}`;
   return html`<${Page} title="Review" about=${about} wide actions=${html`
       <button type="button" onClick=${takeBack} disabled=${!waits} aria-keyshortcuts="u">Undo</button>
       <button type="button" onClick=${() => setDialog("keys")} aria-keyshortcuts="?">Keys</button>`}>
-    <${Filters} campaign=${campaign} counts=${counts} findBox=${findBox}>${may("messages_review") && !past && counts?.pending > 0 && messages.list.length > 0 && (!status || status === "Pending review")
-      && html`<button type="button" onClick=${() => setDialog("all")} aria-keyshortcuts="Shift+A">Approve all ${find || source || stage ? "of this filter" : count(counts.pending)}…</button>`}</${Filters}>
-    <p class="quiet tally">${chosen.size > 0 && html`<strong>${count(chosen.size)} selected</strong> <button type="button" class="small" onClick=${() => setChosen(new Set())}>Clear selection</button> `}
+    <${Filters} campaign=${campaign} findBox=${findBox}>${may("messages_review") && !past && counts?.pending > 0 && messages.list.length > 0 && (!status || status === "Pending review")
+      && html`<button type="button" onClick=${() => setDialog("all")} aria-keyshortcuts="Shift+A">Approve all ${find || source || stage ? "shown" : count(counts.pending)}…</button>`}</${Filters}>
+    <p class="quiet tally">${chosen.size > 0 && html`<strong>${count(chosen.size)} selected</strong> <button type="button" class="small" onClick=${() => setChosen(new Set())} aria-keyshortcuts="Escape">Clear selection</button> `}
       ${[waits > 0 && `${count(waits)} not sent yet`, onWay > 0 && `${many(onWay, "decision")} on the way`,
-        counts && `${count(counts.pending)} of ${count(counts.total)} to review`].filter(Boolean).join(" · ")}</p>
+        narrowed && `${count(messages.list.length)}${messages.done ? "" : "+"} shown`,
+        counts && `${count(counts.pending)} of ${count(counts.total)} to review${narrowed ? " in all" : ""}`].filter(Boolean).join(" · ")}</p>
     ${finished && !waits && !onWay && html`<${Finished} campaign=${campaign} counts=${counts} publish=${() => setDialog("publish")} />`}
     <${Conflicts} all=${conflicts} dismiss=${() => setConflicts({})} look=${(one) => { const row = messages.at.get(one); if (row !== undefined) show(row); }} />
     ${messages.error && html`<${Failed} error=${messages.error} again=${() => messages.more()} />`}
-    ${!messages.list.length && (messages.loading ? html`<${Loading} what="messages" />` : !messages.error && !finished && html`<${Empty}>No message fits this filter.</${Empty}>`)}
+    ${!messages.list.length && (messages.loading ? html`<${Loading} what="messages" />` : !messages.error && !(finished && status === "Pending review") && html`<${Empty}>No message fits this filter.</${Empty}>`)}
     ${messages.list.length > 0 && html`<div class="review">
       <${List} messages=${messages} index=${index} show=${show} chosen=${chosen} pending=${pending} handle=${list} staged=${stages.length > 1}
         toggle=${(one) => { const next = new Set(chosen); if (!next.delete(one)) next.add(one); setChosen(next); }} />
@@ -296,14 +311,13 @@ function Reviewing({ campaign, again }) {
           editing=${editing} onEdited=${(message) => { setEditing(false); if (message) messages.put(message); }} messages=${messages}
           buttons=${html`<div class="buttons decide" role="group" aria-label=${chosen.size ? `${count(chosen.size)} selected` : "This message"}>
             ${may("messages_review") && html`${decide("Approve", passable, approve, "a", "main")}${decide("Reject", rejectable, reject, "r")}`}
-            ${may("messages_edit") && html`<button type="button" disabled=${!remakable(current)} onClick=${edit} aria-keyshortcuts="e">Edit</button>`}
+            ${may("messages_edit") && html`<button type="button" disabled=${chosen.size || !remakable(current)} onClick=${edit} aria-keyshortcuts="e">Edit</button>`}
             ${may("messages_regenerate") && decide("Regenerate", remakable, regenerate, "g")}
-            ${suggestion && may("messages_adopt") && html`<button type="button" disabled=${!takable} onClick=${adopt} aria-keyshortcuts="s">Use suggestion</button>`}
+            ${suggestion && may("messages_adopt") && html`<button type="button" disabled=${chosen.size || !takable} onClick=${adopt} aria-keyshortcuts="s">Use suggestion</button>`}
             <button type="button" aria-pressed=${compare} onClick=${() => setCompare(!compare)} aria-keyshortcuts="d">Difference</button></div>`} />`}
       </section></div>`}
     ${dialog === "keys" && html`<${Dialog} title="Keys" onClose=${() => setDialog(null)}>
       <dl class="keys">${KEYS.map(([name, what]) => html`<div><dt><kbd>${name}</kbd></dt><dd>${what}</dd></div>`)}</dl>
-      <p class="quiet">In the text boxes of an edit, <kbd>Ctrl+Enter</kbd> saves and <kbd>Esc</kbd> cancels.</p>
       <div class="buttons"><button type="button" class="main" onClick=${() => setDialog(null)}>Close</button></div></${Dialog}>`}
     ${dialog === "reject" && html`<${Rejection} number=${targets(rejectable).length} onClose=${() => setDialog(null)}
       run=${(why) => act("reject", rejectable, "rejected", { reason: why })} />`}
@@ -312,8 +326,7 @@ function Reviewing({ campaign, again }) {
   </${Page}>`;
 }
 
-const Finished = ({ campaign: { id, status }, counts: { rejected, failed }, publish }) => html`<div class="done buttons"><span>${status === "Ready to publish"
-    ? "Every message is approved." : "No message waits for a review."}</span>
+const Finished = ({ campaign: { id, status }, counts: { rejected, failed }, publish }) => html`<div class="done buttons"><span>${{ Published: "This run is published.", "Ready to publish": "Every message is approved." }[status] || "No message waits for a review."}</span>
   ${[[rejected, "rejected", "Rejected", "an edit or a new generation"], [failed, "failed", "Generation failed", "a retry or an edit"]].map(([n, what, filter, needs]) => n > 0
     && html`<a href=${to(`campaigns/${id}/review`, { status: filter })}>${many(n, `${what} message`)} ${n === 1 ? "waits" : "wait"} for ${needs}</a>`)}
   ${status === "Ready to publish" && may("publish") && html`<button type="button" class="main" onClick=${publish}>Publish</button>`}
@@ -335,7 +348,7 @@ function Conflicts({ all, dismiss, look }) {
     <p><button type="button" onClick=${dismiss}>Dismiss</button></p></section>`;
 }
 
-function Filters({ campaign, counts, findBox, children }) {
+function Filters({ campaign, findBox, children }) {
   const { status, stage, source, find } = route.value.query;
   const [text, setText] = useState(find || "");
   useEffect(() => setText(find || ""), [find]);
@@ -345,14 +358,14 @@ function Filters({ campaign, counts, findBox, children }) {
   // A select takes letters for itself: after a choice by the mouse they are for the list again.
   const byKey = useRef();
   const choice = (label, name, value, all, options) => html`<${Pick} label=${label} value=${value || ""} set=${(chosen) => refine({ [name]: chosen, message: "" })}
-    options=${[["", all], ...options.map((one) => [one, one])]} />`;
+    options=${[["", all], ...options]} />`;
   return html`<form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); search(text, 0); findBox.current.blur(); }}
     onPointerDown=${() => { byKey.current = false; }} onKeyDown=${() => { byKey.current = true; }}
     onChange=${({ target }) => target.tagName === "SELECT" && !byKey.current && target.blur()}>
-    <label><span>Find</span><input type="text" ref=${findBox} value=${text} maxlength="100" placeholder="a value of the segment" aria-keyshortcuts="/"
+    <label><span>Find</span><input type="text" ref=${findBox} value=${text} maxlength="100" placeholder="in segments" aria-keyshortcuts="/"
       onInput=${(event) => { setText(event.currentTarget.value); search(event.currentTarget.value, 300); }}
       onKeyDown=${(event) => { if (event.key === "Escape") { event.preventDefault(); setText(""); search("", 0); event.currentTarget.blur(); } }} /></label>
-    ${choice("Status", "status", status, counts ? `all (${count(counts.total)})` : "all", STATUSES)}
+    ${choice("Status", "status", status, "all", STATUSES)}
     ${choice("Source", "source", source, "all", SOURCES)}
     ${campaign.approval_stages.length > 1 && choice("Stage", "stage", stage, "all", campaign.approval_stages.map(stageName))}${children}
   </form>`;
@@ -402,7 +415,7 @@ function List({ messages, index, show, chosen, pending, toggle, handle, staged }
         const row = first + offset;
         const name = segmentName(message.segment);
         const kind = pending.get(message.id);
-        return html`<li key=${message.id} aria-setsize=${messages.done ? all : -1} aria-posinset=${row + 1} aria-current=${row === index ? "true" : null}>
+        return html`<li key=${message.id} aria-setsize=${messages.done ? all : -1} aria-posinset=${row + 1} class=${kind || ["Approved", "Rejected", "Published"].includes(message.review_status) ? "decided" : ""} aria-current=${row === index ? "true" : null}>
           <input type="checkbox" tabindex="-1" aria-label=${`Select ${name}`} checked=${chosen.has(message.id)} onChange=${() => toggle(message.id)} />
           <button type="button" tabindex=${row === index ? 0 : -1} onClick=${() => show(row)}>
             <span class="name"><${Text} value=${name} /></span>
@@ -428,7 +441,7 @@ function Detail({ message, campaign, compare, asHtml, setAsHtml, pendingKind, co
   const approvals = message.provenance?.approvals || [];
   const tagged = /<[a-z!/]/i.test(content?.body);
   return html`<article>
-    <div class="facts"><${Status} value=${message.review_status} />${message.approval_stage && html`<span>stage ${message.approval_stage}</span>`}
+    <div class="facts"><${Status} value=${message.review_status} />${message.approval_stage && html`<span>${message.approval_stage} stage</span>`}
       <span>${message.source}</span><span>${customers(segment.customer_count)}</span>
       ${pendingKind && html`<span class="status busy">${DOING[pendingKind]}, not sent yet</span>`}</div>
     ${conflict && html`<div class="failed"><p>This message changed since you read it: ${conflict.why}. Below is what it is now.</p></div>
@@ -449,9 +462,8 @@ function Detail({ message, campaign, compare, asHtml, setAsHtml, pendingKind, co
     <table class="fields"><caption>Segment</caption><tbody>${Object.entries(segment.attributes).map(([name, value]) => html`<tr>
       <th scope="row"><${Text} value=${name} /></th><td>${value === null ? html`<em>no value</em>` : html`<${Text} value=${value} />`}</td></tr>`)}</tbody></table>
     <ul class="past">${message.reused_from && html`<li>Reused from run ${message.reused_from.run_number}.</li>`}
-      ${message.provenance && message.provenance.run_number !== message.run_number && html`<li>Written in run ${message.provenance.run_number}.</li>`}
-      ${approvals.map((one) => html`<li>Approved by <${Text} value=${who(one.user_name, one.user_id)} /> at stage ${one.stage}
-        ${message.provenance.run_number !== message.run_number && ` in run ${message.provenance.run_number}`}, <${When} at=${one.approved_at} /></li>`)}
+      ${message.provenance && ![message.run_number, message.reused_from?.run_number].includes(message.provenance.run_number) && html`<li>Written in run ${message.provenance.run_number}.</li>`}
+      ${approvals.map((one) => html`<li>Approved by <${Text} value=${who(one.user_name, one.user_id)} /> in the ${one.stage} stage${message.provenance.run_number !== message.run_number && ` in run ${message.provenance.run_number}`}, <${When} at=${one.approved_at} /></li>`)}
       <li>Last changed <${When} at=${message.updated_at} /></li></ul>
   </article>`;
 }

@@ -1,9 +1,8 @@
 // What all pages are made of, and where one is: the part of the address after #, which no server sees.
 import { h, Fragment } from "./preact.js";
 import { useEffect, useRef, useState } from "./preact-hooks.js";
-import { signal } from "./signals-core.js";
 import htm from "./htm.js";
-import { ApiError } from "./api.js";
+import { ApiError, may, signal } from "./api.js";
 
 export const html = htm.bind(h);
 export { Fragment };
@@ -17,7 +16,6 @@ function read() {
 export const route = signal(read());
 addEventListener("hashchange", () => { route.value = read(); });
 
-/** The address of a page. Filters that are empty are left out. */
 export function to(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const text = new URLSearchParams(given).toString();
@@ -32,7 +30,7 @@ export function refine(query) {
   route.value = read();
 }
 
-/** What a screen reader is told, and everybody sees for a while. With `undo`, there is a button beside it. */
+/** What a screen reader is told, and everybody sees for a while. */
 export const news = signal({ text: "", alert: false, undo: null });
 let quiet;
 export function say(text, alert = false, undo = null) {
@@ -83,6 +81,9 @@ export function Text({ value }) {
     <p><button type="button" onClick=${() => setWhole(true)}>Show all ${count(text.length)} characters</button></p>`}`;
 }
 
+/** A link to something of somebody else's name. */
+export const Link = ({ path, query, name, ...rest }) => html`<a href=${to(path, query)} ...${rest}><${Text} value=${name} /></a>`;
+
 export const Loading = ({ what = "" }) => html`<p class="quiet" role="status">Loading ${what}…</p>`;
 export const Empty = ({ children }) => html`<p class="empty">${children}</p>`;
 export const Failed = ({ error, again }) => html`<div class="failed" role="alert"><p>${reason(error)}</p>
@@ -104,7 +105,7 @@ export const useLoad = (load, keys) => {
   return [state.value, state.error, () => setAgain((n) => n + 1), state.loading];
 };
 
-/** A page: its one `h1`, which gets the focus when the page opens, and its title. */
+/** Its `h1` gets the focus when the page opens. */
 export function Page({ title, about, children, actions, wide }) {
   const heading = useRef();
   useEffect(() => { document.title = `${title} · Rerun console`; }, [title]);
@@ -114,7 +115,6 @@ export function Page({ title, about, children, actions, wide }) {
     ${actions && html`<div class="actions">${actions}</div>`}</header>${children}</main>`;
 }
 
-/** A page of which nothing is there yet. */
 export const Opening = ({ title, error, again, what = title.toLowerCase() }) => html`<${Page} title=${title}>
   ${error ? html`<${Failed} error=${error} again=${again} />` : html`<${Loading} what=${`the ${what}`} />`}</${Page}>`;
 
@@ -139,7 +139,6 @@ export function Dialog({ title, onClose, children }) {
     <h2 id="dialog-title">${title}</h2>${children}</dialog>`;
 }
 
-/** Asks before something is done. The button has the action's name. */
 export function Confirm({ title, action, run, onClose, children, danger, leave = "Cancel" }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
@@ -165,7 +164,7 @@ export const Field = ({ label, value, set, ...rest }) => html`<label><span>${lab
   onInput=${(event) => set?.(event.currentTarget.value)} ...${rest} /></label>`;
 
 export const Pick = ({ label, value, set, options }) => html`<label><span>${label}</span><select value=${value} onChange=${(event) => set(event.currentTarget.value)}>
-  ${options.map(([one, name]) => html`<option value=${one}>${name}</option>`)}</select></label>`;
+  ${options.map((one) => typeof one === "string" ? [one, one] : one).map(([one, name]) => html`<option value=${one}>${name}</option>`)}</select></label>`;
 
 export const Check = ({ label, checked, toggle }) => html`<label class="choice"><input type="checkbox" checked=${checked} onChange=${toggle} /> <span>${label}</span></label>`;
 
@@ -173,18 +172,21 @@ export const Check = ({ label, checked, toggle }) => html`<label class="choice">
 export const Table = ({ heads, label, kind = "", children }) => html`<div class="scroll" ...${label && { tabindex: 0, role: "region", "aria-label": label }}><table class="rows ${kind}">
   <thead><tr>${heads.map((one) => one ? html`<th scope="col">${one}</th>` : html`<td></td>`)}</tr></thead><tbody>${children}</tbody></table></div>`;
 
-/** What there is to know of something, by name. What is nothing is left out. */
 export const Facts = ({ all }) => html`<table class="fields"><tbody>${all.map(([name, value]) => value && html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>`;
 
 const TONES = {
   Published: "good", Approved: "good", Completed: "good", "Ready to publish": "good",
-  "Generation failed": "bad", Rejected: "bad", Failed: "bad", Cancelled: "dim", Draft: "dim",
+  "Published now": "good", "Generation failed": "bad", Rejected: "bad", Failed: "bad", Cancelled: "dim", Draft: "dim",
   Enabled: "good", Failing: "bad", Disabled: "bad", delivered: "good", failed: "bad",
   Active: "good", Paused: "dim", Ended: "dim", started: "good", missed: "bad", refused: "bad",
 };
 export const Status = ({ value }) => html`<span class="status ${TONES[value] || "busy"}">${value}</span>`;
 
-/** Reused and new, as lengths. The numbers stand beside it. */
+export const GroupName = ({ id, name }) => html`<${may("customer_group_get") ? Link : Text} path="groups" query=${{ group: id }} name=${name} value=${name} />`;
+
+export const split = (reused, made) => `${count(reused)} reused, ${count(made)} new`;
+export const Split = ({ reused, made }) => html`<span class="key reused">${count(reused)} reused</span> <span class="key made">${count(made)} new</span>`;
+
 export function Bar({ reused, made, total }) {
   const part = (n) => `${total ? (100 * n) / total : 0}%`;
   return html`<div class="bar" aria-hidden="true"><span class="reused" style=${{ width: part(reused) }}></span>

@@ -80,7 +80,6 @@ files! {
     "preact.js" = "preact.js", SCRIPT;
     "reruns.js" = "reruns.js", SCRIPT;
     "review.js" = "review.js", SCRIPT;
-    "signals-core.js" = "signals-core.js", SCRIPT;
     "ui.js" = "ui.js", SCRIPT;
 }
 

@@ -1,6 +1,5 @@
 // What assets/api.js offers to the other modules, with the types of the API's endpoints.
 import type { Endpoints } from "./api-types";
-import type { Signal } from "./signals-core";
 
 /** What people choose comes from the page as text: the server says which texts there are. */
 type Loose<T> = T extends string ? string : T extends (infer U)[] ? Loose<U>[] : T extends object ? { [K in keyof T]: Loose<T[K]> } : T;
@@ -8,6 +7,12 @@ type Body<P extends keyof Endpoints> = Loose<Endpoints[P]["body"]>;
 type Answer<P extends keyof Endpoints> = Endpoints[P]["answer"];
 type Lists<P extends keyof Endpoints> = { [N in keyof Answer<P>]: Answer<P>[N] extends unknown[] ? N : never }[keyof Answer<P>];
 type Item<P extends keyof Endpoints, L extends keyof Answer<P>> = Answer<P>[L] extends (infer T)[] ? T : never;
+
+/** A value that the page shows: after a change the whole page is drawn again. */
+export interface Signal<T> { value: T }
+export function signal<T>(value: T): Signal<T>;
+/** What runs after each change of a signal. */
+export function whenChanged(run: () => void): void;
 
 export interface Session {
   user_id: string; user_name: string | null; account_id: string; role_code: string; expires_at: string; actions: string[];

@@ -192,6 +192,9 @@ async fn a_body_as_html_reaches_nothing(world: World, browser: Browser) {
     let frames = "return document.querySelectorAll('iframe').length";
     assert_eq!(browser.run(frames).await, 0);
     browser.enter("button", "HTML").await;
+    browser
+        .says("Pictures from elsewhere are not loaded; links are off.")
+        .await;
     browser.until("document.querySelector('iframe.html')").await;
     assert_eq!(violations(&browser).await, json!([]));
     // Only what is there takes the focus.

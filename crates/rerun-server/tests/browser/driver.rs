@@ -209,6 +209,21 @@ impl Browser {
         value
     }
 
+    /// Presses a button, and the button of the same name in the dialog that asks before it is done;
+    /// the dialog has the texts.
+    pub(crate) async fn confirm(&self, button: &str, texts: &[&str]) {
+        self.enter("button", button).await;
+        for text in texts {
+            self.until(&format!(
+                "document.querySelector('dialog[open]')?.innerText.includes({})",
+                json!(text)
+            ))
+            .await;
+        }
+        self.until("document.querySelector('dialog[open]')").await;
+        self.enter("button", button).await;
+    }
+
     /// Waits for a text anywhere in the page.
     pub(crate) async fn says(&self, text: &str) {
         self.until(&format!(
@@ -346,6 +361,14 @@ impl Browser {
         let element = self.found(selector).await;
         let id = element[ELEMENT].as_str().unwrap();
         self.post(&format!("/element/{id}/click"), json!({})).await;
+    }
+
+    /// Chooses a file in a box for files, as its dialog does.
+    pub(crate) async fn choose_file(&self, selector: &str, path: &str) {
+        let element = self.found(selector).await;
+        let id = element[ELEMENT].as_str().unwrap();
+        let keys = json!({ "text": path });
+        self.post(&format!("/element/{id}/value"), keys).await;
     }
 
     /// How many windows there are.

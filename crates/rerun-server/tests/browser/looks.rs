@@ -111,15 +111,7 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
             browser.scheme(scheme).await;
             assert_eq!(violations(&browser).await, json!([]), "{page} {scheme}");
         }
-        browser.size(360, 740).await;
-        let width = browser
-            .run("return document.documentElement.scrollWidth")
-            .await;
-        assert!(width.as_u64().unwrap() <= 360, "{page} is {width} wide");
-        let sideways = "return [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).length";
-        assert_eq!(browser.run(sideways).await, 0, "{page} scrolls sideways");
-        assert_eq!(violations(&browser).await, json!([]), "{page} narrow");
-        browser.size(1_200, 850).await;
+        is_narrow(&browser, &page).await;
     }
     let buttons = ["Edit", "Replay", "Rotate secret", "Disable", "Delete"];
     dialogs_are_accessible(&world, &browser, &format!("webhooks/{webhook}"), &buttons).await;
@@ -140,6 +132,26 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
         let focus = browser.run("return document.activeElement.tagName").await;
         assert_ne!(focus, "BODY", "the dialog of {key} has lost the focus");
     }
+}
+
+/// Checks a page on a phone.
+async fn is_narrow(browser: &Browser, page: &str) {
+    browser.size(360, 740).await;
+    let width = browser
+        .run("return document.documentElement.scrollWidth")
+        .await;
+    assert!(width.as_u64().unwrap() <= 360, "{page} is {width} wide");
+    let header = browser
+        .run("return document.querySelector('.top').offsetHeight")
+        .await;
+    assert!(
+        header.as_u64().unwrap() <= 80,
+        "the header is {header} high"
+    );
+    let sideways = "return [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).length";
+    assert_eq!(browser.run(sideways).await, 0, "{page} scrolls sideways");
+    assert_eq!(violations(browser).await, json!([]), "{page} narrow");
+    browser.size(1_200, 850).await;
 }
 
 async fn dialogs_are_accessible(world: &World, browser: &Browser, page: &str, buttons: &[&str]) {

@@ -12,6 +12,7 @@
 mod attack;
 mod driver;
 mod looks;
+mod numbers;
 mod openid;
 #[path = "../provider/mod.rs"]
 mod provider;

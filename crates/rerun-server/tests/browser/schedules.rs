@@ -8,6 +8,7 @@ use crate::world::World;
 crate::on_both_stores!(
     a_schedule_is_managed_by_keyboard,
     local_times_become_instants,
+    the_form_names_its_choices_and_is_left_by_cancel,
 );
 
 async fn schedules(world: &World) -> Vec<Value> {
@@ -80,11 +81,7 @@ async fn a_schedule_is_managed_by_keyboard(world: World, browser: Browser) {
     assert_eq!(schedules(&world).await[0]["status"], "active");
 
     // Triggered: first there is nothing to do, then it is told not to ask.
-    browser.enter("button", "Trigger").await;
-    browser
-        .until("document.querySelector('dialog button[type=submit]')?.textContent === 'Trigger'")
-        .await;
-    browser.enter("button", "Trigger").await;
+    browser.confirm("Trigger", &[]).await;
     browser
         .says("The schedule fired: skipped, nothing to do.")
         .await;
@@ -94,11 +91,7 @@ async fn a_schedule_is_managed_by_keyboard(world: World, browser: Browser) {
     browser.enter("button", "Save").await;
     browser.says("What became of its times").await;
     assert_eq!(schedules(&world).await[0]["when"], "always");
-    browser.enter("button", "Trigger").await;
-    browser
-        .until("document.querySelector('dialog button[type=submit]')?.textContent === 'Trigger'")
-        .await;
-    browser.enter("button", "Trigger").await;
+    browser.confirm("Trigger", &[]).await;
     browser.says("The schedule fired: started, run 2.").await;
     assert_eq!(world.campaign(&campaign).await["current_run_number"], 2);
     browser.choose("Outcome", "started").await;
@@ -124,11 +117,7 @@ async fn a_schedule_is_managed_by_keyboard(world: World, browser: Browser) {
 
     browser.enter("link", "Schedules").await;
     browser.enter("link", "Fridays").await;
-    browser.enter("button", "Delete").await;
-    browser
-        .until("document.querySelector('dialog button[type=submit]')?.textContent === 'Delete'")
-        .await;
-    browser.enter("button", "Delete").await;
+    browser.confirm("Delete", &[]).await;
     browser.says("There are no schedules yet.").await;
     assert!(schedules(&world).await.is_empty());
 }
@@ -178,4 +167,31 @@ async fn local_times_become_instants(world: World, browser: Browser) {
         );
         assert_eq!(browser.run_async(&script).await, instant, "{local} {zone}");
     }
+}
+
+async fn the_form_names_its_choices_and_is_left_by_cancel(world: World, browser: Browser) {
+    let spring = world.group("Spring 2026", &["DE"], &["gold"], 1).await;
+    world
+        .launched("Summer offer", &spring, "Dear {{ tier }}")
+        .await;
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser.open(&world.page("schedules/new")).await;
+    browser.tab_to("textbox", "Name").await;
+    browser.write("Fridays").await;
+    for choice in [
+        "Campaign",
+        "Repeat",
+        "Time zone",
+        "Customer group",
+        "Start only if",
+        "If the campaign is not published",
+        "Reuse from",
+        "If the server was down, still start up to",
+    ] {
+        browser.tab_to("combobox", choice).await;
+    }
+    browser.enter("link", "Cancel").await;
+    browser.says("There are no schedules yet.").await;
+    assert!(schedules(&world).await.is_empty());
 }

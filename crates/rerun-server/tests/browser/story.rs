@@ -139,11 +139,8 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
         .await;
 
     browser.open(&world.page("waiting")).await;
-    browser.enter("button", "Publish").await;
-    browser
-        .until("document.querySelector('dialog[open]')")
-        .await;
-    browser.enter("button", "Publish").await;
+    let numbers = "Run 1 has 4 messages for 52 customers: 0 reused, 4 new.";
+    browser.confirm("Publish", &[numbers]).await;
     world
         .until(async || world.campaign(&campaign).await["status"] == "Published")
         .await;
@@ -152,11 +149,17 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
     browser.enter("link", "Campaigns").await;
     browser.enter("link", "Summer offer").await;
     browser.enter("link", "Rerun").await;
+    browser.says("Summer 2026").await;
     browser.tab_to("combobox", "Customer group").await;
     browser.write("Summer").await;
     browser.says("2 reused").await;
     browser.says("4 new").await;
-    browser.enter("button", "Start rerun").await;
+    let numbers = [
+        "Start a rerun for Summer 2026?",
+        "6 messages for 12 customers: 2 reused, 4 new.",
+        "Run 1 becomes part of the history, and its 4 messages are archived.",
+    ];
+    browser.confirm("Start rerun", &numbers).await;
     browser.says("Run 2").await;
     browser.says("Summer 2026").await;
     let history = world
@@ -259,8 +262,8 @@ async fn unseen_values_are_declared_by_one_key(world: World, browser: Browser) {
         "{rules}"
     );
     // Nothing is declared that looks like nothing approved.
-    browser.says("no similar approved value").await;
-    browser.enter("button", "Start rerun").await;
+    browser.says("like none of them").await;
+    browser.confirm("Start rerun", &[]).await;
     browser.says("Run 2").await;
     let history = world
         .call("campaign/rerun/history", json!({ "campaign_id": campaign }))
@@ -293,7 +296,7 @@ async fn a_campaign_says_what_a_rerun_would_change(world: World, browser: Browse
     browser.enter("link", "Look at the rerun").await;
     browser.says("1 reused").await;
     browser.says("2 new").await;
-    browser.enter("button", "Start rerun").await;
+    browser.confirm("Start rerun", &[]).await;
     browser.says("Run 2").await;
     world.settled(&campaign).await;
     world.publish(&campaign).await;

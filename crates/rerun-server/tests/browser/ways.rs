@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::driver::{Browser, CONTROL, ENTER};
+use crate::driver::{Browser, CONTROL, ENTER, ESCAPE};
 use crate::world::World;
 
 crate::on_both_stores!(
@@ -16,6 +16,9 @@ crate::on_both_stores!(
     an_edit_of_what_was_rejected_is_counted,
     approve_all_leaves_out_what_changed,
     what_is_published_cannot_be_rejected,
+    a_search_counts_what_it_shows,
+    a_selection_is_cleared_by_escape,
+    the_panes_keep_their_height,
 );
 
 /// Four messages that wait for a review.
@@ -80,12 +83,10 @@ async fn review_leads_on_when_everything_is_approved(world: World, browser: Brow
     assert!(!browser.has("list", "Messages").await);
     assert!(!browser.has("button", "Approve all 4…").await);
     assert!(browser.has("link", "Back to Waiting").await);
-    browser.enter("button", "Publish").await;
-    browser
-        .until("document.querySelector('dialog[open]')")
-        .await;
-    browser.enter("button", "Publish").await;
+    let numbers = "Run 1 has 4 messages for 4 customers: 0 reused, 4 new.";
+    browser.confirm("Publish", &[numbers]).await;
     browser.says("Published 4 messages.").await;
+    browser.says("This run is published.").await;
     assert_eq!(world.campaign(&campaign).await["status"], "Published");
 }
 
@@ -229,11 +230,7 @@ async fn what_is_published_cannot_be_rejected(world: World, browser: Browser) {
     browser.open(&world.page(&page)).await;
     browser.says("Every message is approved.").await;
     rows(&browser, 4).await;
-    browser.enter("button", "Publish").await;
-    browser
-        .until("document.querySelector('dialog[open]')")
-        .await;
-    browser.enter("button", "Publish").await;
+    browser.confirm("Publish", &[]).await;
     browser.says("Published 4 messages.").await;
     browser
         .until(
@@ -243,4 +240,75 @@ async fn what_is_published_cannot_be_rejected(world: World, browser: Browser) {
     browser
         .until("document.querySelector('[aria-keyshortcuts=r]').disabled")
         .await;
+}
+
+async fn a_search_counts_what_it_shows(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    let said = "document.querySelector('.tally').innerText.trim()";
+    browser
+        .until(&format!("{said} === '4 of 4 to review'"))
+        .await;
+    browser.press(['/']).await;
+    browser.write("gold").await;
+    rows(&browser, 2).await;
+    browser
+        .until(&format!("{said} === '2 shown · 4 of 4 to review in all'"))
+        .await;
+    // What is decided stays in the list, and is marked.
+    browser.press([ENTER, 'a']).await;
+    browser
+        .until("document.querySelectorAll('[aria-label=Messages] li.decided').length === 1")
+        .await;
+    browser
+        .until(&format!("{said} === '2 shown · 3 of 4 to review in all'"))
+        .await;
+    rows(&browser, 2).await;
+}
+
+async fn a_selection_is_cleared_by_escape(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    let edit = "document.querySelector('.decide [aria-keyshortcuts=e]').disabled";
+    browser.press(['x', 'j']).await;
+    browser.says("1 selected").await;
+    // Whether the selected one or this one is meant, nobody can know.
+    browser.until(edit).await;
+    browser.press(['e']).await;
+    browser.says("This is for one message.").await;
+    assert!(!browser.has("textbox", "Subject").await);
+    browser.press([ESCAPE]).await;
+    browser
+        .until("!document.body.innerText.includes('selected')")
+        .await;
+    browser.until(&format!("!{edit}")).await;
+    browser.press(['e']).await;
+    browser
+        .until("document.activeElement.closest('.editor')")
+        .await;
+}
+
+/// In a window of a small laptop, whatever is said above or below them.
+async fn the_panes_keep_their_height(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    browser.size(1_280, 720).await;
+    open(&world, &browser, &campaign).await;
+    let height = "document.querySelector('.message').getBoundingClientRect().height";
+    let quiet = browser.run(&format!("return {height}")).await;
+    browser.press(['a']).await;
+    browser
+        .until("document.querySelector('.news').innerText")
+        .await;
+    assert_eq!(browser.run(&format!("return {height}")).await, quiet);
+    browser.press(['u']).await;
+    browser.says("Taken back: 1 decision.").await;
+    let all = json!({ "campaign_id": campaign, "decision": "approve", "all": true });
+    world.call("campaign/messages/review", all).await;
+    let page = format!("campaigns/{campaign}/review");
+    browser.open(&world.page(&page)).await;
+    browser.says("Every message is approved.").await;
+    rows(&browser, 4).await;
+    let fits = "(() => { const { bottom, height } = document.querySelector('.message').getBoundingClientRect(); \
+        return height >= 256 && bottom <= innerHeight && document.documentElement.scrollHeight <= innerHeight })()";
+    browser.until(fits).await;
 }

@@ -158,11 +158,7 @@ async fn a_webhook_is_managed_by_keyboard(world: World, browser: Browser) {
     browser.says("1 event queued.").await;
     world.until(async || receiver.times(id) == 2).await;
     closed(&browser).await;
-    browser.enter("button", "Replay").await;
-    browser
-        .until("document.querySelector('dialog select')")
-        .await;
-    browser.enter("button", "Replay").await;
+    browser.confirm("Replay", &[]).await;
     browser.says("0 events queued.").await;
 
     // Another secret.
@@ -193,15 +189,14 @@ async fn a_webhook_is_managed_by_keyboard(world: World, browser: Browser) {
     browser.says("campaign.published").await;
 
     // Disabled, and enabled where it was.
-    browser.enter("button", "Disable").await;
-    browser.enter("button", "Disable").await;
+    browser.confirm("Disable", &[]).await;
     browser.says("Somebody disabled it.").await;
     assert!(!browser.has("button", "Replay").await);
     let delivered = webhooks(&world).await[0]["delivered_sequence"].clone();
     browser.enter("button", "Enable").await;
     let next = delivered.as_i64().unwrap() + 1;
     browser
-        .until(&format!("document.querySelector('dialog select')?.selectedOptions[0].textContent === 'from the event after the last delivered one ({next})'"))
+        .until(&format!("document.querySelector('dialog[open] select')?.selectedOptions[0].textContent === 'from the event after the last delivered one ({next})'"))
         .await;
     browser.enter("button", "Enable").await;
     browser
@@ -212,11 +207,7 @@ async fn a_webhook_is_managed_by_keyboard(world: World, browser: Browser) {
     assert_eq!(enabled["after_sequence"], delivered, "{enabled}");
 
     // Deleted: the button of the dialog has the action's name.
-    browser.enter("button", "Delete").await;
-    browser
-        .until("document.querySelector('dialog button[type=submit]')?.textContent === 'Delete'")
-        .await;
-    browser.enter("button", "Delete").await;
+    browser.confirm("Delete", &[]).await;
     browser.says("There are no webhooks yet.").await;
     assert!(webhooks(&world).await.is_empty());
 }

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
-use url::form_urlencoded::Serializer;
+use url::form_urlencoded::{Serializer, byte_serialize};
 
 use rerun_auth::{AuthorizationRequest, Grant, OpenIdProvider, ProviderError};
 
@@ -78,12 +78,14 @@ fn is_safe(url: &Url, local: bool) -> bool {
 }
 
 /// Whom people sign in at, as which client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct OpenIdSettings {
     /// The provider.
     pub issuer: Issuer,
     /// What the provider calls this installation.
     pub client_id: String,
+    /// What proves at the token endpoint that it is this client; `None` for a public client.
+    pub client_secret: Option<SecretString>,
     /// What the ID token is to hold, with spaces between.
     pub scopes: String,
 }
@@ -193,6 +195,28 @@ impl HttpProvider {
         Ok((response.status(), body))
     }
 
+    fn token_request(&self, endpoint: Url, grant: &Grant<'_>) -> RequestBuilder {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("grant_type", "authorization_code")
+            .append_pair("code", grant.code)
+            .append_pair("redirect_uri", grant.redirect_uri)
+            .append_pair("code_verifier", grant.code_verifier);
+        let mut request = self.client.post(endpoint);
+        let client_id = &self.settings.client_id;
+        if let Some(secret) = &self.settings.client_secret {
+            // RFC 6749, section 2.3.1: every provider accepts this, and both parts are encoded as
+            // in a form.
+            let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+            let password = encoded(secret.expose_secret());
+            request = request.basic_auth(encoded(client_id), Some(password));
+        } else {
+            form.append_pair("client_id", client_id);
+        }
+        request
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.finish())
+    }
+
     async fn document(&self, what: &str, url: &str) -> Result<Vec<u8>, ProviderError> {
         match self.answer(what, self.client.get(url)).await? {
             (StatusCode::OK, body) => Ok(body),
@@ -258,17 +282,7 @@ impl OpenIdProvider for HttpProvider {
 
     async fn id_token(&self, grant: Grant<'_>) -> Result<SecretString, ProviderError> {
         let endpoints = self.endpoints().await?;
-        let form = Serializer::new(String::new())
-            .append_pair("grant_type", "authorization_code")
-            .append_pair("code", grant.code)
-            .append_pair("redirect_uri", grant.redirect_uri)
-            .append_pair("client_id", &self.settings.client_id)
-            .append_pair("code_verifier", grant.code_verifier)
-            .finish();
-        let request = self.client.post(endpoints.token.clone());
-        let request = request
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(form);
+        let request = self.token_request(endpoints.token.clone(), &grant);
         let (status, body) = self.answer("token endpoint", request).await?;
         if status == StatusCode::OK {
             let tokens: Option<Tokens> = serde_json::from_slice(&body).ok();

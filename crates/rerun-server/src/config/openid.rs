@@ -11,6 +11,7 @@ pub(super) fn read(layers: &Layers) -> Result<Option<OpenIdSettings>, ConfigErro
         (Some(issuer), Some(client_id)) => Ok(Some(OpenIdSettings {
             issuer,
             client_id,
+            client_secret: layers.given(&table::CONSOLE_OIDC_CLIENT_SECRET)?,
             scopes: layers.value(&table::CONSOLE_OIDC_SCOPES)?,
         })),
         _ => Err(ConfigError::new(
@@ -22,6 +23,8 @@ pub(super) fn read(layers: &Layers) -> Result<Option<OpenIdSettings>, ConfigErro
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::super::tests::layers;
     use super::*;
     use crate::config::Command;
@@ -35,10 +38,15 @@ mod tests {
 
     #[test]
     fn a_provider_needs_an_issuer_and_a_client() {
-        assert_eq!(read_from(&[]).unwrap(), None);
+        assert!(read_from(&[]).unwrap().is_none());
         let found = read_from(&[ISSUER, CLIENT]).unwrap().unwrap();
         assert_eq!(found.issuer.as_str(), ISSUER.1);
         assert_eq!((&*found.client_id, &*found.scopes), ("rerun", "openid"));
+        assert!(found.client_secret.is_none());
+        let secret = ("RERUN_CONSOLE_OIDC_CLIENT_SECRET", "hunter2");
+        let found = read_from(&[ISSUER, CLIENT, secret]).unwrap().unwrap();
+        assert!(!format!("{found:?}").contains("hunter2"));
+        assert_eq!(found.client_secret.unwrap().expose_secret(), "hunter2");
         let scopes = ("RERUN_CONSOLE_OIDC_SCOPES", "openid rerun");
         let found = read_from(&[ISSUER, CLIENT, scopes]).unwrap().unwrap();
         assert_eq!(found.scopes, "openid rerun");

@@ -285,11 +285,16 @@ settings! {
         name: "console_oidc_issuer", value: "URL", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: Issuer::parse,
     }
-    /// Client id of this installation at the OpenID provider, where it is a public client with the
-    /// redirect address `https://HOST/console/openid/callback`.
+    /// Client id of this installation at the OpenID provider, where it is a client with the redirect
+    /// address `https://HOST/console/openid/callback`.
     CONSOLE_OIDC_CLIENT_ID: String {
         name: "console_oidc_client_id", value: "TEXT", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: text,
+    }
+    /// Client secret at the OpenID provider, if it requires one.
+    CONSOLE_OIDC_CLIENT_SECRET: SecretString {
+        name: "console_oidc_client_secret", value: "SECRET", default: None,
+        used_by: &[Serve], sensitivity: Secret, parse: bearer_key,
     }
     /// Scopes to request from the OpenID provider, with spaces between them; `openid` must be among
     /// them.
@@ -1105,6 +1110,10 @@ mod tests {
                 &["", "login.example.com", "http://login.example.com"],
             ),
             (&CONSOLE_OIDC_CLIENT_ID.declared, &["", " "]),
+            (
+                &CONSOLE_OIDC_CLIENT_SECRET.declared,
+                &["", " ", "two words", "line\n"],
+            ),
             (&CONSOLE_OIDC_SCOPES.declared, &["", "profile", "openid2"]),
             (&SHUTDOWN_GRACE_SECONDS.declared, &["", "-1", "3601"]),
             (

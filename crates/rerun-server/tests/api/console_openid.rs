@@ -16,6 +16,7 @@ on_both_stores!(
     a_code_is_good_once,
     a_refused_id_token_opens_nothing,
     a_provider_in_trouble_is_a_page,
+    a_provider_that_never_answers_is_a_page,
     keys_are_fetched_again_when_they_change,
     the_cookies_and_the_way_back_fit_the_host,
     without_a_provider_there_is_no_such_way,
@@ -375,6 +376,23 @@ async fn a_provider_in_trouble_is_a_page(server: &Server) {
     let headers = bare().with("cookie", format!("rerun-console={token}"));
     let answer = api.send(Method::GET, SESSION, &headers, "").await;
     answer.is(&UNAVAILABLE);
+}
+
+/// Whatever it does not answer, the browser is told in the end.
+async fn a_provider_that_never_answers_is_a_page(server: &Server) {
+    let hangs = async |path: &'static str| {
+        let provider = Provider::start("127.0.0.1");
+        let api = server.signing_in_at(&provider.issuer).await;
+        provider.answers().trouble.insert(path, (0, String::new()));
+        let answer = if path == "openid-configuration" {
+            api.send(Method::GET, START, &bare(), "").await
+        } else {
+            sign_in(&api).await
+        };
+        is_page(&answer, 503, "cannot be reached or is not set up");
+        assert_eq!(provider.answers().asked[path], 1);
+    };
+    tokio::join!(hangs("openid-configuration"), hangs("token"), hangs("jwks"));
 }
 
 /// Signs in where the provider describes itself like this.

@@ -13,10 +13,13 @@ async fn somebody_signs_in_at_the_provider(mut world: World, browser: Browser) {
     // Another site than the console's, which is at 127.0.0.1.
     let provider = Provider::start("localhost");
     world.group("Spring 2026", &["DE"], &["gold"], 1).await;
+    // It gets the secret `hunter2+%` encoded as in a form.
+    provider.answers().client_secret = Some("hunter2%2B%25");
     world.kill();
     world.start_with(&[
         ("RERUN_CONSOLE_OIDC_ISSUER", &provider.issuer),
         ("RERUN_CONSOLE_OIDC_CLIENT_ID", CLIENT),
+        ("RERUN_CONSOLE_OIDC_CLIENT_SECRET", "hunter2+%"),
         ("RERUN_LOG", "trace"),
     ]);
     let host = provider.issuer.trim_start_matches("http://");
@@ -70,8 +73,9 @@ async fn somebody_signs_in_at_the_provider(mut world: World, browser: Browser) {
     assert_eq!(refused.iter().find(policy), None);
     let log = world.log();
     assert!(log.contains("a sign-in failed"), "{log}");
-    let secrets = provider.answers().secrets.clone();
+    let mut secrets = provider.answers().secrets.clone();
     assert!(secrets.len() >= 6, "{secrets:?}");
+    secrets.push("hunter2".to_owned());
     for secret in &secrets {
         assert!(!log.contains(secret), "{secret}");
     }

@@ -6,7 +6,7 @@ use std::thread;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Form, Query, get, post};
-use actix_web::{App, HttpResponse, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::{self, SystemRandom};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{
     RsaPublicKeyComponents,
 };
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rerun_core::ports::Clock as _;
 use rerun_generate::SystemClock;
 use serde_json::{Value, json};
@@ -97,12 +97,14 @@ pub(crate) struct Answers {
     /// The keys that it says it has.
     pub(crate) keys: Vec<Value>,
     /// What it answers in place of its own, by the last part of a path: a status, and a body or,
-    /// for a redirect, an address.
+    /// for a redirect, an address. With the status 0 it never answers.
     pub(crate) trouble: HashMap<&'static str, (u16, String)>,
     /// How often each path was asked for, by its last part.
     pub(crate) asked: HashMap<&'static str, usize>,
     /// The codes and tokens that it gave out, and the verifiers that it got.
     pub(crate) secrets: Vec<String>,
+    /// What the client has to prove itself with; without it the client is a public one.
+    pub(crate) client_secret: Option<&'static str>,
     codes: HashMap<String, HashMap<String, String>>,
 }
 
@@ -124,6 +126,7 @@ impl Provider {
             trouble: HashMap::new(),
             asked: HashMap::new(),
             secrets: Vec::new(),
+            client_secret: None,
             codes: HashMap::new(),
         }));
         let (tell, told) = mpsc::channel();
@@ -163,16 +166,21 @@ impl Provider {
     }
 
     /// Notes that a path was asked for; returns the trouble that it is in.
-    fn trouble(&self, path: &'static str) -> Option<HttpResponse> {
-        let mut answers = self.answers();
-        *answers.asked.entry(path).or_default() += 1;
-        let (status, body) = answers.trouble.get(path)?;
-        let status = StatusCode::from_u16(*status).unwrap();
+    async fn trouble(&self, path: &'static str) -> Option<HttpResponse> {
+        let (status, body) = {
+            let mut answers = self.answers();
+            *answers.asked.entry(path).or_default() += 1;
+            answers.trouble.get(path)?.clone()
+        };
+        if status == 0 {
+            return std::future::pending().await;
+        }
+        let status = StatusCode::from_u16(status).unwrap();
         let mut response = HttpResponse::build(status);
         if status.is_redirection() {
             response.insert_header(("location", body.as_str()));
         }
-        Some(response.content_type("application/json").body(body.clone()))
+        Some(response.content_type("application/json").body(body))
     }
 }
 
@@ -185,7 +193,7 @@ async fn describe(provider: Data<Provider>) -> HttpResponse {
         "jwks_uri": format!("{issuer}/jwks"),
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
     });
-    let trouble = provider.trouble("openid-configuration");
+    let trouble = provider.trouble("openid-configuration").await;
     trouble.unwrap_or_else(|| HttpResponse::Ok().json(own))
 }
 
@@ -224,18 +232,33 @@ async fn authorize(
         .body(page)
 }
 
-async fn token(provider: Data<Provider>, form: Form<HashMap<String, String>>) -> HttpResponse {
-    if let Some(trouble) = provider.trouble("token") {
+async fn token(
+    provider: Data<Provider>,
+    request: HttpRequest,
+    form: Form<HashMap<String, String>>,
+) -> HttpResponse {
+    if let Some(trouble) = provider.trouble("token").await {
         return trouble;
     }
     let mut answers = provider.answers();
     answers.secrets.push(form["code_verifier"].clone());
+    let client = request.headers().get("authorization");
+    let right_client = match answers.client_secret {
+        Some(secret) => {
+            let pair = STANDARD.encode(format!("{CLIENT}:{secret}"));
+            client.is_some_and(|sent| *sent == *format!("Basic {pair}"))
+                && !form.contains_key("client_id")
+        }
+        None => client.is_none() && form.get("client_id").is_some_and(|id| id == CLIENT),
+    };
+    if !right_client {
+        return HttpResponse::Unauthorized().json(json!({ "error": "invalid_client" }));
+    }
     // A code is good once.
     let authorized = answers.codes.remove(&form["code"]);
     let challenge = b64(digest(&SHA256, form["code_verifier"].as_bytes()));
     let right = |asked: &HashMap<String, String>| {
         form["grant_type"] == "authorization_code"
-            && form["client_id"] == CLIENT
             && form["redirect_uri"] == asked["redirect_uri"]
             && challenge == asked["code_challenge"]
     };
@@ -261,7 +284,7 @@ async fn token(provider: Data<Provider>, form: Form<HashMap<String, String>>) ->
 }
 
 async fn keys(provider: Data<Provider>) -> HttpResponse {
-    let trouble = provider.trouble("jwks");
+    let trouble = provider.trouble("jwks").await;
     let own = || HttpResponse::Ok().json(json!({ "keys": provider.answers().keys }));
     trouble.unwrap_or_else(own)
 }

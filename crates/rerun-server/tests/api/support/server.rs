@@ -231,6 +231,7 @@ impl Server {
         let settings = OpenIdSettings {
             issuer: Issuer::parse(issuer).unwrap(),
             client_id: crate::provider::CLIENT.to_owned(),
+            client_secret: None,
             scopes: "openid rerun".to_owned(),
         };
         let provider = Arc::new(HttpProvider::new(settings).unwrap());

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
+use rerun_contract::fixture::ACCOUNT;
 use serde_json::{Value, json};
 
 use crate::wait::LIMIT;
@@ -65,11 +66,18 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(world: &World, server: &Server) -> Self {
+        let api = Self::nowhere(world, &ACCOUNT.to_string());
+        api.moved_to(server);
+        api
+    }
+
+    /// Somebody of this account, who has to be told where a server is.
+    pub(crate) fn nowhere(world: &World, account: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(LIMIT);
         Self {
             http: http.build().unwrap(),
-            token: world.token(),
-            address: Arc::new(RwLock::new(server.address.clone())),
+            token: world.token_of(account),
+            address: Arc::default(),
         }
     }
 
@@ -82,7 +90,11 @@ impl Api {
     }
 
     pub(crate) fn moved_to(&self, server: &Server) {
-        self.address.write().unwrap().clone_from(&server.address);
+        self.talks_to(&server.address);
+    }
+
+    pub(crate) fn talks_to(&self, address: &str) {
+        address.clone_into(&mut self.address.write().unwrap());
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -111,6 +123,12 @@ impl Api {
 
     pub(crate) async fn send(&self, path: &str, media_type: &str, body: String) -> Reply {
         Reply::of(self.request(path, media_type, body).send().await).await
+    }
+
+    /// The same, so that it is done once however often it is sent with this key.
+    pub(crate) async fn send_once(&self, key: &str, path: &str, kind: &str, body: String) -> Reply {
+        let request = self.request(path, kind, body);
+        Reply::of(request.header("idempotency-key", key).send().await).await
     }
 
     /// Reads a file to its end, and returns how many lines and bytes it has.

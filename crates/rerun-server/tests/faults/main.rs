@@ -6,6 +6,7 @@
 //! `RERUN_TEST_SCHEDULES` and `RERUN_TEST_SERVERS` how many schedules are due at once (60) at how many
 //! servers (3), `RERUN_TEST_OUTAGE_SECONDS` how long PostgreSQL is gone at least (2),
 //! `RERUN_TEST_MIXED_SECONDS` how long the mixed load lasts (without it, 800 requests),
+//! `RERUN_TEST_FLEET_SECONDS` how long servers and workers are killed by turns (6),
 //! `RERUN_TEST_SEED` repeats a run's choices; the last is told at the start of a test.
 
 #![cfg(unix)]
@@ -17,6 +18,7 @@
 mod api;
 mod deliveries;
 mod disk;
+mod fleet;
 mod kill;
 mod life;
 mod limits;

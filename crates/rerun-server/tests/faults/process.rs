@@ -57,13 +57,18 @@ impl Process {
         }
     }
 
+    /// What follows `what` in the log, if it is there by now.
+    pub(crate) fn said(&self, what: &str) -> Option<String> {
+        let lines = self.log.lock().unwrap();
+        let mut said = lines.iter().filter_map(|line| line.split_once(what));
+        said.next().map(|(_, rest)| rest.to_owned())
+    }
+
     /// Waits for a line of the log; answers what follows `what`.
     pub(crate) async fn says(&mut self, what: &str) -> String {
         until(what, async || {
-            let lines = self.log.lock().unwrap();
-            let said = lines.iter().find_map(|line| line.split_once(what));
-            if let Some((_, rest)) = said {
-                return Some(rest.to_owned());
+            if let Some(said) = self.said(what) {
+                return Some(said);
             }
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended before it said {what}: {ended:?}");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection};
 use rerun_contract::Fixture;
 use rerun_contract::fixture::ACCOUNT;
+use rerun_core::ids::AccountId;
 use rerun_core::ports;
 use rerun_pg::PgStore;
 use rerun_sqlite::SqliteStore;
@@ -56,10 +57,18 @@ pub(crate) struct Server {
 impl Server {
     /// Waits until it listens.
     pub(crate) async fn of(mut process: Process) -> Self {
-        let said = process.says("listening on http://").await;
-        let address = said.split(' ').next().unwrap_or_default().to_owned();
+        process.says(LISTENING).await;
+        let address = address(&process).unwrap();
         Self { process, address }
     }
+}
+
+const LISTENING: &str = "listening on http://";
+
+/// Where a server listens, if it does by now.
+pub(crate) fn address(server: &Process) -> Option<String> {
+    let said = server.said(LISTENING)?;
+    Some(said.split(' ').next()?.to_owned())
 }
 
 impl World {
@@ -129,16 +138,15 @@ impl World {
         Server::of(self.start_server(workers)).await
     }
 
-    pub(crate) async fn worker(&self, name: &str) -> Process {
-        let command = self.command(name, &["worker"], CONCURRENCY);
-        let mut process = Process::start(name, command);
-        process.says("generating").await;
-        process
+    /// A worker on its way.
+    pub(crate) fn start_worker(&self, name: &str) -> Process {
+        Process::start(name, self.command(name, &["worker"], CONCURRENCY))
     }
 
-    /// A token of the account that [`World::check`] looks at.
-    pub(crate) fn token(&self) -> String {
-        self.token_of(&ACCOUNT.to_string())
+    pub(crate) async fn worker(&self, name: &str) -> Process {
+        let mut process = self.start_worker(name);
+        process.says("generating").await;
+        process
     }
 
     /// A token of any account.
@@ -173,23 +181,31 @@ impl World {
 
     /// Panics when an invariant does not hold in the database or the audit log is not whole.
     pub(crate) async fn check(&self) {
+        self.check_accounts(&[ACCOUNT]).await;
+    }
+
+    /// The same of these accounts.
+    pub(crate) async fn check_accounts(&self, accounts: &[AccountId]) {
         let url = self.url();
         match &self.store {
             Store::Sqlite => {
                 let options = rerun_sqlite::Options::default();
-                check(SqliteStore::connect(&url, &options).unwrap()).await;
+                check(SqliteStore::connect(&url, &options).unwrap(), accounts).await;
             }
             Store::Postgres(_) | Store::Elsewhere(_) => {
                 let options = rerun_pg::Options::default();
-                check(PgStore::connect(&url, &options).unwrap()).await;
+                check(PgStore::connect(&url, &options).unwrap(), accounts).await;
             }
         }
     }
 }
 
-async fn check(store: impl ports::Store + 'static) {
+async fn check(store: impl ports::Store + 'static, accounts: &[AccountId]) {
     let fixture = Fixture::new(store);
     fixture.check().await;
-    let entries = fixture.engine.audit.verify(ACCOUNT).await.unwrap().unwrap();
-    assert!(entries > 0, "the audit log is empty");
+    for account in accounts {
+        fixture.check_account(*account).await;
+        let entries = fixture.engine.audit.verify(*account).await;
+        assert!(entries.unwrap().unwrap() > 0, "the audit log is empty");
+    }
 }

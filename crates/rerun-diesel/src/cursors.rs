@@ -59,13 +59,12 @@ pub fn lease_cursor<C: Shared>(
     let taken = conn.rows(
         sql("INSERT INTO event_cursors \
                (account_id, stream, seq, lease_id, leased_at, leased_until) \
-             SELECT ?, ?, 0, ?, ?, ? FROM audit_heads h WHERE h.account_id = ? \
+             SELECT h.account_id, ?, 0, ?, ?, ? FROM audit_heads h WHERE h.account_id = ? \
              ON CONFLICT (account_id, stream) DO UPDATE SET lease_id = excluded.lease_id, \
                leased_at = excluded.leased_at, leased_until = excluded.leased_until \
              WHERE event_cursors.lease_id IS NULL OR event_cursors.leased_until <= ? \
                OR event_cursors.leased_at > ? \
              RETURNING seq")
-        .bind::<Id, _>(request.account_id.as_uuid())
         .bind::<Text, _>(&*request.stream)
         .bind::<Id, _>(request.lease.as_uuid())
         .bind::<Time, _>(request.now)

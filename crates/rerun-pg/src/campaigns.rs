@@ -480,9 +480,10 @@ impl CampaignStore for PgStore {
         self.db
             .run(move |conn| {
                 let (wanted, named) = match group {
-                    WantedGroup::None => ("?", Some(None)),
+                    // No group has this id. The statement is the same with and without a group.
+                    WantedGroup::None => ("?", Some(Uuid::nil())),
                     WantedGroup::OfCampaign => ("c.customer_group_id", None),
-                    WantedGroup::Named(id) => ("?", Some(Some(id.as_uuid()))),
+                    WantedGroup::Named(id) => ("?", Some(id.as_uuid())),
                 };
                 let text = format!(
                     "SELECT {}, {}, {} FROM campaigns c \
@@ -497,7 +498,7 @@ impl CampaignStore for PgStore {
                 );
                 let mut query = sql(&text).bind_times::<Id, _>(2, account.as_uuid());
                 if let Some(id) = named {
-                    query = query.bind::<Nullable<Id>, _>(id);
+                    query = query.bind::<Id, _>(id);
                 }
                 let row = query
                     .bind::<Id, _>(account.as_uuid())
@@ -614,7 +615,11 @@ fn bring_in(
     mut run: Run,
     messages: ImportedMessages,
 ) -> Result<Run, Failure> {
-    insert_run(conn, campaign, &run, None)?;
+    let group = sql("SELECT version AS value FROM customer_groups WHERE account_id = ? AND id = ?")
+        .bind::<Id, _>(campaign.account_id.as_uuid())
+        .bind::<Id, _>(run.group.id.as_uuid())
+        .get_result::<Value>(conn)?;
+    insert_run(conn, campaign, &run, group.value, None)?;
     let mut seen = HashSet::new();
     let mut batch = Vec::with_capacity(BATCH);
     let mut total = 0;

@@ -37,7 +37,7 @@ struct BacklogRow {
     disabled: i64,
 }
 
-/// Goes from account to account by an index, whatever number of deliveries each has.
+/// Looks at each account with webhooks once, whatever number of deliveries it has.
 fn accounts_due(
     conn: &mut PgConnection,
     after: Option<AccountId>,
@@ -46,21 +46,15 @@ fn accounts_due(
 ) -> Result<Vec<AccountId>, Failure> {
     let follows = if after.is_some() { ">" } else { ">=" };
     let text = format!(
-        "WITH RECURSIVE accounts AS ( \
-           (SELECT account_id FROM webhook_deliveries \
-            WHERE due_at IS NOT NULL AND account_id {follows} ? ORDER BY account_id LIMIT 1) \
-           UNION ALL SELECT t.account_id FROM accounts a CROSS JOIN LATERAL ( \
-             SELECT account_id FROM webhook_deliveries \
-             WHERE due_at IS NOT NULL AND account_id > a.account_id \
-             ORDER BY account_id LIMIT 1) t), \
-         looked AS (SELECT a.account_id, \
-           (SELECT true FROM webhook_deliveries t WHERE t.account_id = a.account_id \
-              AND t.due_at <= ? LIMIT 1) AS due, \
-           (SELECT true FROM webhook_deliveries t WHERE t.account_id = a.account_id \
-              AND t.due_at IS NOT NULL AND coalesce(t.set_at, t.due_at) > ? LIMIT 1) AS ahead \
-           FROM accounts a) \
-         SELECT account_id, coalesce(ahead, false) AS ahead FROM looked \
-         WHERE due OR ahead LIMIT ?"
+        "SELECT a.account_id, coalesce(h.ahead, false) AS ahead \
+         FROM (SELECT DISTINCT account_id FROM webhooks \
+           WHERE deleted_at IS NULL AND account_id {follows} ?) a \
+         LEFT JOIN LATERAL (SELECT true AS due FROM webhook_deliveries t \
+           WHERE t.account_id = a.account_id AND t.due_at <= ? LIMIT 1) d ON true \
+         LEFT JOIN LATERAL (SELECT true AS ahead FROM webhook_deliveries t \
+           WHERE t.account_id = a.account_id AND t.due_at IS NOT NULL \
+             AND coalesce(t.set_at, t.due_at) > ? LIMIT 1) h ON true \
+         WHERE d.due OR h.ahead ORDER BY a.account_id LIMIT ?"
     );
     let ahead_of = now + CLOCK_TOLERANCE;
     let found = sql(&text)
@@ -70,9 +64,11 @@ fn accounts_due(
         .bind::<BigInt, _>(i64::from(limit))
         .load::<DueAccountRow>(conn)?;
     for row in found.iter().filter(|row| row.ahead) {
-        // The clock was set back: what was to wait waits for as long from now on.
+        // The clock was set back: what was to wait waits for as long from now on. Without a time zone
+        // the sum does not depend on the session.
         sql("UPDATE webhook_deliveries \
-               SET due_at = ?::timestamptz + (due_at - coalesce(set_at, due_at)), set_at = ? \
+               SET due_at = ((?::timestamptz AT TIME ZONE 'UTC') \
+                 + (due_at - coalesce(set_at, due_at))) AT TIME ZONE 'UTC', set_at = ? \
              WHERE account_id = ? AND due_at IS NOT NULL AND coalesce(set_at, due_at) > ?")
         .bind::<Time, _>(now)
         .bind::<Time, _>(now)
@@ -184,20 +180,15 @@ impl DeliveryGauge for PgStore {
         self.db
             .run(move |conn| {
                 let text = format!(
-                    "WITH RECURSIVE accounts AS ( \
-                       (SELECT account_id FROM webhook_deliveries WHERE due_at IS NOT NULL \
-                        ORDER BY account_id LIMIT 1) \
-                       UNION ALL SELECT t.account_id FROM accounts a CROSS JOIN LATERAL ( \
-                         SELECT account_id FROM webhook_deliveries \
-                         WHERE due_at IS NOT NULL AND account_id > a.account_id \
-                         ORDER BY account_id LIMIT 1) t) \
-                     SELECT (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries \
+                    "SELECT (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries \
                          WHERE due_at IS NOT NULL \
                          ORDER BY account_id, due_at LIMIT {}) AS waiting) AS pending, \
-                       (SELECT min((SELECT t.due_at FROM webhook_deliveries t \
+                       (SELECT min(d.due_at) \
+                         FROM (SELECT DISTINCT account_id FROM webhooks WHERE deleted_at IS NULL) a \
+                         CROSS JOIN LATERAL (SELECT t.due_at FROM webhook_deliveries t \
                            WHERE t.account_id = a.account_id AND t.due_at <= ? \
                              AND (t.lease_id IS NULL OR t.due_at < ?) \
-                           ORDER BY t.due_at LIMIT 1)) FROM accounts a) AS due_since, \
+                           ORDER BY t.due_at LIMIT 1) d) AS due_since, \
                        (SELECT count(*) FROM webhooks WHERE deleted_at IS NULL \
                          AND disabled_reason IS NOT NULL) AS disabled",
                     Backlog::MOST_COUNTED

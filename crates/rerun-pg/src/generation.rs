@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
@@ -19,11 +20,12 @@ use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun}
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self, KeptValuesRow, NearestRow};
-use rerun_diesel::sql::sql;
+use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::places::Places;
 use crate::write::{lock_campaign, transaction, write_applied};
 
 #[derive(QueryableByName)]
@@ -91,8 +93,11 @@ impl GenerationQueue for PgStore {
     }
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
-        let account = request.account_id;
-        let tasks = self.db.run(move |conn| take(conn, &request)).await?;
+        let (account, places) = (request.account_id, self.places());
+        let tasks = self
+            .db
+            .run(move |conn| take(conn, &request, places))
+            .await?;
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
@@ -151,8 +156,9 @@ impl GenerationQueue for PgStore {
     }
 
     async fn settle(&self, settle: SettleRun) -> Result<SettledRun, StoreError> {
+        let places = self.places();
         self.db
-            .run(move |conn| transaction(conn, |conn| store_results(conn, &settle)))
+            .run(move |conn| transaction(conn, |conn| store_results(conn, &settle, places)))
             .await
     }
 }
@@ -165,8 +171,8 @@ struct AccountRow {
     ahead: bool,
 }
 
-/// Goes from account to account by an index, whatever number of tasks each has. The subqueries are
-/// limited, so that the planner cannot read all tasks at once to answer them.
+/// A task is of a run that has not ended, and there are few of those. The subqueries are limited, so
+/// that the planner cannot read all tasks at once to answer them.
 fn due_accounts(
     conn: &mut PgConnection,
     after: Option<AccountId>,
@@ -175,19 +181,14 @@ fn due_accounts(
 ) -> Result<Vec<AccountId>, Failure> {
     let follows = if after.is_some() { ">" } else { ">=" };
     let text = format!(
-        "WITH RECURSIVE accounts AS ( \
-           (SELECT account_id FROM generation_tasks WHERE account_id {follows} ? \
-            ORDER BY account_id LIMIT 1) \
-           UNION ALL SELECT t.account_id FROM accounts a CROSS JOIN LATERAL ( \
-             SELECT account_id FROM generation_tasks WHERE account_id > a.account_id \
-             ORDER BY account_id LIMIT 1) t), \
-         looked AS (SELECT a.account_id, \
-           (SELECT true FROM generation_tasks t WHERE t.account_id = a.account_id \
-              AND t.due_at <= ? LIMIT 1) AS due, \
-           (SELECT true FROM generation_tasks t WHERE t.account_id = a.account_id \
-              AND coalesce(t.set_at, t.due_at) > ? LIMIT 1) AS ahead FROM accounts a) \
-         SELECT account_id, coalesce(ahead, false) AS ahead FROM looked \
-         WHERE due OR ahead LIMIT ?"
+        "SELECT a.account_id, coalesce(h.ahead, false) AS ahead \
+         FROM (SELECT DISTINCT account_id FROM runs \
+           WHERE completed_at IS NULL AND account_id {follows} ?) a \
+         LEFT JOIN LATERAL (SELECT true AS due FROM generation_tasks t \
+           WHERE t.account_id = a.account_id AND t.due_at <= ? LIMIT 1) d ON true \
+         LEFT JOIN LATERAL (SELECT true AS ahead FROM generation_tasks t \
+           WHERE t.account_id = a.account_id AND coalesce(t.set_at, t.due_at) > ? LIMIT 1) h ON true \
+         WHERE d.due OR h.ahead ORDER BY a.account_id LIMIT ?"
     );
     let ahead_of = now + CLOCK_TOLERANCE;
     let rows = sql(&text)
@@ -197,9 +198,11 @@ fn due_accounts(
         .bind::<BigInt, _>(i64::from(limit))
         .load::<AccountRow>(conn)?;
     for row in rows.iter().filter(|row| row.ahead) {
-        // The clock was set back: what was to wait waits for as long from now on.
+        // The clock was set back: what was to wait waits for as long from now on. Without a time zone
+        // the sum does not depend on the session.
         sql("UPDATE generation_tasks \
-               SET due_at = ?::timestamptz + (due_at - coalesce(set_at, due_at)), set_at = ? \
+               SET due_at = ((?::timestamptz AT TIME ZONE 'UTC') \
+                 + (due_at - coalesce(set_at, due_at))) AT TIME ZONE 'UTC', set_at = ? \
              WHERE account_id = ? AND coalesce(set_at, due_at) > ?")
         .bind::<Time, _>(now)
         .bind::<Time, _>(now)
@@ -216,9 +219,13 @@ fn due_accounts(
 /// One statement, so that the rows are locked for as short as can be; rows that another worker
 /// is taking at this moment are passed over. They are found again by their places alone, see [`held`].
 /// The first task of each campaign counts with the bytes of the campaign's brief.
-fn take(conn: &mut PgConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, Failure> {
+fn take(
+    conn: &mut PgConnection,
+    request: &LeaseTasks,
+    places: Places,
+) -> Result<Vec<TaskRow>, Failure> {
     let account = request.account_id.as_uuid();
-    let tasks = sql(
+    let text = format!(
         "WITH due AS MATERIALIZED (SELECT ctid AS place, campaign_id, run_number, message_id, \
                failed_attempts, put_off_ms, due_at FROM generation_tasks \
              WHERE account_id = ? AND due_at <= ? AND (lease_id IS NULL OR due_at < ?) \
@@ -240,23 +247,25 @@ fn take(conn: &mut PgConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, F
          summed AS (SELECT sized.*, sum(bytes) OVER (ORDER BY due_at, message_id \
              ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) - bytes AS before FROM sized), \
          fitting AS MATERIALIZED (SELECT * FROM summed WHERE before < ?), \
-         taken AS (UPDATE generation_tasks SET lease_id = ?, due_at = ?, set_at = ? \
-           WHERE ctid = ANY(ARRAY(SELECT place FROM fitting))) \
+         taken AS (UPDATE generation_tasks t SET lease_id = ?, due_at = ?, set_at = ? \
+           WHERE t.ctid = ANY(ARRAY(SELECT place FROM fitting)){}) \
          SELECT * FROM fitting ORDER BY due_at, message_id",
-    )
-    .bind::<Id, _>(account)
-    .bind::<Time, _>(request.now)
-    .bind::<Time, _>(request.now)
-    .bind::<BigInt, _>(i64::from(request.limit))
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(account)
-    .bind::<BigInt, _>(i64::try_from(request.bytes).unwrap_or(i64::MAX))
-    .bind::<Id, _>(request.lease.as_uuid())
-    .bind::<Time, _>(request.until)
-    .bind::<Time, _>(request.now)
-    .load::<TaskRow>(conn)?;
-    Ok(tasks)
+        places.condition("t")
+    );
+    let statement = sql(&text)
+        .bind::<Id, _>(account)
+        .bind::<Time, _>(request.now)
+        .bind::<Time, _>(request.now)
+        .bind::<BigInt, _>(i64::from(request.limit))
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(account)
+        .bind::<BigInt, _>(i64::try_from(request.bytes).unwrap_or(i64::MAX))
+        .bind::<Id, _>(request.lease.as_uuid())
+        .bind::<Time, _>(request.until)
+        .bind::<Time, _>(request.now);
+    let statement = places.bind(statement, request.account_id);
+    Ok(statement.load::<TaskRow>(conn)?)
 }
 
 fn begin_runs(
@@ -432,7 +441,11 @@ fn held<'a>(conn: &mut PgConnection, settle: &'a SettleRun) -> Result<Vec<Held<'
     Ok(held.collect::<Result<_, StoreError>>()?)
 }
 
-fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<SettledRun, Failure> {
+fn store_results(
+    conn: &mut PgConnection,
+    settle: &SettleRun,
+    places: Places,
+) -> Result<SettledRun, Failure> {
     let locked = lock_campaign(
         conn,
         settle.account_id,
@@ -451,10 +464,10 @@ fn store_results(conn: &mut PgConnection, settle: &SettleRun) -> Result<SettledR
         .apply(MessageCommand::GenerationFailed, stages)
         .map_err(illegal)?;
     let held = held(conn, settle)?;
-    let retried = wait_again(conn, settle, Again::Retry, &held)?;
-    let put_off = wait_again(conn, settle, Again::PutOff, &held)?;
-    let stored = store_generated(conn, settle, reviewed, &held)?;
-    let failed = store_failed(conn, settle, given_up, &held)?;
+    let retried = wait_again(conn, settle, Again::Retry, &held, places)?;
+    let put_off = wait_again(conn, settle, Again::PutOff, &held, places)?;
+    let stored = store_generated(conn, settle, reviewed, &held, places)?;
+    let failed = store_failed(conn, settle, given_up, &held, places)?;
     add_usage(conn, settle, &Used::of(&held))?;
     let shift = |(source, messages): &(Source, u32), to: (ReviewStatus, Source)| Shift {
         from: (ReviewStatus::Generating, *source),
@@ -591,6 +604,7 @@ fn wait_again(
     settle: &SettleRun,
     why: Again,
     held: &[Held<'_>],
+    places: Places,
 ) -> Result<u32, Failure> {
     let (mut tasks, mut times, mut waits) = (Vec::new(), Vec::new(), Vec::new());
     for held in held {
@@ -613,19 +627,21 @@ fn wait_again(
     }
     let waiting = tasks.len();
     if waiting > 0 {
-        let put_back = sql(
+        let text = format!(
             "UPDATE generation_tasks t SET lease_id = NULL, due_at = r.at, set_at = ?, \
                failed_attempts = t.failed_attempts + ?, put_off_ms = t.put_off_ms + r.wait \
              FROM unnest(?::text[]::tid[], ?::timestamptz[], ?::bigint[]) AS r(task, at, wait) \
-             WHERE t.ctid = r.task",
-        )
-        .planned_for(waiting)
-        .bind::<Time, _>(settle.now)
-        .bind::<Integer, _>(i32::from(why == Again::Retry))
-        .bind::<Array<Text>, _>(tasks)
-        .bind::<Array<Time>, _>(times)
-        .bind::<Array<BigInt>, _>(waits)
-        .execute(conn)?;
+             WHERE t.ctid = r.task{}",
+            places.condition("t")
+        );
+        let statement = sql(&text)
+            .planned_for(waiting)
+            .bind::<Time, _>(settle.now)
+            .bind::<Integer, _>(i32::from(why == Again::Retry))
+            .bind::<Array<Text>, _>(tasks)
+            .bind::<Array<Time>, _>(times)
+            .bind::<Array<BigInt>, _>(waits);
+        let put_back = places.bind(statement, settle.account_id).execute(conn)?;
         all_stored(put_back, waiting)?;
     }
     u32::try_from(waiting).map_err(|error| StoreError::Backend(error.into()).into())
@@ -652,11 +668,32 @@ fn by_source<'a>(held: impl Iterator<Item = &'a Held<'a>>) -> Vec<(Source, u32)>
     counted
 }
 
+/// Results with the places of their messages.
+const RESULTS: &str = "WITH results AS (SELECT * FROM unnest(?::text[]::tid[], ?::uuid[], ?::text[], ?::text[], \
+     ?::text[], ?::bigint[], ?::bigint[], ?::text[]) \
+     AS r(message, content_id, subject, body, placeholder, prompt_tokens, completion_tokens, model))";
+
+/// Where tables are distributed, it is a statement of its own.
+const CONTENTS: &str = "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
+       created_at, placeholder, prompt_tokens, completion_tokens, model) \
+     SELECT ?, content_id, ?, ?, subject, body, ?, placeholder, prompt_tokens, completion_tokens, \
+       model FROM results";
+
+/// Gives [`CONTENTS`] its values.
+fn bind_run<'a>(statement: Sql<'a, Pg>, settle: &SettleRun) -> Sql<'a, Pg> {
+    statement
+        .bind::<Id, _>(settle.account_id.as_uuid())
+        .bind::<Id, _>(settle.campaign_id.as_uuid())
+        .bind::<Integer, _>(settle.run_number.get())
+        .bind::<Time, _>(settle.now)
+}
+
 fn store_generated(
     conn: &mut PgConnection,
     settle: &SettleRun,
     to: MessageState,
     held: &[Held<'_>],
+    places: Places,
 ) -> Result<Vec<(Source, u32)>, Failure> {
     let generated: Vec<(&Held<'_>, &Content)> = held
         .iter()
@@ -686,39 +723,46 @@ fn store_generated(
         models.push(usage.and_then(|usage| usage.model.as_deref()));
     }
     let now = settle.now;
-    let stored = sql(
-        "WITH results AS (SELECT * FROM unnest(?::text[]::tid[], ?::uuid[], ?::text[], ?::text[], \
-           ?::text[], ?::bigint[], ?::bigint[], ?::text[]) \
-           AS r(message, content_id, subject, body, placeholder, prompt_tokens, \
-             completion_tokens, model)), \
-         gone AS (DELETE FROM generation_tasks WHERE ctid = ANY(?::text[]::tid[])), \
-         stored AS (INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
-             created_at, placeholder, prompt_tokens, completion_tokens, model) \
-           SELECT ?, content_id, ?, ?, subject, body, ?, placeholder, prompt_tokens, \
-             completion_tokens, model FROM results) \
+    let bind_results = |text| {
+        sql(text)
+            .planned_for(generated.len())
+            .bind::<Array<Text>, _>(&messages)
+            .bind::<Array<Id>, _>(&contents)
+            .bind::<Array<Text>, _>(&subjects)
+            .bind::<Array<Text>, _>(&bodies)
+            .bind::<Array<Nullable<Text>>, _>(&placeholders)
+            .bind::<Array<Nullable<BigInt>>, _>(&prompts)
+            .bind::<Array<Nullable<BigInt>>, _>(&completions)
+            .bind::<Array<Nullable<Text>>, _>(&models)
+    };
+    let moves = format!(
+        "gone AS (DELETE FROM generation_tasks t WHERE t.ctid = ANY(?::text[]::tid[]){}) \
          UPDATE messages m SET content_id = results.content_id, source = 'generated', \
            reused_from_message_id = NULL, reused_from_run_number = NULL, approvals = '[]', \
            edited_by = NULL, review_status = ?, approval_stage = ?, updated_at = ? \
-         FROM results WHERE m.ctid = results.message",
-    )
-    .planned_for(generated.len())
-    .bind::<Array<Text>, _>(messages)
-    .bind::<Array<Id>, _>(contents)
-    .bind::<Array<Text>, _>(subjects)
-    .bind::<Array<Text>, _>(bodies)
-    .bind::<Array<Nullable<Text>>, _>(placeholders)
-    .bind::<Array<Nullable<BigInt>>, _>(prompts)
-    .bind::<Array<Nullable<BigInt>>, _>(completions)
-    .bind::<Array<Nullable<Text>>, _>(models)
-    .bind::<Array<Text>, _>(tasks)
-    .bind::<Id, _>(settle.account_id.as_uuid())
-    .bind::<Id, _>(settle.campaign_id.as_uuid())
-    .bind::<Integer, _>(settle.run_number.get())
-    .bind::<Time, _>(now)
-    .bind::<Text, _>(to.status().as_str())
-    .bind::<Nullable<SmallInt>, _>(to.stage().map(i16::from))
-    .bind::<Time, _>(now)
-    .execute(conn)?;
+         FROM results WHERE m.ctid = results.message{}",
+        places.condition("t"),
+        places.condition("m")
+    );
+    let (apart, text);
+    let statement = match places {
+        Places::Alone => {
+            text = format!("{RESULTS}, stored AS ({CONTENTS}), {moves}");
+            bind_run(bind_results(&text), settle)
+        }
+        Places::OfAccount => {
+            apart = format!("{RESULTS} {CONTENTS}");
+            bind_run(bind_results(&apart), settle).execute(conn)?;
+            text = format!("{RESULTS}, {moves}");
+            bind_results(&text)
+        }
+    };
+    let statement = places
+        .bind(statement.bind::<Array<Text>, _>(tasks), settle.account_id)
+        .bind::<Text, _>(to.status().as_str())
+        .bind::<Nullable<SmallInt>, _>(to.stage().map(i16::from))
+        .bind::<Time, _>(now);
+    let stored = places.bind(statement, settle.account_id).execute(conn)?;
     all_stored(stored, generated.len())?;
     Ok(by_source(generated.into_iter().map(|(held, _)| held)))
 }
@@ -728,6 +772,7 @@ fn store_failed(
     settle: &SettleRun,
     to: MessageState,
     held: &[Held<'_>],
+    places: Places,
 ) -> Result<Vec<(Source, u32)>, Failure> {
     let failed: Vec<(&Held<'_>, &str)> = held
         .iter()
@@ -746,18 +791,23 @@ fn store_failed(
         .map(|(held, error)| (held.message.as_str(), *error))
         .unzip();
     let tasks: Vec<&str> = failed.iter().map(|(held, _)| held.task.as_str()).collect();
-    let stored = sql(
-        "WITH gone AS (DELETE FROM generation_tasks WHERE ctid = ANY(?::text[]::tid[])) \
+    let text = format!(
+        "WITH gone AS (DELETE FROM generation_tasks t WHERE t.ctid = ANY(?::text[]::tid[]){}) \
          UPDATE messages m SET error = r.error, review_status = ?, updated_at = ? \
-         FROM unnest(?::text[]::tid[], ?::text[]) AS r(message, error) WHERE m.ctid = r.message",
-    )
-    .planned_for(failed.len())
-    .bind::<Array<Text>, _>(tasks)
-    .bind::<Text, _>(to.status().as_str())
-    .bind::<Time, _>(settle.now)
-    .bind::<Array<Text>, _>(messages)
-    .bind::<Array<Text>, _>(errors)
-    .execute(conn)?;
+         FROM unnest(?::text[]::tid[], ?::text[]) AS r(message, error) WHERE m.ctid = r.message{}",
+        places.condition("t"),
+        places.condition("m")
+    );
+    let statement = sql(&text)
+        .planned_for(failed.len())
+        .bind::<Array<Text>, _>(tasks);
+    let statement = places
+        .bind(statement, settle.account_id)
+        .bind::<Text, _>(to.status().as_str())
+        .bind::<Time, _>(settle.now)
+        .bind::<Array<Text>, _>(messages)
+        .bind::<Array<Text>, _>(errors);
+    let stored = places.bind(statement, settle.account_id).execute(conn)?;
     all_stored(stored, failed.len())?;
     Ok(by_source(failed.into_iter().map(|(held, _)| held)))
 }

@@ -559,10 +559,9 @@ fn remove_others(
     account: AccountId,
     id: CustomerGroupId,
 ) -> Result<i64, Failure> {
-    let removed = sql(
-        "DELETE FROM customers c WHERE c.account_id = ? AND c.group_id = ? \
-           AND NOT EXISTS (SELECT FROM import_rows r WHERE r.customer_ref = c.customer_ref)",
-    )
+    let removed = sql("WITH kept AS (SELECT customer_ref FROM import_rows) \
+         DELETE FROM customers c WHERE c.account_id = ? AND c.group_id = ? \
+           AND NOT EXISTS (SELECT FROM kept WHERE kept.customer_ref = c.customer_ref)")
     .planned_anew()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())

@@ -12,6 +12,7 @@ mod history;
 mod idempotency;
 mod page;
 mod patience;
+mod places;
 mod queue;
 mod recipients;
 mod reruns;
@@ -21,6 +22,7 @@ mod segments;
 mod webhooks;
 mod write;
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -32,6 +34,7 @@ use diesel::sql_types::{Bool, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use patience::{GivenUp, Limit, watched};
+use places::Places;
 use rerun_core::error::StoreError;
 use rerun_core::ports::{HealthCheck, PoolGauge, PoolUsage};
 use rerun_diesel::lanes::Lanes;
@@ -58,6 +61,7 @@ pub struct PgStore {
     db: Database<PgConnection>,
     health: Database<PgConnection>,
     lanes: Lanes,
+    places: Arc<OnceLock<Places>>,
 }
 
 /// The database could not be reached.
@@ -78,14 +82,22 @@ impl PgStore {
     /// [`ConnectError`]. Its text does not contain the password.
     pub fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
         let conninfo = connection::conninfo(url, options.acquire_timeout)?;
+        let places = Arc::<OnceLock<Places>>::default();
         let prepare = |settings: String, pooler: Pooler| {
-            move |connection: &mut PgConnection| match pooler {
-                Pooler::None => connection.batch_execute(&settings),
-                Pooler::Transaction => {
+            let places = Arc::clone(&places);
+            move |connection: &mut PgConnection| {
+                match pooler {
+                    Pooler::None => connection.batch_execute(&settings)?,
                     // A statement that one session has prepared is not in another one.
-                    connection.set_prepared_statement_cache_size(CacheSize::Disabled);
-                    Ok(())
+                    Pooler::Transaction => {
+                        connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+                    }
                 }
+                if places.get().is_none() {
+                    let known = connection.transaction(Places::of)?;
+                    places.get_or_init(|| known);
+                }
+                Ok(())
             }
         };
         let begin = |settings: String| -> Begin<PgConnection> {
@@ -103,7 +115,13 @@ impl PgStore {
             db: Database::open_probed(&conninfo, options, setup(), probe, begin())?,
             health: Database::open_for_health(&conninfo, options, setup(), probe, begin())?,
             lanes: Lanes::new(options.pool_size),
+            places,
         })
+    }
+
+    /// Each connection has been asked.
+    fn places(&self) -> Places {
+        self.places.get().copied().unwrap_or_default()
     }
 }
 
@@ -149,11 +167,12 @@ struct Flag {
 }
 
 /// Fails on a connection that cannot write: the server is a standby, or the session was made
-/// while the database was read-only. The table is there in every version of the schema.
+/// while the database was read-only. The table is there in every version of the schema, and where
+/// tables are distributed it is not among them: the server goes on when one of their places is gone.
 fn writable(connection: &mut PgConnection) -> diesel::QueryResult<()> {
     let read_only = diesel::sql_query(
         "SELECT current_setting('transaction_read_only')::boolean AS value \
-         FROM (SELECT count(*) FROM (SELECT FROM audit_heads LIMIT 1) AS one) AS schema",
+         FROM (SELECT count(*) FROM (SELECT 1 FROM __diesel_schema_migrations LIMIT 1) AS one) AS schema",
     )
     .get_result::<Flag>(connection)?;
     if read_only.value {

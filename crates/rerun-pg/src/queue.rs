@@ -27,16 +27,13 @@ impl QueueGauge for PgStore {
                     Backlog::MOST_COUNTED
                 );
                 let counted = sql(&count).load::<Value>(conn)?;
-                // From account to account by an index: the oldest of each.
-                let oldest = sql("WITH RECURSIVE accounts AS ( \
-                       (SELECT account_id FROM generation_tasks ORDER BY account_id LIMIT 1) \
-                       UNION ALL SELECT t.account_id FROM accounts a CROSS JOIN LATERAL ( \
-                         SELECT account_id FROM generation_tasks \
-                         WHERE account_id > a.account_id ORDER BY account_id LIMIT 1) t) \
-                     SELECT min((SELECT t.due_at FROM generation_tasks t \
+                // The oldest of each account that has tasks.
+                let oldest = sql("SELECT min(d.due_at) AS due_at \
+                     FROM (SELECT DISTINCT account_id FROM runs WHERE completed_at IS NULL) a \
+                     CROSS JOIN LATERAL (SELECT t.due_at FROM generation_tasks t \
                        WHERE t.account_id = a.account_id AND t.due_at <= ? \
                          AND (t.lease_id IS NULL OR t.due_at < ?) \
-                       ORDER BY t.due_at LIMIT 1)) AS due_at FROM accounts a")
+                       ORDER BY t.due_at LIMIT 1) d")
                 .bind::<Time, _>(now)
                 .bind::<Time, _>(now)
                 .load::<DueRow>(conn)?;

@@ -22,6 +22,7 @@ use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::places::Places;
 use crate::segments::{self, Counts, Wanted};
 use crate::write::{
     CampaignMove, Value, append_audit, insert_run, lock_current, move_campaign, queue_messages,
@@ -129,8 +130,9 @@ impl RerunStore for PgStore {
     }
 
     async fn start_run(&self, start: StartRun) -> Result<(), StoreError> {
+        let places = self.places();
         self.db
-            .run(move |conn| transaction(conn, |conn| start_run(conn, start)))
+            .run(move |conn| transaction(conn, |conn| start_run(conn, start, places)))
             .await
     }
 
@@ -419,7 +421,7 @@ fn lock_for_run(conn: &mut PgConnection, start: &StartRun) -> Result<i64, Failur
     Ok(locked.ok_or(StoreError::Conflict)?.value)
 }
 
-fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
+fn start_run(conn: &mut PgConnection, start: StartRun, places: Places) -> Result<(), Failure> {
     let StartRun {
         campaign,
         plan,
@@ -434,7 +436,8 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
         write_firings(conn, firing)?;
     }
     keep_response(conn, campaign.account_id, start.response.as_ref(), now)?;
-    insert_run(conn, campaign, run, initiated_ip.map(|ip| ip.to_string()))?;
+    let ip = initiated_ip.map(|ip| ip.to_string());
+    insert_run(conn, campaign, run, start.group_version, ip)?;
     let planned: Vec<(Uuid, &PlannedSegment)> = message_ids
         .iter()
         .map(|id| id.as_uuid())
@@ -450,7 +453,7 @@ fn start_run(conn: &mut PgConnection, start: StartRun) -> Result<(), Failure> {
         add_new_messages(conn, &start, &new, &numbered.numbers)?;
         let known = usize::try_from(numbered.added).is_ok_and(|added| added < new.len());
         if known && campaign.segment_by.rules_json().is_some() {
-            spell_new_messages(conn, &start)?;
+            spell_new_messages(conn, &start, places)?;
         }
     }
     if !matched.is_empty() {
@@ -602,9 +605,14 @@ fn add_new_messages(
 
 /// A new message of a segment that the campaign has is shown with the values as its group spells
 /// them. Without rules there is one spelling.
-fn spell_new_messages(conn: &mut PgConnection, start: &StartRun) -> Result<(), Failure> {
+fn spell_new_messages(
+    conn: &mut PgConnection,
+    start: &StartRun,
+    places: Places,
+) -> Result<(), Failure> {
     let account = start.campaign.account_id.as_uuid();
-    sql("WITH spelled AS (SELECT m.place, gs.attributes \
+    let text = format!(
+        "WITH spelled AS (SELECT m.place, gs.attributes \
            FROM (SELECT id FROM segmentations \
              WHERE account_id = ? AND group_id = ? AND fields = ? LIMIT 1) sg \
            CROSS JOIN (SELECT ctid AS place, segment_no FROM messages WHERE account_id = ? \
@@ -615,18 +623,23 @@ fn spell_new_messages(conn: &mut PgConnection, start: &StartRun) -> Result<(), F
              WHERE account_id = ? AND segmentation_id = sg.id AND key = s.key LIMIT 1) gs \
            WHERE gs.attributes <> s.attributes) \
          UPDATE messages m SET attributes = spelled.attributes \
-         FROM spelled WHERE m.ctid = spelled.place")
-    .planned_anew()
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(start.run.group.id.as_uuid())
-    .bind::<Text, _>(start.campaign.segment_by.canonical())
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(start.campaign.id.as_uuid())
-    .bind::<Integer, _>(start.run.number.get())
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(start.campaign.id.as_uuid())
-    .bind::<Id, _>(account)
-    .execute(conn)?;
+         FROM spelled WHERE m.ctid = spelled.place{}",
+        places.condition("m")
+    );
+    let statement = sql(&text)
+        .planned_anew()
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(start.run.group.id.as_uuid())
+        .bind::<Text, _>(start.campaign.segment_by.canonical())
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(start.campaign.id.as_uuid())
+        .bind::<Integer, _>(start.run.number.get())
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(start.campaign.id.as_uuid())
+        .bind::<Id, _>(account);
+    places
+        .bind(statement, start.campaign.account_id)
+        .execute(conn)?;
     Ok(())
 }
 

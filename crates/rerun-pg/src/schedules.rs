@@ -19,15 +19,14 @@ use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::groups::hold_group;
+use crate::groups::{IdRow, hold_group};
+use crate::places::Places;
 use crate::write::{append_audit, transaction};
 
 #[derive(QueryableByName)]
-struct DueRow {
+struct AccountRow {
     #[diesel(sql_type = Id)]
     account_id: Uuid,
-    #[diesel(sql_type = Id)]
-    id: Uuid,
 }
 
 #[async_trait]
@@ -111,8 +110,11 @@ impl ScheduleQueue for PgStore {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<DueSchedule>, StoreError> {
+        let places = self.places();
         self.db
-            .run(move |conn| transaction(conn, |conn| lease_both(conn, now, until, limit)))
+            .run(move |conn| {
+                transaction(conn, |conn| lease_both(conn, (now, until), limit, places))
+            })
             .await
     }
 
@@ -130,57 +132,112 @@ impl ScheduleGauge for PgStore {
     }
 }
 
-/// Active schedules whose time has come.
-const DUE: &str = "SELECT s.ctid FROM schedules s WHERE s.due_at <= ? \
-     AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
-     ORDER BY s.due_at LIMIT ? FOR UPDATE SKIP LOCKED";
+/// Which schedules are leased.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Active ones whose time has come.
+    Due,
+    /// Those of which a firing waited for a campaign that is published now, or gone.
+    Waiting,
+}
 
-/// Schedules of which a firing waited for a campaign that is published now, or gone.
-const WAITING: &str = "SELECT s.ctid FROM schedules s WHERE s.waiting_for <= ? \
-     AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
-     AND s.status <> 'paused' AND NOT EXISTS (SELECT 1 FROM campaigns c \
-       WHERE c.account_id = s.account_id AND c.id = s.campaign_id AND c.status <> 'Published') \
-     ORDER BY s.waiting_for LIMIT ? FOR UPDATE SKIP LOCKED";
+impl Which {
+    /// The column of the time since which they are.
+    const fn since(self) -> &'static str {
+        match self {
+            Self::Due => "due_at",
+            Self::Waiting => "waiting_for",
+        }
+    }
+
+    /// The condition on a row `s` of this account that it is one of them, and free.
+    fn free(self, account: &str) -> String {
+        let since = self.since();
+        let besides = match self {
+            Self::Due => String::new(),
+            Self::Waiting => format!(
+                "AND s.status <> 'paused' AND NOT EXISTS (SELECT 1 FROM campaigns c \
+                 WHERE c.account_id = {account} AND c.id = s.campaign_id AND c.status <> 'Published')"
+            ),
+        };
+        format!(
+            "s.{since} <= ? AND (s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?) \
+             {besides} ORDER BY s.{since} LIMIT ?"
+        )
+    }
+}
 
 /// Those that are due, and then those that waited, together up to a number.
 fn lease_both(
     conn: &mut PgConnection,
-    now: Timestamp,
-    until: Timestamp,
+    times: (Timestamp, Timestamp),
     limit: u32,
+    places: Places,
 ) -> Result<Vec<DueSchedule>, Failure> {
-    let mut leased = lease(conn, DUE, now, until, limit)?;
-    let taken = u32::try_from(leased.len()).unwrap_or(limit);
-    if taken < limit {
-        leased.extend(lease(conn, WAITING, now, until, limit - taken)?);
+    let mut leased = Vec::new();
+    for which in [Which::Due, Which::Waiting] {
+        lease(conn, which, times, limit, places, &mut leased)?;
     }
     Ok(leased)
 }
 
+/// Looks for the accounts first, those with the oldest schedules before others. Then it takes from one after the
+/// other what no other server is taking at this moment.
 fn lease(
     conn: &mut PgConnection,
-    which: &str,
-    now: Timestamp,
-    until: Timestamp,
+    which: Which,
+    (now, until): (Timestamp, Timestamp),
     limit: u32,
-) -> Result<Vec<DueSchedule>, Failure> {
+    places: Places,
+    leased: &mut Vec<DueSchedule>,
+) -> Result<(), Failure> {
+    let left =
+        |leased: &[DueSchedule]| i64::from(limit) - i64::try_from(leased.len()).unwrap_or(i64::MAX);
+    if left(leased) <= 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "SELECT account_id FROM (SELECT s.account_id, s.{} AS since FROM schedules s WHERE {}) d \
+         GROUP BY account_id ORDER BY min(since), account_id",
+        which.since(),
+        which.free("s.account_id")
+    );
+    let accounts = sql(&text)
+        .bind::<Time, _>(now)
+        .bind::<Time, _>(now)
+        .bind::<Time, _>(until)
+        .bind::<BigInt, _>(left(leased))
+        .load::<AccountRow>(conn)?;
     // By their places: the planner may read the whole table to find a few keys.
     let text = format!(
-        "UPDATE schedules SET lease_until = ? WHERE ctid = ANY(ARRAY({which})) \
-         RETURNING account_id, id"
+        "UPDATE schedules l SET lease_until = ? WHERE l.ctid = ANY(ARRAY( \
+           SELECT s.ctid FROM schedules s WHERE s.account_id = ? AND {} FOR UPDATE SKIP LOCKED)){} \
+         RETURNING l.id",
+        which.free("?"),
+        places.condition("l")
     );
-    let rows = sql(&text)
-        .bind::<Time, _>(until)
-        .bind::<Time, _>(now)
-        .bind::<Time, _>(now)
-        .bind::<Time, _>(until)
-        .bind::<BigInt, _>(i64::from(limit))
-        .load::<DueRow>(conn)?;
-    let due = rows.into_iter().map(|row| DueSchedule {
-        account_id: AccountId::new(row.account_id),
-        id: ScheduleId::new(row.id),
-    });
-    Ok(due.collect())
+    for AccountRow { account_id } in accounts {
+        let mut statement = sql(&text)
+            .bind::<Time, _>(until)
+            .bind::<Id, _>(account_id)
+            .bind::<Time, _>(now)
+            .bind::<Time, _>(now)
+            .bind::<Time, _>(until);
+        if which == Which::Waiting {
+            statement = statement.bind::<Id, _>(account_id);
+        }
+        let statement = statement.bind::<BigInt, _>(left(leased));
+        let account = AccountId::new(account_id);
+        let rows = places.bind(statement, account).load::<IdRow>(conn)?;
+        leased.extend(rows.into_iter().map(|row| DueSchedule {
+            account_id: account,
+            id: ScheduleId::new(row.id),
+        }));
+        if left(leased) <= 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The newest firing of each of these schedules.

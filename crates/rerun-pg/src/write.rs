@@ -312,11 +312,12 @@ pub(crate) fn append_audit(conn: &mut PgConnection, audit: AuditDraft) -> Result
     Ok(())
 }
 
-/// Adds a run that is current.
+/// Adds a run that is current, for the group as it was at this version.
 pub(crate) fn insert_run(
     conn: &mut PgConnection,
     campaign: &Campaign,
     run: &Run,
+    group_version: i64,
     initiated_ip: Option<String>,
 ) -> Result<(), Failure> {
     let mut insert = sql(
@@ -328,8 +329,7 @@ pub(crate) fn insert_run(
            saved_completion_tokens, metered_messages, metered_prompt_tokens, \
            metered_completion_tokens, group_version) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-           ?, ?, ?, ?, ?, ?, \
-           (SELECT version FROM customer_groups WHERE account_id = ? AND id = ?))",
+           ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<Id, _>(campaign.account_id.as_uuid())
     .bind::<Id, _>(campaign.id.as_uuid())
@@ -368,9 +368,6 @@ pub(crate) fn insert_run(
     for count in savings(run) {
         insert = insert.bind::<BigInt, _>(count);
     }
-    insert
-        .bind::<Id, _>(campaign.account_id.as_uuid())
-        .bind::<Id, _>(run.group.id.as_uuid())
-        .execute(conn)?;
+    insert.bind::<BigInt, _>(group_version).execute(conn)?;
     Ok(())
 }

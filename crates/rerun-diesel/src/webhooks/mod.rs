@@ -39,7 +39,7 @@ fn wanted_sql(webhook: &Webhook) -> String {
 fn queue_sql(webhook: &Webhook) -> String {
     format!(
         "INSERT INTO webhook_deliveries (account_id, webhook_id, seq, state, replayed, due_at) \
-         SELECT ?, ?, a.seq, 'pending', ?, ? FROM audit_entries a WHERE {} \
+         SELECT a.account_id, ?, a.seq, 'pending', ?, ? FROM audit_entries a WHERE {} \
          ORDER BY a.seq \
          ON CONFLICT (account_id, webhook_id, seq) DO UPDATE SET {AGAIN}, \
            replayed = excluded.replayed AND (webhook_deliveries.replayed \

@@ -106,7 +106,6 @@ pub(super) fn queue<C: Shared>(
     let text = queue_sql(webhook);
     let mut query = sql(&text)
         .planned_anew()
-        .bind::<Id, _>(webhook.account_id.as_uuid())
         .bind::<Id, _>(webhook.id.as_uuid())
         .bind::<Bool, _>(replay)
         .bind::<Time, _>(now)

@@ -6,6 +6,7 @@ mod rules;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::{self, Write as _};
+use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
@@ -24,6 +25,10 @@ const VALUES: &str = " -- binds:";
 struct Sent {
     new: Vec<String>,
     known: HashSet<String>,
+    /// The exceptions that a statement needed, by their places in the list.
+    needed: BTreeSet<usize>,
+    /// The cases that have ended.
+    cases: BTreeSet<String>,
 }
 
 static SENT: OnceLock<Mutex<Sent>> = OnceLock::new();
@@ -108,14 +113,47 @@ impl Drop for JudgedDatabase {
         let sent = SENT.get_or_init(Mutex::default);
         let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
         let new = std::mem::take(&mut sent.new);
+        let faults: Vec<String> = new
+            .iter()
+            .filter_map(|text| fault(text, &mut sent.needed))
+            .collect();
+        // A thread has the name of its test.
+        let case = thread::current()
+            .name()
+            .filter(|name| is_case(name))
+            .map(str::to_owned);
+        let last = case.is_some_and(|case| sent.cases.insert(case)) && sent.cases.len() == cases();
+        let needed = last.then(|| sent.needed.clone());
         drop(sent);
-        let faults: Vec<String> = new.iter().filter_map(|text| fault(text)).collect();
-        assert!(
-            faults.is_empty() || thread::panicking(),
-            "{}",
-            faults.join("\n")
-        );
+        if thread::panicking() {
+            return;
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        let Some(needed) = needed else { return };
+        let rest = EXCEPTIONS.iter().enumerate();
+        let rest: Vec<_> = rest.filter(|(place, _)| !needed.contains(place)).collect();
+        // It would let the next statement through.
+        assert!(rest.is_empty(), "no statement of any case needs {rest:#?}");
     }
+}
+
+/// Whether a test is a case of the contract.
+fn is_case(test: &str) -> bool {
+    test.contains("::") && !test.starts_with("statements::")
+}
+
+/// How many cases there are.
+fn cases() -> usize {
+    static CASES: OnceLock<usize> = OnceLock::new();
+    *CASES.get_or_init(|| {
+        let this = std::env::current_exe().expect("this program");
+        let listed = Command::new(this).arg("--list").output().expect("a list");
+        let listed = String::from_utf8(listed.stdout).expect("names");
+        let tests = listed
+            .lines()
+            .filter_map(|line| line.strip_suffix(": test"));
+        tests.filter(|test| is_case(test)).count()
+    })
 }
 
 /// The text with `?` for its values and single spaces, as an exception names it.
@@ -139,8 +177,8 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// Which rules a statement breaks, apart from exceptions.
-fn fault(text: &str) -> Option<String> {
+/// Which rules a statement breaks, apart from exceptions. It adds those that it needs.
+fn fault(text: &str, needed: &mut BTreeSet<usize>) -> Option<String> {
     let tables = TABLES.get()?;
     let mut words = text.split(|next: char| !next.is_alphanumeric() && next != '_');
     if !words.any(|word| tables.contains(word)) {
@@ -151,9 +189,14 @@ fn fault(text: &str) -> Option<String> {
         Err(error) => Some(format!("{error}: {text}")),
         Ok(found) => {
             let kept = found.into_iter().filter(|(rule, _)| {
-                !EXCEPTIONS
-                    .iter()
-                    .any(|(excepted, part, _)| excepted == rule && plain.contains(part))
+                let places: Vec<usize> = (0..EXCEPTIONS.len())
+                    .filter(|place| {
+                        let (excepted, part, _) = &EXCEPTIONS[*place];
+                        excepted == rule && plain.contains(part)
+                    })
+                    .collect();
+                needed.extend(&places);
+                places.is_empty()
             });
             let kept: Vec<String> = kept
                 .map(|(rule, what)| format!("{rule} ({what})"))

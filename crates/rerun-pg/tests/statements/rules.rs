@@ -31,7 +31,7 @@ const ROW_FUNCTIONS: [&str; 4] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
     /// Each table is filtered by `account_id` as a parameter, where it stands; a row is inserted
-    /// with `account_id` as a parameter.
+    /// with `account_id` as a parameter, or with that of a row that is filtered by it.
     Account,
     /// An `INSERT` is not part of another statement.
     Insert,
@@ -197,9 +197,17 @@ impl Look<'_> {
                         .iter()
                         .all(|row| row.get(place).is_some_and(is_parameter)),
                     Some(SetExpr::Select(select)) => {
+                        let mut keys = BTreeSet::new();
+                        select
+                            .selection
+                            .iter()
+                            .for_each(|all| keys_in(all, &mut keys));
                         select.projection.get(place).is_some_and(|item| match item {
                             SelectItem::UnnamedExpr(expr)
-                            | SelectItem::ExprWithAlias { expr, .. } => is_parameter(expr),
+                            | SelectItem::ExprWithAlias { expr, .. } => {
+                                is_parameter(expr)
+                                    || key_of(expr).is_some_and(|of| keys.contains(of))
+                            }
                             _ => false,
                         })
                     }
@@ -230,22 +238,24 @@ fn keys_in(condition: &Expr, keys: &mut BTreeSet<String>) {
             op: BinaryOperator::Eq,
             right,
         } => match (&**left, &**right) {
-            (column, value) | (value, column) if is_parameter(value) => match column {
-                Expr::Identifier(name) if name.value == KEY => {
-                    keys.insert(String::new());
-                }
-                Expr::CompoundIdentifier(path) => {
-                    if let [table, name] = &path[..]
-                        && name.value == KEY
-                    {
-                        keys.insert(table.value.clone());
-                    }
-                }
-                _ => {}
-            },
+            (column, value) | (value, column) if is_parameter(value) => {
+                keys.extend(key_of(column).map(str::to_owned));
+            }
             _ => {}
         },
         _ => {}
+    }
+}
+
+/// The table whose account this is, by its name in the statement; without one, no name.
+fn key_of(column: &Expr) -> Option<&str> {
+    match column {
+        Expr::Identifier(name) if name.value == KEY => Some(""),
+        Expr::CompoundIdentifier(path) => match &path[..] {
+            [table, name] if name.value == KEY => Some(&table.value),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -412,7 +422,12 @@ const EXAMPLES: &[Example] = {
         (
             "INSERT INTO runs (number, account_id) SELECT number, account_id FROM messages \
          WHERE account_id = $1",
-            &[(Account, "runs")],
+            &[],
+        ),
+        (
+            "INSERT INTO runs (number, account_id) SELECT r.number, m.account_id \
+         FROM messages m JOIN runs r ON r.account_id = $1 WHERE m.id = $2",
+            &[(Account, "messages"), (Account, "runs")],
         ),
         (
             "INSERT INTO runs (account_id, number) SELECT $1, n FROM unnest($2::int[]) AS g(n)",

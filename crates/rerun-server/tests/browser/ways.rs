@@ -288,9 +288,14 @@ async fn a_selection_is_cleared_by_escape(world: World, browser: Browser) {
         .await;
 }
 
-/// In a window of a small laptop, whatever is said above or below them.
+/// In a window of a small laptop, whatever is said above or below them, and however long the text is.
 async fn the_panes_keep_their_height(world: World, browser: Browser) {
-    let campaign = four(&world, &browser).await;
+    let group = world.group("Spring", &["DE", "FR"], &["gold", "silver"], 1);
+    let group = group.await;
+    let body = "Dear {{ tier }} customer\n".repeat(80);
+    let campaign = world.launched("Offer", &group, &body).await;
+    browser.open(&world.link()).await;
+    browser.says("4 to review").await;
     browser.size(1_280, 720).await;
     open(&world, &browser, &campaign).await;
     let height = "document.querySelector('.message').getBoundingClientRect().height";

@@ -8,13 +8,13 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rerun_auth::{StaticKey, TokenRules, TokenVerifier};
 use rerun_core::Timestamp;
-use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignParts, CampaignStatus, Template};
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId};
 use rerun_core::message::{ReviewStatus, Source};
 use rerun_core::plan::{Audience, ReuseCandidate, ReuseFrom, RunPlan, SegmentCandidate};
-use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
-use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
+use rerun_core::run::{MessageCounts, Run, RunGroup, RunParts, RunStatus, SegmentCounts};
+use rerun_core::segment::{FieldValues, SegmentBy};
 use rerun_generate::SystemClock;
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -32,27 +32,24 @@ fn keys(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("segments");
     group.throughput(Throughput::Elements(1));
     let (country, interest) = values(4_321);
-    let pairs = [
-        ("country", Some(country.as_str())),
-        ("interest", Some(interest.as_str())),
-    ];
+    let values = [Some(country.as_str()), Some(interest.as_str())];
+    let Ok(by) = SegmentBy::new(&["country", "interest"]) else {
+        return;
+    };
     group.bench_function("key of two fields", |bencher| {
-        bencher.iter(|| SegmentKey::of(black_box(pairs)));
+        bencher.iter(|| by.key(black_box(values)));
     });
     group.bench_function("segment of two fields", |bencher| {
-        bencher.iter(|| Segment::new(black_box(&pairs), 7));
+        bencher.iter(|| by.segment_of(black_box(values), 7));
     });
     group.finish();
 }
 
-fn candidates(current: RunNumber) -> Vec<SegmentCandidate> {
+fn candidates(by: &SegmentBy, current: RunNumber) -> Vec<SegmentCandidate> {
     (0..SEGMENTS)
         .map(|number| {
             let (country, interest) = values(number);
-            let key = SegmentKey::of([
-                ("country", Some(country.as_str())),
-                ("interest", Some(interest.as_str())),
-            ]);
+            let key = by.key([Some(country.as_str()), Some(interest.as_str())]);
             SegmentCandidate {
                 key,
                 customer_count: 10,
@@ -71,7 +68,7 @@ fn published() -> Option<(Campaign, Run)> {
     let run = RunNumber::new(1)?;
     let group = CustomerGroupId::new(Uuid::from_u128(1));
     let user = UserId::new(Uuid::from_u128(2));
-    let campaign = Campaign {
+    let campaign = Campaign::from_parts(CampaignParts {
         account_id: AccountId::new(Uuid::from_u128(3)),
         id: CampaignId::new(Uuid::from_u128(4)),
         name: "Spring".to_owned(),
@@ -92,8 +89,9 @@ fn published() -> Option<(Campaign, Run)> {
         created_by: user,
         created_at: now,
         updated_at: now,
-    };
-    let run = Run {
+    })
+    .ok()?;
+    let run = Run::from_parts(RunParts {
         number: run,
         job_uid: None,
         status: RunStatus::Completed,
@@ -122,7 +120,8 @@ fn published() -> Option<(Campaign, Run)> {
         usage: rerun_core::generation::TokenCounts::default(),
         saved: rerun_core::generation::Saved::default(),
         metered: rerun_core::generation::Metered::default(),
-    };
+    })
+    .ok()?;
     Some((campaign, run))
 }
 
@@ -130,7 +129,7 @@ fn plans(criterion: &mut Criterion) {
     let Some((campaign, run)) = published() else {
         return;
     };
-    let candidates = candidates(run.number);
+    let candidates = candidates(&campaign.segment_by, run.number);
     let everybody = FieldValues {
         customers: run.customer_count,
         ..FieldValues::default()

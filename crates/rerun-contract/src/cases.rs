@@ -94,6 +94,7 @@ macro_rules! store_contract {
             campaigns {
                 a_campaign_comes_back_as_it_was_made,
                 an_update_is_stored_as_it_was_asked_for,
+                a_template_is_tried_on_the_largest_segments,
                 a_stale_update_is_a_conflict,
                 a_deleted_campaign_is_out_of_reach,
                 a_deletion_and_a_rerun_exclude_each_other,
@@ -278,6 +279,11 @@ macro_rules! store_contract {
                 imports_with_one_key_are_one,
                 creations_at_once_get_one_response,
                 one_key_at_once_does_one_thing,
+            }
+            replays {
+                an_update_is_replayed_as_it_was,
+                a_renaming_is_replayed_as_it_was,
+                an_adoption_is_replayed_as_it_was,
             }
             health {
                 a_store_with_its_schema_is_healthy,

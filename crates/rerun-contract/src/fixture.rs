@@ -234,6 +234,16 @@ pub fn new_campaign(group: CustomerGroupId, segment_by: &[&str]) -> NewCampaign 
     }
 }
 
+/// The segment of customers with this value of `country`.
+///
+/// # Panics
+/// Never: the field's name is valid.
+#[must_use]
+pub fn of_country(country: Option<&str>, customer_count: i64) -> Segment {
+    let by = SegmentBy::new(&["country"]).unwrap();
+    by.segment(|_| country, customer_count)
+}
+
 /// Messages that are brought in from elsewhere: one for each value of `country`.
 #[must_use]
 pub fn messages_from_elsewhere<S>(
@@ -242,7 +252,7 @@ pub fn messages_from_elsewhere<S>(
 ) -> Vec<ImportedMessage> {
     let message = |country: Option<&str>| ImportedMessage {
         id: MessageId::new(f.ids.next()),
-        segment: Segment::new(&[("country", country)], 5),
+        segment: of_country(country, 5),
         content: Content {
             subject: "From elsewhere".into(),
             body: format!("To {country:?}"),
@@ -695,7 +705,7 @@ impl<S: Store + 'static> Fixture<S> {
     /// The message of the current run for a country.
     pub async fn message(&self, campaign: CampaignId, country: &str) -> Message {
         let country = (!country.is_empty()).then_some(country);
-        let wanted = Segment::new(&[("country", country)], 0).key;
+        let wanted = of_country(country, 0).key;
         let found = self
             .current(campaign)
             .await

@@ -20,7 +20,9 @@ use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::actor::{Actor, Person};
 use rerun_core::audit::AuditDraft;
-use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Standing, Template};
+use rerun_core::campaign::{
+    ApprovalStages, Campaign, CampaignParts, CampaignStatus, Standing, Template,
+};
 use rerun_core::counting::{Counted, Counting};
 use rerun_core::error::StoreError;
 use rerun_core::group::CustomerGroup;
@@ -59,7 +61,7 @@ impl TinyStore {
     }
 
     /// Stands in for workers, reviewers and the publication.
-    fn publish(&self, now: Timestamp) {
+    fn publish(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut state = self.state();
         let State { campaign, runs, .. } = &mut *state;
         if let Some((run, messages)) = campaign.current_run.and_then(|n| runs.get_mut(&n)) {
@@ -74,9 +76,12 @@ impl TinyStore {
                     run.counts.generated,
                 );
             *run = run.clone().recounted(counts, now, None);
-            campaign.status = counts.campaign_status();
-            campaign.version += 1;
+            *campaign = campaign.clone().with(|campaign| {
+                campaign.status = counts.campaign_status();
+                campaign.version += 1;
+            })?;
         }
+        Ok(())
     }
 }
 
@@ -90,11 +95,14 @@ impl State {
         }
     }
 
-    fn make_current(&mut self, standing: Standing) {
-        self.campaign.status = standing.status;
-        self.campaign.current_run = standing.current_run;
-        self.campaign.last_run = standing.last_run;
-        self.campaign.version += 1;
+    fn make_current(&mut self, standing: Standing) -> Result<(), StoreError> {
+        self.campaign = self.campaign.clone().with(|campaign| {
+            campaign.status = standing.status;
+            campaign.current_run = standing.current_run;
+            campaign.last_run = standing.last_run;
+            campaign.version += 1;
+        })?;
+        Ok(())
     }
 
     fn segments(&self, group: CustomerGroupId, by: &SegmentBy) -> BTreeMap<SegmentKey, Segment> {
@@ -324,12 +332,14 @@ impl RerunStore for TinyStore {
         let mut state = self.state();
         state.check(&start.campaign)?;
         if let Some((previous, _)) = start.plan.previous_run.and_then(|n| state.runs.get_mut(&n)) {
-            previous.archived_at = Some(start.now);
+            *previous = previous
+                .clone()
+                .with(|run| run.archived_at = Some(start.now))?;
         }
         let number = start.run.number;
         let messages = start.message_ids.into_iter().zip(start.plan.items);
         let messages = messages.map(|(id, segment)| (id, segment, false)).collect();
-        state.make_current(start.standing);
+        state.make_current(start.standing)?;
         state.runs.insert(number, (start.run, messages));
         Ok(())
     }
@@ -338,9 +348,9 @@ impl RerunStore for TinyStore {
         let mut state = self.state();
         state.check(&cancel.campaign)?;
         if let Some((previous, _)) = cancel.run.previous_run.and_then(|n| state.runs.get_mut(&n)) {
-            previous.archived_at = None;
+            *previous = previous.clone().with(|run| run.archived_at = None)?;
         }
-        state.make_current(cancel.standing);
+        state.make_current(cancel.standing)?;
         if let Some((run, _)) = state.runs.get_mut(&cancel.run.number) {
             *run = cancel.run;
         }
@@ -420,7 +430,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         group("Winter", &["DE", "DE", "FR"]),
         group("Spring", &["DE", "FR", "FR", "IT"]),
     );
-    let campaign = Campaign {
+    let campaign = Campaign::from_parts(CampaignParts {
         account_id: actor.account_id,
         id: CampaignId::new(ids.next()),
         name: "Offers".into(),
@@ -441,7 +451,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         created_by: UserId::new(ids.next()),
         created_at: now,
         updated_at: now,
-    };
+    })?;
     let (campaign_id, new_group) = (campaign.id, spring.0);
     let groups = BTreeMap::from([winter, spring]);
     let store = Arc::new(TinyStore(Mutex::new(State {
@@ -479,7 +489,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(refusal) => println!("Too early for a rerun: {refusal}."),
     }
 
-    store.publish(now);
+    store.publish(now)?;
     println!("Generated, reviewed and published.");
 
     let rerun = reruns.initiate(&actor, request, None).await?.outcome;

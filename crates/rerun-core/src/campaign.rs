@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Action, Error, IllegalTransition, Invalid};
+use crate::error::{Action, Error, IllegalTransition, Invalid, StoreError};
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use crate::page::{Contents, json_bytes, list_bytes, text_bytes};
+use crate::parts::checked;
 use crate::run::Run;
 use crate::segment::SegmentBy;
 use crate::timestamp::Timestamp;
@@ -21,9 +22,16 @@ pub struct Template {
     pub body: String,
 }
 
-/// A campaign: one personalised message for each segment of a customer group.
+checked! {
+    /// A campaign: one personalised message for each segment of a customer group. Its fields are those of
+    /// [`CampaignParts`].
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    Campaign, CampaignParts
+}
+
+/// The fields of a [`Campaign`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Campaign {
+pub struct CampaignParts {
     /// The account it belongs to.
     pub account_id: AccountId,
     /// Its id.
@@ -59,6 +67,18 @@ pub struct Campaign {
     pub created_at: Timestamp,
     /// When it, or its current run, last changed.
     pub updated_at: Timestamp,
+}
+
+impl CampaignParts {
+    fn check(&self) -> Result<(), StoreError> {
+        let (status, current, last) = (self.status, self.current_run, self.last_run);
+        if (status == CampaignStatus::Draft) == current.is_none() && current <= last {
+            return Ok(());
+        }
+        Err(StoreError::corrupt(format!(
+            "campaigns: `{status}` with current run {current:?} and last run {last:?}"
+        )))
+    }
 }
 
 /// What a campaign is after another of its runs became current.
@@ -177,7 +197,7 @@ impl Campaign {
 
     /// What it is while this run, which was just started, is current.
     #[must_use]
-    pub const fn with_started(&self, run: &Run) -> Standing {
+    pub fn with_started(&self, run: &Run) -> Standing {
         Standing {
             status: run.counts.campaign_status(),
             current_run: Some(run.number),
@@ -188,7 +208,7 @@ impl Campaign {
     /// What it is after this run, its current one, was taken back: what it was before the run. A run
     /// is only ever started from a published campaign, or from a draft.
     #[must_use]
-    pub const fn without_cancelled(&self, run: &Run) -> Standing {
+    pub fn without_cancelled(&self, run: &Run) -> Standing {
         Standing {
             status: match run.previous_run {
                 Some(_) => CampaignStatus::Published,

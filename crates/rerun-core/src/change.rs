@@ -229,7 +229,7 @@ impl Applied {
     #[must_use]
     pub fn ended(&self, campaign: &Campaign) -> Option<EndedRun> {
         self.audit.as_ref()?;
-        let Run { counts, .. } = self.run;
+        let counts = self.run.counts;
         let completed_at = self.run.completed_at?;
         Some(EndedRun {
             account_id: campaign.account_id,

@@ -285,6 +285,14 @@ mod tests {
     };
 
     #[test]
+    fn a_spread_is_at_most_a_tenth_either_way() {
+        let spread = |random| Spread::from_random(random).of(Duration::from_secs(10));
+        for (random, seconds) in [(0, 9), (100, 10), (200, 11), (201, 9)] {
+            assert_eq!(spread(random), Duration::from_secs(seconds), "{random}");
+        }
+    }
+
+    #[test]
     fn a_delivery_is_tried_eleven_times_by_the_table() {
         let mut at = now();
         let mut waits = Vec::new();

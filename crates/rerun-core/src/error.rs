@@ -337,3 +337,38 @@ impl StoreError {
         Self::Corrupt(what.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Said {
+        said: &'static str,
+        #[source]
+        cause: Option<Box<Said>>,
+    }
+
+    #[test]
+    fn a_chain_says_each_cause_once() {
+        let said = |said, cause: Option<Said>| Said {
+            said,
+            cause: cause.map(Box::new),
+        };
+        let last = said("the disk is full", None);
+        let middle = said("cannot write: the disk is full", Some(last));
+        let error = said("the store failed", Some(middle));
+        assert_eq!(
+            chain(&error),
+            "the store failed: cannot write: the disk is full"
+        );
+    }
+
+    #[test]
+    fn a_message_says_where_it_stands() {
+        let pending = ReviewStatus::PendingReview;
+        assert_eq!(standing(pending, Some("Legal")), "waits at `Legal`");
+        assert_eq!(standing(ReviewStatus::Approved, None), "is `Approved`");
+    }
+}

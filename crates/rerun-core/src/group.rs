@@ -428,6 +428,15 @@ mod tests {
     }
 
     #[test]
+    fn the_digest_of_a_customer_never_changes_between_versions() {
+        let account = AccountId::new(uuid::Uuid::from_u128(1));
+        assert_eq!(
+            hex::encode(customer_digest(account, "c-1")),
+            "b6caf5128afba60c1a445fc4f045bbe346d531e24913f1692271ac1ef8ccb6ba"
+        );
+    }
+
+    #[test]
     fn a_header_needs_distinct_names_and_the_reference() {
         assert!(
             header(&["country"])

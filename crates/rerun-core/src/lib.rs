@@ -23,6 +23,7 @@ pub mod nearest;
 mod numbering;
 pub mod outlook;
 pub mod page;
+mod parts;
 pub mod plan;
 pub mod ports;
 pub mod prelude;

@@ -9,6 +9,7 @@ use crate::error::{Action, IllegalTransition, StoreError};
 use crate::ids::{ContentId, MessageId, RunNumber, UserId};
 use crate::nearest::KeptSuggestion;
 use crate::page::{Contents, text_bytes};
+use crate::parts::checked;
 use crate::segment::Segment;
 use crate::stages::ApprovalStages;
 use crate::timestamp::Timestamp;
@@ -340,9 +341,15 @@ impl Contents for Message {
     }
 }
 
-/// The content for one segment in one run.
+checked! {
+    /// The content for one segment in one run. Its fields are those of [`MessageParts`].
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    Message, MessageParts
+}
+
+/// The fields of a [`Message`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Message {
+pub struct MessageParts {
     /// Its id.
     pub id: MessageId,
     /// Its run.
@@ -384,9 +391,43 @@ pub struct Message {
     pub updated_at: Timestamp,
 }
 
+impl MessageParts {
+    fn check(&self) -> Result<(), StoreError> {
+        let status = self.state.status();
+        let has_content = self.content_id.is_some();
+        let may_lack_content = matches!(
+            status,
+            ReviewStatus::Generating | ReviewStatus::GenerationFailed
+        );
+        let contradiction =
+            if self.content.is_some() != has_content || self.provenance.is_some() != has_content {
+                "a part of a content"
+            } else if !has_content && !may_lack_content {
+                "no content"
+            } else if self.reused_from.is_some()
+                != matches!(self.source, Source::Reused | Source::Suggested)
+            {
+                "a source that contradicts the message that it is from"
+            } else if self.error.is_some() && status != ReviewStatus::GenerationFailed {
+                "an error"
+            } else if self.rejection_reason.is_some() && status != ReviewStatus::Rejected {
+                "a reason for a rejection"
+            } else if self.suggestion.is_some() && !self.state.shows_suggestion() {
+                "a suggestion"
+            } else {
+                return Ok(());
+            };
+        Err(StoreError::corrupt(format!(
+            "messages: message {} is `{status}` with {contradiction}",
+            self.id
+        )))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::SegmentBy;
 
     /// What the contract's text says, state by state, for a campaign of two stages.
     #[test]
@@ -524,24 +565,30 @@ mod tests {
     #[test]
     fn a_message_serialises_with_its_status_and_stage() {
         let at = Timestamp::UNIX_EPOCH;
-        let message = Message {
+        let message = Message::from_parts(MessageParts {
             id: MessageId::new(uuid::Uuid::from_u128(1)),
             run_number: RunNumber::FIRST,
             segment_no: 1,
-            segment: Segment::new(&[("country", Some("DE"))], 3),
+            segment: SegmentBy::new(&["country"])
+                .unwrap()
+                .segment(|_| Some("DE"), 3),
             content_id: Some(ContentId::new(uuid::Uuid::from_u128(2))),
             content: Some(content("s", "b")),
             state: MessageState::PendingReview { stage: 1 },
             source: Source::Generated,
             reused_from: None,
-            provenance: None,
+            provenance: Some(Provenance {
+                run_number: RunNumber::FIRST,
+                approvals: Approvals::from_stored("[]".to_owned()),
+            }),
             archived_at: None,
             rejection_reason: None,
             error: None,
             suggestion: None,
             created_at: at,
             updated_at: at,
-        };
+        })
+        .unwrap();
         let json = serde_json::to_value(&message).unwrap();
         assert_eq!(json["review_status"], "Pending review");
         assert_eq!(json["approval_stage"], 1);

@@ -190,6 +190,31 @@ mod tests {
     use crate::run::SegmentCounts;
     use crate::status::CampaignStatus;
 
+    #[test]
+    fn a_time_that_the_clock_cannot_have_set_counts_as_come() {
+        let now = Timestamp::UNIX_EPOCH;
+        let times = Times::at(now);
+        let tick = Duration::from_millis(1);
+        let horizon = now + RETRY + CLOCK_TOLERANCE;
+        for (due_at, is_due) in [
+            (now, true),
+            (now + tick, false),
+            (horizon, false),
+            (horizon + tick, true),
+        ] {
+            assert_eq!(times.is_due(due_at), is_due, "{due_at}");
+        }
+        let horizon = now + LEASE + CLOCK_TOLERANCE;
+        for (until, is_alive) in [
+            (now, false),
+            (now + tick, true),
+            (horizon, true),
+            (horizon + tick, false),
+        ] {
+            assert_eq!(times.is_alive(until), is_alive, "{until}");
+        }
+    }
+
     fn key(country: &str) -> SegmentKey {
         SegmentKey::of([("country", Some(country))])
     }

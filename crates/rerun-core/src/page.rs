@@ -502,6 +502,26 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_fills_says_how_many_rows_it_misses() {
+        let rows = |bytes: &[usize]| bytes.iter().copied().map(Ok::<_, ()>).collect::<Vec<_>>();
+        let mut page = Filling::new(Limit::new(3).unwrap());
+        assert!(page.is_empty());
+        assert_eq!(page.missing(), 4);
+        page.take(rows(&[1])).unwrap();
+        assert!(!page.is_empty());
+        assert_eq!(page.missing(), 3);
+        page.take(rows(&[2, 3])).unwrap();
+        assert_eq!(page.missing(), 1);
+        page.take(rows(&[4])).unwrap();
+        assert_eq!(page.missing(), 0);
+        let page = page.page(|row| *row);
+        assert_eq!((page.items, page.next), (vec![1, 2, 3], Some(3)));
+        let mut full = Filling::new(Limit::new(3).unwrap());
+        full.take(rows(&[MAX_PAGE_BYTES, 1])).unwrap();
+        assert_eq!(full.missing(), 0);
+    }
+
+    #[test]
     fn a_surplus_row_tells_of_a_next_page() {
         let limit = Limit::new(2).unwrap();
         let page = Page::from_surplus(vec![1_usize, 2, 3], limit, |n| *n);

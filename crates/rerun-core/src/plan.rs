@@ -324,12 +324,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::campaign::{ApprovalStages, Template};
+    use crate::campaign::{ApprovalStages, CampaignParts, Template};
     use crate::ids::{AccountId, CampaignId, CustomerGroupId, UserId};
     use crate::timestamp::Timestamp;
 
     fn draft(fields: &[&str]) -> Campaign {
-        Campaign {
+        Campaign::from_parts(CampaignParts {
             account_id: AccountId::new(Uuid::nil()),
             id: CampaignId::new(Uuid::nil()),
             name: "c".into(),
@@ -350,7 +350,8 @@ mod tests {
             created_by: UserId::new(Uuid::nil()),
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
-        }
+        })
+        .unwrap()
     }
 
     /// Plans a launch by `tier` and `country` of a group with these segments of five customers

@@ -6,6 +6,7 @@ use crate::actor::UserName;
 use crate::error::StoreError;
 use crate::ids::{CustomerGroupId, JobId, RunNumber, ScheduleId, UserId};
 use crate::page::{Contents, json_bytes, text_bytes};
+use crate::parts::checked;
 use crate::status::{CampaignStatus, ReviewStatus, Source};
 use crate::timestamp::Timestamp;
 use crate::usage::{Metered, Saved, TokenCounts};
@@ -123,7 +124,7 @@ impl MessageCounts {
 }
 
 /// How the segments of a run's group split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SegmentCounts {
     /// All segments: `matched + new`.
     pub total: u32,
@@ -142,9 +143,15 @@ pub struct RunGroup {
     pub name: String,
 }
 
-/// One numbered execution of a campaign against one customer group.
+checked! {
+    /// One numbered execution of a campaign against one customer group. Its fields are those of [`RunParts`].
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    Run, RunParts
+}
+
+/// The fields of a [`Run`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
+pub struct RunParts {
     /// Its number.
     pub number: RunNumber,
     /// Its job; `None` for a run that was brought in from elsewhere.
@@ -191,6 +198,48 @@ pub struct Run {
     pub metered: Metered,
 }
 
+impl RunParts {
+    fn check(&self) -> Result<(), StoreError> {
+        let counts = &self.counts;
+        let sum = |counts: &[u32]| counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+        let of_status = [
+            counts.generating,
+            counts.failed,
+            counts.pending,
+            counts.approved,
+            counts.rejected,
+            counts.published,
+        ];
+        let of_source = [
+            counts.reused,
+            counts.generated,
+            counts.edited,
+            counts.suggested,
+        ];
+        let of_segments = [self.segments.matched, self.segments.new];
+        let total = u64::from(self.segments.total);
+        let contradiction = if [sum(&of_status), sum(&of_source), sum(&of_segments)] != [total; 3] {
+            "counts that do not add up to its segments"
+        } else if self.completed_at.is_some() != self.status.is_ended() {
+            "a status that contradicts when it was completed"
+        } else if self.completed_at.is_some_and(|at| at < self.started_at) {
+            "a completion before its start"
+        } else if self.status == RunStatus::Cancelled && self.archived_at.is_none() {
+            "a cancellation, but is not archived"
+        } else if self.job_uid.is_none() != self.synthesised {
+            "a job although it was synthesised, or none"
+        } else if self.previous_run.is_some_and(|run| run >= self.number) {
+            "a previous run that is later"
+        } else {
+            return Ok(());
+        };
+        Err(StoreError::corrupt(format!(
+            "runs: run {} has {contradiction}",
+            self.number
+        )))
+    }
+}
+
 impl Contents for Run {
     fn bytes(&self) -> usize {
         let initiator = self.initiated_by_name.as_ref();
@@ -212,33 +261,33 @@ impl Run {
         last_error: Option<&str>,
     ) -> Self {
         let failed_before = self.counts.failed;
-        self.counts = counts;
+        self.0.counts = counts;
         if counts.generating > 0 {
             // A run that had ended has messages to generate again: a retry, or a regeneration.
             if self.status.is_ended() {
-                self.status = RunStatus::Processing;
-                self.completed_at = None;
-                self.error = None;
+                self.0.status = RunStatus::Processing;
+                self.0.completed_at = None;
+                self.0.error = None;
             }
         } else if !self.status.is_ended() {
-            self.completed_at = Some(now.max(self.started_at));
+            self.0.completed_at = Some(now.max(self.started_at));
             if counts.failed > 0 {
-                self.status = RunStatus::Failed;
-                self.error = Some(failure_text(counts.failed, last_error));
+                self.0.status = RunStatus::Failed;
+                self.0.error = Some(failure_text(counts.failed, last_error));
             } else {
-                self.status = RunStatus::Completed;
-                self.error = None;
+                self.0.status = RunStatus::Completed;
+                self.0.error = None;
             }
         } else if self.status == RunStatus::Failed && counts.failed < failed_before {
             // A person wrote messages that could not be generated.
             if counts.failed > 0 {
-                let error = self.error.take();
+                let error = self.0.error.take();
                 let last = error.as_deref().and_then(last_error_of);
-                self.error = Some(failure_text(counts.failed, last));
+                self.0.error = Some(failure_text(counts.failed, last));
             } else {
-                self.status = RunStatus::Completed;
-                self.completed_at = Some(now.max(self.started_at));
-                self.error = None;
+                self.0.status = RunStatus::Completed;
+                self.0.completed_at = Some(now.max(self.started_at));
+                self.0.error = None;
             }
         }
         self
@@ -248,16 +297,16 @@ impl Run {
     #[must_use]
     pub fn cancelled(mut self, now: Timestamp, reason: Option<String>) -> Self {
         let now = now.max(self.started_at);
-        self.status = RunStatus::Cancelled;
-        self.completed_at = Some(now);
-        self.archived_at = Some(now);
-        self.cancel_reason = reason;
+        self.0.status = RunStatus::Cancelled;
+        self.0.completed_at = Some(now);
+        self.0.archived_at = Some(now);
+        self.0.cancel_reason = reason;
         self
     }
 
     /// How many of its messages are archived: all or none, since archiving is a fact of the run.
     #[must_use]
-    pub const fn archived(&self) -> u32 {
+    pub fn archived(&self) -> u32 {
         if self.archived_at.is_some() {
             self.counts.total()
         } else {

@@ -213,12 +213,55 @@ impl SegmentBy {
             .sorted_fields()
             .into_iter()
             .zip(values)
-            .map(|((name, rules), value)| (name, rules::applied(rules, value)))
+            .map(|((name, rules), value)| (name, rules, rules::applied(rules, value)))
             .collect();
-        SegmentKey::of_typed(parts.iter().map(|(name, applied)| {
-            let part = applied.as_ref();
-            (*name, part.map(|part| (part.tag, part.key.as_ref())))
-        }))
+        key_of(&parts)
+    }
+
+    /// The segment of `customer_count` customers with these values. `value` is asked for each field
+    /// once, in the order of [`SegmentBy::sorted`]; what it gives is normalised.
+    ///
+    /// # Examples
+    /// ```
+    /// use rerun_core::SegmentBy;
+    ///
+    /// let by = SegmentBy::new(&["tier", "country"])?;
+    /// let segment = by.segment(|field| (field == "country").then_some(" DE "), 913);
+    /// assert_eq!(segment.attributes.as_json(), r#"{"country":"DE","tier":null}"#);
+    /// # Ok::<_, rerun_core::Invalid>(())
+    /// ```
+    #[must_use]
+    pub fn segment<'a>(
+        &self,
+        mut value: impl FnMut(&str) -> Option<&'a str>,
+        customer_count: i64,
+    ) -> Segment {
+        let values: Vec<_> = self
+            .sorted()
+            .into_iter()
+            .map(|name| value(name).and_then(text::normalise))
+            .collect();
+        self.segment_of(values.iter().map(Option::as_deref), customer_count)
+    }
+
+    /// The same for stores, from values as [`SegmentBy::key`] takes them.
+    #[must_use]
+    pub fn segment_of<'a>(
+        &self,
+        values: impl IntoIterator<Item = Option<&'a str>>,
+        customer_count: i64,
+    ) -> Segment {
+        let parts: Vec<_> = self
+            .sorted_fields()
+            .into_iter()
+            .zip(values)
+            .map(|((name, rules), value)| (name, rules, rules::applied(rules, value)))
+            .collect();
+        Segment {
+            key: key_of(&parts),
+            attributes: attributes_of(&parts),
+            customer_count,
+        }
     }
 
     /// The names with their rules, in the order in which keys are made.
@@ -257,7 +300,7 @@ impl SegmentBy {
         &self,
         attributes: &Attributes,
         types: &AttributeTypes,
-        make: impl FnOnce(&[(&str, Option<&FieldRules>, Option<Applied<'_>>)]) -> T,
+        make: impl FnOnce(&[AppliedField<'_>]) -> T,
     ) -> Result<T, StoreError> {
         let values = attributes.values()?;
         let fields: Vec<_> = self
@@ -283,12 +326,7 @@ impl SegmentBy {
         attributes: &Attributes,
         types: &AttributeTypes,
     ) -> Result<SegmentKey, StoreError> {
-        self.again(attributes, types, |fields| {
-            SegmentKey::of_typed(fields.iter().map(|(name, _, applied)| {
-                let part = applied.as_ref();
-                (*name, part.map(|part| (part.tag, part.key.as_ref())))
-            }))
-        })
+        self.again(attributes, types, key_of)
     }
 
     /// The attributes of a message as these rules show them. A value that a map or a range stands before now
@@ -325,19 +363,31 @@ impl SegmentBy {
         attributes: &Attributes,
         types: &AttributeTypes,
     ) -> Result<Attributes, StoreError> {
-        self.again(attributes, types, |fields| {
-            Attributes::new(fields.iter().map(|(name, rules, applied)| {
-                let shown = applied.as_ref().map(|part| {
-                    let rules = rules.filter(|_| part.tag == Tag::Text);
-                    rules
-                        .and_then(|rules| rules.target(&part.key))
-                        .or(part.spelling.as_deref())
-                        .unwrap_or(&part.key)
-                });
-                (*name, shown)
-            }))
-        })
+        self.again(attributes, types, attributes_of)
     }
+}
+
+/// A field, its rules, and what they make of a value.
+type AppliedField<'a> = (&'a str, Option<&'a FieldRules>, Option<Applied<'a>>);
+
+fn key_of(fields: &[AppliedField<'_>]) -> SegmentKey {
+    SegmentKey::of_typed(fields.iter().map(|(name, _, applied)| {
+        let part = applied.as_ref();
+        (*name, part.map(|part| (part.tag, part.key.as_ref())))
+    }))
+}
+
+fn attributes_of(fields: &[AppliedField<'_>]) -> Attributes {
+    Attributes::new(fields.iter().map(|(name, rules, applied)| {
+        let shown = applied.as_ref().map(|part| {
+            let rules = rules.filter(|_| part.tag == Tag::Text);
+            rules
+                .and_then(|rules| rules.target(&part.key))
+                .or(part.spelling.as_deref())
+                .unwrap_or(&part.key)
+        });
+        (*name, shown)
+    }))
 }
 
 /// Part of what counts are kept under. It changes when the same rules make something else of a
@@ -403,8 +453,8 @@ impl FieldValues {
 pub struct SegmentKey([u8; 32]);
 
 impl SegmentKey {
-    /// The key of the segment with these values. `pairs` are field name and normalised value,
-    /// sorted by name as [`SegmentBy::sorted`] gives them.
+    /// The encoding alone, for tests of it. Whatever has a segmentation uses [`SegmentBy::segment`].
+    #[doc(hidden)]
     #[must_use]
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
         let texts = pairs.into_iter();
@@ -672,17 +722,6 @@ impl Contents for Segment {
 }
 
 impl Segment {
-    /// The segment of `customer_count` customers with these values. `pairs` as for
-    /// [`SegmentKey::of`].
-    #[must_use]
-    pub fn new(pairs: &[(&str, Option<&str>)], customer_count: i64) -> Self {
-        Self {
-            key: SegmentKey::of(pairs.iter().copied()),
-            attributes: Attributes::new(pairs.iter().copied()),
-            customer_count,
-        }
-    }
-
     /// Its values as the rules made them that counted it.
     #[must_use]
     pub const fn values(&self) -> SegmentValues<'_> {
@@ -844,11 +883,37 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_is_made_of_normalised_values_by_the_rules() {
+        let by = SegmentBy::new(&["tier", "country"]).unwrap();
+        let values = BTreeMap::from([("country", " E\u{301} "), ("tier", " ")]);
+        let segment = by.segment(|field| values.get(field).copied(), 7);
+        let pairs = [("country", Some("\u{c9}")), ("tier", None)];
+        assert_eq!(segment.key, SegmentKey::of(pairs));
+        assert_eq!(segment.attributes, Attributes::new(pairs));
+        assert_eq!(segment.customer_count, 7);
+
+        let ruled = serde_json::json!([
+            { "field": "country", "values": { "DE": "Germany" } },
+            { "field": "tier", "normalise": ["casefold"] },
+        ]);
+        let ruled: SegmentBy = serde_json::from_value(ruled).unwrap();
+        let values = BTreeMap::from([("country", "DE"), ("tier", "Gold")]);
+        let segment = ruled.segment(|field| values.get(field).copied(), 1);
+        let shown = [("country", Some("Germany")), ("tier", Some("Gold"))];
+        assert_eq!(segment.attributes, Attributes::new(shown));
+        let mut counting = crate::counting::Counting::new(&ruled, 1);
+        counting.add([Some("DE"), Some("Gold")], 1);
+        assert_eq!(counting.finish().segments, [segment]);
+    }
+
+    #[test]
     fn missing_differs_from_every_text() {
         let with = |value| SegmentKey::of([("tier", value)]);
         assert_ne!(with(None), with(Some("")));
         assert_ne!(with(None), with(Some("null")));
         assert_eq!(with(None).to_string().len(), 64);
+        let debugged = format!("SegmentKey({})", with(None));
+        assert_eq!(format!("{:?}", with(None)), debugged);
         assert_eq!(
             SegmentKey::from_bytes(with(None).as_bytes()),
             Some(with(None))

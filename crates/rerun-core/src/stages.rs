@@ -289,8 +289,15 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
-        let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
-        assert!(ApprovalStages::declare(vec![Stage::of_roles("a", many)]).is_err());
+        let roles = |number: usize| {
+            let many: Vec<String> = (0..number).map(|n| n.to_string()).collect();
+            ApprovalStages::declare(vec![Stage::of_roles("a", many)])
+        };
+        assert!(roles(ApprovalStages::MAX_ROLES).is_ok());
+        assert!(roles(ApprovalStages::MAX_ROLES + 1).is_err());
+        let refused = read("[1]").unwrap_err().to_string();
+        assert!(refused.contains("expected"), "{refused}");
+        assert!(!refused.contains("expected  at"), "{refused}");
     }
 
     #[test]

@@ -163,6 +163,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_text_that_begins_with_nul_has_no_mark() {
+        assert_eq!(without_mark(b"\0\0x"), Ok(&b"\0\0x"[..]));
+        assert!(without_mark(b"x\0").is_err() && without_mark(b"\0x").is_err());
+    }
+
+    #[test]
     fn white_space_goes_and_composed_equals_decomposed() {
         assert_eq!(
             normalise("\u{2003} Zoe\u{308} \u{a0}\n").as_deref(),

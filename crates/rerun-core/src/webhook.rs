@@ -241,6 +241,11 @@ mod tests {
         };
         assert_eq!(rotated.signing(at()), [3, 2]);
         assert_eq!(rotated.signing(at() + Duration::from_secs(1)), [3]);
+        let first = Webhook {
+            previous_secret_until: Some(at() + Duration::from_secs(1)),
+            ..webhook()
+        };
+        assert_eq!(first.signing(at()), [1]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use diesel::prelude::{Queryable, QueryableByName};
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
 use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditEntry, Unlogged};
-use rerun_core::campaign::{ApprovalStages, Campaign, Template};
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignParts, Template};
 use rerun_core::error::{Invalid, StoreError};
 use rerun_core::generation::{Metered, NearestMessage, Saved, TokenCounts};
 use rerun_core::group::{Customer, CustomerGroup};
@@ -17,12 +17,14 @@ use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber,
     ScheduleId, UserId, WebhookId,
 };
-use rerun_core::message::{Approvals, Content, Message, MessageState, Provenance, ReusedFrom};
+use rerun_core::message::{
+    Approvals, Content, Message, MessageParts, MessageState, Provenance, ReusedFrom,
+};
 use rerun_core::nearest::KeptSuggestion;
 use rerun_core::ports::RunMessage;
 use rerun_core::rekeying::{ApprovedMessage, Displaced, KnownSegment, Rekeyed, TextDigest};
 use rerun_core::rules::AttributeTypes;
-use rerun_core::run::{MessageCounts, Run, RunGroup, SegmentCounts};
+use rerun_core::run::{MessageCounts, Run, RunGroup, RunParts, SegmentCounts};
 use rerun_core::segment::{
     Attributes, FieldValues, KeptValues, Segment, SegmentBy, SegmentKey, ValueSearch,
 };
@@ -91,7 +93,7 @@ fn count(column: &str, value: i32) -> Result<u32, StoreError> {
 /// `metered_completion_tokens`. Sums beyond what a column holds stop there.
 #[must_use]
 pub fn savings(run: &Run) -> [i64; 6] {
-    let Run { saved, metered, .. } = run;
+    let (saved, metered) = (run.saved, run.metered);
     let fitting = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     [
         saved.customers,
@@ -558,7 +560,7 @@ impl TryFrom<CampaignRow> for Campaign {
     type Error = StoreError;
 
     fn try_from(row: CampaignRow) -> Result<Self, StoreError> {
-        Ok(Self {
+        Self::from_parts(CampaignParts {
             account_id: AccountId::new(row.account_id),
             id: CampaignId::new(row.id),
             name: row.name,
@@ -673,7 +675,7 @@ impl TryFrom<RunRow> for Run {
                 completion_tokens: tokens(completion.0, completion.1)?,
             })
         };
-        Ok(Self {
+        Self::from_parts(RunParts {
             number: run_number("runs", row.run_number)?,
             job_uid: row.run_job_uid.map(JobId::new),
             status: text("runs", "status", &row.run_status)?,
@@ -816,7 +818,7 @@ impl TryFrom<MessageRow> for Message {
             row.message_approval_stage,
         )?;
         let suggestion = row.message_suggestion.filter(|_| state.shows_suggestion());
-        Ok(Self {
+        Self::from_parts(MessageParts {
             id: MessageId::new(row.message_id),
             run_number: run_number("messages", row.message_run_number)?,
             segment_no: row.message_segment_no,

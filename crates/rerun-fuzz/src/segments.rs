@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rerun_core::segment::{Attributes, Segment, SegmentBy, SegmentKey};
+use rerun_core::segment::{Attributes, SegmentBy, SegmentKey};
 use rerun_core::text;
 use unicode_normalization::UnicodeNormalization;
 
@@ -188,10 +188,12 @@ fn one(listed: &Listed) {
         serde_json::to_string(&attributes).unwrap(),
         serde_json::to_string(&profile).unwrap()
     );
-    let sorted: Vec<_> = pairs(&profile).collect();
-    let segment = Segment::new(&sorted, 1);
-    assert_eq!(segment.key, SegmentKey::of(pairs(&profile)));
-    assert_eq!(segment.attributes, attributes);
+    let names: Vec<&str> = profile.keys().map(String::as_str).collect();
+    if let Ok(by) = SegmentBy::new(&names) {
+        let segment = by.segment(|field| profile.get(field)?.as_deref(), 1);
+        assert_eq!(segment.key, SegmentKey::of(pairs(&profile)));
+        assert_eq!(segment.attributes, attributes);
+    }
 
     for text in listed
         .iter()

@@ -11,12 +11,14 @@ use actix_web::test::{self, TestRequest};
 use actix_web::{App, web};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rerun_core::Timestamp;
-use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use rerun_core::campaign::{ApprovalStages, Campaign, CampaignParts, CampaignStatus, Template};
 use rerun_core::group::CustomerGroup;
 use rerun_core::ids::{
     AccountId, CampaignId, ContentId, CustomerGroupId, JobId, MessageId, RunNumber, UserId,
 };
-use rerun_core::message::{Content, Message, MessageState, ReviewStatus, Source};
+use rerun_core::message::{
+    Approvals, Content, Message, MessageParts, MessageState, Provenance, ReviewStatus, Source,
+};
 use rerun_core::ports::{
     EveryRole, MockAuditStore, MockBackoff, MockCampaignStore, MockChangedGroupQueue, MockClock,
     MockCustomerGroupStore, MockDeliveryQueue, MockEventCursors, MockEventLog, MockGenerationQueue,
@@ -24,7 +26,7 @@ use rerun_core::ports::{
     MockRerunStore, MockReviewStore, MockScheduleQueue, MockScheduleStore, MockTemplateChecker,
     MockWebhookStore, NoCalendar,
 };
-use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use rerun_core::run::{MessageCounts, Run, RunGroup, RunParts, RunStatus, SegmentCounts};
 use rerun_core::segment::{Segment, SegmentBy};
 use rerun_core::usecases::{
     AuditLog, Campaigns, CustomerGroups, Deliveries, Engine, Events, Generation, Histories, Host,
@@ -291,7 +293,7 @@ pub(crate) fn group() -> CustomerGroup {
 
 pub(crate) fn campaign(status: CampaignStatus) -> Campaign {
     let run = (status != CampaignStatus::Draft).then_some(RunNumber::FIRST);
-    Campaign {
+    Campaign::from_parts(CampaignParts {
         account_id: account(),
         id: CampaignId::parse(ID).unwrap(),
         name: "Hello".into(),
@@ -312,12 +314,13 @@ pub(crate) fn campaign(status: CampaignStatus) -> Campaign {
         created_by: UserId::parse(USER).unwrap(),
         created_at: now(),
         updated_at: now(),
-    }
+    })
+    .unwrap()
 }
 
 /// Run 1 of [`campaign`], with one published message.
 pub(crate) fn run() -> Run {
-    Run {
+    Run::from_parts(RunParts {
         number: RunNumber::FIRST,
         job_uid: JobId::parse(ID),
         status: RunStatus::Completed,
@@ -346,16 +349,18 @@ pub(crate) fn run() -> Run {
         usage: rerun_core::generation::TokenCounts::default(),
         saved: rerun_core::generation::Saved::default(),
         metered: rerun_core::generation::Metered::default(),
-    }
+    })
+    .unwrap()
 }
 
 pub(crate) fn segment() -> Segment {
-    Segment::new(&[("country", Some("DE")), ("tier", None)], 3)
+    let by = SegmentBy::new(&["country", "tier"]).unwrap();
+    by.segment(|field| (field == "country").then_some("DE"), 3)
 }
 
 /// A message of [`run`].
 pub(crate) fn message(state: MessageState) -> Message {
-    Message {
+    Message::from_parts(MessageParts {
         id: MessageId::parse(ID).unwrap(),
         run_number: RunNumber::FIRST,
         segment_no: 1,
@@ -368,12 +373,16 @@ pub(crate) fn message(state: MessageState) -> Message {
         state,
         source: Source::Generated,
         reused_from: None,
-        provenance: None,
+        provenance: Some(Provenance {
+            run_number: RunNumber::FIRST,
+            approvals: Approvals::from_stored("[]".into()),
+        }),
         archived_at: None,
         rejection_reason: None,
         error: None,
         suggestion: None,
         created_at: now(),
         updated_at: now(),
-    }
+    })
+    .unwrap()
 }

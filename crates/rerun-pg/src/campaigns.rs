@@ -592,10 +592,7 @@ impl CampaignStore for PgStore {
                 let _until_it_ends = lane;
                 transaction(conn, |conn| {
                     // Its run makes it current, which is a step to the given version.
-                    let before = Campaign {
-                        version: campaign.version - 1,
-                        ..campaign.clone()
-                    };
+                    let before = campaign.clone().with(|before| before.version -= 1)?;
                     insert_campaign(conn, &before)?;
                     let run = bring_in(conn, &campaign, run, messages)?;
                     append_audit(conn, audit)?;
@@ -612,7 +609,7 @@ const BATCH: usize = 1_000;
 fn bring_in(
     conn: &mut PgConnection,
     campaign: &Campaign,
-    mut run: Run,
+    run: Run,
     messages: ImportedMessages,
 ) -> Result<Run, Failure> {
     let group = sql("SELECT version AS value FROM customer_groups WHERE account_id = ? AND id = ?")
@@ -623,6 +620,7 @@ fn bring_in(
     let mut seen = HashSet::new();
     let mut batch = Vec::with_capacity(BATCH);
     let mut total = 0;
+    let mut customer_count = run.customer_count;
     for message in messages {
         let message = message?;
         if !seen.insert(message.segment.key) {
@@ -632,7 +630,7 @@ fn bring_in(
             ))
             .into());
         }
-        run.customer_count += message.segment.customer_count;
+        customer_count += message.segment.customer_count;
         batch.push(message);
         if batch.len() == BATCH {
             insert_imported(conn, campaign, &run, total, &batch)?;
@@ -646,14 +644,17 @@ fn bring_in(
     if total == 0 {
         return Err(Invalid::new("there are no messages to bring in").into());
     }
-    run.segments = SegmentCounts {
-        total,
-        matched: 0,
-        new: total,
-    };
-    run.counts = run
-        .counts
-        .add(ReviewStatus::Published, Source::Generated, total);
+    let run = run.with(|run| {
+        run.customer_count = customer_count;
+        run.segments = SegmentCounts {
+            total,
+            matched: 0,
+            new: total,
+        };
+        run.counts = run
+            .counts
+            .add(ReviewStatus::Published, Source::Generated, total);
+    })?;
     let segments = int(total)?;
     sql(
         "UPDATE runs SET customer_count = ?, segments_total = ?, segments_new = ?, \

@@ -268,8 +268,7 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
         .iter()
         .map(|row| {
             let values = row.values.iter().map(Option::as_deref);
-            let pairs: Vec<_> = fields.iter().copied().zip(values).collect();
-            Segment::new(&pairs, row.customer_count)
+            wanted.segment_by.segment_of(values, row.customer_count)
         })
         .collect();
     segments.sort_unstable_by_key(|segment| segment.key);

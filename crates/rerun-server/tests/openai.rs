@@ -1095,8 +1095,13 @@ impl World {
             .map(|message| {
                 let country = message.segment.attributes.to_map().unwrap();
                 let country = country["country"].clone().unwrap();
-                let subject = message.content.map(|content| content.subject);
-                (country, message.state.status(), subject, message.error)
+                let subject = message.content.clone().map(|content| content.subject);
+                (
+                    country,
+                    message.state.status(),
+                    subject,
+                    message.error.clone(),
+                )
             })
             .collect();
         messages.sort_by(|one, other| one.0.cmp(&other.0));
@@ -1161,7 +1166,7 @@ async fn prompts_have_the_nearest_message_and_no_raw_value() {
     let history = &world.engine.history;
     let listed = history.messages(&who, world.campaign, MessageSelection::EveryRun, &page);
     for message in listed.await.unwrap().messages.items {
-        let content = message.content.unwrap();
+        let content = message.content.clone().unwrap();
         seen.extend([content.subject, content.body]);
         seen.push_str(message.segment.attributes.as_json());
     }
@@ -1189,7 +1194,7 @@ async fn a_run_fails_with_the_reason_and_a_retry_makes_only_what_failed() {
     );
     assert_eq!((run.counts.pending, run.counts.failed), (2, 2));
     let reason = "the language model failed (status 500): invalid_request_error: overloaded";
-    let error = run.error.unwrap();
+    let error = run.error.clone().unwrap();
     assert!(error.contains('2') && error.contains(reason), "{error}");
     let failed = |country: &str| {
         let error = Some(reason.to_owned());
@@ -1331,7 +1336,7 @@ async fn what_cannot_succeed_is_called_once() {
         "{errors:?}"
     );
     assert!(errors[2].contains("content filter"), "{errors:?}");
-    let error = run.error.unwrap();
+    let error = run.error.clone().unwrap();
     assert!(
         error.starts_with("3 messages could not be generated"),
         "{error}"

@@ -84,7 +84,7 @@ struct StagedRow {
 fn merge(
     conn: &mut SqliteConnection,
     campaign: &Campaign,
-    mut run: Run,
+    run: Run,
     audit: AuditDraft,
 ) -> Result<Run, Failure> {
     if !has_group(conn, campaign.account_id, campaign.customer_group_id)? {
@@ -99,13 +99,16 @@ fn merge(
     if total == 0 {
         return Err(Invalid::new("the campaign has no messages").into());
     }
-    run.customer_count = staged.customers;
-    run.segments = SegmentCounts {
-        total,
-        matched: 0,
-        new: total,
-    };
-    run.counts = MessageCounts::default().add(ReviewStatus::Published, Source::Generated, total);
+    let counts = MessageCounts::default();
+    let run = run.with(|run| {
+        run.customer_count = staged.customers;
+        run.segments = SegmentCounts {
+            total,
+            matched: 0,
+            new: total,
+        };
+        run.counts = counts.add(ReviewStatus::Published, Source::Generated, total);
+    })?;
     insert_campaign(conn, campaign, int(total)?)?;
     insert_run(conn, campaign, &run, None)?;
     sql(

@@ -116,10 +116,7 @@ impl<'a> Counts<'a> {
             return counted;
         }
         let mut segments: Vec<Segment> = combinations
-            .map(|(values, customers)| {
-                let pairs: Vec<_> = self.names.iter().copied().zip(values).collect();
-                Segment::new(&pairs, customers)
-            })
+            .map(|(values, customers)| self.segment_by.segment_of(values, customers))
             .collect();
         segments.sort_unstable_by_key(|segment| segment.key);
         Counted {
@@ -249,14 +246,15 @@ mod tests {
         counts.add("{}").unwrap();
         counts.add("{\"other\":\"y\"}").unwrap();
         let texts: Vec<String> = names.iter().map(|name| format!("{name}\n|")).collect();
-        let mut all: Vec<_> = names
+        let all: HashMap<&str, &str> = names
             .iter()
             .zip(&texts)
-            .map(|(n, v)| (*n, Some(v.as_str())))
+            .map(|(name, text)| (*name, text.as_str()))
             .collect();
-        all.sort_unstable();
-        let none: Vec<_> = all.iter().map(|(name, _)| (*name, None)).collect();
-        let mut expected = vec![Segment::new(&all, 1), Segment::new(&none, 2)];
+        let mut expected = vec![
+            segment_by.segment(|name| all.get(name).copied(), 1),
+            segment_by.segment(|_| None, 2),
+        ];
         expected.sort_unstable_by_key(|segment| segment.key);
         let Counted { segments, fields } = counts.by_key();
         assert_eq!(segments, expected);

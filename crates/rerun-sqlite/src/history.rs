@@ -554,7 +554,7 @@ impl HistoryStore for SqliteStore {
             }
             Ok(Some(MessageList {
                 current_run: found.current_run,
-                approval_stages: found.approval_stages,
+                approval_stages: found.into_parts().approval_stages,
                 run_exists: exists,
                 messages: messages.page(|message| MessageKey {
                     run_number: message.run_number,

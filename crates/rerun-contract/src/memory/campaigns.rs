@@ -53,14 +53,17 @@ impl CampaignStore for MemoryStore {
         self.write_account(campaign.account_id, |account| {
             let ledger = account.unmoved(&campaign)?;
             let now = to.updated_at;
-            ledger.campaign.name = to.name;
-            ledger.campaign.template = to.template;
-            ledger.campaign.brief = to.brief;
-            ledger.campaign.approval_stages = to.approval_stages;
-            ledger.campaign.distinct_reviewers = to.distinct_reviewers;
-            ledger.campaign.suggest_reruns = to.suggest_reruns;
-            ledger.campaign.version += 1;
-            ledger.campaign.updated_at = now;
+            let to = to.into_parts();
+            ledger.change(|campaign| {
+                campaign.name = to.name;
+                campaign.template = to.template;
+                campaign.brief = to.brief;
+                campaign.approval_stages = to.approval_stages;
+                campaign.distinct_reviewers = to.distinct_reviewers;
+                campaign.suggest_reruns = to.suggest_reruns;
+                campaign.version += 1;
+                campaign.updated_at = now;
+            })?;
             account.keep(response, now)?;
             account.record(audit);
             Ok(())
@@ -109,9 +112,11 @@ impl CampaignStore for MemoryStore {
                 let rules = ledger.rules.entry(*number);
                 rules.or_insert_with(|| campaign.segment_by.clone());
             }
-            ledger.campaign.segment_by = to.segment_by;
-            ledger.campaign.version += 1;
-            ledger.campaign.updated_at = now;
+            ledger.change(|campaign| {
+                campaign.segment_by = to.into_parts().segment_by;
+                campaign.version += 1;
+                campaign.updated_at = now;
+            })?;
             ledger.rekey(&segments);
             account.keep(response, now)?;
             account.record(audit);
@@ -205,7 +210,7 @@ impl CampaignStore for MemoryStore {
     async fn import_campaign(
         &self,
         campaign: &Campaign,
-        mut run: Run,
+        run: Run,
         messages: ImportedMessages,
         audit: AuditDraft,
     ) -> Result<Run, ImportFailure> {
@@ -214,17 +219,19 @@ impl CampaignStore for MemoryStore {
             return Err(Invalid::new("the campaign has no messages").into());
         }
         let total = u32::try_from(messages.len()).map_err(|e| StoreError::Backend(e.into()))?;
-        run.segments = SegmentCounts {
-            total,
-            matched: 0,
-            new: total,
-        };
-        run.counts =
-            MessageCounts::default().add(ReviewStatus::Published, Source::Generated, total);
-        run.customer_count = messages
-            .iter()
-            .map(|message| message.segment.customer_count)
-            .sum();
+        let run = run.with(|run| {
+            run.segments = SegmentCounts {
+                total,
+                matched: 0,
+                new: total,
+            };
+            run.counts =
+                MessageCounts::default().add(ReviewStatus::Published, Source::Generated, total);
+            run.customer_count = messages
+                .iter()
+                .map(|message| message.segment.customer_count)
+                .sum();
+        })?;
         self.write_account(campaign.account_id, |account| {
             let group = account.groups.get(&campaign.customer_group_id);
             let version = group.ok_or(ImportFailure::GroupNotFound)?.version;

@@ -117,7 +117,9 @@ impl GenerationQueue for MemoryStore {
                 if let Some(run) = run
                     && run.status == rerun_core::run::RunStatus::Queued
                 {
-                    run.status = rerun_core::run::RunStatus::Processing;
+                    *run = run
+                        .clone()
+                        .with(|run| run.status = rerun_core::run::RunStatus::Processing)?;
                 }
                 tasks.push(task);
             }
@@ -229,10 +231,10 @@ impl GenerationQueue for MemoryStore {
                 settle.now,
             )?;
             if applied.campaign_status != ledger.campaign.status {
-                ledger.campaign.version += 1;
+                ledger.change(|campaign| campaign.version += 1)?;
             }
             let ended = applied.ended(&ledger.campaign);
-            ledger.settle_down(&applied, settle.now);
+            ledger.settle_down(&applied, settle.now)?;
             if let Some(audit) = applied.audit {
                 account.record(audit);
             }

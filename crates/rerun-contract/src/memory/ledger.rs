@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rerun_core::Timestamp;
-use rerun_core::campaign::{Campaign, Standing};
+use rerun_core::campaign::{Campaign, CampaignParts, Standing};
 use rerun_core::change::{Applied, Move, Patch, Shift};
 use rerun_core::error::StoreError;
 use rerun_core::generation::{Settled, TaskOutcome};
 use rerun_core::ids::{ContentId, LeaseId, MessageId, RunNumber, UserId};
 use rerun_core::message::{
-    Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReviewStatus, Source,
+    Approvals, Content, Message, MessageCommand, MessageParts, MessageState, Provenance,
+    ReviewStatus, Source,
 };
 use rerun_core::page::MessageKey;
 use rerun_core::plan::{PlannedSegment, ReuseCandidate, ReuseFrom};
 use rerun_core::ports::{CLOCK_TOLERANCE, ImportedMessage, SettleRun, StartRun};
 use rerun_core::rekeying::{ApprovedMessage, KnownSegment, Rekeyed};
-use rerun_core::run::Run;
+use rerun_core::run::{Run, RunParts};
 use rerun_core::segment::{KeptValues, Segment, SegmentKey};
 
 use super::{Ledger, Row, State, Text, Waiting, exists_already};
@@ -43,7 +44,7 @@ impl Row {
             }),
         };
         let suggestion = self.bare.suggestion.clone();
-        Ok(Message {
+        Message::from_parts(MessageParts {
             suggestion: suggestion.filter(|_| self.bare.state.shows_suggestion()),
             content_id: self.text.as_ref().map(|text| text.id),
             content: self.text.as_ref().map(|text| text.content.clone()),
@@ -347,7 +348,7 @@ impl Ledger {
         let attributes = reused.map(|row| row.bare.segment.attributes.clone());
         let no = self.segment_no(item.key);
         Ok(Row {
-            bare: Message {
+            bare: MessageParts {
                 id,
                 run_number: start.run.number,
                 segment_no: no,
@@ -383,7 +384,7 @@ impl Ledger {
             content,
         } = imported;
         let mut row = Row {
-            bare: Message {
+            bare: MessageParts {
                 id,
                 run_number: run.number,
                 segment_no: self.segment_no(segment.key),
@@ -409,12 +410,38 @@ impl Ledger {
         row
     }
 
-    pub(super) fn become_current(&mut self, standing: Standing, now: Timestamp) {
-        self.campaign.status = standing.status;
-        self.campaign.current_run = standing.current_run;
-        self.campaign.last_run = standing.last_run;
-        self.campaign.version += 1;
-        self.campaign.updated_at = now;
+    pub(super) fn change(
+        &mut self,
+        change: impl FnOnce(&mut CampaignParts),
+    ) -> Result<(), StoreError> {
+        self.campaign = self.campaign.clone().with(change)?;
+        Ok(())
+    }
+
+    /// Changes a run, if the campaign has it.
+    pub(super) fn change_run(
+        &mut self,
+        number: RunNumber,
+        change: impl FnOnce(&mut RunParts),
+    ) -> Result<(), StoreError> {
+        if let Some(run) = self.runs.get_mut(&number) {
+            *run = run.clone().with(change)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn become_current(
+        &mut self,
+        standing: Standing,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.change(|campaign| {
+            campaign.status = standing.status;
+            campaign.current_run = standing.current_run;
+            campaign.last_run = standing.last_run;
+            campaign.version += 1;
+            campaign.updated_at = now;
+        })
     }
 
     /// The content that a patch gives to messages of the run.
@@ -442,10 +469,16 @@ impl Ledger {
     }
 
     /// Writes what a change has come to; the audit entry is left for the account.
-    pub(super) fn settle_down(&mut self, applied: &Applied, now: Timestamp) {
+    pub(super) fn settle_down(
+        &mut self,
+        applied: &Applied,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.runs.insert(applied.run.number, applied.run.clone());
-        self.campaign.status = applied.campaign_status;
-        self.campaign.updated_at = now;
+        self.change(|campaign| {
+            campaign.status = applied.campaign_status;
+            campaign.updated_at = now;
+        })
     }
 
     /// Takes one result of a worker; `None` when the lease does not hold the message any more.
@@ -467,10 +500,12 @@ impl Ledger {
             });
         let Some(row) = held else { return Ok(None) };
         if let (Some(usage), Some(run)) = (&result.usage, self.runs.get_mut(&settle.run_number)) {
-            run.usage = run.usage.with(usage);
-            if matches!(result.outcome, TaskOutcome::Generated(_)) {
-                run.metered = run.metered.with(usage);
-            }
+            *run = run.clone().with(|run| {
+                run.usage = run.usage.with(usage);
+                if matches!(result.outcome, TaskOutcome::Generated(_)) {
+                    run.metered = run.metered.with(usage);
+                }
+            })?;
         }
         let from = row.standing();
         let command = match &result.outcome {

@@ -31,7 +31,7 @@ use rerun_core::ids::{
     AccountId, CampaignId, ContentId, CustomerGroupId, LeaseId, MessageId, RunNumber, ScheduleId,
     UserId, WebhookId,
 };
-use rerun_core::message::{Approval, Content, Message};
+use rerun_core::message::{Approval, Content, MessageParts};
 use rerun_core::outlook::Due;
 use rerun_core::page::{Contents, CreatedKey, Page, PageRequest};
 use rerun_core::ports::{
@@ -159,7 +159,7 @@ struct Ledger {
 struct Row {
     /// The message without `content_id`, `content`, `provenance` and `archived_at`, which [`Row::message`]
     /// derives.
-    bare: Message,
+    bare: MessageParts,
     text: Option<Arc<Text>>,
     approvals: Vec<Approval>,
     waiting: Option<Waiting>,

@@ -9,7 +9,6 @@ use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::nearest::{Nearest, Reusable, Suggestion};
 use rerun_core::plan::SegmentCandidate;
 use rerun_core::ports::{CancelRun, CandidateQuery, RerunStore, SegmentCandidates, StartRun};
-use rerun_core::run::Run;
 use rerun_core::segment::{Segment, SegmentBy, SegmentKey};
 use rerun_core::survey::{Survey, ValueReport};
 
@@ -173,11 +172,11 @@ impl RerunStore for MemoryStore {
                 ledger.rows.insert(*id, row);
             }
             let previous = ledger.campaign.current_run;
-            if let Some(previous) = previous.and_then(|number| ledger.runs.get_mut(&number)) {
-                previous.archived_at = Some(start.now);
+            if let Some(previous) = previous {
+                ledger.change_run(previous, |run| run.archived_at = Some(start.now))?;
             }
             let number = start.run.number;
-            ledger.become_current(start.standing, start.now);
+            ledger.become_current(start.standing, start.now)?;
             ledger.runs.insert(number, start.run);
             ledger.group_versions.insert(number, start.group_version);
             account.record(start.audit);
@@ -196,21 +195,18 @@ impl RerunStore for MemoryStore {
                 .filter(|run| run.number == cancel.run.number);
             let current = current.ok_or(StoreError::Conflict)?;
             // Workers may have stored results since the decision: the counts are the row's own.
-            let cancelled = Run {
-                counts: current.counts,
-                ..cancel.run
-            };
+            let cancelled = cancel.run.with(|run| run.counts = current.counts)?;
             for row in ledger.rows.values_mut() {
                 if row.bare.run_number == cancelled.number {
                     row.waiting = None;
                 }
             }
             let previous = cancelled.previous_run;
-            if let Some(previous) = previous.and_then(|number| ledger.runs.get_mut(&number)) {
-                previous.archived_at = None;
+            if let Some(previous) = previous {
+                ledger.change_run(previous, |run| run.archived_at = None)?;
             }
             ledger.runs.insert(cancelled.number, cancelled);
-            ledger.become_current(cancel.standing, cancel.now);
+            ledger.become_current(cancel.standing, cancel.now)?;
             account.keep(cancel.response, cancel.now)?;
             account.record(cancel.audit);
             Ok(())

@@ -100,8 +100,8 @@ impl ReviewStore for MemoryStore {
                 campaign_status: applied.campaign_status,
             };
             if applied.messages > 0 {
-                ledger.settle_down(&applied, change.now);
-                ledger.campaign.version += 1;
+                ledger.settle_down(&applied, change.now)?;
+                ledger.change(|campaign| campaign.version += 1)?;
                 if let Some(audit) = applied.audit {
                     account.record(audit);
                 }

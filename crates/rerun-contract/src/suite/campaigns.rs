@@ -1,11 +1,12 @@
 //! Campaigns, including imported ones.
 
-use rerun_core::campaign::{ApprovalStages, Campaign, CampaignStatus, Stage, Template};
+use rerun_core::campaign::{ApprovalStages, CampaignStatus, Stage, Template};
 use rerun_core::error::{Error, Invalid};
 use rerun_core::event::{CampaignUpdate, Event};
 use rerun_core::generation::Settled;
 use rerun_core::ids::{CampaignId, CustomerGroupId, MessageId};
 use rerun_core::message::{Content, MessageState, Source};
+use rerun_core::page::MAX_PAGE_BYTES;
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     DeleteCampaign, ImportedMessages, MessageSelection, Store, UpdateCampaign,
@@ -14,12 +15,14 @@ use rerun_core::rules::FieldDeclaration;
 use rerun_core::run::{MessageCounts, RunStatus, SegmentCounts};
 use rerun_core::segment::SegmentBy;
 use rerun_core::text;
-use rerun_core::usecases::{CampaignChanges, NewCampaign, PageQuery, RecipientRequest};
+use rerun_core::usecases::{
+    CampaignChanges, FilledTemplate, NewCampaign, PageQuery, RecipientRequest, TemplateTrial,
+};
 use uuid::Uuid;
 
 use crate::fixture::{
     ACCOUNT, Fixture, OTHER_ACCOUNT, assert_conflict, author, caller, every_large_page, every_page,
-    generated, messages_from_elsewhere, new_campaign, page_of, run_number, stranger,
+    generated, messages_from_elsewhere, new_campaign, of_country, page_of, run_number, stranger,
 };
 
 /// What was written is what is read: texts as long and as odd as they may be.
@@ -100,26 +103,83 @@ pub async fn an_update_is_stored_as_it_was_asked_for<S: Store + 'static>(f: &Fix
         assert_eq!(updated.replayed, replayed);
         let stored = f.campaign(campaign).await;
         assert_eq!(updated.outcome, stored);
-        let expected = Campaign {
-            name: "\"Autumn\"".into(),
-            template: changes.template.clone().unwrap(),
-            brief: changes.brief.clone(),
-            approval_stages: changes.approval_stages.clone().unwrap(),
-            distinct_reviewers: true,
-            suggest_reruns: false,
-            version: before.version + 1,
-            updated_at: f.now(),
-            ..before.clone()
-        };
-        assert_eq!(stored, expected);
+        let expected = before.clone().with(|campaign| {
+            campaign.name = "\"Autumn\"".into();
+            campaign.template = changes.template.clone().unwrap();
+            campaign.brief.clone_from(&changes.brief);
+            campaign.approval_stages = changes.approval_stages.clone().unwrap();
+            campaign.distinct_reviewers = true;
+            campaign.suggest_reruns = false;
+            campaign.version += 1;
+            campaign.updated_at = f.now();
+        });
+        assert_eq!(stored, expected.unwrap());
     }
     assert_eq!(f.current(campaign).await, messages);
     let entries = f.entries(ACCOUNT).await;
     let updates = entries
         .iter()
         .filter(|entry| entry.action == "campaign.updated");
-    assert_eq!(updates.count(), 1);
+    let details: Vec<serde_json::Value> = updates
+        .map(|entry| serde_json::from_str(&entry.details).unwrap())
+        .collect();
+    let [details] = details.as_slice() else {
+        panic!("{details:?}");
+    };
+    let stages = serde_json::json!(changes.approval_stages);
+    let expected = serde_json::json!({
+        "changed": ["name", "template", "brief", "approval_stages", "distinct_reviewers", "suggest_reruns"],
+        "name": "\"Autumn\"",
+        "approval_stages": stages,
+        "distinct_reviewers": true,
+        "suggest_reruns": false,
+    });
+    assert_eq!(*details, expected);
     f.check().await;
+}
+
+/// A trial fills the template for the largest segments, as many as were asked for, or as fill a page.
+pub async fn a_template_is_tried_on_the_largest_segments<S: Store + 'static>(f: &Fixture<S>) {
+    let countries: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
+    let customers = ["DE", "FR", "DE", "IT", "DE", "FR"].into_iter();
+    let customers = customers.chain(countries.iter().map(String::as_str));
+    let group = f.group(&customers.collect::<Vec<_>>()).await;
+    let trial = |group, body: &str, limit| TemplateTrial {
+        customer_group_id: Some(group),
+        segment_by: vec!["country".into()],
+        template: Template {
+            subject: "s".into(),
+            body: body.into(),
+        },
+        limit,
+        allow_missing_fields: false,
+    };
+    let tried = async |trial| f.engine.campaigns.preview_template(&caller(), trial).await;
+    let filled = tried(trial(group, "b", Some(2))).await.unwrap();
+    assert_eq!(filled.segment_count, 23);
+    let shown: Vec<_> = filled
+        .items
+        .iter()
+        .map(|item| (item.segment.clone(), item.content.body.as_str()))
+        .collect();
+    let expected = [
+        (of_country(Some("DE"), 3), "b"),
+        (of_country(Some("FR"), 2), "b"),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(tried(trial(group, "b", None)).await.unwrap().items.len(), 5);
+    for limit in [0, 21, -1] {
+        let refused = tried(trial(group, "b", Some(limit))).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{limit}");
+    }
+    let empty = f.empty_group("Nobody").await;
+    let nothing = tried(trial(empty, "b", None)).await.unwrap();
+    assert_eq!(nothing, FilledTemplate::default());
+    // JSON has six bytes for each of these characters.
+    let body = "\u{1}".repeat(Content::MAX_BODY_LENGTH);
+    let full = tried(trial(group, &body, Some(20))).await.unwrap();
+    let fitting = MAX_PAGE_BYTES.div_ceil(6 * Content::MAX_BODY_LENGTH);
+    assert_eq!((full.segment_count, full.items.len()), (23, fitting));
 }
 
 /// A decision on a campaign that has moved on is made again; the store refuses it.
@@ -134,16 +194,14 @@ pub async fn a_stale_update_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
     let renamed = campaigns.update(&caller(), campaign, rename, None).await;
     renamed.unwrap();
     let before = f.snapshot(ACCOUNT).await;
-    let foreign = Campaign {
-        account_id: OTHER_ACCOUNT,
-        ..f.campaign(campaign).await
-    };
-    for (seen, actor) in [(seen, caller()), (foreign, stranger())] {
-        let to = Campaign {
-            name: "Stale".into(),
-            version: seen.version + 1,
-            ..seen.clone()
-        };
+    let foreign = f.campaign(campaign).await;
+    let foreign = foreign.with(|campaign| campaign.account_id = OTHER_ACCOUNT);
+    for (seen, actor) in [(seen, caller()), (foreign.unwrap(), stranger())] {
+        let to = seen.clone().with(|to| {
+            to.name = "Stale".into();
+            to.version += 1;
+        });
+        let to = to.unwrap();
         let audit = author(f, actor).of(Event::CampaignUpdated(CampaignUpdate {
             segmentation: None,
             campaign_id: campaign,
@@ -320,11 +378,13 @@ pub async fn an_unknown_campaign_is_not_found<S: Store + 'static>(f: &Fixture<S>
 pub async fn a_campaigns_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["DE"]).await;
     let before = f.snapshot(ACCOUNT).await;
-    let mut twin = f.campaign(campaign).await;
-    twin.name = "Twin".into();
-    twin.status = CampaignStatus::Draft;
-    twin.current_run = None;
-    twin.last_run = None;
+    let twin = f.campaign(campaign).await.with(|twin| {
+        twin.name = "Twin".into();
+        twin.status = CampaignStatus::Draft;
+        twin.current_run = None;
+        twin.last_run = None;
+    });
+    let twin = twin.unwrap();
     let audit = author(f, caller()).of(Event::CampaignCreated {
         campaign_id: twin.id,
         name: twin.name.clone(),
@@ -573,6 +633,6 @@ pub async fn a_large_campaign_is_imported<S: Store + 'static>(f: &Fixture<S>) {
         .into_iter()
         .find(|message| message.id == last)
         .unwrap();
-    assert_eq!(found.content.unwrap().body.len(), 200_000);
+    assert_eq!(found.content.clone().unwrap().body.len(), 200_000);
     f.check().await;
 }

@@ -188,8 +188,11 @@ impl<'a, S: Store + 'static> Story<'a, S> {
             for (message, before) in messages.iter_mut().zip(before) {
                 let no = usize::try_from(message.segment_no).unwrap();
                 assert_eq!(message.segment.key, keys[no - 1], "{}", self.rules);
-                message.segment.key = before.segment.key;
-                message.archived_at = before.archived_at;
+                let as_before = message.clone().with(|message| {
+                    message.segment.key = before.segment.key;
+                    message.archived_at = before.archived_at;
+                });
+                *message = as_before.unwrap();
             }
             assert_eq!(&messages, before, "run {number} of {last}: {}", self.rules);
             let now = recipients(self.f, self.campaign, number).await;

@@ -210,7 +210,7 @@ pub async fn a_failed_message_is_written_by_hand<S: Store + 'static>(f: &Fixture
     assert_eq!(status, CampaignStatus::GenerationFailed);
     let german = f.message(campaign, "DE").await;
     assert_eq!(
-        (german.state, german.source, german.error),
+        (german.state, german.source, german.error.clone()),
         (PENDING, Source::Edited, None)
     );
     f.check().await;
@@ -226,7 +226,7 @@ pub async fn a_failed_message_is_written_by_hand<S: Store + 'static>(f: &Fixture
     assert_eq!(queued.outcome.campaign_status, CampaignStatus::Processing);
     let run = f.current_run(campaign).await;
     assert_eq!(
-        (run.status, run.completed_at, run.error),
+        (run.status, run.completed_at, run.error.clone()),
         (RunStatus::Processing, None, None)
     );
     f.fail_generation("out of ink").await;
@@ -239,7 +239,7 @@ pub async fn a_failed_message_is_written_by_hand<S: Store + 'static>(f: &Fixture
     f.seconds_later(60);
     let (run, status) = write("FR").await;
     assert_eq!(
-        (run.status, run.completed_at, run.error),
+        (run.status, run.completed_at, run.error.clone()),
         (RunStatus::Completed, Some(f.now()), None)
     );
     assert_eq!(status, CampaignStatus::ReadyForReview);
@@ -290,7 +290,7 @@ pub async fn a_retry_queues_what_failed<S: Store + 'static>(f: &Fixture<S>) {
         } else {
             MessageState::Generating
         };
-        assert_eq!((message.state, message.error), (expected, None));
+        assert_eq!((message.state, message.error.clone()), (expected, None));
     }
     let leased = f.lease(10).await;
     assert_eq!(leased.tasks.len(), 2, "due at once");
@@ -326,7 +326,13 @@ pub async fn two_edits_at_once_are_one_after_the_other<S: Store + 'static>(f: &F
     for answer in answers {
         answer.expect("every edit goes through");
     }
-    let body = f.message(campaign, "DE").await.content.unwrap().body;
+    let body = f
+        .message(campaign, "DE")
+        .await
+        .content
+        .clone()
+        .unwrap()
+        .body;
     assert!(body.starts_with("by "), "{body}");
     f.check().await;
 }
@@ -358,7 +364,13 @@ pub async fn a_contents_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(stored.content, Some(content("first")));
     // Whether a store refuses the doubled id or gives ids of its own, nothing is mixed up.
     let _ = f.store.change_messages(edit("second", f.now()).await).await;
-    let body = f.message(campaign, "DE").await.content.unwrap().body;
+    let body = f
+        .message(campaign, "DE")
+        .await
+        .content
+        .clone()
+        .unwrap()
+        .body;
     assert!(["first", "second"].contains(&body.as_str()), "{body}");
     f.check().await;
 }

@@ -192,7 +192,7 @@ pub async fn generated_messages_wait_for_review<S: Store + 'static>(f: &Fixture<
         );
         assert_eq!(message.content, Some(generated(task)));
         assert_eq!(message.updated_at, f.now());
-        let provenance = message.provenance.unwrap();
+        let provenance = message.provenance.clone().unwrap();
         assert_eq!(provenance.run_number, run_number(1));
         assert_eq!(provenance.approvals.to_vec().unwrap(), []);
     }
@@ -499,7 +499,7 @@ pub async fn a_failed_attempt_waits_its_time<S: Store + 'static>(f: &Fixture<S>)
         (run.status, run.completed_at),
         (RunStatus::Failed, Some(f.now()))
     );
-    let error = run.error.unwrap();
+    let error = run.error.clone().unwrap();
     assert!(
         error.starts_with("1 message ") && error.contains("paper \"jam\" ü"),
         "{error}"
@@ -585,7 +585,7 @@ pub async fn a_generated_placeholder_is_a_failed_attempt<S: Store + 'static>(f: 
     assert_eq!((settled.generated, settled.failed), (0, 1));
     let message = f.current(campaign).await.remove(0);
     assert_eq!(message.content, None);
-    let error = message.error.unwrap();
+    let error = message.error.clone().unwrap();
     assert!(error.contains("`{{ first_name }}` is unfilled"), "{error}");
     f.check().await;
 }
@@ -600,7 +600,7 @@ pub async fn a_generated_subject_is_one_line<S: Store + 'static>(f: &Fixture<S>)
     };
     let settled = f.settle(&leased, |_| Ok(content.clone())).await;
     assert_eq!(settled.generated, 1);
-    let stored = f.current(campaign).await.remove(0).content.unwrap();
+    let stored = f.current(campaign).await.remove(0).content.clone().unwrap();
     assert_eq!(stored.subject, "Hello  Bcc: x@example.com  ");
     assert_eq!(stored.body, "One\r\ntwo");
     f.check().await;
@@ -664,7 +664,7 @@ pub async fn outcomes_of_all_kinds_are_settled_together<S: Store + 'static>(f: &
     f.generate().await;
     let run = f.current_run(campaign).await;
     assert_eq!((run.status, run.counts.failed), (RunStatus::Failed, 2));
-    assert!(run.error.unwrap().starts_with("2 messages "));
+    assert!(run.error.clone().unwrap().starts_with("2 messages "));
     assert_eq!(
         f.campaign(campaign).await.status,
         CampaignStatus::GenerationFailed

@@ -1,5 +1,6 @@
 //! Accounts do not see, and cannot reach, each other's rows.
 
+use rerun_core::campaign::Campaign;
 use rerun_core::change::{MessageChange, Move, Patch, Selection};
 use rerun_core::error::Error;
 use rerun_core::event::Event;
@@ -349,15 +350,19 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
         })
     };
     let mut forged = start.clone();
-    forged.campaign.account_id = OTHER_ACCOUNT;
+    let other = |campaign: Campaign| {
+        let stolen = campaign.with(|campaign| campaign.account_id = OTHER_ACCOUNT);
+        stolen.unwrap()
+    };
+    forged.campaign = other(forged.campaign);
     forged.audit = forged_audit();
     assert!(f.store.start_run(forged).await.is_err(), "a forged start");
     let CampaignContext {
-        campaign: mut stolen,
+        campaign: stolen,
         current_run,
         ..
     } = f.context(campaign).await;
-    stolen.account_id = OTHER_ACCOUNT;
+    let stolen = other(stolen);
     let run = current_run.unwrap().cancelled(f.now(), None);
     let cancel = CancelRun {
         standing: stolen.without_cancelled(&run),
@@ -398,10 +403,12 @@ pub async fn forged_decisions_change_nothing<S: Store + 'static>(f: &Fixture<S>)
             "a forged change"
         );
     }
-    let mut theirs = f.campaign(campaign).await;
-    theirs.account_id = OTHER_ACCOUNT;
-    theirs.id = CampaignId::new(f.ids.next());
-    let created = f.store.create_campaign(&theirs, forged_audit(), None).await;
+    let theirs = other(f.campaign(campaign).await);
+    let theirs = theirs.with(|theirs| theirs.id = CampaignId::new(f.ids.next()));
+    let created = f
+        .store
+        .create_campaign(&theirs.unwrap(), forged_audit(), None)
+        .await;
     assert!(created.is_err(), "a campaign over another account's group");
     before
         .0
@@ -431,12 +438,14 @@ pub async fn accounts_with_the_same_ids_do_not_meet<S: Store + 'static>(f: &Fixt
         .create_group(&twin_group, audit, None)
         .await
         .expect("ids are an account's own");
-    let mut twin = f.campaign(campaign).await;
-    twin.account_id = OTHER_ACCOUNT;
-    twin.customer_group_id = group;
-    twin.status = rerun_core::campaign::CampaignStatus::Draft;
-    twin.current_run = None;
-    twin.last_run = None;
+    let twin = f.campaign(campaign).await.with(|twin| {
+        twin.account_id = OTHER_ACCOUNT;
+        twin.customer_group_id = group;
+        twin.status = rerun_core::campaign::CampaignStatus::Draft;
+        twin.current_run = None;
+        twin.last_run = None;
+    });
+    let twin = twin.unwrap();
     let audit = author(f, stranger()).of(Event::CampaignCreated {
         campaign_id: campaign,
         name: "Twin".into(),

@@ -18,6 +18,7 @@ pub mod isolation;
 pub mod outages;
 pub mod queue;
 pub mod rekeying;
+pub mod replays;
 pub mod rerun_suggestions;
 pub mod reviews;
 pub mod rules;

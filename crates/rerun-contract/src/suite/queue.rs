@@ -73,7 +73,7 @@ pub async fn what_is_put_off_uses_patience_and_no_attempt<S: Store + 'static>(f:
     assert_eq!(settled.failed, 2, "patience has ended");
     let run = f.current_run(campaign).await;
     assert_eq!(run.status, RunStatus::Failed);
-    let error = run.error.unwrap();
+    let error = run.error.clone().unwrap();
     assert!(
         error.contains("put off for 3600 s in total; the last time: busy"),
         "{error}"

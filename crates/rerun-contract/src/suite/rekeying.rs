@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use rerun_core::campaign::Campaign;
 use rerun_core::error::{Error, StoreError};
 use rerun_core::ids::{CampaignId, CustomerGroupId};
 use rerun_core::message::{Content, Message, ReviewStatus};
@@ -133,9 +132,9 @@ pub async fn segments_follow_other_rules<S: Store + 'static>(f: &Fixture<S>) {
                 .key_of_attributes(attributes, &types)
                 .unwrap()
         );
-        let mut same = after.clone();
-        same.segment.key = before.segment.key;
-        assert_eq!(same, *before);
+        let same = after.clone();
+        let same = same.with(|same| same.segment.key = before.segment.key);
+        assert_eq!(same.unwrap(), *before);
     }
     assert_eq!(f.of_run(bystander, 1).await, untouched);
     // A reused message keeps the attributes that it was approved with.
@@ -444,10 +443,7 @@ pub async fn rules_change_between_runs_only<S: Store + 'static>(f: &Fixture<S>) 
     f.finish(campaign).await;
 
     let seen = f.campaign(campaign).await;
-    let stale = Campaign {
-        version: seen.version - 1,
-        ..seen.clone()
-    };
+    let stale = seen.clone().with(|stale| stale.version -= 1).unwrap();
     let audit = f.entries(ACCOUNT).await.len();
     let update = UpdateSegmentation {
         to: stale.clone(),

@@ -353,12 +353,12 @@ pub async fn a_stale_outlook_is_a_conflict<S: Store + 'static>(f: &Fixture<S>) {
             audit: Some(author(f, who).of(event)),
         }
     };
-    let mut foreign = seen.clone();
-    foreign.account_id = OTHER_ACCOUNT;
-    let noted = f.store.note_outlook(outlook(stranger(), foreign)).await;
+    let foreign = seen.clone();
+    let foreign = foreign.with(|foreign| foreign.account_id = OTHER_ACCOUNT);
+    let outlook_of_foreign = outlook(stranger(), foreign.unwrap());
+    let noted = f.store.note_outlook(outlook_of_foreign).await;
     assert_conflict(noted, "another account's campaign");
-    let mut stale = seen.clone();
-    stale.version -= 1;
+    let stale = seen.clone().with(|stale| stale.version -= 1).unwrap();
     let noted = f.store.note_outlook(outlook(caller(), stale)).await;
     assert_conflict(noted, "an older version");
     assert!(suggestions(f, ACCOUNT).await.is_empty());

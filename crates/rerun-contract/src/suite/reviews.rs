@@ -617,10 +617,11 @@ pub async fn publishing_publishes_every_message<S: Store + 'static>(f: &Fixture<
         (2, CampaignStatus::Published)
     );
     for (was, is) in approved.iter().zip(f.current(campaign).await) {
-        let mut expected = was.clone();
-        expected.state = MessageState::Published;
-        expected.updated_at = f.now();
-        assert_eq!(is, expected);
+        let expected = was.clone().with(|was| {
+            was.state = MessageState::Published;
+            was.updated_at = f.now();
+        });
+        assert_eq!(is, expected.unwrap());
     }
     let again = f.engine.reviews.publish(&caller(), campaign, None).await;
     assert!(

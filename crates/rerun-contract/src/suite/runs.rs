@@ -15,7 +15,7 @@ use rerun_core::plan::{Audience, ReuseFrom, RunPlan};
 use rerun_core::ports::{
     CampaignContext, CancelRun, CandidateQuery, IdGenerator, StartRun, Store, WantedGroup,
 };
-use rerun_core::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use rerun_core::run::{MessageCounts, Run, RunGroup, RunParts, RunStatus, SegmentCounts};
 use rerun_core::usecases::{
     Decision, LaunchRequest, NewCampaign, PageQuery, RerunRequest, ReviewedMessages,
 };
@@ -66,7 +66,7 @@ pub(super) async fn decided<S: Store + 'static>(
         RunPlan::launch(&campaign, &audience).unwrap()
     };
     let (now, counts) = (f.now(), plan.counts());
-    let run = Run {
+    let run = Run::from_parts(RunParts {
         number: plan.run_number,
         job_uid: Some(JobId::new(f.ids.next())),
         status: RunStatus::Queued,
@@ -91,7 +91,8 @@ pub(super) async fn decided<S: Store + 'static>(
         usage: rerun_core::generation::TokenCounts::default(),
         saved: rerun_core::generation::Saved::default(),
         metered: rerun_core::generation::Metered::default(),
-    }
+    })
+    .unwrap()
     .recounted(counts, now, None);
     StartRun {
         suggestions: std::collections::HashMap::new(),
@@ -177,7 +178,7 @@ pub async fn a_launch_makes_run_and_messages<S: Store + 'static>(f: &Fixture<S>)
     let run = f.current_run(campaign).await;
     assert_eq!(
         run,
-        Run {
+        Run::from_parts(RunParts {
             number: run_number(1),
             job_uid: Some(started.job_uid),
             status: RunStatus::Queued,
@@ -210,7 +211,8 @@ pub async fn a_launch_makes_run_and_messages<S: Store + 'static>(f: &Fixture<S>)
             usage: rerun_core::generation::TokenCounts::default(),
             saved: rerun_core::generation::Saved::default(),
             metered: rerun_core::generation::Metered::default(),
-        },
+        })
+        .unwrap(),
     );
     assert_eq!(
         f.run(campaign, 1).await,
@@ -284,17 +286,13 @@ pub async fn a_rerun_reuses_generates_and_archives<S: Store + 'static>(f: &Fixtu
     let archived = f.run(campaign, 1).await;
     assert_eq!(
         archived,
-        Run {
-            archived_at: Some(now),
-            ..first_run
-        },
+        first_run.with(|run| run.archived_at = Some(now)).unwrap(),
         "run 1 is archived"
     );
     let archived = f.of_run(campaign, 1).await;
     for (was, is) in first.iter().zip(&archived) {
-        let mut expected = was.clone();
-        expected.archived_at = Some(now);
-        assert_eq!(*is, expected, "an archived message is as it was");
+        let expected = was.clone().with(|was| was.archived_at = Some(now));
+        assert_eq!(*is, expected.unwrap(), "an archived message is as it was");
     }
     for country in ["DE", "FR"] {
         let message = f.message(campaign, country).await;
@@ -580,7 +578,7 @@ pub async fn a_preview_writes_nothing<S: Store + 'static>(f: &Fixture<S>) {
     let done = f.current(campaign).await;
     let done = done
         .into_iter()
-        .map(|m| (m.segment.key, (m.segment, m.reused_from)))
+        .map(|m| (m.segment.key, (m.segment.clone(), m.reused_from)))
         .collect();
     assert_eq!(foretold, done, "what was foretold, and what came");
 }
@@ -1130,7 +1128,7 @@ pub async fn content_with_a_placeholder_is_not_reused<S: Store + 'static>(f: &Fi
         .map(|message| message.content)
         .collect();
     let kept = f.of_run(campaign, 1).await.into_iter();
-    let kept: Vec<_> = kept.filter_map(|message| message.content).collect();
+    let kept: Vec<_> = kept.filter_map(|message| message.content.clone()).collect();
     assert_eq!(kept, before, "the history");
     f.check().await;
 }

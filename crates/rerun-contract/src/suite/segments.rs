@@ -13,7 +13,7 @@ use rerun_core::plan::{ReuseCandidate, ReuseFrom};
 use rerun_core::ports::{CandidateQuery, MessageSelection, Store};
 use rerun_core::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 
-use crate::fixture::{ACCOUNT, Fixture, OTHER_ACCOUNT, Row, run_number};
+use crate::fixture::{ACCOUNT, Fixture, OTHER_ACCOUNT, Row, of_country, run_number};
 
 /// Values that break a store that builds keys, paths or statements of text.
 const NASTY_VALUES: &[&str] = &[
@@ -139,8 +139,7 @@ fn tables() -> impl Strategy<Value = Table> {
 /// The grouping as the domain defines it: equal when every normalised value is.
 fn grouped(table: &Table, fields: &[&str]) -> BTreeMap<SegmentKey, Segment> {
     let header = ImportHeader::new(table.columns.iter().map(String::as_str)).unwrap();
-    let mut names = fields.to_vec();
-    names.sort_unstable();
+    let segment_by = SegmentBy::new(fields).unwrap();
     let mut segments = BTreeMap::new();
     for row in &table.rows {
         let row = header.row(2, row.iter().map(String::as_str)).unwrap();
@@ -148,8 +147,7 @@ fn grouped(table: &Table, fields: &[&str]) -> BTreeMap<SegmentKey, Segment> {
             let place = header.fields().iter().position(|field| field == name)?;
             row.values.get(place)?.as_deref()
         };
-        let pairs: Vec<_> = names.iter().map(|name| (*name, value(name))).collect();
-        let segment = Segment::new(&pairs, 0);
+        let segment = segment_by.segment(value, 0);
         segments
             .entry(segment.key)
             .or_insert(segment)
@@ -518,7 +516,7 @@ pub async fn values_that_are_too_long_are_told<S: Store + 'static>(f: &Fixture<S
 pub async fn segments_are_read_by_key<S: Store + 'static>(f: &Fixture<S>) {
     let group = f.group(&["DE", "FR", "FR", "IT"]).await;
     let segment_by = SegmentBy::new(&["country"]).unwrap();
-    let segment = |country, count| Segment::new(&[("country", Some(country))], count);
+    let segment = |country, count| segment_by.segment(|_| Some(country), count);
     let keys = vec![
         segment("FR", 0).key,
         segment("XX", 0).key,
@@ -591,7 +589,7 @@ pub async fn published_messages_are_offered_for_reuse<S: Store + 'static>(f: &Fi
     let first = f.current(campaign).await;
     let of = |messages: &[rerun_core::message::Message], country: &str| {
         let country = (!country.is_empty()).then_some(country);
-        let key = Segment::new(&[("country", country)], 0).key;
+        let key = of_country(country, 0).key;
         let found = messages
             .iter()
             .find(|message| message.segment.key == key)

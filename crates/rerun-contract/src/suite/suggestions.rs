@@ -34,7 +34,7 @@ async fn write<S: Store + 'static>(
 }
 
 /// A campaign that is published with these texts by country, for the number of customers of each.
-async fn published<S: Store + 'static>(
+pub(super) async fn published<S: Store + 'static>(
     f: &Fixture<S>,
     texts: &[(&str, usize, &str)],
 ) -> CampaignId {
@@ -168,10 +168,10 @@ pub async fn a_suggestion_is_taken_by_a_person<S: Store + 'static>(f: &Fixture<S
     assert!(matches!(refused, Error::IllegalTransition(_)), "{refused}");
 
     let spanish = f.message(campaign, "ES").await;
-    let seen = Message {
-        content_id: french.content_id,
-        ..spanish.clone()
-    };
+    let seen = spanish.clone();
+    let seen = seen
+        .with(|seen| seen.content_id = french.content_id)
+        .unwrap();
     let refused = adopt(f, campaign, &seen).await.unwrap_err();
     assert!(
         matches!(refused, Error::ContentChanged(id) if id == spanish.id),
@@ -288,7 +288,7 @@ pub async fn a_suggested_message_is_an_example<S: Store + 'static>(f: &Fixture<S
     let generation = &f.engine.generation;
     generation.add_examples(&mut leased).await.unwrap();
     let expected = Example::new(
-        french.segment.attributes,
+        french.segment.attributes.clone(),
         Content {
             subject: "s".into(),
             body: long,

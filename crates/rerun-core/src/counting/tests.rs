@@ -340,3 +340,16 @@ fn a_customers_key_is_its_segments() {
     assert_eq!(counted, keys);
     assert_eq!(keys.len(), 4);
 }
+
+#[test]
+fn a_group_has_too_much_beyond_the_limit() {
+    let by = SegmentBy::new(&["x"]).unwrap();
+    let mut counting = Counting::new(&by, 2);
+    counting.add([Some("a")], 1);
+    counting.add([Some("b")], 1);
+    let mut counted = counting.finish();
+    assert!(!counted.is_too_much(2));
+    assert!(counted.is_too_much(1));
+    counted.fields[0].too_many = true;
+    assert!(counted.is_too_much(2));
+}

@@ -335,3 +335,46 @@ impl<T: Pause + ?Sized> Pause for Arc<T> {
         (**self).after_conflict(conflicts).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_port_does_what_the_port_does() {
+        assert!(EveryRole.may_initiate("VIEWER"));
+        let mut permissions = MockPermissions::new();
+        permissions
+            .expect_may_initiate()
+            .returning(|role| role == "ADMIN");
+        let permissions = Arc::new(permissions);
+        assert!(permissions.may_initiate("ADMIN") && !permissions.may_initiate("VIEWER"));
+
+        let at = Timestamp::UNIX_EPOCH;
+        let mut calendar = MockCalendar::new();
+        calendar
+            .expect_check_zone()
+            .returning(|_| Err(Invalid::new("no zone")));
+        calendar
+            .expect_describe()
+            .returning(|cron, zone| Ok(format!("{cron} in {zone}")));
+        calendar
+            .expect_times()
+            .returning(|_, _, _, limit| Err(Invalid::new(format!("not {limit} times"))));
+        let calendar = Arc::new(calendar);
+        assert!(Calendar::check_zone(&calendar, "UTC").is_err());
+        let described = Calendar::describe(&calendar, "* * * * *", "UTC").unwrap();
+        assert_eq!(described, "* * * * * in UTC");
+        let refused = Calendar::times(&calendar, "* * * * *", "UTC", at, 3);
+        assert_eq!(refused.unwrap_err().to_string(), "not 3 times");
+    }
+
+    #[test]
+    fn without_a_calendar_there_are_no_patterns() {
+        assert!(NoCalendar.check_zone("UTC").is_ok());
+        assert!(NoCalendar.check_zone("Europe/Berlin").is_err());
+        assert!(NoCalendar.describe("* * * * *", "UTC").is_err());
+        let times = NoCalendar.times("* * * * *", "UTC", Timestamp::UNIX_EPOCH, 1);
+        assert!(times.is_err());
+    }
+}

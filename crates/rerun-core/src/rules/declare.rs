@@ -651,4 +651,21 @@ mod tests {
             SegmentBy::declare(vec![item]).unwrap();
         }
     }
+
+    #[test]
+    fn an_edge_is_a_number() {
+        let edge = |json: &str| serde_json::from_str::<Edge>(json);
+        for (json, said) in [
+            ("\"1\"", "invalid type: string, expected a number"),
+            ("[1]", "invalid type: sequence, expected a number"),
+            ("{}", "invalid type: map, expected a number"),
+            ("null", "invalid type: null, expected a number"),
+            ("true", "invalid type: boolean, expected a number"),
+        ] {
+            let refused = edge(json).unwrap_err().to_string();
+            assert!(refused.starts_with(said), "{refused}");
+        }
+        assert_eq!(edge("-1.0").unwrap(), edge("-1.0").unwrap());
+        assert_ne!(edge("-1.0").unwrap(), edge("-1").unwrap());
+    }
 }

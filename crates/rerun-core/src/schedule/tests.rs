@@ -283,3 +283,39 @@ proptest! {
         prop_assert!(due - time <= TimeDelta::seconds(jitter.into()));
     }
 }
+
+#[test]
+fn a_schedule_acts_for_its_creator() {
+    let name = UserName::new("Ada").unwrap();
+    let schedule = Schedule {
+        created_by_name: Some(name.clone()),
+        ..schedule()
+    };
+    let creator = schedule.creator();
+    assert_eq!(creator.user_id, schedule.created_by);
+    assert_eq!(creator.user_name, Some(name));
+    assert_eq!(creator.role_code, "ADMIN");
+}
+
+#[test]
+fn only_a_repeating_schedule_has_a_pattern() {
+    assert_eq!(schedule().cron(), Some("0 9 * * 1"));
+    let once = Schedule {
+        timing: Timing::At(at(1)),
+        ..schedule()
+    };
+    assert_eq!(once.cron(), None);
+}
+
+#[test]
+fn a_delay_is_some_seconds_of_the_jitter() {
+    let jittered = Schedule {
+        jitter_seconds: 3_600,
+        ..schedule()
+    };
+    let delays: Vec<i64> = (0..50)
+        .map(|n| (jittered.due_at(at(n), None) - at(n)).num_seconds())
+        .collect();
+    assert!(delays.iter().all(|delay| (0..3_600).contains(delay)));
+    assert!(delays.iter().any(|delay| *delay > 1_800), "{delays:?}");
+}

@@ -134,3 +134,140 @@ impl AuditLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::audit::{AuditEntry, Authorship};
+    use crate::event::Event;
+    use crate::ids::{AuditEntryId, CampaignId};
+    use crate::ports::MockAuditStore;
+    use crate::timestamp::Timestamp;
+
+    const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(1));
+
+    fn entries(number: u128) -> Vec<AuditEntry> {
+        let mut head = ChainHead::EMPTY;
+        let entry = |n| {
+            let author = Authorship {
+                entry_id: AuditEntryId::new(Uuid::from_u128(n)),
+                actor: Actor::system(ACCOUNT),
+                at: Timestamp::UNIX_EPOCH,
+            };
+            let entry = author
+                .of(Event::CampaignCreated {
+                    campaign_id: CampaignId::new(Uuid::from_u128(n)),
+                    name: "Offers".into(),
+                })
+                .sealed(&head);
+            head = head_of(&entry);
+            entry
+        };
+        (1..=number).map(entry).collect()
+    }
+
+    fn head_of(entry: &AuditEntry) -> ChainHead {
+        ChainHead {
+            seq: entry.seq,
+            hash: entry.hash,
+        }
+    }
+
+    /// What is found in a log of these entries that grows by one after each time its head is read,
+    /// up to the number of `heads`.
+    async fn verified(
+        entries: Vec<AuditEntry>,
+        heads: Vec<ChainHead>,
+        expected: Option<ChainHead>,
+    ) -> Result<ChainHead, ChainBreak> {
+        let mut store = MockAuditStore::new();
+        store
+            .expect_audit_chain()
+            .returning(move |_, after, limit| {
+                let later = entries.iter().filter(|entry| entry.seq > after);
+                let limit = usize::try_from(limit).unwrap();
+                Ok(later.take(limit).cloned().collect())
+            });
+        let heads = Mutex::new(heads.into_iter());
+        store.expect_audit_head().returning(move |_| {
+            let head = heads.lock().unwrap().next();
+            Ok(head.expect("the head is read once more than it moves"))
+        });
+        store.expect_first_unlogged().returning(|_| Ok(None));
+        store
+            .expect_audit_accounts()
+            .returning(|| Ok(vec![ACCOUNT]));
+        let log = AuditLog::new(Arc::new(store));
+        assert_eq!(log.accounts().await.unwrap(), [ACCOUNT]);
+        log.verify_with(ACCOUNT, expected).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_log_is_read_up_to_the_head_that_was_kept_with_it() {
+        let all = entries(3);
+        let head = |n: usize| head_of(&all[n - 1]);
+        assert_eq!(
+            verified(all.clone(), vec![head(3)], None).await,
+            Ok(head(3))
+        );
+        assert_eq!(
+            verified(Vec::new(), vec![ChainHead::EMPTY], None).await,
+            Ok(ChainHead::EMPTY)
+        );
+        // The head is ahead of what was read first, and the log ends before it.
+        let cut = verified(all[..2].to_vec(), vec![head(3), head(3)], None).await;
+        let Err(ChainBreak::Truncated { expected, found }) = cut else {
+            panic!("{cut:?}");
+        };
+        assert_eq!((expected, found), (3, 2));
+        // An entry behind the head that was kept.
+        let surplus = verified(all.clone(), vec![head(2)], None).await;
+        assert!(
+            matches!(surplus, Err(ChainBreak::Surplus { seq: 3, .. })),
+            "{surplus:?}"
+        );
+        let other = ChainHead {
+            hash: [9; 32],
+            ..head(3)
+        };
+        let other = verified(all.clone(), vec![other], None).await;
+        assert!(
+            matches!(other, Err(ChainBreak::OtherHead { seq: 3 })),
+            "{other:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_log_has_the_entry_that_was_noted_elsewhere() {
+        let all = entries(3);
+        let head = |n: usize| head_of(&all[n - 1]);
+        for noted in [head(2), head(3)] {
+            let found = verified(all.clone(), vec![head(3)], Some(noted)).await;
+            assert_eq!(found, Ok(head(3)));
+        }
+        let forged = ChainHead {
+            hash: [9; 32],
+            ..head(2)
+        };
+        let found = verified(all.clone(), vec![head(3)], Some(forged)).await;
+        assert!(
+            matches!(found, Err(ChainBreak::Unexpected { seq: 2, .. })),
+            "{found:?}"
+        );
+        let cut = verified(all[..2].to_vec(), vec![head(2)], Some(head(3))).await;
+        let Err(ChainBreak::Truncated { expected, found }) = cut else {
+            panic!("{cut:?}");
+        };
+        assert_eq!((expected, found), (3, 2));
+        let other = ChainHead {
+            hash: [9; 32],
+            ..head(2)
+        };
+        let cut = verified(all[..2].to_vec(), vec![other], Some(head(3))).await;
+        assert!(matches!(cut, Err(ChainBreak::Truncated { .. })), "{cut:?}");
+    }
+}

@@ -11,7 +11,7 @@ use super::groups::import_error;
 use super::idempotency::{Once, Replayable};
 use super::{Host, Listed, PageQuery, Settings, listed, naming_valued};
 use crate::actor::Actor;
-use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Stage, Template};
+use crate::campaign::{ApprovalStages, Campaign, CampaignParts, CampaignStatus, Stage, Template};
 use crate::error::{Action, Error, Invalid, StoreError};
 use crate::event::{CampaignUpdate, Event, RulesChange};
 use crate::group::CustomerGroup;
@@ -26,7 +26,7 @@ use crate::ports::{
 };
 use crate::rekeying::{KeyConflict, Rekey, Rekeying};
 use crate::rules::FieldDeclaration;
-use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use crate::run::{MessageCounts, Run, RunGroup, RunParts, RunStatus, SegmentCounts};
 use crate::segment::SegmentBy;
 use crate::text;
 use crate::timestamp::Timestamp;
@@ -133,8 +133,8 @@ impl CampaignChanges {
     }
 
     /// The campaign with the changes made.
-    fn made(&self, campaign: &Campaign, at: Timestamp) -> Campaign {
-        let mut to = campaign.clone();
+    fn made(&self, campaign: &Campaign, at: Timestamp) -> Result<Campaign, StoreError> {
+        let mut to = campaign.clone().into_parts();
         if let Some(name) = &self.name {
             to.name.clone_from(name);
         }
@@ -149,11 +149,11 @@ impl CampaignChanges {
         }
         to.distinct_reviewers = self.distinct_reviewers.unwrap_or(to.distinct_reviewers);
         to.suggest_reruns = self.suggest_reruns.unwrap_or(to.suggest_reruns);
-        if to != *campaign {
+        if to != **campaign {
             to.version += 1;
             to.updated_at = at;
         }
-        to
+        Campaign::from_parts(to)
     }
 }
 
@@ -190,8 +190,9 @@ impl Updated {
     }
 
     /// The campaign as it was after the update, as far as that is known.
-    fn campaign(self, now: Campaign, changes: &CampaignChanges) -> Campaign {
-        Campaign {
+    fn campaign(self, now: Campaign, changes: &CampaignChanges) -> Result<Campaign, StoreError> {
+        let now = now.into_parts();
+        Campaign::from_parts(CampaignParts {
             name: self.name,
             customer_group_id: self.customer_group_id,
             approval_stages: self.approval_stages,
@@ -203,7 +204,7 @@ impl Updated {
             template: changes.template.clone().unwrap_or(now.template),
             brief: changes.brief.clone().or(now.brief),
             ..now
-        }
+        })
     }
 }
 
@@ -275,8 +276,8 @@ struct Made {
 
 impl Draft {
     /// The campaign as it was when it had just been made.
-    fn campaign(self, account_id: AccountId, made: Made) -> Campaign {
-        Campaign {
+    fn campaign(self, account_id: AccountId, made: Made) -> Result<Campaign, StoreError> {
+        Campaign::from_parts(CampaignParts {
             account_id,
             id: made.id,
             name: self.name,
@@ -294,7 +295,7 @@ impl Draft {
             created_by: made.by,
             created_at: made.at,
             updated_at: made.at,
-        }
+        })
     }
 }
 
@@ -448,7 +449,7 @@ impl Campaigns {
                 self.make(actor, &draft, key)
             })
             .await?;
-        Ok(made.map(|made| draft.campaign(actor.account_id, made)))
+        made.try_map(|made| draft.campaign(actor.account_id, made))
     }
 
     async fn make(
@@ -462,7 +463,7 @@ impl Campaigns {
             self.check_fields(&draft.segment_by, &group).await?;
         }
         let made = self.made(actor, &group)?;
-        let campaign = draft.clone().campaign(actor.account_id, made);
+        let campaign = draft.clone().campaign(actor.account_id, made)?;
         let event = Event::CampaignCreated {
             campaign_id: campaign.id,
             name: campaign.name.clone(),
@@ -490,11 +491,13 @@ impl Campaigns {
     ) -> Result<(Campaign, Run), Error> {
         let draft = self.draft(new)?;
         let group = self.group(actor, draft.customer_group_id).await?;
-        let mut campaign = draft.campaign(actor.account_id, self.made(actor, &group)?);
-        campaign.status = CampaignStatus::Published;
-        campaign.current_run = Some(RunNumber::FIRST);
-        campaign.last_run = Some(RunNumber::FIRST);
-        let run = Run {
+        let campaign = draft.campaign(actor.account_id, self.made(actor, &group)?)?;
+        let campaign = campaign.with(|campaign| {
+            campaign.status = CampaignStatus::Published;
+            campaign.current_run = Some(RunNumber::FIRST);
+            campaign.last_run = Some(RunNumber::FIRST);
+        })?;
+        let run = Run::from_parts(RunParts {
             number: RunNumber::FIRST,
             job_uid: None,
             status: RunStatus::Completed,
@@ -523,7 +526,7 @@ impl Campaigns {
             usage: crate::generation::TokenCounts::default(),
             saved: crate::generation::Saved::default(),
             metered: crate::generation::Metered::default(),
-        };
+        })?;
         let event = Event::CampaignImported {
             campaign_id: campaign.id,
             run_number: run.number,
@@ -564,7 +567,7 @@ impl Campaigns {
             })
             .await?;
         let now = self.get(actor, id).await?;
-        Ok(updated.map(|updated| updated.campaign(now, &changes)))
+        updated.try_map(|updated| updated.campaign(now, &changes))
     }
 
     async fn change(
@@ -579,7 +582,7 @@ impl Campaigns {
             self.templates.check(template, &campaign.segment_by)?;
         }
         let now = self.host.clock.now();
-        let to = changes.made(&campaign, now);
+        let to = changes.made(&campaign, now)?;
         campaign.check(Action::Update)?;
         if to.approval_stages != campaign.approval_stages {
             campaign.check(Action::ChangeStages)?;
@@ -715,12 +718,11 @@ impl Campaigns {
                 conflicts: conflict_count,
             }),
         });
-        let to = Campaign {
-            segment_by: wanted.segment_by.clone(),
-            version: campaign.version + 1,
-            updated_at: now,
-            ..campaign.clone()
-        };
+        let to = campaign.clone().with(|to| {
+            to.segment_by = wanted.segment_by.clone();
+            to.version += 1;
+            to.updated_at = now;
+        })?;
         self.store
             .update_segmentation(UpdateSegmentation {
                 campaign,

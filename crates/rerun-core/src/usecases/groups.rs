@@ -472,3 +472,17 @@ pub(super) fn import_error(failure: ImportFailure, not_found: Error) -> Error {
         ImportFailure::Store(error) => Error::Store(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_no_more_customers_than_allowed() {
+        let texts = ["b", " a ", "a", ""].map(String::from);
+        assert_eq!(references(&texts, 4).unwrap(), ["a", "b"]);
+        let refused = references(&texts, 3).unwrap_err().to_string();
+        assert!(refused.contains("at most 3 items, not 4"), "{refused}");
+        assert!(references(&texts, 2).is_err());
+    }
+}

@@ -26,6 +26,16 @@ impl<T> Replayable<T> {
             replayed: self.replayed,
         }
     }
+
+    pub(super) fn try_map<U>(
+        self,
+        outcome: impl FnOnce(T) -> Result<U, StoreError>,
+    ) -> Result<Replayable<U>, Error> {
+        Ok(Replayable {
+            outcome: outcome(self.outcome)?,
+            replayed: self.replayed,
+        })
+    }
 }
 
 /// Does what a request asks for, once for each idempotency key of an account. Every use case that

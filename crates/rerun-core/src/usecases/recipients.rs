@@ -149,7 +149,8 @@ impl Recipients {
         }
         let messages = self.messages(&campaign, run, &audience).await?;
         // A run's customers are in the segments that its own rules made.
-        let segment_by = audience.segment_by.unwrap_or(campaign.segment_by);
+        let of_now = || campaign.segment_by.clone();
+        let segment_by = audience.segment_by.unwrap_or_else(of_now);
         Ok(RecipientList {
             store: Arc::clone(&self.store),
             account,

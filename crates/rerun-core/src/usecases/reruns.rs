@@ -20,7 +20,7 @@ use crate::ports::{
     CampaignContext, CampaignStore, CancelRun, CandidateQuery, FiringChange, IdempotencyKey,
     IdempotencyStore, IdempotentResponse, RerunStore, StartRun, WantedGroup,
 };
-use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use crate::run::{MessageCounts, Run, RunGroup, RunParts, RunStatus, SegmentCounts};
 use crate::schedule::Schedule;
 use crate::segment::{Segment, SegmentBy, SegmentKey};
 use crate::survey::FieldReport;
@@ -339,7 +339,7 @@ impl Reruns {
         let schedule_id = cause.schedule().map(|schedule| schedule.id);
         let initiator = cause.initiator(actor);
         let counts = plan.counts();
-        let run = Run {
+        let run = Run::from_parts(RunParts {
             number: plan.run_number,
             job_uid: Some(job_uid),
             status: RunStatus::Queued,
@@ -364,7 +364,7 @@ impl Reruns {
             usage: TokenCounts::default(),
             saved: plan.saved(metered),
             metered,
-        }
+        })?
         .recounted(counts, now, None);
         let standing = campaign.with_started(&run);
         let started = RunStarted {
@@ -561,7 +561,7 @@ impl Reruns {
             .new_group
             .map_or(WantedGroup::None, WantedGroup::Named);
         let context = self.context(actor, request.campaign, wanted).await?;
-        let (mut campaign, run, group) = (context.campaign, context.current_run, context.group);
+        let (campaign, run, group) = (context.campaign, context.current_run, context.group);
         let group = group.ok_or(Error::CustomerGroupNotFound)?;
         campaign.check(Action::Cancel)?;
         let previous = run.as_ref().and_then(|run| run.previous_run);
@@ -569,13 +569,16 @@ impl Reruns {
             return Err(Error::CampaignNotPublished(campaign.status));
         };
         // The previous run was published, or this one could not have been started.
-        let run = Run {
-            number: previous,
-            counts: MessageCounts::default(),
-            ..run
-        };
-        campaign.status = CampaignStatus::Published;
-        campaign.current_run = Some(previous);
+        let run = run.with(|run| {
+            run.number = previous;
+            run.previous_run = None;
+            run.segments = SegmentCounts::default();
+            run.counts = MessageCounts::default();
+        })?;
+        let campaign = campaign.with(|campaign| {
+            campaign.status = CampaignStatus::Published;
+            campaign.current_run = Some(previous);
+        })?;
         let planned = self.planned(actor, request, campaign, Some(run), group);
         Ok(planned.await?.plan.segments.new)
     }

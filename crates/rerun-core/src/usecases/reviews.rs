@@ -13,7 +13,8 @@ use crate::change::{Edited, MessageChange, NewContent, Patch, Selection};
 use crate::error::{Error, IllegalTransition, Invalid, StoreError};
 use crate::ids::{AccountId, CampaignId, ContentId, MessageId, RunNumber};
 use crate::message::{
-    Approvals, Content, Message, MessageCommand, MessageState, Provenance, ReusedFrom, Source,
+    Approvals, Content, Message, MessageCommand, MessageParts, MessageState, Provenance,
+    ReusedFrom, Source,
 };
 use crate::ports::{
     CampaignContext, CampaignStore, ChangeOutcome, HistoryStore, IdempotencyKey, IdempotencyStore,
@@ -205,7 +206,7 @@ impl Reviews {
             .find_message(actor.account_id, campaign, id)
             .await?;
         let found = found.ok_or(Error::MessageNotFound)?;
-        Ok(edited.map(|edited| as_edited(found, content, edited)))
+        edited.try_map(|edited| as_edited(found, content, edited))
     }
 
     async fn rewrite(
@@ -271,7 +272,7 @@ impl Reviews {
         let found = self.find(actor, campaign, id).await?;
         // A message of a past run never changes.
         let origin = self.find(actor, campaign, origin.message_id).await?;
-        Ok(adopted.map(|adopted| as_adopted(found, origin, adopted)))
+        adopted.try_map(|adopted| as_adopted(found, origin, adopted))
     }
 
     async fn find(
@@ -312,7 +313,10 @@ impl Reviews {
             .await?;
         let id = message.ok_or(Error::MessageNotFound)?;
         let found = self.find(actor, campaign, id).await?;
-        let suggestion = found.suggestion.ok_or(IllegalTransition::NoSuggestion)?;
+        let suggestion = found
+            .suggestion
+            .as_ref()
+            .ok_or(IllegalTransition::NoSuggestion)?;
         let suggestion = suggestion.read()?;
         if !suggestion.mentions.is_empty() {
             let values = suggestion.mentions;
@@ -595,9 +599,14 @@ fn distinct(ids: &[Option<MessageId>]) -> Result<Named, Invalid> {
 }
 
 /// The message as the adoption left it, whatever it is now.
-fn as_adopted(message: Message, origin: Message, adopted: Edited) -> (ApprovalStages, Message) {
+fn as_adopted(
+    message: Message,
+    origin: Message,
+    adopted: Edited,
+) -> Result<(ApprovalStages, Message), StoreError> {
+    let (message, origin) = (message.into_parts(), origin.into_parts());
     let made_in = origin.provenance.map(|provenance| provenance.run_number);
-    let message = Message {
+    let message = Message::from_parts(MessageParts {
         run_number: adopted.run_number,
         content_id: Some(adopted.content_id),
         content: origin.content,
@@ -613,14 +622,19 @@ fn as_adopted(message: Message, origin: Message, adopted: Edited) -> (ApprovalSt
         error: None,
         updated_at: adopted.at,
         ..message
-    };
-    (adopted.approval_stages, message)
+    })?;
+    Ok((adopted.approval_stages, message))
 }
 
 /// The message as the edit left it, whatever it is now. What an edit does not touch (segment, time
 /// of making) never changes; the text is in the request; the rest follows from the transition.
-fn as_edited(message: Message, content: Content, edited: Edited) -> (ApprovalStages, Message) {
-    let message = Message {
+fn as_edited(
+    message: Message,
+    content: Content,
+    edited: Edited,
+) -> Result<(ApprovalStages, Message), StoreError> {
+    let message = message.into_parts();
+    let message = Message::from_parts(MessageParts {
         run_number: edited.run_number,
         content_id: Some(edited.content_id),
         content: Some(content),
@@ -636,6 +650,32 @@ fn as_edited(message: Message, content: Content, edited: Edited) -> (ApprovalSta
         error: None,
         updated_at: edited.at,
         ..message
-    };
-    (edited.approval_stages, message)
+    })?;
+    Ok((edited.approval_stages, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_request_names_no_more_messages_than_allowed() {
+        for (named, allowed) in [(0, true), (1, true), (2, false)] {
+            let number = Reviews::MAX_NAMED - 1 + named;
+            let ids = (0..number).map(|n| {
+                let n = u128::try_from(n).unwrap();
+                Some(MessageId::new(Uuid::from_u128(n)))
+            });
+            let ids: Vec<_> = ids.collect();
+            assert_eq!(distinct(&ids).is_ok(), allowed, "{number} ids");
+            let item = |id: &Option<MessageId>| Item {
+                message_id: *id,
+                content_id: None,
+            };
+            let items: Vec<Item> = ids.iter().map(item).collect();
+            assert_eq!(distinct_items(&items).is_ok(), allowed, "{number} items");
+        }
+    }
 }

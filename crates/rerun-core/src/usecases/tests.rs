@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::actor::{Actor, Person};
-use crate::campaign::{ApprovalStages, Campaign, CampaignStatus, Template};
+use crate::campaign::{ApprovalStages, Campaign, CampaignParts, CampaignStatus, Template};
 use crate::error::IllegalTransition;
 use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
@@ -23,7 +23,7 @@ use crate::ports::{
     WantedGroup,
 };
 use crate::review::MessageRef;
-use crate::run::{MessageCounts, Run, RunGroup, RunStatus, SegmentCounts};
+use crate::run::{MessageCounts, Run, RunGroup, RunParts, RunStatus, SegmentCounts};
 use crate::segment::{FieldValues, Segment, SegmentBy, SegmentKey};
 use crate::survey::ValueReport;
 use crate::timestamp::Timestamp;
@@ -553,10 +553,10 @@ async fn the_system_starts_runs_and_decides_no_reviews() {
         assert_eq!(
             (
                 start.run.initiated_by,
-                start.run.initiated_by_name,
+                &start.run.initiated_by_name,
                 start.initiated_ip
             ),
-            (None, None, None)
+            (None, &None, None)
         );
         let entry = start.audit.sealed(&crate::audit::ChainHead::EMPTY);
         assert_eq!(
@@ -627,9 +627,10 @@ async fn recipients_are_not_listed_when_the_rules_changed_while_they_were_read()
     let before = rules(serde_json::json!(["country"]));
     let after = rules(serde_json::json!([{ "field": "country", "normalise": ["casefold"] }]));
     for (later, is_changed) in [(before.clone(), false), (after, true)] {
-        let campaign = |segment_by| Campaign {
-            segment_by,
-            ..context(CampaignStatus::Published).campaign
+        let campaign = |segment_by| {
+            let campaign = context(CampaignStatus::Published).campaign;
+            let ruled = campaign.with(|campaign| campaign.segment_by = segment_by);
+            ruled.unwrap()
         };
         let mut found =
             std::collections::VecDeque::from([campaign(before.clone()), campaign(later)]);
@@ -761,7 +762,8 @@ fn no_responses() -> MockIdempotencyStore {
 }
 
 fn segment(country: &str) -> Segment {
-    Segment::new(&[("country", Some(country))], 1)
+    let by = SegmentBy::new(&["country"]).unwrap();
+    by.segment(|_| Some(country), 1)
 }
 
 /// A campaign in this status whose run 1 has one message.
@@ -774,7 +776,7 @@ fn context(status: CampaignStatus) -> CampaignContext {
         | CampaignStatus::GenerationFailed
         | CampaignStatus::Published => ReviewStatus::Published,
     };
-    let run = Run {
+    let run = Run::from_parts(RunParts {
         number: RunNumber::FIRST,
         job_uid: Some(JobId::new(Uuid::from_u128(5))),
         status: RunStatus::Completed,
@@ -803,8 +805,9 @@ fn context(status: CampaignStatus) -> CampaignContext {
         usage: crate::generation::TokenCounts::default(),
         saved: crate::generation::Saved::default(),
         metered: crate::generation::Metered::default(),
-    };
-    let campaign = Campaign {
+    })
+    .unwrap();
+    let campaign = Campaign::from_parts(CampaignParts {
         account_id: ACCOUNT,
         id: CAMPAIGN,
         name: "Offers".into(),
@@ -825,7 +828,8 @@ fn context(status: CampaignStatus) -> CampaignContext {
         created_by: caller().user_id().unwrap(),
         created_at: now(),
         updated_at: now(),
-    };
+    })
+    .unwrap();
     let group = CustomerGroup {
         account_id: ACCOUNT,
         id: GROUP,
@@ -843,9 +847,12 @@ fn context(status: CampaignStatus) -> CampaignContext {
 }
 
 fn at_version(version: i64) -> CampaignContext {
-    let mut context = context(CampaignStatus::Published);
-    context.campaign.version = version;
-    context
+    let context = context(CampaignStatus::Published);
+    let campaign = context.campaign.with(|campaign| campaign.version = version);
+    CampaignContext {
+        campaign: campaign.unwrap(),
+        ..context
+    }
 }
 
 /// A store with one published campaign.
@@ -869,16 +876,21 @@ fn second_run_under_review() -> Stores {
         .campaigns
         .expect_campaign_context()
         .returning(|_, _, _| {
-            let mut context = context(CampaignStatus::ReadyForReview);
+            let context = context(CampaignStatus::ReadyForReview);
             let second = RunNumber::new(2);
-            context.campaign.current_run = second;
-            context.campaign.last_run = second;
-            context.current_run = context.current_run.map(|run| Run {
-                number: second.unwrap(),
-                previous_run: Some(RunNumber::FIRST),
-                ..run
-            });
-            Ok(Some(context))
+            let campaign = context.campaign.with(|campaign| {
+                campaign.current_run = second;
+                campaign.last_run = second;
+            })?;
+            let run = context.current_run.unwrap().with(|run| {
+                run.number = second.unwrap();
+                run.previous_run = Some(RunNumber::FIRST);
+            })?;
+            Ok(Some(CampaignContext {
+                campaign,
+                current_run: Some(run),
+                ..context
+            }))
         });
     store
 }

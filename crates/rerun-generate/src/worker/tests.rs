@@ -884,7 +884,7 @@ async fn a_generator_that_takes_examples_gets_them() {
         let nearest = NearestMessage {
             suggested_for: messages[1],
             segment: KeptValues {
-                key: SegmentKey::of([]),
+                key: SegmentKey::displaced(1),
                 attributes,
                 types: None,
                 own: None,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{MessageId, RunNumber};
-use rerun_core::message::{Message, MessageState, ReusedFrom, ReviewStatus};
+use rerun_core::message::{Message, MessageState, ReusedFrom, ReviewStatus, Source};
 use rerun_core::page::{MessageKey, Page};
 use rerun_core::plan::SegmentCandidate;
 use rerun_core::ports::{
@@ -38,7 +38,7 @@ fn message_list(messages: Page<Message, MessageKey>) -> MessageList {
     let campaign = campaign(CampaignStatus::Published);
     MessageList {
         current_run: campaign.current_run,
-        approval_stages: campaign.approval_stages,
+        approval_stages: campaign.approval_stages.clone(),
         run_exists: true,
         messages,
     }
@@ -309,13 +309,18 @@ fn two_pages(broken: bool) -> Mocks {
             }
             let mut message = message(MessageState::PendingReview { stage: 0 });
             if !first {
-                message.content_id = None;
-                message.content = None;
-                message.state = MessageState::Generating;
-                message.reused_from = Some(ReusedFrom {
-                    message_id: message.id,
-                    run_number: RunNumber::FIRST,
+                let generating = message.with(|message| {
+                    message.content_id = None;
+                    message.content = None;
+                    message.provenance = None;
+                    message.state = MessageState::Generating;
+                    message.source = Source::Reused;
+                    message.reused_from = Some(ReusedFrom {
+                        message_id: message.id,
+                        run_number: RunNumber::FIRST,
+                    });
                 });
+                message = generating.unwrap();
             }
             let next = first.then_some(MessageKey {
                 run_number: RunNumber::FIRST,

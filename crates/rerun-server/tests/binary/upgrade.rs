@@ -11,7 +11,7 @@ use rerun_core::audit::{AuditAction, AuditEntry, ChainHead};
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, RunNumber, UserId};
 use rerun_core::ports;
-use rerun_core::segment::SegmentKey;
+use rerun_core::segment::SegmentBy;
 use rerun_testkit::TestDatabase;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -112,7 +112,8 @@ impl Rows<'_> {
     }
 
     fn key(&self, country: &str) -> String {
-        let key = SegmentKey::of([("country", Some(country))]);
+        let by = SegmentBy::new(&["country"]).unwrap();
+        let key = by.key([Some(country)]);
         self.database.bytes(key.as_bytes())
     }
 

@@ -22,8 +22,7 @@ const MAX_LINE_BYTES: u64 = 4 << 20;
 pub(super) struct MessageLines<R> {
     input: R,
     ids: Arc<dyn IdGenerator>,
-    /// The fields, sorted.
-    fields: Vec<String>,
+    segment_by: SegmentBy,
     limit: u32,
     /// The number of the last line that was read.
     line: u64,
@@ -75,11 +74,10 @@ impl<R: BufRead> MessageLines<R> {
         limit: u32,
         ids: Arc<dyn IdGenerator>,
     ) -> Self {
-        let fields = segment_by.sorted().into_iter().map(str::to_owned).collect();
         Self {
             input,
             ids,
-            fields,
+            segment_by: segment_by.clone(),
             limit,
             line: 0,
             seen: HashMap::new(),
@@ -164,10 +162,11 @@ impl<R: BufRead> MessageLines<R> {
     }
 
     fn segment(&self, given: Pairs, customer_count: u32) -> Result<Segment, String> {
-        let mut values: Vec<Option<Option<String>>> = vec![None; self.fields.len()];
+        let fields = self.segment_by.sorted();
+        let mut values: Vec<Option<Option<String>>> = vec![None; fields.len()];
         for (name, value) in given.0 {
             let field = text::normalise(&name).and_then(|name| {
-                let position = self.fields.iter().position(|field| *field == name)?;
+                let position = fields.iter().position(|field| *field == name)?;
                 values.get_mut(position)
             });
             let Some(field) = field else {
@@ -183,11 +182,8 @@ impl<R: BufRead> MessageLines<R> {
                 .map_err(|invalid| invalid.to_string())?;
             *field = Some(text::normalise(&value).map(std::borrow::Cow::into_owned));
         }
-        let values: Vec<Option<String>> = values.into_iter().map(Option::flatten).collect();
-        let names = self.fields.iter().map(String::as_str);
-        let pairs: Vec<(&str, Option<&str>)> =
-            names.zip(values.iter().map(Option::as_deref)).collect();
-        Ok(Segment::new(&pairs, customer_count.into()))
+        let values = values.iter().map(|value| value.as_ref()?.as_deref());
+        Ok(self.segment_by.segment_of(values, customer_count.into()))
     }
 }
 
@@ -281,8 +277,9 @@ mod tests {
                 r#"{"first name":null,"tier":"gold"}"#,
             ]
         );
-        let pairs = [("first name", Some("Zoë")), ("tier", Some("gold"))];
-        assert_eq!(messages[0].segment, Segment::new(&pairs, 3));
+        let by = SegmentBy::new(&["first name", "tier"]).unwrap();
+        let values = |field: &str| Some(if field == "tier" { "gold" } else { "Zoë" });
+        assert_eq!(messages[0].segment, by.segment(values, 3));
         assert_eq!(messages[0].content.subject, "s");
         assert_ne!(messages[0].id, messages[1].id);
         assert_eq!(read(b"", 3), Ok(Vec::new()));

@@ -3,7 +3,6 @@ use rerun_core::campaign::Template;
 use rerun_core::ids::{AccountId, CustomerGroupId, MessageId, UserId};
 use rerun_core::message::Content;
 use rerun_core::ports::{IdGenerator, ImportedMessage};
-use rerun_core::segment::Segment;
 use rerun_core::usecases::NewCampaign;
 use rerun_generate::UuidV7;
 use serde_json::{Value, json};
@@ -180,10 +179,13 @@ async fn a_campaign_from_elsewhere_has_a_synthesised_run(server: &Server) {
     let (campaign, _) = server
         .engine
         .campaigns
-        .import(&caller, new, |_| {
+        .import(&caller, new, |by| {
             let message = |country: &str, tier: Option<&str>| ImportedMessage {
                 id: MessageId::new(UuidV7.next()),
-                segment: Segment::new(&[("country", Some(country)), ("tier", tier)], 1),
+                segment: by.segment(
+                    |field| if field == "tier" { tier } else { Some(country) },
+                    1,
+                ),
                 content: Content {
                     subject: format!("Old {country}"),
                     body: "Old".to_owned(),

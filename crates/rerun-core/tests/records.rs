@@ -144,11 +144,11 @@ fn message() -> MessageParts {
     }
 }
 
-fn from() -> Option<ReusedFrom> {
-    Some(ReusedFrom {
+fn from() -> ReusedFrom {
+    ReusedFrom {
         message_id: MessageId::new(ID),
         run_number: RunNumber::FIRST,
-    })
+    }
 }
 
 #[test]
@@ -161,12 +161,13 @@ fn a_campaign_that_contradicts_itself_is_refused() {
         parts.current_run = None;
     };
     assert!(changed(draft).is_ok());
-    for change in [
-        (|parts| parts.status = CampaignStatus::Draft) as fn(&mut CampaignParts),
+    let contradictions: [fn(&mut CampaignParts); 4] = [
+        |parts| parts.status = CampaignStatus::Draft,
         |parts| parts.current_run = None,
         |parts| parts.last_run = None,
         |parts| parts.current_run = RunNumber::new(3),
-    ] {
+    ];
+    for change in contradictions {
         let refused = changed(change);
         assert!(
             matches!(refused, Err(StoreError::Corrupt(_))),
@@ -186,11 +187,8 @@ fn a_run_that_contradicts_itself_is_refused() {
     };
     assert!(changed(ended).is_ok());
     assert!(changed(|parts| parts.previous_run = None).is_ok());
-    for (change, said) in [
-        (
-            (|parts| parts.counts.reused = 2) as fn(&mut RunParts),
-            "counts",
-        ),
+    let contradictions: Vec<(fn(&mut RunParts), &str)> = vec![
+        (|parts| parts.counts.reused = 2, "counts"),
         (|parts| parts.counts.edited = 1, "counts"),
         (|parts| parts.counts.suggested = 1, "counts"),
         (|parts| parts.counts.generated = 0, "counts"),
@@ -222,7 +220,8 @@ fn a_run_that_contradicts_itself_is_refused() {
         (|parts| parts.synthesised = true, "synthesised"),
         (|parts| parts.job_uid = None, "synthesised"),
         (|parts| parts.previous_run = Some(parts.number), "later"),
-    ] {
+    ];
+    for (change, said) in contradictions {
         let refused = changed(change).unwrap_err().to_string();
         assert!(refused.contains(said), "{refused}");
     }
@@ -240,7 +239,7 @@ fn a_message_that_contradicts_itself_is_refused() {
     for source in [Source::Reused, Source::Suggested] {
         let reused = message.clone().with(|parts| {
             parts.source = source;
-            parts.reused_from = from();
+            parts.reused_from = Some(from());
         });
         assert!(reused.is_ok());
     }
@@ -251,16 +250,13 @@ fn a_message_that_contradicts_itself_is_refused() {
         });
         assert!(waiting.is_ok());
     }
-    for (change, said) in [
-        (
-            (|parts| parts.content_id = None) as fn(&mut MessageParts),
-            "a part of a content",
-        ),
+    let contradictions: Vec<(fn(&mut MessageParts), &str)> = vec![
+        (|parts| parts.content_id = None, "a part of a content"),
         (|parts| parts.content = None, "a part of a content"),
         (|parts| parts.provenance = None, "a part of a content"),
         (without_content, "no content"),
         (|parts| parts.source = Source::Reused, "a source"),
-        (|parts| parts.reused_from = from(), "a source"),
+        (|parts| parts.reused_from = Some(from()), "a source"),
         (|parts| parts.error = Some("e".into()), "an error"),
         (
             |parts| parts.rejection_reason = Some("r".into()),
@@ -273,7 +269,8 @@ fn a_message_that_contradicts_itself_is_refused() {
             },
             "a suggestion",
         ),
-    ] {
+    ];
+    for (change, said) in contradictions {
         let refused = changed(change).unwrap_err().to_string();
         assert!(refused.contains(said), "{refused}");
     }
@@ -499,7 +496,7 @@ fn a_page_counts_the_texts_of_groups_and_entries() {
             |to| {
                 to.profile
                     .values_mut()
-                    .for_each(|value| value.push_str("abcde"))
+                    .for_each(|value| value.push_str("abcde"));
             },
         ],
     );
@@ -601,7 +598,7 @@ fn a_page_counts_the_texts_of_segments_and_suggestions() {
                     .as_mut()
                     .unwrap()
                     .mentions
-                    .push("abcde".into())
+                    .push("abcde".into());
             },
         ],
     );
@@ -619,7 +616,7 @@ fn a_page_counts_the_texts_of_segments_and_suggestions() {
         run_number: RunNumber::FIRST,
     };
     let two = KeyConflict {
-        messages: vec![message.clone(), message],
+        messages: vec![message, message],
         ..conflict.clone()
     };
     assert_eq!(two.bytes(), conflict.bytes() + 160);
@@ -738,7 +735,7 @@ fn a_page_counts_the_texts_of_schedules_and_webhooks() {
         event_type: "run.failed".into(),
         sequence: 1,
         state: DeliveryState::Delivered,
-        attempts: vec![attempt.clone(), attempt],
+        attempts: vec![attempt, attempt],
         next_attempt_at: None,
     };
     assert_eq!(delivery.bytes(), 200);

@@ -629,8 +629,8 @@ async fn recipients_are_not_listed_when_the_rules_changed_while_they_were_read()
     for (later, is_changed) in [(before.clone(), false), (after, true)] {
         let campaign = |segment_by| {
             let campaign = context(CampaignStatus::Published).campaign;
-            let ruled = campaign.with(|campaign| campaign.segment_by = segment_by);
-            ruled.unwrap()
+            let changed = campaign.with(|campaign| campaign.segment_by = segment_by);
+            changed.unwrap()
         };
         let mut found =
             std::collections::VecDeque::from([campaign(before.clone()), campaign(later)]);

@@ -28,7 +28,8 @@ fn message_json() -> Value {
         },
         "content_id": CONTENT, "content": { "subject": "Hi", "body": "Dear, \"you\"\n=1+1" },
         "review_status": "Pending review", "approval_stage": "Legal", "source": "generated",
-        "reused_from": null, "provenance": null, "archived": false, "archived_at": null,
+        "reused_from": null, "provenance": { "run_number": 1, "approvals": [] },
+        "archived": false, "archived_at": null,
         "rejection_reason": null, "error": null, "suggestion": null, "created_at": AT,
         "updated_at": AT,
     })
@@ -291,7 +292,6 @@ async fn an_edit_answers_the_message() {
     edited["content"] = json!({ "subject": "s", "body": "b" });
     edited["approval_stage"] = json!("Draft");
     edited["source"] = json!("edited");
-    edited["provenance"] = json!({ "run_number": 1, "approvals": [] });
     assert_eq!(answer.json(), edited);
 }
 
@@ -355,7 +355,7 @@ async fn an_export_is_a_file_of_all_pages() {
              archived,archived_at,rejection_reason,error,created_at,updated_at,content_id\n\
              {ID},1,{key},DE,,3,Hi,\"Dear, \"\"you\"\"\n=1+1\",Pending review,Draft,generated,,,\
              false,,,,{AT},{AT},{CONTENT}\n\
-             {ID},1,{key},DE,,3,,,Generating,,generated,{ID},1,false,,,,{AT},{AT},\n",
+             {ID},1,{key},DE,,3,,,Generating,,reused,{ID},1,false,,,,{AT},{AT},\n",
         ),
     );
     let answer = two_pages(false).post(path, &body("jsonl")).await;

@@ -151,6 +151,9 @@ fn from() -> ReusedFrom {
     }
 }
 
+/// A change that makes fields contradict each other, and a part of what is said of it.
+type Contradiction<T> = (fn(&mut T), &'static str);
+
 #[test]
 fn a_campaign_that_contradicts_itself_is_refused() {
     let campaign = Campaign::from_parts(campaign()).unwrap();
@@ -187,7 +190,7 @@ fn a_run_that_contradicts_itself_is_refused() {
     };
     assert!(changed(ended).is_ok());
     assert!(changed(|parts| parts.previous_run = None).is_ok());
-    let contradictions: Vec<(fn(&mut RunParts), &str)> = vec![
+    let contradictions: Vec<Contradiction<RunParts>> = vec![
         (|parts| parts.counts.reused = 2, "counts"),
         (|parts| parts.counts.edited = 1, "counts"),
         (|parts| parts.counts.suggested = 1, "counts"),
@@ -250,7 +253,7 @@ fn a_message_that_contradicts_itself_is_refused() {
         });
         assert!(waiting.is_ok());
     }
-    let contradictions: Vec<(fn(&mut MessageParts), &str)> = vec![
+    let contradictions: Vec<Contradiction<MessageParts>> = vec![
         (|parts| parts.content_id = None, "a part of a content"),
         (|parts| parts.content = None, "a part of a content"),
         (|parts| parts.provenance = None, "a part of a content"),

@@ -16,7 +16,6 @@ async fn schedules(world: &World) -> Vec<Value> {
     page["schedules"].as_array().unwrap().clone()
 }
 
-#[expect(clippy::too_many_lines, reason = "a story")]
 async fn a_schedule_is_managed_by_keyboard(world: World, browser: Browser) {
     let spring = world.group("Spring 2026", &["DE"], &["gold"], 1).await;
     let campaign = world

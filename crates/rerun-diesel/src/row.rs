@@ -356,6 +356,15 @@ pub struct KeptValuesRow {
     own_attributes: Option<String>,
 }
 
+impl KeptValuesRow {
+    /// How long the text of the values is that the message shows.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let shown = self.own_attributes.as_ref().unwrap_or(&self.attributes);
+        u64::try_from(shown.len()).unwrap_or(u64::MAX)
+    }
+}
+
 impl TryFrom<KeptValuesRow> for KeptValues {
     type Error = StoreError;
 

@@ -1,8 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use diesel::connection::DefaultLoadingMode;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::Timestamp;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 use crate::SqliteStore;
 use crate::campaigns::find;
 use crate::reviews::hex_list;
-use crate::write::{Value, unmoved, write_applied};
+use crate::write::{unmoved, write_applied};
 
 /// The condition that a row of `generation_tasks` is due. A lease is alive up to and including
 /// the moment that it was taken until.
@@ -46,14 +47,6 @@ struct TaskRow {
     put_off_ms: i64,
     #[diesel(embed)]
     segment: KeptValuesRow,
-}
-
-#[derive(QueryableByName)]
-struct SizeRow {
-    #[diesel(sql_type = Id)]
-    campaign_id: Uuid,
-    #[diesel(sql_type = BigInt)]
-    bytes: i64,
 }
 
 #[derive(QueryableByName)]
@@ -151,55 +144,9 @@ fn move_times(
     Ok(())
 }
 
-/// How many of the account's due tasks, the longest due first, have so many bytes; the task with
-/// which they are reached is the last one.
-fn fitting(conn: &mut SqliteConnection, request: &LeaseTasks) -> Result<i64, Failure> {
-    let statement = format!(
-        "SELECT g.campaign_id, octet_length(coalesce(m.attributes, s.attributes)) AS bytes \
-         FROM generation_tasks g \
-         CROSS JOIN messages m ON m.account_id = g.account_id AND m.id = g.message_id \
-         CROSS JOIN segments s ON s.account_id = m.account_id \
-           AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
-         WHERE g.account_id = ? AND {DUE} ORDER BY g.due_at, g.message_id LIMIT ?"
-    );
-    let rows = sql(&statement)
-        .bind::<Id, _>(request.account_id.as_uuid())
-        .bind::<Time, _>(request.now)
-        .bind::<Time, _>(request.now)
-        .bind::<BigInt, _>(i64::from(request.limit))
-        .load::<SizeRow>(conn)?;
-    let mut campaigns = BTreeSet::new();
-    let (mut tasks, mut bytes) = (0, 0_u64);
-    for row in rows {
-        if bytes >= request.bytes {
-            break;
-        }
-        tasks += 1;
-        bytes += u64::try_from(row.bytes).unwrap_or_default();
-        if campaigns.insert(row.campaign_id) {
-            let brief = sql(
-                "SELECT octet_length(template_subject) + octet_length(template_body) \
-                   + coalesce(octet_length(brief), 0) AS value \
-                 FROM campaigns WHERE account_id = ? AND id = ?",
-            )
-            .bind::<Id, _>(request.account_id.as_uuid())
-            .bind::<Id, _>(row.campaign_id)
-            .get_result::<Value>(conn)?;
-            bytes += u64::try_from(brief.value).unwrap_or_default();
-        }
-    }
-    Ok(tasks)
-}
-
-fn lease(
-    conn: &mut SqliteConnection,
-    request: &LeaseTasks,
-) -> Result<Vec<GenerationTask>, Failure> {
-    let account_id = request.account_id;
-    let limit = fitting(conn, request)?;
-    if limit == 0 {
-        return Ok(Vec::new());
-    }
+/// The account's due tasks, the longest due first, until they have so many bytes without what
+/// their campaigns add.
+fn due(conn: &mut SqliteConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, Failure> {
     let statement = format!(
         "SELECT g.campaign_id, g.run_number, g.message_id, g.failed_attempts, g.put_off_ms, \
            coalesce(s.shared_key, s.key) AS key, s.attributes, s.value_types, \
@@ -210,19 +157,41 @@ fn lease(
            AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
          WHERE g.account_id = ? AND {DUE} ORDER BY g.due_at, g.message_id LIMIT ?"
     );
-    let rows = sql(&statement)
-        .bind::<Id, _>(account_id.as_uuid())
+    let found = sql(&statement)
+        .bind::<Id, _>(request.account_id.as_uuid())
         .bind::<Time, _>(request.now)
         .bind::<Time, _>(request.now)
-        .bind::<BigInt, _>(limit)
-        .load::<TaskRow>(conn)?;
+        .bind::<BigInt, _>(i64::from(request.limit))
+        .load_iter::<TaskRow, DefaultLoadingMode>(conn)?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    for row in found {
+        let row = row?;
+        bytes += row.segment.bytes();
+        rows.push(row);
+        if bytes >= request.bytes {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+fn lease(
+    conn: &mut SqliteConnection,
+    request: &LeaseTasks,
+) -> Result<Vec<GenerationTask>, Failure> {
+    let account_id = request.account_id;
     let mut briefs: BTreeMap<Uuid, Arc<GenerationBrief>> = BTreeMap::new();
-    let mut tasks = Vec::with_capacity(rows.len());
-    for row in rows {
+    let (mut tasks, mut bytes) = (Vec::new(), 0);
+    for row in due(conn, request)? {
+        if bytes >= request.bytes {
+            break;
+        }
+        bytes += row.segment.bytes();
         let brief = if let Some(brief) = briefs.get(&row.campaign_id) {
             Arc::clone(brief)
         } else {
             let brief = brief(conn, account_id.as_uuid(), row.campaign_id)?;
+            bytes += u64::try_from(brief.size()).unwrap_or(u64::MAX);
             briefs.insert(row.campaign_id, Arc::clone(&brief));
             brief
         };
@@ -245,6 +214,9 @@ fn lease(
             brief,
         });
     }
+    if tasks.is_empty() {
+        return Ok(tasks);
+    }
     let statement = format!(
         "UPDATE generation_tasks SET lease_id = ?, due_at = ?, set_at = ? \
          WHERE account_id = ? AND message_id IN ( \
@@ -259,7 +231,7 @@ fn lease(
         .bind::<Id, _>(account_id.as_uuid())
         .bind::<Time, _>(request.now)
         .bind::<Time, _>(request.now)
-        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(i64::try_from(tasks.len()).unwrap_or(i64::MAX))
         .execute(conn)?;
     sql(
         "UPDATE runs SET status = ? WHERE status = ? AND account_id = ? \
@@ -560,13 +532,23 @@ fn last_error(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<Option<
     Ok(row.map(|row| row.error))
 }
 
-fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<SettledRun, Failure> {
+/// Stores results; `None`, and nothing is stored, when they may be the last of the run and this is
+/// not to be its end.
+fn settle(
+    conn: &mut SqliteConnection,
+    settle: &SettleRun,
+    may_end: bool,
+) -> Result<Option<SettledRun>, Failure> {
     let campaign = find(conn, settle.account_id, settle.campaign_id)?
         .filter(|campaign| campaign.current_run == Some(settle.run_number));
     let Some(campaign) = campaign else {
-        return Ok(SettledRun::default());
+        return Ok(Some(SettledRun::default()));
     };
     let run = unmoved(conn, &campaign)?;
+    let left = usize::try_from(run.counts.generating).unwrap_or(usize::MAX);
+    if !may_end && left <= settle.results.len() {
+        return Ok(None);
+    }
     let mut settling = Settling {
         settle,
         settled: Settled::default(),
@@ -586,13 +568,13 @@ fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<SettledRun,
         ..
     } = settling;
     if shifts.is_empty() {
-        return Ok(SettledRun {
+        return Ok(Some(SettledRun {
             settled,
             ended: None,
-        });
+        }));
     }
     // Only the end of the run's generation says why its last message failed.
-    let ended = usize::try_from(run.counts.generating).ok() == Some(shifts.len());
+    let ended = left == shifts.len();
     if ended && error.is_none() {
         error = last_error(conn, settle)?;
     }
@@ -607,7 +589,7 @@ fn settle(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<SettledRun,
     let moved = applied.campaign_status != campaign.status;
     let ended = applied.ended(&campaign);
     write_applied(conn, &campaign, applied, moved, settle.now)?;
-    Ok(SettledRun { settled, ended })
+    Ok(Some(SettledRun { settled, ended }))
 }
 
 fn count(changed: usize) -> u64 {
@@ -642,7 +624,7 @@ impl GenerationQueue for SqliteStore {
     }
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
-        self.write_lease(move |conn| lease(conn, &request)).await
+        self.write_unsynced(move |conn| lease(conn, &request)).await
     }
 
     async fn examples(
@@ -687,6 +669,13 @@ impl GenerationQueue for SqliteStore {
     }
 
     async fn settle(&self, results: SettleRun) -> Result<SettledRun, StoreError> {
-        self.write(move |conn| settle(conn, &results)).await
+        let results = Arc::new(results);
+        let part = Arc::clone(&results);
+        let stored = self.write_unsynced(move |conn| settle(conn, &part, false));
+        if let Some(stored) = stored.await? {
+            return Ok(stored);
+        }
+        let stored = self.write(move |conn| settle(conn, &results, true)).await?;
+        Ok(stored.unwrap_or_default())
     }
 }

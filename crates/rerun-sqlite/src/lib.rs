@@ -63,8 +63,8 @@ pub struct SqliteStore {
     /// Writes without a check of references. SQLite looks through all messages of an account for
     /// those that refer to one that is deleted.
     sweeper: Database<SqliteConnection>,
-    /// Leases messages.
-    leaser: Database<SqliteConnection>,
+    /// Writes without waiting for the disk.
+    unsynced_writer: Database<SqliteConnection>,
     importers: Database<SqliteConnection>,
     health: Database<SqliteConnection>,
     lanes: Lanes,
@@ -126,7 +126,7 @@ impl SqliteStore {
              PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;"
         );
         let sweep_setup = write_setup.replace("foreign_keys = ON", "foreign_keys = OFF");
-        let lease_setup = write_setup.replace("synchronous = FULL", "synchronous = NORMAL");
+        let unsynced_setup = write_setup.replace("synchronous = FULL", "synchronous = NORMAL");
         let lanes = Lanes::new(options.pool_size);
         let imports = Options {
             pool_size: lanes.size(),
@@ -138,7 +138,7 @@ impl SqliteStore {
             |text: String| move |connection: &mut SqliteConnection| connection.batch_execute(&text);
         Ok(Self {
             writer: Database::open(&file, &one, setup(write_setup))?,
-            leaser: Database::open(&file, &one, setup(lease_setup))?,
+            unsynced_writer: Database::open(&file, &one, setup(unsynced_setup))?,
             sweeper: Database::open(&file, &one, setup(sweep_setup))?,
             health: Database::open_for_health(
                 &file,
@@ -186,14 +186,15 @@ impl SqliteStore {
         self.write_on(self.writer.clone(), job).await
     }
 
-    /// The same for a job that leases messages, which does not wait for the disk: a lease that a
-    /// machine forgets as it loses power had an owner who is gone, too.
-    async fn write_lease<T, F>(&self, job: F) -> Result<T, StoreError>
+    /// The same for a job of a worker that nobody is told of, which does not wait for the disk. A machine
+    /// that loses power may forget it, and nothing that was written after it: the worker is gone, too,
+    /// and what it held is made again.
+    async fn write_unsynced<T, F>(&self, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
-        self.write_on(self.leaser.clone(), job).await
+        self.write_on(self.unsynced_writer.clone(), job).await
     }
 
     /// The same for a job that deletes a campaign, whose parts go one after the other.

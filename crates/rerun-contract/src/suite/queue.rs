@@ -212,6 +212,30 @@ pub async fn accounts_take_turns<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(f.lease(100).await.tasks, []);
 }
 
+/// A lease from one account has its tasks alone, and the next one those of another.
+pub async fn accounts_take_turns_from_lease_to_lease<S: Store + 'static>(f: &Fixture<S>) {
+    launched(f, 12).await;
+    launched_by_a_stranger(f, 4).await;
+    let mut served = Vec::new();
+    loop {
+        let leased = f.engine.generation.lease_from_one(4).await.unwrap();
+        let Some(first) = leased.tasks.first() else {
+            break;
+        };
+        assert_eq!(leased.tasks.len(), 4);
+        let account = first.account_id;
+        assert!(leased.tasks.iter().all(|task| task.account_id == account));
+        served.push(account);
+    }
+    let turns: Vec<_> = served.windows(2).map(|pair| pair[0] != pair[1]).collect();
+    let others = served.iter().filter(|account| **account != ACCOUNT).count();
+    assert_eq!((served.len(), others), (4, 1));
+    assert!(
+        turns[0] || turns[1],
+        "the stranger is served first or second"
+    );
+}
+
 /// How many leases of four it takes to make the stranger's run, others being served beside it.
 async fn leases_for_the_stranger<S: Store + 'static>(f: &Fixture<S>, campaign: CampaignId) -> u32 {
     for leases in 1..100 {

@@ -163,6 +163,40 @@ impl Generation {
         })
     }
 
+    /// The same from one account, the next that has due tasks. Its tasks are stored before those of
+    /// the next account are leased, where leasing and storing wait for each other.
+    ///
+    /// # Errors
+    /// [`StoreError`], when nothing was leased.
+    pub async fn lease_from_one(&self, limit: u32) -> Result<LeasedTasks, StoreError> {
+        let now = self.host.clock.now();
+        let lease = LeaseId::new(self.host.ids.next());
+        // Another worker may have taken what an account had; then it is the next one's turn.
+        for _account in 0..MAX_LEASE_ACCOUNTS {
+            let next = self.accounts_in_turn(limit.min(1), now).await?;
+            let Some(account_id) = next.first().copied() else {
+                break;
+            };
+            self.set_turn(Some(account_id));
+            let request = LeaseTasks {
+                account_id,
+                lease,
+                limit,
+                bytes: MAX_LEASE_BYTES,
+                now,
+                until: now + self.policy.lease,
+            };
+            let tasks = self.queue.lease(request).await?;
+            if !tasks.is_empty() {
+                return Ok(LeasedTasks { lease, tasks });
+            }
+        }
+        Ok(LeasedTasks {
+            lease,
+            tasks: Vec::new(),
+        })
+    }
+
     /// Gives leased tasks the approved messages that are nearest to theirs, as examples.
     ///
     /// # Errors
@@ -340,8 +374,23 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_account_that_fails_does_not_hold_up_the_tasks_of_others() {
+    fn generation(queue: MockGenerationQueue) -> Generation {
+        let mut clock = MockClock::new();
+        clock
+            .expect_now()
+            .return_const(chrono::DateTime::UNIX_EPOCH);
+        let mut ids = MockIdGenerator::new();
+        ids.expect_next().return_const(Uuid::from_u128(9));
+        Generation::new(
+            Arc::new(queue),
+            Arc::new(MockBackoff::new()),
+            Host::new(clock, ids),
+            GenerationPolicy::default(),
+        )
+    }
+
+    /// Two accounts with due tasks, of which the first answers a lease with this.
+    fn two_accounts(first: fn() -> Result<Vec<GenerationTask>, StoreError>) -> MockGenerationQueue {
         let mut queue = MockGenerationQueue::new();
         let mut due = |after, accounts: &'static [AccountId]| {
             queue
@@ -351,25 +400,31 @@ mod tests {
         };
         due(None, &[ONE, TWO]);
         due(Some(ONE), &[TWO]);
-        queue.expect_lease().returning(|request| {
+        queue.expect_lease().returning(move |request| {
             if request.account_id == ONE {
-                return Err(StoreError::Corrupt("a row of this account".into()));
+                return first();
             }
             Ok(vec![task(request.account_id)])
         });
-        let mut clock = MockClock::new();
-        clock
-            .expect_now()
-            .return_const(chrono::DateTime::UNIX_EPOCH);
-        let mut ids = MockIdGenerator::new();
-        ids.expect_next().return_const(Uuid::from_u128(9));
-        let generation = Generation::new(
-            Arc::new(queue),
-            Arc::new(MockBackoff::new()),
-            Host::new(clock, ids),
-            GenerationPolicy::default(),
-        );
-        assert!(generation.lease(1).await.is_err());
-        assert_eq!(generation.lease(1).await.unwrap().tasks, [task(TWO)]);
+        queue
+    }
+
+    #[tokio::test]
+    async fn an_account_that_fails_does_not_hold_up_the_tasks_of_others() {
+        let fails = || two_accounts(|| Err(StoreError::Corrupt("a row of this account".into())));
+        let shared = generation(fails());
+        assert!(shared.lease(1).await.is_err());
+        assert_eq!(shared.lease(1).await.unwrap().tasks, [task(TWO)]);
+        let one = generation(fails());
+        assert!(one.lease_from_one(1).await.is_err());
+        assert_eq!(one.lease_from_one(1).await.unwrap().tasks, [task(TWO)]);
+    }
+
+    /// Another worker may take an account's tasks after the account was found.
+    #[tokio::test]
+    async fn the_next_account_is_asked_when_one_has_nothing_left() {
+        let generation = generation(two_accounts(|| Ok(Vec::new())));
+        let leased = generation.lease_from_one(5).await.unwrap();
+        assert_eq!(leased.tasks, [task(TWO)]);
     }
 }

@@ -286,7 +286,7 @@ async fn one_writer_stores_what_is_made_before_more_is_leased() {
     for one_writer in [true, false] {
         let leases = [0..4, 4..12, 12..28, 28..60];
         let world = World::of(leases.map(|ids| Ok(tasks(ids))).into());
-        let store = TakingTurns::over(&world, Duration::from_millis(5));
+        let store = TakingTurns::over(&world, Duration::from_millis(3));
         let (worker, _) = worker_over(store.clone(), Arc::new(Slow::default()), 4);
         let worker = Worker {
             one_writer,
@@ -297,7 +297,7 @@ async fn one_writer_stores_what_is_made_before_more_is_leased() {
         let waits = store.waits.load(Ordering::SeqCst);
         assert_eq!(waits == 0, one_writer, "{waits} waited");
         let limits = world.limits.lock().unwrap();
-        // What one lease took was stored in 5 ms, whatever it was.
+        // What one lease took was stored in 3 ms, whatever it was.
         let expected = if one_writer {
             [4, 4, 8, 16]
         } else {

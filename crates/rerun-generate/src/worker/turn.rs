@@ -8,7 +8,7 @@ pub(super) const LENGTH: Duration = Duration::from_millis(10);
 
 /// The same until they are stored, for a store that writes one thing at a time. Shorter turns cost
 /// more than they give: each has transactions of its own.
-pub(super) const WITH_ONE_WRITER: Duration = Duration::from_millis(5);
+pub(super) const WITH_ONE_WRITER: Duration = Duration::from_millis(3);
 
 /// How many messages a worker leases at once, by how long it took for those before them.
 #[derive(Debug)]

@@ -52,6 +52,10 @@ impl Turn {
 
     /// The next turn has at most twice as many as this one, since what made them quick may be over.
     fn took(&mut self, messages: u32, elapsed: Duration) {
+        // Most of a short rest's time is what every turn costs, and the end of its run.
+        if messages < self.messages && elapsed < 4 * self.length {
+            return;
+        }
         let fitting = self.length.as_nanos() * u128::from(messages) / elapsed.as_nanos().max(1);
         let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
         let next = fitting.min(self.messages.saturating_mul(2));
@@ -78,6 +82,18 @@ mod tests {
         }
         turn.took(20, millis(5_000));
         assert_eq!(turn.messages(), 4, "each call keeps one");
+    }
+
+    #[test]
+    fn the_rest_of_a_queue_shortens_no_turn_unless_it_is_slow() {
+        let mut turn = Turn::new(LENGTH, 4, 2_000);
+        for messages in [4, 8] {
+            turn.took(messages, Duration::ZERO);
+        }
+        turn.took(10, millis(39));
+        assert_eq!(turn.messages(), 16);
+        turn.took(10, millis(40));
+        assert_eq!(turn.messages(), 4);
     }
 
     #[test]

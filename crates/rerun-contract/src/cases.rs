@@ -104,6 +104,8 @@ macro_rules! store_contract {
                 a_campaigns_id_is_taken_once,
                 campaigns_are_listed_by_status,
                 a_page_of_campaigns_ends_at_its_bytes,
+            }
+            campaign_imports {
                 an_imported_campaign_has_a_synthesised_run,
                 an_imported_campaign_can_be_rerun,
                 a_refused_campaign_import_leaves_nothing,
@@ -160,6 +162,12 @@ macro_rules! store_contract {
                 a_preview_writes_nothing,
                 a_field_that_nobody_has_is_refused,
                 a_long_value_to_segment_by_is_refused,
+                archiving_again_changes_nothing,
+                the_context_has_the_wanted_group,
+                many_segments_go_through_a_whole_life,
+                content_with_a_placeholder_is_not_reused,
+            }
+            cancellations {
                 a_cancelled_rerun_gives_the_previous_run_back,
                 late_results_of_a_cancelled_run_are_dropped,
                 a_cancelled_first_run_leads_to_a_draft,
@@ -168,10 +176,6 @@ macro_rules! store_contract {
                 a_cancellation_keeps_what_was_settled_meanwhile,
                 publish_and_cancel_exclude_each_other,
                 workers_and_a_cancellation_at_once,
-                archiving_again_changes_nothing,
-                the_context_has_the_wanted_group,
-                many_segments_go_through_a_whole_life,
-                content_with_a_placeholder_is_not_reused,
             }
             reviews {
                 an_approval_passes_one_stage,

@@ -1,38 +1,40 @@
 //! The fixture of a case: a new store with the engine over it, a clock that the test moves, ids in
 //! a known order, and helpers that create the state that a case starts from.
 
+mod values;
+
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::net::IpAddr;
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rerun_core::Timestamp;
-use rerun_core::actor::{Actor, Person, UserName};
-use rerun_core::audit::{AuditEntry, Authorship};
-use rerun_core::campaign::{Campaign, Template};
-use rerun_core::error::{Error, StoreError};
+use rerun_core::actor::Actor;
+use rerun_core::audit::AuditEntry;
+use rerun_core::campaign::Campaign;
+use rerun_core::error::Error;
 use rerun_core::generation::{GenerationError, GenerationTask};
-use rerun_core::group::{CustomerFile, ImportHeader, ImportMode, Imported};
-use rerun_core::ids::{
-    AccountId, AuditEntryId, CampaignId, CustomerGroupId, MessageId, RunNumber, UserId,
-};
+use rerun_core::group::{CustomerFile, ImportMode, Imported};
+use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId};
 use rerun_core::message::{Content, Message};
-use rerun_core::page::{Contents, Limit, MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    CampaignContext, CandidateQuery, Clock, IdGenerator, ImportedMessage, ImportedMessages,
-    MessageSelection, SegmentCandidates, Store, WantedGroup,
+    CampaignContext, CandidateQuery, Clock, ImportedMessage, ImportedMessages, MessageSelection,
+    SegmentCandidates, Store, WantedGroup,
 };
 use rerun_core::run::Run;
-use rerun_core::segment::{Segment, SegmentBy};
+use rerun_core::segment::SegmentBy;
 use rerun_core::usecases::{
     Decision, Engine, EngineBuilder, LeasedTasks, NewCampaign, Replayable, RerunRequest,
     ReviewedMessages, RunStarted, Settings,
 };
-use tokio::sync::oneshot;
-use uuid::Uuid;
+
+pub use values::{
+    ACCOUNT, CALLERS_NAME, HeldFile, OTHER_ACCOUNT, Row, all_at_once, assert_conflict, author,
+    caller, colleague, contents_with_braces, customer_file, every_large_page, every_page,
+    first_page, generated, messages_from_elsewhere, new_campaign, of_country, page_of, run_number,
+    stranger, until,
+};
 
 use crate::invariants;
 use crate::ports::{
@@ -53,311 +55,6 @@ pub struct Fixture<S> {
     pub ids: Arc<CountingIds>,
     // The last field is dropped last: the database outlives every connection to it.
     database: Option<Box<dyn Any + Send + Sync>>,
-}
-
-/// One customer of a table that a case imports.
-pub type Row<'a> = &'a [&'a str];
-
-/// The account in which most of every case happens.
-pub const ACCOUNT: AccountId =
-    AccountId::new(Uuid::from_u128(0xaaaa_aaaa_0000_4000_8000_0000_0000_0001));
-/// Another account.
-pub const OTHER_ACCOUNT: AccountId =
-    AccountId::new(Uuid::from_u128(0xbbbb_bbbb_0000_4000_8000_0000_0000_0002));
-
-/// The name that [`caller`] has.
-pub const CALLERS_NAME: &str = "Ada \"Å\" O'Neill";
-
-fn person(account_id: AccountId, user: u128, name: Option<&str>, role: &str) -> Actor {
-    let person = Person {
-        user_id: UserId::new(Uuid::from_u128(
-            0x1111_0000_0000_4000_8000_0000_0000_0000 + user,
-        )),
-        user_name: name.map(|name| UserName::new(name).unwrap()),
-        role_code: role.to_owned(),
-        ip: Some(IpAddr::from([192, 0, 2, 7])),
-    };
-    Actor::person(account_id, person).in_request(format!("request-{user}"))
-}
-
-/// Whoever `actor` is, as the author of a change that a case decides itself.
-#[must_use]
-pub fn author<S: Store + 'static>(f: &Fixture<S>, actor: Actor) -> Authorship {
-    Authorship {
-        entry_id: AuditEntryId::new(f.ids.next()),
-        actor,
-        at: f.now(),
-    }
-}
-
-/// Somebody of [`ACCOUNT`].
-#[must_use]
-pub fn caller() -> Actor {
-    person(ACCOUNT, 1, Some(CALLERS_NAME), "ADMIN")
-}
-
-/// Somebody else of [`ACCOUNT`].
-#[must_use]
-pub fn colleague() -> Actor {
-    person(ACCOUNT, 2, None, "REVIEWER")
-}
-
-/// Somebody of [`OTHER_ACCOUNT`].
-#[must_use]
-pub fn stranger() -> Actor {
-    person(OTHER_ACCOUNT, 3, None, "ADMIN")
-}
-
-/// What a generator of the cases makes of a task: a text of its run and segment.
-#[must_use]
-pub fn generated(task: &GenerationTask) -> Content {
-    Content {
-        subject: format!("Run {}", task.run_number),
-        body: format!("For {}", task.attributes.as_json()),
-    }
-}
-
-/// The largest page, from the start of the list.
-#[must_use]
-pub fn first_page<K>() -> PageRequest<K> {
-    PageRequest {
-        limit: Limit::new(Limit::MAX.into()).unwrap(),
-        after: None,
-    }
-}
-
-/// A page of `limit` rows.
-#[must_use]
-pub fn page_of<K>(limit: i64, after: Option<K>) -> PageRequest<K> {
-    PageRequest {
-        limit: Limit::new(limit).unwrap(),
-        after,
-    }
-}
-
-/// Reads a list to its end whose rows are so large that their bytes bound its pages. Panics when a
-/// page is larger than it may be, or ends before it is full.
-pub async fn every_large_page<T: Contents, K: Clone>(
-    mut read: impl AsyncFnMut(PageRequest<K>) -> Page<T, K>,
-) -> Vec<T> {
-    let mut rows = Vec::new();
-    let mut request = first_page();
-    for number in 1.. {
-        let page = read(request).await;
-        let (last, before) = page.items.split_last().expect("a page has a row");
-        let before: usize = before.iter().map(Contents::bytes).sum();
-        assert!(
-            before < MAX_PAGE_BYTES,
-            "{before} bytes before the last row"
-        );
-        let bytes = before + last.bytes();
-        rows.extend(page.items);
-        let Some(next) = page.next else {
-            assert!(number > 1, "the rows are too small for this");
-            break;
-        };
-        assert!(
-            bytes >= MAX_PAGE_BYTES,
-            "a page of {bytes} bytes before the last"
-        );
-        request = first_page();
-        request.after = Some(next);
-    }
-    rows
-}
-
-/// Reads a list page by page to its end. Panics when the list has no end, or a page that has a
-/// next one is not full.
-pub async fn every_page<T, K: Clone>(
-    limit: i64,
-    mut read: impl AsyncFnMut(PageRequest<K>) -> Page<T, K>,
-) -> Vec<T> {
-    let mut rows = Vec::new();
-    let mut request = page_of(limit, None);
-    loop {
-        let full = usize::from(request.limit.get());
-        let page = read(request).await;
-        assert!(
-            page.items.len() <= full,
-            "a page of {} rows, limit {full}",
-            page.items.len()
-        );
-        if page.next.is_some() {
-            assert_eq!(page.items.len(), full, "a page before the last is not full");
-        }
-        rows.extend(page.items);
-        assert!(rows.len() < 1_000_000, "the list has no end");
-        match page.next {
-            Some(next) => request = page_of(limit, Some(next)),
-            None => return rows,
-        }
-    }
-}
-
-/// Runs `n` tasks that begin together.
-pub async fn all_at_once<T: Send + 'static, F>(n: usize, task: impl Fn(usize) -> F) -> Vec<T>
-where
-    F: Future<Output = T> + Send + 'static,
-{
-    let barrier = Arc::new(tokio::sync::Barrier::new(n));
-    let start = |index| {
-        let (barrier, task) = (Arc::clone(&barrier), task(index));
-        tokio::spawn(async move {
-            barrier.wait().await;
-            task.await
-        })
-    };
-    let running: Vec<_> = (0..n).map(start).collect();
-    let ended = futures_util::future::join_all(running).await;
-    ended
-        .into_iter()
-        .map(|ended| ended.expect("a task of the case panicked"))
-        .collect()
-}
-
-/// What a campaign of a case is made with, besides its group.
-#[must_use]
-pub fn new_campaign(group: CustomerGroupId, segment_by: &[&str]) -> NewCampaign {
-    NewCampaign {
-        name: "Spring offers".into(),
-        customer_group_id: Some(group),
-        segment_by: segment_by.iter().map(|&name| name.into()).collect(),
-        template: Template {
-            subject: "Hello".into(),
-            body: "To {{ country }}".into(),
-        },
-        brief: None,
-        approval_stages: None,
-        distinct_reviewers: false,
-        suggest_reruns: None,
-        allow_missing_fields: false,
-    }
-}
-
-/// The segment of customers with this value of `country`.
-///
-/// # Panics
-/// Never: the field's name is valid.
-#[must_use]
-pub fn of_country(country: Option<&str>, customer_count: i64) -> Segment {
-    let by = SegmentBy::new(&["country"]).unwrap();
-    by.segment(|_| country, customer_count)
-}
-
-/// Messages that are brought in from elsewhere: one for each value of `country`.
-#[must_use]
-pub fn messages_from_elsewhere<S>(
-    f: &Fixture<S>,
-    countries: &[Option<&str>],
-) -> Vec<ImportedMessage> {
-    let message = |country: Option<&str>| ImportedMessage {
-        id: MessageId::new(f.ids.next()),
-        segment: of_country(country, 5),
-        content: Content {
-            subject: "From elsewhere".into(),
-            body: format!("To {country:?}"),
-        },
-    };
-    countries.iter().copied().map(message).collect()
-}
-
-/// Contents with braces of all kinds, each different, for the tests of migrations that look for
-/// placeholders.
-#[must_use]
-pub fn contents_with_braces() -> Vec<Content> {
-    let long = format!("é{{{{ {} }}}}", "é".repeat(10_000));
-    let texts = [
-        "plain",
-        "{ {a} }",
-        "}} {{",
-        "{{",
-        "{{}}",
-        "Dear {{ first_name }}!",
-        "{{{ x }}}",
-        "a }} b {{x}} {{y}}",
-        "{{ a {{ b }} }}",
-        "100 % _ {{ \n\\ }}",
-        "é{{ü\u{1f600}}}",
-        &long,
-    ];
-    let content = |subject: &str, body: &str| Content {
-        subject: subject.to_owned(),
-        body: body.to_owned(),
-    };
-    texts
-        .iter()
-        .flat_map(|subject| texts.iter().map(move |body| content(subject, body)))
-        .collect()
-}
-
-/// A file to merge into a group, normalised as every import is.
-#[must_use]
-pub fn customer_file(columns: &[&str], rows: &[Row<'_>]) -> CustomerFile {
-    let header = ImportHeader::new(columns.iter().copied()).unwrap();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|row| header.row(2, row.iter().copied()))
-        .collect();
-    CustomerFile {
-        fields: header.fields().to_vec(),
-        mode: ImportMode::Merge,
-        rows: Box::new(rows.into_iter()),
-    }
-}
-
-/// A file that has been read up to its last row, which is held back.
-#[derive(Debug)]
-pub struct HeldFile {
-    begun: oneshot::Receiver<()>,
-    go_on: mpsc::Sender<()>,
-}
-
-impl HeldFile {
-    /// A file to merge into a group: as many rows as `refs`, each with the given country.
-    #[must_use]
-    pub fn new(refs: &[&str], country: &str) -> (CustomerFile, Self) {
-        let rows: Vec<[&str; 2]> = refs.iter().map(|name| [*name, country]).collect();
-        let rows: Vec<Row<'_>> = rows.iter().map(<[&str; 2]>::as_slice).collect();
-        let file = customer_file(&["customer_ref", "country"], &rows);
-        let (tell, begun) = oneshot::channel();
-        let (go_on, wait) = mpsc::channel();
-        let (last, mut tell) = (refs.len() - 1, Some(tell));
-        let rows = file.rows.enumerate().map(move |(place, row)| {
-            if place == last {
-                if let Some(tell) = tell.take() {
-                    let _nobody_listens = tell.send(());
-                }
-                let _gone = wait.recv();
-            }
-            row
-        });
-        let file = CustomerFile {
-            rows: Box::new(rows),
-            ..file
-        };
-        (file, Self { begun, go_on })
-    }
-
-    /// Waits until the store has come to the last row.
-    pub async fn has_begun(&mut self) {
-        (&mut self.begun)
-            .await
-            .expect("an import that reads its file");
-    }
-
-    /// Lets the last row go.
-    pub fn go_on(self) {
-        self.go_on.send(()).expect("an import that waits");
-    }
-}
-
-/// Waits until something is so, for a minute at most.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "not yet: {what}");
-        tokio::task::yield_now().await;
-    }
 }
 
 impl<S: Store + 'static> Fixture<S> {
@@ -875,18 +572,4 @@ fn wire<S: Store + 'static>(
         .webhooks(webhook_ports())
         .settings(settings)
         .build()
-}
-
-/// A run's number.
-#[must_use]
-pub fn run_number(number: i64) -> RunNumber {
-    RunNumber::new(number).unwrap()
-}
-
-/// Panics unless the store said that the state had changed.
-pub fn assert_conflict<T: Debug>(answer: Result<T, StoreError>, what: &str) {
-    match answer {
-        Err(StoreError::Conflict) => {}
-        other => panic!("{what}: not a conflict: {other:?}"),
-    }
 }

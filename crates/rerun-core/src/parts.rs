@@ -1,14 +1,14 @@
-//! Values whose fields must fit each other.
+//! Records whose fields must fit each other.
 
-/// Makes a type of a struct of parts that has `check`. Everybody can read the fields; they change together
-/// only, and are checked then.
+/// Wraps a struct of fields that has a method `check`. Everybody can read the fields. Nobody can change
+/// one in place: `with` changes them and checks the result.
 macro_rules! checked {
     ($(#[$meta:meta])* $name:ident, $parts:ident) => {
         $(#[$meta])*
         pub struct $name($parts);
 
         impl $name {
-            /// Takes the fields, as a store has read them.
+            /// Makes one from its fields, for example as a store has read them.
             ///
             /// # Errors
             /// [`StoreError::Corrupt`](crate::StoreError::Corrupt) if they contradict each other.
@@ -17,13 +17,13 @@ macro_rules! checked {
                 Ok(Self(parts))
             }
 
-            /// Gives the fields away.
+            /// Returns the fields.
             #[must_use]
             pub fn into_parts(self) -> $parts {
                 self.0
             }
 
-            /// Changes fields.
+            /// Returns it with changed fields.
             ///
             /// # Errors
             #[doc = concat!("As [`", stringify!($name), "::from_parts`].")]

@@ -209,17 +209,22 @@ impl SegmentBy {
     /// [`SegmentBy::sorted`], as [`FieldValues::counted`] gives them.
     #[must_use]
     pub fn key<'a>(&self, values: impl IntoIterator<Item = Option<&'a str>>) -> SegmentKey {
-        let parts: Vec<_> = self
-            .sorted_fields()
+        key_of(&self.applied(values))
+    }
+
+    fn applied<'a, 'own: 'a, 'given: 'a>(
+        &'own self,
+        values: impl IntoIterator<Item = Option<&'given str>>,
+    ) -> Vec<AppliedField<'a>> {
+        self.sorted_fields()
             .into_iter()
             .zip(values)
             .map(|((name, rules), value)| (name, rules, rules::applied(rules, value)))
-            .collect();
-        key_of(&parts)
+            .collect()
     }
 
-    /// The segment of `customer_count` customers with these values. `value` is asked for each field
-    /// once, in the order of [`SegmentBy::sorted`]; what it gives is normalised.
+    /// The segment of `customer_count` customers with these values. `value` is called once for each
+    /// field, in the order of [`SegmentBy::sorted`]; what it returns is normalised.
     ///
     /// # Examples
     /// ```
@@ -251,15 +256,10 @@ impl SegmentBy {
         values: impl IntoIterator<Item = Option<&'a str>>,
         customer_count: i64,
     ) -> Segment {
-        let parts: Vec<_> = self
-            .sorted_fields()
-            .into_iter()
-            .zip(values)
-            .map(|((name, rules), value)| (name, rules, rules::applied(rules, value)))
-            .collect();
+        let fields = self.applied(values);
         Segment {
-            key: key_of(&parts),
-            attributes: attributes_of(&parts),
+            key: key_of(&fields),
+            attributes: attributes_of(&fields),
             customer_count,
         }
     }
@@ -453,7 +453,8 @@ impl FieldValues {
 pub struct SegmentKey([u8; 32]);
 
 impl SegmentKey {
-    /// The encoding alone, for tests of it. Whatever has a segmentation uses [`SegmentBy::segment`].
+    /// Encodes these values as they are, for tests of the encoding. All other code uses
+    /// [`SegmentBy::segment`], which sorts, normalises and applies the rules.
     #[doc(hidden)]
     #[must_use]
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {

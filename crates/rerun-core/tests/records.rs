@@ -1,4 +1,4 @@
-//! What a store hands out: fields that contradict each other are refused, and a page counts every text.
+//! Records whose fields contradict each other are refused, and a page counts each of their texts.
 
 #![expect(
     clippy::unwrap_used,
@@ -151,7 +151,7 @@ fn from() -> ReusedFrom {
     }
 }
 
-/// A change that makes fields contradict each other, and a part of what is said of it.
+/// A change that makes fields contradict each other, and a part of the error's text.
 type Contradiction<T> = (fn(&mut T), &'static str);
 
 #[test]

@@ -357,7 +357,7 @@ pub struct KeptValuesRow {
 }
 
 impl KeptValuesRow {
-    /// How long the text of the values is that the message shows.
+    /// The length in bytes of the values that the message shows, as they are stored.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let shown = self.own_attributes.as_ref().unwrap_or(&self.attributes);

@@ -1,31 +1,22 @@
 use async_trait::async_trait;
-use diesel::sql_types::{BigInt, Bool, Nullable};
-use diesel::{PgConnection, QueryableByName, RunQueryDsl};
+use diesel::sql_types::{BigInt, Nullable};
+use diesel::{QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
 use rerun_core::delivery::{Delivery, DeliveryState};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, LeaseId, WebhookId};
 use rerun_core::page::{Page, PageRequest};
 use rerun_core::ports::{
-    Backlog, CLOCK_TOLERANCE, DeliveryBacklog, DeliveryGauge, DeliveryKey, DeliveryQueue, FanOut,
-    FannedOut, LeaseDeliveries, LeasedDelivery, ReplayDeliveries, SettleDelivery, SettledDelivery,
+    Backlog, DeliveryBacklog, DeliveryGauge, DeliveryKey, DeliveryQueue, FanOut, FannedOut,
+    LeaseDeliveries, LeasedDelivery, ReplayDeliveries, SettleDelivery, SettledDelivery,
 };
-use rerun_diesel::error::Failure;
 use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
+use rerun_diesel::types::Time;
 use rerun_diesel::webhooks::{outcomes, queue};
-use uuid::Uuid;
 
 use crate::PgStore;
+use crate::due::Queue;
 use crate::write::{append_audit, transaction};
-
-#[derive(QueryableByName)]
-struct DueAccountRow {
-    #[diesel(sql_type = Id)]
-    account_id: Uuid,
-    #[diesel(sql_type = Bool)]
-    ahead: bool,
-}
 
 #[derive(QueryableByName)]
 struct BacklogRow {
@@ -37,48 +28,11 @@ struct BacklogRow {
     disabled: i64,
 }
 
-/// Looks at each account with webhooks once, whatever number of deliveries it has.
-fn accounts_due(
-    conn: &mut PgConnection,
-    after: Option<AccountId>,
-    limit: u32,
-    now: Timestamp,
-) -> Result<Vec<AccountId>, Failure> {
-    let follows = if after.is_some() { ">" } else { ">=" };
-    let text = format!(
-        "SELECT a.account_id, coalesce(h.ahead, false) AS ahead \
-         FROM (SELECT DISTINCT account_id FROM webhooks \
-           WHERE deleted_at IS NULL AND account_id {follows} ?) a \
-         LEFT JOIN LATERAL (SELECT true AS due FROM webhook_deliveries t \
-           WHERE t.account_id = a.account_id AND t.due_at <= ? LIMIT 1) d ON true \
-         LEFT JOIN LATERAL (SELECT true AS ahead FROM webhook_deliveries t \
-           WHERE t.account_id = a.account_id AND t.due_at IS NOT NULL \
-             AND coalesce(t.set_at, t.due_at) > ? LIMIT 1) h ON true \
-         WHERE d.due OR h.ahead ORDER BY a.account_id LIMIT ?"
-    );
-    let ahead_of = now + CLOCK_TOLERANCE;
-    let found = sql(&text)
-        .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))
-        .bind::<Time, _>(now)
-        .bind::<Time, _>(ahead_of)
-        .bind::<BigInt, _>(i64::from(limit))
-        .load::<DueAccountRow>(conn)?;
-    for row in found.iter().filter(|row| row.ahead) {
-        // The clock was set back: what was to wait waits for as long from now on. Without a time zone
-        // the sum does not depend on the session.
-        sql("UPDATE webhook_deliveries \
-               SET due_at = ((?::timestamptz AT TIME ZONE 'UTC') \
-                 + (due_at - coalesce(set_at, due_at))) AT TIME ZONE 'UTC', set_at = ? \
-             WHERE account_id = ? AND due_at IS NOT NULL AND coalesce(set_at, due_at) > ?")
-        .bind::<Time, _>(now)
-        .bind::<Time, _>(now)
-        .bind::<Id, _>(row.account_id)
-        .bind::<Time, _>(ahead_of)
-        .execute(conn)?;
-    }
-    let account = |row: DueAccountRow| AccountId::new(row.account_id);
-    Ok(found.into_iter().map(account).collect())
-}
+/// Each account with webhooks is looked at once, whatever number of deliveries it has.
+const QUEUE: Queue = Queue {
+    table: "webhook_deliveries",
+    accounts: ("webhooks", "deleted_at IS NULL"),
+};
 
 #[async_trait]
 impl DeliveryQueue for PgStore {
@@ -105,7 +59,7 @@ impl DeliveryQueue for PgStore {
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
         self.db
-            .run(move |conn| accounts_due(conn, after, limit, now))
+            .run(move |conn| QUEUE.due_accounts(conn, after, limit, now))
             .await
     }
 

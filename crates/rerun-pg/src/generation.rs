@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::pg::Pg;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
 use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
 use rerun_core::campaign::Template;
@@ -16,7 +16,7 @@ use rerun_core::generation::{
 };
 use rerun_core::ids::{AccountId, CampaignId, LeaseId, MessageId};
 use rerun_core::message::{Content, MessageCommand, MessageState, ReviewStatus, Source};
-use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun};
+use rerun_core::ports::{GenerationQueue, LeaseTasks, SettleRun};
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self, KeptValuesRow, NearestRow};
@@ -25,6 +25,7 @@ use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::due::Queue;
 use crate::places::Places;
 use crate::write::{lock_campaign, transaction, write_applied};
 
@@ -88,7 +89,7 @@ impl GenerationQueue for PgStore {
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
         self.db
-            .run(move |conn| due_accounts(conn, after, limit, now))
+            .run(move |conn| QUEUE.due_accounts(conn, after, limit, now))
             .await
     }
 
@@ -163,58 +164,11 @@ impl GenerationQueue for PgStore {
     }
 }
 
-#[derive(QueryableByName)]
-struct AccountRow {
-    #[diesel(sql_type = Id)]
-    account_id: Uuid,
-    #[diesel(sql_type = Bool)]
-    ahead: bool,
-}
-
-/// A task is of a run that has not ended, and there are few of those. The subqueries are limited, so
-/// that the planner cannot read all tasks at once to answer them.
-fn due_accounts(
-    conn: &mut PgConnection,
-    after: Option<AccountId>,
-    limit: u32,
-    now: Timestamp,
-) -> Result<Vec<AccountId>, Failure> {
-    let follows = if after.is_some() { ">" } else { ">=" };
-    let text = format!(
-        "SELECT a.account_id, coalesce(h.ahead, false) AS ahead \
-         FROM (SELECT DISTINCT account_id FROM runs \
-           WHERE completed_at IS NULL AND account_id {follows} ?) a \
-         LEFT JOIN LATERAL (SELECT true AS due FROM generation_tasks t \
-           WHERE t.account_id = a.account_id AND t.due_at <= ? LIMIT 1) d ON true \
-         LEFT JOIN LATERAL (SELECT true AS ahead FROM generation_tasks t \
-           WHERE t.account_id = a.account_id AND coalesce(t.set_at, t.due_at) > ? LIMIT 1) h ON true \
-         WHERE d.due OR h.ahead ORDER BY a.account_id LIMIT ?"
-    );
-    let ahead_of = now + CLOCK_TOLERANCE;
-    let rows = sql(&text)
-        .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))
-        .bind::<Time, _>(now)
-        .bind::<Time, _>(ahead_of)
-        .bind::<BigInt, _>(i64::from(limit))
-        .load::<AccountRow>(conn)?;
-    for row in rows.iter().filter(|row| row.ahead) {
-        // The clock was set back: what was to wait waits for as long from now on. Without a time zone
-        // the sum does not depend on the session.
-        sql("UPDATE generation_tasks \
-               SET due_at = ((?::timestamptz AT TIME ZONE 'UTC') \
-                 + (due_at - coalesce(set_at, due_at))) AT TIME ZONE 'UTC', set_at = ? \
-             WHERE account_id = ? AND coalesce(set_at, due_at) > ?")
-        .bind::<Time, _>(now)
-        .bind::<Time, _>(now)
-        .bind::<Id, _>(row.account_id)
-        .bind::<Time, _>(ahead_of)
-        .execute(conn)?;
-    }
-    Ok(rows
-        .into_iter()
-        .map(|row| AccountId::new(row.account_id))
-        .collect())
-}
+/// A task belongs to a run that has not ended.
+const QUEUE: Queue = Queue {
+    table: "generation_tasks",
+    accounts: ("runs", "completed_at IS NULL"),
+};
 
 /// One statement, so that the rows are locked for as short as can be; rows that another worker
 /// is taking at this moment are passed over. They are found again by their places alone, see [`held`].
@@ -673,7 +627,7 @@ const RESULTS: &str = "WITH results AS (SELECT * FROM unnest(?::text[]::tid[], ?
      ?::text[], ?::bigint[], ?::bigint[], ?::text[]) \
      AS r(message, content_id, subject, body, placeholder, prompt_tokens, completion_tokens, model))";
 
-/// Where tables are distributed, it is a statement of its own.
+/// Where tables are distributed, this is sent as a statement of its own.
 const CONTENTS: &str = "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
        created_at, placeholder, prompt_tokens, completion_tokens, model) \
      SELECT ?, content_id, ?, ?, subject, body, ?, placeholder, prompt_tokens, completion_tokens, \

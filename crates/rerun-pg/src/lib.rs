@@ -6,6 +6,7 @@ mod changed_groups;
 mod connection;
 mod cursors;
 mod deliveries;
+mod due;
 mod generation;
 mod groups;
 mod history;
@@ -119,7 +120,7 @@ impl PgStore {
         })
     }
 
-    /// Each connection has been asked.
+    /// Each new connection finds it out, so that it is known once there is one.
     fn places(&self) -> Places {
         self.places.get().copied().unwrap_or_default()
     }

@@ -15,7 +15,7 @@ pub(crate) enum Places {
     /// Alone. With any other condition, a planner with wrong statistics reads all of an account's rows.
     #[default]
     Alone,
-    /// With the account, where tables are distributed by it: a place means nothing without.
+    /// With the account, where tables are distributed by account. There, a place alone does not say which row.
     OfAccount,
 }
 
@@ -25,7 +25,7 @@ struct Distributed {
     distributed: bool,
 }
 
-/// A condition after another one.
+/// A further condition on a row.
 pub(crate) struct Condition<'a>(Option<&'a str>);
 
 impl fmt::Display for Condition<'_> {
@@ -38,7 +38,7 @@ impl fmt::Display for Condition<'_> {
 }
 
 impl Places {
-    /// How the database wants it.
+    /// What this database needs.
     ///
     /// # Errors
     /// What diesel reports.
@@ -55,12 +55,12 @@ impl Places {
         })
     }
 
-    /// What a condition on the place of a row needs besides. [`bind`](Self::bind) gives it its value.
+    /// What a condition on the place of a row needs in addition. [`bind`](Self::bind) gives it its value.
     pub(crate) fn condition(self, row: &str) -> Condition<'_> {
         Condition((self == Self::OfAccount).then_some(row))
     }
 
-    /// Gives a condition its value.
+    /// Gives a [`condition`](Self::condition) its value.
     pub(crate) fn bind(self, statement: Sql<'_, Pg>, account: AccountId) -> Sql<'_, Pg> {
         match self {
             Self::Alone => statement,

@@ -142,7 +142,7 @@ enum Which {
 }
 
 impl Which {
-    /// The column of the time since which they are.
+    /// The column that says since when.
     const fn since(self) -> &'static str {
         match self {
             Self::Due => "due_at",

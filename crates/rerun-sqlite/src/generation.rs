@@ -144,8 +144,8 @@ fn move_times(
     Ok(())
 }
 
-/// The account's due tasks, the longest due first, until they have so many bytes without what
-/// their campaigns add.
+/// The account's due tasks, those that have been due longest first. It stops at the task whose values reach
+/// the limit in bytes. Templates and briefs do not count here.
 fn due(conn: &mut SqliteConnection, request: &LeaseTasks) -> Result<Vec<TaskRow>, Failure> {
     let statement = format!(
         "SELECT g.campaign_id, g.run_number, g.message_id, g.failed_attempts, g.put_off_ms, \
@@ -532,8 +532,8 @@ fn last_error(conn: &mut SqliteConnection, settle: &SettleRun) -> Result<Option<
     Ok(row.map(|row| row.error))
 }
 
-/// Stores results; `None`, and nothing is stored, when they may be the last of the run and this is
-/// not to be its end.
+/// Stores results. Without `may_end` it returns `None` and stores nothing if they may be the last ones of
+/// the run.
 fn settle(
     conn: &mut SqliteConnection,
     settle: &SettleRun,

@@ -63,7 +63,7 @@ pub struct SqliteStore {
     /// Writes without a check of references. SQLite looks through all messages of an account for
     /// those that refer to one that is deleted.
     sweeper: Database<SqliteConnection>,
-    /// Writes without waiting for the disk.
+    /// Commits without waiting for the disk.
     unsynced_writer: Database<SqliteConnection>,
     importers: Database<SqliteConnection>,
     health: Database<SqliteConnection>,
@@ -186,9 +186,9 @@ impl SqliteStore {
         self.write_on(self.writer.clone(), job).await
     }
 
-    /// The same for a job of a worker that nobody is told of, which does not wait for the disk. A machine
-    /// that loses power may forget it, and nothing that was written after it: the worker is gone, too,
-    /// and what it held is made again.
+    /// The same without waiting for the disk, for leases and results that nobody has been told about. If the
+    /// machine loses power, the job's changes may be lost, together with everything that was written after
+    /// them. The worker is gone then, too, and its messages are generated again.
     async fn write_unsynced<T, F>(&self, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

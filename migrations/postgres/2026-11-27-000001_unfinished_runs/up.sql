@@ -1,4 +1,4 @@
--- Who looks for accounts with messages to generate reads the runs that have not ended, which are few.
+-- To find accounts with messages to generate, the store reads the runs that have not ended, which are few.
 CREATE INDEX runs_unfinished ON runs (account_id) WHERE completed_at IS NULL;
 
 -- Schedules are leased account by account.

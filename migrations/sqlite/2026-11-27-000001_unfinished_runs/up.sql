@@ -1,2 +1,2 @@
--- Nothing changes on SQLite, whose statements are others. Both databases have the same migrations.
+-- Nothing changes: only PostgreSQL's statements need these indexes. Both databases have the same migrations.
 SELECT 1;

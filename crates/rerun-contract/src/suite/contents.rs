@@ -4,7 +4,7 @@ use rerun_core::campaign::CampaignStatus;
 use rerun_core::change::{MessageChange, Move, NewContent, Patch, Selection};
 use rerun_core::error::{Error, UnfilledPlaceholder};
 use rerun_core::generation::GenerationError;
-use rerun_core::ids::{ContentId, MessageId};
+use rerun_core::ids::{CampaignId, ContentId, MessageId};
 use rerun_core::message::{Approval, Content, MessageCommand, MessageState, Source};
 use rerun_core::ports::{ChangeOutcome, Store};
 use rerun_core::run::RunStatus;
@@ -326,15 +326,14 @@ pub async fn two_edits_at_once_are_one_after_the_other<S: Store + 'static>(f: &F
     for answer in answers {
         answer.expect("every edit goes through");
     }
-    let body = f
-        .message(campaign, "DE")
-        .await
-        .content
-        .clone()
-        .unwrap()
-        .body;
+    let body = body(f, campaign, "DE").await;
     assert!(body.starts_with("by "), "{body}");
     f.check().await;
+}
+
+async fn body<S: Store + 'static>(f: &Fixture<S>, campaign: CampaignId, country: &str) -> String {
+    let message = f.message(campaign, country).await;
+    message.into_parts().content.unwrap().body
 }
 
 /// One content id names one content for ever.
@@ -364,13 +363,7 @@ pub async fn a_contents_id_is_taken_once<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(stored.content, Some(content("first")));
     // Whether a store refuses the doubled id or gives ids of its own, nothing is mixed up.
     let _ = f.store.change_messages(edit("second", f.now()).await).await;
-    let body = f
-        .message(campaign, "DE")
-        .await
-        .content
-        .clone()
-        .unwrap()
-        .body;
+    let body = body(f, campaign, "DE").await;
     assert!(["first", "second"].contains(&body.as_str()), "{body}");
     f.check().await;
 }

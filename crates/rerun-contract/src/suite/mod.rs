@@ -2,7 +2,9 @@
 //! of them.
 
 pub mod audit;
+pub mod campaign_imports;
 pub mod campaigns;
+pub mod cancellations;
 pub mod changed_rules;
 pub mod contents;
 pub mod cursors;

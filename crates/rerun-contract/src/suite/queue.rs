@@ -212,7 +212,7 @@ pub async fn accounts_take_turns<S: Store + 'static>(f: &Fixture<S>) {
     assert_eq!(f.lease(100).await.tasks, []);
 }
 
-/// A lease from one account has its tasks alone, and the next one those of another.
+/// A lease from one account has only its tasks, and the next lease has those of another account.
 pub async fn accounts_take_turns_from_lease_to_lease<S: Store + 'static>(f: &Fixture<S>) {
     launched(f, 12).await;
     launched_by_a_stranger(f, 4).await;

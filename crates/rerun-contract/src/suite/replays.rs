@@ -1,4 +1,5 @@
-//! Outcomes that a store does not keep whole: a repeated request gets them as they were, whatever changed since.
+//! A repeated request gets the outcome of the first one, although the store does not keep all of it, and whatever
+//! has changed since.
 
 use rerun_core::campaign::{ApprovalStages, Template};
 use rerun_core::ids::CampaignId;

@@ -163,15 +163,16 @@ impl Generation {
         })
     }
 
-    /// The same from one account, the next that has due tasks. Its tasks are stored before those of
-    /// the next account are leased, where leasing and storing wait for each other.
+    /// Leases up to `limit` due tasks of one account, the next one that has any. It is for a store
+    /// where leasing and storing wait for each other: the results of one account are stored before
+    /// tasks of the next one are leased.
     ///
     /// # Errors
     /// [`StoreError`], when nothing was leased.
     pub async fn lease_from_one(&self, limit: u32) -> Result<LeasedTasks, StoreError> {
         let now = self.host.clock.now();
         let lease = LeaseId::new(self.host.ids.next());
-        // Another worker may have taken what an account had; then it is the next one's turn.
+        // If another worker has just taken an account's tasks, it is the next account's turn.
         for _account in 0..MAX_LEASE_ACCOUNTS {
             let next = self.accounts_in_turn(limit.min(1), now).await?;
             let Some(account_id) = next.first().copied() else {
@@ -389,7 +390,7 @@ mod tests {
         )
     }
 
-    /// Two accounts with due tasks, of which the first answers a lease with this.
+    /// Two accounts with due tasks. Leasing those of the first one has this result.
     fn two_accounts(first: fn() -> Result<Vec<GenerationTask>, StoreError>) -> MockGenerationQueue {
         let mut queue = MockGenerationQueue::new();
         let mut due = |after, accounts: &'static [AccountId]| {

@@ -118,10 +118,10 @@ impl Worker {
         Self { observer, ..self }
     }
 
-    /// For a store that writes one thing at a time, as one file does. A lease then has messages of
-    /// one account, which are made and stored in about 3 ms, before those of the next account are
-    /// leased: whatever else is to be written waits for no longer. Without this, accounts share a
-    /// lease, and messages are leased while others are stored.
+    /// For a store that writes one thing at a time, as SQLite does. A lease then has messages of one
+    /// account. They are generated and stored in about 3 ms, before those of the next account are
+    /// leased, so that other writes do not wait longer. Without this, accounts share a lease, and
+    /// messages are leased while others are stored.
     #[must_use]
     pub fn with_one_writer(self) -> Self {
         Self {

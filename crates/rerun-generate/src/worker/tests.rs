@@ -297,7 +297,7 @@ async fn one_writer_stores_what_is_made_before_more_is_leased() {
         let waits = store.waits.load(Ordering::SeqCst);
         assert_eq!(waits == 0, one_writer, "{waits} waited");
         let limits = world.limits.lock().unwrap();
-        // What one lease took was stored in 3 ms, whatever it was.
+        // The messages of each lease were stored in 3 ms, however many they were.
         let expected = if one_writer {
             [4, 4, 8, 16]
         } else {

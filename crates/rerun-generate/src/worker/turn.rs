@@ -52,7 +52,8 @@ impl Turn {
 
     /// The next turn has at most twice as many as this one, since what made them quick may be over.
     fn took(&mut self, messages: u32, elapsed: Duration) {
-        // Most of a short rest's time is what every turn costs, and the end of its run.
+        // When a queue is nearly empty, most of the time goes into what every turn costs, and into the
+        // end of the run.
         if messages < self.messages && elapsed < 4 * self.length {
             return;
         }

@@ -1,5 +1,5 @@
-//! Many servers and workers on one database. One of them after the other is killed, while many
-//! accounts go on with their work.
+//! Many servers and workers on one database. They are killed one after the other while many accounts
+//! work.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ const WORKERS: usize = 3;
 const ACCOUNTS: u128 = 50;
 /// From one kill to the next.
 const PACE: Duration = Duration::from_secs(2);
-/// How long it lasts if nobody says.
+/// How long processes are killed, unless the environment says otherwise.
 const SECONDS: u64 = 6;
 /// Short, so that what a killed worker held comes back soon.
 const LEASE_SECONDS: u32 = 2;
@@ -33,7 +33,7 @@ const RERUNS: usize = 3;
 /// Segments of a group. Half of them are in the other group, too.
 const SEGMENTS: usize = 10;
 
-/// Where servers listen, by their number.
+/// The addresses of the servers, by their number.
 type Addresses = Arc<Mutex<BTreeMap<usize, String>>>;
 
 /// The processes: servers, then workers.
@@ -50,14 +50,14 @@ impl<'a> Fleet<'a> {
             processes: (0..SERVERS).map(|n| start(world, n)).collect(),
             addresses: Arc::default(),
         };
-        // Servers bring the schema, and workers want it.
+        // Workers need the schema, which servers migrate.
         fleet.up().await;
         let workers = SERVERS..SERVERS + WORKERS;
         fleet.processes.extend(workers.map(|n| start(world, n)));
         fleet
     }
 
-    /// Enters the servers that listen by now.
+    /// Notes the addresses of the servers that listen now.
     fn look(&self) {
         let mut addresses = self.addresses.lock().unwrap();
         for (n, process) in self.processes.iter().enumerate().take(SERVERS) {
@@ -92,7 +92,7 @@ fn start(world: &World, n: usize) -> Process {
     }
 }
 
-/// What a client was told is done.
+/// What the servers acknowledged to a client.
 #[derive(Default)]
 struct Done {
     groups: Vec<Value>,

@@ -61,3 +61,9 @@ ALTER TABLE generation_tasks ADD CONSTRAINT generation_tasks_message
     FOREIGN KEY (account_id, message_id) REFERENCES messages (account_id, id);
 
 REVOKE UPDATE ON contents FROM PUBLIC, CURRENT_USER;
+
+-- A server that stands still keeps requests for its accounts waiting for so long (in milliseconds), not for half a
+-- minute.
+DO $$ BEGIN
+    EXECUTE format('ALTER DATABASE %I SET citus.node_connection_timeout = 2000', current_database());
+END $$;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::Failure;
 use crate::row::segment_key;
-use crate::shared::{Append, Shared};
+use crate::shared::{Append, Look, Shared};
 use crate::sql::sql;
 use crate::types::{Id, Time};
 
@@ -57,13 +57,14 @@ pub fn accounts<C: Shared>(
     after: Option<AccountId>,
     limit: u32,
     now: Timestamp,
+    look: Look,
 ) -> Result<Vec<AccountId>, Failure> {
     let times = Times::at(now);
     let follows = if after.is_some() { ">" } else { ">=" };
-    let text = format!(
+    let text = look(format!(
         "SELECT DISTINCT account_id FROM changed_groups \
          WHERE account_id {follows} ? AND {CAN_BE_TAKEN} ORDER BY account_id LIMIT ?"
-    );
+    ));
     let accounts = sql(&text)
         .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))
         .bind::<Time, _>(times.now)

@@ -8,7 +8,7 @@ use rerun_core::ports::{CLOCK_TOLERANCE, LeaseCursor, MoveCursor};
 use uuid::Uuid;
 
 use crate::error::Failure;
-use crate::shared::Shared;
+use crate::shared::{Look, Shared};
 use crate::sql::sql;
 use crate::types::{Id, Time};
 
@@ -22,17 +22,18 @@ pub fn accounts_unpublished<C: Shared>(
     after: Option<AccountId>,
     limit: u32,
     now: Timestamp,
+    look: Look,
 ) -> Result<Vec<AccountId>, Failure> {
     let follows = if after.is_some() { ">" } else { ">=" };
     // A subquery is for one account after the other; a join may read the places of all accounts.
-    let text = format!(
+    let text = look(format!(
         "SELECT h.account_id FROM audit_heads h WHERE h.account_id {follows} ? \
            AND coalesce((SELECT h.seq > c.seq \
                AND (c.lease_id IS NULL OR c.leased_until <= ? OR c.leased_at > ?) \
              FROM event_cursors c WHERE c.account_id = h.account_id AND c.stream = ? LIMIT 1), \
              h.seq > 0) \
          ORDER BY h.account_id LIMIT ?"
-    );
+    ));
     let accounts = conn.rows(
         sql(&text)
             .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))

@@ -84,6 +84,10 @@ pub trait Shared:
     const TAKE_FREE: &'static str;
 }
 
+/// Puts a statement that finds accounts into the form in which it is sent: as it stands, or within another one that
+/// has the same values and finds the same columns.
+pub type Look = fn(String) -> String;
+
 /// Appends an entry to its account's chain; each store has its own way to lock the head.
 pub type Append<C> = fn(&mut C, AuditDraft) -> Result<(), Failure>;
 

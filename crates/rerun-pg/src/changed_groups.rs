@@ -17,9 +17,10 @@ impl ChangedGroupQueue for PgStore {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
-        self.db
-            .run(move |conn| changed_groups::accounts(conn, after, limit, now))
-            .await
+        self.accounts(limit, move |conn, reach| {
+            changed_groups::accounts(conn, after, limit, now, reach.look())
+        })
+        .await
     }
 
     async fn take_group(&self, request: TakeGroup) -> Result<Option<TakenGroup>, StoreError> {

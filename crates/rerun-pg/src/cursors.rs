@@ -17,9 +17,10 @@ impl EventCursors for PgStore {
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
         let stream = stream.to_owned();
-        self.db
-            .run(move |conn| cursors::accounts_unpublished(conn, &stream, after, limit, now))
-            .await
+        self.accounts(limit, move |conn, reach| {
+            cursors::accounts_unpublished(conn, &stream, after, limit, now, reach.look())
+        })
+        .await
     }
 
     async fn lease_cursor(&self, request: LeaseCursor) -> Result<Option<i64>, StoreError> {

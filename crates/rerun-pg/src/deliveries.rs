@@ -41,9 +41,10 @@ impl DeliveryQueue for PgStore {
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<Vec<AccountId>, StoreError> {
-        self.db
-            .run(move |conn| queue::accounts_behind(conn, after, limit))
-            .await
+        self.accounts(limit, move |conn, reach| {
+            queue::accounts_behind(conn, after, limit, reach.look())
+        })
+        .await
     }
 
     async fn fan_out(&self, request: FanOut) -> Result<FannedOut, StoreError> {
@@ -58,9 +59,10 @@ impl DeliveryQueue for PgStore {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
-        self.db
-            .run(move |conn| QUEUE.due_accounts(conn, after, limit, now))
-            .await
+        self.accounts(limit, move |conn, reach| {
+            QUEUE.due_accounts(conn, reach, after, limit, now)
+        })
+        .await
     }
 
     async fn lease_deliveries(

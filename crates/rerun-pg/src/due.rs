@@ -10,6 +10,8 @@ use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
+use crate::reach::Reach;
+
 #[derive(QueryableByName)]
 struct DueAccountRow {
     #[diesel(sql_type = Id)]
@@ -37,6 +39,7 @@ impl Queue {
     pub(crate) fn due_accounts(
         &self,
         conn: &mut PgConnection,
+        reach: Reach,
         after: Option<AccountId>,
         limit: u32,
         now: Timestamp,
@@ -55,6 +58,7 @@ impl Queue {
                  AND coalesce(t.set_at, t.due_at) > ? LIMIT 1) h ON true \
              WHERE d.due OR h.ahead ORDER BY a.account_id LIMIT ?"
         );
+        let text = reach.text(text, "account_id uuid, ahead boolean");
         let ahead_of = now + CLOCK_TOLERANCE;
         let found = sql(&text)
             .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::PgStore;
 use crate::due::Queue;
 use crate::places::Places;
-use crate::write::{lock_campaign, transaction, write_applied};
+use crate::write::{Value, lock_campaign, transaction, write_applied};
 
 #[derive(QueryableByName)]
 struct TaskRow {
@@ -88,9 +88,10 @@ impl GenerationQueue for PgStore {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
-        self.db
-            .run(move |conn| QUEUE.due_accounts(conn, after, limit, now))
-            .await
+        self.accounts(limit, move |conn, reach| {
+            QUEUE.due_accounts(conn, reach, after, limit, now)
+        })
+        .await
     }
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
@@ -128,18 +129,11 @@ impl GenerationQueue for PgStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.db
-            .run(move |conn| {
-                let held = sql("UPDATE generation_tasks SET due_at = ?, set_at = ? \
-                                WHERE lease_id = ? AND due_at >= ?")
-                .bind::<Time, _>(until)
-                .bind::<Time, _>(now)
-                .bind::<Id, _>(lease.as_uuid())
-                .bind::<Time, _>(now)
-                .execute(conn)?;
-                Ok(count(held))
-            })
-            .await
+        self.tried(
+            move |conn| renew(conn, lease, now, until),
+            move |conn| renew_by_part(conn, lease, now, until),
+        )
+        .await
     }
 
     async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {
@@ -162,6 +156,43 @@ impl GenerationQueue for PgStore {
             .run(move |conn| transaction(conn, |conn| store_results(conn, &settle, places)))
             .await
     }
+}
+
+fn renew(
+    conn: &mut PgConnection,
+    lease: LeaseId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<u64, Failure> {
+    let held = sql("UPDATE generation_tasks SET due_at = ?, set_at = ? \
+                    WHERE lease_id = ? AND due_at >= ?")
+    .bind::<Time, _>(until)
+    .bind::<Time, _>(now)
+    .bind::<Id, _>(lease.as_uuid())
+    .bind::<Time, _>(now)
+    .execute(conn)?;
+    Ok(count(held))
+}
+
+/// The same in those parts of a distributed table whose server answers.
+fn renew_by_part(
+    conn: &mut PgConnection,
+    lease: LeaseId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<u64, Failure> {
+    let held = sql(
+        "SELECT coalesce(sum(CASE WHEN success THEN result::bigint END), 0)::bigint AS value \
+         FROM run_command_on_shards('generation_tasks', format('WITH held AS (UPDATE %%s \
+           SET due_at = %L, set_at = %L WHERE lease_id = %L AND due_at >= %L RETURNING 1) \
+         SELECT count(*) FROM held', ?, ?, ?, ?))",
+    )
+    .bind::<Time, _>(until)
+    .bind::<Time, _>(now)
+    .bind::<Id, _>(lease.as_uuid())
+    .bind::<Time, _>(now)
+    .get_result::<Value>(conn)?;
+    Ok(u64::try_from(held.value).unwrap_or_default())
 }
 
 /// A task belongs to a run that has not ended.

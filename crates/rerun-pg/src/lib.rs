@@ -15,6 +15,7 @@ mod page;
 mod patience;
 mod places;
 mod queue;
+mod reach;
 mod recipients;
 mod reruns;
 mod reviews;
@@ -23,7 +24,7 @@ mod segments;
 mod webhooks;
 mod write;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -63,6 +64,8 @@ pub struct PgStore {
     health: Database<PgConnection>,
     lanes: Lanes,
     places: Arc<OnceLock<Places>>,
+    /// Where tables are distributed: until when a server is taken to be lost.
+    lost_until: Arc<Mutex<Option<Instant>>>,
 }
 
 /// The database could not be reached.
@@ -117,6 +120,7 @@ impl PgStore {
             health: Database::open_for_health(&conninfo, options, setup(), probe, begin())?,
             lanes: Lanes::new(options.pool_size),
             places,
+            lost_until: Arc::default(),
         })
     }
 

@@ -21,12 +21,15 @@ use uuid::Uuid;
 use crate::PgStore;
 use crate::groups::{IdRow, hold_group};
 use crate::places::Places;
+use crate::reach::Reach;
 use crate::write::{append_audit, transaction};
 
 #[derive(QueryableByName)]
 struct AccountRow {
     #[diesel(sql_type = Id)]
     account_id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    schedules: i64,
 }
 
 #[async_trait]
@@ -110,11 +113,28 @@ impl ScheduleQueue for PgStore {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<DueSchedule>, StoreError> {
+        let times = (now, until);
+        let found = self
+            .accounts(limit, move |conn, reach| {
+                let mut found = Vec::new();
+                let mut left = i64::from(limit);
+                for which in [Which::Due, Which::Waiting] {
+                    if left > 0 {
+                        for row in accounts(conn, reach, which, times, left)? {
+                            found.push((which, AccountId::new(row.account_id)));
+                            left -= row.schedules;
+                        }
+                    }
+                }
+                Ok(found)
+            })
+            .await?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
         let places = self.places();
         self.db
-            .run(move |conn| {
-                transaction(conn, |conn| lease_both(conn, (now, until), limit, places))
-            })
+            .run(move |conn| transaction(conn, |conn| lease(conn, &found, times, limit, places)))
             .await
     }
 
@@ -167,77 +187,69 @@ impl Which {
     }
 }
 
-/// Those that are due, and then those that waited, together up to a number.
-fn lease_both(
+/// The accounts that have such schedules, those with the oldest before others.
+fn accounts(
     conn: &mut PgConnection,
-    times: (Timestamp, Timestamp),
-    limit: u32,
-    places: Places,
-) -> Result<Vec<DueSchedule>, Failure> {
-    let mut leased = Vec::new();
-    for which in [Which::Due, Which::Waiting] {
-        lease(conn, which, times, limit, places, &mut leased)?;
-    }
-    Ok(leased)
-}
-
-/// Looks for the accounts first, those with the oldest schedules before others. Then it takes from one after the
-/// other what no other server is taking at this moment.
-fn lease(
-    conn: &mut PgConnection,
+    reach: Reach,
     which: Which,
     (now, until): (Timestamp, Timestamp),
-    limit: u32,
-    places: Places,
-    leased: &mut Vec<DueSchedule>,
-) -> Result<(), Failure> {
-    let left =
-        |leased: &[DueSchedule]| i64::from(limit) - i64::try_from(leased.len()).unwrap_or(i64::MAX);
-    if left(leased) <= 0 {
-        return Ok(());
-    }
+    limit: i64,
+) -> Result<Vec<AccountRow>, Failure> {
     let text = format!(
-        "SELECT account_id FROM (SELECT s.account_id, s.{} AS since FROM schedules s WHERE {}) d \
+        "SELECT min(since) AS since, account_id, count(*) AS schedules FROM ( \
+           SELECT s.account_id, s.{} AS since FROM schedules s WHERE {}) d \
          GROUP BY account_id ORDER BY min(since), account_id",
         which.since(),
         which.free("s.account_id")
     );
-    let accounts = sql(&text)
+    let text = reach.text(text, "since timestamptz, account_id uuid, schedules bigint");
+    let statement = sql(&text)
         .bind::<Time, _>(now)
         .bind::<Time, _>(now)
         .bind::<Time, _>(until)
-        .bind::<BigInt, _>(left(leased))
-        .load::<AccountRow>(conn)?;
-    // By their places: the planner may read the whole table to find a few keys.
-    let text = format!(
-        "UPDATE schedules l SET lease_until = ? WHERE l.ctid = ANY(ARRAY( \
-           SELECT s.ctid FROM schedules s WHERE s.account_id = ? AND {} FOR UPDATE SKIP LOCKED)){} \
-         RETURNING l.id",
-        which.free("?"),
-        places.condition("l")
-    );
-    for AccountRow { account_id } in accounts {
+        .bind::<BigInt, _>(limit);
+    Ok(statement.load(conn)?)
+}
+
+/// Takes from one account after the other what no other server is taking at this moment, together up to a number.
+fn lease(
+    conn: &mut PgConnection,
+    accounts: &[(Which, AccountId)],
+    (now, until): (Timestamp, Timestamp),
+    limit: u32,
+    places: Places,
+) -> Result<Vec<DueSchedule>, Failure> {
+    let mut leased = Vec::new();
+    for &(which, account) in accounts {
+        let left = i64::from(limit) - i64::try_from(leased.len()).unwrap_or(i64::MAX);
+        if left <= 0 {
+            break;
+        }
+        // By their places: the planner may read the whole table to find a few keys.
+        let text = format!(
+            "UPDATE schedules l SET lease_until = ? WHERE l.ctid = ANY(ARRAY( \
+               SELECT s.ctid FROM schedules s WHERE s.account_id = ? AND {} FOR UPDATE SKIP LOCKED)){} \
+             RETURNING l.id",
+            which.free("?"),
+            places.condition("l")
+        );
         let mut statement = sql(&text)
             .bind::<Time, _>(until)
-            .bind::<Id, _>(account_id)
+            .bind::<Id, _>(account.as_uuid())
             .bind::<Time, _>(now)
             .bind::<Time, _>(now)
             .bind::<Time, _>(until);
         if which == Which::Waiting {
-            statement = statement.bind::<Id, _>(account_id);
+            statement = statement.bind::<Id, _>(account.as_uuid());
         }
-        let statement = statement.bind::<BigInt, _>(left(leased));
-        let account = AccountId::new(account_id);
+        let statement = statement.bind::<BigInt, _>(left);
         let rows = places.bind(statement, account).load::<IdRow>(conn)?;
         leased.extend(rows.into_iter().map(|row| DueSchedule {
             account_id: account,
             id: ScheduleId::new(row.id),
         }));
-        if left(leased) <= 0 {
-            break;
-        }
     }
-    Ok(())
+    Ok(leased)
 }
 
 /// The newest firing of each of these schedules.

@@ -1,3 +1,5 @@
+use std::convert::identity;
+
 use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::error::StoreError;
@@ -18,7 +20,7 @@ impl ChangedGroupQueue for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
         self.readers
-            .run(move |conn| changed_groups::accounts(conn, after, limit, now))
+            .run(move |conn| changed_groups::accounts(conn, after, limit, now, identity))
             .await
     }
 

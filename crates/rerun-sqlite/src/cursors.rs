@@ -1,3 +1,5 @@
+use std::convert::identity;
+
 use async_trait::async_trait;
 use rerun_core::Timestamp;
 use rerun_core::error::StoreError;
@@ -18,7 +20,9 @@ impl EventCursors for SqliteStore {
     ) -> Result<Vec<AccountId>, StoreError> {
         let stream = stream.to_owned();
         self.readers
-            .run(move |conn| cursors::accounts_unpublished(conn, &stream, after, limit, now))
+            .run(move |conn| {
+                cursors::accounts_unpublished(conn, &stream, after, limit, now, identity)
+            })
             .await
     }
 

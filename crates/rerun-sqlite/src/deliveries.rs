@@ -1,3 +1,5 @@
+use std::convert::identity;
+
 use async_trait::async_trait;
 use diesel::sql_types::{BigInt, Bool, Nullable};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
@@ -97,7 +99,7 @@ impl DeliveryQueue for SqliteStore {
         limit: u32,
     ) -> Result<Vec<AccountId>, StoreError> {
         self.readers
-            .run(move |conn| queue::accounts_behind(conn, after, limit))
+            .run(move |conn| queue::accounts_behind(conn, after, limit, identity))
             .await
     }
 

@@ -18,7 +18,7 @@ use super::{DUE, numbers, queue_sql};
 use crate::error::Failure;
 use crate::row::webhooks::{WebhookColumns, WebhookRow};
 use crate::row::{AuditColumns, AuditRow};
-use crate::shared::{Shared, rows};
+use crate::shared::{Look, Shared, rows};
 use crate::sql::sql;
 use crate::types::{Id, Time};
 use crate::{audit_columns, bare_webhook_columns};
@@ -34,15 +34,16 @@ pub fn accounts_behind<C: Shared>(
     conn: &mut C,
     after: Option<AccountId>,
     limit: u32,
+    look: Look,
 ) -> Result<Vec<AccountId>, Failure> {
     let follows = if after.is_some() { ">" } else { ">=" };
-    let text = format!(
+    let text = look(format!(
         "SELECT DISTINCT w.account_id FROM webhooks w \
          WHERE w.account_id {follows} ? AND w.deleted_at IS NULL AND w.disabled_reason IS NULL \
            AND w.cursor_seq < (SELECT h.seq FROM audit_heads h \
              WHERE h.account_id = w.account_id LIMIT 1) \
          ORDER BY w.account_id LIMIT ?"
-    );
+    ));
     let accounts = sql(&text)
         .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))
         .bind::<BigInt, _>(i64::from(limit))

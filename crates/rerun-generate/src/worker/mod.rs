@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use rerun_core::error::{StoreError, chain};
 use rerun_core::generation::{
@@ -38,7 +39,7 @@ use tracing::Instrument;
 use crate::observer::{Observer, Unobserved};
 use crate::system::Shutdown;
 pub use housekeeping::Housekeeping;
-use leases::Leases;
+use leases::{Leases, Part};
 pub use previews::Previews;
 use turn::Turn;
 
@@ -142,7 +143,14 @@ impl Worker {
                 .buffer_unordered(self.options.concurrency.max(1))
                 .filter_map(std::future::ready);
             let mut results = pin!(results);
-            while let Some(first) = results.next().await {
+            let mut again = FuturesUnordered::new();
+            loop {
+                let next = tokio::select! {
+                    biased;
+                    Some(()) = again.next() => continue,
+                    next = results.next() => next,
+                };
+                let Some(first) = next else { break };
                 let mut chunk = vec![first];
                 let mut bytes = 0;
                 while let Some((_, last)) = chunk.last() {
@@ -155,10 +163,16 @@ impl Worker {
                     };
                     chunk.push(next);
                 }
-                self.settle(&leases, chunk, shutdown).await;
+                let failed = self.settle(&leases, chunk).await.into_iter();
+                // What cannot be stored for one account holds up no other.
+                again
+                    .extend(failed.map(|(part, results)| {
+                        self.settle_again(&leases, part, results, shutdown)
+                    }));
                 // A generator that never waits would keep everything else from running.
                 tokio::task::yield_now().await;
             }
+            while again.next().await.is_some() {}
         };
         tokio::select! {
             () = work => {}
@@ -187,14 +201,14 @@ impl Worker {
             turn::LENGTH
         };
         let turn = Turn::new(length, self.options.concurrency, self.options.batch);
-        let state = (VecDeque::new(), turn);
+        let state = (VecDeque::<(LeaseId, GenerationTask)>::new(), turn);
         stream::unfold(state, move |(mut queue, mut turn)| async move {
             loop {
                 if shutdown.is_requested() {
                     return None;
                 }
                 while let Some((lease, task)) = queue.pop_front() {
-                    if leases.hold(lease) {
+                    if leases.hold((lease, task.account_id)) {
                         return Some(((lease, task), (queue, turn)));
                     }
                 }
@@ -239,7 +253,7 @@ impl Worker {
                 Ok(LeasedTasks { lease, tasks }) => {
                     tracing::debug!(%lease, messages = tasks.len(), "leased");
                     let until = asked + self.generation.policy().lease;
-                    leases.add(lease, tasks.len(), until);
+                    leases.add(lease, tasks.iter().map(|task| task.account_id), until);
                     turn.begin(tasks.len(), asked);
                     return tasks.into_iter().map(|task| (lease, task)).collect();
                 }
@@ -307,48 +321,80 @@ impl Worker {
             self.observer.tokens_used(usage);
         }
         self.report(&task, &result.outcome);
-        leases.made_one(lease);
+        leases.made_one((lease, result.account_id));
         Some((lease, result))
     }
 
+    /// Stores results, account by account; returns those that could not be stored.
     async fn settle(
         &self,
         leases: &Leases,
         results: Vec<(LeaseId, TaskResult)>,
+    ) -> Vec<(Part, Vec<TaskResult>)> {
+        let mut parts: BTreeMap<Part, Vec<TaskResult>> = BTreeMap::new();
+        for (lease, result) in results {
+            let part = (lease, result.account_id);
+            parts.entry(part).or_default().push(result);
+        }
+        let mut failed = Vec::new();
+        for (part, results) in parts {
+            let is_stored = self.settle_part(leases, part, &results).await;
+            leases.offered(part, results.len());
+            if !is_stored {
+                failed.push((part, results));
+            }
+        }
+        failed
+    }
+
+    /// Returns whether the results are stored.
+    async fn settle_part(&self, leases: &Leases, part: Part, results: &[TaskResult]) -> bool {
+        let ((lease, _), messages) = (part, results.len());
+        let span = tracing::debug_span!("settle", messages);
+        let settle = self.generation.settle(lease, results.to_vec());
+        match settle.instrument(span).await {
+            Ok(Settlement { settled, ended }) => {
+                self.observer.settled(messages, settled);
+                tracing::debug!(%lease, messages, ?settled, "stored results");
+                ended.iter().for_each(report_end);
+                leases.done(part, messages);
+                true
+            }
+            Err(error) => {
+                warn("results could not be stored", &error);
+                false
+            }
+        }
+    }
+
+    /// Offers results again that could not be stored, as long as a lease lasts. What was stored before the
+    /// failure has left the lease, so that offering everything again stores nothing twice.
+    async fn settle_again(
+        &self,
+        leases: &Leases,
+        part: Part,
+        results: Vec<TaskResult>,
         shutdown: &Shutdown,
     ) {
-        let mut by_lease: BTreeMap<LeaseId, Vec<TaskResult>> = BTreeMap::new();
-        for (lease, result) in results {
-            by_lease.entry(lease).or_default().push(result);
-        }
-        for (lease, results) in by_lease {
-            let messages = results.len();
-            let mut failed = 0;
-            loop {
-                // What was stored before a failure has left the lease, so that offering
-                // everything again stores nothing twice.
-                let span = tracing::debug_span!("settle", messages);
-                let settle = self.generation.settle(lease, results.clone());
-                let error = match settle.instrument(span).await {
-                    Ok(Settlement { settled, ended }) => {
-                        self.observer.settled(messages, settled);
-                        tracing::debug!(%lease, messages, ?settled, "stored results");
-                        ended.iter().for_each(report_end);
-                        break;
-                    }
-                    Err(error) => error,
-                };
-                failed += 1;
-                warn("results could not be stored", &error);
-                let ending = shutdown.is_requested() && failed >= LAST_SETTLE_ATTEMPTS;
-                if ending || !leases.hold(lease) {
-                    self.observer.settled(messages, Settled::default());
-                    tracing::warn!(%lease, messages, "results are lost: they will be made again");
-                    break;
-                }
-                self.pause(failed, shutdown).await;
+        let ((lease, account_id), messages) = (part, results.len());
+        let begun = Instant::now();
+        let mut failed = 1;
+        loop {
+            let ending = shutdown.is_requested() && failed >= LAST_SETTLE_ATTEMPTS;
+            let late = begun.elapsed() >= self.generation.policy().lease;
+            if ending || late || !leases.hold(part) {
+                self.observer.settled(messages, Settled::default());
+                tracing::warn!(
+                    %lease, %account_id, messages, "results are lost: they will be made again"
+                );
+                leases.give_up(part);
+                return;
             }
-            leases.done(lease, messages);
+            self.pause(failed, shutdown).await;
+            if self.settle_part(leases, part, &results).await {
+                return;
+            }
+            failed += 1;
         }
     }
 

@@ -88,6 +88,9 @@ struct World {
     limits: Mutex<Vec<u32>>,
     settled: Mutex<Vec<(Duration, Vec<TaskResult>)>>,
     settle_failures: AtomicUsize,
+    /// An account whose results cannot be stored, and how often they were offered.
+    lost: Mutex<Option<AccountId>>,
+    offers: AtomicUsize,
     renewals: Mutex<Vec<Duration>>,
     /// How many renewals to answer before the lease holds nothing any more.
     renewable: Mutex<Option<usize>>,
@@ -147,6 +150,10 @@ fn queue(world: &Arc<World>, begun: Instant) -> MockGenerationQueue {
     let of = Arc::clone(world);
     queue.expect_settle().returning(move |settle: SettleRun| {
         if fail_once(&of.settle_failures) {
+            return Err(unavailable());
+        }
+        if *of.lost.lock().unwrap() == Some(settle.account_id) {
+            of.offers.fetch_add(1, Ordering::SeqCst);
             return Err(unavailable());
         }
         of.settled
@@ -510,6 +517,47 @@ async fn results_outlive_a_failure_of_the_store() {
     assert_eq!(generator.calls.load(Ordering::SeqCst), 3);
     // The waits between the attempts took longer than a third of the lease.
     assert!(!world.renewals.lock().unwrap().is_empty());
+}
+
+/// As when it is on a server of the database that is lost.
+#[tokio::test(start_paused = true)]
+async fn an_account_whose_results_cannot_be_stored_holds_up_no_other() {
+    let lost = AccountId::new(Uuid::from_u128(7));
+    let mut shared = tasks(0..10);
+    for task in shared.iter_mut().step_by(2) {
+        task.account_id = lost;
+    }
+    let world = World::of(vec![Ok(shared), Ok(tasks(10..12))]);
+    *world.lost.lock().unwrap() = Some(lost);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_millis(10),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator, 2);
+    run_for(&worker, Duration::from_millis(100)).await;
+    assert_eq!(world.messages(), [1, 3, 5, 7, 9, 10, 11]);
+}
+
+/// Although their lease is renewed for the sake of other accounts.
+#[tokio::test(start_paused = true)]
+async fn results_that_cannot_be_stored_are_given_up_after_the_length_of_a_lease() {
+    let lost = AccountId::new(Uuid::from_u128(7));
+    let mut shared = tasks(0..30);
+    shared[0].account_id = lost;
+    shared[29].account_id = lost;
+    let world = World::of(vec![Ok(shared)]);
+    *world.lost.lock().unwrap() = Some(lost);
+    let generator = Arc::new(Slow {
+        takes: Duration::from_secs(4),
+        ..Slow::default()
+    });
+    let (worker, _) = worker(&world, generator.clone(), 1);
+    run_for(&worker, Duration::from_secs(200)).await;
+    assert_eq!(world.messages(), (1..29).collect::<Vec<_>>());
+    // At 4, 5, 7, 10, 14, 19, 25, 32 and 40 s.
+    assert_eq!(world.offers.load(Ordering::SeqCst), 9);
+    let calls = generator.calls.load(Ordering::SeqCst);
+    assert_eq!(calls, 29, "none for what was given up");
 }
 
 #[tokio::test(start_paused = true)]

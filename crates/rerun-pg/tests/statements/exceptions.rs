@@ -14,7 +14,7 @@ pub(crate) const EXCEPTIONS: &[(Rule, &str, &str)] = &[
     ),
     (
         Account,
-        "SELECT account_id FROM (SELECT s.account_id, s.",
+        "SELECT min(since) AS since, account_id, count(*) AS schedules FROM ( SELECT s.account_id, s.",
         ACCOUNTS,
     ),
     (

@@ -160,7 +160,7 @@ struct Field<'a> {
     /// The number of each attribute as a text.
     known: HashMap<String, Number>,
     texts: Vec<String>,
-    /// What is searched for in texts, by the number of the text.
+    /// What is searched for in texts, by the number of the text: nothing for a missing value.
     words: Vec<String>,
     evidence: Evidence,
 }
@@ -187,6 +187,7 @@ pub struct Nearest<'a> {
     fields: Vec<Field<'a>>,
     approved: Vec<Approved>,
     text_bytes: usize,
+    suggested_bytes: usize,
 }
 
 impl Field<'_> {
@@ -209,7 +210,7 @@ impl Field<'_> {
     }
 
     fn word(&self, number: Number) -> Option<&str> {
-        let place = usize::try_from(number).ok().filter(|place| *place > 0)?;
+        let place = usize::try_from(number).ok()?;
         self.words.get(place).map(String::as_str)
     }
 }
@@ -279,7 +280,6 @@ impl<'a> Folded<'a> {
             inner(words.chars().next()),
             inner(words.chars().next_back()),
         );
-        let mut after = 0;
         for (start, _) in self.text.match_indices(words) {
             let end = start + words.len();
             let before = self
@@ -287,13 +287,12 @@ impl<'a> Folded<'a> {
                 .get(..start)
                 .and_then(|text| text.chars().next_back());
             let behind = self.text.get(end..).and_then(|text| text.chars().next());
-            if start < after || opens && inner(before) || closes && inner(behind) {
+            if opens && inner(before) || closes && inner(behind) {
                 continue;
             }
             if let (Some(start), Some(end)) = (self.place(start), self.place(end)) {
                 found.push(start..end);
             }
-            after = end;
         }
         found
     }
@@ -361,6 +360,7 @@ impl<'a> Nearest<'a> {
             numbering,
             approved: Vec::new(),
             text_bytes: 0,
+            suggested_bytes: 0,
         }
     }
 
@@ -483,7 +483,6 @@ impl<'a> Nearest<'a> {
         }
         let width = u32::try_from(self.fields.len()).unwrap_or(Fields::BITS);
         let unused = Fields::BITS.saturating_sub(width);
-        let mut bytes = 0;
         for size in 1..=width {
             let masks = (1..=Fields::MAX)
                 .filter(|mask| mask.count_ones() == size && mask.leading_zeros() >= unused);
@@ -518,8 +517,8 @@ impl<'a> Nearest<'a> {
                     };
                     let (key, texts, _) = segment;
                     if let Some(suggestion) = self.suggestion(mask, found, &texts) {
-                        bytes += suggestion.bytes();
-                        if bytes > Self::MAX_BYTES {
+                        self.suggested_bytes += suggestion.bytes();
+                        if self.suggested_bytes > Self::MAX_BYTES {
                             return Ok(suggestions);
                         }
                         suggestions.insert(key, suggestion);

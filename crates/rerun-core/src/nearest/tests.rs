@@ -121,6 +121,28 @@ fn of_equals_the_field_that_mattered_least_wins() {
 }
 
 #[test]
+fn of_fields_that_mattered_alike_the_figures_are_those_of_the_most_pairs() {
+    let by = by(&["a", "b"]);
+    let approved: &[Row] = &[
+        (&["1", "1"], "x", 1, 1),
+        (&["1", "2"], "x", 1, 1),
+        (&["2", "1"], "x", 1, 1),
+        (&["2", "2"], "x", 1, 1),
+        (&["3", "1"], "x", 1, 1),
+        (&["3", "2"], "x", 1, 1),
+    ];
+    let turned = approved.iter().map(|(values, body, customers, run)| {
+        let values: &[&str] = Vec::leak(values.iter().rev().copied().collect());
+        (values, *body, *customers, *run)
+    });
+    let turned: Vec<Row> = turned.collect();
+    for approved in [approved, &turned] {
+        let found = suggest(&by, approved, &["9", "9"]).unwrap();
+        assert_eq!(found.evidence, Evidence { pairs: 6, same: 6 });
+    }
+}
+
+#[test]
 fn among_equals_the_larger_segment_then_the_newer_run_wins() {
     let by = by(&["a"]);
     let approved: &[Row] = &[
@@ -179,6 +201,7 @@ fn mentions_are_whole_words_of_what_differs() {
             .mentions
     };
     assert_eq!(mentions("Golden days"), [""; 0]);
+    assert_eq!(mentions("Marigold days"), [""; 0]);
     assert_eq!(mentions("GOLD, days"), ["gold"]);
     assert_eq!(
         mentions("in ÎLE-DE-FRANCE (gold)"),
@@ -202,6 +225,109 @@ fn values_are_compared_by_the_rules() {
     assert_eq!(found.differs[0].field, "a");
     let found = suggest(&by, approved, &["de", "unknown"]).unwrap();
     assert_eq!((found.message_id, found.differs.len()), (id(1), 1));
+}
+
+#[test]
+fn values_are_the_same_but_for_the_fields_that_are_left_out() {
+    let same = |one: &[Number], dropped| same_without(one, &[1, 2, 3], dropped);
+    assert!(same(&[1, 2, 3], 0));
+    assert!(same(&[1, 9, 3], bit(1)));
+    assert!(!same(&[1, 9, 3], bit(0) | bit(2)));
+    assert!(!same(&[9, 9, 3], bit(1)));
+}
+
+#[test]
+fn messages_beyond_the_bytes_that_are_compared_are_left_out() {
+    let by = by(&["a"]);
+    let mut nearest = Nearest {
+        text_bytes: Nearest::MAX_TEXT_BYTES - 3,
+        ..Nearest::new(&by)
+    };
+    let mut add = |subject: &str, body: &str| {
+        let message = Reusable {
+            message_id: id(1),
+            run_number: RunNumber::FIRST,
+            customer_count: 1,
+            segment: &segment(&by, &["1"]),
+            content: &Content {
+                subject: subject.into(),
+                body: body.into(),
+            },
+        };
+        nearest.add_reusable(message).unwrap()
+    };
+    assert!(add("s", "bb"), "as many as there may be");
+    assert!(!add("s", ""));
+}
+
+#[test]
+fn segments_beyond_the_bytes_that_suggestions_may_have_get_none() {
+    let by = by(&["a"]);
+    // The field's name, and a value of each segment.
+    let each = 3;
+    let mut nearest = Nearest {
+        suggested_bytes: Nearest::MAX_BYTES - 2 * each,
+        ..Nearest::new(&by)
+    };
+    let more = nearest.add_reusable(Reusable {
+        message_id: id(1),
+        run_number: RunNumber::FIRST,
+        customer_count: 1,
+        segment: &segment(&by, &["x"]),
+        content: &Content {
+            subject: "s".into(),
+            body: "b".into(),
+        },
+    });
+    assert!(more.unwrap());
+    let new = ["1", "2", "3"].map(|value| {
+        let key = SegmentKey::of([("a", Some(value))]);
+        (key, attributes(&by, &[value]))
+    });
+    let segments = new.iter().map(|(key, attributes)| (*key, attributes));
+    let found = nearest.suggest(segments).unwrap();
+    assert_eq!(found.len(), 2);
+    assert!(!found.contains_key(&new[2].0));
+}
+
+#[test]
+fn a_suggestion_is_kept_and_sent_as_json_and_counts_what_its_texts_have_there() {
+    let suggestion = Suggestion {
+        message_id: id(1),
+        run_number: RunNumber::FIRST,
+        differs: vec![
+            Difference {
+                field: "tier".into(),
+                from: Some("\"gold\"".into()),
+                to: None,
+            },
+            Difference {
+                field: "land".into(),
+                from: Some("DE".into()),
+                to: Some("FRA".into()),
+            },
+        ],
+        evidence: Evidence { pairs: 2, same: 1 },
+        mentions: vec!["DE".into(), "Köln".into()],
+    };
+    assert_eq!(suggestion.bytes(), (4 + 8 + 4) + (4 + 2 + 3) + 2 + 5);
+    let json = json!({
+        "message_id": id(1),
+        "run_number": 1,
+        "differs": [
+            { "field": "tier", "from": "\"gold\"", "to": null },
+            { "field": "land", "from": "DE", "to": "FRA" },
+        ],
+        "evidence": { "pairs": 2, "same": 1 },
+        "mentions": ["DE", "Köln"],
+    });
+    let kept = KeptSuggestion::try_from(&suggestion).unwrap();
+    let stored: serde_json::Value = serde_json::from_str(kept.as_json()).unwrap();
+    assert_eq!(stored, json);
+    let kept = KeptSuggestion::from_stored(kept.as_json().to_owned());
+    assert_eq!(serde_json::to_value(&kept).unwrap(), json);
+    assert_eq!(kept.read().unwrap(), suggestion);
+    assert!(KeptSuggestion::from_stored("{}".into()).read().is_err());
 }
 
 proptest! {

@@ -111,7 +111,7 @@ impl Generation {
         let mut taken: BTreeMap<AccountId, Vec<GenerationTask>> = BTreeMap::new();
         let mut open = self.accounts_in_turn(limit, now).await?;
         let order = open.clone();
-        while !open.is_empty() && left > 0 && bytes > 0 {
+        while !open.is_empty() {
             let mut have_more = Vec::new();
             for (turns, account_id) in (1..=open.len()).rev().zip(&open) {
                 if left == 0 || bytes == 0 {
@@ -342,6 +342,8 @@ impl Generation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use mockall::predicate::{always, eq};
     use uuid::Uuid;
 
@@ -353,6 +355,8 @@ mod tests {
 
     const ONE: AccountId = AccountId::new(Uuid::from_u128(1));
     const TWO: AccountId = AccountId::new(Uuid::from_u128(2));
+    const THREE: AccountId = AccountId::new(Uuid::from_u128(3));
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn task(account_id: AccountId) -> GenerationTask {
         GenerationTask {
@@ -361,7 +365,7 @@ mod tests {
             run_number: RunNumber::FIRST,
             message_id: MessageId::new(Uuid::nil()),
             failed_attempts: 0,
-            put_off: std::time::Duration::ZERO,
+            put_off: Duration::ZERO,
             attributes: Attributes::new([]),
             example: None,
             brief: Arc::new(GenerationBrief {
@@ -375,23 +379,34 @@ mod tests {
         }
     }
 
+    fn policy() -> GenerationPolicy {
+        GenerationPolicy {
+            lease: Duration::from_secs(7),
+            ..GenerationPolicy::default()
+        }
+    }
+
     fn generation(queue: MockGenerationQueue) -> Generation {
         let mut clock = MockClock::new();
-        clock
-            .expect_now()
-            .return_const(chrono::DateTime::UNIX_EPOCH);
+        clock.expect_now().return_const(NOW);
         let mut ids = MockIdGenerator::new();
         ids.expect_next().return_const(Uuid::from_u128(9));
         Generation::new(
             Arc::new(queue),
             Arc::new(MockBackoff::new()),
             Host::new(clock, ids),
-            GenerationPolicy::default(),
+            policy(),
         )
     }
 
-    /// Two accounts with due tasks. Leasing those of the first one has this result.
-    fn two_accounts(first: fn() -> Result<Vec<GenerationTask>, StoreError>) -> MockGenerationQueue {
+    fn corrupt() -> Result<Vec<GenerationTask>, StoreError> {
+        Err(StoreError::Corrupt("a row of this account".into()))
+    }
+
+    /// Two accounts with due tasks. Leasing those of an account has this result.
+    fn two_accounts(
+        leased: impl Fn(LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> + Send + 'static,
+    ) -> MockGenerationQueue {
         let mut queue = MockGenerationQueue::new();
         let mut due = |after, accounts: &'static [AccountId]| {
             queue
@@ -401,18 +416,19 @@ mod tests {
         };
         due(None, &[ONE, TWO]);
         due(Some(ONE), &[TWO]);
-        queue.expect_lease().returning(move |request| {
-            if request.account_id == ONE {
-                return first();
-            }
-            Ok(vec![task(request.account_id)])
-        });
+        due(Some(TWO), &[]);
+        queue.expect_lease().returning(leased);
         queue
     }
 
     #[tokio::test]
     async fn an_account_that_fails_does_not_hold_up_the_tasks_of_others() {
-        let fails = || two_accounts(|| Err(StoreError::Corrupt("a row of this account".into())));
+        let fails = || {
+            two_accounts(|request| match request.account_id {
+                ONE => corrupt(),
+                account => Ok(vec![task(account)]),
+            })
+        };
         let shared = generation(fails());
         assert!(shared.lease(1).await.is_err());
         assert_eq!(shared.lease(1).await.unwrap().tasks, [task(TWO)]);
@@ -421,11 +437,100 @@ mod tests {
         assert_eq!(one.lease_from_one(1).await.unwrap().tasks, [task(TWO)]);
     }
 
+    #[tokio::test]
+    async fn a_failure_is_told_when_nothing_was_leased() {
+        let tasks = |tasks: usize| {
+            generation(two_accounts(move |request| match request.account_id {
+                ONE => Ok(vec![task(ONE); tasks]),
+                _ => corrupt(),
+            }))
+        };
+        assert!(tasks(0).lease(5).await.is_err());
+        assert_eq!(tasks(1).lease(5).await.unwrap().tasks, [task(ONE)]);
+    }
+
     /// Another worker may take an account's tasks after the account was found.
     #[tokio::test]
     async fn the_next_account_is_asked_when_one_has_nothing_left() {
-        let generation = generation(two_accounts(|| Ok(Vec::new())));
+        let generation = generation(two_accounts(|request| match request.account_id {
+            ONE => Ok(Vec::new()),
+            account => Ok(vec![task(account)]),
+        }));
         let leased = generation.lease_from_one(5).await.unwrap();
         assert_eq!(leased.tasks, [task(TWO)]);
+    }
+
+    #[tokio::test]
+    async fn accounts_share_a_lease_and_one_with_more_tasks_gets_what_is_left() {
+        let asked: Arc<Mutex<Vec<LeaseTasks>>> = Arc::default();
+        let requests = Arc::clone(&asked);
+        let generation = generation(two_accounts(move |request| {
+            requests.lock().unwrap().push(request);
+            let tasks = match request.account_id {
+                ONE => request.limit,
+                _ => 0,
+            };
+            Ok(vec![task(request.account_id); tasks.try_into().unwrap()])
+        }));
+        let request = |account_id, limit, bytes| LeaseTasks {
+            account_id,
+            lease: LeaseId::new(Uuid::from_u128(9)),
+            limit,
+            bytes,
+            now: NOW,
+            until: NOW + Duration::from_secs(7),
+        };
+        let leased = generation.lease(3).await.unwrap();
+        assert_eq!(leased.tasks.len(), 3);
+        let of_two = size(&leased.tasks[..2]);
+        let (half, left) = (MAX_LEASE_BYTES / 2, MAX_LEASE_BYTES - of_two);
+        assert_eq!(
+            std::mem::take(&mut *asked.lock().unwrap()),
+            [
+                request(ONE, 2, half),
+                request(TWO, 1, left),
+                request(ONE, 1, left)
+            ]
+        );
+        let leased = generation.lease_from_one(1).await.unwrap();
+        assert_eq!(leased.tasks, [task(ONE)]);
+        assert_eq!(
+            *asked.lock().unwrap(),
+            [TWO, ONE].map(|account| request(account, 1, MAX_LEASE_BYTES))
+        );
+        assert_eq!(generation.policy(), &policy());
+    }
+
+    #[test]
+    fn the_brief_of_a_campaign_counts_once_in_the_bytes_of_a_lease() {
+        let attributes = task(ONE).attributes.as_json().len();
+        let brief = task(ONE).brief.size();
+        let other = GenerationTask {
+            campaign_id: CampaignId::new(Uuid::from_u128(1)),
+            ..task(ONE)
+        };
+        let expected = u64::try_from(3 * attributes + 2 * brief).unwrap();
+        assert_eq!(size(&[task(ONE), task(ONE), other]), expected);
+    }
+
+    #[tokio::test]
+    async fn accounts_in_turn_begin_after_the_last_one_and_come_round_once() {
+        let mut queue = MockGenerationQueue::new();
+        let mut due = |after, most: u32, accounts: &'static [AccountId]| {
+            queue
+                .expect_due_accounts()
+                .with(eq(after), eq(most), always())
+                .times(1)
+                .returning(|_, _, _| Ok(accounts.to_vec()));
+        };
+        due(Some(TWO), 4, &[THREE]);
+        due(None, 3, &[ONE, TWO, THREE]);
+        due(Some(TWO), 1, &[THREE]);
+        let generation = generation(queue);
+        generation.set_turn(Some(TWO));
+        let accounts = generation.accounts_in_turn(4, NOW).await.unwrap();
+        assert_eq!(accounts, [THREE, ONE, TWO]);
+        let accounts = generation.accounts_in_turn(1, NOW).await.unwrap();
+        assert_eq!(accounts, [THREE], "no others are looked for");
     }
 }

@@ -345,3 +345,116 @@ impl RecipientList {
 fn bytes(content: &Content) -> usize {
     content.subject.len() + content.body.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ports::{Customers, MockRecipientStore};
+
+    fn message(country: &str) -> MessageId {
+        MessageId::new(Uuid::from_u128(match country {
+            "DE" => 1,
+            "FR" => 2,
+            _ => 3,
+        }))
+    }
+
+    /// A list of customers of these countries, for each of which the run has a message.
+    fn list(mut store: MockRecipientStore, countries: &'static [&str]) -> RecipientList {
+        let customer = |(place, country): (usize, &&str)| CustomerValues {
+            customer_ref: place.to_string(),
+            values: vec![Some((*country).to_owned())],
+        };
+        store.expect_customers().returning(move |_| {
+            Ok(Customers {
+                group_version: Some(1),
+                customers: countries.iter().enumerate().map(customer).collect(),
+                next: None,
+            })
+        });
+        let segment_by = SegmentBy::new(&["country"]).unwrap();
+        let messages = countries.iter().map(|country| {
+            let key = segment_by.key([Some(*country)]);
+            (key, (key, message(country)))
+        });
+        RecipientList {
+            store: Arc::new(store),
+            account: AccountId::new(Uuid::nil()),
+            campaign: CampaignId::new(Uuid::nil()),
+            run: RunNumber::FIRST,
+            group: CustomerGroupId::new(Uuid::nil()),
+            group_version: 1,
+            group_changed: false,
+            messages: messages.collect(),
+            segment_by,
+            excluded: None,
+            keys: HashMap::new(),
+            key_bytes: 0,
+            with_content: true,
+            after: None,
+            at_end: false,
+            waiting: VecDeque::new(),
+            contents: HashMap::new(),
+            content_bytes: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn contents_are_read_once_for_many_recipients_and_let_go_when_they_fill_a_page() {
+        let asked: Arc<Mutex<Vec<Vec<MessageId>>>> = Arc::default();
+        let requests = Arc::clone(&asked);
+        let mut store = MockRecipientStore::new();
+        // Half a page each; a store returns as many as fill a page.
+        store.expect_message_contents().returning(move |_, _, ids| {
+            let contents = ids.iter().take(2).map(|id| {
+                let content = Content {
+                    subject: "s".into(),
+                    body: "b".repeat(MAX_PAGE_BYTES / 2 - 1),
+                };
+                (*id, Some(content))
+            });
+            let contents = contents.collect();
+            requests.lock().unwrap().push(ids);
+            Ok(contents)
+        });
+        let mut list = list(store, &["DE", "DE", "FR", "IT", "DE"]);
+        let mut pages = Vec::new();
+        while let Some(page) = list.next().await.unwrap() {
+            assert!(page.iter().all(|recipient| recipient.content.is_some()));
+            let messages = page.iter().filter_map(|recipient| recipient.message);
+            pages.push(messages.collect::<Vec<_>>());
+        }
+        let [de, fr, it] = ["DE", "FR", "IT"].map(message);
+        assert_eq!(pages, [vec![de, de], vec![fr], vec![it, de]]);
+        assert_eq!(*asked.lock().unwrap(), [vec![de, fr, it], vec![it, de]]);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_was_deleted_meanwhile_ends_the_list() {
+        let mut store = MockRecipientStore::new();
+        let none = |_, _, _| Ok(Vec::new());
+        store.expect_message_contents().times(1).returning(none);
+        let ended = list(store, &["DE"]).next().await;
+        assert!(matches!(ended, Err(Error::MessageNotFound)), "{ended:?}");
+    }
+
+    #[test]
+    fn keys_of_values_are_kept_up_to_a_number_of_bytes() {
+        let mut list = list(MockRecipientStore::new(), &[]);
+        let frame = size_of::<Option<String>>() + size_of::<SegmentKey>();
+        let text = "x".repeat((MAX_PAGE_BYTES / 4) - frame - 1);
+        let mut kept = |last: &str| {
+            let values = vec![Some(format!("{text}{last}"))];
+            let key = list.segment_by.key(values.iter().map(Option::as_deref));
+            assert_eq!(list.key(values.clone()), key);
+            assert_eq!(list.key(values), key);
+            list.keys.len()
+        };
+        let kept = ["1", "2", "3", "4", "5", "6"].map(|last| kept(last));
+        assert_eq!(kept, [1, 2, 3, 4, 1, 2]);
+    }
+}

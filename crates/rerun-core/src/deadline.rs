@@ -183,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_has_ended_is_not_waited_for() {
+        let work = async {
+            drop(Deadline::current().begin());
+            pending::<()>().await;
+        };
+        assert_eq!(done(Deadline::run(ready(()), work)), Err(Passed));
+    }
+
+    #[test]
     fn work_without_a_deadline_may_always_begin() {
         assert!(Deadline::current().begin().is_ok());
     }

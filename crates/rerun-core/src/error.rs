@@ -366,6 +366,15 @@ mod tests {
     }
 
     #[test]
+    fn a_suggestion_that_mentions_values_names_them() {
+        let values = vec!["gold".to_owned(), "DE".to_owned()];
+        assert_eq!(
+            IllegalTransition::Mentions { values }.to_string(),
+            "cannot use a suggestion that mentions `gold`, `DE`: these are values of another segment"
+        );
+    }
+
+    #[test]
     fn a_message_says_where_it_stands() {
         let pending = ReviewStatus::PendingReview;
         assert_eq!(standing(pending, Some("Legal")), "waits at `Legal`");

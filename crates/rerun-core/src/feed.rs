@@ -535,6 +535,30 @@ mod tests {
     use crate::outlook::Shares;
     use crate::{Actor, Person, UserName};
 
+    #[test]
+    fn every_type_of_event_is_described() {
+        for (name, text, _) in TYPES {
+            assert_eq!(says(name), *text);
+            assert!(!text.is_empty(), "{name}");
+        }
+        assert_eq!(says("of.a.later.version"), "");
+    }
+
+    #[test]
+    fn runs_are_counted_from_one_and_shares_have_their_three_numbers() {
+        let run = |number: i64| Kind::RunNumber.admits(&number.into());
+        assert!(run(1) && run(i32::MAX.into()));
+        assert!(!run(0) && !run(-1) && !run(i64::from(i32::MAX) + 1));
+        let shares = |value| Kind::Shares.admits(&value);
+        assert!(shares(json!({ "matched": 1, "new": 2, "gone": 0 })));
+        assert!(!shares(json!({ "matched": 1, "new": 2, "old": 0 })));
+        assert!(!shares(json!({ "matched": 1, "new": 2, "gone": -1 })));
+        assert!(!shares(json!({ "matched": 1, "new": 2 })));
+        assert!(!shares(
+            json!({ "matched": 1, "new": 2, "gone": 0, "old": 0 })
+        ));
+    }
+
     const SECRET: &str = "nobody else may read this";
     /// What the log has of an erased customer.
     const DIGEST: [u8; 32] = [0xc5; 32];

@@ -51,3 +51,26 @@ impl IdempotentResponse {
     /// The longest response in bytes.
     pub const MAX_BYTES: usize = 16 * 1024;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_of_more_than_16_kib_is_not_kept() {
+        let key = IdempotencyKey {
+            endpoint: "here",
+            key: "k".into(),
+            fingerprint: [0; 32],
+        };
+        // As JSON it has quotes.
+        let longest = "x".repeat(16 * 1024 - 2);
+        let kept = key.answered(&longest).unwrap();
+        assert_eq!(
+            (kept.key, kept.response),
+            (key.clone(), format!("\"{longest}\""))
+        );
+        assert!(key.answered(&"x".repeat(16 * 1024 - 1)).is_err());
+        assert!(key.answered(&"x".repeat(16 * 1024)).is_err());
+    }
+}

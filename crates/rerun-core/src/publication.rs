@@ -67,3 +67,43 @@ impl PublicationError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn publication_goes_on_after_what_the_stream_has() {
+        let published = |sequence| Published {
+            sequence,
+            event_id: AuditEntryId::new(Uuid::nil()),
+        };
+        assert_eq!(resumes_after(5, None), 5);
+        assert_eq!(resumes_after(5, Some(published(3))), 3);
+        assert_eq!(resumes_after(5, Some(published(9))), 9);
+    }
+
+    #[test]
+    fn what_is_about_one_account_does_not_stop_the_others() {
+        let refused = PublishError::Refused("no".into());
+        let of_the_account: [PublicationError; 4] = [
+            StoreError::Corrupt("a row".into()).into(),
+            PublishError::Overtaken.into(),
+            refused.into(),
+            PublicationError::Foreign(7),
+        ];
+        assert!(
+            of_the_account
+                .iter()
+                .all(PublicationError::is_of_the_account)
+        );
+        let of_all: [PublicationError; 3] = [
+            StoreError::Conflict.into(),
+            StoreError::Unavailable("away".into()).into(),
+            PublishError::Unavailable("away".into()).into(),
+        ];
+        assert!(!of_all.iter().any(PublicationError::is_of_the_account));
+    }
+}

@@ -264,6 +264,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn there_are_1_to_16_stages_and_each_has_its_number() {
+        let stages = |number: usize| {
+            let names: Vec<String> = (0..number).map(|n| format!("s{n}")).collect();
+            ApprovalStages::new(&names)
+        };
+        assert!(stages(0).is_err() && stages(17).is_err() && stages(18).is_err());
+        let most = stages(16).unwrap();
+        assert!(most.numbers().eq(0..16));
+        assert_eq!(most.number("stage", " s15 ").unwrap(), 15);
+        assert_eq!(most.number("stage", "s0").unwrap(), 0);
+        assert!(most.number("stage", "s16").is_err());
+    }
+
+    #[test]
     fn stages_are_checked_when_they_are_deserialised() {
         let read = |json: &str| serde_json::from_str::<ApprovalStages>(json);
         let stages = read(r#"["Brand", "Legal"]"#).unwrap();

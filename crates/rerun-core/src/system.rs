@@ -71,6 +71,9 @@ mod tests {
     fn time_has_whole_milliseconds() {
         let now = SystemClock.now();
         assert_eq!(now, crate::timestamp::truncate(now));
+        // An id has the time when it was made.
+        let made = UuidV7.next().get_timestamp().unwrap().to_unix().0;
+        assert!(now.timestamp().abs_diff(made.try_into().unwrap()) < 60);
     }
 
     #[test]

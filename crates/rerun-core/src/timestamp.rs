@@ -102,9 +102,36 @@ mod tests {
         assert_eq!(serde_json::from_value::<Wrapped>(json).unwrap().at, at);
     }
 
+    #[test]
+    fn a_text_is_read_in_utc_and_cut_to_milliseconds() {
+        let at = DateTime::from_timestamp_millis(1_795_424_400_001).unwrap();
+        assert_eq!(truncate(at + Duration::from_micros(999)), at);
+        assert_eq!(parse("2026-11-23T11:00:00.0019+02:00").unwrap(), at);
+        assert!(parse("2026-11-23").is_err());
+    }
+
+    #[test]
+    fn one_that_may_be_missing_is_null() {
+        let at = DateTime::from_timestamp_millis(1_795_424_400_001);
+        for (at, text) in [
+            (at, r#"{"at":"2026-11-23T09:00:00.001Z"}"#),
+            (None, r#"{"at":null}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&Optional { at }).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Optional>(text).unwrap().at, at);
+        }
+        assert!(serde_json::from_str::<Optional>(r#"{"at":"today"}"#).is_err());
+    }
+
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Wrapped {
         #[serde(with = "crate::timestamp")]
         at: Timestamp,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Optional {
+        #[serde(with = "crate::timestamp::option")]
+        at: Option<Timestamp>,
     }
 }

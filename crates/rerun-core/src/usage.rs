@@ -100,6 +100,19 @@ mod tests {
     }
 
     #[test]
+    fn what_calls_used_adds_up() {
+        let used = |prompt_tokens, completion_tokens| Usage {
+            prompt_tokens,
+            completion_tokens,
+            model: None,
+        };
+        let metered = Metered::default().with(&used(3, 0)).with(&used(4, 5));
+        assert_eq!((metered.messages, metered.tokens), (2, tokens(7, 5)));
+        assert!(tokens(0, 0).is_zero());
+        assert!(!tokens(1, 0).is_zero() && !tokens(0, 1).is_zero());
+    }
+
+    #[test]
     fn the_mean_is_rounded_once_for_all_messages() {
         let metered = Metered {
             messages: 3,

@@ -232,6 +232,19 @@ mod tests {
     }
 
     #[test]
+    fn a_url_and_a_description_are_bounded_and_have_no_control_characters() {
+        let url = |bytes: usize| Webhook::check_url(&"u".repeat(bytes));
+        assert!(url(2_000).is_ok());
+        assert!(url(2_001).is_err() && url(3_000).is_err());
+        assert!(Webhook::check_url("https://example.com/\n").is_err());
+        let description = |text: &str| Webhook::check_description(text);
+        assert!(description(&"ü".repeat(1_000)).is_ok());
+        assert!(description(&"ü".repeat(1_001)).is_err());
+        assert!(description("a\nb").is_ok());
+        assert!(description("a\0b").is_err());
+    }
+
+    #[test]
     fn the_secret_before_signs_until_its_time() {
         assert_eq!(webhook().signing(at()), [1]);
         let rotated = Webhook {

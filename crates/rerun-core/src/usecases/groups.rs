@@ -475,7 +475,29 @@ pub(super) fn import_error(failure: ImportFailure, not_found: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::ids::AccountId;
+
+    #[test]
+    fn what_is_kept_of_a_renamed_group_has_its_fields_up_to_8_kib() {
+        let kept = |bytes: usize| {
+            let group = CustomerGroup {
+                account_id: AccountId::new(Uuid::nil()),
+                id: CustomerGroupId::new(Uuid::nil()),
+                name: "Spring".into(),
+                customer_count: 1,
+                // In JSON a name has quotes and a comma.
+                fields: vec!["x".repeat(bytes / 2 - 3); 2],
+                created_at: Timestamp::UNIX_EPOCH,
+                updated_at: Timestamp::UNIX_EPOCH,
+            };
+            Renamed::of(&group).fields == Some(group.fields)
+        };
+        assert!(kept(8 * 1024));
+        assert!(!kept(8 * 1024 + 2));
+    }
 
     #[test]
     fn a_request_names_no_more_customers_than_allowed() {

@@ -217,3 +217,17 @@ fn change_of(schedule: &Schedule) -> ScheduleChange {
         name: schedule.name.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_caught_up_within_366_days() {
+        let checked = |value| seconds("catch_up_seconds", value, Schedule::MAX_CATCH_UP);
+        assert_eq!(checked(0).unwrap(), 0);
+        assert_eq!(checked(31_622_400).unwrap(), 31_622_400);
+        assert!(checked(31_622_401).is_err());
+        assert!(checked(-1).is_err());
+    }
+}

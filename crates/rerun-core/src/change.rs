@@ -405,3 +405,136 @@ pub fn generated(
         response: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::campaign::{CampaignParts, Template};
+    use crate::generation::{Metered, Saved, TokenCounts};
+    use crate::ids::{AccountId, CustomerGroupId, JobId};
+    use crate::run::{RunGroup, RunParts, SegmentCounts};
+    use crate::segment::SegmentBy;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const GENERATED: (ReviewStatus, Source) = (ReviewStatus::PendingReview, Source::Generated);
+    const APPROVED: (ReviewStatus, Source) = (ReviewStatus::Approved, Source::Generated);
+
+    fn campaign() -> Campaign {
+        let parts = CampaignParts {
+            account_id: AccountId::new(Uuid::nil()),
+            id: CampaignId::new(Uuid::nil()),
+            name: "Offers".into(),
+            customer_group_id: CustomerGroupId::new(Uuid::nil()),
+            segment_by: SegmentBy::new(&["country"]).unwrap(),
+            template: Template::default(),
+            brief: None,
+            approval_stages: ApprovalStages::default(),
+            distinct_reviewers: false,
+            suggest_reruns: true,
+            status: CampaignStatus::ReadyForReview,
+            current_run: Some(RunNumber::FIRST),
+            last_run: Some(RunNumber::FIRST),
+            version: 1,
+            created_by: UserId::new(Uuid::nil()),
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        Campaign::from_parts(parts).unwrap()
+    }
+
+    /// A run whose messages are made and wait for their approval.
+    fn run(messages: u32) -> Run {
+        let parts = RunParts {
+            number: RunNumber::FIRST,
+            job_uid: Some(JobId::new(Uuid::nil())),
+            status: RunStatus::Completed,
+            synthesised: false,
+            group: RunGroup {
+                id: CustomerGroupId::new(Uuid::nil()),
+                name: "Spring".into(),
+            },
+            customer_count: messages.into(),
+            segments: SegmentCounts {
+                total: messages,
+                matched: 0,
+                new: messages,
+            },
+            counts: MessageCounts::default().add(GENERATED.0, GENERATED.1, messages),
+            resulting_status: CampaignStatus::ReadyForReview,
+            initiated_by: None,
+            initiated_by_name: None,
+            schedule_id: None,
+            previous_run: None,
+            error: None,
+            cancel_reason: None,
+            started_at: NOW,
+            completed_at: Some(NOW),
+            archived_at: None,
+            usage: TokenCounts::default(),
+            saved: Saved::default(),
+            metered: Metered::default(),
+        };
+        Run::from_parts(parts).unwrap()
+    }
+
+    /// The approval of this many messages, and what it came to.
+    fn approved(messages: u32) -> (Authorship, Applied) {
+        let author = Authorship {
+            entry_id: AuditEntryId::new(Uuid::nil()),
+            actor: Actor::system(AccountId::new(Uuid::nil())),
+            at: NOW,
+        };
+        let change = MessageChange {
+            campaign: campaign(),
+            command: MessageCommand::Approve,
+            selection: Selection::Ids(ids(messages)),
+            moves: Vec::new(),
+            patch: Patch::default(),
+            author: author.clone(),
+            key: None,
+            now: NOW,
+        };
+        let shift = Shift {
+            from: GENERATED,
+            to: APPROVED,
+            messages,
+        };
+        let applied = change.applied(run(messages), &[shift]).unwrap();
+        (author, applied)
+    }
+
+    fn ids(messages: u32) -> Vec<MessageId> {
+        let ids = (0..messages).map(|n| MessageId::new(Uuid::from_u128(n.into())));
+        ids.collect()
+    }
+
+    #[test]
+    fn an_entry_names_its_messages_if_there_are_no_more_than_100() {
+        for (messages, message_ids) in [(1, Some(ids(1))), (100, Some(ids(100))), (101, None)] {
+            let (author, applied) = approved(messages);
+            let status = StatusChange {
+                campaign_id: campaign().id,
+                run_number: RunNumber::FIRST,
+                before: CampaignStatus::ReadyForReview,
+                after: CampaignStatus::Approved,
+            };
+            let event = Event::MessagesApproved(ChangedMessages {
+                status,
+                messages,
+                message_ids,
+            });
+            assert_eq!(applied.audit, Some(author.of(event)));
+        }
+    }
+
+    #[test]
+    fn what_moves_no_message_has_no_entry() {
+        let (_, applied) = approved(0);
+        assert_eq!((applied.messages, applied.audit), (0, None));
+        let entry = AuditEntryId::new(Uuid::nil());
+        let late = generated(&campaign(), run(1), &[], None, entry, NOW).unwrap();
+        assert_eq!((late.messages, late.audit), (0, None));
+    }
+}

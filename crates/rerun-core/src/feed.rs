@@ -864,6 +864,14 @@ mod tests {
         );
         assert_eq!(public.data["approval_stages"], json!(["Legal"]));
         assert_eq!(public.data["segments_after"], 2);
+        assert_eq!(public.campaign_id(), Some(CampaignId::new(id(1))));
+        let of_a_group = Event::GroupDeleted {
+            customer_group_id: CustomerGroupId::new(id(4)),
+            name: "Spring".to_owned(),
+            customers: 7,
+        };
+        let public = PublicEvent::of(&entry(of_a_group)).unwrap();
+        assert_eq!(public.campaign_id(), None);
     }
 
     #[test]

@@ -56,8 +56,8 @@ fn segment(value: &str) -> Segment {
 
 fn content() -> Content {
     Content {
-        subject: "s".into(),
-        body: "b".into(),
+        subject: "sub".into(),
+        body: "body".into(),
     }
 }
 
@@ -625,8 +625,8 @@ fn a_page_counts_the_texts_of_segments_and_suggestions() {
     assert_eq!(two.bytes(), conflict.bytes() + 160);
     let brief = GenerationBrief {
         template: Template {
-            subject: "s".into(),
-            body: "b".into(),
+            subject: "sub".into(),
+            body: "body".into(),
         },
         brief: Some("Be kind".into()),
         segment_by: SegmentBy::new(&["country"]).unwrap(),

@@ -505,6 +505,9 @@ mod tests {
         let old = vec![known(1, "DE", 1), known(2, "de", 2), known(3, "FR", 3)];
         let rekey = Rekey::new(&plain(), &folded, old).unwrap();
         assert_eq!(rekey.contents(), [content(1), content(2)]);
+        let alike = vec![known(1, "DE", 1), known(2, "de", 1)];
+        let alike = Rekey::new(&plain(), &folded, alike).unwrap();
+        assert_eq!(alike.contents(), [], "they have one text");
         let digest = |body: &str| {
             TextDigest::of(&Content {
                 subject: "s".into(),

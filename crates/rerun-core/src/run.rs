@@ -382,6 +382,59 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_run_that_no_message_leaves_keeps_its_error() {
+        let run = |error: &str| {
+            let counts = MessageCounts {
+                failed: 1,
+                generated: 2,
+                approved: 1,
+                ..MessageCounts::default()
+            };
+            let parts = RunParts {
+                number: RunNumber::FIRST,
+                job_uid: Some(JobId::new(uuid::Uuid::nil())),
+                status: RunStatus::Failed,
+                synthesised: false,
+                group: RunGroup {
+                    id: CustomerGroupId::new(uuid::Uuid::nil()),
+                    name: "Spring".into(),
+                },
+                customer_count: 2,
+                segments: SegmentCounts {
+                    total: 2,
+                    matched: 0,
+                    new: 2,
+                },
+                counts,
+                resulting_status: CampaignStatus::GenerationFailed,
+                initiated_by: None,
+                initiated_by_name: None,
+                schedule_id: None,
+                previous_run: None,
+                error: Some(error.into()),
+                cancel_reason: None,
+                started_at: Timestamp::UNIX_EPOCH,
+                completed_at: Some(Timestamp::UNIX_EPOCH),
+                archived_at: None,
+                usage: TokenCounts::default(),
+                saved: Saved::default(),
+                metered: Metered::default(),
+            };
+            Run::from_parts(parts).unwrap()
+        };
+        let before = run("as an older version put it");
+        let rejected = MessageCounts {
+            approved: 0,
+            rejected: 1,
+            ..before.counts
+        };
+        let after = before
+            .clone()
+            .recounted(rejected, Timestamp::UNIX_EPOCH, None);
+        assert_eq!((after.status, &after.error), (before.status, &before.error));
+    }
+
+    #[test]
     fn shifting_more_than_was_counted_is_corrupt() {
         let counts = MessageCounts::default().add(ReviewStatus::Approved, Source::Reused, 2);
         let from = (ReviewStatus::Approved, Source::Reused);

@@ -232,6 +232,13 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_shown_only_where_it_is_asked_for() {
+        let secret = WebhookSecret::new("whsec_1");
+        assert_eq!(secret.expose(), "whsec_1");
+        assert_eq!(format!("{secret:?}"), "WebhookSecret(..)");
+    }
+
+    #[test]
     fn a_url_and_a_description_are_bounded_and_have_no_control_characters() {
         let url = |bytes: usize| Webhook::check_url(&"u".repeat(bytes));
         assert!(url(2_000).is_ok());

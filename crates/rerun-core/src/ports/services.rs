@@ -367,6 +367,29 @@ mod tests {
         assert_eq!(described, "* * * * * in UTC");
         let refused = Calendar::times(&calendar, "* * * * *", "UTC", at, 3);
         assert_eq!(refused.unwrap_err().to_string(), "not 3 times");
+
+        let mut templates = MockTemplateChecker::new();
+        templates
+            .expect_check()
+            .returning(|_, _| Err(Invalid::new("no template")));
+        let segment_by = SegmentBy::new(&["country"]).unwrap();
+        let checked =
+            TemplateChecker::check(&Arc::new(templates), &Template::default(), &segment_by);
+        assert_eq!(checked.unwrap_err().to_string(), "no template");
+    }
+
+    #[test]
+    fn a_generator_takes_no_examples_unless_it_says_so() {
+        struct Silent;
+
+        #[async_trait]
+        impl MessageGenerator for Silent {
+            async fn generate(&self, _task: &GenerationTask) -> Result<Made, GenerationError> {
+                Err(GenerationError::new("silent"))
+            }
+        }
+
+        assert!(!Silent.takes_examples());
     }
 
     #[test]

@@ -452,6 +452,16 @@ mod tests {
     use super::*;
     use crate::segment::SegmentBy;
 
+    #[test]
+    fn a_declaration_has_the_name_of_its_field() {
+        let name = |item| -> String {
+            let item: FieldDeclaration = serde_json::from_value(item).unwrap();
+            item.name().to_owned()
+        };
+        assert_eq!(name(json!("country")), "country");
+        assert_eq!(name(json!({ "field": "age", "type": "number" })), "age");
+    }
+
     fn refused(item: serde_json::Value) -> String {
         let item: FieldDeclaration = serde_json::from_value(item).unwrap();
         SegmentBy::declare(vec!["country".into(), item])

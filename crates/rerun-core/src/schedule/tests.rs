@@ -214,6 +214,21 @@ fn nothing_fires_after_the_end() {
 }
 
 #[test]
+fn a_time_has_come_when_its_delay_is_over() {
+    let jittered = Schedule {
+        jitter_seconds: 600,
+        ..schedule()
+    };
+    for minutes in 0..10 {
+        let times = [at(minutes), at(minutes + 15)];
+        let come = jittered.due_at(times[0], Some(times[1]));
+        let latest = |now| due(&jittered, &times, true, now).latest;
+        assert_eq!(latest(come), Some(times[0]));
+        assert_eq!(latest(come - TimeDelta::milliseconds(1)), None);
+    }
+}
+
+#[test]
 fn five_refusals_in_a_row_pause() {
     let schedule = schedule();
     let firing = |outcome| Firing {

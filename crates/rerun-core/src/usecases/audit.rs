@@ -224,6 +224,17 @@ mod tests {
             panic!("{cut:?}");
         };
         assert_eq!((expected, found), (3, 2));
+        let none = verified(Vec::new(), vec![head(3), head(3)], None).await;
+        assert!(
+            matches!(
+                none,
+                Err(ChainBreak::Truncated {
+                    expected: 3,
+                    found: 0
+                })
+            ),
+            "{none:?}"
+        );
         // An entry behind the head that was kept.
         let surplus = verified(all.clone(), vec![head(2)], None).await;
         assert!(
@@ -239,6 +250,33 @@ mod tests {
             matches!(other, Err(ChainBreak::OtherHead { seq: 3 })),
             "{other:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_log_of_several_pages_is_read_to_its_end() {
+        let all = entries(2 * u128::from(CHAIN_PAGE) + 1);
+        let head = head_of(all.last().unwrap());
+        assert_eq!(verified(all, vec![head; 3], None).await, Ok(head));
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_follows_the_head_meanwhile_is_no_surplus() {
+        let all = entries(3);
+        let (read, written) = (all[..2].to_vec(), all[2..].to_vec());
+        let head = head_of(&all[1]);
+        let mut store = MockAuditStore::new();
+        let mut chain = |after: i64, entries: Vec<AuditEntry>| {
+            store
+                .expect_audit_chain()
+                .withf(move |_, asked, _| *asked == after)
+                .returning(move |_, _, _| Ok(entries.clone()));
+        };
+        chain(0, read);
+        chain(2, written);
+        store.expect_audit_head().returning(move |_| Ok(head));
+        store.expect_first_unlogged().returning(|_| Ok(None));
+        let log = AuditLog::new(Arc::new(store));
+        assert_eq!(log.verify(ACCOUNT).await.unwrap(), Ok(2));
     }
 
     #[tokio::test]

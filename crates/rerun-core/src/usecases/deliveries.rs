@@ -132,7 +132,7 @@ impl Deliveries {
         let mut left = limit;
         let mut parcels = Vec::new();
         let mut unreadable = None;
-        while !open.is_empty() && left > 0 {
+        while !open.is_empty() {
             let mut have_more = Vec::new();
             for (turns, account_id) in (1..=open.len()).rev().zip(&open) {
                 if left == 0 {
@@ -277,6 +277,7 @@ mod tests {
 
     const ONE: AccountId = AccountId::new(Uuid::from_u128(1));
     const TWO: AccountId = AccountId::new(Uuid::from_u128(2));
+    const THREE: AccountId = AccountId::new(Uuid::from_u128(3));
 
     fn broken() -> StoreError {
         StoreError::Corrupt("a row of this account".into())
@@ -364,6 +365,78 @@ mod tests {
         assert!(deliveries.lease(10).await.is_err());
         let leased = deliveries.lease(10).await.unwrap();
         assert_eq!(leased.parcels[0].account_id, TWO);
+    }
+
+    #[tokio::test]
+    async fn accounts_in_turn_begin_after_the_last_one_and_come_round_once() {
+        let mut queue = MockDeliveryQueue::new();
+        let mut due = |after, most: u32, accounts: &'static [AccountId]| {
+            queue
+                .expect_accounts_due()
+                .with(eq(after), eq(most), always())
+                .times(1)
+                .returning(|_, _, _| Ok(accounts.to_vec()));
+        };
+        due(Some(TWO), 4, &[THREE]);
+        due(None, 3, &[ONE, TWO, THREE]);
+        due(Some(TWO), 1, &[THREE]);
+        let deliveries = deliveries(queue);
+        set(&deliveries.turn, Some(TWO));
+        let accounts = deliveries.accounts_in_turn(4).await.unwrap();
+        assert_eq!(accounts, [THREE, ONE, TWO]);
+        let accounts = deliveries.accounts_in_turn(1).await.unwrap();
+        assert_eq!(accounts, [THREE], "no others are looked for");
+    }
+
+    #[tokio::test]
+    async fn what_is_new_is_looked_for_until_all_accounts_have_had_their_turn() {
+        let most = u128::from(MAX_ACCOUNTS);
+        // Whether there is more to do, and whether the next call goes on after the last account.
+        let more_to_do = async |after: Option<AccountId>, found: u128, has_more: bool| {
+            let mut queue = MockDeliveryQueue::new();
+            queue
+                .expect_accounts_behind()
+                .with(eq(after), eq(MAX_ACCOUNTS))
+                .returning(move |_, _| {
+                    let ids = (1..=found).map(|n| AccountId::new(Uuid::from_u128(n)));
+                    Ok(ids.collect())
+                });
+            queue.expect_fan_out().returning(move |request| {
+                let first = request.account_id == ONE;
+                Ok(FannedOut {
+                    queued: 1,
+                    more: first && has_more,
+                })
+            });
+            let deliveries = deliveries(queue);
+            set(&deliveries.queued, after);
+            let all = deliveries.fan_out().await.unwrap();
+            assert_eq!(u128::from(all.queued), found);
+            (all.more, get(&deliveries.queued).is_some())
+        };
+        assert_eq!(more_to_do(None, 2, false).await, (false, false));
+        assert_eq!(more_to_do(None, 2, true).await, (true, false));
+        assert_eq!(more_to_do(Some(ONE), 2, false).await, (true, false));
+        assert_eq!(more_to_do(None, most, false).await, (true, true));
+    }
+
+    #[tokio::test]
+    async fn what_is_older_than_30_days_is_swept() {
+        let mut queue = MockDeliveryQueue::new();
+        let before = chrono::DateTime::UNIX_EPOCH - Duration::from_hours(30 * 24);
+        queue
+            .expect_sweep_deliveries()
+            .with(eq(before), always())
+            .returning(|_, _| Ok(7));
+        assert_eq!(deliveries(queue).sweep().await.unwrap(), 7);
+    }
+
+    #[test]
+    fn a_lease_has_the_length_that_is_asked_for() {
+        let length = Duration::from_secs(7);
+        let deliveries = deliveries(MockDeliveryQueue::new());
+        assert_eq!(deliveries.lease_length(), Deliveries::LEASE);
+        assert_eq!(deliveries.leasing_for(length).lease_length(), length);
     }
 
     #[tokio::test]

@@ -518,7 +518,7 @@ mod tests {
                 campaign_id: campaign().id,
                 run_number: RunNumber::FIRST,
                 before: CampaignStatus::ReadyForReview,
-                after: CampaignStatus::Approved,
+                after: CampaignStatus::ReadyToPublish,
             };
             let event = Event::MessagesApproved(ChangedMessages {
                 status,

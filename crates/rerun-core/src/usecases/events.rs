@@ -83,3 +83,71 @@ impl Events {
         self.log.event_heads(accounts).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ports::MockEventLog;
+
+    const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(1));
+
+    /// What the log is asked for.
+    async fn asked(query: EventQuery) -> Result<Option<Vec<AuditAction>>, Error> {
+        let (filters, asked) = std::sync::mpsc::channel();
+        let mut log = MockEventLog::new();
+        log.expect_events().returning(move |_, filter, _, _| {
+            filters.send(filter.types.clone()).unwrap();
+            Ok(Some(EventPage {
+                events: Vec::new(),
+                next_sequence: 0,
+                head_sequence: 0,
+            }))
+        });
+        let events = Events::new(Arc::new(log));
+        events.list(&Actor::system(ACCOUNT), &query).await?;
+        Ok(asked.recv().unwrap())
+    }
+
+    #[tokio::test]
+    async fn events_are_asked_for_after_a_number_of_0_or_more() {
+        for (after_sequence, is_valid) in [(-1, false), (0, true), (1, true)] {
+            let query = EventQuery {
+                after_sequence,
+                ..EventQuery::default()
+            };
+            assert_eq!(asked(query).await.is_ok(), is_valid, "{after_sequence}");
+        }
+    }
+
+    #[tokio::test]
+    async fn types_are_asked_for_once_each_and_all_of_them_are_no_filter() {
+        let types = async |types: &[AuditAction]| {
+            let query = EventQuery {
+                filter: EventFilter {
+                    types: Some(types.to_vec()),
+                    ..EventFilter::default()
+                },
+                ..EventQuery::default()
+            };
+            asked(query).await
+        };
+        let (failed, completed) = (AuditAction::RunFailed, AuditAction::RunCompleted);
+        assert!(types(&[]).await.is_err());
+        assert_eq!(
+            types(&[failed, completed, failed]).await.unwrap(),
+            Some(vec![completed, failed])
+        );
+        assert_eq!(types(AuditAction::ALL).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn the_newest_numbers_are_those_of_the_log() {
+        let mut log = MockEventLog::new();
+        log.expect_event_heads()
+            .returning(|accounts| Ok(accounts.iter().map(|account| (*account, 7)).collect()));
+        let events = Events::new(Arc::new(log));
+        assert_eq!(events.heads(&[ACCOUNT]).await.unwrap(), [(ACCOUNT, 7)]);
+    }
+}

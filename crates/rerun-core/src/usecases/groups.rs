@@ -479,6 +479,7 @@ mod tests {
 
     use super::*;
     use crate::ids::AccountId;
+    use crate::ports::{MockClock, MockCustomerGroupStore, MockIdGenerator, MockIdempotencyStore};
 
     #[test]
     fn what_is_kept_of_a_renamed_group_has_its_fields_up_to_8_kib() {
@@ -497,6 +498,43 @@ mod tests {
         };
         assert!(kept(8 * 1024));
         assert!(!kept(8 * 1024 + 2));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_a_group_has_already_is_not_logged() {
+        let account = AccountId::new(Uuid::nil());
+        let group = move || CustomerGroup {
+            account_id: account,
+            id: CustomerGroupId::new(Uuid::nil()),
+            name: "Spring".into(),
+            customer_count: 1,
+            fields: Vec::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        for (name, is_logged) in [("Spring", false), ("Summer", true)] {
+            let mut store = MockCustomerGroupStore::new();
+            store
+                .expect_find_group()
+                .returning(move |_, _| Ok(Some(group())));
+            store
+                .expect_rename_group()
+                .withf(move |rename| rename.audit.is_some() == is_logged)
+                .times(1)
+                .returning(|_| Ok(()));
+            let mut clock = MockClock::new();
+            clock.expect_now().return_const(Timestamp::UNIX_EPOCH);
+            let mut ids = MockIdGenerator::new();
+            ids.expect_next().return_const(Uuid::nil());
+            let groups = CustomerGroups::new(
+                Arc::new(store),
+                Arc::new(MockIdempotencyStore::new()),
+                Host::new(clock, ids),
+            );
+            let actor = Actor::system(account);
+            let renamed = groups.rename(&actor, group().id, name, None).await;
+            assert!(renamed.is_ok());
+        }
     }
 
     #[test]

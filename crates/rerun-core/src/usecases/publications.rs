@@ -246,3 +246,109 @@ impl Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::feed::EventPage;
+    use crate::ids::AuditEntryId;
+    use crate::ports::{
+        MockClock, MockEventBroker, MockEventCursors, MockEventLog, MockEventPublisher,
+        MockIdGenerator,
+    };
+
+    const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(1));
+
+    fn entry(seq: i64) -> AuditEntry {
+        AuditEntry {
+            seq,
+            id: AuditEntryId::new(Uuid::from_u128(6)),
+            account_id: ACCOUNT,
+            action: "customer_group.created".into(),
+            campaign_id: None,
+            run_number: None,
+            user_id: None,
+            user_name: None,
+            role_code: None,
+            ip: None,
+            request_id: None,
+            details: "{}".into(),
+            created_at: Timestamp::UNIX_EPOCH,
+            hash: [0; 32],
+        }
+    }
+
+    fn publications(cursors: MockEventCursors, events: i64) -> Publications {
+        let mut log = MockEventLog::new();
+        log.expect_events().returning(move |_, _, after, limit| {
+            let read = (after + 1..=events).take(limit.get().into());
+            Ok(Some(EventPage {
+                events: read.map(entry).collect(),
+                next_sequence: 0,
+                head_sequence: events,
+            }))
+        });
+        let mut clock = MockClock::new();
+        clock.expect_now().return_const(Timestamp::UNIX_EPOCH);
+        let mut ids = MockIdGenerator::new();
+        ids.expect_next().return_const(Uuid::from_u128(9));
+        Publications::new(Arc::new(cursors), Arc::new(log), Host::new(clock, ids))
+    }
+
+    /// What one turn publishes of so many events, and the places that are written.
+    async fn published(events: i64, lease_holds: bool) -> (Publication, Vec<i64>) {
+        let (places, written) = std::sync::mpsc::channel();
+        let mut cursors = MockEventCursors::new();
+        cursors.expect_lease_cursor().returning(|_| Ok(Some(0)));
+        cursors.expect_release_cursor().returning(|_, _, _| Ok(()));
+        cursors.expect_move_cursor().returning(move |request| {
+            places.send(request.sequence).unwrap();
+            Ok(lease_holds)
+        });
+        let mut broker = MockEventBroker::new();
+        broker.expect_stream().return_const("events".to_owned());
+        broker.expect_take_over().returning(|_| {
+            let mut publisher = MockEventPublisher::new();
+            publisher.expect_publish().returning(|_| Ok(()));
+            Ok((None, Box::new(publisher)))
+        });
+        let publications = publications(cursors, events);
+        let done = publications.publish(&broker, ACCOUNT).await.unwrap();
+        drop(publications);
+        (done, written.iter().collect())
+    }
+
+    #[tokio::test]
+    async fn the_place_is_written_after_each_part_until_the_turn_is_over() {
+        let publication = |events, more| Publication { events, more };
+        let (all, written) = published(600, true).await;
+        assert_eq!(all, publication(600, false));
+        assert_eq!(written, [256, 512, 600]);
+        let (turn, written) = published(2_000, true).await;
+        assert_eq!(turn, publication(1_024, true));
+        assert_eq!(written, [256, 512, 768, 1_024]);
+    }
+
+    #[tokio::test]
+    async fn a_lost_lease_ends_the_turn() {
+        let (done, written) = published(600, false).await;
+        assert_eq!((done.events, done.more), (256, true));
+        assert_eq!(written, [256]);
+    }
+
+    #[tokio::test]
+    async fn what_is_unpublished_is_asked_of_the_store() {
+        let since = Some(Timestamp::UNIX_EPOCH + Duration::from_secs(1));
+        let mut cursors = MockEventCursors::new();
+        cursors
+            .expect_unpublished_since()
+            .returning(move |_| Ok(since));
+        let publications = publications(cursors, 0);
+        assert_eq!(
+            publications.unpublished_since("events").await.unwrap(),
+            since
+        );
+    }
+}

@@ -447,14 +447,14 @@ mod tests {
         let mut list = list(MockRecipientStore::new(), &[]);
         let frame = size_of::<Option<String>>() + size_of::<SegmentKey>();
         let text = "x".repeat((MAX_PAGE_BYTES / 4) - frame - 1);
-        let mut kept = |last: &str| {
+        let kept = |last: &str| {
             let values = vec![Some(format!("{text}{last}"))];
             let key = list.segment_by.key(values.iter().map(Option::as_deref));
             assert_eq!(list.key(values.clone()), key);
             assert_eq!(list.key(values), key);
             list.keys.len()
         };
-        let kept = ["1", "2", "3", "4", "5", "6"].map(|last| kept(last));
+        let kept = ["1", "2", "3", "4", "5", "6"].map(kept);
         assert_eq!(kept, [1, 2, 3, 4, 1, 2]);
     }
 }

@@ -340,7 +340,11 @@ mod tests {
             .expect_renew_group()
             .times(1)
             .returning(|_, _| Ok(false));
-        queue.expect_leave_group().times(1).returning(|_, _| Ok(()));
+        queue
+            .expect_leave_group()
+            .with(eq(taken(1)), eq(None))
+            .times(1)
+            .returning(|_, _| Ok(()));
         let mut campaigns = MockCampaignStore::new();
         campaigns
             .expect_campaign_context()
@@ -348,6 +352,33 @@ mod tests {
             .returning(|_, _, _| Ok(None));
         let previewed = suggestions(queue, campaigns).preview_next().await;
         assert_eq!(previewed.unwrap().unwrap().refused, 1);
+    }
+
+    #[tokio::test]
+    async fn campaigns_are_read_page_by_page() {
+        let mut queue = MockChangedGroupQueue::new();
+        queue
+            .expect_accounts_changed()
+            .returning(|_, _, _| Ok(vec![ONE]));
+        queue.expect_take_group().returning(|_| Ok(Some(taken(1))));
+        queue.expect_renew_group().returning(|_, _| Ok(true));
+        queue.expect_leave_group().returning(|_, _| Ok(()));
+        let campaign = |id: u32| CampaignId::new(Uuid::from_u128(id.into()));
+        let mut pages = |after: Option<u32>, ids: std::ops::RangeInclusive<u32>| {
+            queue
+                .expect_published_for()
+                .with(always(), always(), eq(after.map(campaign)), eq(PAGE))
+                .times(1)
+                .returning(move |_, _, _, _| Ok(ids.clone().map(campaign).collect()));
+        };
+        pages(None, 1..=PAGE);
+        pages(Some(PAGE), PAGE + 1..=PAGE + 1);
+        let mut campaigns = MockCampaignStore::new();
+        campaigns
+            .expect_campaign_context()
+            .returning(|_, _, _| Ok(None));
+        let previewed = suggestions(queue, campaigns).preview_next().await;
+        assert_eq!(previewed.unwrap().unwrap().refused, PAGE + 1);
     }
 
     #[tokio::test]

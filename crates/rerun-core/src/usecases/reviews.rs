@@ -607,7 +607,6 @@ fn as_adopted(
     let (message, origin) = (message.into_parts(), origin.into_parts());
     let made_in = origin.provenance.map(|provenance| provenance.run_number);
     let message = Message::from_parts(MessageParts {
-        run_number: adopted.run_number,
         content_id: Some(adopted.content_id),
         content: origin.content,
         state: MessageState::PendingReview { stage: 0 },
@@ -635,7 +634,6 @@ fn as_edited(
 ) -> Result<(ApprovalStages, Message), StoreError> {
     let message = message.into_parts();
     let message = Message::from_parts(MessageParts {
-        run_number: edited.run_number,
         content_id: Some(edited.content_id),
         content: Some(content),
         state: MessageState::PendingReview { stage: 0 },
@@ -659,6 +657,59 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::segment::SegmentBy;
+    use crate::timestamp::Timestamp;
+
+    /// A message whose generation failed, of a run that is archived.
+    fn failed() -> Message {
+        let segment_by = SegmentBy::new(&["country"]).unwrap();
+        let parts = MessageParts {
+            id: MessageId::new(Uuid::nil()),
+            run_number: RunNumber::FIRST,
+            segment_no: 1,
+            segment: segment_by.segment(|_| Some("DE"), 1),
+            content_id: None,
+            content: None,
+            state: MessageState::GenerationFailed,
+            source: Source::Generated,
+            reused_from: None,
+            suggestion: None,
+            provenance: None,
+            archived_at: Some(Timestamp::UNIX_EPOCH),
+            rejection_reason: None,
+            error: Some("no".into()),
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        Message::from_parts(parts).unwrap()
+    }
+
+    #[test]
+    fn what_a_message_was_is_told_whatever_became_of_it() {
+        let content = Content {
+            subject: "s".into(),
+            body: "b".into(),
+        };
+        let edited = |reused_from| Edited {
+            campaign_id: None,
+            run_number: RunNumber::FIRST,
+            content_id: ContentId::new(Uuid::nil()),
+            reused_from,
+            approval_stages: ApprovalStages::default(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let (_, by_hand) = as_edited(failed(), content.clone(), edited(None)).unwrap();
+        let (_, origin) = as_edited(failed(), content.clone(), edited(None)).unwrap();
+        let from = ReusedFrom {
+            message_id: MessageId::new(Uuid::from_u128(7)),
+            run_number: RunNumber::FIRST,
+        };
+        let (_, adopted) = as_adopted(failed(), origin, edited(Some(from))).unwrap();
+        for message in [by_hand, adopted] {
+            assert_eq!(message.content.as_ref(), Some(&content));
+            assert_eq!((message.archived_at, &message.error), (None, &None));
+        }
+    }
 
     #[test]
     fn a_request_names_no_more_messages_than_allowed() {

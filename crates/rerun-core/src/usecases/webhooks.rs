@@ -698,3 +698,51 @@ impl WebhookChange {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::timestamp::Timestamp;
+
+    fn webhook(disabled: Option<DisabledReason>) -> Webhook {
+        let at = Timestamp::UNIX_EPOCH;
+        Webhook {
+            account_id: AccountId::new(Uuid::nil()),
+            id: WebhookId::new(Uuid::nil()),
+            url: "https://example.com/hook".into(),
+            types: None,
+            campaign_id: None,
+            description: None,
+            ordered: false,
+            disabled,
+            failing_since: Some(at),
+            secret_number: 1,
+            previous_secret_until: None,
+            version: 1,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
+    #[test]
+    fn a_status_that_a_webhook_has_already_changes_nothing() {
+        let enabled = (None, WebhookStatus::Enabled);
+        let failing = (Some(DisabledReason::Failing), WebhookStatus::Disabled);
+        for (disabled, status) in [enabled, failing] {
+            let change = WebhookChange {
+                status: Some(status),
+                ..WebhookChange::default()
+            };
+            let mut changed = webhook(disabled);
+            assert_eq!(change.apply(&mut changed), [""; 0]);
+            assert_eq!(changed, webhook(disabled));
+        }
+    }
+
+    #[tokio::test]
+    async fn without_webhooks_no_target_is_taken() {
+        assert!(NoWebhooks.check("https://example.com").await.is_err());
+    }
+}

@@ -285,3 +285,178 @@ fn check_status(schedule: &Schedule, action: &'static str) -> Result<(), Illegal
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    use super::super::{SchedulePorts, Settings};
+    use super::*;
+    use crate::ids::{AccountId, CampaignId, UserId};
+    use crate::plan::ReuseFrom;
+    use crate::ports::{
+        EveryRole, MockCalendar, MockCampaignStore, MockClock, MockCustomerGroupStore,
+        MockIdGenerator, MockIdempotencyStore, MockRerunStore, MockScheduleQueue,
+        MockScheduleStore,
+    };
+    use crate::schedule::{CalendarTime, Overlap, ScheduleState, When};
+    use crate::usecases::Host;
+    use crate::usecases::reruns::Reruns;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn in_hours(hours: i64) -> Timestamp {
+        NOW + TimeDelta::hours(hours)
+    }
+
+    /// Every pattern has one time, in two hours.
+    fn schedules() -> Schedules {
+        let host = Host::new(MockClock::new(), MockIdGenerator::new());
+        let reruns = Reruns::new(
+            Arc::new(MockRerunStore::new()),
+            Arc::new(MockCampaignStore::new()),
+            Arc::new(MockIdempotencyStore::new()),
+            host.clone(),
+            Settings::default(),
+        );
+        let mut calendar = MockCalendar::new();
+        calendar.expect_check_zone().returning(|_| Ok(()));
+        calendar
+            .expect_describe()
+            .returning(|_, _| Ok("At times".into()));
+        calendar.expect_times().returning(|_, _, after, _| {
+            let time = CalendarTime {
+                at: in_hours(2),
+                local: String::new(),
+                clock_change: None,
+            };
+            Ok((after < time.at).then_some(time).into_iter().collect())
+        });
+        let ports = SchedulePorts {
+            store: Arc::new(MockScheduleStore::new()),
+            queue: Arc::new(MockScheduleQueue::new()),
+            campaigns: Arc::new(MockCampaignStore::new()),
+            groups: Arc::new(MockCustomerGroupStore::new()),
+            responses: Arc::new(MockIdempotencyStore::new()),
+            reruns,
+            calendar: Arc::new(calendar),
+            permissions: Arc::new(EveryRole),
+        };
+        Schedules::new(ports, host, Settings::default())
+    }
+
+    fn schedule(status: ScheduleStatus) -> Schedule {
+        Schedule {
+            account_id: AccountId::new(Uuid::nil()),
+            id: ScheduleId::new(Uuid::nil()),
+            campaign_id: CampaignId::new(Uuid::nil()),
+            name: "Mondays".into(),
+            timing: Timing::Cron("0 9 * * 1".into()),
+            time_zone: "UTC".into(),
+            customer_group_id: None,
+            reuse_from: ReuseFrom::CurrentRun,
+            when: When::GroupChanged,
+            overlap: Overlap::Skip,
+            catch_up_seconds: 0,
+            jitter_seconds: 0,
+            ends_at: None,
+            state: ScheduleState {
+                status,
+                note: None,
+                next_time: Some(in_hours(1)),
+                due_at: (status == ScheduleStatus::Active).then(|| in_hours(1)),
+                waiting: None,
+                refusals: 0,
+            },
+            version: 1,
+            created_by: UserId::new(Uuid::nil()),
+            created_by_name: None,
+            role_code: "ADMIN".into(),
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    async fn edited(
+        status: ScheduleStatus,
+        changes: ScheduleChanges,
+    ) -> Result<ScheduleState, Error> {
+        let actor = Actor::system(AccountId::new(Uuid::nil()));
+        let edited = schedules().edited(&actor, schedule(status), changes, NOW);
+        Ok(edited.await?.state)
+    }
+
+    #[tokio::test]
+    async fn a_change_of_times_begins_anew_and_keeps_a_pause() {
+        let none = ScheduleChanges::default;
+        let of_times = [
+            ScheduleChanges {
+                cron: Some("0 10 * * 1".into()),
+                ..none()
+            },
+            ScheduleChanges {
+                at: Some(in_hours(2)),
+                ..none()
+            },
+            ScheduleChanges {
+                time_zone: Some("Europe/Berlin".into()),
+                ..none()
+            },
+            ScheduleChanges {
+                ends_at: Some(in_hours(9)),
+                ..none()
+            },
+            ScheduleChanges {
+                jitter_seconds: Some(0),
+                ..none()
+            },
+        ];
+        for changes in of_times {
+            let active = edited(ScheduleStatus::Active, changes.clone()).await;
+            let active = active.unwrap();
+            assert_eq!(active.status, ScheduleStatus::Active, "{changes:?}");
+            assert_eq!(active.next_time, Some(in_hours(2)), "{changes:?}");
+            assert_eq!(active.due_at, Some(in_hours(2)), "{changes:?}");
+            let paused = edited(ScheduleStatus::Paused, changes.clone()).await;
+            let paused = paused.unwrap();
+            assert_eq!(paused.status, ScheduleStatus::Paused, "{changes:?}");
+            assert_eq!(paused.next_time, Some(in_hours(2)), "{changes:?}");
+            assert_eq!(paused.due_at, None, "{changes:?}");
+        }
+        let renamed = ScheduleChanges {
+            name: Some("Tuesdays".into()),
+            ..none()
+        };
+        let status = ScheduleStatus::Active;
+        let state = edited(status, renamed).await.unwrap();
+        assert_eq!(state, schedule(status).state);
+    }
+
+    #[tokio::test]
+    async fn an_end_and_a_single_time_are_in_the_future() {
+        for (time, is_valid) in [(NOW, false), (in_hours(2), true)] {
+            let end = ScheduleChanges {
+                ends_at: Some(time),
+                ..ScheduleChanges::default()
+            };
+            let single = ScheduleChanges {
+                at: Some(time),
+                ..ScheduleChanges::default()
+            };
+            for changes in [end, single] {
+                let edited = edited(ScheduleStatus::Active, changes.clone()).await;
+                assert_eq!(edited.is_ok(), is_valid, "{changes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_has_ended_is_not_changed() {
+        assert!(check_status(&schedule(ScheduleStatus::Ended), "pause").is_err());
+        assert!(check_status(&schedule(ScheduleStatus::Active), "pause").is_ok());
+        assert!(check_status(&schedule(ScheduleStatus::Paused), "pause").is_ok());
+    }
+}

@@ -546,6 +546,11 @@ mod tests {
         let old = [known(1, "DE", 1), known(2, "Germany", 2)];
         let conflict = &decide(&plain(), &mapped, &old).conflicts[0];
         assert_eq!(conflict.segment.attributes.as_json(), r#"{"a":"DE"}"#);
+        let folded =
+            json!([{"field": "a", "normalise": ["casefold"], "values": {"Germany": "DE"}}]);
+        let old = [known(1, "de", 1), known(2, "dE", 2)];
+        let conflict = &decide(&plain(), &by(folded), &old).conflicts[0];
+        assert_eq!(conflict.segment.attributes.as_json(), r#"{"a":"DE"}"#);
     }
 
     /// The published segment of customers with this value of the field `a`.

@@ -324,3 +324,42 @@ impl FieldRules {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::segment::SegmentBy;
+
+    fn field(declared: Value) -> SegmentBy {
+        SegmentBy::declare(serde_json::from_value(json!([declared])).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn blanks_are_collapsed_only_if_the_rules_say_so() {
+        for (normalise, plain, decomposed) in [
+            ("collapse_spaces", "a b", "\u{e9} b"),
+            ("casefold", "a  b", "\u{e9}  b"),
+        ] {
+            let segment_by = field(json!({ "field": "a", "normalise": [normalise] }));
+            let rules = segment_by.sorted_fields()[0].1.unwrap();
+            assert_eq!(rules.spelled(" a  b ").unwrap(), plain);
+            assert_eq!(rules.spelled("e\u{301}  b").unwrap(), decomposed);
+            assert_eq!(rules.spelled("  "), None);
+        }
+    }
+
+    #[test]
+    fn of_targets_that_are_equal_the_first_in_code_point_order_is_shown() {
+        for values in [
+            json!({ "x": "DE", "y": "de" }),
+            json!({ "x": "de", "y": "DE" }),
+        ] {
+            let declared = json!({ "field": "a", "normalise": ["casefold"], "values": values });
+            let segment_by = field(declared);
+            let rules = segment_by.sorted_fields()[0].1.unwrap();
+            assert_eq!(rules.target("de"), Some("DE"));
+        }
+    }
+}

@@ -240,3 +240,79 @@ impl FieldRules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::segment::SegmentBy;
+
+    fn field(declared: Value) -> SegmentBy {
+        SegmentBy::declare(serde_json::from_value(json!([declared])).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_attribute_may_be_what_its_rules_make_and_a_text_that_looks_like_it() {
+        let number = json!({ "field": "a", "type": "number" });
+        let comma = json!({ "field": "a", "type": "number", "decimal": "," });
+        let boolean = json!({ "field": "a", "type": "boolean" });
+        let bins = json!({ "field": "a", "type": "number", "bins": [10], "labels": ["low", "2"] });
+        let text = Some(Tag::Text);
+        for (declared, attribute, expected) in [
+            (json!("a"), "5", (Tag::Text, None)),
+            (
+                json!({ "field": "a", "normalise": ["casefold"] }),
+                "5",
+                (Tag::Text, None),
+            ),
+            (number.clone(), "5", (Tag::Number, None)),
+            (number.clone(), "5.0", (Tag::Text, None)),
+            (number, "five", (Tag::Text, None)),
+            (comma, "1.5", (Tag::Number, text)),
+            (boolean.clone(), "true", (Tag::Boolean, None)),
+            (boolean, "maybe", (Tag::Text, None)),
+            (bins.clone(), "low", (Tag::Bin, text)),
+            (bins.clone(), "2", (Tag::Bin, None)),
+            (bins, "high", (Tag::Text, None)),
+        ] {
+            let segment_by = field(declared.clone());
+            let (_, rules) = segment_by.sorted_fields()[0];
+            assert_eq!(
+                possible(rules, attribute),
+                expected,
+                "{declared} {attribute}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_what_attributes_may_be_the_first_choice_that_is_confirmed_counts() {
+        let open = Some((Tag::Number, Some(Tag::Text)));
+        let closed = Some((Tag::Bin, None));
+        let (number, bin, text) = (Some(Tag::Number), Some(Tag::Bin), Some(Tag::Text));
+        let possible = [open, None, closed, open];
+        for choice in [
+            [number, None, bin, number],
+            [text, None, bin, number],
+            [number, None, bin, text],
+            [text, None, bin, text],
+        ] {
+            assert_eq!(chosen(&possible, |tags| tags == choice), choice);
+        }
+        let one_text = |tags: &[Option<Tag>]| tags.contains(&text);
+        assert_eq!(chosen(&possible, one_text), [text, None, bin, number]);
+        assert_eq!(chosen(&possible, |_| false), [number, None, bin, number]);
+        let asked = |_: &[Option<Tag>]| panic!("nothing is open");
+        assert_eq!(chosen(&[closed, None], asked), [bin, None]);
+    }
+
+    #[test]
+    fn a_text_alone_is_compared_as_its_rules_say() {
+        let segment_by = field(json!({ "field": "a", "normalise": ["casefold"] }));
+        let (_, rules) = segment_by.sorted_fields()[0];
+        assert_eq!(made_key(rules, Tag::Text, "DE"), "de");
+        assert_eq!(made_key(rules, Tag::Bin, "DE"), "DE");
+        assert_eq!(made_key(None, Tag::Text, "DE"), "DE");
+    }
+}

@@ -14,12 +14,14 @@ use crate::error::IllegalTransition;
 use crate::group::CustomerGroup;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, JobId, MessageId, RunNumber, UserId};
 use crate::message::{Content, MessageCommand, MessageState, ReviewStatus, Source};
+use crate::missing_field::UnknownSegmentField;
 use crate::page::Page;
 use crate::plan::{ReuseCandidate, ReuseFrom, SegmentCandidate};
 use crate::ports::{
-    CampaignContext, ChangeOutcome, IDEMPOTENCY_WINDOW, IdempotencyKey, KeptResponse,
-    MockCampaignStore, MockClock, MockHistoryStore, MockIdGenerator, MockIdempotencyStore,
-    MockPause, MockRecipientStore, MockRerunStore, MockReviewStore, RunAudience, SegmentCandidates,
+    CampaignContext, ChangeOutcome, History, IDEMPOTENCY_WINDOW, IdempotencyKey, KeptResponse,
+    MessageList, MessageSelection, MockCampaignStore, MockClock, MockCustomerGroupStore,
+    MockHistoryStore, MockIdGenerator, MockIdempotencyStore, MockPause, MockRecipientStore,
+    MockRerunStore, MockReviewStore, MockTemplateChecker, RunAudience, SegmentCandidates,
     WantedGroup,
 };
 use crate::review::MessageRef;
@@ -406,6 +408,190 @@ async fn a_preview_writes_nothing() {
     let mut matched = preview.items.items.iter().map(|item| item.reuses.is_some());
     assert_eq!(preview.items.items.len(), 2);
     assert!(matched.any(|matched| matched));
+}
+
+/// The group changed between the plan and the page: a segment of the plan is not there any more.
+#[tokio::test]
+async fn a_preview_of_a_group_that_changes_is_refused() {
+    let mut store = published();
+    store
+        .reruns
+        .expect_segment_candidates()
+        .returning(|_| Ok(one_matched_one_new()));
+    store
+        .reruns
+        .expect_survey()
+        .returning(|_, _| Ok(Some(ValueReport::default())));
+    store.reruns.expect_segments().returning(|_, _, _, keys| {
+        let segments = [segment("DE"), segment("FR")];
+        let left = segments.into_iter().filter(|one| one.key == keys[0]);
+        Ok(left.collect())
+    });
+    let preview = reruns(store, MockIdempotencyStore::new())
+        .preview(&caller(), request(), &PageQuery::default())
+        .await;
+    assert!(matches!(preview, Err(Error::Store(_))), "{preview:?}");
+}
+
+/// Only fields that some customer has are proposed, and the store is asked only if there are any.
+#[tokio::test]
+async fn a_refusal_for_an_unknown_field_proposes_fields_with_values() {
+    let group = context(CampaignStatus::Draft).group.unwrap();
+    let refused = async |store: MockRerunStore, known: &[&str]| {
+        let known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
+        let fields = vec!["country".to_owned()];
+        let unknown = UnknownSegmentField::new(fields, (GROUP, "Spring"), &known);
+        let unknown = Error::UnknownSegmentField(Box::new(unknown));
+        match naming_valued::<()>(&store, &group, Err(unknown)).await {
+            Err(Error::UnknownSegmentField(unknown)) => unknown.known,
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut store = MockRerunStore::new();
+    store
+        .expect_valued_fields()
+        .returning(|_, _, _| Ok(vec!["tier".to_owned()]));
+    assert_eq!(refused(store, &["land", "tier"]).await, ["tier"]);
+    assert_eq!(refused(MockRerunStore::new(), &[]).await, [""; 0]);
+}
+
+fn campaigns(store: MockCampaignStore) -> Campaigns {
+    let mut templates = MockTemplateChecker::new();
+    templates.expect_check().returning(|_, _| Ok(()));
+    Campaigns::new(
+        Arc::new(store),
+        Arc::new(MockCustomerGroupStore::new()),
+        Arc::new(MockRerunStore::new()),
+        Arc::new(templates),
+        Arc::new(MockIdempotencyStore::new()),
+        host(),
+        Settings::default(),
+    )
+}
+
+/// Whether the change of a campaign in this status is stored, as the next version.
+async fn is_updated(status: CampaignStatus, changes: CampaignChanges) -> Result<(), Error> {
+    let mut store = MockCampaignStore::new();
+    store
+        .expect_find_campaign()
+        .returning(move |_, _| Ok(Some(context(status).campaign)));
+    store
+        .expect_update_campaign()
+        .withf(|update| update.to.version == update.campaign.version + 1)
+        .returning(|_| Ok(()));
+    let updated = campaigns(store).update(&caller(), CAMPAIGN, changes, None);
+    updated.await.map(drop)
+}
+
+#[tokio::test]
+async fn stages_stay_while_messages_are_reviewed_and_a_name_may_change() {
+    let named = CampaignChanges {
+        name: Some("Autumn".into()),
+        ..CampaignChanges::default()
+    };
+    let staged = CampaignChanges {
+        approval_stages: Some(ApprovalStages::new(&["Legal"]).unwrap()),
+        ..CampaignChanges::default()
+    };
+    let reviewed = CampaignStatus::ReadyForReview;
+    is_updated(reviewed, named.clone()).await.unwrap();
+    let refused = is_updated(reviewed, staged.clone()).await;
+    assert!(matches!(refused, Err(Error::IllegalTransition(_))));
+    is_updated(CampaignStatus::Published, staged).await.unwrap();
+    is_updated(CampaignStatus::Published, named).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_texts_of_a_campaign_are_bounded() {
+    let brief = |length| CampaignChanges {
+        brief: Some("x".repeat(length)),
+        ..CampaignChanges::default()
+    };
+    let subject = |length| CampaignChanges {
+        template: Some(Template {
+            subject: "x".repeat(length),
+            body: "b".into(),
+        }),
+        ..CampaignChanges::default()
+    };
+    let status = CampaignStatus::Published;
+    for changes in [brief(20_000), subject(1_000)] {
+        is_updated(status, changes).await.unwrap();
+    }
+    for changes in [brief(20_001), subject(1_001)] {
+        let refused = is_updated(status, changes).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))));
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_deleted_campaigns_is_swept_until_nothing_is_left() {
+    let mut store = MockCampaignStore::new();
+    let mut left = 2;
+    store.expect_sweep_deleted().times(3).returning(move || {
+        left -= 1;
+        Ok(left >= 0)
+    });
+    campaigns(store).sweep_deleted().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_is_the_one_of_its_number() {
+    let mut store = MockHistoryStore::new();
+    store.expect_history().returning(|_, _, _| {
+        let run = context(CampaignStatus::Published).current_run.unwrap();
+        Ok(Some(History {
+            status: CampaignStatus::Published,
+            current_run: Some(run.number),
+            runs: Page {
+                items: vec![run],
+                next: None,
+            },
+        }))
+    });
+    let histories = Histories::new(Arc::new(store));
+    let first = histories.run(&caller(), CAMPAIGN, RunNumber::FIRST).await;
+    assert_eq!(first.unwrap().number, RunNumber::FIRST);
+    let second = RunNumber::new(2).unwrap();
+    let second = histories.run(&caller(), CAMPAIGN, second).await;
+    assert!(matches!(second, Err(Error::RunNotFound)));
+}
+
+/// The mock panics if the store is asked for the other kind of list.
+#[tokio::test]
+async fn messages_are_filtered_if_something_narrows_them() {
+    let found = || {
+        Ok(Some(MessageList {
+            current_run: None,
+            approval_stages: ApprovalStages::default(),
+            run_exists: true,
+            messages: Page {
+                items: Vec::new(),
+                next: None,
+            },
+        }))
+    };
+    let find = async |store: MockHistoryStore, query: MessageQuery| {
+        let (all, page) = (MessageSelection::CurrentRun, PageQuery::default());
+        let histories = Histories::new(Arc::new(store));
+        histories
+            .find_messages(&caller(), CAMPAIGN, all, &query, &page)
+            .await
+            .is_ok()
+    };
+    let mut store = MockHistoryStore::new();
+    store.expect_messages().returning(move |_, _, _, _| found());
+    assert!(find(store, MessageQuery::default()).await);
+    let mut store = MockHistoryStore::new();
+    store
+        .expect_filtered_messages()
+        .withf(|_, _, _, filter, _| filter.status == Some(ReviewStatus::Approved))
+        .returning(move |_, _, _, _, _| found());
+    let query = MessageQuery {
+        review_status: Some(ReviewStatus::Approved),
+        ..MessageQuery::default()
+    };
+    assert!(find(store, query).await);
 }
 
 /// A message of a past run is refused before the store is asked to change anything.

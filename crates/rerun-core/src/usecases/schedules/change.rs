@@ -385,7 +385,8 @@ mod tests {
         changes: ScheduleChanges,
     ) -> Result<ScheduleState, Error> {
         let actor = Actor::system(AccountId::new(Uuid::nil()));
-        let edited = schedules().edited(&actor, schedule(status), changes, NOW);
+        let schedules = schedules();
+        let edited = schedules.edited(&actor, schedule(status), changes, NOW);
         Ok(edited.await?.state)
     }
 

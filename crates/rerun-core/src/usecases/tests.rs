@@ -436,7 +436,7 @@ async fn a_preview_of_a_group_that_changes_is_refused() {
 /// Only fields that some customer has are proposed, and the store is asked only if there are any.
 #[tokio::test]
 async fn a_refusal_for_an_unknown_field_proposes_fields_with_values() {
-    let group = context(CampaignStatus::Draft).group.unwrap();
+    let group = context(CampaignStatus::Published).group.unwrap();
     let refused = async |store: MockRerunStore, known: &[&str]| {
         let known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
         let fields = vec!["country".to_owned()];
@@ -479,8 +479,10 @@ async fn is_updated(status: CampaignStatus, changes: CampaignChanges) -> Result<
         .expect_update_campaign()
         .withf(|update| update.to.version == update.campaign.version + 1)
         .returning(|_| Ok(()));
-    let updated = campaigns(store).update(&caller(), CAMPAIGN, changes, None);
-    updated.await.map(drop)
+    let updated = campaigns(store)
+        .update(&caller(), CAMPAIGN, changes, None)
+        .await;
+    updated.map(drop)
 }
 
 #[tokio::test]

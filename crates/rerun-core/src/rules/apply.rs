@@ -329,10 +329,9 @@ impl FieldRules {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
     use crate::segment::SegmentBy;
 
-    fn field(declared: Value) -> SegmentBy {
+    fn field(declared: &Value) -> SegmentBy {
         SegmentBy::declare(serde_json::from_value(json!([declared])).unwrap()).unwrap()
     }
 
@@ -342,7 +341,7 @@ mod tests {
             ("collapse_spaces", "a b", "\u{e9} b"),
             ("casefold", "a  b", "\u{e9}  b"),
         ] {
-            let segment_by = field(json!({ "field": "a", "normalise": [normalise] }));
+            let segment_by = field(&json!({ "field": "a", "normalise": [normalise] }));
             let rules = segment_by.sorted_fields()[0].1.unwrap();
             assert_eq!(rules.spelled(" a  b ").unwrap(), plain);
             assert_eq!(rules.spelled("e\u{301}  b").unwrap(), decomposed);
@@ -357,7 +356,7 @@ mod tests {
             json!({ "x": "de", "y": "DE" }),
         ] {
             let declared = json!({ "field": "a", "normalise": ["casefold"], "values": values });
-            let segment_by = field(declared);
+            let segment_by = field(&declared);
             let rules = segment_by.sorted_fields()[0].1.unwrap();
             assert_eq!(rules.target("de"), Some("DE"));
         }

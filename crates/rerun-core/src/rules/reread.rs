@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::segment::SegmentBy;
 
-    fn field(declared: Value) -> SegmentBy {
+    fn field(declared: &Value) -> SegmentBy {
         SegmentBy::declare(serde_json::from_value(json!([declared])).unwrap()).unwrap()
     }
 
@@ -276,7 +276,7 @@ mod tests {
             (bins.clone(), "2", (Tag::Bin, None)),
             (bins, "high", (Tag::Text, None)),
         ] {
-            let segment_by = field(declared.clone());
+            let segment_by = field(&declared);
             let (_, rules) = segment_by.sorted_fields()[0];
             assert_eq!(
                 possible(rules, attribute),
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_text_alone_is_compared_as_its_rules_say() {
-        let segment_by = field(json!({ "field": "a", "normalise": ["casefold"] }));
+        let segment_by = field(&json!({ "field": "a", "normalise": ["casefold"] }));
         let (_, rules) = segment_by.sorted_fields()[0];
         assert_eq!(made_key(rules, Tag::Text, "DE"), "de");
         assert_eq!(made_key(rules, Tag::Bin, "DE"), "DE");

@@ -6,7 +6,7 @@ import { Campaign, Campaigns, Compare, Waiting } from "./campaigns.js";
 import { Audit, Webhook, Webhooks } from "./events.js";
 import { flush, held, outcomes, resume, sent } from "./hold.js";
 import { EditSchedule, Groups, Rerun, Schedule, Schedules } from "./reruns.js";
-import { Review } from "./review.js";
+import { Review, drafts } from "./review.js";
 import { Empty, Failed, Loading, Page, Text, html, news, reason, route, say, to } from "./ui.js";
 
 const PAGES = [["waiting", "Waiting", "list"], ["campaigns", "Campaigns", "list"], ["groups", "Groups", "customer_group_list"],
@@ -69,7 +69,7 @@ function Frame() {
   const { user_name, user_id } = session.value;
   const leave = async () => {
     flush();
-    try { await signOut(); } catch (error) { say(reason(error), true); }
+    try { await signOut(); drafts.clear(); } catch (error) { say(reason(error), true); }
   };
   return html`<header class="top"><a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.querySelector("h1")?.focus(); }}>Skip to the content</a><nav aria-label="Main"><ul>${PAGES.filter(([, , action]) => may(action)).map(([path, name]) => html`<li><a href=${to(path)} aria-current=${section === path ? id ? "true" : "page" : null}>${name}</a></li>`)}</ul></nav>
       <div class="me"><span class="who"><${Text} value=${user_name || user_id} /></span><button type="button" onClick=${leave}>Sign out</button></div></header>
@@ -95,7 +95,7 @@ outcomes.add((kind, items, error, act) => {
 
 addEventListener("beforeunload", (event) => {
   // What is on its way is kept and sent again when the page comes back; only a server that is away makes it wait.
-  if (waiting.value && sent.value.length) event.preventDefault();
+  if (drafts.size || (waiting.value && sent.value.length)) event.preventDefault();
 });
 
 // A link that signs in, opened where the console is open already.

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "./preact-hooks.js";
 import { call, download, everything, findMessage, may, newKey, paged, steadily } from "./api.js";
 import { Difference } from "./diff.js";
-import { Scheduled } from "./reruns.js";
+import { Scheduled, Spellings } from "./reruns.js";
 import {
   Bar, Confirm, Empty, Failed, Field, GroupName, Link, Listed, Loading, More, Opening, Page, Pick, Split, Status, Table, Text, When, count, customers, fieldsOf, go, html,
   many, reason, refine, route, say, segmentName, split, to, useEvery, useLoad, usePages, who,
@@ -124,6 +124,7 @@ export function Campaign({ id }) {
     <${Scheduled} id=${id} />
     <section aria-label="Template"><h2>Template</h2><p><strong><${Text} value=${campaign.template.subject} /></strong></p>
       <div class="text body"><${Text} value=${campaign.template.body} /></div>
+      <${Spellings} campaign=${campaign} />
       ${campaign.brief && html`<h3>Brief</h3><div class="text"><${Text} value=${campaign.brief} /></div>`}
       <p class="quiet">Approval: ${campaign.approval_stages.map((one) => typeof one === "string" ? one : `${one.name} (${(one.roles || []).join(", ")})`).join(", then ")}</p></section>
     ${dialog === "publish" && html`<${Publish} campaign=${campaign} onClose=${() => setDialog(null)} fresh=${fresh} />`}
@@ -132,7 +133,7 @@ export function Campaign({ id }) {
     ${dialog === "retry" && html`<${Confirm} title="Generate the failed messages again?" action="Retry" onClose=${() => setDialog(null)}
       run=${act("campaign/rerun/retry", {}, (answer) => `${many(answer.queued_messages, "message")} are generated again.`)}>
       <p>${current?.error && html`<${Text} value=${current.error} />`}</p></${Confirm}>`}
-    ${dialog === "cancel" && html`<${Cancel} id=${id} run=${current} onClose=${() => setDialog(null)} fresh=${fresh} />`}
+    ${dialog === "cancel" && html`<${Cancel} id=${id} run=${current} live=${live} onClose=${() => setDialog(null)} fresh=${fresh} />`}
   </${Page}>`;
 }
 
@@ -145,7 +146,7 @@ function Suggested({ campaign, run }) {
     ${may("initiate") && html` <a href=${to(`campaigns/${campaign}/rerun`, { group })}>Look at the rerun</a>`}</p>`;
 }
 
-function Cancel({ id, run, onClose, fresh }) {
+function Cancel({ id, run, live, onClose, fresh }) {
   const [why, setWhy] = useState("");
   const [key] = useState(newKey);
   const cancel = async () => {
@@ -156,7 +157,7 @@ function Cancel({ id, run, onClose, fresh }) {
     fresh();
   };
   return html`<${Confirm} title=${`Cancel run ${run.run_number}?`} action="Cancel run" leave="Keep the run" danger run=${cancel} onClose=${onClose}>
-    <p>${run.run_number > 1 ? "The run before becomes current again." : "The campaign becomes a draft again."} The cancelled run stays in the history.</p>
+    <p>${live ? `Run ${live.run_number} stays published.` : "The campaign becomes a draft again."} The cancelled run stays in the history.</p>
     <${Field} label="Reason, if you like" value=${why} set=${setWhy} maxlength="1000" /></${Confirm}>`;
 }
 
@@ -171,7 +172,7 @@ function Run({ run, live, campaign }) {
     setBusy(path);
     try {
       const { changed } = await download(path, { campaign_id: campaign.id, run_number: run.run_number, ...body }, name);
-      say(changed ? "Saved. The group was changed after this run was started." : "Saved.");
+      say(`${name} is saved.${changed ? " The group was changed after this run was started." : ""}`);
     } catch (error) {
       say(reason(error), true);
     }
@@ -183,8 +184,8 @@ function Run({ run, live, campaign }) {
   const status = live ? "Published now" : open && run.status === "Completed" ? numbers.pending ? `${count(numbers.pending)} to review` : campaign.status : run.status;
   return html`<li class=${run.is_current ? "run current" : "run"}>
     <h3><a href=${to(`campaigns/${campaign.id}/review`, run.is_current ? {} : { run: run.run_number })}>Run ${run.run_number}</a>${" "}<span class="group"><${GroupName} ...${run.customer_group} /></span></h3>
-    <div class="line"><${Status} value=${status} />${run.is_current && !live && html`<span>current</span>`}<span>${customers(run.customer_count)}</span>
-      <span><${When} at=${run.started_at} /></span>${(run.initiated_by || run.initiated_by_name) && html`<span>by <${Text} value=${who(run.initiated_by_name, run.initiated_by)} /></span>`}</div>
+    <div class="line"><${Status} value=${status} />${run.is_current && !live && html`<span>newest run</span>`}<span>${customers(run.customer_count)}</span>
+      <span>started <${When} at=${run.started_at} /></span>${(run.initiated_by || run.initiated_by_name) && html`<span>by <${Text} value=${who(run.initiated_by_name, run.initiated_by)} /></span>`}</div>
     <${Bar} reused=${numbers.reused} made=${made(numbers)} total=${numbers.total} />
     <div class="line"><${Split} reused=${numbers.reused} made=${made(numbers)} />
       <span class="quiet">${states(numbers)}</span></div>
@@ -199,8 +200,7 @@ function Run({ run, live, campaign }) {
         onClick=${save("campaign/recipients/export", { format: "csv", spreadsheet: true, content: true }, `${file}-recipients.csv`)}>Export recipients</button>`}</div></li>`;
 }
 
-const NAMES = { kept_changed: "different text", added: "only in the later run", removed: "only in the earlier run", kept_same: "same text" };
-const CHANGES = Object.entries(NAMES);
+const named = (from, later) => ({ kept_changed: "different text", added: `only in run ${later}`, removed: `only in run ${from}`, kept_same: "same text" });
 /** How many segments of those that are shown are looked for at once. */
 const AT_ONCE = 20;
 
@@ -211,13 +211,13 @@ export function Compare({ id }) {
   if (!known) return html`<${Opening} title="Compare" what="runs" error=${error} again=${again} />`;
   const numbers = known.runs.map((run) => run.run_number);
   const { query } = route.value;
-  const later = Number(query.to) || numbers[0];
-  const earlier = Number(query.from) || numbers[1] || numbers[0];
-  const choice = (label, name, value) => html`<${Pick} label=${label} value=${String(value)} set=${(chosen) => refine({ [name]: chosen })}
+  // In either order.
+  const [earlier, later] = [Number(query.from) || numbers[1] || numbers[0], Number(query.to) || numbers[0]].sort((a, b) => a - b);
+  const choice = (label, name, value) => html`<${Pick} label=${label} value=${String(value)} set=${(chosen) => refine({ from: earlier, to: later, [name]: chosen })}
     options=${known.runs.map((run) => [String(run.run_number), `Run ${run.run_number}, ${run.customer_group.name}`])} />`;
   return html`<${Page} title="Compare" about=${html`<${Link} path=${`campaigns/${id}`} name=${known.campaign.name} />`}>
     <div class="filters wide">${choice("Earlier run", "from", earlier)}${choice("Later run", "to", later)}
-      <${Pick} label="Show" value=${query.change || ""} set=${(change) => refine({ change })} options=${[["", "what differs"], ["all", "all segments"], ...CHANGES]} /></div>
+      <${Pick} label="Show" value=${query.change || ""} set=${(change) => refine({ change })} options=${[["", "what differs"], ["all", "all segments"], ...Object.entries(named(earlier, later))]} /></div>
     ${numbers.length < 2 || earlier === later ? html`<${Empty}>Choose two runs.</${Empty}>`
       : html`<${Changes} id=${id} from=${earlier} to=${later} change=${query.change || ""} key=${`${earlier}-${later}`} />`}
   </${Page}>`;
@@ -226,19 +226,21 @@ export function Compare({ id }) {
 function Changes({ id, from, to: later, change }) {
   const pages = usePages(paged("campaign/rerun/diff", { campaign_id: id, from_run: from, to_run: later }, "items"), [id, from, later]);
   const counts = pages.first?.counts;
+  const names = named(from, later);
+  const changes = Object.entries(names);
   const fits = (one) => change === "all" || (change ? one === change : one !== "kept_same");
   const items = pages.items.filter((item) => fits(item.change));
-  const wanted = CHANGES.reduce((sum, [name]) => sum + (fits(name) ? counts?.[name] : 0), 0);
+  const wanted = changes.reduce((sum, [name]) => sum + (fits(name) ? counts?.[name] : 0), 0);
   useEffect(() => { if (!pages.loading && !pages.error && pages.cursor && items.length < Math.min(AT_ONCE, wanted)) pages.more(); });
-  return html`${counts && html`<div class="numbers">${CHANGES.map(([name, what]) => html`<a href=${to(route.value.path.join("/"), { ...route.value.query, change: name })}
+  return html`${counts && html`<div class="numbers">${changes.map(([name, what]) => html`<a href=${to(route.value.path.join("/"), { ...route.value.query, change: name })}
       aria-current=${name === change ? "true" : null}><strong>${count(counts[name])}</strong> ${what}</a>`)}</div>`}
-    <${Listed} pages=${{ ...pages, items }} what="the differences" empty=${change ? "There are no such segments." : "Nothing differs."}><ul class="cards">${items.map((item) => html`<${Change} key=${item.segment.key} item=${item} id=${id} from=${from} later=${later} />`)}</ul></${Listed}>`;
+    <${Listed} pages=${{ ...pages, items }} what="the differences" empty=${change ? "There are no such segments." : "Nothing differs."}><ul class="cards">${items.map((item) => html`<${Change} key=${item.segment.key} item=${item} name=${names[item.change]} id=${id} from=${from} later=${later} />`)}</ul></${Listed}>`;
 }
 
-function Change({ item, id, from, later }) {
+function Change({ item, name, ...rest }) {
   const [open, setOpen] = useState(false);
   return html`<li class="card"><details onToggle=${(event) => setOpen(event.currentTarget.open)}><summary><${Text} value=${segmentName(item.segment)} />
-    <span class="quiet">${NAMES[item.change]}</span></summary>${open && html`<${Texts} item=${item} id=${id} from=${from} later=${later} />`}</details></li>`;
+    <span class="quiet">${name}</span></summary>${open && html`<${Texts} item=${item} ...${rest} />`}</details></li>`;
 }
 
 function Texts({ item, id, from, later }) {

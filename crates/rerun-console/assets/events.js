@@ -40,11 +40,14 @@ function Links({ entry: { campaign_id: campaign, run_number: run, details }, kno
     ${schedule && html`<a href=${to(`schedules/${schedule}`)}>schedule</a> `}${webhook && html`<a href=${to(`webhooks/${webhook}`)}>webhook</a> `}`;
 }
 
+/** What other pages call these. */
+const HERE = { matched: "reused", mode: "customers that are not in the file", merge: "stay", replace: "are removed" };
+
 function Details({ value }) {
   const { before, after, ...rest } = value || {};
   const parts = Object.entries(rest).filter(([name, one]) => one !== null && one !== 0 && typeof one !== "object" && !/_u?id$/.test(name));
   return html`<span class="quiet">${(before || after) && html`<span class="detail">${before === after ? before : `${before ?? ""} → ${after ?? ""}`}</span>`}
-    ${parts.map(([name, one]) => html`<span class="detail">${name.replaceAll("_", " ")}: <${Text} value=${one} /></span>`)}</span>`;
+    ${parts.map(([name, one]) => html`<span class="detail">${HERE[name] || name.replaceAll("_", " ")}: <${Text} value=${name === "mode" ? HERE[one] : one} /></span>`)}</span>`;
 }
 
 const WHY = {
@@ -175,7 +178,7 @@ export function Webhook({ id }) {
     <${Facts} all=${[["URL", html`<${Text} value=${webhook.url} />`],
       ["Events", html`${webhook.types?.join(", ") || "all types"}${webhook.campaign_id && html`, of <a href=${to(`campaigns/${webhook.campaign_id}`)}>one campaign</a>`}`],
       ["Order", webhook.ordered ? "an event waits for the one before" : "as they come"],
-      ["Delivered", webhook.delivered_sequence ? `up to event ${count(webhook.delivered_sequence)}` : "nothing yet"]]} />
+      ["Next", webhook.delivered_sequence ? `what comes after event ${count(webhook.delivered_sequence)}` : "the first event"]]} />
     ${readable && html`<section aria-label="Deliveries"><h2>Deliveries</h2>
       <div class="filters"><${Pick} label="State" value=${state || ""} set=${(value) => refine({ state: value })} options=${[["", "all"], ...STATES]} /></div>
       <${Deliveries} pages=${pages} state=${state} enabled=${enabled} /></section>`}

@@ -8,14 +8,14 @@ import {
 
 const size = new Intl.NumberFormat(undefined, { notation: "compact", style: "unit", unit: "byte", unitDisplay: "narrow" });
 
-function DropZone({ choose, take, file, share, columns }) {
+function DropZone({ choose, take, file, share, columns, action = "Import" }) {
   const [over, setOver] = useState(false);
   const pick = (files) => { if (files?.[0]) choose(files[0]); };
   return html`<div class=${over ? "drop over" : "drop"} onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${() => setOver(false)}
     onDrop=${(event) => { event.preventDefault(); setOver(false); pick(event.dataTransfer.files); }}>
     ${share === null ? html`<label><span>CSV file</span><input type="file" accept=".csv,text/csv,text/plain" onChange=${(event) => pick(event.currentTarget.files)} /></label>
       <p class="quiet">or drop it here. ${columns}</p>
-      ${file && html`<p><strong><${Text} value=${file.name} /></strong>, ${size.format(file.size)} <button type="button" class="main" onClick=${take}>Import</button></p>`}` : html`<label><span>Importing</span><progress max="1" value=${share}></progress></label>
+      ${file && html`<p><strong><${Text} value=${file.name} /></strong>, ${size.format(file.size).replace(/(\d)(?=[^\d.,\s])/, "$1 ")} <button type="button" class="main" onClick=${take}>${action}</button></p>`}` : html`<label><span>Importing</span><progress max="1" value=${share}></progress></label>
       <p class="quiet" role="status">${share < 1 ? `${Math.floor(share * 100)} % sent` : "Sent. The server imports it."}</p>`}</div>`;
 }
 
@@ -39,13 +39,15 @@ export function Groups() {
 }
 
 /** Imports a file into a group, which is created for the file if it is new. */
-function Importer({ group, name, mode = "merge", columns, done }) {
+function Importer({ group, name, mode = "merge", done, handle = {}, picked, ...rest }) {
   const [file, setFile] = useState(null);
   const [share, setShare] = useState(null);
   const [error, setError] = useState(null);
   const [result, setResult] = useState(null);
   const made = useRef(group);
-  const take = async () => {
+  const choose = (one) => { setFile(one); setError(null); picked?.(one); };
+  const take = handle.current = async () => {
+    if (share !== null) return;
     setError(null);
     setShare(0);
     try {
@@ -58,7 +60,7 @@ function Importer({ group, name, mode = "merge", columns, done }) {
     }
     setShare(null);
   };
-  return html`${result ? html`<${Imported} result=${result} again=${() => setResult(null)} />` : html`<${DropZone} choose=${(one) => { setFile(one); setError(null); }} take=${take} file=${file} share=${share} columns=${columns} />`}
+  return html`${result ? html`<${Imported} result=${result} again=${() => setResult(null)} />` : html`<${DropZone} choose=${choose} take=${take} file=${file} share=${share} ...${rest} />`}
     ${error && html`<${Failed} error=${error} />`}`;
 }
 
@@ -67,12 +69,16 @@ function Import({ group, onClose }) {
   const [mode, setMode] = useState("merge");
   const [error, setError] = useState(null);
   const [done, setDone] = useState(false);
+  const [file, setFile] = useState(null);
+  const take = useRef();
   const create = async (event) => {
     event.preventDefault();
+    if (group.id || done) return;
+    if (file) { take.current(); return; }
     setError(null);
     try {
       await steadily("customer-group/create", { name: name.trim() }, { tries: 5 });
-      say("Created.");
+      say(`${name.trim()} is created.`);
       onClose();
     } catch (refused) {
       setError(refused);
@@ -82,17 +88,17 @@ function Import({ group, onClose }) {
   return html`<${Dialog} title=${group.id ? `Import into ${group.name}` : "New group"} onClose=${onClose}><form class="stack" onSubmit=${create}>
     ${group.id ? html`<${Pick} label="Customers that are in the group and not in the file" value=${mode} set=${setMode} options=${[["merge", "stay"], ["replace", "are removed"]]} />`
       : !done && html`<${Field} label="Name" value=${name} set=${setName} maxlength="200" />`}
-    <${Importer} group=${group.id} name=${name} mode=${mode} done=${() => setDone(true)} columns=${`One column is customer_ref; every other column is a field.${has}`} />
+    <${Importer} group=${group.id} name=${name} mode=${mode} done=${() => setDone(true)} handle=${take} picked=${setFile} action=${group.id ? "Import" : "Create and import"} columns=${`One column is customer_ref; every other column is a field.${has}`} />
     ${error && html`<${Failed} error=${error} />`}
-    <div class="buttons">${!group.id && !done && html`<button type="submit" class="main" disabled=${!name.trim()}>Create without customers</button>`}
+    <div class="buttons">${!group.id && !done && !file && html`<button type="submit" class="main" disabled=${!name.trim()}>Create without customers</button>`}
       <button type="button" onClick=${onClose}>${done ? "Close" : "Cancel"}</button></div></form></${Dialog}>`;
 }
 
 const SHOWN = 200;
 const REUSE = [
-  ["current_run", "the current run", "Only messages of the run that is published now."],
+  ["current_run", "the published run", "Only messages of the run that is published now."],
   ["any_run", "any published run", "Earlier runs too. For each segment the newest published message counts."],
-  ["any_approved", "anything approved", "Also messages of cancelled runs that were fully approved. The newest counts."],
+  ["any_approved", "anything approved", "Published messages, and those of cancelled runs that every stage had approved. For each segment the newest counts."],
 ];
 
 export function Rerun({ id }) {
@@ -103,14 +109,17 @@ export function Rerun({ id }) {
   const [allow, setAllow] = useState(false);
   const [version, setVersion] = useState(0);
   const [asked, setAsked] = useState(false);
+  const [like, setLike] = useState(null);
   const key = useRef(newKey());
+  const what = `${group} ${from} ${allow}`;
   const body = { campaign_id: id, new_customer_group_id: group, reuse_from: from || "current_run", allow_missing_fields: allow };
   useEffect(() => {
     key.current = newKey();
     if (!group) { setPlan({}); return undefined; }
     let live = true;
-    setPlan({ loading: true });
-    call("campaign/rerun/preview", { ...body, limit: SHOWN }).then((found) => live && setPlan({ found }), (refused) => live && setPlan({ error: refused }));
+    // While it is made again for new rules, the preview stays, and with it the place on the page.
+    setPlan((was) => ({ loading: true, what, found: was.what === what && was.found }));
+    call("campaign/rerun/preview", { ...body, limit: SHOWN }).then((found) => live && setPlan({ found, what }), (refused) => live && setPlan({ error: refused }));
     return () => { live = false; };
   }, [group, from, allow, version]);
   const start = async () => {
@@ -118,22 +127,19 @@ export function Rerun({ id }) {
     say(`Run ${started.run_number} has started: ${split(started.segments.matched, started.segments.new)}.`);
     go(`campaigns/${id}`);
   };
+  /** Has values mean others from now on, or no longer: those with `undefined`. */
   const declare = async (field, values) => {
     const rules = campaign.segment_by.map((one) => {
-      const name = typeof one === "string" ? one : one.field;
-      if (name !== field) return one;
-      const rule = typeof one === "string" ? { field: one } : one;
-      return { ...rule, values: { ...(rule.values || {}), ...values } };
+      const rule = ruleOf(one);
+      return rule.field === field ? { ...rule, values: { ...rule.values, ...values } } : one;
     });
-    try {
-      const changed = await steadily("campaign/segmentation/update", { campaign_id: id, segment_by: rules, dry_run: false }, { tries: 3 });
-      say(changed.conflicts?.length ? `Declared. In ${many(changed.conflicts.length, "segment")} approved texts differ now; nothing is reused there.` : "Declared. The preview is made again.");
-      again();
-      setVersion((n) => n + 1);
-    } catch (refused) {
-      say(reason(refused), true);
-    }
+    const said = Object.entries(values).map(([value, other]) => other === undefined ? `${value} is a value of its own again` : `${value} is treated as ${other} from now on`);
+    const changed = await steadily("campaign/segmentation/update", { campaign_id: id, segment_by: rules, dry_run: false }, { tries: 3 });
+    say(`${said.join(", ")}.${changed.conflicts?.length ? ` In ${many(changed.conflicts.length, "segment")} approved texts differ now; nothing is reused there.` : ""}`);
+    again();
+    setVersion((n) => n + 1);
   };
+  const treat = may("segmentation_update") && campaign?.status === "Published" && ((field, values) => declare(field, values).catch((refused) => say(reason(refused), true)));
   if (!campaign) return html`<${Opening} title="Rerun" what="campaign" error=${error} again=${again} />`;
   const { found } = plan;
   return html`<${Page} title="Rerun" about=${html`<${Link} path=${`campaigns/${id}`} name=${campaign.name} /> <${Status} value=${campaign.status} />`}>
@@ -148,16 +154,39 @@ export function Rerun({ id }) {
       ${plan.loading && html`<${Loading} what="the preview" />`}
       ${plan.error && html`<${Failed} error=${plan.error} again=${() => setVersion((n) => n + 1)} />`}
       ${plan.error?.code === "unknown_segment_field" && html`<p><button type="button" onClick=${() => setAllow(true)}>This is intended: go on without the field</button></p>`}
-      ${found && html`<${Plan} found=${found} declare=${may("segmentation_update") ? declare : null} />`}
-      <div class="buttons sticky"><button type="submit" class="main" disabled=${!found || campaign.status !== "Published" || !may("initiate")}>Start rerun</button></div>
-    </form>${asked && html`<${Start} id=${id} found=${found} run=${start} onClose=${() => setAsked(false)} />`}</${Page}>`;
+      <${Spellings} campaign=${campaign} treat=${treat} />
+      ${found && html`<${Plan} found=${found} rules=${campaign.segment_by.map(ruleOf)} treat=${treat} ask=${setLike} />`}
+      <div class="buttons sticky"><button type="submit" class="main" disabled=${plan.loading || !found || campaign.status !== "Published" || !may("initiate")}>Start rerun</button></div>
+    </form>${like && html`<${Like} id=${id} ...${like} treat=${declare} onClose=${() => setLike(null)} />`}${asked && html`<${Start} id=${id} found=${found} run=${start} onClose=${() => setAsked(false)} />`}</${Page}>`;
+}
+
+const ruleOf = (one) => typeof one === "string" ? { field: one } : one;
+
+/** The values that a campaign treats as others. */
+export function Spellings({ campaign, treat }) {
+  const all = campaign.segment_by.map(ruleOf).flatMap(({ field, values }) => Object.entries(values || {}).map((pair) => [field, ...pair]));
+  return all.length > 0 && html`<section aria-label="Spellings"><h3>Treated as the same value</h3><ul>${all.map(([field, value, other]) => html`<li key=${field + value}><${Text} value=${field} />:
+    <${Text} value=${value} /> as <${Text} value=${other} /> ${treat && html`<button type="button" class="small" aria-label=${`Undo: ${value} as ${other}`} onClick=${() => treat(field, { [value]: undefined })}>Undo</button>`}</li>`)}</ul></section>`;
+}
+
+/** Asks which approved value a new one means. Those of the first messages are offered. */
+function Like({ id, field, value, treat, onClose }) {
+  const [all, error] = useLoad(async () => {
+    const { messages } = await call("campaign/rerun/messages", { campaign_id: id, limit: 1000 });
+    return [...new Set(messages.map(({ segment }) => segment.attributes[field]).filter(Boolean))].sort();
+  }, []);
+  const [other, setOther] = useState("");
+  return html`<${Confirm} title=${html`Treat <${Text} value=${value} /> as another value of ${field}?`} action="Treat as this" onClose=${onClose}
+    run=${async () => { if (!other) throw new Error("Choose a value."); await treat(field, { [value]: other }); }}>
+    ${all ? html`<${Pick} label="Approved value" value=${other} set=${setOther} options=${[["", "Choose a value"], ...all]} />` : error ? html`<${Failed} error=${error} />` : html`<${Loading} what="the values" />`}
+    <p class="quiet">The campaign's rules change: so it is in each rerun from now on.</p></${Confirm}>`;
 }
 
 function Start({ id, found: { segments, customer_count: all, customer_group: group }, ...rest }) {
   const [now, error] = useLoad(() => call("campaign/rerun/messages", { campaign_id: id, limit: 1 }), []);
   return html`<${Confirm} title=${html`Start a rerun for <${Text} value=${group.name} />?`} action="Start rerun" ...${rest}>
     <p>${many(segments.total, "message")} for ${customers(all)}: ${split(segments.matched, segments.new)}.</p>
-    ${now ? html`<p>Run ${now.run_number} becomes part of the history, and its ${many(now.counts.total, "message")} ${now.counts.total === 1 ? "is" : "are"} archived.</p>`
+    ${now ? html`<p>Run ${now.run_number} with its ${many(now.counts.total, "message")} stays published until the new run is.</p>`
       : error ? html`<${Failed} error=${error} />` : html`<${Loading} what="the numbers" />`}</${Confirm}>`;
 }
 
@@ -167,10 +196,11 @@ function NewGroup({ done, fields }) {
     <${Importer} name=${name} done=${done} columns=${`This campaign needs the columns ${["customer_ref", ...fields].join(", ")}.`} />`;
 }
 
-function Plan({ found, declare }) {
+function Plan({ found, rules, treat, ask }) {
   const { segments } = found;
   const order = (item) => item.outcome === "matched" ? 0 : 1;
   const unseen = (found.fields || []).filter((field) => field.unseen_values?.length || field.unparsed > 0 || field.customers_without_value > 0);
+  const spelled = ({ attributes }) => unseen.flatMap(({ name, unseen_values: all }) => all?.filter((one) => one.value === attributes[name] && (one.looks_like ?? false)) || [])[0];
   const likes = (field) => Object.fromEntries(field.unseen_values.filter((one) => one.looks_like !== null && one.looks_like !== undefined).map((one) => [one.value, one.looks_like]));
   return html`<section aria-label="Preview"><h2>Preview</h2>
     <div class="numbers"><strong><${Split} reused=${segments.matched} made=${segments.new} /></strong>
@@ -181,17 +211,18 @@ function Plan({ found, declare }) {
       ${found.single_customer_segments > 0 && html` ${many(found.single_customer_segments, "segment")} ${found.single_customer_segments === 1 ? "has" : "have"} one customer only.`}</p>
     ${unseen.map((field) => html`<section class="field" aria-label=${`Field ${field.name}`}><h3><${Text} value=${field.name} /></h3>
       ${field.customers_without_value > 0 && html`<p class="quiet">${customers(field.customers_without_value)} without a value.</p>`}
-      ${field.unparsed > 0 && html`<p class="quiet">${customers(field.unparsed)} with a value that cannot be read as its type.</p>`}
+      ${field.unparsed > 0 && html`<p class="quiet">${customers(field.unparsed)} whose <${Text} value=${field.name} /> is not ${rules.find((one) => one.field === field.name)?.type === "boolean" ? "yes or no" : "a number"}.</p>`}
       ${field.unseen_values?.length > 0 && html`<${Table} kind="stacked" heads=${["New value", "Customers", "Compared with approved values", ""]}>${field.unseen_values.map((one) => html`<tr><th scope="row"><${Text} value=${one.value} /></th><td>${customers(one.customers)}</td>
           <td>${one.looks_like ?? false ? html`looks like <${Text} value=${one.looks_like} />` : html`<span class="quiet">like none of them</span>`}</td>
-          <td>${declare && (one.looks_like ?? false) && html`<button type="button" aria-label=${`Declare the same: ${one.value} and ${one.looks_like}`}
-            onClick=${() => declare(field.name, { [one.value]: one.looks_like })}>Declare the same</button>`}</td></tr>`)}</${Table}>
-        ${declare && Object.keys(likes(field)).length > 1 && html`<p><button type="button" onClick=${() => declare(field.name, likes(field))}>Declare all that look alike in ${field.name}</button></p>`}`}
+          <td>${treat && (one.looks_like ?? false ? html`<button type="button" aria-label=${`Treat ${one.value} as ${one.looks_like}`}
+            onClick=${() => treat(field.name, { [one.value]: one.looks_like })}>Treat as <${Text} value=${one.looks_like} /></button>` : html`<button type="button" aria-label=${`Treat ${one.value} as…`}
+            onClick=${() => ask({ field: field.name, value: one.value })}>Treat as…</button>`)}</td></tr>`)}</${Table}>
+        ${treat && Object.keys(likes(field)).length > 1 && html`<p><button type="button" onClick=${() => treat(field.name, likes(field))}>Treat all as what they look like in ${field.name}</button></p>`}`}
     </section>`)}
-    <section><h3>Segments</h3><p class="quiet">Reused ones first, then new ones, as in Review.</p>${found.items.length ? html`<${Table} heads=${["Segment", "Customers", "Outcome"]}>${found.items.toSorted((a, b) => order(a) - order(b)).map((item) => html`<tr><th scope="row"><${Text} value=${segmentName(item.segment)} /></th><td>${count(item.segment.customer_count)}</td>
+    <section><h3>Segments</h3><p class="quiet">${found.next_cursor ? `The first ${count(found.items.length)} of ${count(segments.total)} segments, of these reused ones first.` : "Reused ones first, then new ones, as in Review."}</p>${found.items.length ? html`<${Table} heads=${["Segment", "Customers", "Outcome"]}>${found.items.toSorted((a, b) => order(a) - order(b)).map((item) => html`<tr><th scope="row"><${Text} value=${segmentName(item.segment)} /></th><td>${count(item.segment.customer_count)}</td>
         <td>${item.outcome === "matched" ? html`<span class="key reused">reuses run ${item.reuses?.run_number}</span>` : html`<span class="key made">new</span>`}
-          ${item.suggestion && html`<span class="quiet">, suggestion: the message for <${Text} value=${item.suggestion.differs.map((one) => `${one.field} ${one.from ?? "no value"}`).join(", ")} /></span>`}</td></tr>`)}</${Table}>
-      ${found.next_cursor && html`<p class="quiet">The first ${count(found.items.length)} of ${count(segments.total)} segments.</p>`}` : html`<${Empty}>No segments.</${Empty}>`}</section>
+          ${item.outcome !== "matched" && spelled(item.segment) ? html`<span class="quiet">, <${Text} value=${spelled(item.segment).value} /> looks like <${Text} value=${spelled(item.segment).looks_like} /></span>` : item.suggestion && html`<span class="quiet">, suggestion: the message for <${Text} value=${item.suggestion.differs.map((one) => `${one.field} ${one.from ?? "no value"}`).join(", ")} /></span>`}</td></tr>`)}</${Table}>
+` : html`<${Empty}>No segments.</${Empty}>`}</section>
   </section>`;
 }
 
@@ -200,7 +231,7 @@ const OUTCOMES = {
 };
 const WHEN = [["group_changed", "the group changed"], ["new_segments", "there are new segments"], ["always", "always (no condition)"]];
 const OVERLAP = [["skip", "skip this time"], ["wait", "wait until it is published"], ["replace", "cancel the unpublished rerun"]];
-const LATE = [["86400", "a day late"], ["3600", "an hour late"], ["604800", "a week late"], ["0", "not at all"]];
+const LATE = [["86400", "start up to a day late"], ["3600", "start up to an hour late"], ["604800", "start up to a week late"], ["0", "skip that time"]];
 const REPEAT = [["day", "every day"], ["week", "every week"], ["cron", "by a pattern"], ["once", "once"]];
 const DAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"].map((name, n) => [name, new Intl.DateTimeFormat(undefined, { weekday: "long", timeZone: "UTC" }).format(new Date(Date.UTC(2024, 0, n + 1)))]);
 const CHANGES = { skipped: "the clocks go forward: this is the first time after", repeated: "the clocks go back: this time comes twice, and counts once" };
@@ -291,7 +322,7 @@ export function Schedule({ id }) {
     <${Facts} all=${[["Campaign", html`<${Link} path=${`campaigns/${campaign}`} name=${known?.get(campaign) || "the campaign"} />`],
       ["Next times", schedule.next_times.length > 0 && html`<ul>${schedule.next_times.map((at) => html`<li><${At} at=${at} zone=${zone} /></li>`)}</ul>`],
       ["Pattern", schedule.cron && html`<code>${schedule.cron}</code> in ${zone}`],
-      ["Customer group", schedule.customer_group_id ? html`<${GroupName} id=${schedule.customer_group_id} name=${known?.get(schedule.customer_group_id) || "a group of its own"} />` : "that of the current run"],
+      ["Customer group", schedule.customer_group_id ? html`<${GroupName} id=${schedule.customer_group_id} name=${known?.get(schedule.customer_group_id) || "a group of its own"} />` : "that of the newest run"],
       ["Starts only if", title(WHEN, schedule.when)], ["If not published", title(OVERLAP, schedule.overlap)], ["Reuses", title(REUSE, schedule.reuse_from)],
       ["Ends", schedule.ends_at && html`<${At} at=${schedule.ends_at} zone=${zone} />`],
       ["Created", html`by <${Text} value=${who(schedule.created_by_name, schedule.created_by)} />, <${When} at=${schedule.created_at} />`]]} />
@@ -358,7 +389,7 @@ function Form({ schedule, campaigns: all, groups: known }) {
       let made = schedule;
       if (!schedule) made = await steadily("schedule/create", { ...body, campaign_id: draft.campaign_id }, { tries: 5 });
       else if (Object.keys(body).length) await steadily("schedule/update", { ...body, schedule_id: schedule.id }, { tries: 5 });
-      say("Saved.");
+      say(`${draft.name} is saved.`);
       go(`schedules/${made.id}`);
     } catch (refused) {
       setError(refused);
@@ -372,14 +403,14 @@ function Form({ schedule, campaigns: all, groups: known }) {
     ${!schedule && html`<${Pick} label="Campaign" value=${draft.campaign_id} set=${set("campaign_id")} options=${[["", "Choose a campaign"], ...all]} />`}
     <div class="filters">${pick("Repeat", "repeat", REPEAT)}
       ${repeat === "week" && pick("Day", "day", DAYS)}
-      ${repeat === "cron" && html`<${Field} label="Pattern" value=${draft.cron} set=${set("cron")} required maxlength="200" spellcheck=${false} />`}
+      ${repeat === "cron" && html`<${Field} label="Pattern (cron: minute, hour, day, month, weekday)" value=${draft.cron} set=${set("cron")} required maxlength="200" spellcheck=${false} />`}
       ${repeat === "once" ? html`<${Field} type="datetime-local" label="Time" value=${draft.at} set=${set("at")} required />`
         : repeat !== "cron" && html`<${Field} type="time" label="Time" value=${draft.time} set=${set("time")} required />`}
       ${pick("Time zone", "time_zone", zones)}</div>
     ${cron && may("schedule_preview") && html`<${Preview} cron=${cron} zone=${zone} />`}
-    <div class="filters wide"><${Pick} label="Customer group" value=${draft.customer_group_id} set=${set("customer_group_id")} options=${[...(schedule?.customer_group_id ? [] : [["", "that of the current run"]]), ...known]} />
+    <div class="filters wide"><${Pick} label="Customer group" value=${draft.customer_group_id} set=${set("customer_group_id")} options=${[...(schedule?.customer_group_id ? [] : [["", "that of the newest run"]]), ...known]} />
       ${pick("Start only if", "when", WHEN)}${pick("If the campaign is not published", "overlap", OVERLAP)}${pick("Reuse from", "reuse_from", REUSE)}
-      ${pick("If the server was down, still start up to", "catch_up_seconds", LATE)}<${Field} type="datetime-local" label="End (optional)" value=${draft.ends_at} set=${set("ends_at")} required=${!!schedule?.ends_at} /></div>
+      ${pick("If the server was down at the time", "catch_up_seconds", LATE)}<${Field} type="datetime-local" label="End (optional)" value=${draft.ends_at} set=${set("ends_at")} required=${!!schedule?.ends_at} /></div>
     ${error && html`<${Failed} error=${error} />`}
     <div class="buttons"><button type="submit" class="main" disabled=${busy}>${schedule ? "Save" : "Create"}</button>
       <a class="button" href=${to(schedule ? `schedules/${schedule.id}` : "schedules")}>Cancel</a></div></form>`;

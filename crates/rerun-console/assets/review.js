@@ -5,7 +5,7 @@ import { Publish } from "./campaigns.js";
 import { Difference } from "./diff.js";
 import { drop, flush, held, hold, outcomes, sent, undo } from "./hold.js";
 import {
-  Confirm, Dialog, Empty, Failed, Link, Loading, Opening, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, refine,
+  Confirm, Dialog, Empty, Failed, Field, Link, Loading, Opening, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, refine,
   route, say, segmentName, to, useEvery, useLoad, who,
 } from "./ui.js";
 
@@ -21,9 +21,12 @@ const KEYS = [
   ["Shift+A", "approve all that the filter shows"], ["r", "reject with a reason"], ["e", "edit"],
   ["g", "regenerate"], ["s", "use the suggestion"], ["u", "undo what was not sent yet"],
   ["d", "show the difference"], ["/", "find"], ["?", "this list"],
-  ["Ctrl+Enter", "save an edit, send a rejection"], ["Esc", "clear the selection; cancel an edit"],
+  ["Ctrl+Enter", "save an edit, send a rejection"], ["Esc", "clear the selection; leave an edit, which is kept"], ["Enter, Esc", "leave Find"],
 ];
 const DOING = { approve: "Approving", reject: "Rejecting", regenerate: "Regenerating", adopt: "Taking the suggestion" };
+
+/** Edits that are not saved yet, by message: whoever goes elsewhere finds them again. */
+export const drafts = new Map();
 
 const stageName = (stage) => typeof stage === "string" ? stage : stage.name;
 const inTextBox = (node) => !!node?.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=button]), textarea, select, [contenteditable]");
@@ -37,7 +40,7 @@ function mayPass(campaign, message) {
 }
 
 class Messages {
-  list = []; at = new Map(); counts = null; cursor = null; done = false; loading = null; error = null; run = null; regenerated = new Set();
+  list = []; at = new Map(); counts = null; cursor = null; done = false; loading = null; error = null; run = null; regenerated = new Map();
 
   constructor(campaign, filter, changed) {
     this.campaign = campaign;
@@ -103,18 +106,31 @@ class Messages {
       this.counts = page.counts ?? this.counts;
     } catch { /* the page is gone: search */ }
     found = found || await findMessage(this.campaign, this.run ?? row.message.run_number, test, Object.values(row.message.segment.attributes));
-    if (found?.review_status !== "Generating") this.regenerated.delete(id);
+    const before = this.regenerated.get(id);
+    if (before && found && found.review_status !== "Generating") {
+      this.regenerated.delete(id);
+      const same = rewritten({ before, now: found }) ? "" : ", the same as before";
+      if (found.content) say(`New text${same}: ${segmentName(found.segment)}.`);
+      found = { ...found, rejected_before: before.rejection_reason };
+    }
     if (found) this.put(found);
     return found;
   }
 }
 
-function decided(kind, message, stages, why) {
-  if (kind === "reject") return { ...message, review_status: "Rejected", approval_stage: null, rejection_reason: why || null };
-  if (kind === "regenerate") return { ...message, review_status: "Generating", approval_stage: null, reused_from: null };
+function decided(kind, was, stages, why) {
+  const at = new Date().toISOString();
+  const message = { ...was, updated_at: at, approval_stage: null };
+  if (kind === "regenerate") return { ...message, review_status: "Generating", reused_from: null };
+  // A suggestion is for those who decide.
+  if (kind === "reject") return { ...message, review_status: "Rejected", rejection_reason: why || null, suggestion: null };
   const names = stages.map(stageName);
-  const next = names[names.indexOf(message.approval_stage) + 1];
-  return next ? { ...message, approval_stage: next } : { ...message, review_status: "Approved", approval_stage: null };
+  const next = names[names.indexOf(was.approval_stage) + 1];
+  if (was.provenance) {
+    const { user_id, user_name } = session.value;
+    message.provenance = { ...was.provenance, approvals: [...was.provenance.approvals || [], { user_id, user_name, stage: was.approval_stage, approved_at: at }] };
+  }
+  return next ? { ...message, approval_stage: next } : { ...message, review_status: "Approved", suggestion: null };
 }
 
 export function Review({ id }) {
@@ -174,11 +190,13 @@ function Reviewing({ campaign, again }) {
     const told = async (kind, items, error, act, answer) => {
       if (act.campaign !== campaign.id) return;
       if (!error) {
-        if (kind === "adopt" && answer?.id) messages.put(answer);
-        else for (const item of items) {
+        if (kind === "adopt" && answer?.id) {
+          messages.put(answer);
+          say("The suggestion is the text now. It waits for a review.");
+        } else for (const item of items) {
           const message = messages.get(item.id);
           if (message) messages.put(decided(kind, message, stages, act.reason));
-          if (message && kind === "regenerate") messages.regenerated.add(item.id);
+          if (message && kind === "regenerate") messages.regenerated.set(item.id, message);
         }
         again();
         messages.recount();
@@ -196,10 +214,14 @@ function Reviewing({ campaign, again }) {
     return () => outcomes.delete(told);
   }, [messages]);
   // What is generated comes without a word: look for it.
-  const awaited = past ? null : current?.review_status === "Generating" ? current.id : [...messages.regenerated][0];
+  const awaited = past ? null : current?.review_status === "Generating" ? current.id : [...messages.regenerated.keys()][0];
   useEvery(LOOK_EVERY_MS, awaited, () => messages.again(awaited).catch(() => {}));
   // Going elsewhere sends what is held.
-  useEffect(() => flush, []);
+  useEffect(() => () => {
+    const waits = number(held);
+    if (waits) say(`Sent: ${many(waits, "decision")}.`);
+    flush();
+  }, []);
 
   const { counts } = messages;
   const finished = !past && !!counts && !counts.pending && !counts.generating;
@@ -221,12 +243,12 @@ function Reviewing({ campaign, again }) {
   const rejectable = (message) => message && !past && ["Pending review", "Approved"].includes(message.review_status) && !pending.has(message.id);
   const remakable = (message) => message && !past && campaign.status !== "Published"
     && ["Pending review", "Approved", "Rejected", "Generation failed"].includes(message.review_status) && !pending.has(message.id);
-  const suggestion = current?.suggestion;
+  const suggestion = proposed(current);
   const takable = reviewable(current) && suggestion && !suggestion.mentions?.length;
   const targets = (fits) => (chosen.size ? [...chosen].map((one) => messages.get(one)) : [current]).filter(fits);
   const nothing = (what) => say(past ? "Messages of past runs cannot be changed." : `Nothing here can be ${what}.`);
 
-  const saySoon = (what) => say(`${what} in 5 seconds. Press u to undo.`, false, () => latest.current.takeBack());
+  const saySoon = (what) => say(`${what} in 5 seconds.`, false, () => latest.current.takeBack());
   const act = (kind, fits, what, more = {}) => {
     const found = targets(fits);
     if (!found.length) { nothing(what); return; }
@@ -285,13 +307,13 @@ function Reviewing({ campaign, again }) {
   // Its name for screen readers stays: the group says how many are selected.
   const decide = (name, fits, run, key, tone = "") => { const { length } = targets(fits); return html`<button type="button" class=${tone} disabled=${!length} onClick=${run}
     aria-keyshortcuts=${key}>${name}${chosen.size > 0 && html`<span aria-hidden="true"> ${count(length)} selected</span>`}</button>`; };
-  const waits = held.value.reduce((sum, batch) => sum + batch.items.length, 0);
-  const onWay = sent.value.reduce((sum, batch) => sum + batch.items.length, 0);
+  const waits = number(held);
+  const onWay = number(sent);
   const narrowed = find || source || stage || (status && status !== "Pending review");
   const about = html`<${Link} path=${`campaigns/${campaign.id}`} name=${campaign.name} />, run ${run || campaign.current_run_number}
     ${past && html` (past, for reading only)`}`;
-  return html`<${Page} title="Review" about=${about} wide actions=${html`
-      <button type="button" onClick=${takeBack} disabled=${!waits} aria-keyshortcuts="u">Undo</button>
+  return html`<${Page} title=${past ? "Messages" : "Review"} about=${about} wide actions=${html`
+      ${!past && html`<button type="button" onClick=${takeBack} disabled=${!waits} aria-keyshortcuts="u">Undo</button>`}
       <button type="button" onClick=${() => setDialog("keys")} aria-keyshortcuts="?">Keys</button>`}>
     <${Filters} campaign=${campaign} findBox=${findBox}>${may("messages_review") && !past && counts?.pending > 0 && messages.list.length > 0 && (!status || status === "Pending review")
       && html`<button type="button" onClick=${() => setDialog("all")} aria-keyshortcuts="Shift+A">Approve all ${find || source || stage ? "shown" : count(counts.pending)}…</button>`}</${Filters}>
@@ -310,9 +332,9 @@ function Reviewing({ campaign, again }) {
         <${Detail} key=${current.id} message=${current} campaign=${campaign} compare=${compare} asHtml=${asHtml} setAsHtml=${setAsHtml} pendingKind=${pending.get(current.id)} conflict=${conflicts[current.id]}
           editing=${editing} onEdited=${(message) => { setEditing(false); if (message) messages.put(message); }} messages=${messages}
           buttons=${html`<div class="buttons decide" role="group" aria-label=${chosen.size ? `${count(chosen.size)} selected` : "This message"}>
-            ${may("messages_review") && html`${decide("Approve", passable, approve, "a", "main")}${decide("Reject", rejectable, reject, "r")}`}
+            ${!past && html`${may("messages_review") && html`${decide("Approve", passable, approve, "a", "main")}${decide("Reject", rejectable, reject, "r")}`}
             ${may("messages_edit") && html`<button type="button" disabled=${chosen.size || !remakable(current)} onClick=${edit} aria-keyshortcuts="e">Edit</button>`}
-            ${may("messages_regenerate") && decide("Regenerate", remakable, regenerate, "g")}
+            ${may("messages_regenerate") && decide("Regenerate", remakable, regenerate, "g")}`}
             ${suggestion && may("messages_adopt") && html`<button type="button" disabled=${chosen.size || !takable} onClick=${adopt} aria-keyshortcuts="s">Use suggestion</button>`}
             <button type="button" aria-pressed=${compare} onClick=${() => setCompare(!compare)} aria-keyshortcuts="d">Difference</button></div>`} />`}
       </section></div>`}
@@ -332,6 +354,9 @@ const Finished = ({ campaign: { id, status }, counts: { rejected, failed }, publ
   ${status === "Ready to publish" && may("publish") && html`<button type="button" class="main" onClick=${publish}>Publish</button>`}
   <a href=${to("waiting")}>Back to Waiting</a></div>`;
 
+/** The suggestion of a message, unless it is its text already. */
+const proposed = (message) => message?.reused_from?.message_id !== message?.suggestion?.message_id ? message?.suggestion : null;
+const number = ({ value }) => value.reduce((sum, batch) => sum + batch.items.length, 0);
 const rewritten = ({ before, now }) => !!now?.content && (before?.content?.subject !== now.content.subject || before?.content?.body !== now.content.body);
 
 /** Decisions that were not taken since somebody was faster. The place in the list stays. */
@@ -364,7 +389,7 @@ function Filters({ campaign, findBox, children }) {
     onChange=${({ target }) => target.tagName === "SELECT" && !byKey.current && target.blur()}>
     <label><span>Find</span><input type="text" ref=${findBox} value=${text} maxlength="100" placeholder="in segments" aria-keyshortcuts="/"
       onInput=${(event) => { setText(event.currentTarget.value); search(event.currentTarget.value, 300); }}
-      onKeyDown=${(event) => { if (event.key === "Escape") { event.preventDefault(); setText(""); search("", 0); event.currentTarget.blur(); } }} /></label>
+      onKeyDown=${(event) => { if (event.key === "Escape") { event.preventDefault(); event.currentTarget.blur(); } }} /></label>
     ${choice("Status", "status", status, "all", STATUSES)}
     ${choice("Source", "source", source, "all", SOURCES)}
     ${campaign.approval_stages.length > 1 && choice("Stage", "stage", stage, "all", campaign.approval_stages.map(stageName))}${children}
@@ -425,6 +450,8 @@ function List({ messages, index, show, chosen, pending, toggle, handle, staged }
       })}</ul></div>`;
 }
 
+const row = () => document.querySelector(".list [aria-current=true] button");
+
 /** A body as HTML, in a sandbox with the policy of frame.html: it loads nothing. Frames and links would connect in advance, past any policy. */
 function Rendered({ body }) {
   const frame = useRef();
@@ -433,31 +460,40 @@ function Rendered({ body }) {
     if (inner) inner.srcdoc = `<style>a { color: #00e; text-decoration: underline }</style><body tabindex="0">${body.replace(/<i?frame|href/gi, "$&-")}`;
   };
   useEffect(show, [body]);
+  // A click into the message would keep the keys in there; who comes by Tab scrolls by keys.
+  useEffect(() => {
+    const back = () => setTimeout(() => { if (frame.current?.matches(":hover:focus:not(:focus-visible)")) row()?.focus(); });
+    addEventListener("blur", back);
+    return () => removeEventListener("blur", back);
+  }, []);
   return html`<iframe class="html" ref=${frame} src="frame.html" title="Message" onLoad=${show}></iframe>`;
 }
 
 function Detail({ message, campaign, compare, asHtml, setAsHtml, pendingKind, conflict, editing, onEdited, buttons, messages }) {
-  const { content, segment, suggestion } = message;
+  const { content, segment } = message;
+  const suggestion = proposed(message);
   const approvals = message.provenance?.approvals || [];
   const tagged = /<[a-z!/]/i.test(content?.body);
   return html`<article>
-    <div class="facts"><${Status} value=${message.review_status} />${message.approval_stage && html`<span>${message.approval_stage} stage</span>`}
-      <span>${message.source}</span><span>${customers(segment.customer_count)}</span>
+    <div class="facts"><${Status} value=${message.review_status} />${message.approval_stage && html`<span>Stage: ${message.approval_stage}</span>`}
+      <span>Source: ${message.source}</span><span>${customers(segment.customer_count)}</span>
       ${pendingKind && html`<span class="status busy">${DOING[pendingKind]}, not sent yet</span>`}</div>
     ${conflict && html`<div class="failed"><p>This message changed since you read it: ${conflict.why}. Below is what it is now.</p></div>
       ${rewritten(conflict) && conflict.before?.content && html`<div class="compared"><h3>What changed</h3><p><${Difference} from=${conflict.before.content.subject} to=${conflict.now.content.subject} /></p>
         <div><${Difference} from=${conflict.before.content.body} to=${conflict.now.content.body} /></div></div>`}`}
     ${!editing && buttons}
+    ${!editing && drafts.has(message.id) && html`<p class="failed">You have an edit here that is not saved. Press e to go on with it.</p>`}
+    ${compare && html`<${Compared} message=${message} campaign=${campaign} suggestion=${suggestion} />`}
     ${editing ? html`<${Editor} message=${message} campaign=${campaign} onDone=${onEdited} messages=${messages} />` : html`
       <h2 class="subject">${content ? html`<${Text} value=${content.subject} />` : "No content yet"}</h2>
-      ${tagged && html`<div class="buttons small" role="group" aria-label="Body as">${["Text", "HTML"].map((one, n) => html`<button type="button" aria-pressed=${asHtml === !!n}
+      ${tagged && html`<div class="buttons small" role="group" aria-label="Body as">${["Source", "HTML"].map((one, n) => html`<button type="button" aria-pressed=${asHtml === !!n}
         onClick=${() => setAsHtml(!!n)}>${one}</button>`)}</div>`}
       ${tagged && asHtml && html`<p class="quiet">Pictures from elsewhere are not loaded; links are off.</p>`}
       ${tagged && asHtml ? html`<${Rendered} body=${content.body} />` : content ? html`<div class="body text"><${Text} value=${content.body} /></div>` : message.review_status === "Generating"
         && html`<p class="quiet">The message is being generated.</p>`}`}
     ${message.error && html`<p class="failed">Generation failed: <${Text} value=${message.error} /></p>`}
     ${message.rejection_reason && html`<p class="failed">Rejected: <${Text} value=${message.rejection_reason} /></p>`}
-    ${compare && html`<${Compared} message=${message} campaign=${campaign} />`}
+    ${message.rejected_before && html`<p class="quiet">Rejected before: <${Text} value=${message.rejected_before} /></p>`}
     ${suggestion && html`<${Suggestion} suggestion=${suggestion} />`}
     <table class="fields"><caption>Segment</caption><tbody>${Object.entries(segment.attributes).map(([name, value]) => html`<tr>
       <th scope="row"><${Text} value=${name} /></th><td>${value === null ? html`<em>no value</em>` : html`<${Text} value=${value} />`}</td></tr>`)}</tbody></table>
@@ -473,17 +509,17 @@ function Suggestion({ suggestion }) {
   return html`<section class="suggestion" aria-label="Suggestion"><h3>Suggestion from run ${suggestion.run_number}</h3>
     ${mentions.length > 0 && html`<p class="failed">Cannot be used here: the text mentions ${mentions.map((one, n) => html`${n > 0 && ", "}<${Text} value=${one} />`)}.</p>`}
     <ul>${differs.map((one) => html`<li><${Text} value=${one.field} /> was <${Text} value=${one.from ?? "no value"} />, here it is <${Text} value=${one.to ?? "no value"} /></li>`)}</ul>
-    ${evidence && evidence.pairs > 0 && !mentions.length && html`<p>In ${count(evidence.same)} of ${count(evidence.pairs)} earlier cases that made no difference to the text.</p>`}
-    <p class="quiet">Press d to see the difference.</p></section>`;
+    ${evidence && evidence.pairs > 0 && !mentions.length && html`<p>In ${count(evidence.same)} of ${count(evidence.pairs)} approved pairs that differ only in ${
+      differs.length > 1 ? "one of these" : html`<${Text} value=${differs[0]?.field} />`}, the text is otherwise the same.</p>`}</section>`;
 }
 
-function Compared({ message, campaign }) {
+function Compared({ message, campaign, suggestion }) {
   const [found, error, , loading] = useLoad(async () => {
-    if (message.suggestion) {
+    if (suggestion) {
       const values = { ...message.segment.attributes };
-      for (const one of message.suggestion.differs || []) values[one.field] = one.from;
-      const other = await findMessage(campaign.id, message.suggestion.run_number, (one) => one.id === message.suggestion.message_id, Object.values(values));
-      return other && { title: `Difference from the suggestion (run ${message.suggestion.run_number})`, other };
+      for (const one of suggestion.differs || []) values[one.field] = one.from;
+      const other = await findMessage(campaign.id, suggestion.run_number, (one) => one.id === suggestion.message_id, Object.values(values));
+      return other && { title: `Difference from the suggestion (run ${suggestion.run_number})`, other };
     }
     for (let run = message.run_number - 1; run > 0 && run > message.run_number - 4; run -= 1) {
       const other = await findMessage(campaign.id, run, (one) => one.segment.key === message.segment.key && one.content, Object.values(message.segment.attributes))
@@ -491,48 +527,55 @@ function Compared({ message, campaign }) {
       if (other) return { title: `Difference from run ${run}`, other };
     }
     return null;
-  }, [message.id, message.content_id]);
+  }, [message.id, message.content_id, suggestion?.message_id]);
   if (loading) return html`<${Loading} what="the other text" />`;
   if (error) return html`<${Failed} error=${error} />`;
   if (!found?.other?.content || !message.content) return html`<p class="quiet">There is no earlier text of this segment to compare with.</p>`;
   return html`<section class="compared" aria-label="Difference"><h3>${found.title}</h3>
-    <p><${Difference} from=${found.other.content.subject} to=${message.content.subject} /></p>
-    <div><${Difference} from=${found.other.content.body} to=${message.content.body} /></div></section>`;
+    ${rewritten({ before: found.other, now: message }) ? html`<p><${Difference} from=${found.other.content.subject} to=${message.content.subject} /></p>
+    <div><${Difference} from=${found.other.content.body} to=${message.content.body} /></div>` : html`<p>No difference.</p>`}</section>`;
 }
 
 function Editor({ message, campaign, onDone, messages }) {
-  const [subject, setSubject] = useState(message.content?.subject || "");
-  const [body, setBody] = useState(message.content?.body || "");
-  const [based, setBased] = useState(message.content_id);
+  const { id, content, content_id } = message;
+  const first = { subject: content?.subject || "", body: content?.body || "", based: content_id };
+  const [draft, setDraft] = useState(drafts.get(id) || first);
+  const { subject, body, based } = draft;
+  const set = (name) => (value) => {
+    const next = { ...(drafts.get(id) || draft), [name]: value };
+    if (next.subject === first.subject && next.body === first.body) drafts.delete(id);
+    else drafts.set(id, next);
+    setDraft(next);
+  };
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const [now, setNow] = useState(null);
-  const first = useRef();
+  const box = useRef();
   const key = useRef(newKey());
-  useEffect(() => { first.current?.focus(); }, []);
-  const leave = () => { onDone(null); setTimeout(() => document.querySelector(".list [aria-current=true] button")?.focus(), 0); };
+  useEffect(() => { box.current?.focus(); }, []);
+  const leave = (saved) => { onDone(saved); setTimeout(() => row()?.focus()); };
   const save = async (event) => {
     event?.preventDefault();
     if (busy) return;
     setBusy(true);
     setError(null);
-    drop(message.id);
+    drop(id);
     try {
-      const edited = { campaign_id: campaign.id, message_id: message.id, content: { subject, body } };
+      const edited = { campaign_id: campaign.id, message_id: id, content: { subject, body } };
       if (based) edited.content_id = based;
       const saved = await steadily("campaign/messages/edit", edited, { key: key.current });
-      say("Saved. The message waits for a review.");
-      onDone(saved);
+      say("The edit is saved. The message waits for a review.");
+      drafts.delete(id);
+      leave(saved);
       messages.recount();
-      setTimeout(() => document.querySelector(".list [aria-current=true] button")?.focus(), 0);
     } catch (refused) {
       key.current = newKey();
       setBusy(false);
       setError(refused);
       if (refused.status === 409) {
-        const found = await messages.again(message.id).catch(() => null);
+        const found = await messages.again(id).catch(() => null);
         setNow(found);
-        if (found) setBased(found.content_id);
+        if (found) set("based")(found.content_id);
         say("Not saved: the message changed since you read it. The new text is shown.", true);
       }
     }
@@ -542,28 +585,31 @@ function Editor({ message, campaign, onDone, messages }) {
     if (event.key === "Escape") { event.preventDefault(); leave(); }
   };
   return html`<form class="editor" onSubmit=${save} onKeyDown=${keys}>
-    <label><span>Subject</span><input type="text" ref=${first} value=${subject} onInput=${(event) => setSubject(event.currentTarget.value)} /></label>
-    <label><span>Body</span><textarea rows="12" value=${body} onInput=${(event) => setBody(event.currentTarget.value)}></textarea></label>
+    <${Field} label="Subject" ref=${box} value=${subject} set=${set("subject")} />
+    <label><span>Body</span><textarea rows="12" value=${body} onInput=${(event) => set("body")(event.currentTarget.value)}></textarea></label>
     ${error && html`<${Failed} error=${error} />`}
     ${now?.content && html`<div class="failed"><p>The message changed. It now says:</p><p><strong><${Text} value=${now.content.subject} /></strong></p>
       <div class="text"><${Text} value=${now.content.body} /></div><p>Saving again replaces it.</p></div>`}
     <div class="buttons"><button type="submit" class="main" disabled=${busy} aria-keyshortcuts="Control+Enter">Save</button>
-    <button type="button" onClick=${leave} aria-keyshortcuts="Escape">Cancel</button></div></form>`;
+    <button type="button" onClick=${() => { drafts.delete(id); leave(); }}>Discard</button></div>
+    <p class="quiet"><kbd>Ctrl+Enter</kbd> saves. <kbd>Esc</kbd> leaves, and keeps the text for later.</p></form>`;
 }
 
 function Rejection({ number, run, onClose }) {
   const [why, setWhy] = useState("");
+  const [empty, setEmpty] = useState(false);
   const box = useRef();
   useEffect(() => { box.current?.focus(); }, []);
   const submit = (event) => {
     event.preventDefault();
-    if (!why.trim()) { box.current?.focus(); say("Say why, so that the next text is better.", true); return; }
+    if (!why.trim()) { box.current?.focus(); setEmpty(true); return; }
     onClose();
     run(why.trim());
   };
-  return html`<${Dialog} title=${`Reject ${many(number, "message")}`} onClose=${onClose}><form onSubmit=${submit}>
+  return html`<${Dialog} title=${`Reject ${many(number, "message")}`} onClose=${onClose}><form noValidate onSubmit=${submit}>
     <label><span>Reason</span><textarea rows="3" ref=${box} value=${why} required maxlength="2000" onInput=${(event) => setWhy(event.currentTarget.value)}
       aria-keyshortcuts="Control+Enter" onKeyDown=${(event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit(event); }}></textarea></label>
+    ${empty && !why.trim() && html`<p class="failed" role="alert">Say why, so that the next text is better.</p>`}
     <p class="quiet"><kbd>Ctrl+Enter</kbd> rejects, <kbd>Esc</kbd> cancels.</p>
     <div class="buttons"><button type="submit" class="danger">Reject</button><button type="button" onClick=${onClose}>Cancel</button></div></form></${Dialog}>`;
 }

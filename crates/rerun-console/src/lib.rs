@@ -26,24 +26,43 @@ const FRAME_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-s
 struct File {
     name: &'static str,
     content_type: &'static str,
-    plain: &'static [u8],
+    plain: Bytes,
     /// Without the quotes.
     tag: String,
     gzip: Bytes,
 }
 
 impl File {
-    fn new(name: &'static str, content_type: &'static str, plain: &'static [u8]) -> Self {
-        let hash = Sha256::digest(plain);
+    fn new(name: &'static str, content_type: &'static str, text: &'static str) -> Self {
+        let plain = if content_type == SCRIPT {
+            Bytes::from(without_comments(text))
+        } else {
+            Bytes::from_static(text.as_bytes())
+        };
+        let hash = Sha256::digest(&plain);
         Self {
             name,
             content_type,
-            plain,
             tag: hex::encode(hash.get(..16).unwrap_or_default()),
             // Writing to memory does not fail; without it the file is sent as it is.
-            gzip: gzip(plain).unwrap_or_default(),
+            gzip: gzip(&plain).unwrap_or_default(),
+            plain,
         }
     }
+}
+
+/// A script without its lines of comments, which are for readers of the source. The other lines keep
+/// their numbers.
+fn without_comments(script: &str) -> String {
+    let is_comment = |line: &str| {
+        let line = line.trim();
+        line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"))
+    };
+    let lines = script.split('\n');
+    let kept: Vec<&str> = lines
+        .map(|line| if is_comment(line) { "" } else { line })
+        .collect();
+    kept.join("\n")
 }
 
 fn gzip(plain: &[u8]) -> Option<Bytes> {
@@ -55,7 +74,7 @@ fn gzip(plain: &[u8]) -> Option<Bytes> {
 macro_rules! files {
     ($($name:literal = $file:literal, $content_type:expr;)+) => {
         static FILES: LazyLock<Vec<File>> = LazyLock::new(|| vec![
-            $(File::new($name, $content_type, include_bytes!(concat!("../assets/", $file)))),+
+            $(File::new($name, $content_type, include_str!(concat!("../assets/", $file)))),+
         ]);
     };
 }
@@ -104,7 +123,7 @@ pub fn respond(name: &str, request: &HttpRequest) -> Option<HttpResponse> {
         response.insert_header((header::CONTENT_ENCODING, "gzip"));
         response.body(file.gzip.clone())
     } else {
-        response.body(Bytes::from_static(file.plain))
+        response.body(file.plain.clone())
     })
 }
 
@@ -233,7 +252,7 @@ mod tests {
     #[test]
     fn no_file_names_another_host() {
         for file in FILES.iter() {
-            let text = str::from_utf8(file.plain).unwrap();
+            let text = str::from_utf8(&file.plain).unwrap();
             for scheme in ["http://", "https://", "//# sourceMappingURL", "@import"] {
                 // Names of XML's dialects are no places.
                 let places = text.replace("http://www.w3.org/", "");
@@ -289,6 +308,18 @@ mod tests {
     }
 
     #[test]
+    fn comments_of_scripts_are_not_sent() {
+        let script = "// One\nlet a = 1; // Two\n  /** Three */\n  b(/x*/.y);\n/* Four";
+        let sent = "\nlet a = 1; // Two\n\n  b(/x*/.y);\n/* Four";
+        assert_eq!(without_comments(script), sent);
+        let sent = get("app.js", &[]).into_body().try_into_bytes().unwrap();
+        let source = include_str!("../assets/app.js");
+        assert!(sent.starts_with(b"\nimport"), "a comment comes first");
+        let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(lines(&sent), lines(source.as_bytes()));
+    }
+
+    #[test]
     fn the_whole_page_is_small() {
         let bytes: usize = FILES.iter().map(|file| file.gzip.len()).sum();
         assert!(bytes <= MOST_BYTES, "{bytes} bytes");
@@ -298,7 +329,7 @@ mod tests {
     fn every_import_is_a_file_of_the_page() {
         let names: BTreeSet<&str> = FILES.iter().map(|file| file.name).collect();
         for file in FILES.iter().filter(|file| file.content_type == SCRIPT) {
-            let text = str::from_utf8(file.plain).unwrap();
+            let text = str::from_utf8(&file.plain).unwrap();
             for part in text.split("from").skip(1) {
                 let part = part.trim_start();
                 let Some(quote) = part.chars().next().filter(|first| "\"'".contains(*first)) else {

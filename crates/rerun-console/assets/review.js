@@ -460,11 +460,16 @@ function Rendered({ body }) {
     if (inner) inner.srcdoc = `<style>a { color: #00e; text-decoration: underline }</style><body tabindex="0">${body.replace(/<i?frame|href/gi, "$&-")}`;
   };
   useEffect(show, [body]);
-  // A click into the message would keep the keys in there; who comes by Tab scrolls by keys.
+  // A click into the message would keep the keys in there. Who comes by Tab scrolls by keys.
   useEffect(() => {
-    const back = () => setTimeout(() => { if (frame.current?.matches(":hover:focus:not(:focus-visible)")) row()?.focus(); });
-    addEventListener("blur", back);
-    return () => removeEventListener("blur", back);
+    let byTab = false;
+    const note = ({ type, key }) => {
+      if (type !== "blur") byTab = key === "Tab";
+      else setTimeout(() => { if (!byTab && document.activeElement === frame.current) row()?.focus({ preventScroll: true }); });
+    };
+    const events = ["blur", "keydown", "pointermove"];
+    events.forEach((one) => addEventListener(one, note));
+    return () => events.forEach((one) => removeEventListener(one, note));
   }, []);
   return html`<iframe class="html" ref=${frame} src="frame.html" title="Message" onLoad=${show}></iframe>`;
 }

@@ -320,7 +320,7 @@ export function Schedule({ id }) {
     <${Next} schedule=${schedule} />
     <${Facts} all=${[["Campaign", html`<${Link} path=${`campaigns/${campaign}`} name=${known?.get(campaign) || "the campaign"} />`],
       ["Next times", schedule.next_times.length > 0 && html`<ul>${schedule.next_times.map((at) => html`<li><${At} at=${at} zone=${zone} /></li>`)}</ul>`],
-      ["Pattern", schedule.cron && html`<code>${schedule.cron}</code> in ${zone}`],
+      ["Cron pattern", schedule.cron && html`<code>${schedule.cron}</code> in ${zone}`],
       ["Customer group", schedule.customer_group_id ? html`<${GroupName} id=${schedule.customer_group_id} name=${known?.get(schedule.customer_group_id) || "a group of its own"} />` : "that of the newest run"],
       ["Starts only if", title(WHEN, schedule.when)], ["If not published", title(OVERLAP, schedule.overlap)], ["Reuses", title(REUSE, schedule.reuse_from)],
       ["Ends", schedule.ends_at && html`<${At} at=${schedule.ends_at} zone=${zone} />`],
@@ -402,10 +402,11 @@ function Form({ schedule, campaigns: all, groups: known }) {
     ${!schedule && html`<${Pick} label="Campaign" value=${draft.campaign_id} set=${set("campaign_id")} options=${[["", "Choose a campaign"], ...all]} />`}
     <div class="filters">${pick("Repeat", "repeat", REPEAT)}
       ${repeat === "week" && pick("Day", "day", DAYS)}
-      ${repeat === "cron" && html`<${Field} label="Pattern (cron: minute, hour, day, month, weekday)" value=${draft.cron} set=${set("cron")} required maxlength="200" spellcheck=${false} />`}
+      ${repeat === "cron" && html`<${Field} label="Cron pattern" value=${draft.cron} set=${set("cron")} required maxlength="200" spellcheck=${false} />`}
       ${repeat === "once" ? html`<${Field} type="datetime-local" label="Time" value=${draft.at} set=${set("at")} required />`
         : repeat !== "cron" && html`<${Field} type="time" label="Time" value=${draft.time} set=${set("time")} required />`}
       ${pick("Time zone", "time_zone", zones)}</div>
+    ${repeat === "cron" && html`<p class="quiet">A cron pattern names minute, hour, day of the month, month and weekday.</p>`}
     ${cron && may("schedule_preview") && html`<${Preview} cron=${cron} zone=${zone} />`}
     <div class="filters wide"><${Pick} label="Customer group" value=${draft.customer_group_id} set=${set("customer_group_id")} options=${[...(schedule?.customer_group_id ? [] : [["", "that of the newest run"]]), ...known]} />
       ${pick("Start only if", "when", WHEN)}${pick("If the campaign is not published", "overlap", OVERLAP)}${pick("Reuse from", "reuse_from", REUSE)}

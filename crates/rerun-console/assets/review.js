@@ -487,11 +487,11 @@ function Detail({ message, campaign, compare, asHtml, setAsHtml, pendingKind, co
       ${rewritten(conflict) && conflict.before?.content && html`<div class="compared"><h3>What changed</h3><p><${Difference} from=${conflict.before.content.subject} to=${conflict.now.content.subject} /></p>
         <div><${Difference} from=${conflict.before.content.body} to=${conflict.now.content.body} /></div></div>`}`}
     ${!editing && buttons}
-    ${!editing && drafts.has(message.id) && html`<p class="failed">You have an edit here that is not saved. Press e to go on with it.</p>`}
+    ${!editing && drafts.has(message.id) && html`<p class="failed">You have an edit here that is not saved. Edit goes on with it.</p>`}
     ${compare && html`<${Compared} message=${message} campaign=${campaign} suggestion=${suggestion} />`}
     ${editing ? html`<${Editor} message=${message} campaign=${campaign} onDone=${onEdited} messages=${messages} />` : html`
       <h2 class="subject">${content ? html`<${Text} value=${content.subject} />` : "No content yet"}</h2>
-      ${tagged && html`<div class="buttons small" role="group" aria-label="Body as">${["Source", "HTML"].map((one, n) => html`<button type="button" aria-pressed=${asHtml === !!n}
+      ${tagged && html`<div class="buttons small" role="group" aria-label="Body as">${["Code", "HTML"].map((one, n) => html`<button type="button" aria-pressed=${asHtml === !!n}
         onClick=${() => setAsHtml(!!n)}>${one}</button>`)}</div>`}
       ${tagged && asHtml && html`<p class="quiet">Pictures from elsewhere are not loaded; links are off.</p>`}
       ${tagged && asHtml ? html`<${Rendered} body=${content.body} />` : content ? html`<div class="body text"><${Text} value=${content.body} /></div>` : message.review_status === "Generating"
@@ -591,13 +591,13 @@ function Editor({ message, campaign, onDone, messages }) {
   };
   return html`<form class="editor" onSubmit=${save} onKeyDown=${keys}>
     <${Field} label="Subject" ref=${box} value=${subject} set=${set("subject")} />
-    <label><span>Body</span><textarea rows="12" value=${body} onInput=${(event) => set("body")(event.currentTarget.value)}></textarea></label>
+    <label><span>Body</span><textarea rows="8" value=${body} onInput=${(event) => set("body")(event.currentTarget.value)}></textarea></label>
     ${error && html`<${Failed} error=${error} />`}
     ${now?.content && html`<div class="failed"><p>The message changed. It now says:</p><p><strong><${Text} value=${now.content.subject} /></strong></p>
       <div class="text"><${Text} value=${now.content.body} /></div><p>Saving again replaces it.</p></div>`}
     <div class="buttons"><button type="submit" class="main" disabled=${busy} aria-keyshortcuts="Control+Enter">Save</button>
-    <button type="button" onClick=${() => { drafts.delete(id); leave(); }}>Discard</button></div>
-    <p class="quiet"><kbd>Ctrl+Enter</kbd> saves. <kbd>Esc</kbd> leaves, and keeps the text for later.</p></form>`;
+    <button type="button" onClick=${() => { drafts.delete(id); leave(); }}>Discard</button>
+    <span class="quiet"><kbd>Ctrl+Enter</kbd> saves, <kbd>Esc</kbd> leaves and keeps the text for later.</span></div></form>`;
 }
 
 function Rejection({ number, run, onClose }) {

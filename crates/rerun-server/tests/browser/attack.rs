@@ -226,7 +226,7 @@ async fn a_body_as_html_reaches_nothing(world: World, browser: Browser) {
     browser.enter_frame("iframe").await;
     browser.look("p", "color").await;
     browser.out_of_frames().await;
-    browser.enter("button", "Text").await;
+    browser.enter("button", "Code").await;
     browser.says("<!doctype html>").await;
 
     let owned = "return [window.owned ?? null, window.tried, location.hash.includes('/review')]";

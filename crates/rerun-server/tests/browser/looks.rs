@@ -82,10 +82,7 @@ async fn every_page_is_accessible_and_narrow(world: World, browser: Browser) {
             format!("campaigns/{published}/rerun?group={summer}"),
             "1 reused",
         ),
-        (
-            format!("campaigns/{rerun}/compare"),
-            "only in the later run",
-        ),
+        (format!("campaigns/{rerun}/compare"), "only in run 2"),
         ("groups".to_owned(), "Summer 2026"),
         ("schedules".to_owned(), "skipped, not published"),
         (

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::driver::{Browser, ESCAPE};
+use crate::driver::{Browser, ENTER, ESCAPE};
 use crate::world::World;
 
 crate::on_both_stores!(
@@ -10,6 +10,7 @@ crate::on_both_stores!(
     comparing_begins_with_what_differs,
     rerun_and_review_list_segments_in_one_order,
     a_file_is_imported_when_told_to,
+    a_group_is_created_with_its_file,
     the_log_leads_to_what_it_is_about,
     the_menu_shows_where_one_came_from,
 );
@@ -54,13 +55,23 @@ async fn comparing_begins_with_what_differs(world: World, browser: Browser) {
     let campaign = rerun(&world).await;
     open(&world, &browser, &format!("campaigns/{campaign}/compare")).await;
     let cards = "document.querySelectorAll('main .card').length";
-    browser.says("4 only in the later run").await;
+    browser.says("4 only in run 2").await;
     browser.says("2 same text").await;
     browser.until(&format!("{cards} === 8")).await;
     browser.enter("link", "2 same text").await;
     browser.until(&format!("{cards} === 2")).await;
     browser.choose("Show", "all segments").await;
     browser.until(&format!("{cards} === 10")).await;
+    // The later run is the later one, wherever it was chosen.
+    browser.choose("Earlier run", "Run 2").await;
+    browser.choose("Later run", "Run 1").await;
+    browser.says("4 only in run 2").await;
+    // What was reused is the same text.
+    let page = format!("campaigns/{campaign}/review?source=reused");
+    browser.open(&world.page(&page)).await;
+    browser.says("Reused from run 1.").await;
+    browser.press(['d']).await;
+    browser.says("No difference.").await;
 }
 
 async fn rerun_and_review_list_segments_in_one_order(world: World, browser: Browser) {
@@ -97,7 +108,7 @@ async fn a_file_is_imported_when_told_to(world: World, browser: Browser) {
     browser
         .choose_file("dialog input[type=file]", file.to_str().unwrap())
         .await;
-    browser.says("more.csv, 33B").await;
+    browser.says("more.csv, 33 B").await;
     let imports = world.entries("customer_group.imported").await.len();
     assert_eq!(imports, 1, "it was imported at once");
     browser.enter("button", "Import").await;
@@ -109,13 +120,38 @@ async fn a_file_is_imported_when_told_to(world: World, browser: Browser) {
         files.items.add(new File(['customer_ref,country\\nx3,IT\\n'], 'dropped.csv')); \
         document.querySelector('.drop').dispatchEvent(new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true }))";
     browser.run(drop).await;
-    browser.says("dropped.csv, 27B").await;
+    browser.says("dropped.csv, 27 B").await;
     let imports = world.entries("customer_group.imported").await.len();
     assert_eq!(imports, 2, "it was imported at once");
     browser.enter("button", "Import").await;
     browser.says("1 row read: 1 new, 0 changed.").await;
     browser.press([ESCAPE]).await;
     browser.says("4 customers").await;
+}
+
+/// One button, and Enter does the same.
+async fn a_group_is_created_with_its_file(world: World, browser: Browser) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("more.csv");
+    std::fs::write(&file, "customer_ref,country\nx1,DE\nx2,FR\n").unwrap();
+    open(&world, &browser, "groups").await;
+    browser.enter("button", "New group").await;
+    browser
+        .choose_file("dialog input[type=file]", file.to_str().unwrap())
+        .await;
+    browser.says("more.csv, 33 B").await;
+    assert!(browser.has("button", "Create and import").await);
+    assert!(!browser.has("button", "Create without customers").await);
+    browser.tab_to("textbox", "Name").await;
+    browser.write("Spring").await;
+    browser.press([ENTER]).await;
+    browser.says("2 rows read: 2 new, 0 changed.").await;
+    browser.press([ESCAPE]).await;
+    let groups = world.call("customer-group/list", json!({})).await;
+    let groups = groups["customer_groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 1);
+    assert_eq!(groups[0]["name"], "Spring");
+    assert_eq!(groups[0]["customer_count"], 2);
 }
 
 async fn the_log_leads_to_what_it_is_about(world: World, browser: Browser) {

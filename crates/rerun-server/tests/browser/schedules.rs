@@ -50,7 +50,7 @@ async fn a_schedule_is_managed_by_keyboard(world: World, browser: Browser) {
     // A pattern, whose times the clock changes move.
     browser.enter("link", "Edit").await;
     browser.choose("Repeat", "by a pattern").await;
-    browser.tab_to("textbox", "Pattern").await;
+    browser.tab_to("textbox", "Cron pattern").await;
     browser.chord(CONTROL, 'a').await;
     browser.write("30 2 * * SUN").await;
     browser.says("the clocks go forward").await;
@@ -186,7 +186,7 @@ async fn the_form_names_its_choices_and_is_left_by_cancel(world: World, browser:
         "Start only if",
         "If the campaign is not published",
         "Reuse from",
-        "If the server was down, still start up to",
+        "If the server was down at the time",
     ] {
         browser.tab_to("combobox", choice).await;
     }

@@ -8,7 +8,9 @@ use crate::world::World;
 crate::on_both_stores!(
     the_story_is_told_by_keyboard,
     a_suggestion_is_used_by_a_key,
+    a_rejection_says_why,
     unseen_values_are_declared_by_one_key,
+    a_spelling_is_declared_by_hand_and_taken_back,
     a_campaign_says_what_a_rerun_would_change,
     a_token_is_pasted_or_refused,
 );
@@ -157,7 +159,7 @@ async fn the_story_is_told_by_keyboard(world: World, browser: Browser) {
     let numbers = [
         "Start a rerun for Summer 2026?",
         "6 messages for 12 customers: 2 reused, 4 new.",
-        "Run 1 becomes part of the history, and its 4 messages are archived.",
+        "Run 1 with its 4 messages stays published until the new run is.",
     ];
     browser.confirm("Start rerun", &numbers).await;
     browser.says("Run 2").await;
@@ -214,6 +216,22 @@ async fn a_suggestion_is_used_by_a_key(world: World, browser: Browser) {
     browser
         .until("document.querySelector('[aria-label=Difference] ins')?.innerText === 'stranger'")
         .await;
+    // Rejected, it has none; generated again, it has.
+    let suggested = "document.querySelector('[aria-label=Suggestion]')";
+    browser.press(['r']).await;
+    browser
+        .until("document.activeElement.tagName === 'TEXTAREA'")
+        .await;
+    browser.write("a joke").await;
+    browser.chord(CONTROL, ENTER).await;
+    browser.says("Rejected: a joke").await;
+    browser.until(&format!("!{suggested}")).await;
+    browser.press(['g']).await;
+    browser
+        .says("New text, the same as before: DE · new.")
+        .await;
+    browser.says("Rejected before: a joke").await;
+    browser.until(suggested).await;
     // Taken back, and then used.
     browser.press(['s']).await;
     browser.says("Taking the suggestion in 5 seconds").await;
@@ -228,9 +246,86 @@ async fn a_suggestion_is_used_by_a_key(world: World, browser: Browser) {
     browser
         .until("document.querySelector('.message .body')?.innerText === 'Dear customer'")
         .await;
+    browser.says("The suggestion is the text now.").await;
+    browser.until(&format!("!{suggested}")).await;
+    assert!(!browser.has("button", "Use suggestion").await);
     // A person approves it, as any other.
     assert_eq!(world.number(campaign, "Pending review").await, 1);
     assert_eq!(world.entries("message.adopted").await.len(), 1);
+}
+
+async fn a_rejection_says_why(world: World, browser: Browser) {
+    let group = world.group("Spring", &["DE"], &["gold"], 1).await;
+    let campaign = world.launched("Offer", &group, "Dear {{ tier }}").await;
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser.enter("link", "Review").await;
+    browser.says("1 of 1 to review").await;
+    browser.press(['r']).await;
+    browser
+        .until("document.activeElement.tagName === 'TEXTAREA'")
+        .await;
+    let said = "document.querySelector('dialog [role=alert]')";
+    browser.press([' ']).await;
+    assert_eq!(browser.run(&format!("return {said}")).await, json!(null));
+    browser.chord(CONTROL, ENTER).await;
+    browser.until(said).await;
+    browser.write("a joke").await;
+    browser.until(&format!("!{said}")).await;
+    browser.chord(CONTROL, ENTER).await;
+    world
+        .until(async || world.number(&campaign, "Rejected").await == 1)
+        .await;
+}
+
+async fn a_spelling_is_declared_by_hand_and_taken_back(world: World, browser: Browser) {
+    let spring = world.group("Spring", &["DE", "FR"], &["gold"], 1).await;
+    let summer = ["Deutschland", "fr", "ES"];
+    let summer = world.group("Summer", &summer, &["gold"], 1).await;
+    let campaign = world.launched("Offer", &spring, "Dear {{ tier }}").await;
+    world.publish(&campaign).await;
+    browser.open(&world.link()).await;
+    browser.says("Sign out").await;
+    browser.size(1_000, 400).await;
+    let page = world.page(&format!("campaigns/{campaign}/rerun?group={summer}"));
+    browser.open(&page).await;
+    browser.says("3 new").await;
+    // What looks like another one needs no other suggestion.
+    let row = "[...document.querySelectorAll('main tr')].find((row) => row.innerText.startsWith('fr · gold')).innerText";
+    let row = browser.run(&format!("return {row}")).await;
+    let row = row.as_str().unwrap();
+    assert!(
+        row.contains("fr looks like FR") && !row.contains("suggestion"),
+        "{row}"
+    );
+    // The page keeps its place.
+    browser.tab_to("button", "Treat fr as FR").await;
+    let place = browser.run("return scrollY").await.as_f64().unwrap();
+    assert!(place > 100.0, "{place}");
+    browser.press([ENTER]).await;
+    browser.says("fr is treated as FR from now on.").await;
+    browser.says("1 reused").await;
+    let now = browser.run("return scrollY").await.as_f64().unwrap();
+    assert!((now - place).abs() < 100.0, "from {place} to {now}");
+    browser.enter("button", "Treat Deutschland as…").await;
+    browser.choose("Approved value", "DE").await;
+    browser.enter("button", "Treat as this").await;
+    browser
+        .says("Deutschland is treated as DE from now on.")
+        .await;
+    browser.says("2 reused").await;
+    let values = async || world.campaign(&campaign).await["segment_by"][0]["values"].clone();
+    assert_eq!(values().await, json!({ "Deutschland": "DE", "fr": "FR" }));
+    browser.enter("button", "Undo: Deutschland as DE").await;
+    browser
+        .says("Deutschland is a value of its own again.")
+        .await;
+    browser.says("1 reused").await;
+    assert_eq!(values().await, json!({ "fr": "FR" }));
+    browser
+        .open(&world.page(&format!("campaigns/{campaign}")))
+        .await;
+    browser.says("country: fr as FR").await;
 }
 
 async fn unseen_values_are_declared_by_one_key(world: World, browser: Browser) {
@@ -250,10 +345,10 @@ async fn unseen_values_are_declared_by_one_key(world: World, browser: Browser) {
     browser
         .says("2 of the new segments are new only because values are spelled in another way.")
         .await;
-    browser.enter("button", "Declare the same: fr and FR").await;
+    browser.enter("button", "Treat fr as FR").await;
     browser.says("1 reused").await;
     browser.says("2 new").await;
-    browser.enter("button", "Declare the same: de and DE").await;
+    browser.enter("button", "Treat de as DE").await;
     browser.says("2 reused").await;
     let rules = &world.campaign(&campaign).await["segment_by"];
     assert_eq!(

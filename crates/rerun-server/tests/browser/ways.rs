@@ -19,6 +19,10 @@ crate::on_both_stores!(
     a_search_counts_what_it_shows,
     a_selection_is_cleared_by_escape,
     the_panes_keep_their_height,
+    an_edit_is_kept_until_it_is_saved,
+    who_leaves_is_told_what_is_sent,
+    keys_work_after_a_click_into_a_body,
+    past_messages_are_for_reading,
 );
 
 /// Four messages that wait for a review.
@@ -256,7 +260,7 @@ async fn a_search_counts_what_it_shows(world: World, browser: Browser) {
         .until(&format!("{said} === '2 shown · 4 of 4 to review in all'"))
         .await;
     // What is decided stays in the list, and is marked.
-    browser.press([ENTER, 'a']).await;
+    browser.press([ENTER, '/', ESCAPE, 'a']).await;
     browser
         .until("document.querySelectorAll('[aria-label=Messages] li.decided').length === 1")
         .await;
@@ -285,6 +289,107 @@ async fn a_selection_is_cleared_by_escape(world: World, browser: Browser) {
     browser.press(['e']).await;
     browser
         .until("document.activeElement.closest('.editor')")
+        .await;
+}
+
+async fn an_edit_is_kept_until_it_is_saved(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    let editing = "document.activeElement.closest('.editor')";
+    let kept =
+        "document.querySelector('.message').innerText.includes('an edit here that is not saved')";
+    browser.press(['e']).await;
+    browser.until(editing).await;
+    browser.write(" again").await;
+    browser
+        .click("[aria-label=Messages] li:nth-child(2) button")
+        .await;
+    browser.until(&format!("!{editing} && !{kept}")).await;
+    browser.enter("link", "Waiting").await;
+    browser.says("4 to review").await;
+    browser.enter("link", "Review").await;
+    browser.until(kept).await;
+    browser.press(['e']).await;
+    browser.until(editing).await;
+    let subject = "document.activeElement.value";
+    browser
+        .until(&format!("{subject}.endsWith(' again')"))
+        .await;
+    browser.press([ESCAPE]).await;
+    browser.until(kept).await;
+    browser.press(['e']).await;
+    browser.until(editing).await;
+    browser.enter("button", "Discard").await;
+    browser.until(&format!("!{editing} && !{kept}")).await;
+    browser.press(['e']).await;
+    browser.until(editing).await;
+    browser
+        .until(&format!("!{subject}.endsWith(' again')"))
+        .await;
+    browser.write(" anew").await;
+    browser.chord(CONTROL, ENTER).await;
+    browser.says("The edit is saved.").await;
+    browser.until(&format!("!{editing} && !{kept}")).await;
+}
+
+async fn who_leaves_is_told_what_is_sent(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    open(&world, &browser, &campaign).await;
+    browser.press(['a', 'a']).await;
+    browser.says("2 not sent yet").await;
+    browser.enter("link", "Groups").await;
+    browser.says("Sent: 2 decisions.").await;
+    assert!(!browser.has("button", "Undo").await);
+    world
+        .until(async || world.number(&campaign, "Approved").await == 2)
+        .await;
+}
+
+async fn keys_work_after_a_click_into_a_body(world: World, browser: Browser) {
+    let group = world.group("Spring", &["DE", "FR"], &["gold", "silver"], 1);
+    let body = "<p>Dear {{ tier }} customer</p>".repeat(60);
+    let campaign = world.launched("Offer", &group.await, &body).await;
+    browser.open(&world.link()).await;
+    browser.says("4 to review").await;
+    open(&world, &browser, &campaign).await;
+    browser.enter("button", "HTML").await;
+    browser.enter_frame("iframe.html").await;
+    browser.enter_frame("iframe").await;
+    browser.click("p").await;
+    browser.out_of_frames().await;
+    browser
+        .until("document.activeElement.closest('[aria-current=true]')")
+        .await;
+    browser.press(['j']).await;
+    browser
+        .until("document.querySelector('[aria-label=Messages] [aria-current=true]').ariaPosInSet === '2'")
+        .await;
+    // What a key shows is where one looks.
+    browser.press(['d']).await;
+    let above = "[...document.querySelectorAll('.message p')].some((one) => one.innerText.includes('no earlier text') \
+        && one.getBoundingClientRect().bottom < document.querySelector('iframe').getBoundingClientRect().top)";
+    browser.until(above).await;
+}
+
+async fn past_messages_are_for_reading(world: World, browser: Browser) {
+    let campaign = four(&world, &browser).await;
+    world.publish(&campaign).await;
+    let group = world.group("Summer", &["DE"], &["gold"], 1).await;
+    let initiate = json!({ "campaign_id": campaign, "new_customer_group_id": group });
+    world.call("campaign/rerun/initiate", initiate).await;
+    let page = format!("campaigns/{campaign}/review?run=1");
+    browser.open(&world.page(&page)).await;
+    rows(&browser, 4).await;
+    browser
+        .until("document.querySelector('h1').textContent === 'Messages'")
+        .await;
+    for name in ["Approve", "Reject", "Edit", "Regenerate", "Undo"] {
+        assert!(!browser.has("button", name).await, "{name}");
+    }
+    assert!(browser.has("button", "Difference").await);
+    browser.press(['a']).await;
+    browser
+        .says("Messages of past runs cannot be changed.")
         .await;
 }
 

@@ -165,7 +165,7 @@ const ruleOf = (one) => typeof one === "string" ? { field: one } : one;
 /** The values that a campaign treats as others. */
 export function Spellings({ campaign, treat }) {
   const all = campaign.segment_by.map(ruleOf).flatMap(({ field, values }) => Object.entries(values || {}).map((pair) => [field, ...pair]));
-  return all.length > 0 && html`<section aria-label="Spellings"><h3>Treated as the same value</h3><ul>${all.map(([field, value, other]) => html`<li key=${field + value}><${Text} value=${field} />: <${Text} value=${value} /> as <${Text} value=${other} /> ${treat && html`<button type="button" class="small" aria-label=${`Undo: ${value} as ${other}`} onClick=${() => treat(field, { [value]: undefined })}>Undo</button>`}</li>`)}</ul></section>`;
+  return all.length > 0 && html`<details open=${all.length < 10}><summary>${many(all.length, "value")} treated as others</summary><ul>${all.map(([field, value, other]) => html`<li key=${field + value}><${Text} value=${field} />: <${Text} value=${value} /> as <${Text} value=${other} /> ${treat && html`<button type="button" class="small" aria-label=${`Undo: ${value} as ${other}`} onClick=${() => treat(field, { [value]: undefined })}>Undo</button>`}</li>`)}</ul></details>`;
 }
 
 /** Asks which approved value a new one means. Those of the first messages are offered. */

@@ -463,7 +463,7 @@ function Rendered({ body }) {
   // A click into the message would keep the keys in there. Who comes by Tab scrolls by keys.
   useEffect(() => {
     let byTab = false;
-    const note = ({ type, key }) => {
+    const note = ({ type, key = "" }) => {
       if (type !== "blur") byTab = key === "Tab";
       else setTimeout(() => { if (!byTab && document.activeElement === frame.current) row()?.focus({ preventScroll: true }); });
     };

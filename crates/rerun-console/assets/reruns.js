@@ -88,7 +88,7 @@ function Import({ group, onClose }) {
   return html`<${Dialog} title=${group.id ? `Import into ${group.name}` : "New group"} onClose=${onClose}><form class="stack" onSubmit=${create}>
     ${group.id ? html`<${Pick} label="Customers that are in the group and not in the file" value=${mode} set=${setMode} options=${[["merge", "stay"], ["replace", "are removed"]]} />`
       : !done && html`<${Field} label="Name" value=${name} set=${setName} maxlength="200" />`}
-    <${Importer} group=${group.id} name=${name} mode=${mode} done=${() => setDone(true)} handle=${take} picked=${setFile} action=${group.id ? "Import" : "Create and import"} columns=${`One column is customer_ref; every other column is a field.${has}`} />
+    <${Importer} group=${group.id} name=${name} mode=${mode} done=${() => setDone(true)} handle=${take} picked=${setFile} action=${group.id || done ? "Import" : "Create and import"} columns=${`One column is customer_ref; every other column is a field.${has}`} />
     ${error && html`<${Failed} error=${error} />`}
     <div class="buttons">${!group.id && !done && !file && html`<button type="submit" class="main" disabled=${!name.trim()}>Create without customers</button>`}
       <button type="button" onClick=${onClose}>${done ? "Close" : "Cancel"}</button></div></form></${Dialog}>`;

@@ -5,7 +5,7 @@ import { Publish } from "./campaigns.js";
 import { Difference } from "./diff.js";
 import { drop, flush, held, hold, outcomes, sent, undo } from "./hold.js";
 import {
-  Confirm, Dialog, Empty, Failed, Field, Link, Loading, Opening, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, reason, refine,
+  Confirm, Dialog, Empty, Failed, Field, Link, Loading, Opening, Page, Pick, Status, Text, When, count, customers, dialogOpen, html, many, news, reason, refine,
   route, say, segmentName, to, useEvery, useLoad, who,
 } from "./ui.js";
 
@@ -28,6 +28,8 @@ const DOING = { approve: "Approving", reject: "Rejecting", regenerate: "Regenera
 /** Edits that are not saved yet, by message: whoever goes elsewhere finds them again. */
 export const drafts = new Map();
 
+/** Says what came by itself: what can be taken back still can. */
+const tell = (text) => say(text, false, news.value.undo);
 const stageName = (stage) => typeof stage === "string" ? stage : stage.name;
 const inTextBox = (node) => !!node?.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=button]), textarea, select, [contenteditable]");
 
@@ -107,10 +109,11 @@ class Messages {
     } catch { /* the page is gone: search */ }
     found = found || await findMessage(this.campaign, this.run ?? row.message.run_number, test, Object.values(row.message.segment.attributes));
     const before = this.regenerated.get(id);
-    if (before && found && found.review_status !== "Generating") {
-      this.regenerated.delete(id);
+    const ready = found?.review_status !== "Generating";
+    if (ready) this.regenerated.delete(id);
+    if (before && ready && found?.content) {
       const same = rewritten({ before, now: found }) ? "" : ", the same as before";
-      if (found.content) say(`New text${same}: ${segmentName(found.segment)}.`);
+      tell(`New text${same}: ${segmentName(found.segment)}.`);
       found = { ...found, rejected_before: before.rejection_reason };
     }
     if (found) this.put(found);
@@ -192,7 +195,7 @@ function Reviewing({ campaign, again }) {
       if (!error) {
         if (kind === "adopt" && answer?.id) {
           messages.put(answer);
-          say("The suggestion is the text now. It waits for a review.");
+          tell("The suggestion is the text now. It waits for a review.");
         } else for (const item of items) {
           const message = messages.get(item.id);
           if (message) messages.put(decided(kind, message, stages, act.reason));

@@ -217,6 +217,15 @@ async fn a_suggestion_is_used_by_a_key(world: World, browser: Browser) {
         .until("document.querySelector('[aria-label=Difference] ins')?.innerText === 'stranger'")
         .await;
     // Rejected, it has none; generated again, it has.
+    let all = format!("campaigns/{campaign}/review");
+    browser.open(&world.page(&all)).await;
+    browser
+        .until("document.querySelectorAll('[aria-label=Messages] li').length === 2")
+        .await;
+    browser.press(['j']).await;
+    browser
+        .until("document.querySelector('[aria-current=true]')?.innerText.includes('new')")
+        .await;
     let suggested = "document.querySelector('[aria-label=Suggestion]')";
     browser.press(['r']).await;
     browser

@@ -211,15 +211,15 @@ export function Compare({ id }) {
   if (!known) return html`<${Opening} title="Compare" what="runs" error=${error} again=${again} />`;
   const numbers = known.runs.map((run) => run.run_number);
   const { query } = route.value;
-  // In either order.
-  const [earlier, later] = [Number(query.from) || numbers[1] || numbers[0], Number(query.to) || numbers[0]].sort((a, b) => a - b);
-  const choice = (label, name, value) => html`<${Pick} label=${label} value=${String(value)} set=${(chosen) => refine({ from: earlier, to: later, [name]: chosen })}
+  const first = Number(query.from) || numbers[1] || numbers[0];
+  const second = Number(query.to) || numbers[0];
+  const choice = (label, name, value) => html`<${Pick} label=${label} value=${String(value)} set=${(chosen) => refine({ [name]: chosen })}
     options=${known.runs.map((run) => [String(run.run_number), `Run ${run.run_number}, ${run.customer_group.name}`])} />`;
   return html`<${Page} title="Compare" about=${html`<${Link} path=${`campaigns/${id}`} name=${known.campaign.name} />`}>
-    <div class="filters wide">${choice("Earlier run", "from", earlier)}${choice("Later run", "to", later)}
-      <${Pick} label="Show" value=${query.change || ""} set=${(change) => refine({ change })} options=${[["", "what differs"], ["all", "all segments"], ...Object.entries(named(earlier, later))]} /></div>
-    ${numbers.length < 2 || earlier === later ? html`<${Empty}>Choose two runs.</${Empty}>`
-      : html`<${Changes} id=${id} from=${earlier} to=${later} change=${query.change || ""} key=${`${earlier}-${later}`} />`}
+    <div class="filters wide">${choice("From", "from", first)}${choice("To", "to", second)}
+      <${Pick} label="Show" value=${query.change || ""} set=${(change) => refine({ change })} options=${[["", "what differs"], ["all", "all segments"], ...Object.entries(named(first, second))]} /></div>
+    ${numbers.length < 2 || first === second ? html`<${Empty}>Choose two runs.</${Empty}>`
+      : html`<${Changes} id=${id} from=${first} to=${second} change=${query.change || ""} key=${`${first}-${second}`} />`}
   </${Page}>`;
 }
 

@@ -213,8 +213,8 @@ function Plan({ found, rules, treat, ask }) {
       ${field.unparsed > 0 && html`<p class="quiet">${customers(field.unparsed)} whose <${Text} value=${field.name} /> is not ${rules.find((one) => one.field === field.name)?.type === "boolean" ? "yes or no" : "a number"}.</p>`}
       ${field.unseen_values?.length > 0 && html`<${Table} kind="stacked" heads=${["New value", "Customers", "Compared with approved values", ""]}>${field.unseen_values.map((one) => html`<tr><th scope="row"><${Text} value=${one.value} /></th><td>${customers(one.customers)}</td>
           <td>${one.looks_like ?? false ? html`looks like <${Text} value=${one.looks_like} />` : html`<span class="quiet">like none of them</span>`}</td>
-          <td>${treat && (one.looks_like ?? false ? html`<button type="button" aria-label=${`Treat ${one.value} as ${one.looks_like}`}
-            onClick=${() => treat(field.name, { [one.value]: one.looks_like })}>Treat as <${Text} value=${one.looks_like} /></button>` : html`<button type="button" aria-label=${`Treat ${one.value} as…`}
+          <td>${treat && (one.looks_like ?? false ? html`<button type="button" aria-label=${`Treat as ${one.looks_like}: ${one.value}`}
+            onClick=${() => treat(field.name, { [one.value]: one.looks_like })}>Treat as <${Text} value=${one.looks_like} /></button>` : html`<button type="button" aria-label=${`Treat as…: ${one.value}`}
             onClick=${() => ask({ field: field.name, value: one.value })}>Treat as…</button>`)}</td></tr>`)}</${Table}>
         ${treat && Object.keys(likes(field)).length > 1 && html`<p><button type="button" onClick=${() => treat(field.name, likes(field))}>Treat all as what they look like in ${field.name}</button></p>`}`}
     </section>`)}

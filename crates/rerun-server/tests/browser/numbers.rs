@@ -62,10 +62,12 @@ async fn comparing_begins_with_what_differs(world: World, browser: Browser) {
     browser.until(&format!("{cards} === 2")).await;
     browser.choose("Show", "all segments").await;
     browser.until(&format!("{cards} === 10")).await;
-    // The later run is the later one, wherever it was chosen.
-    browser.choose("Earlier run", "Run 2").await;
-    browser.choose("Later run", "Run 1").await;
-    browser.says("4 only in run 2").await;
+    // Runs are named by their numbers, whichever comes first.
+    browser.choose("From", "Run 2").await;
+    browser.says("Choose two runs.").await;
+    browser.choose("To", "Run 1").await;
+    let named = "[...document.querySelectorAll('main .card')].find((one) => one.innerText.includes('ES · gold'))?.innerText.includes('only in run 2')";
+    browser.until(named).await;
     // What was reused is the same text.
     let page = format!("campaigns/{campaign}/review?source=reused");
     browser.open(&world.page(&page)).await;

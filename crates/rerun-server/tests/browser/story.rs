@@ -308,7 +308,7 @@ async fn a_spelling_is_declared_by_hand_and_taken_back(world: World, browser: Br
         "{row}"
     );
     // The page keeps its place.
-    browser.tab_to("button", "Treat fr as FR").await;
+    browser.tab_to("button", "Treat as FR: fr").await;
     let place = browser.run("return scrollY").await.as_f64().unwrap();
     assert!(place > 100.0, "{place}");
     browser.press([ENTER]).await;
@@ -316,7 +316,7 @@ async fn a_spelling_is_declared_by_hand_and_taken_back(world: World, browser: Br
     browser.says("1 reused").await;
     let now = browser.run("return scrollY").await.as_f64().unwrap();
     assert!((now - place).abs() < 100.0, "from {place} to {now}");
-    browser.enter("button", "Treat Deutschland as…").await;
+    browser.enter("button", "Treat as…: Deutschland").await;
     browser.choose("Approved value", "DE").await;
     browser.enter("button", "Treat as this").await;
     browser
@@ -354,10 +354,10 @@ async fn unseen_values_are_declared_by_one_key(world: World, browser: Browser) {
     browser
         .says("2 of the new segments are new only because values are spelled in another way.")
         .await;
-    browser.enter("button", "Treat fr as FR").await;
+    browser.enter("button", "Treat as FR: fr").await;
     browser.says("1 reused").await;
     browser.says("2 new").await;
-    browser.enter("button", "Treat de as DE").await;
+    browser.enter("button", "Treat as DE: de").await;
     browser.says("2 reused").await;
     let rules = &world.campaign(&campaign).await["segment_by"];
     assert_eq!(

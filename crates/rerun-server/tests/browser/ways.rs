@@ -297,7 +297,7 @@ async fn an_edit_is_kept_until_it_is_saved(world: World, browser: Browser) {
     open(&world, &browser, &campaign).await;
     let editing = "document.activeElement.closest('.editor')";
     let kept =
-        "document.querySelector('.message').innerText.includes('an edit here that is not saved')";
+        "document.querySelector('.message')?.innerText.includes('an edit here that is not saved')";
     browser.press(['e']).await;
     browser.until(editing).await;
     browser.write(" again").await;

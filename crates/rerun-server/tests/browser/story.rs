@@ -224,7 +224,7 @@ async fn a_suggestion_is_used_by_a_key(world: World, browser: Browser) {
         .await;
     browser.press(['j']).await;
     browser
-        .until("document.querySelector('[aria-current=true]')?.innerText.includes('new')")
+        .until("document.querySelector('[aria-label=Messages] [aria-current=true]')?.innerText.includes('new')")
         .await;
     let suggested = "document.querySelector('[aria-label=Suggestion]')";
     browser.press(['r']).await;

@@ -23,10 +23,10 @@ use uuid::Uuid;
 
 use crate::PgStore;
 use crate::places::Places;
-use crate::segments::{self, Counts, Wanted};
+use crate::segments::{self, Wanted};
 use crate::write::{
-    CampaignMove, Value, append_audit, insert_run, lock_current, move_campaign, queue_messages,
-    transaction,
+    CampaignMove, SLICE, Value, append_audit, insert_run, lock_current, move_campaign,
+    queue_messages, transaction,
 };
 
 #[async_trait]
@@ -43,30 +43,12 @@ impl RerunStore for PgStore {
                     segment_by: &query.segment_by,
                     limit: query.limit,
                 };
-                let Counts {
-                    group_version,
-                    fields,
-                    segments,
-                } = match segments::kept(conn, &wanted)? {
-                    Some(counts) => counts,
+                let mut candidates = match segments::kept(conn, &wanted)? {
+                    Some(candidates) => candidates,
                     None => segments::counted(conn, &wanted)?.into(),
                 };
-                // The two sides are matched here: rows that were kept a moment ago have no
-                // statistics yet, and a join planned without them compares each with each.
-                // The current run has about as many messages as the group has segments, most
-                // of the time.
-                let reusable = reusable(conn, &query, segments.len())?;
-                let candidate = |(key, customer_count)| SegmentCandidate {
-                    key,
-                    customer_count,
-                    reusable: reusable.get(&key).copied(),
-                };
-                let segments = segments.into_iter().map(candidate).collect();
-                Ok(SegmentCandidates {
-                    group_version,
-                    segments,
-                    fields,
-                })
+                offer_reusable(conn, &query, &mut candidates.segments)?;
+                Ok(candidates)
             })
             .await
     }
@@ -155,35 +137,37 @@ struct ReusableRow {
     review_status: String,
 }
 
-/// The messages that the rerun may reuse, by segment. A content with a placeholder is
-/// not reused: a reused message is `Approved` from the start.
-fn reusable(
+/// Gives each segment, by key, the message that the rerun may reuse for it. A content with a placeholder
+/// is not reused: a reused message is `Approved` from the start. Segments and messages are matched here: rows
+/// that were kept a moment ago have no statistics yet, and a join planned without them compares each with each.
+fn offer_reusable(
     conn: &mut PgConnection,
     query: &CandidateQuery,
-    messages: usize,
-) -> Result<HashMap<SegmentKey, ReuseCandidate>, Failure> {
+    segments: &mut [SegmentCandidate],
+) -> Result<(), Failure> {
     let Some((campaign, run, from)) = query.reuse else {
-        return Ok(HashMap::new());
+        return Ok(());
     };
     let text = reusable_text(
         "s.key, m.id AS message_id, m.run_number, m.review_status",
         from,
     );
-    let statement = sql(&text).planned_for(messages);
+    // The current run has about as many messages as the group has segments, most of the time.
+    let statement = sql(&text).planned_for(segments.len());
     let statement = bind_reusable(statement, query.account_id, campaign, run, from);
-    let candidate = |row: ReusableRow| {
-        let candidate = ReuseCandidate {
-            message_id: MessageId::new(row.message_id),
-            run_number: row::run_number("messages", row.run_number)?,
-            status: row::text("messages", "review_status", &row.review_status)?,
-        };
-        Ok((row::segment_key(&row.key)?, candidate))
-    };
-    statement
-        .load::<ReusableRow>(conn)?
-        .into_iter()
-        .map(candidate)
-        .collect()
+    for row in statement.load_iter::<ReusableRow, PgRowByRowLoadingMode>(conn)? {
+        let row = row?;
+        let key = row::segment_key(&row.key)?;
+        let place = segments.binary_search_by_key(&key, |segment| segment.key);
+        if let Some(segment) = place.ok().and_then(|place| segments.get_mut(place)) {
+            segment.reusable = Some(ReuseCandidate {
+                message_id: MessageId::new(row.message_id),
+                run_number: row::run_number("messages", row.run_number)?,
+                status: row::text("messages", "review_status", &row.review_status)?,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Selects columns of the messages (`m`) that may be reused and of their segments (`s`).
@@ -431,38 +415,35 @@ fn start_run(conn: &mut PgConnection, start: StartRun, places: Places) -> Result
         ..
     } = &start;
     let now = start.now;
-    let last_segment = lock_for_run(conn, &start)?;
+    let mut numbering = Numbering::after(lock_for_run(conn, &start)?)?;
     if let Some(firing) = &start.firing {
         write_firings(conn, firing)?;
     }
     keep_response(conn, campaign.account_id, start.response.as_ref(), now)?;
     let ip = initiated_ip.map(|ip| ip.to_string());
     insert_run(conn, campaign, run, start.group_version, ip)?;
-    let planned: Vec<(Uuid, &PlannedSegment)> = message_ids
-        .iter()
-        .map(|id| id.as_uuid())
-        .zip(&plan.items)
-        .collect();
-    let (matched, new): (Vec<_>, Vec<_>) = planned
-        .into_iter()
-        .partition(|(_, segment)| segment.reuses.is_some());
-    let mut new_segments = 0;
-    if !new.is_empty() {
-        let numbered = number_segments(conn, &start, last_segment, &new)?;
-        new_segments = numbered.added;
-        add_new_messages(conn, &start, &new, &numbered.numbers)?;
-        let known = usize::try_from(numbered.added).is_ok_and(|added| added < new.len());
-        if known && campaign.segment_by.rules_json().is_some() {
-            spell_new_messages(conn, &start, places)?;
+    for (ids, items) in message_ids.chunks(SLICE).zip(plan.items.chunks(SLICE)) {
+        let planned = ids.iter().map(|id| id.as_uuid()).zip(items);
+        let (matched, new): (Vec<_>, Vec<_>) =
+            planned.partition(|(_, segment)| segment.reuses.is_some());
+        if !new.is_empty() {
+            let numbers = number_segments(conn, &start, &mut numbering, &new)?;
+            add_new_messages(conn, &start, &new, &numbers)?;
+            if campaign.segment_by.rules_json().is_some() {
+                let known = new.iter().zip(&numbers);
+                let known = known.filter(|(_, no)| numbering.was_there(**no));
+                let known: Vec<Uuid> = known.map(|((id, _), _)| *id).collect();
+                spell_messages(conn, &start, places, &known)?;
+            }
         }
-    }
-    if !matched.is_empty() {
-        add_matched_messages(conn, &start, &matched)?;
+        if !matched.is_empty() {
+            add_matched_messages(conn, &start, &matched)?;
+        }
     }
     let to = CampaignMove {
         campaign,
         standing: start.standing,
-        new_segments,
+        new_segments: numbering.added(),
         now,
     };
     move_campaign(conn, &to)?;
@@ -473,12 +454,32 @@ fn start_run(conn: &mut PgConnection, start: StartRun, places: Places) -> Result
     Ok(())
 }
 
-/// Segments with the numbers that they have in the campaign.
-struct Numbered {
-    /// A number for each, in their order.
-    numbers: Vec<i32>,
-    /// How many the campaign did not have yet.
-    added: i32,
+/// Gives numbers to the segments that a campaign does not have yet.
+struct Numbering {
+    /// The last number that the campaign had before.
+    before: i32,
+    /// The last number that was given.
+    last: i32,
+}
+
+impl Numbering {
+    fn after(last: i64) -> Result<Self, StoreError> {
+        let last = i32::try_from(last).map_err(|error| StoreError::Backend(error.into()))?;
+        Ok(Self { before: last, last })
+    }
+
+    const fn was_there(&self, no: i32) -> bool {
+        no <= self.before
+    }
+
+    const fn next(&mut self) -> i32 {
+        self.last += 1;
+        self.last
+    }
+
+    const fn added(&self) -> i32 {
+        self.last - self.before
+    }
 }
 
 #[derive(QueryableByName)]
@@ -489,20 +490,20 @@ struct NumberRow {
     no: i32,
 }
 
-/// Numbers the segments, and adds those that the campaign does not have yet.
+/// Returns the numbers of the segments in their order, and adds those that the campaign does not have yet.
 fn number_segments(
     conn: &mut PgConnection,
     start: &StartRun,
-    last: i64,
+    numbering: &mut Numbering,
     segments: &[(Uuid, &PlannedSegment)],
-) -> Result<Numbered, Failure> {
+) -> Result<Vec<i32>, Failure> {
     let campaign = &start.campaign;
     let account = campaign.account_id.as_uuid();
     let keys: Vec<&[u8]> = segments
         .iter()
         .map(|(_, segment)| &segment.key.as_bytes()[..])
         .collect();
-    let known: HashMap<Vec<u8>, i32> = if last == 0 {
+    let known: HashMap<Vec<u8>, i32> = if numbering.before == 0 {
         HashMap::new()
     } else {
         sql("SELECT key, no FROM segments \
@@ -516,13 +517,12 @@ fn number_segments(
         .map(|row| (row.key, row.no))
         .collect()
     };
-    let mut next = i32::try_from(last).map_err(|error| StoreError::Backend(error.into()))?;
     let (mut added_keys, mut added_numbers) = (Vec::new(), Vec::new());
     let numbers = keys
         .iter()
         .map(|key| {
             known.get(*key).copied().unwrap_or_else(|| {
-                next += 1;
+                let next = numbering.next();
                 added_keys.push(*key);
                 added_numbers.push(next);
                 next
@@ -552,8 +552,7 @@ fn number_segments(
         .execute(conn)?;
         all_added(added, planned)?;
     }
-    let added = i32::try_from(planned).map_err(|error| StoreError::Backend(error.into()))?;
-    Ok(Numbered { numbers, added })
+    Ok(numbers)
 }
 
 fn all_added(added: usize, planned: usize) -> Result<(), Failure> {
@@ -603,20 +602,24 @@ fn add_new_messages(
     queue_messages(conn, (campaign, start.run.number), &ids, now)
 }
 
-/// A new message of a segment that the campaign has is shown with the values as its group spells
+/// A new message of a segment that the campaign had is shown with the values as its group spells
 /// them. Without rules there is one spelling.
-fn spell_new_messages(
+fn spell_messages(
     conn: &mut PgConnection,
     start: &StartRun,
     places: Places,
+    messages: &[Uuid],
 ) -> Result<(), Failure> {
+    if messages.is_empty() {
+        return Ok(());
+    }
     let account = start.campaign.account_id.as_uuid();
     let text = format!(
         "WITH spelled AS (SELECT m.place, gs.attributes \
            FROM (SELECT id FROM segmentations \
              WHERE account_id = ? AND group_id = ? AND fields = ? LIMIT 1) sg \
-           CROSS JOIN (SELECT ctid AS place, segment_no FROM messages WHERE account_id = ? \
-             AND campaign_id = ? AND run_number = ? AND review_status = 'Generating') m \
+           CROSS JOIN (SELECT ctid AS place, segment_no FROM messages \
+             WHERE account_id = ? AND id = ANY(?)) m \
            CROSS JOIN LATERAL (SELECT key, attributes FROM segments \
              WHERE account_id = ? AND campaign_id = ? AND no = m.segment_no LIMIT 1) s \
            CROSS JOIN LATERAL (SELECT attributes FROM group_segments \
@@ -627,13 +630,12 @@ fn spell_new_messages(
         places.condition("m")
     );
     let statement = sql(&text)
-        .planned_anew()
+        .planned_for(messages.len())
         .bind::<Id, _>(account)
         .bind::<Id, _>(start.run.group.id.as_uuid())
         .bind::<Text, _>(start.campaign.segment_by.canonical())
         .bind::<Id, _>(account)
-        .bind::<Id, _>(start.campaign.id.as_uuid())
-        .bind::<Integer, _>(start.run.number.get())
+        .bind::<Array<Id>, _>(messages)
         .bind::<Id, _>(account)
         .bind::<Id, _>(start.campaign.id.as_uuid())
         .bind::<Id, _>(account);

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::PgStore;
 use crate::write::{
-    insert_content, lock_current, queue_messages, rows, transaction, write_applied,
+    SLICE, Value, insert_content, lock_current, queue_messages, rows, transaction, write_applied,
 };
 
 #[derive(QueryableByName)]
@@ -257,16 +257,57 @@ fn bind_state(query: Sql<'_, Pg>, state: MessageState) -> Sql<'_, Pg> {
         .bind::<Nullable<SmallInt>, _>(state.stage().map(i16::from))
 }
 
-/// The one statement that moves every message, whatever its state was, and counts what it moved.
-fn move_statement(change: &MessageChange) -> String {
+/// The messages of a run whose segments have numbers above the first and up to the second.
+type Slice = (i32, i32);
+
+/// The parts in which a change moves its messages, each by one statement: of a large run, slices of its
+/// segments; else all messages (`None`).
+fn slices(
+    conn: &mut PgConnection,
+    change: &MessageChange,
+    run: &Run,
+) -> Result<Vec<Option<Slice>>, Failure> {
+    let large = usize::try_from(run.counts.total()).is_ok_and(|total| total > SLICE);
+    if !large || matches!(change.selection, Selection::Ids(_)) {
+        return Ok(vec![None]);
+    }
+    let text = format!(
+        "SELECT segment_no::bigint AS value FROM (SELECT segment_no, \
+           row_number() OVER (ORDER BY segment_no) AS place FROM messages \
+           WHERE account_id = ? AND campaign_id = ? AND run_number = ?) m \
+         WHERE place % {SLICE} = 0 ORDER BY segment_no"
+    );
+    let ends = sql(&text)
+        .planned_anew()
+        .bind::<Id, _>(change.campaign.account_id.as_uuid())
+        .bind::<Id, _>(change.campaign.id.as_uuid())
+        .bind::<Integer, _>(run.number.get())
+        .load::<Value>(conn)?;
+    let mut slices = Vec::new();
+    let mut after = 0;
+    for end in ends {
+        let end = i32::try_from(end.value).map_err(|error| StoreError::Backend(error.into()))?;
+        slices.push(Some((after, end)));
+        after = end;
+    }
+    slices.push(Some((after, i32::MAX)));
+    Ok(slices)
+}
+
+/// The one statement that moves every message of a slice, whatever its state was, and counts what it moved.
+fn move_statement(change: &MessageChange, slice: Option<Slice>) -> String {
     let selected = selected(change);
+    let of_slice = match slice {
+        Some(_) => "AND m.segment_no > ? AND m.segment_no <= ?",
+        None => "",
+    };
     let states = format!(
         "(VALUES {}) AS v(from_status, from_stage, to_status, to_stage, approval)",
         vec!["(?, ?, ?, ?, ?)"; change.moves.len()].join(", ")
     );
     let matched = format!(
         "m.review_status = v.from_status AND m.approval_stage IS NOT DISTINCT FROM v.from_stage \
-         AND m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {selected}"
+         AND m.account_id = ? AND m.campaign_id = ? AND m.run_number = ? {selected} {of_slice}"
     );
     let set = "review_status = v.to_status, approval_stage = v.to_stage, rejection_reason = ?, \
                error = NULL, updated_at = ?";
@@ -305,14 +346,29 @@ fn move_messages(
     change: &MessageChange,
     run: &Run,
 ) -> Result<Vec<Shift>, Failure> {
+    let mut shifts = Vec::new();
     if change.moves.is_empty() {
-        return Ok(Vec::new());
+        return Ok(shifts);
     }
-    let text = move_statement(change);
+    for slice in slices(conn, change, run)? {
+        for row in move_slice(conn, change, run, slice)? {
+            shifts.push(row.try_into()?);
+        }
+    }
+    Ok(shifts)
+}
+
+fn move_slice(
+    conn: &mut PgConnection,
+    change: &MessageChange,
+    run: &Run,
+    slice: Option<Slice>,
+) -> Result<Vec<ShiftRow>, Failure> {
+    let text = move_statement(change, slice);
     let query = sql(&text).planned_anew();
     let query = if let Some(origin) = change.patch.origin {
         let reused = origin.reused_from;
-        let query = bind_matched(bind_moves(query, &change.moves)?, change, run);
+        let query = bind_matched(bind_moves(query, &change.moves)?, change, run, slice);
         bind_set(query, change)
             .bind::<Id, _>(origin.content_id.as_uuid())
             .bind::<Nullable<Id>, _>(origin.edited_by.map(UserId::as_uuid))
@@ -322,7 +378,7 @@ fn move_messages(
             .bind::<Id, _>(change.campaign.account_id.as_uuid())
     } else {
         let query = bind_moves(bind_set(query, change), &change.moves)?;
-        bind_matched(query, change, run)
+        bind_matched(query, change, run, slice)
     };
     let moved = query.load::<ShiftRow>(conn)?;
     if change.patch.queued {
@@ -333,10 +389,7 @@ fn move_messages(
             .collect();
         queue_messages(conn, (&change.campaign, run.number), &ids, change.now)?;
     }
-    Ok(moved
-        .into_iter()
-        .map(Shift::try_from)
-        .collect::<Result<_, _>>()?)
+    Ok(moved)
 }
 
 fn bind_moves<'a>(mut query: Sql<'a, Pg>, moves: &[Move]) -> Result<Sql<'a, Pg>, StoreError> {
@@ -351,12 +404,21 @@ fn bind_moves<'a>(mut query: Sql<'a, Pg>, moves: &[Move]) -> Result<Sql<'a, Pg>,
     Ok(query)
 }
 
-fn bind_matched<'a>(query: Sql<'a, Pg>, change: &MessageChange, run: &Run) -> Sql<'a, Pg> {
+fn bind_matched<'a>(
+    query: Sql<'a, Pg>,
+    change: &MessageChange,
+    run: &Run,
+    slice: Option<Slice>,
+) -> Sql<'a, Pg> {
     let query = query
         .bind::<Id, _>(change.campaign.account_id.as_uuid())
         .bind::<Id, _>(change.campaign.id.as_uuid())
         .bind::<Integer, _>(run.number.get());
-    bind_selection(query, change)
+    let query = bind_selection(query, change);
+    match slice {
+        None => query,
+        Some((after, end)) => query.bind::<Integer, _>(after).bind::<Integer, _>(end),
+    }
 }
 
 fn bind_set<'a>(query: Sql<'a, Pg>, change: &'a MessageChange) -> Sql<'a, Pg> {

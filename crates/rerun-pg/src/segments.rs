@@ -7,6 +7,8 @@ use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::counting::{self, Counting};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CustomerGroupId};
+use rerun_core::plan::SegmentCandidate;
+use rerun_core::ports::SegmentCandidates;
 use rerun_core::segment::{Attributes, FieldValues, Segment, SegmentBy, SegmentKey};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
@@ -15,7 +17,7 @@ use rerun_diesel::types::Id;
 use uuid::Uuid;
 
 use crate::page::PageQuery;
-use crate::write::{Value, in_transaction, transaction};
+use crate::write::{SLICE, Value, in_transaction, transaction};
 
 /// More segments than any group has.
 pub(crate) const NO_LIMIT: u32 = u32::MAX - 1;
@@ -28,13 +30,6 @@ pub(crate) struct Wanted<'a> {
     pub(crate) limit: u32,
 }
 
-/// The keys of a group's segments with their customers, by key.
-pub(crate) struct Counts {
-    pub(crate) group_version: i64,
-    pub(crate) fields: Vec<FieldValues>,
-    pub(crate) segments: Vec<(SegmentKey, i64)>,
-}
-
 /// The segments of a group as they were just counted, by key.
 pub(crate) struct Counted {
     group_version: i64,
@@ -42,16 +37,25 @@ pub(crate) struct Counted {
     pub(crate) segments: Vec<Segment>,
 }
 
-impl From<Counted> for Counts {
+impl From<Counted> for SegmentCandidates {
     fn from(counted: Counted) -> Self {
-        let segments = counted.segments.iter();
+        let segments = counted.segments.into_iter();
         Self {
             group_version: counted.group_version,
             fields: counted.fields,
             segments: segments
-                .map(|segment| (segment.key, segment.customer_count))
+                .map(|segment| bare(segment.key, segment.customer_count))
                 .collect(),
         }
+    }
+}
+
+/// A segment before it is known what it could reuse.
+const fn bare(key: SegmentKey, customer_count: i64) -> SegmentCandidate {
+    SegmentCandidate {
+        key,
+        customer_count,
+        reusable: None,
     }
 }
 
@@ -72,8 +76,8 @@ struct CountRow {
 pub(crate) fn kept(
     conn: &mut PgConnection,
     wanted: &Wanted<'_>,
-) -> Result<Option<Counts>, Failure> {
-    let rows = sql(
+) -> Result<Option<SegmentCandidates>, Failure> {
+    let statement = sql(
         "WITH sg AS (SELECT g.version, sg.id, sg.customers_with_value FROM customer_groups g \
            JOIN segmentations sg ON sg.account_id = ? AND sg.group_id = g.id \
              AND sg.group_version = g.version AND sg.fields = ? \
@@ -90,19 +94,19 @@ pub(crate) fn kept(
     .bind::<Id, _>(wanted.account.as_uuid())
     .bind::<Id, _>(wanted.group.as_uuid())
     .bind::<Id, _>(wanted.account.as_uuid())
-    .bind::<BigInt, _>(i64::from(wanted.limit) + 1)
-    .load::<CountRow>(conn)?;
+    .bind::<BigInt, _>(i64::from(wanted.limit) + 1);
     let mut found = None;
-    let mut segments: Vec<(SegmentKey, i64)> = Vec::with_capacity(rows.len());
-    for row in rows {
+    let mut segments = Vec::new();
+    for row in statement.load_iter::<CountRow, PgRowByRowLoadingMode>(conn)? {
+        let row = row?;
         if let Some(customers) = row.customers_with_value {
             found = Some((row.group_version, row::field_values(&customers)?));
         } else if let (Some(key), Some(customer_count)) = (row.key, row.customer_count) {
-            segments.push((row::segment_key(&key)?, customer_count));
+            segments.push(bare(row::segment_key(&key)?, customer_count));
         }
     }
-    segments.sort_unstable_by_key(|(key, _)| *key);
-    Ok(found.map(|(group_version, fields)| Counts {
+    segments.sort_unstable_by_key(|segment| segment.key);
+    Ok(found.map(|(group_version, fields)| SegmentCandidates {
         group_version,
         fields,
         segments,
@@ -257,20 +261,16 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
     if ruled {
         return ruled_count(conn, wanted, group_version, statement);
     }
-    let rows = statement.load::<GroupedRow>(conn)?;
     let mut values = vec![FieldValues::default(); fields.len()];
-    for row in &rows {
+    let mut segments: Vec<Segment> = Vec::new();
+    for row in statement.load_iter::<GroupedRow, PgRowByRowLoadingMode>(conn)? {
+        let row = row?;
         for (values, value) in values.iter_mut().zip(&row.values) {
             values.add(value.as_deref(), row.customer_count);
         }
+        let of_row = row.values.iter().map(Option::as_deref);
+        segments.push(wanted.segment_by.segment_of(of_row, row.customer_count));
     }
-    let mut segments: Vec<Segment> = rows
-        .iter()
-        .map(|row| {
-            let values = row.values.iter().map(Option::as_deref);
-            wanted.segment_by.segment_of(values, row.customer_count)
-        })
-        .collect();
     segments.sort_unstable_by_key(|segment| segment.key);
     if u32::try_from(segments.len()).is_ok_and(|found| found > wanted.limit) {
         look_further(conn, wanted, &fields, &mut values)?;
@@ -284,8 +284,7 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
     })
 }
 
-/// The same by value rules. Rows are read one by one, so that memory holds what is distinct after
-/// the rules, not each combination of values.
+/// The same by value rules: memory holds what is distinct after the rules, not each combination of values.
 fn ruled_count(
     conn: &mut PgConnection,
     wanted: &Wanted<'_>,
@@ -418,20 +417,22 @@ fn keep(
             Ok(())
         };
     };
-    let keys: Vec<&[u8]> = segments.iter().map(|s| &s.key.as_bytes()[..]).collect();
-    let attributes: Vec<&str> = segments.iter().map(|s| s.attributes.as_json()).collect();
-    let counts: Vec<i64> = segments.iter().map(|s| s.customer_count).collect();
-    sql(
-        "INSERT INTO group_segments (account_id, segmentation_id, key, attributes, customer_count) \
-         SELECT ?, ?, key, attributes, customer_count \
-         FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS g(key, attributes, customer_count)",
-    )
-    .planned_anew()
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(kept.id)
-    .bind::<Array<Binary>, _>(keys)
-    .bind::<Array<Text>, _>(attributes)
-    .bind::<Array<BigInt>, _>(counts)
-    .execute(conn)?;
+    for slice in segments.chunks(SLICE) {
+        let keys: Vec<&[u8]> = slice.iter().map(|s| &s.key.as_bytes()[..]).collect();
+        let attributes: Vec<&str> = slice.iter().map(|s| s.attributes.as_json()).collect();
+        let counts: Vec<i64> = slice.iter().map(|s| s.customer_count).collect();
+        sql(
+            "INSERT INTO group_segments (account_id, segmentation_id, key, attributes, customer_count) \
+             SELECT ?, ?, key, attributes, customer_count \
+             FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS g(key, attributes, customer_count)",
+        )
+        .planned_anew()
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(kept.id)
+        .bind::<Array<Binary>, _>(keys)
+        .bind::<Array<Text>, _>(attributes)
+        .bind::<Array<BigInt>, _>(counts)
+        .execute(conn)?;
+    }
     Ok(())
 }

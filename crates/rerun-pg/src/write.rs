@@ -20,6 +20,10 @@ use rerun_diesel::watch::{before_commit, wrote_entry};
 use rerun_diesel::{campaign_columns, run_columns};
 use uuid::Uuid;
 
+/// The most segments of a run or a group that one statement writes. More are written slice by slice in the
+/// same transaction: the limit of time applies to each statement, and values are held for one slice only.
+pub(crate) const SLICE: usize = 10_000;
+
 /// A count for an `integer` column.
 pub(crate) fn int(count: u32) -> Result<i32, StoreError> {
     i32::try_from(count).map_err(|error| StoreError::Backend(error.into()))

@@ -6,6 +6,7 @@
 
 mod logged;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
@@ -276,4 +277,60 @@ fn use_cases_go_to_the_server_as_often_as_is_known() {
         table == expected,
         "went to the server:\n{table}expected:\n{expected}"
     );
+}
+
+/// Statements that the store has sent since the last call, by the table that they write to.
+fn written(server: &LoggedServer) -> BTreeMap<String, u32> {
+    const WRITES: [&str; 2] = ["INSERT INTO ", "UPDATE "];
+    let mut written = BTreeMap::new();
+    for entry in server.new_entries() {
+        let executed = entry.split_whitespace().nth(3) == Some("execute");
+        for write in WRITES.iter().filter(|_| executed) {
+            for (place, _) in entry.match_indices(write) {
+                let table = entry[place + write.len()..].split_whitespace().next();
+                *written.entry(table.unwrap().to_owned()).or_default() += 1;
+            }
+        }
+    }
+    written
+}
+
+/// Each statement has the limit of time to itself, and takes the values of 10,000 segments at most.
+#[test]
+fn a_large_run_is_written_in_slices() {
+    const SEGMENTS: usize = 25_000;
+    let server = LoggedServer::start(&[("log_min_duration_statement", "0")]);
+    let f = Fixture::new(server.store(""));
+    let countries: Vec<String> = (0..SEGMENTS + 5_000).map(|n| format!("c{n}")).collect();
+    let countries = borrowed(&countries);
+    let expect = |what: &str, statements: u32, tables: &[&str]| {
+        let written = written(&server);
+        for table in tables {
+            let sent = written.get(*table);
+            assert_eq!(sent, Some(&statements), "{what}: {table} of {written:?}");
+        }
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let group = f.group(&countries[..SEGMENTS]).await;
+        let campaign = f.draft(group).await;
+        expect("a count", 3, &["group_segments"]);
+        f.launch(campaign).await;
+        let tables = ["segments", "messages", "generation_tasks"];
+        expect("a launch", 3, &tables);
+        f.generate().await;
+        server.new_entries();
+        f.review_all(campaign, Decision::Approve).await;
+        expect("a review", 3, &["messages"]);
+        f.publish(campaign).await;
+        expect("a publication", 3, &["messages"]);
+        let other = f.group(&countries[5_000..]).await;
+        server.new_entries();
+        f.rerun(campaign, other).await;
+        // Each slice has new segments and some that reuse a message.
+        expect("a rerun", 6, &["messages"]);
+        let segments = f.current_run(campaign).await.segments;
+        assert_eq!((segments.matched, segments.new), (20_000, 5_000));
+        f.check().await;
+    });
 }

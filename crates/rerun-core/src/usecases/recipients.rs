@@ -73,10 +73,10 @@ impl Recipients {
         campaign: &Campaign,
         run: RunNumber,
         audience: &RunAudience,
-    ) -> Result<HashMap<SegmentKey, (SegmentKey, MessageId)>, Error> {
+    ) -> Result<RunMessages, Error> {
         let (account, id) = (campaign.account_id, campaign.id);
         let rules = audience.segment_by.as_ref();
-        let mut messages = HashMap::new();
+        let mut messages = Vec::new();
         let mut after = None;
         loop {
             let (store, with_attributes) = (&self.store, rules.is_some());
@@ -96,7 +96,7 @@ impl Recipients {
                     }
                     (Some(_), None) | (None, _) => message.key,
                 };
-                messages.insert(key, (message.key, message.id));
+                messages.push((key, message.key, message.id));
             }
             after = page.next;
             if after.is_none() {
@@ -111,7 +111,7 @@ impl Recipients {
                 "the campaign's value rules changed while its recipients were read".into(),
             )));
         }
-        Ok(messages)
+        Ok(RunMessages::new(messages))
     }
 
     /// The customers of a run's group as it is now, each with the run's message for the segment
@@ -174,6 +174,24 @@ impl Recipients {
     }
 }
 
+/// The messages of a run with the keys of their segments, by the keys that the run's rules make. With a
+/// million of them, a map would be three times as large.
+struct RunMessages(Vec<(SegmentKey, SegmentKey, MessageId)>);
+
+impl RunMessages {
+    fn new(mut messages: Vec<(SegmentKey, SegmentKey, MessageId)>) -> Self {
+        // Of several with one key the last one counts, so their order must stay.
+        messages.sort_by_key(|(key, _, _)| *key);
+        Self(messages)
+    }
+
+    fn find(&self, key: SegmentKey) -> Option<(SegmentKey, MessageId)> {
+        let end = self.0.partition_point(|(other, _, _)| *other <= key);
+        let (other, shown, id) = self.0.get(end.checked_sub(1)?)?;
+        (*other == key).then_some((*shown, *id))
+    }
+}
+
 /// A list of recipients that is being read. It holds the keys of the run's segments, a bounded
 /// number of customers, and a bounded number of bytes of content.
 pub struct RecipientList {
@@ -189,8 +207,7 @@ pub struct RecipientList {
     /// The keys of combinations of values.
     keys: HashMap<Vec<Option<String>>, SegmentKey>,
     key_bytes: usize,
-    /// The messages with the keys of their segments, by the keys that the run's rules make.
-    messages: HashMap<SegmentKey, (SegmentKey, MessageId)>,
+    messages: RunMessages,
     with_content: bool,
     after: Option<String>,
     at_end: bool,
@@ -235,7 +252,7 @@ impl RecipientList {
     /// The recipient with these values.
     fn recipient(&mut self, customer: CustomerValues) -> Recipient {
         let key = self.key(customer.values);
-        let found = self.messages.get(&key).copied();
+        let found = self.messages.find(key);
         Recipient {
             customer_ref: customer.customer_ref,
             segment_key: found.map_or(key, |(key, _)| key),

@@ -342,7 +342,7 @@ settings! {
     /// Most tokens of a response to request from the language model; its own limit when not given.
     OPENAI_MAX_TOKENS: u32 {
         name: "openai_max_tokens", value: "NUMBER", default: None,
-        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 10_000_000),
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 2_000_000),
     }
     /// Additional headers for the language model, such as `x-title: Campaigns, x-team: growth`; one
     /// on each line, or a JSON object, if a value has a comma. Each name once; `authorization`
@@ -481,7 +481,7 @@ settings! {
     /// Most segments that a run may have.
     MAX_SEGMENTS: u32 {
         name: "max_segments", value: "NUMBER", default: Some("100000"),
-        used_by: &[Serve, CampaignImport], sensitivity: Shown, parse: |text| whole(text, 1, 10_000_000),
+        used_by: &[Serve, CampaignImport], sensitivity: Shown, parse: |text| whole(text, 1, 2_000_000),
     }
     /// Most webhooks that an account may have.
     WEBHOOKS_PER_ACCOUNT: u32 {
@@ -1095,7 +1095,7 @@ mod tests {
             (&MAX_BODY_BYTES.declared, &["", "0", "2MiB", "1073741825"]),
             (&MAX_IMPORT_BYTES.declared, &["", "0", "1099511627777"]),
             (&MAX_INFLIGHT_BODY_BYTES.declared, &["", "0", "256MiB"]),
-            (&MAX_SEGMENTS.declared, &["", "0", "10000001"]),
+            (&MAX_SEGMENTS.declared, &["", "0", "2000001"]),
             (&WEBHOOKS_PER_ACCOUNT.declared, &["", "0", "1001"]),
             (&REVIEW_FOUR_EYES.declared, &["", "on", "True"]),
             (&CONSOLE.declared, &["", "on", "True"]),

@@ -1,7 +1,7 @@
 //! How two runs of a campaign differ, segment by segment.
 
 use crate::ids::MessageId;
-use crate::page::Contents;
+use crate::page::{Contents, DiffKey};
 use crate::segment::Segment;
 use crate::status::wire_enum;
 
@@ -20,7 +20,7 @@ wire_enum! {
 }
 
 /// How many segments differ in which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct DiffCounts {
     /// [`DiffChange::Added`].
     pub added: i64,
@@ -76,6 +76,15 @@ impl DiffItem {
             change,
             from,
             to,
+        }
+    }
+
+    /// Its place in a comparison with these numbers.
+    #[must_use]
+    pub const fn key(&self, counts: DiffCounts) -> DiffKey {
+        DiffKey {
+            segment_no: self.segment_no,
+            counts,
         }
     }
 }

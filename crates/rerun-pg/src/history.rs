@@ -7,7 +7,7 @@ use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Message;
-use rerun_core::page::{MessageKey, Page, PageRequest};
+use rerun_core::page::{DiffKey, MessageKey, Page, PageRequest};
 use rerun_core::ports::{
     Diff, History, HistoryStore, MessageFilter, MessageList, MessageSelection,
 };
@@ -174,7 +174,7 @@ impl HistoryStore for PgStore {
         campaign: CampaignId,
         from: RunNumber,
         to: RunNumber,
-        page: PageRequest<i32>,
+        page: PageRequest<DiffKey>,
     ) -> Result<Option<Diff>, StoreError> {
         self.db
             .run(move |conn| {
@@ -204,9 +204,12 @@ impl HistoryStore for PgStore {
                         },
                     }));
                 }
-                let counts = diff_counts(conn, account, campaign, from, to)?;
+                let counts = match page.after {
+                    Some(after) => after.counts,
+                    None => diff_counts(conn, account, campaign, from, to)?,
+                };
                 let items = diff_items(conn, account, campaign, from, to, &page)?;
-                let items = Page::read(items, page.limit, |item| item.segment_no)?;
+                let items = Page::read(items, page.limit, |item| item.key(counts))?;
                 Ok(Some(Diff {
                     runs_exist,
                     counts,
@@ -530,11 +533,11 @@ fn diff_items(
     campaign: CampaignId,
     from: RunNumber,
     to: RunNumber,
-    page: &PageRequest<i32>,
+    page: &PageRequest<DiffKey>,
 ) -> Result<impl Iterator<Item = Result<DiffItem, StoreError>>, Failure> {
     // The first rows of the joined runs are among the first rows of each.
     let limit = i64::from(page.limit.get()) + 1;
-    let after = page.after.unwrap_or(0);
+    let after = page.after.map_or(0, |after| after.segment_no);
     let text = PageQuery {
         columns: "d.*, COALESCE(s.shared_key, s.key) AS key, \
            COALESCE(d.spelled, s.attributes) AS attributes",

@@ -22,12 +22,13 @@ use rerun_contract::fixture::{ACCOUNT, page_of, run_number};
 use rerun_core::Timestamp;
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
+use rerun_core::diff::DiffCounts;
 use rerun_core::generation::{GenerationTask, TaskOutcome, TaskResult};
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, LeaseId, ScheduleId,
 };
 use rerun_core::message::{Content, ReviewStatus, Source};
-use rerun_core::page::{CreatedKey, Limit, MessageKey, Page};
+use rerun_core::page::{CreatedKey, DiffKey, Limit, MessageKey, Page};
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
     EventLog, GenerationQueue, HistoryStore, LeaseTasks, MessageFilter, MessageSelection,
@@ -555,19 +556,28 @@ async fn schedules(lists: &Lists<'_>, store: &PgStore) {
 }
 
 async fn diff(lists: &Lists<'_>, store: &PgStore) {
-    for (name, after) in [("first page", None), ("deep page", Some(150))] {
-        let statements: [Bounds; 3] = [
-            &[("campaigns", 1), ("runs", 2)],
-            &[("messages", 2 * RUN)],
-            &[("messages", 2 * PAGE), ("segments", PAGE)],
-        ];
+    let counts = DiffCounts {
+        kept_changed: i64::from(RUN),
+        ..DiffCounts::default()
+    };
+    let deep = DiffKey {
+        segment_no: 150,
+        counts,
+    };
+    let runs: Bounds = &[("campaigns", 1), ("runs", 2)];
+    let counted: Bounds = &[("messages", 2 * RUN)];
+    let items: Bounds = &[("messages", 2 * PAGE), ("segments", PAGE)];
+    for (name, after, statements) in [
+        ("first page", None, vec![runs, counted, items]),
+        ("deep page", Some(deep), vec![runs, items]),
+    ] {
         lists
             .check(&format!("diff, {name}"), &statements, async || {
                 let page = page_of(LIMIT.into(), after);
                 let (from, to) = (run_number(199), run_number(200));
                 let diff = store.diff(ACCOUNT, CAMPAIGN, from, to, page).await.unwrap();
                 let diff = diff.unwrap();
-                assert_eq!(diff.counts.kept_changed, i64::from(RUN));
+                assert_eq!(diff.counts, counts);
                 full(&diff.items);
             })
             .await;

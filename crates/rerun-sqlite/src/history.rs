@@ -7,7 +7,7 @@ use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Message, ReviewStatus};
-use rerun_core::page::{Filling, MessageKey, Page, PageRequest};
+use rerun_core::page::{DiffKey, Filling, MessageKey, Page, PageRequest};
 use rerun_core::ports::{
     Diff, History, HistoryStore, MessageFilter, MessageList, MessageSelection,
 };
@@ -416,9 +416,10 @@ impl Compared {
     fn items(
         &self,
         conn: &mut SqliteConnection,
-        page: &PageRequest<i32>,
-    ) -> Result<Page<DiffItem, i32>, Failure> {
-        let after = page.after.unwrap_or(0);
+        page: &PageRequest<DiffKey>,
+        counts: DiffCounts,
+    ) -> Result<Page<DiffItem, DiffKey>, Failure> {
+        let after = page.after.map_or(0, |after| after.segment_no);
         // The page's segments come from the two runs' indexes, merged; the rest is looked up.
         let of_run = "SELECT segment_no AS no FROM messages INDEXED BY messages_one_per_segment \
                       WHERE account_id = ? \
@@ -452,7 +453,7 @@ impl Compared {
             .bind::<Integer, _>(self.to.get())
             .load_iter::<DiffRow, DefaultLoadingMode>(conn)?;
         let items = rows.map(|row| Ok::<_, Failure>(DiffItem::try_from(row?)?));
-        Page::read(items, page.limit, |item| item.segment_no)
+        Page::read(items, page.limit, |item| item.key(counts))
     }
 }
 
@@ -596,7 +597,7 @@ impl HistoryStore for SqliteStore {
         campaign: CampaignId,
         from: RunNumber,
         to: RunNumber,
-        page: PageRequest<i32>,
+        page: PageRequest<DiffKey>,
     ) -> Result<Option<Diff>, StoreError> {
         self.read(move |conn| {
             if find(conn, account, campaign)?.is_none() {
@@ -608,7 +609,11 @@ impl HistoryStore for SqliteStore {
                 from,
                 to,
             };
-            let Some(counts) = runs.counts(conn)? else {
+            let counts = match page.after {
+                Some(after) => Some(after.counts),
+                None => runs.counts(conn)?,
+            };
+            let Some(counts) = counts else {
                 return Ok(Some(Diff {
                     runs_exist: false,
                     counts: DiffCounts::default(),
@@ -618,7 +623,7 @@ impl HistoryStore for SqliteStore {
                     },
                 }));
             };
-            let items = runs.items(conn, &page)?;
+            let items = runs.items(conn, &page, counts)?;
             Ok(Some(Diff {
                 runs_exist: true,
                 counts,

@@ -21,9 +21,10 @@ use rerun_contract::fixture::{ACCOUNT, Fixture, caller, page_of, run_number};
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::delivery::{Attempt, DeliveryState, Verdict};
+use rerun_core::diff::DiffCounts;
 use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, LeaseId, WebhookId};
 use rerun_core::message::{ReviewStatus, Source};
-use rerun_core::page::{AuditKey, CreatedKey, Limit, MessageKey};
+use rerun_core::page::{AuditKey, CreatedKey, DiffKey, Limit, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, DeliveryGauge,
@@ -502,7 +503,11 @@ async fn all(
     lists
         .check("audit chain", &[], store.audit_chain(ACCOUNT, 1, 2))
         .await;
-    for after in [None, Some(2)] {
+    let deep = DiffKey {
+        segment_no: 2,
+        counts: DiffCounts::default(),
+    };
+    for after in [None, Some(deep)] {
         let page = page_of(2, after);
         let diff = store.diff(ACCOUNT, campaign, run_number(1), run_number(2), page);
         // The numbers of one page, as the merged indexes give them out.

@@ -7,7 +7,7 @@ use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message};
-use rerun_core::page::{MAX_PAGE_BYTES, MessageKey, Page, PageRequest};
+use rerun_core::page::{DiffKey, MAX_PAGE_BYTES, MessageKey, Page, PageRequest};
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, Diff, History, HistoryStore, MessageFilter,
     MessageList, MessageSelection, RecipientStore, RunAudience, RunMessage,
@@ -131,7 +131,7 @@ impl HistoryStore for MemoryStore {
         campaign: CampaignId,
         from: RunNumber,
         to: RunNumber,
-        request: PageRequest<i32>,
+        request: PageRequest<DiffKey>,
     ) -> Result<Option<Diff>, StoreError> {
         Ok(self.read(account, |account| {
             let ledger = account.campaigns.get(&campaign)?;
@@ -163,14 +163,15 @@ impl HistoryStore for MemoryStore {
                     Some(item)
                 })
                 .collect();
+            let counts = request.after.map_or(counts, |after| after.counts);
             Some(Diff {
                 runs_exist: ledger.runs.contains_key(&from) && ledger.runs.contains_key(&to),
                 counts,
                 items: page(
                     items,
                     &request,
-                    |item| item.segment_no,
-                    |one, other| one > other,
+                    |item| item.key(counts),
+                    |one, other| one.segment_no > other.segment_no,
                 ),
             })
         }))

@@ -8,7 +8,7 @@ use rerun_core::diff::{DiffChange, DiffCounts, DiffItem};
 use rerun_core::generation::GenerationError;
 use rerun_core::ids::{CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message, ReviewStatus, Source};
-use rerun_core::page::{Contents, MAX_PAGE_BYTES, MessageKey};
+use rerun_core::page::{Contents, DiffKey, MAX_PAGE_BYTES, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     AuditFilter, CustomerQuery, CustomerValues, Diff, IdGenerator, MessageFilter, MessageList,
@@ -58,7 +58,7 @@ async fn diff<S: Store + 'static>(
     campaign: CampaignId,
     runs: (i64, i64),
     limit: i64,
-    after: Option<i32>,
+    after: Option<DiffKey>,
 ) -> Diff {
     let (from, to) = (run_number(runs.0), run_number(runs.1));
     f.store
@@ -715,6 +715,13 @@ pub async fn a_diff_tells_what_changed<S: Store + 'static>(f: &Fixture<S>) {
             assert_eq!(Some(item.segment), to.or(from).map(|(_, segment)| segment));
         }
     }
+    let first = diff(f, campaign, (1, 2), 1, None).await.items.next.unwrap();
+    let after = DiffKey {
+        counts: DiffCounts::default(),
+        ..first
+    };
+    let second = diff(f, campaign, (1, 2), 1, Some(after)).await;
+    assert_eq!(second.counts, after.counts, "they are not counted again");
     let back = diff(f, campaign, (2, 1), 100, None).await;
     let mirrored = DiffCounts {
         added: counts.removed,

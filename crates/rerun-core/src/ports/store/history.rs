@@ -7,7 +7,7 @@ use crate::diff::{DiffCounts, DiffItem};
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use crate::message::{Message, ReviewStatus, Source};
-use crate::page::{MessageKey, Page, PageRequest};
+use crate::page::{DiffKey, MessageKey, Page, PageRequest};
 use crate::run::Run;
 use crate::segment::ValueSearch;
 
@@ -83,10 +83,10 @@ pub struct MessageList {
 pub struct Diff {
     /// Whether both runs exist.
     pub runs_exist: bool,
-    /// The numbers of the whole comparison.
+    /// The numbers of the whole comparison: those of the page's key, or counted for the first page.
     pub counts: DiffCounts,
     /// Its segments, by number.
-    pub items: Page<DiffItem, i32>,
+    pub items: Page<DiffItem, DiffKey>,
 }
 
 /// Reads what campaigns have been through.
@@ -152,6 +152,6 @@ pub trait HistoryStore: Send + Sync {
         campaign: CampaignId,
         from: RunNumber,
         to: RunNumber,
-        page: PageRequest<i32>,
+        page: PageRequest<DiffKey>,
     ) -> Result<Option<Diff>, StoreError>;
 }

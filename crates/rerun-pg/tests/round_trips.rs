@@ -286,8 +286,8 @@ fn written(server: &LoggedServer) -> BTreeMap<String, u32> {
     for entry in server.new_entries() {
         let executed = entry.split_whitespace().nth(3) == Some("execute");
         for write in WRITES.iter().filter(|_| executed) {
-            for (place, _) in entry.match_indices(write) {
-                let table = entry[place + write.len()..].split_whitespace().next();
+            for rest in entry.split(write).skip(1) {
+                let table = rest.split_whitespace().next();
                 *written.entry(table.unwrap().to_owned()).or_default() += 1;
             }
         }

@@ -396,7 +396,7 @@ mod tests {
         let segment_by = SegmentBy::new(&["country"]).unwrap();
         let messages = countries.iter().map(|country| {
             let key = segment_by.key([Some(*country)]);
-            (key, (key, message(country)))
+            (key, key, message(country))
         });
         RecipientList {
             store: Arc::new(store),
@@ -406,7 +406,7 @@ mod tests {
             group: CustomerGroupId::new(Uuid::nil()),
             group_version: 1,
             group_changed: false,
-            messages: messages.collect(),
+            messages: RunMessages::new(messages.collect()),
             segment_by,
             excluded: None,
             keys: HashMap::new(),

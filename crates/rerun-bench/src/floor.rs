@@ -17,8 +17,8 @@ use crate::pgwire::{PREPARATION, Repeater};
 use crate::{Failure, Outcome};
 
 /// As [`PREPARATION`], for statements about many rows, whose best plan depends on how many. They are prepared
-/// anew for each turn, and planned with their values at hand the first time that they are executed.
-/// (To demand it by a setting would plan the checks of foreign keys anew as well, for each row.)
+/// again for each turn, and planned with their values at hand the first time that they are executed.
+/// (To demand it by a setting would plan the checks of foreign keys again for each row, too.)
 const PREPARATION_FOR_MANY: &str = "SET jit = off";
 
 /// The values of a statement.
@@ -217,7 +217,7 @@ impl Floor {
         self.sessions_with(count, statements, PREPARATION)
     }
 
-    /// Connections for statements about many rows, see [`Floor::prepare_anew`].
+    /// Connections for statements about many rows, see [`Floor::prepare_again`].
     pub(crate) fn sessions_for_many(
         &self,
         count: usize,
@@ -250,7 +250,7 @@ impl Floor {
     }
 
     /// Makes the next execution of each statement one that is planned with its values at hand.
-    pub(crate) fn prepare_anew(&self, sessions: &mut [Session]) -> Outcome<()> {
+    pub(crate) fn prepare_again(&self, sessions: &mut [Session]) -> Outcome<()> {
         self.runtime.block_on(async {
             for session in sessions {
                 session.prepare().await?;

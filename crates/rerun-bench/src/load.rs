@@ -10,7 +10,7 @@ use crate::http::Connection;
 use crate::pgwire::Repeater;
 use crate::{Failure, Outcome};
 
-/// Open connections. They are opened anew for each turn: the server closes those that were idle
+/// Open connections. Each turn opens its own: the server closes those that were idle
 /// for a while, as they are in the other side's turn.
 pub(crate) struct Load<C> {
     connections: Vec<C>,

@@ -197,7 +197,7 @@ macro_rules! store_contract {
             }
             contents {
                 an_edit_leaves_the_reused_content_alone,
-                regenerated_messages_are_reviewed_anew,
+                regenerated_messages_are_reviewed_again,
                 a_regeneration_can_fail,
                 a_failed_message_is_written_by_hand,
                 a_retry_queues_what_failed,

@@ -32,8 +32,8 @@ use rerun_core::usecases::{
 pub use values::{
     ACCOUNT, CALLERS_NAME, HeldFile, OTHER_ACCOUNT, Row, all_at_once, assert_conflict, author,
     caller, colleague, contents_with_braces, customer_file, every_large_page, every_page,
-    first_page, generated, messages_from_elsewhere, new_campaign, of_country, page_of, run_number,
-    stranger, until,
+    first_page, generated, hourly, messages_from_elsewhere, new_campaign, of_country, page_of,
+    run_number, settled, stranger, until,
 };
 
 use crate::invariants;
@@ -225,14 +225,7 @@ impl<S: Store + 'static> Fixture<S> {
         leased: &LeasedTasks,
         attempt: impl Fn(&GenerationTask) -> Result<Content, GenerationError>,
     ) -> rerun_core::generation::Settled {
-        let judged = |task| self.engine.generation.result_of(task, attempt(task));
-        let results = leased.tasks.iter().map(judged).collect();
-        self.engine
-            .generation
-            .settle(leased.lease, results)
-            .await
-            .expect("results are settled")
-            .settled
+        settled(&self.engine.generation, leased, attempt).await
     }
 
     /// Generates everything that is due.

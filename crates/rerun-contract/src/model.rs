@@ -210,7 +210,7 @@ fn ids_of(messages: &[&Message]) -> Vec<Option<MessageId>> {
     messages.iter().map(|message| Some(message.id)).collect()
 }
 
-/// The statuses from which a message is edited or generated anew.
+/// The statuses from which a message is edited or generated again.
 const REVIEWABLE: &[ReviewStatus] = &[
     ReviewStatus::GenerationFailed,
     ReviewStatus::PendingReview,

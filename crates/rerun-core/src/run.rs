@@ -251,7 +251,7 @@ impl Contents for Run {
 }
 
 impl Run {
-    /// The run with its messages counted anew at `now`: status, `completed_at` and `error`
+    /// The run with its messages counted again at `now`: status, `completed_at` and `error`
     /// follow from the counts. `last_error` is the last generation error among the messages.
     #[must_use]
     pub fn recounted(

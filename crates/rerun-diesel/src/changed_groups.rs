@@ -215,7 +215,7 @@ pub fn run_segments<C: Shared>(
          JOIN segments s ON s.account_id = ? AND s.campaign_id = ? AND s.no = m.segment_no \
          WHERE m.account_id = ? AND m.campaign_id = ? AND m.run_number = ?",
     )
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
     .bind::<Id, _>(account.as_uuid())

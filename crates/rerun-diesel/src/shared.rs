@@ -4,11 +4,13 @@
 //! [`sql`](crate::sql::sql); rows are read by position, with [`Reads`].
 
 use chrono::{DateTime, Utc};
-use diesel::Connection;
 use diesel::backend::Backend;
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::{Connection, RunQueryDsl};
+use rerun_core::Timestamp;
 use rerun_core::audit::AuditDraft;
 use rerun_core::error::StoreError;
+use rerun_core::ids::LeaseId;
 use uuid::Uuid;
 
 use crate::error::Failure;
@@ -17,7 +19,7 @@ use crate::row::webhooks::{
     AttemptColumns, AttemptRow, DeliveryColumns, DeliveryRow, WebhookColumns, WebhookRow,
 };
 use crate::row::{AuditColumns, AuditRow};
-use crate::sql::{Reads, Takes, Typed};
+use crate::sql::{Reads, Takes, Typed, sql};
 use crate::types::{Id, Time};
 
 /// A database of which both stores' statements are understood, with all values that they have.
@@ -121,4 +123,28 @@ impl Shared for diesel::SqliteConnection {
     // There is one writer at a time.
     const TAKE: &'static str = "";
     const TAKE_FREE: &'static str = "";
+}
+
+/// Prolongs a lease of rows of `table` that it still holds at `now`; returns how many these are. See
+/// [`GenerationQueue::renew`](rerun_core::ports::GenerationQueue::renew) and
+/// [`DeliveryQueue::renew_deliveries`](rerun_core::ports::DeliveryQueue::renew_deliveries).
+///
+/// # Errors
+/// [`Failure`].
+pub fn renew<C: Shared>(
+    conn: &mut C,
+    table: &str,
+    lease: LeaseId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<u64, Failure> {
+    let text =
+        format!("UPDATE {table} SET due_at = ?, set_at = ? WHERE lease_id = ? AND due_at >= ?");
+    let held = sql(&text)
+        .bind::<Time, _>(until)
+        .bind::<Time, _>(now)
+        .bind::<Id, _>(lease.as_uuid())
+        .bind::<Time, _>(now)
+        .execute(conn)?;
+    Ok(rows(held))
 }

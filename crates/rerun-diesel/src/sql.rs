@@ -66,7 +66,7 @@ pub const fn sql<DB: Backend>(text: &str) -> Sql<'_, DB> {
 }
 
 impl<'a, DB: Backend> Sql<'a, DB> {
-    /// Has the statement planned anew for each call, with its values at hand, when it is about
+    /// Has the statement planned for each call, with its values at hand, when it is about
     /// many rows: PostgreSQL keeps a plan that it made when a table was empty until it has new
     /// statistics, and such a plan may compare each row with each other. For few rows a planning
     /// takes longer than the statement, however it is planned.
@@ -76,7 +76,7 @@ impl<'a, DB: Backend> Sql<'a, DB> {
     }
 
     /// The same for a statement about a number of rows that is not known.
-    pub const fn planned_anew(self) -> Self {
+    pub const fn planned_each_time(self) -> Self {
         self.planned_for(usize::MAX)
     }
 

@@ -418,5 +418,5 @@ fn check(fields: &[String], rows: &[CustomerRow]) {
         );
     }
     let again = import(Cursor::new(written(fields, rows)));
-    assert_eq!(again, Ok((fields.to_vec(), rows.to_vec())), "written anew");
+    assert_eq!(again, Ok((fields.to_vec(), rows.to_vec())), "written again");
 }

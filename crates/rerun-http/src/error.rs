@@ -248,7 +248,7 @@ impl Problem {
 
     fn of_store(error: &StoreError) -> Self {
         match error {
-            // A conflict that no use case decided anew on is one that passes.
+            // A conflict that no use case has retried is one that passes.
             StoreError::Unavailable(_) | StoreError::Conflict => Self::unavailable(error),
             StoreError::Corrupt(_) | StoreError::Backend(_) => Self::internal(error),
         }

@@ -147,7 +147,7 @@ fn sweep_campaign(
         let text = "DELETE FROM messages WHERE account_id = ? AND id IN (SELECT id FROM messages \
            WHERE account_id = ? AND campaign_id = ? AND run_number = ? LIMIT ?)";
         let deleted = sql(text)
-            .planned_anew()
+            .planned_each_time()
             .bind::<Id, _>(account_id)
             .bind::<Id, _>(account_id)
             .bind::<Id, _>(campaign_id)
@@ -171,7 +171,7 @@ fn sweep_campaign(
            SELECT campaign_id, no FROM segments WHERE account_id = ? AND campaign_id = ? LIMIT ?)",
     ] {
         let deleted = sql(text)
-            .planned_anew()
+            .planned_each_time()
             .bind::<Id, _>(account_id)
             .bind::<Id, _>(account_id)
             .bind::<Id, _>(campaign_id)
@@ -356,7 +356,7 @@ impl CampaignStore for PgStore {
                      WHERE s.account_id = ? AND s.campaign_id = ?"
                 );
                 let rows = sql(&text)
-                    .planned_anew()
+                    .planned_each_time()
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())
                     .bind::<Id, _>(account.as_uuid())
@@ -710,7 +710,7 @@ fn insert_imported(
          SELECT ?, ?, ?::int + place::int, key, attributes \
          FROM unnest(?::bytea[], ?::text[]) WITH ORDINALITY AS g(key, attributes, place)",
     )
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account)
     .bind::<Id, _>(campaign_id)
     .bind::<Integer, _>(before)
@@ -724,7 +724,7 @@ fn insert_imported(
          FROM unnest(?::uuid[], ?::text[], ?::text[], ?::text[]) \
            AS g(id, subject, body, placeholder)",
     )
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account)
     .bind::<Id, _>(campaign_id)
     .bind::<Integer, _>(run.number.get())
@@ -741,7 +741,7 @@ fn insert_imported(
            ?, ? \
          FROM unnest(?::uuid[], ?::bigint[]) WITH ORDINALITY AS g(id, customer_count, place)",
     )
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account)
     .bind::<Id, _>(campaign_id)
     .bind::<Integer, _>(run.number.get())

@@ -10,6 +10,7 @@ use rerun_core::ports::{
     Backlog, DeliveryBacklog, DeliveryGauge, DeliveryKey, DeliveryQueue, FanOut, FannedOut,
     LeaseDeliveries, LeasedDelivery, ReplayDeliveries, SettleDelivery, SettledDelivery,
 };
+use rerun_diesel::shared::renew;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::Time;
 use rerun_diesel::webhooks::{outcomes, queue};
@@ -81,7 +82,7 @@ impl DeliveryQueue for PgStore {
         until: Timestamp,
     ) -> Result<u64, StoreError> {
         self.db
-            .run(move |conn| queue::renew(conn, lease, now, until))
+            .run(move |conn| renew(conn, "webhook_deliveries", lease, now, until))
             .await
     }
 

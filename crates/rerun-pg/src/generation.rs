@@ -20,6 +20,7 @@ use rerun_core::ports::{GenerationQueue, LeaseTasks, SettleRun};
 use rerun_core::run::Run;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self, KeptValuesRow, NearestRow};
+use rerun_diesel::shared::renew;
 use rerun_diesel::sql::{Sql, sql};
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
@@ -130,7 +131,7 @@ impl GenerationQueue for PgStore {
         until: Timestamp,
     ) -> Result<u64, StoreError> {
         self.tried(
-            move |conn| renew(conn, lease, now, until),
+            move |conn| renew(conn, "generation_tasks", lease, now, until),
             move |conn| renew_by_part(conn, lease, now, until),
         )
         .await
@@ -158,23 +159,7 @@ impl GenerationQueue for PgStore {
     }
 }
 
-fn renew(
-    conn: &mut PgConnection,
-    lease: LeaseId,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<u64, Failure> {
-    let held = sql("UPDATE generation_tasks SET due_at = ?, set_at = ? \
-                    WHERE lease_id = ? AND due_at >= ?")
-    .bind::<Time, _>(until)
-    .bind::<Time, _>(now)
-    .bind::<Id, _>(lease.as_uuid())
-    .bind::<Time, _>(now)
-    .execute(conn)?;
-    Ok(count(held))
-}
-
-/// The same in those parts of a distributed table whose server answers.
+/// Renews in those parts of a distributed table whose server answers.
 fn renew_by_part(
     conn: &mut PgConnection,
     lease: LeaseId,
@@ -294,7 +279,7 @@ fn with_briefs(
     let mut statement = if campaigns.len() <= USUAL_CAMPAIGNS {
         sql(&text)
     } else {
-        sql(&text).planned_anew()
+        sql(&text).planned_each_time()
     };
     for campaign in campaigns {
         statement = statement.bind::<Id, _>(campaign);
@@ -571,7 +556,7 @@ fn last_error(
         "SELECT error FROM messages WHERE account_id = ? AND campaign_id = ? \
            AND run_number = ? AND error IS NOT NULL ORDER BY updated_at DESC, id DESC LIMIT 1",
     )
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(settle.account_id.as_uuid())
     .bind::<Id, _>(settle.campaign_id.as_uuid())
     .bind::<Integer, _>(settle.run_number.get())

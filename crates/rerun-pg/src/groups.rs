@@ -484,7 +484,7 @@ fn add(
         "INSERT INTO customers (account_id, group_id, customer_ref, profile) \
          SELECT ?, ?, customer_ref, profile FROM ({LATEST}) latest"
     ))
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
     .execute(conn)?;
@@ -517,7 +517,7 @@ fn merge(
            count(*) FILTER (WHERE is_new) AS imported, \
            count(*) FILTER (WHERE NOT is_new) AS updated FROM merged"
     ))
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
     .bind::<Array<Text>, _>(fields)
@@ -545,7 +545,7 @@ fn overwrite(
            count(*) FILTER (WHERE is_new) AS imported, \
            count(*) FILTER (WHERE NOT is_new) AS updated FROM merged"
     ))
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
     .get_result::<MergedRow>(conn)?;
@@ -562,7 +562,7 @@ fn remove_others(
     let removed = sql("WITH kept AS (SELECT customer_ref FROM import_rows) \
          DELETE FROM customers c WHERE c.account_id = ? AND c.group_id = ? \
            AND NOT EXISTS (SELECT FROM kept WHERE kept.customer_ref = c.customer_ref)")
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(id.as_uuid())
     .execute(conn)?;
@@ -670,7 +670,7 @@ fn delete_customers(
     let deleted = sql(
         "DELETE FROM customers WHERE account_id = ? AND group_id = ? AND customer_ref = ANY(?)",
     )
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(of)
     .bind::<Id, _>(id)
     .bind::<Array<Text>, _>(&delete.customer_refs)
@@ -724,7 +724,7 @@ fn erase_customer(conn: &mut PgConnection, erase: EraseCustomer) -> Result<u64, 
                  AND c.customer_ref = ? LIMIT 1) c \
              WHERE g.account_id = ? AND g.deleted_at {deleted} ORDER BY g.id"
         ))
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(of)
         .bind::<Text, _>(erase.customer_ref.as_str())
         .bind::<Id, _>(of)
@@ -800,7 +800,7 @@ fn sweep_group(conn: &mut PgConnection, account_id: Uuid, id: Uuid) -> Result<()
          AND customer_ref IN (SELECT customer_ref FROM customers \
            WHERE account_id = ? AND group_id = ? ORDER BY customer_ref LIMIT ?)",
     )
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account_id)
     .bind::<Id, _>(id)
     .bind::<Id, _>(account_id)
@@ -848,7 +848,7 @@ fn list_customers(
     .text();
     let after = list.page.after.map(|CustomerKey(after)| after);
     let mut query = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(list.account_id.as_uuid())
         .bind::<Id, _>(list.group_id.as_uuid())
         .bind::<Text, _>(after.unwrap_or_default());

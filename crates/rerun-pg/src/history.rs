@@ -312,7 +312,7 @@ impl Narrowed {
         if self.filter == MessageFilter::default() {
             query
         } else {
-            query.planned_anew()
+            query.planned_each_time()
         }
     }
 }
@@ -469,7 +469,7 @@ fn diff_counts(
                WHERE account_id = ? AND campaign_id = ? AND run_number = ?) f \
          FULL JOIN (SELECT segment_no, id, content_id FROM messages \
                WHERE account_id = ? AND campaign_id = ? AND run_number = ?) o USING (segment_no)")
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account.as_uuid())
     .bind::<Id, _>(campaign.as_uuid())
     .bind::<Integer, _>(from.get())
@@ -560,7 +560,7 @@ fn diff_items(
     }
     .text();
     let rows = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(campaign.as_uuid())
         .bind::<Integer, _>(from.get())

@@ -168,7 +168,7 @@ impl RecipientStore for PgStore {
                 }
                 .text();
                 let rows = sql(&text)
-                    .planned_anew()
+                    .planned_each_time()
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())
                     .bind::<Integer, _>(run.get())
@@ -191,7 +191,7 @@ impl RecipientStore for PgStore {
                 let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
                 let fields = query.segment_by.sorted();
                 let text = customers_sql(fields.len(), query.excluded.is_some());
-                let mut statement = sql(&text).planned_anew();
+                let mut statement = sql(&text).planned_each_time();
                 if let Some(excluded) = query.excluded {
                     statement = statement
                         .bind::<Id, _>(account)
@@ -250,7 +250,7 @@ impl RecipientStore for PgStore {
                 .text();
                 let ids: Vec<Uuid> = ids.into_iter().map(MessageId::as_uuid).collect();
                 let rows = sql(&text)
-                    .planned_anew()
+                    .planned_each_time()
                     .bind::<Array<Id>, _>(ids)
                     .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(campaign.as_uuid())

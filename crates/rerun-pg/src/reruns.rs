@@ -244,7 +244,7 @@ fn survey(
         }
     };
     let mut statement = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(account)
         .bind::<Id, _>(account)
         .bind::<Id, _>(query.group_id.as_uuid())
@@ -320,7 +320,7 @@ fn suggestions(
          JOIN group_segments gs ON gs.account_id = ? AND gs.segmentation_id = sg.id \
            AND gs.key = ANY(?) \
          WHERE sg.account_id = ? AND sg.group_id = ? AND sg.fields = ? AND sg.group_version = ?")
-    .planned_anew()
+    .planned_each_time()
     .bind::<Id, _>(account)
     .bind::<Array<Binary>, _>(keys)
     .bind::<Id, _>(account)
@@ -345,7 +345,7 @@ fn suggestions(
             from
         )
     );
-    let statement = sql(&text).planned_anew();
+    let statement = sql(&text).planned_each_time();
     let statement = bind_reusable(statement, query.account_id, campaign, run, from);
     let statement = statement.bind::<Id, _>(account);
     let mut nearest = Nearest::new(&query.segment_by);

@@ -233,7 +233,7 @@ fn first_unfilled(
         selected(change)
     );
     let account = change.campaign.account_id.as_uuid();
-    let mut query = sql(&text).planned_anew();
+    let mut query = sql(&text).planned_each_time();
     for step in &change.moves {
         query = bind_state(query, step.from);
     }
@@ -278,7 +278,7 @@ fn slices(
          WHERE place % {SLICE} = 0 ORDER BY segment_no"
     );
     let ends = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(change.campaign.account_id.as_uuid())
         .bind::<Id, _>(change.campaign.id.as_uuid())
         .bind::<Integer, _>(run.number.get())
@@ -365,7 +365,7 @@ fn move_slice(
     slice: Option<Slice>,
 ) -> Result<Vec<ShiftRow>, Failure> {
     let text = move_statement(change, slice);
-    let query = sql(&text).planned_anew();
+    let query = sql(&text).planned_each_time();
     let query = if let Some(origin) = change.patch.origin {
         let reused = origin.reused_from;
         let query = bind_matched(bind_moves(query, &change.moves)?, change, run, slice);

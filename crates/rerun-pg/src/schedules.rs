@@ -267,7 +267,7 @@ fn last_firings(
         firing_columns!(),
         places.join(", "),
     );
-    let mut query = sql(&text).planned_anew();
+    let mut query = sql(&text).planned_each_time();
     for id in schedules {
         query = query.bind::<Id, _>(id.as_uuid());
     }

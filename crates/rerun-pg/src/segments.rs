@@ -158,7 +158,7 @@ pub(crate) fn kept_attributes(
     }
     .text();
     let rows = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(wanted.account.as_uuid())
         .bind::<Text, _>(wanted.segment_by.canonical())
         .bind::<Array<Binary>, _>(keys)
@@ -250,7 +250,7 @@ fn count(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Counted, Failur
              SELECT {columns} FROM customers WHERE account_id = ? AND group_id = ? OFFSET 0) chosen \
            GROUP BY {grouped} LIMIT ?) counted"
     );
-    let mut statement = sql(&text).planned_anew();
+    let mut statement = sql(&text).planned_each_time();
     for field in &fields {
         statement = statement.bind::<Text, _>(*field);
     }
@@ -426,7 +426,7 @@ fn keep(
              SELECT ?, ?, key, attributes, customer_count \
              FROM unnest(?::bytea[], ?::text[], ?::bigint[]) AS g(key, attributes, customer_count)",
         )
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(account)
         .bind::<Id, _>(kept.id)
         .bind::<Array<Binary>, _>(keys)

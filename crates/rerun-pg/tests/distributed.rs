@@ -11,15 +11,13 @@ use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::{Array, Text};
 use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
 use rerun_contract::Fixture;
-use rerun_contract::fixture::{ACCOUNT, OTHER_ACCOUNT, caller};
+use rerun_contract::fixture::{ACCOUNT, OTHER_ACCOUNT, caller, hourly};
 use rerun_core::ids::LeaseId;
-use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     ChangedGroupQueue as _, DeliveryQueue as _, EventCursors as _, GenerationQueue as _,
     LeaseTasks, ScheduleQueue as _,
 };
-use rerun_core::schedule::When;
-use rerun_core::usecases::{NewSchedule, NewWebhook};
+use rerun_core::usecases::NewWebhook;
 use rerun_pg::{Options, PgStore};
 use rerun_testkit::TestDatabase;
 use uuid::Uuid;
@@ -140,21 +138,8 @@ async fn while_a_server_is_lost_work_is_found_for_accounts_on_the_others() {
     webhook.expect("a webhook");
     let group = f.group(&["DE", "FR"]).await;
     let campaign = f.draft(group).await;
-    let schedule = NewSchedule {
-        campaign,
-        name: "Every hour".into(),
-        cron: Some("60".into()),
-        at: None,
-        time_zone: None,
-        customer_group: None,
-        reuse_from: ReuseFrom::CurrentRun,
-        when: Some(When::Always),
-        overlap: None,
-        catch_up_seconds: None,
-        jitter_seconds: None,
-        ends_at: None,
-    };
-    let schedule = f.engine.schedules.create(&caller(), schedule, None).await;
+    let schedules = &f.engine.schedules;
+    let schedule = schedules.create(&caller(), hourly(campaign), None).await;
     schedule.expect("a schedule");
     f.launch(campaign).await;
     f.engine.deliveries.fan_out().await.expect("deliveries");

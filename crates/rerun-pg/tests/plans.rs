@@ -789,7 +789,7 @@ fn faults_of_all(server: &LoggedServer, statistics: &str) -> Vec<String> {
                 }
                 _ => {}
             }
-            // Its statements are planned anew for each call, whatever plans are kept.
+            // Its statements are planned for each call, whatever plans are kept.
             if settings.is_empty() {
                 diff(&lists, &store).await;
             }

@@ -221,7 +221,7 @@ fn sweep(conn: &mut SqliteConnection) -> Result<bool, Failure> {
         let text = "DELETE FROM messages WHERE account_id = ? AND id IN (SELECT id FROM messages \
            WHERE account_id = ? AND campaign_id = ? AND run_number = ? LIMIT ?)";
         let deleted = sql(text)
-            .planned_anew()
+            .planned_each_time()
             .bind::<Id, _>(account_id)
             .bind::<Id, _>(account_id)
             .bind::<Id, _>(campaign_id)
@@ -245,7 +245,7 @@ fn sweep(conn: &mut SqliteConnection) -> Result<bool, Failure> {
            SELECT campaign_id, no FROM segments WHERE account_id = ? AND campaign_id = ? LIMIT ?)",
     ] {
         let deleted = sql(text)
-            .planned_anew()
+            .planned_each_time()
             .bind::<Id, _>(account_id)
             .bind::<Id, _>(account_id)
             .bind::<Id, _>(campaign_id)

@@ -13,6 +13,7 @@ use rerun_core::ports::{
     FannedOut, LeaseDeliveries, LeasedDelivery, ReplayDeliveries, SettleDelivery, SettledDelivery,
 };
 use rerun_diesel::error::Failure;
+use rerun_diesel::shared::renew;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use rerun_diesel::webhooks::{outcomes, queue};
@@ -142,7 +143,7 @@ impl DeliveryQueue for SqliteStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.write(move |conn| queue::renew(conn, lease, now, until))
+        self.write(move |conn| renew(conn, "webhook_deliveries", lease, now, until))
             .await
     }
 

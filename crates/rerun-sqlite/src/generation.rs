@@ -20,6 +20,7 @@ use rerun_core::ports::{CLOCK_TOLERANCE, GenerationQueue, LeaseTasks, SettleRun}
 use rerun_core::run::RunStatus;
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{KeptValuesRow, NearestRow, ruled_segment_by, run_number, text};
+use rerun_diesel::shared::renew;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
@@ -643,17 +644,8 @@ impl GenerationQueue for SqliteStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.write(move |conn| {
-            let held = sql("UPDATE generation_tasks SET due_at = ?, set_at = ? \
-                     WHERE lease_id = ? AND due_at >= ?")
-            .bind::<Time, _>(until)
-            .bind::<Time, _>(now)
-            .bind::<Id, _>(lease.as_uuid())
-            .bind::<Time, _>(now)
-            .execute(conn)?;
-            Ok(count(held))
-        })
-        .await
+        self.write(move |conn| renew(conn, "generation_tasks", lease, now, until))
+            .await
     }
 
     async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {

@@ -633,7 +633,7 @@ fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure
     if splitting.version(conn)? != Some(start.group_version) {
         return Err(StoreError::Conflict.into());
     }
-    // Counts that were dropped are made anew when the decision is.
+    // Counts that were dropped are made again when the decision is.
     let segmentation = splitting
         .kept(conn, start.group_version)?
         .map(|kept| kept.id)

@@ -192,7 +192,7 @@ fn last_firings(
         places.join(", "),
     );
     let mut query = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(account.as_uuid());

@@ -118,7 +118,7 @@ fn a_failed_migration_leaves_no_template() {
 }
 
 #[test]
-fn a_half_made_template_is_made_anew() {
+fn a_half_made_template_is_made_again() {
     let cut_off = panic::catch_unwind(AssertUnwindSafe(|| {
         TestDatabase::create_on(&server(), "cut_off", |url| {
             connect(url).batch_execute("CREATE TABLE other (id int)")?;

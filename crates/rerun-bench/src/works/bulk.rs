@@ -155,7 +155,7 @@ pub(super) fn generate(bench: &mut Bench<'_>) -> Outcome<()> {
         bench.restart(&[("RERUN_WORKERS", "0")])?;
         let mut sessions = sessions(bench, &[floor::LEASE, floor::STORE])?;
         let by_sql = |bench: &Bench<'_>, sql: &Floor| {
-            sql.prepare_anew(&mut sessions)?;
+            sql.prepare_again(&mut sessions)?;
             by_sql(bench, sql, first(&sessions)?, &account, group)
         };
         turns.floor = bench.turns(rounds, true, |_| Ok(nothing()), by_sql)?.floor;

@@ -113,7 +113,7 @@ impl ByTurns {
             |bench| by_server(bench, server, how, connections),
             |bench, sql| {
                 if !few {
-                    sql.prepare_anew(&mut sessions)?;
+                    sql.prepare_again(&mut sessions)?;
                 }
                 by_floor(bench, sql, &sessions, floor, how)
             },

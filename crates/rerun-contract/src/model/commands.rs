@@ -98,7 +98,7 @@ pub enum Command {
         /// The message.
         message: u8,
     },
-    /// Has messages of any run generated anew.
+    /// Has messages generated again, of whatever run.
     Regenerate {
         /// The campaign.
         campaign: u8,

@@ -9,7 +9,7 @@ use rerun_core::ports::{CampaignContext, CancelRun, Store};
 use rerun_core::run::RunStatus;
 
 use crate::fixture::{
-    ACCOUNT, Fixture, all_at_once, assert_conflict, author, caller, generated, run_number,
+    ACCOUNT, Fixture, all_at_once, assert_conflict, author, caller, generated, run_number, settled,
 };
 
 fn cancel_of(context: CampaignContext, author: Authorship) -> CancelRun {
@@ -271,13 +271,7 @@ pub async fn workers_and_a_cancellation_at_once<S: Store + 'static>(f: &Fixture<
             }
             for _ in 0..8 {
                 let leased = engine.generation.lease(3).await.expect("a lease");
-                let judged = |task| engine.generation.result_of(task, Ok(generated(task)));
-                let results = leased.tasks.iter().map(judged).collect();
-                engine
-                    .generation
-                    .settle(leased.lease, results)
-                    .await
-                    .expect("a settlement");
+                settled(&engine.generation, &leased, |task| Ok(generated(task))).await;
             }
         }
     })

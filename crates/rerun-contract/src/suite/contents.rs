@@ -95,7 +95,7 @@ pub async fn an_edit_leaves_the_reused_content_alone<S: Store + 'static>(f: &Fix
 }
 
 /// Messages that are generated again keep their content until the new one is there.
-pub async fn regenerated_messages_are_reviewed_anew<S: Store + 'static>(f: &Fixture<S>) {
+pub async fn regenerated_messages_are_reviewed_again<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["DE", "FR"]).await;
     let group = f.group(&["DE", "FR"]).await;
     f.seconds_later(60);

@@ -11,10 +11,10 @@ use rerun_core::schedule::{Firing, FiringKey, Outcome, Overlap, ScheduleStatus, 
 use rerun_core::usecases::{NewSchedule, PageQuery, ScheduleChanges};
 use uuid::Uuid;
 
-use super::schedules::{HOUR, fire, firings, get, hourly, hours_after, outcomes, scheduled};
+use super::schedules::{HOUR, fire, firings, get, hours_after, outcomes, scheduled};
 use crate::fixture::{
     ACCOUNT, Fixture, all_at_once, assert_conflict, caller, colleague, every_page, first_page,
-    page_of, run_number,
+    hourly, page_of, run_number,
 };
 use crate::ports::OUTSIDER;
 

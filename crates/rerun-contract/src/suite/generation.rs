@@ -12,7 +12,7 @@ use rerun_core::run::RunStatus;
 use rerun_core::usecases::{LaunchRequest, LeasedTasks, Settlement};
 
 use crate::fixture::{
-    ACCOUNT, Fixture, all_at_once, caller, generated, new_campaign, run_number, stranger,
+    ACCOUNT, Fixture, all_at_once, caller, generated, new_campaign, run_number, settled, stranger,
 };
 
 const PENDING: MessageState = MessageState::PendingReview { stage: 0 };
@@ -268,16 +268,7 @@ pub async fn settlements_at_once_store_once<S: Store + 'static>(f: &Fixture<S>) 
     let leased = f.lease(20).await;
     let answers = all_at_once(6, |_| {
         let (engine, leased) = (f.engine.clone(), leased.clone());
-        async move {
-            let judged = |task| engine.generation.result_of(task, Ok(generated(task)));
-            let results = leased.tasks.iter().map(judged).collect();
-            engine
-                .generation
-                .settle(leased.lease, results)
-                .await
-                .expect("a settlement")
-                .settled
-        }
+        async move { settled(&engine.generation, &leased, |task| Ok(generated(task))).await }
     })
     .await;
     assert_eq!(

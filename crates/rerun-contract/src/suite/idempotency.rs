@@ -97,7 +97,7 @@ pub async fn a_refused_change_keeps_no_response<S: Store + 'static>(f: &Fixture<
     assert_eq!(kept(f, "key").await, None);
 }
 
-/// A key is good for 24 hours, and can be used anew after them.
+/// A key is good for 24 hours, and can be used again after them.
 pub async fn a_key_is_kept_for_a_day<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = f.published(&["DE"]).await;
     let group = f.group(&["DE"]).await;
@@ -189,14 +189,14 @@ pub async fn a_request_is_replayed<S: Store + 'static>(f: &Fixture<S>) {
     );
     before.assert_same(&f.snapshot(ACCOUNT).await, "a replay, and a refusal");
     f.clock.advance(IDEMPOTENCY_WINDOW);
-    let anew = f
+    let later = f
         .engine
         .reruns
         .initiate(&caller(), different, key)
         .await
         .unwrap();
-    assert!(!anew.replayed);
-    assert_eq!(anew.outcome.run_number, run_number(3));
+    assert!(!later.replayed);
+    assert_eq!(later.outcome.run_number, run_number(3));
 }
 
 /// Asks twice, and returns the outcome: the second time it is the same, and nothing is written.

@@ -11,7 +11,7 @@ use rerun_core::usecases::{Decision, Item, NewCampaign, ReviewedMessages, Settin
 
 use crate::fixture::{
     ACCOUNT, CALLERS_NAME, Fixture, all_at_once, assert_conflict, author, caller, colleague,
-    generated, new_campaign, run_number,
+    generated, new_campaign, run_number, settled,
 };
 
 pub(super) const PENDING: MessageState = MessageState::PendingReview { stage: 0 };
@@ -874,13 +874,7 @@ pub async fn reviewers_and_workers_at_once<S: Store + 'static>(f: &Fixture<S>) {
             for _ in 0..12 {
                 if task % 2 == 0 {
                     let leased = engine.generation.lease(2).await.expect("a lease");
-                    let judged = |task| engine.generation.result_of(task, Ok(generated(task)));
-                    let results = leased.tasks.iter().map(judged).collect();
-                    engine
-                        .generation
-                        .settle(leased.lease, results)
-                        .await
-                        .expect("a settlement");
+                    settled(&engine.generation, &leased, |task| Ok(generated(task))).await;
                 } else {
                     let all = ReviewedMessages::AllPending;
                     let approve = Decision::Approve;

@@ -5,8 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use rerun_core::Timestamp;
 use rerun_core::error::Error;
-use rerun_core::ids::{CampaignId, CustomerGroupId, ScheduleId};
-use rerun_core::plan::ReuseFrom;
+use rerun_core::ids::{CustomerGroupId, ScheduleId};
 use rerun_core::ports::Store;
 use rerun_core::schedule::{Firing, Outcome, Overlap, ScheduleStatus, When};
 use rerun_core::usecases::{
@@ -14,27 +13,11 @@ use rerun_core::usecases::{
 };
 use uuid::Uuid;
 
-use crate::fixture::{ACCOUNT, Fixture, all_at_once, caller, colleague, every_page, stranger};
+use crate::fixture::{
+    ACCOUNT, Fixture, all_at_once, caller, colleague, every_page, hourly, stranger,
+};
 
 pub(super) const HOUR: Duration = Duration::from_hours(1);
-
-/// A schedule that fires every hour, at the full hour: first one hour after the start of the case.
-pub(super) fn hourly(campaign: CampaignId) -> NewSchedule {
-    NewSchedule {
-        campaign,
-        name: "Every hour".into(),
-        cron: Some("60".into()),
-        at: None,
-        time_zone: None,
-        customer_group: None,
-        reuse_from: ReuseFrom::CurrentRun,
-        when: Some(When::Always),
-        overlap: None,
-        catch_up_seconds: None,
-        jitter_seconds: None,
-        ends_at: None,
-    }
-}
 
 async fn create<S: Store + 'static>(f: &Fixture<S>, new: NewSchedule) -> ScheduleDetails {
     let made = f.engine.schedules.create(&caller(), new, None).await;

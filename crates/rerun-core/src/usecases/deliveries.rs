@@ -1,11 +1,12 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Host;
+use super::turns::Turn;
 use crate::delivery::{KEPT, Outcome, Parcel, Spread, Verdict, judge};
 use crate::error::StoreError;
 use crate::feed::PublicEvent;
-use crate::ids::{AccountId, AuditEntryId, LeaseId};
+use crate::ids::{AuditEntryId, LeaseId};
 use crate::ports::{
     DeliveryQueue, FanOut, FannedOut, LeaseDeliveries, SettleDelivery, SettledDelivery,
 };
@@ -18,10 +19,9 @@ pub struct Deliveries {
     queue: Arc<dyn DeliveryQueue>,
     host: Host,
     lease: Duration,
-    /// The account that was served last, so that the next lease begins with the one after it.
-    turn: Arc<Mutex<Option<AccountId>>>,
-    /// The same for what is new.
-    queued: Arc<Mutex<Option<AccountId>>>,
+    turn: Turn,
+    /// The turn of what is new.
+    queued: Turn,
 }
 
 /// Parcels that were leased together.
@@ -51,14 +51,6 @@ const MAX_ACCOUNTS: u32 = 32;
 /// The most rows that one sweep deletes.
 const MAX_SWEPT: u32 = 5_000;
 
-pub(super) fn get(turn: &Mutex<Option<AccountId>>) -> Option<AccountId> {
-    *turn.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn set(turn: &Mutex<Option<AccountId>>, account: Option<AccountId>) {
-    *turn.lock().unwrap_or_else(PoisonError::into_inner) = account;
-}
-
 impl Deliveries {
     /// How long a lease lasts unless something else is said. It must be longer than an attempt.
     pub const LEASE: Duration = Duration::from_mins(1);
@@ -70,8 +62,8 @@ impl Deliveries {
             queue,
             host,
             lease: Self::LEASE,
-            turn: Arc::default(),
-            queued: Arc::default(),
+            turn: Turn::default(),
+            queued: Turn::default(),
         }
     }
 
@@ -93,7 +85,7 @@ impl Deliveries {
     /// # Errors
     /// [`StoreError`]; what was queued before is queued.
     pub async fn fan_out(&self) -> Result<FannedOut, StoreError> {
-        let after = get(&self.queued);
+        let after = self.queued.last();
         let accounts = self.queue.accounts_behind(after, MAX_ACCOUNTS).await?;
         let found = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
         // The end of the accounts: the next call starts with the first one again.
@@ -109,13 +101,13 @@ impl Deliveries {
                 now: self.host.clock.now(),
             };
             // Also before an error: the next call must come to the accounts after this one.
-            set(&self.queued, Some(*account_id));
+            self.queued.set(Some(*account_id));
             let one = self.queue.fan_out(request).await?;
             all.queued += one.queued;
             all.more |= one.more;
         }
         if ended {
-            set(&self.queued, None);
+            self.queued.set(None);
         }
         Ok(all)
     }
@@ -128,7 +120,8 @@ impl Deliveries {
     pub async fn lease(&self, limit: u32) -> Result<LeasedParcels, StoreError> {
         let now = self.host.clock.now();
         let lease = LeaseId::new(self.host.ids.next());
-        let mut open = self.accounts_in_turn(limit).await?;
+        let find = |after, most| self.queue.accounts_due(after, most, now);
+        let mut open = self.turn.accounts(limit.min(MAX_ACCOUNTS), find).await?;
         let mut left = limit;
         let mut parcels = Vec::new();
         let mut unreadable = None;
@@ -148,7 +141,7 @@ impl Deliveries {
                 };
                 // Also without a parcel, since what is due may have to wait for what is on its way, and
                 // before an error.
-                set(&self.turn, Some(*account_id));
+                self.turn.set(Some(*account_id));
                 let taken = match self.queue.lease_deliveries(request).await {
                     Ok(taken) => taken,
                     Err(error) if parcels.is_empty() => return Err(error),
@@ -186,28 +179,6 @@ impl Deliveries {
             Some(error) if parcels.is_empty() => Err(error),
             Some(_) | None => Ok(LeasedParcels { lease, parcels }),
         }
-    }
-
-    /// The accounts with due deliveries, from the one after the last that was served.
-    async fn accounts_in_turn(&self, limit: u32) -> Result<Vec<AccountId>, StoreError> {
-        let most = limit.min(MAX_ACCOUNTS);
-        if most == 0 {
-            return Ok(Vec::new());
-        }
-        let now = self.host.clock.now();
-        let after = get(&self.turn);
-        let mut accounts = self.queue.accounts_due(after, most, now).await?;
-        let found = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
-        if let Some(after) = after
-            && found < most
-        {
-            let others = self.queue.accounts_due(None, most - found, now).await?;
-            accounts.extend(others.into_iter().filter(|account| *account <= after));
-        }
-        if accounts.is_empty() {
-            set(&self.turn, None);
-        }
-        Ok(accounts)
     }
 
     /// Prolongs a lease by its whole length from now; returns how many deliveries it still holds.
@@ -272,12 +243,11 @@ mod tests {
 
     use super::*;
     use crate::audit::AuditEntry;
-    use crate::ids::WebhookId;
+    use crate::ids::{AccountId, WebhookId};
     use crate::ports::{LeasedDelivery, MockClock, MockDeliveryQueue, MockIdGenerator};
 
     const ONE: AccountId = AccountId::new(Uuid::from_u128(1));
     const TWO: AccountId = AccountId::new(Uuid::from_u128(2));
-    const THREE: AccountId = AccountId::new(Uuid::from_u128(3));
 
     fn broken() -> StoreError {
         StoreError::Corrupt("a row of this account".into())
@@ -368,27 +338,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn accounts_in_turn_begin_after_the_last_one_and_come_round_once() {
-        let mut queue = MockDeliveryQueue::new();
-        let mut due = |after, most: u32, accounts: &'static [AccountId]| {
-            queue
-                .expect_accounts_due()
-                .with(eq(after), eq(most), always())
-                .times(1)
-                .returning(|_, _, _| Ok(accounts.to_vec()));
-        };
-        due(Some(TWO), 4, &[THREE]);
-        due(None, 3, &[ONE, TWO, THREE]);
-        due(Some(TWO), 1, &[THREE]);
-        let deliveries = deliveries(queue);
-        set(&deliveries.turn, Some(TWO));
-        let accounts = deliveries.accounts_in_turn(4).await.unwrap();
-        assert_eq!(accounts, [THREE, ONE, TWO]);
-        let accounts = deliveries.accounts_in_turn(1).await.unwrap();
-        assert_eq!(accounts, [THREE], "no others are looked for");
-    }
-
-    #[tokio::test]
     async fn what_is_new_is_looked_for_until_all_accounts_have_had_their_turn() {
         let most = u128::from(MAX_ACCOUNTS);
         // Whether there is more to do, and whether the next call goes on after the last account.
@@ -409,10 +358,10 @@ mod tests {
                 })
             });
             let deliveries = deliveries(queue);
-            set(&deliveries.queued, after);
+            deliveries.queued.set(after);
             let all = deliveries.fan_out().await.unwrap();
             assert_eq!(u128::from(all.queued), found);
-            (all.more, get(&deliveries.queued).is_some())
+            (all.more, deliveries.queued.last().is_some())
         };
         assert_eq!(more_to_do(None, 2, false).await, (false, false));
         assert_eq!(more_to_do(None, 2, true).await, (true, false));

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::Host;
+use super::turns::Turn;
 use crate::error::StoreError;
 use crate::generation::{
     EndedRun, GenerationError, GenerationPolicy, GenerationTask, Made, Settled, TaskResult,
@@ -19,8 +20,7 @@ pub struct Generation {
     backoff: Arc<dyn Backoff>,
     host: Host,
     policy: GenerationPolicy,
-    /// The account that was served last, so that the next lease begins with the one after it.
-    turn: Arc<Mutex<Option<AccountId>>>,
+    turn: Turn,
 }
 
 /// Tasks that were leased together.
@@ -88,7 +88,7 @@ impl Generation {
             backoff,
             host,
             policy,
-            turn: Arc::default(),
+            turn: Turn::default(),
         }
     }
 
@@ -130,7 +130,7 @@ impl Generation {
                     Ok(tasks) => tasks,
                     Err(error) if taken.is_empty() => {
                         // The next lease must come to the accounts after this one.
-                        self.set_turn(Some(*account_id));
+                        self.turn.set(Some(*account_id));
                         return Err(error);
                     }
                     // What was taken is made; the next lease reports the error, if it remains.
@@ -146,7 +146,7 @@ impl Generation {
                     have_more.push(*account_id);
                 }
                 if number > 0 {
-                    self.set_turn(Some(*account_id));
+                    self.turn.set(Some(*account_id));
                     taken.entry(*account_id).or_default().extend(tasks);
                 }
             }
@@ -178,7 +178,7 @@ impl Generation {
             let Some(account_id) = next.first().copied() else {
                 break;
             };
-            self.set_turn(Some(account_id));
+            self.turn.set(Some(account_id));
             let request = LeaseTasks {
                 account_id,
                 lease,
@@ -228,27 +228,10 @@ impl Generation {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
-        let most = limit.min(MAX_LEASE_ACCOUNTS);
-        if most == 0 {
-            return Ok(Vec::new());
-        }
-        let after = *self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut accounts = self.queue.due_accounts(after, most, now).await?;
-        let found = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
-        if let Some(after) = after
-            && found < most
-        {
-            let others = self.queue.due_accounts(None, most - found, now).await?;
-            accounts.extend(others.into_iter().filter(|account| *account <= after));
-        }
-        if accounts.is_empty() {
-            self.set_turn(None);
-        }
-        Ok(accounts)
-    }
-
-    fn set_turn(&self, account: Option<AccountId>) {
-        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = account;
+        let find = |after, most| self.queue.due_accounts(after, most, now);
+        self.turn
+            .accounts(limit.min(MAX_LEASE_ACCOUNTS), find)
+            .await
     }
 
     /// Prolongs a lease by its whole length from now; answers how many tasks it still holds.
@@ -342,6 +325,7 @@ impl Generation {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::time::Duration;
 
     use mockall::predicate::{always, eq};
@@ -355,7 +339,6 @@ mod tests {
 
     const ONE: AccountId = AccountId::new(Uuid::from_u128(1));
     const TWO: AccountId = AccountId::new(Uuid::from_u128(2));
-    const THREE: AccountId = AccountId::new(Uuid::from_u128(3));
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn task(account_id: AccountId) -> GenerationTask {
@@ -511,26 +494,5 @@ mod tests {
         };
         let expected = u64::try_from(3 * attributes + 2 * brief).unwrap();
         assert_eq!(size(&[task(ONE), task(ONE), other]), expected);
-    }
-
-    #[tokio::test]
-    async fn accounts_in_turn_begin_after_the_last_one_and_come_round_once() {
-        let mut queue = MockGenerationQueue::new();
-        let mut due = |after, most: u32, accounts: &'static [AccountId]| {
-            queue
-                .expect_due_accounts()
-                .with(eq(after), eq(most), always())
-                .times(1)
-                .returning(|_, _, _| Ok(accounts.to_vec()));
-        };
-        due(Some(TWO), 4, &[THREE]);
-        due(None, 3, &[ONE, TWO, THREE]);
-        due(Some(TWO), 1, &[THREE]);
-        let generation = generation(queue);
-        generation.set_turn(Some(TWO));
-        let accounts = generation.accounts_in_turn(4, NOW).await.unwrap();
-        assert_eq!(accounts, [THREE, ONE, TWO]);
-        let accounts = generation.accounts_in_turn(1, NOW).await.unwrap();
-        assert_eq!(accounts, [THREE], "no others are looked for");
     }
 }

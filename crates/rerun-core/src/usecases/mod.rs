@@ -18,6 +18,7 @@ mod reviews;
 mod schedules;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod webhooks;
 
 use std::sync::Arc;

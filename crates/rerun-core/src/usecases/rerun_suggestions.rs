@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::deliveries::{get, set};
+use super::turns::Turn;
 use super::{Host, RerunRequest, Reruns};
 use crate::actor::Actor;
 use crate::error::{Error, StoreError};
@@ -21,7 +21,7 @@ pub struct RerunSuggestions {
     reruns: Reruns,
     host: Host,
     /// The account that was served last, so that the next one is that after it.
-    turn: Arc<Mutex<Option<AccountId>>>,
+    turn: Turn,
     /// The group that is being previewed.
     held: Arc<Mutex<Option<TakenGroup>>>,
 }
@@ -72,7 +72,7 @@ impl RerunSuggestions {
             queue,
             reruns,
             host,
-            turn: Arc::default(),
+            turn: Turn::default(),
             held: Arc::default(),
         }
     }
@@ -84,13 +84,13 @@ impl RerunSuggestions {
     /// [`StoreError`]. The next call starts with another account.
     pub async fn preview_next(&self) -> Result<Option<PreviewedGroup>, StoreError> {
         let now = self.host.clock.now();
-        let after = get(&self.turn);
+        let after = self.turn.last();
         let mut accounts = self.queue.accounts_changed(after, 1, now).await?;
         if accounts.is_empty() && after.is_some() {
             accounts = self.queue.accounts_changed(None, 1, now).await?;
         }
         // Also before an error: the next call must come to the accounts after this one.
-        set(&self.turn, accounts.first().copied());
+        self.turn.set(accounts.first().copied());
         let Some(account_id) = accounts.pop() else {
             return Ok(None);
         };

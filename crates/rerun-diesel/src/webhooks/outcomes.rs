@@ -210,7 +210,7 @@ pub fn list<C: Shared>(
         numbers(deliveries.iter().map(|delivery| delivery.sequence))
     );
     let attempts = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(account.as_uuid())
         .bind::<Id, _>(webhook.as_uuid())
         .columns::<AttemptColumns>()
@@ -252,7 +252,7 @@ pub fn replay<C: Shared>(conn: &mut C, request: &ReplayDeliveries) -> Result<Opt
                 wanted_sql(&progress.webhook)
             );
             let mut query = sql(&text)
-                .planned_anew()
+                .planned_each_time()
                 .bind::<Id, _>(account.as_uuid())
                 .bind::<BigInt, _>(after)
                 .bind::<BigInt, _>(up_to);

@@ -106,7 +106,7 @@ pub(super) fn queue<C: Shared>(
     let webhook = &progress.webhook;
     let text = queue_sql(webhook);
     let mut query = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(webhook.id.as_uuid())
         .bind::<Bool, _>(replay)
         .bind::<Time, _>(now)
@@ -236,7 +236,7 @@ fn take<C: Shared>(
         numbers(due.into_iter().map(|(seq,)| seq))
     );
     let mut taken = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(request.lease.as_uuid())
         .bind::<Time, _>(request.until)
         .bind::<Time, _>(request.now)
@@ -295,32 +295,12 @@ fn entries<C: Shared>(
         numbers(taken.iter().map(|(seq, _)| *seq))
     );
     let found = sql(&text)
-        .planned_anew()
+        .planned_each_time()
         .bind::<Id, _>(account.as_uuid())
         .columns::<AuditColumns>()
         .read::<_, AuditRow>(conn)?;
     let entry = |row| AuditEntry::try_from(row).map(|entry| (entry.seq, entry));
     Ok(found.into_iter().map(entry).collect::<Result<_, _>>()?)
-}
-
-/// See [`renew_deliveries`](rerun_core::ports::DeliveryQueue::renew_deliveries).
-///
-/// # Errors
-/// [`Failure`].
-pub fn renew<C: Shared>(
-    conn: &mut C,
-    lease: LeaseId,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<u64, Failure> {
-    let held = sql("UPDATE webhook_deliveries SET due_at = ?, set_at = ? \
-                    WHERE lease_id = ? AND due_at >= ?")
-    .bind::<Time, _>(until)
-    .bind::<Time, _>(now)
-    .bind::<Id, _>(lease.as_uuid())
-    .bind::<Time, _>(now)
-    .execute(conn)?;
-    Ok(rows(held))
 }
 
 /// See [`release_deliveries`](rerun_core::ports::DeliveryQueue::release_deliveries).

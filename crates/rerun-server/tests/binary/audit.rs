@@ -593,7 +593,7 @@ async fn what_the_log_does_not_account_for_shows<S: ports::Store + 'static>(
         );
         database.execute(RESTORE);
     }
-    // One entry gone, and everything after it computed anew.
+    // One entry gone, and everything after it computed again.
     let mut found = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         database.execute(&rewritten(&database, &entries, at));

@@ -25,7 +25,7 @@ const POSTGRES: &str =
 const SQLITE: &str =
     include_str!("../../../../migrations/sqlite/2026-11-23-000001_campaigns/up.sql");
 
-/// Kept counts: they are made anew when a migration drops them.
+/// Kept counts: they are counted again after a migration has dropped them.
 const DERIVED: [&str; 2] = ["segmentations", "group_segments"];
 
 const GROUP: Uuid = Uuid::from_u128(0x10);

@@ -326,7 +326,7 @@ async fn an_edit_is_kept_until_it_is_saved(world: World, browser: Browser) {
     browser
         .until(&format!("!{subject}.endsWith(' again')"))
         .await;
-    browser.write(" anew").await;
+    browser.write(" once more").await;
     browser.chord(CONTROL, ENTER).await;
     browser.says("The edit is saved.").await;
     browser.until(&format!("!{editing} && !{kept}")).await;

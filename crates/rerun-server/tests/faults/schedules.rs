@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use rerun_contract::Fixture;
-use rerun_contract::fixture::{caller, run_number};
+use rerun_contract::fixture::{caller, hourly, run_number};
 use rerun_core::ids::{CampaignId, ScheduleId};
-use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{self, Clock};
-use rerun_core::schedule::{Outcome, When};
+use rerun_core::schedule::Outcome;
 use rerun_core::usecases::{Engine, NewSchedule, PageQuery, Settings};
 use rerun_generate::SystemClock;
 use rerun_pg::PgStore;
@@ -66,18 +65,10 @@ async fn published(store: impl ports::Store + 'static, campaigns: u64) -> Vec<Ca
 /// A schedule with a single time, soon.
 async fn soon(engine: &Engine, campaign: CampaignId) -> ScheduleId {
     let new = NewSchedule {
-        campaign,
         name: "Soon".into(),
         cron: None,
         at: Some(SystemClock.now() + Duration::from_secs(1)),
-        time_zone: None,
-        customer_group: None,
-        reuse_from: ReuseFrom::CurrentRun,
-        when: Some(When::Always),
-        overlap: None,
-        catch_up_seconds: None,
-        jitter_seconds: None,
-        ends_at: None,
+        ..hourly(campaign)
     };
     let made = engine.schedules.create(&caller(), new, None).await;
     made.unwrap().outcome.view.schedule.id

@@ -2,7 +2,7 @@
 //! attacker may send, keys that are replaced while it runs, roles, and settings that must not
 //! start.
 //!
-//! Every key is made anew for each run of the tests.
+//! Each run of the tests makes its own keys.
 
 #![expect(
     clippy::unwrap_used,

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_of_times_begins_anew_and_keeps_a_pause() {
+    async fn a_change_of_times_sets_the_next_time_and_keeps_a_pause() {
         let none = ScheduleChanges::default;
         let of_times = [
             ScheduleChanges {

@@ -259,7 +259,7 @@ async fn the_whole_life_of_a_campaign(server: &Server) {
         (&Value::Null, &json!("too dear"))
     );
 
-    // Edited by hand, generated anew, and through both stages again.
+    // Edited by hand, generated again, and through both stages again.
     let content = json!({ "subject": "Lieber Kunde", "body": "Hallo" });
     let edit = review(json!({ "message_id": german, "content": content }));
     let edited = api.ok("campaign/messages/edit", edit).await;

@@ -418,13 +418,13 @@ async fn a_key_is_for_one_body_and_one_account_and_a_day(server: &Server) {
         first.text
     );
     server.clock.advance(Duration::from_mins(11));
-    let anew = api.keyed("k", path, body(&campaign, &groups[0])).await;
+    let later = api.keyed("k", path, body(&campaign, &groups[0])).await;
     assert_eq!(
-        (anew.ok()["run_number"].as_u64(), anew.replayed()),
+        (later.ok()["run_number"].as_u64(), later.replayed()),
         (Some(3), false)
     );
     let again = api.keyed("k", path, body(&campaign, &groups[0])).await;
-    assert_eq!((again.text, again.status), (anew.text, 200));
+    assert_eq!((again.text, again.status), (later.text, 200));
 }
 
 async fn refusals_are_not_remembered(server: &Server) {

@@ -342,7 +342,7 @@ settings! {
     /// Most tokens of a response to request from the language model; its own limit when not given.
     OPENAI_MAX_TOKENS: u32 {
         name: "openai_max_tokens", value: "NUMBER", default: None,
-        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 2_000_000),
+        used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 10_000_000),
     }
     /// Additional headers for the language model, such as `x-title: Campaigns, x-team: growth`; one
     /// on each line, or a JSON object, if a value has a comma. Each name once; `authorization`
@@ -1046,7 +1046,10 @@ mod tests {
                 &OPENAI_TEMPERATURE.declared,
                 &["", "-1", "10.1", "NaN", "warm"],
             ),
-            (&OPENAI_MAX_TOKENS.declared, &["", "0", "1.5", "many"]),
+            (
+                &OPENAI_MAX_TOKENS.declared,
+                &["", "0", "1.5", "10000001", "many"],
+            ),
             (
                 &OPENAI_HEADERS.declared,
                 &[

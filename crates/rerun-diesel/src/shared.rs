@@ -1,7 +1,7 @@
 //! Helpers for statements that both stores share, so that each statement is written once.
 //!
 //! A function over [`Shared`] runs on a connection to either database. Values are bound as in
-//! [`sql`](crate::sql::sql); rows are read by position, with [`Reads`].
+//! [`sql`]; rows are read by position, with [`Reads`].
 
 use chrono::{DateTime, Utc};
 use diesel::backend::Backend;

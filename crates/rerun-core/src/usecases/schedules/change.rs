@@ -288,40 +288,21 @@ fn check_status(schedule: &Schedule, action: &'static str) -> Result<(), Illegal
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use chrono::TimeDelta;
     use uuid::Uuid;
 
-    use super::super::{SchedulePorts, Settings};
+    use super::super::tests::{NOW, schedule, schedules};
     use super::*;
-    use crate::ids::{AccountId, CampaignId, UserId};
-    use crate::plan::ReuseFrom;
-    use crate::ports::{
-        EveryRole, MockCalendar, MockCampaignStore, MockClock, MockCustomerGroupStore,
-        MockIdGenerator, MockIdempotencyStore, MockRerunStore, MockScheduleQueue,
-        MockScheduleStore,
-    };
-    use crate::schedule::{CalendarTime, Overlap, ScheduleState, When};
-    use crate::usecases::Host;
-    use crate::usecases::reruns::Reruns;
-
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    use crate::ids::AccountId;
+    use crate::ports::MockCalendar;
+    use crate::schedule::{CalendarTime, ScheduleState};
 
     fn in_hours(hours: i64) -> Timestamp {
         NOW + TimeDelta::hours(hours)
     }
 
     /// Every pattern has one time, in two hours.
-    fn schedules() -> Schedules {
-        let host = Host::new(MockClock::new(), MockIdGenerator::new());
-        let reruns = Reruns::new(
-            Arc::new(MockRerunStore::new()),
-            Arc::new(MockCampaignStore::new()),
-            Arc::new(MockIdempotencyStore::new()),
-            host.clone(),
-            Settings::default(),
-        );
+    fn in_two_hours() -> MockCalendar {
         let mut calendar = MockCalendar::new();
         calendar.expect_check_zone().returning(|_| Ok(()));
         calendar
@@ -335,49 +316,7 @@ mod tests {
             };
             Ok((after < time.at).then_some(time).into_iter().collect())
         });
-        let ports = SchedulePorts {
-            store: Arc::new(MockScheduleStore::new()),
-            queue: Arc::new(MockScheduleQueue::new()),
-            campaigns: Arc::new(MockCampaignStore::new()),
-            groups: Arc::new(MockCustomerGroupStore::new()),
-            responses: Arc::new(MockIdempotencyStore::new()),
-            reruns,
-            calendar: Arc::new(calendar),
-            permissions: Arc::new(EveryRole),
-        };
-        Schedules::new(ports, host, Settings::default())
-    }
-
-    fn schedule(status: ScheduleStatus) -> Schedule {
-        Schedule {
-            account_id: AccountId::new(Uuid::nil()),
-            id: ScheduleId::new(Uuid::nil()),
-            campaign_id: CampaignId::new(Uuid::nil()),
-            name: "Mondays".into(),
-            timing: Timing::Cron("0 9 * * 1".into()),
-            time_zone: "UTC".into(),
-            customer_group_id: None,
-            reuse_from: ReuseFrom::CurrentRun,
-            when: When::GroupChanged,
-            overlap: Overlap::Skip,
-            catch_up_seconds: 0,
-            jitter_seconds: 0,
-            ends_at: None,
-            state: ScheduleState {
-                status,
-                note: None,
-                next_time: Some(in_hours(1)),
-                due_at: (status == ScheduleStatus::Active).then(|| in_hours(1)),
-                waiting: None,
-                refusals: 0,
-            },
-            version: 1,
-            created_by: UserId::new(Uuid::nil()),
-            created_by_name: None,
-            role_code: "ADMIN".into(),
-            created_at: NOW,
-            updated_at: NOW,
-        }
+        calendar
     }
 
     async fn edited(
@@ -385,7 +324,7 @@ mod tests {
         changes: ScheduleChanges,
     ) -> Result<ScheduleState, Error> {
         let actor = Actor::system(AccountId::new(Uuid::nil()));
-        let schedules = schedules();
+        let schedules = schedules(in_two_hours());
         let edited = schedules.edited(&actor, schedule(status), changes, NOW);
         Ok(edited.await?.state)
     }

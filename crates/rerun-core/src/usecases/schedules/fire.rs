@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::Schedules;
 use super::record::{Decided, Moment};
 use crate::actor::Actor;
-use crate::error::{Error, StoreError};
+use crate::error::{Error, Invalid, StoreError};
 use crate::ids::{AccountId, CustomerGroupId, ScheduleId};
 use crate::ports::{DueSchedule, IdempotencyKey, WantedGroup};
 use crate::schedule::{
-    Context, Decision, Firing, FiringKey, Outcome, ScheduleState, ScheduleStatus, ScheduleView,
-    Standing, decide,
+    Context, Decision, Due, Firing, FiringKey, Outcome, Schedule, ScheduleStatus, ScheduleView,
+    Standing, decide, due,
 };
 use crate::timestamp::Timestamp;
 use crate::usecases::reruns::Scheduled;
@@ -57,6 +57,8 @@ enum Step {
 impl Schedules {
     /// So many times are written down in one transaction.
     const BATCH: usize = 500;
+    /// So many times after the next one are enough while the server keeps up.
+    const FEW: usize = 4;
     /// How long a server has a schedule to itself.
     const LEASE: Duration = Duration::from_secs(30);
 
@@ -154,22 +156,8 @@ impl Schedules {
         if schedule.state.status != ScheduleStatus::Active || first > now {
             return Ok(Step::Idle);
         }
-        let mut limit = 4;
-        let come = loop {
-            let later = self.times(&schedule, first, limit)?;
-            let complete = later.len() < limit;
-            let times: Vec<Timestamp> = std::iter::once(first).chain(later).collect();
-            let come = crate::schedule::due(&schedule, &times, complete, now);
-            let is_judged = come.latest.is_some() || come.missed.is_empty();
-            if complete || (is_judged && come.next.len() > 1) || limit >= Self::BATCH {
-                break come;
-            }
-            limit = Self::BATCH;
-        };
-        let state = ScheduleState {
-            waiting: schedule.state.waiting,
-            ..schedule.with_next(&come.next)
-        };
+        let come = self.come(&schedule, first, now)?;
+        let state = schedule.with_next(&come.next);
         let Some(latest) = come.latest else {
             if come.missed.is_empty() {
                 return Ok(Step::Idle);
@@ -193,6 +181,22 @@ impl Schedules {
         let late = (decided.firing.fired_at - due_at).num_milliseconds();
         let late = u64::try_from(late).unwrap_or_default();
         Ok(Step::Fired(Box::new(fired(&moment, decided, Some(late)))))
+    }
+
+    /// Returns which times have come, from `first` on: all of them, or the first [`Self::BATCH`].
+    fn come(&self, schedule: &Schedule, first: Timestamp, now: Timestamp) -> Result<Due, Invalid> {
+        let of = |limit| {
+            let later = self.times(schedule, first, limit)?;
+            let complete = later.len() < limit;
+            let times: Vec<Timestamp> = std::iter::once(first).chain(later).collect();
+            Ok(due(schedule, &times, complete, now))
+        };
+        // If this is enough, two times at least are left, or there are no more. The next due time depends on both.
+        let come = of(Self::FEW)?;
+        if come.latest.is_none() && !come.missed.is_empty() {
+            return of(Self::BATCH);
+        }
+        Ok(come)
     }
 
     /// What the decision about a time depends on.
@@ -351,5 +355,59 @@ fn fired(moment: &Moment, decided: Decided, late_millis: Option<u64>) -> Fired {
         run,
         late_millis,
         missed: u32::try_from(moment.missed.len()).unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use chrono::TimeDelta;
+
+    use super::super::tests::{NOW, schedule, schedules};
+    use super::*;
+    use crate::ports::MockCalendar;
+    use crate::schedule::CalendarTime;
+
+    fn after(hours: i64) -> Timestamp {
+        NOW + TimeDelta::hours(hours)
+    }
+
+    /// A pattern may be costly to follow: a server that keeps up asks for a few times only.
+    #[test]
+    fn a_few_times_are_asked_for_and_a_batch_after_an_outage() {
+        let limits: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let asked = Arc::clone(&limits);
+        let mut calendar = MockCalendar::new();
+        calendar.expect_times().returning(move |_, _, from, limit| {
+            asked.lock().unwrap().push(limit);
+            let times = (1..).take(limit).map(|hours| CalendarTime {
+                at: from + TimeDelta::hours(hours),
+                local: String::new(),
+                clock_change: None,
+            });
+            Ok(times.collect())
+        });
+        let schedules = schedules(calendar);
+        let schedule = schedule(ScheduleStatus::Active);
+        for (now, latest, missed, expected) in [
+            (-1, None, 0, &[4][..]),
+            (0, Some(0), 0, &[4]),
+            (2, Some(2), 2, &[4]),
+            (3, Some(3), 3, &[4, 500]),
+            (498, Some(498), 498, &[4, 500]),
+            // The last of a batch may not be the last that has come.
+            (499, None, 499, &[4, 500]),
+        ] {
+            let come = schedules.come(&schedule, NOW, after(now)).unwrap();
+            assert_eq!(come.latest, latest.map(after), "{now}");
+            let times: Vec<_> = (0..missed).map(after).collect();
+            assert_eq!(come.missed, times, "{now}");
+            assert_eq!(
+                std::mem::take(&mut *limits.lock().unwrap()),
+                expected,
+                "{now}"
+            );
+        }
     }
 }

@@ -220,7 +220,77 @@ fn change_of(schedule: &Schedule) -> ScheduleChange {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::ids::{AccountId, CampaignId, UserId};
+    use crate::plan::ReuseFrom;
+    use crate::ports::{
+        EveryRole, MockCampaignStore, MockClock, MockCustomerGroupStore, MockIdGenerator,
+        MockIdempotencyStore, MockRerunStore, MockScheduleQueue, MockScheduleStore,
+    };
+    use crate::schedule::{Overlap, ScheduleState, When};
+
+    pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// Schedules over this calendar, for what needs no store. It is always [`NOW`].
+    pub(super) fn schedules(calendar: impl Calendar + 'static) -> Schedules {
+        let mut clock = MockClock::new();
+        clock.expect_now().return_const(NOW);
+        let host = Host::new(clock, MockIdGenerator::new());
+        let reruns = Reruns::new(
+            Arc::new(MockRerunStore::new()),
+            Arc::new(MockCampaignStore::new()),
+            Arc::new(MockIdempotencyStore::new()),
+            host.clone(),
+            Settings::default(),
+        );
+        let ports = SchedulePorts {
+            store: Arc::new(MockScheduleStore::new()),
+            queue: Arc::new(MockScheduleQueue::new()),
+            campaigns: Arc::new(MockCampaignStore::new()),
+            groups: Arc::new(MockCustomerGroupStore::new()),
+            responses: Arc::new(MockIdempotencyStore::new()),
+            reruns,
+            calendar: Arc::new(calendar),
+            permissions: Arc::new(EveryRole),
+        };
+        Schedules::new(ports, host, Settings::default())
+    }
+
+    /// A schedule whose next time is in an hour.
+    pub(super) fn schedule(status: ScheduleStatus) -> Schedule {
+        Schedule {
+            account_id: AccountId::new(Uuid::nil()),
+            id: ScheduleId::new(Uuid::nil()),
+            campaign_id: CampaignId::new(Uuid::nil()),
+            name: "Mondays".into(),
+            timing: Timing::Cron("0 9 * * 1".into()),
+            time_zone: "UTC".into(),
+            customer_group_id: None,
+            reuse_from: ReuseFrom::CurrentRun,
+            when: When::GroupChanged,
+            overlap: Overlap::Skip,
+            catch_up_seconds: 0,
+            jitter_seconds: 0,
+            ends_at: None,
+            state: ScheduleState {
+                status,
+                note: None,
+                next_time: Some(NOW + TimeDelta::hours(1)),
+                due_at: (status == ScheduleStatus::Active).then(|| NOW + TimeDelta::hours(1)),
+                waiting: None,
+                refusals: 0,
+            },
+            version: 1,
+            created_by: UserId::new(Uuid::nil()),
+            created_by_name: None,
+            role_code: "ADMIN".into(),
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
 
     #[test]
     fn a_time_is_caught_up_within_366_days() {

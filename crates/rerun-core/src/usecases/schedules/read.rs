@@ -122,3 +122,56 @@ impl Schedules {
         Ok(calendar.times(cron, time_zone, from, limit)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::super::tests::{NOW, schedules};
+    use super::*;
+    use crate::ports::MockCalendar;
+
+    fn time(at: Timestamp) -> CalendarTime {
+        CalendarTime {
+            at,
+            local: String::new(),
+            clock_change: None,
+        }
+    }
+
+    #[test]
+    fn a_preview_has_the_times_after_a_time_as_many_as_asked_for() {
+        let mut calendar = MockCalendar::new();
+        calendar.expect_check_zone().returning(|zone| match zone {
+            "UTC" | "Europe/Berlin" => Ok(()),
+            _ => Err(Invalid::new("unknown zone")),
+        });
+        calendar.expect_describe().returning(|cron, _| match cron {
+            "@hourly" => Ok("Every hour".into()),
+            _ => Err(Invalid::new("no pattern")),
+        });
+        calendar.expect_times().returning(|_, _, from, limit| {
+            let hours = (1..).take(limit);
+            Ok(hours
+                .map(|hours| time(from + TimeDelta::hours(hours)))
+                .collect())
+        });
+        let schedules = schedules(calendar);
+        let later = NOW + TimeDelta::days(1);
+        for (from, begin) in [(None, NOW), (Some(later), later)] {
+            for (limit, times) in [(None, 5), (Some(1), 1), (Some(100), 100)] {
+                let found = schedules.preview("@hourly", None, from, limit).unwrap();
+                let expected = (1..=times).map(|hours| time(begin + TimeDelta::hours(hours)));
+                assert_eq!(found, expected.collect::<Vec<_>>(), "{from:?} {limit:?}");
+            }
+        }
+        for limit in [-1, 0, 101] {
+            let refused = schedules.preview("@hourly", None, None, Some(limit));
+            assert!(refused.is_err(), "{limit}");
+        }
+        for (cron, zone) in [("@never", "UTC"), ("@hourly", "Nowhere")] {
+            let refused = schedules.preview(cron, Some(zone), None, None);
+            assert!(refused.is_err(), "{cron} {zone}");
+        }
+    }
+}

@@ -59,9 +59,6 @@ macro_rules! store_contract {
                 a_lease_keeps_others_away_until_it_ends,
                 an_unchanged_group_is_skipped,
                 a_group_without_new_segments_is_skipped,
-                a_time_passes_while_a_run_is_open,
-                one_firing_waits_until_the_campaign_is_published,
-                an_unpublished_rerun_is_replaced,
                 the_last_missed_time_is_made_up_for,
                 what_is_too_old_is_missed,
                 a_long_outage_is_written_down,
@@ -74,6 +71,12 @@ macro_rules! store_contract {
                 a_trigger_does_not_wait_beside_another,
                 a_stale_decision_is_not_written,
                 no_schedule_ever_publishes,
+            }
+            overlaps {
+                a_time_passes_while_a_run_is_open,
+                one_firing_waits_until_the_campaign_is_published,
+                an_unpublished_rerun_is_replaced,
+                a_rerun_is_cancelled_only_for_one_that_starts,
             }
             customers {
                 customers_are_listed_by_reference,
@@ -310,6 +313,7 @@ macro_rules! store_contract {
                 an_account_has_so_many_webhooks,
                 a_refused_webhook_leaves_no_trace,
                 a_webhook_is_changed_field_by_field,
+                a_webhook_is_given_campaigns_that_exist,
                 a_secret_is_rotated,
                 a_creation_with_a_key_happens_once,
                 a_deleted_webhook_is_out_of_reach,
@@ -353,6 +357,7 @@ macro_rules! store_contract {
             }
             outages {
                 a_receiver_that_is_away_for_60_hours_gets_everything,
+                a_change_does_not_hurry_retries,
                 what_waits_for_a_sender_for_a_week_is_sent,
                 a_sender_that_returns_judges_by_the_rules,
             }

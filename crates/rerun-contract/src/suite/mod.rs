@@ -18,6 +18,7 @@ pub mod history;
 pub mod idempotency;
 pub mod isolation;
 pub mod outages;
+pub mod overlaps;
 pub mod queue;
 pub mod rekeying;
 pub mod replays;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use rerun_core::delivery::{DeliveryState, KEPT, SendError, Verdict};
 use rerun_core::ports::Store;
+use rerun_core::usecases::WebhookChange;
 use rerun_core::webhook::DisabledReason;
 
 use super::deliveries::{
     SILENT, deliver, events, fan_out, head, lease, listed, progress, responded, sequences, settle,
     webhook,
 };
-use super::webhooks::to_anywhere;
+use super::webhooks::{changed, to_anywhere};
 use crate::fixture::Fixture;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -48,6 +49,30 @@ pub async fn a_receiver_that_is_away_for_60_hours_gets_everything<S: Store + 'st
     assert_eq!((after.pending, after.delivered_sequence), (0, last));
     assert_eq!(after.webhook.failing_since, None);
     f.check().await;
+}
+
+/// A change of a webhook that stays enabled makes no retry due, and the webhook is still known to fail.
+pub async fn a_change_does_not_hurry_retries<S: Store + 'static>(f: &Fixture<S>) {
+    let id = webhook(f, to_anywhere()).await;
+    events(f, 1).await;
+    fan_out(f).await;
+    // The first retry is due at once, the second later.
+    settle(f, &lease(f, 1).await[0], &SILENT).await;
+    let second = settle(f, &lease(f, 1).await[0], &SILENT).await;
+    let Verdict::RetryAt(due) = second else {
+        panic!("{second:?}")
+    };
+    let failing = progress(f, id).await.webhook.failing_since;
+    assert_eq!(failing, Some(f.now()));
+    let described = WebhookChange {
+        description: Some("for us".to_owned()),
+        ..WebhookChange::default()
+    };
+    changed(f, id, described).await;
+    assert_eq!(progress(f, id).await.webhook.failing_since, failing);
+    assert_eq!(lease(f, 1).await.len(), 0, "due before its time");
+    f.clock.set(due);
+    assert_eq!(lease(f, 1).await.len(), 1);
 }
 
 /// When no process delivers for a week, everything that happened meanwhile, and what was on its way, is

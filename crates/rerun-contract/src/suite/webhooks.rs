@@ -255,6 +255,37 @@ pub async fn a_webhook_is_changed_field_by_field<S: Store + 'static>(f: &Fixture
     f.check().await;
 }
 
+/// A webhook gets the events of a campaign that exists. One whose campaign was deleted can still be changed.
+pub async fn a_webhook_is_given_campaigns_that_exist<S: Store + 'static>(f: &Fixture<S>) {
+    let campaign = f.published(&["DE"]).await;
+    let id = created(f, to_anywhere()).await.webhook.id;
+    let of = |campaign, description: &str| WebhookChange {
+        campaign_id: Some(Some(campaign)),
+        description: Some(description.to_owned()),
+        ..WebhookChange::default()
+    };
+    let webhook = changed(f, id, of(campaign, "one")).await.webhook;
+    let nowhere = CampaignId::new(Uuid::from_u128(5));
+    let webhooks = &f.engine.webhooks;
+    let refused = webhooks
+        .update(&caller(), id, of(nowhere, "two"), None)
+        .await;
+    assert!(
+        matches!(refused, Err(Error::CampaignNotFound)),
+        "{refused:?}"
+    );
+    let found = webhooks.get(&caller(), id).await.unwrap().webhook;
+    assert_eq!(found, webhook);
+    let deleted = f.engine.campaigns.delete(&caller(), campaign, None).await;
+    deleted.unwrap();
+    let kept = changed(f, id, of(campaign, "two")).await.webhook;
+    assert_eq!(
+        (kept.campaign_id, kept.description.as_deref()),
+        (Some(campaign), Some("two"))
+    );
+    f.check().await;
+}
+
 /// The newest secret signs, and for a while the one before.
 pub async fn a_secret_is_rotated<S: Store + 'static>(f: &Fixture<S>) {
     let webhooks = &f.engine.webhooks;

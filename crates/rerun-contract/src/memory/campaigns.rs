@@ -107,14 +107,15 @@ impl CampaignStore for MemoryStore {
         } = update;
         self.write_account(campaign.account_id, |account| {
             let ledger = account.unmoved(&campaign)?;
+            let to = to.into_parts();
             let now = to.updated_at;
             for number in ledger.runs.keys() {
                 let rules = ledger.rules.entry(*number);
                 rules.or_insert_with(|| campaign.segment_by.clone());
             }
             ledger.change(|campaign| {
-                campaign.segment_by = to.into_parts().segment_by;
-                campaign.version += 1;
+                campaign.segment_by = to.segment_by;
+                campaign.version = to.version;
                 campaign.updated_at = now;
             })?;
             ledger.rekey(&segments);

@@ -5,8 +5,7 @@ use rerun_core::error::Error;
 use rerun_core::event::{CampaignUpdate, Event};
 use rerun_core::generation::Settled;
 use rerun_core::ids::{CampaignId, CustomerGroupId};
-use rerun_core::message::Content;
-use rerun_core::page::MAX_PAGE_BYTES;
+use rerun_core::page::{Contents, MAX_PAGE_BYTES};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{DeleteCampaign, MessageSelection, Store, UpdateCampaign};
 use rerun_core::rules::FieldDeclaration;
@@ -171,11 +170,15 @@ pub async fn a_template_is_tried_on_the_largest_segments<S: Store + 'static>(f: 
     let empty = f.empty_group("Nobody").await;
     let nothing = tried(trial(empty, "b", None)).await.unwrap();
     assert_eq!(nothing, FilledTemplate::default());
-    // JSON has six bytes for each of these characters.
-    let body = "\u{1}".repeat(Content::MAX_BODY_LENGTH);
+    // Eight texts fill a page. JSON has six bytes for each of these characters.
+    let rest = MAX_PAGE_BYTES / 8 - filled.items[0].bytes() + "b".len();
+    let body = "\u{1}".repeat(rest / 6) + &"b".repeat(rest % 6);
     let full = tried(trial(group, &body, Some(20))).await.unwrap();
-    let fitting = MAX_PAGE_BYTES.div_ceil(6 * Content::MAX_BODY_LENGTH);
-    assert_eq!((full.segment_count, full.items.len()), (23, fitting));
+    assert_eq!((full.segment_count, full.items.len()), (23, 8));
+    assert_eq!(
+        full.items.iter().map(Contents::bytes).sum::<usize>(),
+        MAX_PAGE_BYTES
+    );
 }
 
 /// A decision on a campaign that has moved on is made again; the store refuses it.

@@ -107,6 +107,8 @@ pub async fn segments_follow_other_rules<S: Store + 'static>(f: &Fixture<S>) {
         ])
     );
     let entries = f.entries(ACCOUNT).await.len();
+    let plain = f.campaign(campaign).await;
+    f.seconds_later(1);
 
     let dry = update(f, campaign, folded(), true).await;
     assert_eq!((dry.segments_before, dry.segments_after), (3, 3));
@@ -115,12 +117,17 @@ pub async fn segments_follow_other_rules<S: Store + 'static>(f: &Fixture<S>) {
         entries,
         "a dry run writes nothing"
     );
-    assert!(!f.campaign(campaign).await.segment_by.has_rules());
+    assert_eq!(f.campaign(campaign).await, plain);
 
     assert_eq!(update(f, campaign, folded(), false).await, dry);
     assert_eq!(f.entries(ACCOUNT).await.len(), entries + 1);
     let now = f.campaign(campaign).await;
-    assert_eq!(now.segment_by, SegmentBy::declare(folded()).unwrap());
+    let expected_now = plain.with(|campaign| {
+        campaign.segment_by = SegmentBy::declare(folded()).unwrap();
+        campaign.version += 1;
+        campaign.updated_at = f.now();
+    });
+    assert_eq!(now, expected_now.unwrap());
     let after = f.of_run(campaign, 1).await;
     let by_country = SegmentBy::new(&["country"]).unwrap();
     for (before, after) in before.iter().zip(&after) {

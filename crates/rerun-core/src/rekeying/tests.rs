@@ -374,11 +374,13 @@ fn segments_that_stay_are_not_written() {
 fn conflicts_are_listed_until_they_fill_a_page() {
     let plain = by(json!(["a", "b"]));
     let folded = by(json!([{"field": "a", "normalise": ["casefold"]}, "b"]));
-    let large = "x".repeat(100_000);
+    // Sixty-four conflicts fill a page: each has two messages of 80 bytes, and its attributes.
+    let attributes = r#"{"a":"a00","b":""}"#.len();
+    let large = "x".repeat(MAX_PAGE_BYTES / 64 - attributes - 2 * 80);
     let pairs = (0..100).flat_map(|pair| {
         ["a", "A"].map(|letter| {
             let no = 2 * pair + i32::from(letter == "a");
-            let value = format!("{letter}{pair}");
+            let value = format!("{letter}{pair:02}");
             let pairs = [("a", Some(value.as_str())), ("b", Some(&large))];
             KnownSegment {
                 key: SegmentKey::of(pairs),
@@ -389,13 +391,8 @@ fn conflicts_are_listed_until_they_fill_a_page() {
     });
     let rekeying = decide(&plain, &folded, &pairs.collect::<Vec<_>>());
     assert_eq!(rekeying.conflict_count, 100);
-    let listed: Vec<usize> = rekeying.conflicts.iter().map(Contents::bytes).collect();
-    let (last, others) = listed.split_last().unwrap();
-    let before: usize = others.iter().sum();
-    assert!(
-        before < MAX_PAGE_BYTES && before + last >= MAX_PAGE_BYTES,
-        "{before} and {last}"
-    );
+    let bytes: usize = rekeying.conflicts.iter().map(Contents::bytes).sum();
+    assert_eq!((rekeying.conflicts.len(), bytes), (64, MAX_PAGE_BYTES));
     // The conflicts of most customers come first.
     assert_eq!(rekeying.conflicts[0].segment.customer_count, 198 + 199);
 }

@@ -161,7 +161,6 @@ impl CampaignChanges {
 #[derive(Clone, Serialize, Deserialize)]
 struct Updated {
     name: String,
-    customer_group_id: CustomerGroupId,
     approval_stages: ApprovalStages,
     /// Responses that were kept before do not have it.
     #[serde(default)]
@@ -179,7 +178,6 @@ impl Updated {
     fn of(campaign: &Campaign) -> Self {
         Self {
             name: campaign.name.clone(),
-            customer_group_id: campaign.customer_group_id,
             approval_stages: campaign.approval_stages.clone(),
             distinct_reviewers: Some(campaign.distinct_reviewers),
             suggest_reruns: Some(campaign.suggest_reruns),
@@ -194,7 +192,6 @@ impl Updated {
         let now = now.into_parts();
         Campaign::from_parts(CampaignParts {
             name: self.name,
-            customer_group_id: self.customer_group_id,
             approval_stages: self.approval_stages,
             distinct_reviewers: self.distinct_reviewers.unwrap_or(now.distinct_reviewers),
             suggest_reruns: self.suggest_reruns.unwrap_or(now.suggest_reruns),

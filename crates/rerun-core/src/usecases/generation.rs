@@ -353,7 +353,7 @@ mod tests {
             example: None,
             brief: Arc::new(GenerationBrief {
                 template: Template {
-                    subject: "s".into(),
+                    subject: "Hello".into(),
                     body: "b".into(),
                 },
                 brief: None,

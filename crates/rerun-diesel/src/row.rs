@@ -2,6 +2,8 @@
 //! them so that one row can hold columns of several tables.
 
 pub mod schedules;
+#[cfg(test)]
+mod tests;
 pub mod webhooks;
 
 use chrono::{DateTime, Utc};
@@ -34,7 +36,7 @@ use crate::types::{Id, Time};
 
 /// A row of a list of columns, and the SQL types of these columns in their order. Rows are read by
 /// position: in a profile of pages of runs, no function took as long as the one that looks a column
-/// up by its name.
+/// up by its name. A test compares the lists of columns with the fields.
 macro_rules! row {
     ($(#[$doc:meta])+ $row:ident, $columns:ident { $($field:ident: $kind:ty = $sql_type:ty,)+ }) => {
         $(#[$doc])+
@@ -42,6 +44,11 @@ macro_rules! row {
         #[expect(missing_docs, reason = "the columns' names")]
         pub struct $row {
             $(pub $field: $kind,)+
+        }
+
+        #[cfg(test)]
+        impl $row {
+            pub(crate) const FIELDS: &[&str] = &[$(stringify!($field)),+];
         }
 
         #[doc = concat!("The types of the columns of [`", stringify!($row), "`].")]
@@ -284,6 +291,11 @@ pub fn rules_of_run(rules: &str) -> Result<SegmentBy, StoreError> {
 pub fn rules_for_run(segment_by: &SegmentBy) -> Result<String, StoreError> {
     serde_json::to_string(segment_by).map_err(|error| StoreError::Backend(error.into()))
 }
+
+/// Columns of [`KnownSegmentRow`] of the tables `segments AS s` and `messages AS m` (left).
+pub const KNOWN_SEGMENT_COLUMNS: &str = "s.no, COALESCE(s.shared_key, s.key) AS key, s.attributes, s.value_types, \
+    s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, m.run_number, m.content_id, \
+    m.customer_count, m.review_status = 'Published' AS published";
 
 row! {
     /// A row of `segments`, with its newest message that could be reused.
@@ -952,7 +964,7 @@ pub fn unlogged_sql(
     let cancelled = unlogged("r.status = 'Cancelled'", "'rerun.cancelled'");
     let no_run = "CAST(NULL AS bigint)";
     format!(
-        "SELECT kind, id, run FROM ( \
+        "SELECT {UNLOGGED_COLUMNS} FROM ( \
            SELECT CAST(1 AS bigint) AS kind, g.id AS id, {no_run} AS run FROM customer_groups g \
            WHERE g.account_id = ? AND {group_created} \
            UNION ALL SELECT 2, g.id, {no_run} FROM customer_groups g \
@@ -975,6 +987,8 @@ pub fn unlogged_sql(
          ) AS unlogged ORDER BY kind, id, run LIMIT 1"
     )
 }
+
+const UNLOGGED_COLUMNS: &str = "kind, id, run";
 
 row! {
     /// A row of [`unlogged_sql`].

@@ -22,8 +22,8 @@ use rerun_core::segment::SegmentKey;
 use rerun_diesel::error::Failure;
 use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{
-    self, CampaignColumns, CampaignRow, ContentRow, GroupColumns, GroupRow, KnownSegmentColumns,
-    KnownSegmentRow, RunColumns, RunRow, json_list,
+    self, CampaignColumns, CampaignRow, ContentRow, GroupColumns, GroupRow, KNOWN_SEGMENT_COLUMNS,
+    KnownSegmentColumns, KnownSegmentRow, RunColumns, RunRow, json_list,
 };
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -340,11 +340,7 @@ impl CampaignStore for PgStore {
             .run(move |conn| {
                 let statuses = row::quoted(ReuseFrom::AnyApproved.statuses());
                 let text = format!(
-                    "SELECT s.no, COALESCE(s.shared_key, s.key) AS key, s.attributes, \
-                       s.value_types, s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, \
-                       m.run_number, m.content_id, m.customer_count, \
-                       m.review_status = 'Published' AS published \
-                     FROM segments s LEFT JOIN ( \
+                    "SELECT {KNOWN_SEGMENT_COLUMNS} FROM segments s LEFT JOIN ( \
                        SELECT DISTINCT ON (segment_no) segment_no, id, run_number, content_id, \
                          customer_count, review_status \
                        FROM messages WHERE account_id = ? AND campaign_id = ? \

@@ -22,8 +22,8 @@ use rerun_core::segment::SegmentKey;
 use rerun_diesel::error::Failure;
 use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{
-    self, CampaignColumns, CampaignRow, ContentRow, GroupColumns, GroupRow, KnownSegmentColumns,
-    KnownSegmentRow, RunColumns, RunRow, json_list,
+    self, CampaignColumns, CampaignRow, ContentRow, GroupColumns, GroupRow, KNOWN_SEGMENT_COLUMNS,
+    KnownSegmentColumns, KnownSegmentRow, RunColumns, RunRow, json_list,
 };
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Time};
@@ -391,11 +391,7 @@ impl CampaignStore for SqliteStore {
             let statuses = row::quoted(ReuseFrom::AnyApproved.statuses());
             // Segments come with their messages, the one that counts first.
             let text = format!(
-                "SELECT s.no, COALESCE(s.shared_key, s.key) AS key, s.attributes, \
-                   s.value_types, s.shared_key IS NOT NULL AS shared, s.conflicting, m.id AS message_id, \
-                   m.run_number, m.content_id, m.customer_count, \
-                   m.review_status = 'Published' AS published \
-                 FROM segments s LEFT JOIN ( \
+                "SELECT {KNOWN_SEGMENT_COLUMNS} FROM segments s LEFT JOIN ( \
                    SELECT segment_no, id, run_number, content_id, customer_count, review_status, \
                      row_number() OVER (PARTITION BY segment_no \
                        ORDER BY review_status = 'Published' DESC, run_number DESC) AS place \

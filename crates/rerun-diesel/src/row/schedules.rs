@@ -9,7 +9,7 @@ use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, ScheduleId, UserId
 use rerun_core::schedule::{Firing, FiringKey, Schedule, ScheduleState, Timing};
 use uuid::Uuid;
 
-use super::{run_number, text};
+use super::{row, run_number, text};
 use crate::types::{Id, Time};
 
 fn corrupt(column: &str, value: impl std::fmt::Debug) -> StoreError {
@@ -31,68 +31,38 @@ macro_rules! schedule_columns {
     };
 }
 
-/// A row of `schedules`.
-#[derive(Debug, Queryable)]
-pub struct ScheduleRow {
-    account_id: Uuid,
-    id: Uuid,
-    campaign_id: Uuid,
-    name: String,
-    cron: Option<String>,
-    at: Option<DateTime<Utc>>,
-    time_zone: String,
-    customer_group_id: Option<Uuid>,
-    reuse_from: String,
-    condition: String,
-    overlap: String,
-    catch_up_seconds: i32,
-    jitter_seconds: i32,
-    ends_at: Option<DateTime<Utc>>,
-    status: String,
-    note: Option<String>,
-    next_time: Option<DateTime<Utc>>,
-    due_at: Option<DateTime<Utc>>,
-    waiting_for: Option<DateTime<Utc>>,
-    waiting_triggered: Option<bool>,
-    refusals: i32,
-    version: i64,
-    created_by: Uuid,
-    created_by_name: Option<String>,
-    role_code: String,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+row! {
+    /// A row of `schedules`.
+    ScheduleRow, ScheduleColumns {
+        account_id: Uuid = Id,
+        id: Uuid = Id,
+        campaign_id: Uuid = Id,
+        name: String = Text,
+        cron: Option<String> = Nullable<Text>,
+        at: Option<DateTime<Utc>> = Nullable<Time>,
+        time_zone: String = Text,
+        customer_group_id: Option<Uuid> = Nullable<Id>,
+        reuse_from: String = Text,
+        condition: String = Text,
+        overlap: String = Text,
+        catch_up_seconds: i32 = Integer,
+        jitter_seconds: i32 = Integer,
+        ends_at: Option<DateTime<Utc>> = Nullable<Time>,
+        status: String = Text,
+        note: Option<String> = Nullable<Text>,
+        next_time: Option<DateTime<Utc>> = Nullable<Time>,
+        due_at: Option<DateTime<Utc>> = Nullable<Time>,
+        waiting_for: Option<DateTime<Utc>> = Nullable<Time>,
+        waiting_triggered: Option<bool> = Nullable<Bool>,
+        refusals: i32 = Integer,
+        version: i64 = BigInt,
+        created_by: Uuid = Id,
+        created_by_name: Option<String> = Nullable<Text>,
+        role_code: String = Text,
+        created_at: DateTime<Utc> = Time,
+        updated_at: DateTime<Utc> = Time,
+    }
 }
-
-/// The types of the columns of [`ScheduleRow`].
-pub type ScheduleColumns = (
-    Id,
-    Id,
-    Id,
-    Text,
-    Nullable<Text>,
-    Nullable<Time>,
-    Text,
-    Nullable<Id>,
-    Text,
-    Text,
-    Text,
-    Integer,
-    Integer,
-    Nullable<Time>,
-    Text,
-    Nullable<Text>,
-    Nullable<Time>,
-    Nullable<Time>,
-    Nullable<Time>,
-    Nullable<Bool>,
-    Integer,
-    BigInt,
-    Id,
-    Nullable<Text>,
-    Text,
-    Time,
-    Time,
-);
 
 impl TryFrom<ScheduleRow> for Schedule {
     type Error = StoreError;
@@ -150,28 +120,18 @@ macro_rules! firing_columns {
     };
 }
 
-/// A row of `schedule_firings`.
-#[derive(Debug, Queryable)]
-pub struct FiringRow {
-    schedule_id: Uuid,
-    scheduled_for: DateTime<Utc>,
-    triggered: bool,
-    fired_at: DateTime<Utc>,
-    outcome: String,
-    run_number: Option<i32>,
-    reason: Option<String>,
+row! {
+    /// A row of `schedule_firings`.
+    FiringRow, FiringColumns {
+        schedule_id: Uuid = Id,
+        scheduled_for: DateTime<Utc> = Time,
+        triggered: bool = Bool,
+        fired_at: DateTime<Utc> = Time,
+        outcome: String = Text,
+        run_number: Option<i32> = Nullable<Integer>,
+        reason: Option<String> = Nullable<Text>,
+    }
 }
-
-/// The types of the columns of [`FiringRow`].
-pub type FiringColumns = (
-    Id,
-    Time,
-    Bool,
-    Time,
-    Text,
-    Nullable<Integer>,
-    Nullable<Text>,
-);
 
 impl FiringRow {
     /// Its schedule.

@@ -122,6 +122,10 @@ impl TryFrom<WebhookRow> for WebhookProgress {
     }
 }
 
+/// Columns of [`DeliveryRow`] of the tables `webhook_deliveries AS d` and `audit_entries AS a`.
+pub(crate) const DELIVERY_COLUMNS: &str =
+    "d.seq, a.id AS event_id, a.action, d.state, d.due_at AS next_attempt_at";
+
 row! {
     /// A row of `webhook_deliveries`, with what a list says of its event.
     DeliveryRow, DeliveryColumns {
@@ -148,6 +152,9 @@ impl TryFrom<DeliveryRow> for Delivery {
         })
     }
 }
+
+/// Columns of [`AttemptRow`].
+pub(crate) const ATTEMPT_COLUMNS: &str = "seq, at, status, duration_ms, error";
 
 row! {
     /// A row of `webhook_attempts`.

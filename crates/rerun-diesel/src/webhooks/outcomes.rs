@@ -19,7 +19,9 @@ use super::store::{find, park};
 use super::{AGAIN, numbers, wanted_sql, with_attempts};
 use crate::error::Failure;
 use crate::responses::keep_response;
-use crate::row::webhooks::{AttemptColumns, AttemptRow, DeliveryColumns, DeliveryRow};
+use crate::row::webhooks::{
+    ATTEMPT_COLUMNS, AttemptColumns, AttemptRow, DELIVERY_COLUMNS, DeliveryColumns, DeliveryRow,
+};
 use crate::shared::{Append, Shared, number, rows};
 use crate::sql::sql;
 use crate::types::{Id, Time};
@@ -180,7 +182,7 @@ pub fn list<C: Shared>(
     // The numbers alone, so that an index has all that is asked of it: SQLite would read every delivery to
     // find the few that failed.
     let text = format!(
-        "SELECT d.seq, a.id, a.action, d.state, d.due_at FROM \
+        "SELECT {DELIVERY_COLUMNS} FROM \
            (SELECT seq FROM webhook_deliveries WHERE account_id = ? AND webhook_id = ? \
              AND seq < ? {of_state} ORDER BY seq DESC LIMIT ?) f \
          JOIN webhook_deliveries d ON d.account_id = ? AND d.webhook_id = ? AND d.seq = f.seq \
@@ -205,7 +207,7 @@ pub fn list<C: Shared>(
         .map(Delivery::try_from)
         .collect::<Result<_, _>>()?;
     let text = format!(
-        "SELECT seq, at, status, duration_ms, error FROM webhook_attempts \
+        "SELECT {ATTEMPT_COLUMNS} FROM webhook_attempts \
          WHERE account_id = ? AND webhook_id = ? AND seq IN ({}) ORDER BY seq, no",
         numbers(deliveries.iter().map(|delivery| delivery.sequence))
     );

@@ -2,6 +2,9 @@
 //!
 //! `diesel::sql_query` prepares its statement again for every call. On PostgreSQL that costs a
 //! round trip and planning time for each call. These statements are cached by their text.
+//!
+//! The stores use them for what diesel's query builder cannot say, or would plan again for each call, such as an
+//! `UPDATE`.
 
 use std::marker::PhantomData;
 

@@ -62,16 +62,43 @@ mod postgres {
 }
 
 #[cfg(feature = "sqlite")]
+pub use sqlite::{At, Uid};
+
+#[cfg(feature = "sqlite")]
 mod sqlite {
     use chrono::{DateTime, Utc};
     use diesel::backend::Backend;
     use diesel::deserialize::{self, FromSql};
+    use diesel::expression::AsExpression;
     use diesel::serialize::{self, IsNull, Output, ToSql};
     use diesel::sql_types::{BigInt, Binary};
     use diesel::sqlite::Sqlite;
     use uuid::Uuid;
 
     use super::{Id, Time};
+
+    /// A UUID as a value of the query builder, which takes values of this crate's types alone for columns of
+    /// this crate's types.
+    #[derive(Debug, Clone, Copy, AsExpression)]
+    #[diesel(sql_type = Id)]
+    pub struct Uid(pub Uuid);
+
+    /// A point in time as a value of the query builder.
+    #[derive(Debug, Clone, Copy, AsExpression)]
+    #[diesel(sql_type = Time)]
+    pub struct At(pub DateTime<Utc>);
+
+    impl ToSql<Id, Sqlite> for Uid {
+        fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+            ToSql::<Id, Sqlite>::to_sql(&self.0, out)
+        }
+    }
+
+    impl ToSql<Time, Sqlite> for At {
+        fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+            ToSql::<Time, Sqlite>::to_sql(&self.0, out)
+        }
+    }
 
     impl ToSql<Id, Sqlite> for Uuid {
         fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {

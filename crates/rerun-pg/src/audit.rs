@@ -1,6 +1,7 @@
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Binary, Text};
-use diesel::{PgConnection, QueryableByName, RunQueryDsl};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
 use rerun_core::feed::EventPage;
@@ -19,18 +20,17 @@ use uuid::Uuid;
 
 use crate::PgStore;
 use crate::page::PageQuery;
-use crate::write::Value;
+use crate::schema::{audit_heads, campaigns};
 
 /// The bytes of an entry's texts.
 const BYTES: &str = "octet_length(a.action) + COALESCE(octet_length(a.user_name), 0) \
     + COALESCE(octet_length(a.role_code), 0) + COALESCE(octet_length(a.request_id), 0) \
     + octet_length(a.details)";
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = audit_heads, check_for_backend(Pg))]
 struct HeadRow {
-    #[diesel(sql_type = BigInt)]
     seq: i64,
-    #[diesel(sql_type = Binary)]
     hash: Vec<u8>,
 }
 
@@ -45,11 +45,11 @@ fn has_campaign(
     account: AccountId,
     campaign: CampaignId,
 ) -> Result<bool, Failure> {
-    let found = sql("SELECT 1::bigint AS value FROM campaigns WHERE account_id = ? AND id = ?")
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(campaign.as_uuid())
-        .load::<Value>(conn)?;
-    Ok(!found.is_empty())
+    let found = campaigns::table
+        .find((account.as_uuid(), campaign.as_uuid()))
+        .select(campaigns::id)
+        .get_result::<Uuid>(conn);
+    Ok(found.optional()?.is_some())
 }
 
 #[async_trait]
@@ -141,11 +141,11 @@ impl AuditStore for PgStore {
     async fn audit_head(&self, account: AccountId) -> Result<ChainHead, StoreError> {
         self.db
             .run(move |conn| {
-                let head = sql("SELECT seq, hash FROM audit_heads WHERE account_id = ?")
-                    .bind::<Id, _>(account.as_uuid())
-                    .load::<HeadRow>(conn)?
-                    .pop();
-                match head {
+                let head = audit_heads::table
+                    .find(account.as_uuid())
+                    .select(HeadRow::as_select())
+                    .get_result(conn);
+                match head.optional()? {
                     Some(head) => Ok(ChainHead {
                         seq: head.seq,
                         hash: chain_hash(&head.hash)?,
@@ -225,11 +225,11 @@ impl EventLog for PgStore {
                     return Ok(None);
                 }
                 // Read before the entries, so that entries written in between are for the next page.
-                let head = sql("SELECT seq AS value FROM audit_heads WHERE account_id = ?")
-                    .bind::<Id, _>(account.as_uuid())
-                    .load::<Value>(conn)?
-                    .pop()
-                    .map_or(0, |head| head.value);
+                let head = audit_heads::table
+                    .find(account.as_uuid())
+                    .select(audit_heads::seq)
+                    .get_result(conn);
+                let head = head.optional()?.unwrap_or(0);
                 let rows = i64::from(limit.get()) + 1;
                 let from = format!("FROM ({}) a", events_sql("*", &filter));
                 let text = PageQuery {
@@ -276,20 +276,13 @@ impl EventLog for PgStore {
         let ids: Vec<Uuid> = accounts.iter().map(|account| account.as_uuid()).collect();
         self.db
             .run(move |conn| {
-                let rows = sql("SELECT account_id, seq FROM audit_heads WHERE account_id = ANY(?)")
-                    .bind::<Array<Id>, _>(ids)
-                    .load::<AccountHead>(conn)?;
-                let head = |row: AccountHead| (AccountId::new(row.account_id), row.seq);
-                Ok(rows.into_iter().map(head).collect())
+                let heads = audit_heads::table
+                    .filter(audit_heads::account_id.eq_any(ids))
+                    .select((audit_heads::account_id, audit_heads::seq))
+                    .load::<(Uuid, i64)>(conn)?;
+                let heads = heads.into_iter();
+                Ok(heads.map(|(id, seq)| (AccountId::new(id), seq)).collect())
             })
             .await
     }
-}
-
-#[derive(QueryableByName)]
-struct AccountHead {
-    #[diesel(sql_type = Id)]
-    account_id: Uuid,
-    #[diesel(sql_type = BigInt)]
-    seq: i64,
 }

@@ -1,9 +1,9 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use diesel::pg::PgRowByRowLoadingMode;
+use diesel::pg::{Pg, PgRowByRowLoadingMode};
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
-use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{Campaign, CampaignStatus, Standing};
 use rerun_core::error::{Invalid, StoreError};
@@ -32,38 +32,35 @@ use rerun_diesel::{campaign_columns, group_columns, run_columns};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::groups::{self, IdRow, hold_group};
+use crate::groups::{self, hold_group};
 use crate::page::PageQuery;
+use crate::schema::{campaigns, customer_groups, deleted_campaigns, generation_tasks};
 use crate::write::{
-    CampaignMove, Value, append_audit, insert_run, int, move_campaign, transaction,
+    CampaignMove, Value, append_audit, insert_run, int, lock_unmoved, move_campaign, transaction,
 };
 
 pub(crate) fn insert_campaign(conn: &mut PgConnection, campaign: &Campaign) -> Result<(), Failure> {
-    sql(
-        "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
-           value_rules, approval_stages, distinct_reviewers, suggest_reruns, \
-           template_subject, template_body, brief, status, version, created_by, \
-           created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Text, _>(campaign.name.as_str())
-    .bind::<Id, _>(campaign.customer_group_id.as_uuid())
-    .bind::<Text, _>(json_list(campaign.segment_by.fields()))
-    .bind::<Nullable<Text>, _>(campaign.segment_by.rules_json())
-    .bind::<Text, _>(row::stages_json(&campaign.approval_stages)?)
-    .bind::<Bool, _>(campaign.distinct_reviewers)
-    .bind::<Bool, _>(campaign.suggest_reruns)
-    .bind::<Text, _>(campaign.template.subject.as_str())
-    .bind::<Text, _>(campaign.template.body.as_str())
-    .bind::<Nullable<Text>, _>(campaign.brief.as_deref())
-    .bind::<Text, _>(CampaignStatus::Draft.as_str())
-    .bind::<BigInt, _>(campaign.version)
-    .bind::<Id, _>(campaign.created_by.as_uuid())
-    .bind::<Time, _>(campaign.created_at)
-    .bind::<Time, _>(campaign.updated_at)
-    .execute(conn)?;
+    diesel::insert_into(campaigns::table)
+        .values((
+            campaigns::account_id.eq(campaign.account_id.as_uuid()),
+            campaigns::id.eq(campaign.id.as_uuid()),
+            campaigns::name.eq(&campaign.name),
+            campaigns::customer_group_id.eq(campaign.customer_group_id.as_uuid()),
+            campaigns::segment_by.eq(json_list(campaign.segment_by.fields())),
+            campaigns::value_rules.eq(campaign.segment_by.rules_json()),
+            campaigns::approval_stages.eq(row::stages_json(&campaign.approval_stages)?),
+            campaigns::distinct_reviewers.eq(campaign.distinct_reviewers),
+            campaigns::suggest_reruns.eq(campaign.suggest_reruns),
+            campaigns::template_subject.eq(&campaign.template.subject),
+            campaigns::template_body.eq(&campaign.template.body),
+            campaigns::brief.eq(campaign.brief.as_deref()),
+            campaigns::status.eq(CampaignStatus::Draft.as_str()),
+            campaigns::version.eq(campaign.version),
+            campaigns::created_by.eq(campaign.created_by.as_uuid()),
+            campaigns::created_at.eq(campaign.created_at),
+            campaigns::updated_at.eq(campaign.updated_at),
+        ))
+        .execute(conn)?;
     Ok(())
 }
 
@@ -74,34 +71,24 @@ const SLICE: i64 = 1_000;
 fn delete(conn: &mut PgConnection, delete: &DeleteCampaign) -> Result<(), Failure> {
     let DeleteCampaign { campaign, now, .. } = delete;
     let (account, id) = (campaign.account_id.as_uuid(), campaign.id.as_uuid());
-    let found = sql("SELECT version AS value FROM campaigns \
-                     WHERE account_id = ? AND id = ? AND version = ? FOR UPDATE")
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(id)
-    .bind::<BigInt, _>(campaign.version)
-    .load::<Value>(conn)?;
-    if found.is_empty() {
-        return Err(StoreError::Conflict.into());
-    }
-    sql(
-        "INSERT INTO deleted_campaigns (account_id, campaign_id, run_number, deleted_at) \
-         VALUES (?, ?, ?, ?)",
-    )
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(id)
-    .bind::<Integer, _>(campaign.last_run.map_or(0, RunNumber::get))
-    .bind::<Time, _>(*now)
-    .execute(conn)?;
-    for text in [
-        "DELETE FROM generation_tasks WHERE account_id = ? AND campaign_id = ?",
-        "DELETE FROM runs WHERE account_id = ? AND campaign_id = ?",
-        "DELETE FROM campaigns WHERE account_id = ? AND id = ?",
-    ] {
-        sql(text)
-            .bind::<Id, _>(account)
-            .bind::<Id, _>(id)
-            .execute(conn)?;
-    }
+    lock_unmoved(conn, campaign)?;
+    diesel::insert_into(deleted_campaigns::table)
+        .values((
+            deleted_campaigns::account_id.eq(account),
+            deleted_campaigns::campaign_id.eq(id),
+            deleted_campaigns::run_number.eq(campaign.last_run.map_or(0, RunNumber::get)),
+            deleted_campaigns::deleted_at.eq(*now),
+        ))
+        .execute(conn)?;
+    let tasks = generation_tasks::table
+        .filter(generation_tasks::account_id.eq(account))
+        .filter(generation_tasks::campaign_id.eq(id));
+    diesel::delete(tasks).execute(conn)?;
+    sql("DELETE FROM runs WHERE account_id = ? AND campaign_id = ?")
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(id)
+        .execute(conn)?;
+    diesel::delete(campaigns::table.find((account, id))).execute(conn)?;
     sql("DELETE FROM idempotency_keys WHERE account_id = ? AND position(? IN response) > 0")
         .bind::<Id, _>(account)
         .bind::<Text, _>(campaign.id.to_string())
@@ -109,26 +96,30 @@ fn delete(conn: &mut PgConnection, delete: &DeleteCampaign) -> Result<(), Failur
     Ok(())
 }
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = deleted_campaigns, check_for_backend(Pg))]
 struct DeletedRow {
-    #[diesel(sql_type = Id)]
     campaign_id: Uuid,
-    #[diesel(sql_type = Integer)]
     run_number: i32,
 }
 
 /// Deletes a slice of what is left of a deleted campaign: the messages of one run after the other,
 /// then contents, then segments.
 fn sweep(conn: &mut PgConnection) -> Result<bool, Failure> {
-    let accounts = sql("SELECT DISTINCT account_id AS id FROM deleted_campaigns ORDER BY id")
-        .load::<IdRow>(conn)?;
-    for IdRow { id: account } in accounts {
-        let found = sql("SELECT campaign_id, run_number FROM deleted_campaigns \
-             WHERE account_id = ? ORDER BY campaign_id LIMIT 1 FOR UPDATE SKIP LOCKED")
-        .bind::<Id, _>(account)
-        .load::<DeletedRow>(conn)?
-        .pop();
-        if let Some(deleted) = found {
+    let accounts = deleted_campaigns::table
+        .select(deleted_campaigns::account_id)
+        .distinct()
+        .order(deleted_campaigns::account_id)
+        .load::<Uuid>(conn)?;
+    for account in accounts {
+        let found = deleted_campaigns::table
+            .filter(deleted_campaigns::account_id.eq(account))
+            .order(deleted_campaigns::campaign_id)
+            .select(DeletedRow::as_select())
+            .for_update()
+            .skip_locked()
+            .first(conn);
+        if let Some(deleted) = found.optional()? {
             return sweep_campaign(conn, account, &deleted);
         }
     }
@@ -181,10 +172,7 @@ fn sweep_campaign(
             return Ok(true);
         }
     }
-    sql("DELETE FROM deleted_campaigns WHERE account_id = ? AND campaign_id = ?")
-        .bind::<Id, _>(account_id)
-        .bind::<Id, _>(campaign_id)
-        .execute(conn)?;
+    diesel::delete(deleted_campaigns::table.find((account_id, campaign_id))).execute(conn)?;
     Ok(true)
 }
 
@@ -608,11 +596,11 @@ fn bring_in(
     run: Run,
     messages: ImportedMessages,
 ) -> Result<Run, Failure> {
-    let group = sql("SELECT version AS value FROM customer_groups WHERE account_id = ? AND id = ?")
-        .bind::<Id, _>(campaign.account_id.as_uuid())
-        .bind::<Id, _>(run.group.id.as_uuid())
-        .get_result::<Value>(conn)?;
-    insert_run(conn, campaign, &run, group.value, None)?;
+    let group_version = customer_groups::table
+        .find((campaign.account_id.as_uuid(), run.group.id.as_uuid()))
+        .select(customer_groups::version)
+        .get_result(conn)?;
+    insert_run(conn, campaign, &run, group_version, None)?;
     let mut seen = HashSet::new();
     let mut batch = Vec::with_capacity(BATCH);
     let mut total = 0;

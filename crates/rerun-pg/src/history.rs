@@ -1,8 +1,7 @@
 use async_trait::async_trait;
 use diesel::pg::Pg;
-use diesel::prelude::Queryable;
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
-use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
@@ -22,6 +21,7 @@ use uuid::Uuid;
 
 use crate::PgStore;
 use crate::page::PageQuery;
+use crate::schema::segments;
 use crate::write::Value;
 
 const JOINS: &str = " JOIN runs r ON r.account_id = ? \
@@ -327,14 +327,14 @@ fn found(
     let mut found = Vec::new();
     let mut after = 0;
     loop {
-        let rows = sql("SELECT no, attributes FROM segments \
-             WHERE account_id = ? AND campaign_id = ? AND no > ? ORDER BY no LIMIT ?")
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(campaign.as_uuid())
-        .bind::<Integer, _>(after)
-        .bind::<BigInt, _>(SEARCHED)
-        .columns::<(Integer, Text)>()
-        .load::<(i32, String)>(conn)?;
+        let rows = segments::table
+            .filter(segments::account_id.eq(account.as_uuid()))
+            .filter(segments::campaign_id.eq(campaign.as_uuid()))
+            .filter(segments::no.gt(after))
+            .order(segments::no)
+            .limit(SEARCHED)
+            .select((segments::no, segments::attributes))
+            .load::<(i32, String)>(conn)?;
         let Some((last, _)) = rows.last() else {
             return Ok(found);
         };

@@ -1,25 +1,22 @@
 use async_trait::async_trait;
-use diesel::sql_types::{Binary, Text};
-use diesel::{QueryableByName, RunQueryDsl};
+use diesel::pg::Pg;
+use diesel::prelude::*;
 use rerun_core::Timestamp;
 use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
 use rerun_core::ports::{IdempotencyStore, IdempotentResponse, KeptResponse};
 use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::chain_hash;
-use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
 
 use crate::PgStore;
+use crate::schema::idempotency_keys;
 use crate::write::transaction;
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = idempotency_keys, check_for_backend(Pg))]
 struct ResponseRow {
-    #[diesel(sql_type = Text)]
     endpoint: String,
-    #[diesel(sql_type = Binary)]
     fingerprint: Vec<u8>,
-    #[diesel(sql_type = Text)]
     response: String,
 }
 
@@ -34,16 +31,14 @@ impl IdempotencyStore for PgStore {
         let key = key.to_owned();
         self.db
             .run(move |conn| {
-                let row = sql(
-                    "SELECT endpoint, fingerprint, response FROM idempotency_keys \
-                     WHERE account_id = ? AND key = ? AND created_at >= ?",
-                )
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Text, _>(key)
-                .bind::<Time, _>(not_before)
-                .load::<ResponseRow>(conn)?
-                .pop();
-                let Some(row) = row else { return Ok(None) };
+                let row = idempotency_keys::table
+                    .find((account.as_uuid(), key))
+                    .filter(idempotency_keys::created_at.ge(not_before))
+                    .select(ResponseRow::as_select())
+                    .get_result(conn);
+                let Some(row) = row.optional()? else {
+                    return Ok(None);
+                };
                 let fingerprint = chain_hash(&row.fingerprint)?;
                 Ok(Some(KeptResponse {
                     endpoint: row.endpoint,
@@ -72,9 +67,8 @@ impl IdempotencyStore for PgStore {
     async fn forget_responses(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.db
             .run(move |conn| {
-                let forgotten = sql("DELETE FROM idempotency_keys WHERE created_at < ?")
-                    .bind::<Time, _>(before)
-                    .execute(conn)?;
+                let old = idempotency_keys::table.filter(idempotency_keys::created_at.lt(before));
+                let forgotten = diesel::delete(old).execute(conn)?;
                 Ok(u64::try_from(forgotten).unwrap_or(u64::MAX))
             })
             .await

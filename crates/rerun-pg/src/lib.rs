@@ -20,6 +20,7 @@ mod recipients;
 mod reruns;
 mod reviews;
 mod schedules;
+mod schema;
 mod segments;
 mod webhooks;
 mod write;

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use diesel::pg::{Pg, PgRowByRowLoadingMode};
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
-use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::campaign::Campaign;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::PgStore;
 use crate::places::Places;
+use crate::schema::generation_tasks;
 use crate::segments::{self, Wanted};
 use crate::write::{
     CampaignMove, SLICE, Value, append_audit, insert_run, lock_current, move_campaign,
@@ -722,12 +723,11 @@ fn cancel_run(conn: &mut PgConnection, cancel: CancelRun) -> Result<(), Failure>
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Integer, _>(run.number.get())
     .execute(conn)?;
-    sql("DELETE FROM generation_tasks \
-         WHERE account_id = ? AND campaign_id = ? AND run_number = ?")
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Integer, _>(run.number.get())
-    .execute(conn)?;
+    let tasks = generation_tasks::table
+        .filter(generation_tasks::account_id.eq(campaign.account_id.as_uuid()))
+        .filter(generation_tasks::campaign_id.eq(campaign.id.as_uuid()))
+        .filter(generation_tasks::run_number.eq(run.number.get()));
+    diesel::delete(tasks).execute(conn)?;
     if let Some(previous) = run.previous_run {
         set_archived(conn, &campaign, previous, None)?;
     }

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use diesel::pg::Pg;
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
-use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::change::{MessageChange, Move, Selection, Shift};
 use rerun_core::error::{StoreError, UnfilledPlaceholder};
 use rerun_core::ids::{AccountId, CampaignId, ContentId, MessageId, UserId};
@@ -17,25 +17,20 @@ use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::schema::messages;
 use crate::write::{
     SLICE, Value, insert_content, lock_current, queue_messages, rows, transaction, write_applied,
 };
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = messages, check_for_backend(Pg))]
 struct RefRow {
-    #[diesel(sql_type = Id)]
     id: Uuid,
-    #[diesel(sql_type = Integer)]
     run_number: i32,
-    #[diesel(sql_type = Nullable<Id>)]
     content_id: Option<Uuid>,
-    #[diesel(sql_type = Text)]
     review_status: String,
-    #[diesel(sql_type = Nullable<SmallInt>)]
     approval_stage: Option<i16>,
-    #[diesel(sql_type = Nullable<Id>)]
     edited_by: Option<Uuid>,
-    #[diesel(sql_type = Text)]
     approvals: String,
 }
 
@@ -65,15 +60,12 @@ impl ReviewStore for PgStore {
     ) -> Result<Vec<MessageRef>, StoreError> {
         self.db
             .run(move |conn| {
-                let rows = sql(
-                    "SELECT id, run_number, content_id, review_status, approval_stage, edited_by, \
-                       approvals \
-                     FROM messages WHERE account_id = ? AND campaign_id = ? AND id = ANY(?)",
-                )
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Id, _>(campaign.as_uuid())
-                .bind::<Array<Id>, _>(uuids(&ids))
-                .load::<RefRow>(conn)?;
+                let rows = messages::table
+                    .filter(messages::account_id.eq(account.as_uuid()))
+                    .filter(messages::campaign_id.eq(campaign.as_uuid()))
+                    .filter(messages::id.eq_any(uuids(&ids)))
+                    .select(RefRow::as_select())
+                    .load(conn)?;
                 Ok(rows
                     .into_iter()
                     .map(MessageRef::try_from)

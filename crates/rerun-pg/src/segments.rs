@@ -2,8 +2,8 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::{Pg, PgRowByRowLoadingMode};
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
-use diesel::{PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::counting::{self, Counting};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CustomerGroupId};
@@ -17,7 +17,8 @@ use rerun_diesel::types::Id;
 use uuid::Uuid;
 
 use crate::page::PageQuery;
-use crate::write::{SLICE, Value, in_transaction, transaction};
+use crate::schema::{customer_groups, segmentations};
+use crate::write::{SLICE, in_transaction, transaction};
 
 /// More segments than any group has.
 pub(crate) const NO_LIMIT: u32 = u32::MAX - 1;
@@ -198,13 +199,11 @@ struct GroupedRow {
 
 /// The version of a group that is there.
 fn version(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Option<i64>, Failure> {
-    let version = sql("SELECT version AS value FROM customer_groups \
-                       WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
-    .bind::<Id, _>(wanted.account.as_uuid())
-    .bind::<Id, _>(wanted.group.as_uuid())
-    .load::<Value>(conn)?
-    .pop();
-    Ok(version.map(|version| version.value))
+    let version = customer_groups::table
+        .find((wanted.account.as_uuid(), wanted.group.as_uuid()))
+        .filter(customer_groups::deleted_at.is_null())
+        .select(customer_groups::version);
+    Ok(version.get_result(conn).optional()?)
 }
 
 /// Groups the customers in the database, names the segments, and keeps the counts when a run can
@@ -389,13 +388,12 @@ fn keep(
 ) -> Result<(), Failure> {
     let (account, group) = (wanted.account.as_uuid(), wanted.group.as_uuid());
     let fields = wanted.segment_by.canonical();
-    sql("DELETE FROM segmentations \
-         WHERE account_id = ? AND group_id = ? AND fields = ? AND group_version < ?")
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(group)
-    .bind::<Text, _>(fields.as_str())
-    .bind::<BigInt, _>(group_version)
-    .execute(conn)?;
+    let older = segmentations::table
+        .filter(segmentations::account_id.eq(account))
+        .filter(segmentations::group_id.eq(group))
+        .filter(segmentations::fields.eq(&fields))
+        .filter(segmentations::group_version.lt(group_version));
+    diesel::delete(older).execute(conn)?;
     // The customers were counted after the version was read. Where they are kept already, a unique
     // violation would be a failure; this is a conflict.
     let kept = sql("INSERT INTO segmentations \

@@ -1,8 +1,8 @@
 //! The steps that writing transactions share.
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
-use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use rerun_core::Timestamp;
 use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditDraft, ChainHead};
@@ -19,6 +19,8 @@ use rerun_diesel::types::{Id, Time};
 use rerun_diesel::watch::{before_commit, wrote_entry};
 use rerun_diesel::{campaign_columns, run_columns};
 use uuid::Uuid;
+
+use crate::schema::{campaigns, contents};
 
 /// The most segments of a run or a group that one statement writes. More are written slice by slice in the
 /// same transaction: the limit of time applies to each statement, and values are held for one slice only.
@@ -92,19 +94,24 @@ pub(crate) fn lock_campaign(
     Ok(Some((row.try_into()?, run.map(Run::try_from).transpose()?)))
 }
 
+/// Locks the row of a campaign that is still at the version of `seen`.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if it is not.
+pub(crate) fn lock_unmoved(conn: &mut PgConnection, seen: &Campaign) -> Result<(), Failure> {
+    let locked = campaigns::table
+        .find((seen.account_id.as_uuid(), seen.id.as_uuid()))
+        .filter(campaigns::version.eq(seen.version))
+        .select(campaigns::id)
+        .for_update()
+        .get_result::<Uuid>(conn);
+    locked.optional()?.ok_or(StoreError::Conflict)?;
+    Ok(())
+}
+
 /// The current run of a campaign that is still at the version of `seen`, its row locked.
 pub(crate) fn lock_current(conn: &mut PgConnection, seen: &Campaign) -> Result<Run, Failure> {
-    let locked = sql(
-        "SELECT version AS value FROM campaigns WHERE account_id = ? AND id = ? \
-                      AND version = ? FOR UPDATE",
-    )
-    .bind::<Id, _>(seen.account_id.as_uuid())
-    .bind::<Id, _>(seen.id.as_uuid())
-    .bind::<BigInt, _>(seen.version)
-    .load::<Value>(conn)?;
-    if locked.is_empty() {
-        return Err(StoreError::Conflict.into());
-    }
+    lock_unmoved(conn, seen)?;
     let run = sql(concat!(
         "SELECT ",
         run_columns!(),
@@ -222,20 +229,19 @@ pub(crate) fn insert_content(
     author: Uuid,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    sql(
-        "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, created_by, \
-           created_at, placeholder) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Integer, _>(run.get())
-    .bind::<Text, _>(content.subject.as_str())
-    .bind::<Text, _>(content.body.as_str())
-    .bind::<Id, _>(author)
-    .bind::<Time, _>(now)
-    .bind::<Nullable<Text>, _>(content.placeholder())
-    .execute(conn)?;
+    diesel::insert_into(contents::table)
+        .values((
+            contents::account_id.eq(campaign.account_id.as_uuid()),
+            contents::id.eq(id.as_uuid()),
+            contents::campaign_id.eq(Some(campaign.id.as_uuid())),
+            contents::run_number.eq(run.get()),
+            contents::subject.eq(&content.subject),
+            contents::body.eq(&content.body),
+            contents::created_by.eq(Some(author)),
+            contents::created_at.eq(now),
+            contents::placeholder.eq(content.placeholder()),
+        ))
+        .execute(conn)?;
     Ok(())
 }
 

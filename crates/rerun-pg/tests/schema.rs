@@ -6,6 +6,7 @@
 )]
 
 mod common;
+mod tables;
 
 use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error};

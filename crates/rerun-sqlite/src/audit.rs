@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::audit::{AuditEntry, ChainHead, Unlogged};
 use rerun_core::error::StoreError;
 use rerun_core::feed::EventPage;
@@ -13,11 +13,12 @@ use rerun_diesel::error::Failure;
 use rerun_diesel::events::{event_types, events_sql};
 use rerun_diesel::row::{AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, unlogged_sql};
 use rerun_diesel::sql::sql;
-use rerun_diesel::types::Id;
+use rerun_diesel::types::{Id, Uid};
 use uuid::Uuid;
 
 use crate::SqliteStore;
-use crate::write::{Value, chain_head};
+use crate::schema::campaigns;
+use crate::write::chain_head;
 
 const SELECT: &str = concat!("SELECT ", audit_columns!(), " FROM audit_entries a ");
 
@@ -32,11 +33,11 @@ fn has_campaign(
     account: AccountId,
     campaign: CampaignId,
 ) -> Result<bool, Failure> {
-    let found = sql("SELECT 1 AS value FROM campaigns WHERE account_id = ? AND id = ?")
-        .bind::<Id, _>(account.as_uuid())
-        .bind::<Id, _>(campaign.as_uuid())
-        .load::<Value>(conn)?;
-    Ok(!found.is_empty())
+    let found = campaigns::table
+        .find((Uid(account.as_uuid()), Uid(campaign.as_uuid())))
+        .select(campaigns::id)
+        .get_result::<Uuid>(conn);
+    Ok(found.optional()?.is_some())
 }
 
 #[async_trait]

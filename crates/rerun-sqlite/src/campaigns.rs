@@ -2,8 +2,9 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
-use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::sqlite::Sqlite;
 use rerun_core::audit::AuditDraft;
 use rerun_core::campaign::{Campaign, CampaignStatus};
 use rerun_core::error::{Invalid, StoreError};
@@ -26,7 +27,7 @@ use rerun_diesel::row::{
     KnownSegmentColumns, KnownSegmentRow, RunColumns, RunRow, json_list,
 };
 use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
+use rerun_diesel::types::{At, Id, Time, Uid};
 use rerun_diesel::{campaign_columns, group_columns, run_columns};
 
 use uuid::Uuid;
@@ -34,7 +35,8 @@ use uuid::Uuid;
 use crate::SqliteStore;
 use crate::editions::sweep_slice;
 use crate::groups::has_group;
-use crate::write::{Value, append_audit, insert_campaign, insert_run, int, rows};
+use crate::schema::{campaigns, deleted_campaigns, generation_tasks};
+use crate::write::{Value, append_audit, check_unmoved, insert_campaign, insert_run, int, rows};
 
 /// Where the messages of a campaign that is brought in wait until all of them have been read.
 pub(crate) const STAGING: &str = "CREATE TEMP TABLE staged_messages (\
@@ -155,34 +157,24 @@ const SLICE: i64 = 1_000;
 fn delete(conn: &mut SqliteConnection, delete: &DeleteCampaign) -> Result<(), Failure> {
     let DeleteCampaign { campaign, now, .. } = delete;
     let (account, id) = (campaign.account_id.as_uuid(), campaign.id.as_uuid());
-    let found = sql("SELECT version AS value FROM campaigns \
-                     WHERE account_id = ? AND id = ? AND version = ?")
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(id)
-    .bind::<BigInt, _>(campaign.version)
-    .load::<Value>(conn)?;
-    if found.is_empty() {
-        return Err(StoreError::Conflict.into());
-    }
-    sql(
-        "INSERT INTO deleted_campaigns (account_id, campaign_id, run_number, deleted_at) \
-         VALUES (?, ?, ?, ?)",
-    )
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(id)
-    .bind::<Integer, _>(campaign.last_run.map_or(0, RunNumber::get))
-    .bind::<Time, _>(*now)
-    .execute(conn)?;
-    for text in [
-        "DELETE FROM generation_tasks WHERE account_id = ? AND campaign_id = ?",
-        "DELETE FROM runs WHERE account_id = ? AND campaign_id = ?",
-        "DELETE FROM campaigns WHERE account_id = ? AND id = ?",
-    ] {
-        sql(text)
-            .bind::<Id, _>(account)
-            .bind::<Id, _>(id)
-            .execute(conn)?;
-    }
+    check_unmoved(conn, campaign)?;
+    diesel::insert_into(deleted_campaigns::table)
+        .values((
+            deleted_campaigns::account_id.eq(Uid(account)),
+            deleted_campaigns::campaign_id.eq(Uid(id)),
+            deleted_campaigns::run_number.eq(campaign.last_run.map_or(0, RunNumber::get)),
+            deleted_campaigns::deleted_at.eq(At(*now)),
+        ))
+        .execute(conn)?;
+    let tasks = generation_tasks::table
+        .filter(generation_tasks::account_id.eq(Uid(account)))
+        .filter(generation_tasks::campaign_id.eq(Uid(id)));
+    diesel::delete(tasks).execute(conn)?;
+    sql("DELETE FROM runs WHERE account_id = ? AND campaign_id = ?")
+        .bind::<Id, _>(account)
+        .bind::<Id, _>(id)
+        .execute(conn)?;
+    diesel::delete(campaigns::table.find((Uid(account), Uid(id)))).execute(conn)?;
     sql("DELETE FROM idempotency_keys WHERE account_id = ? AND instr(response, ?) > 0")
         .bind::<Id, _>(account)
         .bind::<Text, _>(campaign.id.to_string())
@@ -190,25 +182,25 @@ fn delete(conn: &mut SqliteConnection, delete: &DeleteCampaign) -> Result<(), Fa
     Ok(())
 }
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = deleted_campaigns, check_for_backend(Sqlite))]
 struct DeletedRow {
-    #[diesel(sql_type = Id)]
     account_id: Uuid,
-    #[diesel(sql_type = Id)]
     campaign_id: Uuid,
-    #[diesel(sql_type = Integer)]
     run_number: i32,
 }
 
 /// Deletes a slice of what is left of a deleted campaign: the messages of one run after the other,
 /// then contents, then segments.
 fn sweep(conn: &mut SqliteConnection) -> Result<bool, Failure> {
-    let found = sql(
-        "SELECT account_id, campaign_id, run_number FROM deleted_campaigns \
-                     ORDER BY account_id, campaign_id LIMIT 1",
-    )
-    .load::<DeletedRow>(conn)?
-    .pop();
+    let found = deleted_campaigns::table
+        .order((
+            deleted_campaigns::account_id,
+            deleted_campaigns::campaign_id,
+        ))
+        .select(DeletedRow::as_select())
+        .first(conn)
+        .optional()?;
     let Some(DeletedRow {
         account_id,
         campaign_id,
@@ -255,10 +247,8 @@ fn sweep(conn: &mut SqliteConnection) -> Result<bool, Failure> {
             return Ok(true);
         }
     }
-    sql("DELETE FROM deleted_campaigns WHERE account_id = ? AND campaign_id = ?")
-        .bind::<Id, _>(account_id)
-        .bind::<Id, _>(campaign_id)
-        .execute(conn)?;
+    let swept = deleted_campaigns::table.find((Uid(account_id), Uid(campaign_id)));
+    diesel::delete(swept).execute(conn)?;
     Ok(true)
 }
 

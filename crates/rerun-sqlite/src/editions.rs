@@ -12,8 +12,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::sqlite::Sqlite;
 use rerun_core::audit::ImportAudit;
 use rerun_core::error::StoreError;
 use rerun_core::group::{ImportMode, Imported};
@@ -24,10 +25,12 @@ use rerun_diesel::error::Failure;
 use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{json_list, names};
 use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
+use rerun_diesel::types::{Id, Time, Uid};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use crate::groups::drop_counts;
+use crate::schema::{customer_editions, customer_groups, customers};
 use crate::write::append_audit;
 
 /// The most rows that one transaction of an import writes or deletes, and about the most bytes of
@@ -112,15 +115,12 @@ struct Plan {
     response: Option<IdempotentResponse>,
 }
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = customer_groups, check_for_backend(Sqlite))]
 struct KnownRow {
-    #[diesel(sql_type = BigInt)]
     customer_count: i64,
-    #[diesel(sql_type = Text)]
     fields: String,
-    #[diesel(sql_type = BigInt)]
     version: i64,
-    #[diesel(sql_type = BigInt)]
     edition: i64,
 }
 
@@ -355,15 +355,13 @@ impl Group {
 /// Finds out what becomes of the group. It reads the group at one moment, and writes to temporary
 /// tables alone.
 fn plan(conn: &mut SqliteConnection, group: Group, staged: &Staged) -> Result<Plan, Failure> {
-    let known = sql(
-        "SELECT customer_count, fields, version, edition FROM customer_groups \
-                     WHERE account_id = ? AND id = ? AND deleted_at IS NULL",
-    )
-    .bind::<Id, _>(group.account)
-    .bind::<Id, _>(group.id)
-    .load::<KnownRow>(conn)?
-    .pop()
-    .ok_or(Failure::GroupNotFound)?;
+    let known = customer_groups::table
+        .find((Uid(group.account), Uid(group.id)))
+        .filter(customer_groups::deleted_at.is_null())
+        .select(KnownRow::as_select())
+        .get_result(conn)
+        .optional()?
+        .ok_or(Failure::GroupNotFound)?;
     let size = sql("SELECT count(*) AS customers, \
                       ifnull(sum(octet_length(patch)), 0) AS bytes \
                     FROM temp.staged_customers")
@@ -505,12 +503,10 @@ fn add_others(conn: &mut SqliteConnection, group: Group, edition: i64) -> Result
 }
 
 fn version(conn: &mut SqliteConnection, group: Group) -> Result<Option<i64>, Failure> {
-    let row = sql("SELECT version AS value FROM customer_groups WHERE account_id = ? AND id = ?")
-        .bind::<Id, _>(group.account)
-        .bind::<Id, _>(group.id)
-        .load::<crate::write::Value>(conn)?
-        .pop();
-    Ok(row.map(|row| row.value))
+    let version = customer_groups::table
+        .find((Uid(group.account), Uid(group.id)))
+        .select(customer_groups::version);
+    Ok(version.get_result(conn).optional()?)
 }
 
 /// Changes the group's current edition; false when the group is not what was planned for.
@@ -572,10 +568,7 @@ fn finish(
     .bind::<Id, _>(group.account)
     .bind::<Id, _>(group.id)
     .execute(conn)?;
-    sql("DELETE FROM segmentations WHERE account_id = ? AND group_id = ?")
-        .bind::<Id, _>(group.account)
-        .bind::<Id, _>(group.id)
-        .execute(conn)?;
+    drop_counts(conn, group.account, group.id)?;
     changed_groups::queue(conn, (group.account, group.id), audit.at())?;
     keep(conn, group, plan, audit)?;
     append_audit(conn, audit.clone().completed(plan.done))
@@ -647,11 +640,8 @@ fn give_up(conn: &mut SqliteConnection, group: Group, edition: i64) -> Result<()
 }
 
 fn forget_edition(conn: &mut SqliteConnection, group: Group, edition: i64) -> Result<(), Failure> {
-    sql("DELETE FROM customer_editions WHERE account_id = ? AND group_id = ? AND edition = ?")
-        .bind::<Id, _>(group.account)
-        .bind::<Id, _>(group.id)
-        .bind::<BigInt, _>(edition)
-        .execute(conn)?;
+    let key = (Uid(group.account), Uid(group.id), edition);
+    diesel::delete(customer_editions::table.find(key)).execute(conn)?;
     Ok(())
 }
 
@@ -688,26 +678,24 @@ fn delete(
     edition: i64,
     last: Option<String>,
 ) -> Result<bool, Failure> {
-    let is_there = sql("SELECT edition FROM customer_editions \
-         WHERE account_id = ? AND group_id = ? AND edition = ? AND building = 0")
-    .bind::<Id, _>(group.account)
-    .bind::<Id, _>(group.id)
-    .bind::<BigInt, _>(edition)
-    .load::<NumberRow>(conn)?;
-    if is_there.is_empty() {
+    let found = customer_editions::table
+        .find((Uid(group.account), Uid(group.id), edition))
+        .filter(customer_editions::building.eq(false))
+        .select(customer_editions::edition)
+        .get_result::<i64>(conn);
+    if found.optional()?.is_none() {
         return Ok(false);
     }
     let Some(last) = last else {
         forget_edition(conn, group, edition)?;
         return Ok(true);
     };
-    sql("DELETE FROM customers \
-         WHERE account_id = ? AND group_id = ? AND edition = ? AND customer_ref <= ?")
-    .bind::<Id, _>(group.account)
-    .bind::<Id, _>(group.id)
-    .bind::<BigInt, _>(edition)
-    .bind::<Text, _>(last)
-    .execute(conn)?;
+    let slice = customers::table
+        .filter(customers::account_id.eq(Uid(group.account)))
+        .filter(customers::group_id.eq(Uid(group.id)))
+        .filter(customers::edition.eq(edition))
+        .filter(customers::customer_ref.le(last));
+    diesel::delete(slice).execute(conn)?;
     Ok(true)
 }
 

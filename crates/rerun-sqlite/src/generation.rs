@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
-use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
+use diesel::sqlite::Sqlite;
 use rerun_core::Timestamp;
 use rerun_core::campaign::Template;
 use rerun_core::change::{self, Shift};
@@ -22,12 +23,13 @@ use rerun_diesel::error::Failure;
 use rerun_diesel::row::{KeptValuesRow, NearestRow, ruled_segment_by, run_number, text};
 use rerun_diesel::shared::renew;
 use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
+use rerun_diesel::types::{At, Id, Time, Uid};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::campaigns::find;
 use crate::reviews::hex_list;
+use crate::schema::{campaigns, contents, messages};
 use crate::write::{unmoved, write_applied};
 
 /// The condition that a row of `generation_tasks` is due. A lease is alive up to and including
@@ -58,17 +60,13 @@ struct AccountRow {
     ahead: bool,
 }
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = campaigns, check_for_backend(Sqlite))]
 struct BriefRow {
-    #[diesel(sql_type = Text)]
     template_subject: String,
-    #[diesel(sql_type = Text)]
     template_body: String,
-    #[diesel(sql_type = Nullable<Text>)]
     brief: Option<String>,
-    #[diesel(sql_type = Text)]
     segment_by: String,
-    #[diesel(sql_type = Nullable<Text>)]
     value_rules: Option<String>,
 }
 
@@ -77,13 +75,10 @@ fn brief(
     account: Uuid,
     campaign: Uuid,
 ) -> Result<Arc<GenerationBrief>, Failure> {
-    let row = sql(
-        "SELECT template_subject, template_body, brief, segment_by, value_rules FROM campaigns \
-         WHERE account_id = ? AND id = ?",
-    )
-    .bind::<Id, _>(account)
-    .bind::<Id, _>(campaign)
-    .get_result::<BriefRow>(conn)?;
+    let row = campaigns::table
+        .find((Uid(account), Uid(campaign)))
+        .select(BriefRow::as_select())
+        .get_result(conn)?;
     Ok(Arc::new(GenerationBrief {
         template: Template {
             subject: row.template_subject,
@@ -282,12 +277,6 @@ fn examples(
 }
 
 #[derive(QueryableByName)]
-struct SourceRow {
-    #[diesel(sql_type = Text)]
-    source: String,
-}
-
-#[derive(QueryableByName)]
 struct ErrorRow {
     #[diesel(sql_type = Text)]
     error: String,
@@ -411,23 +400,22 @@ impl Settling<'_> {
         content: &Content,
     ) -> Result<(), Failure> {
         let usage = result.usage.as_ref();
-        sql(
-            "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, \
-               created_at, placeholder, prompt_tokens, completion_tokens, model) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind::<Id, _>(self.settle.account_id.as_uuid())
-        .bind::<Id, _>(result.content_id.as_uuid())
-        .bind::<Id, _>(self.settle.campaign_id.as_uuid())
-        .bind::<Integer, _>(self.settle.run_number.get())
-        .bind::<Text, _>(content.subject.as_str())
-        .bind::<Text, _>(content.body.as_str())
-        .bind::<Time, _>(self.settle.now)
-        .bind::<Nullable<Text>, _>(content.placeholder())
-        .bind::<Nullable<BigInt>, _>(usage.map(|usage| i64::from(usage.prompt_tokens)))
-        .bind::<Nullable<BigInt>, _>(usage.map(|usage| i64::from(usage.completion_tokens)))
-        .bind::<Nullable<Text>, _>(usage.and_then(|usage| usage.model.as_deref()))
-        .execute(conn)?;
+        diesel::insert_into(contents::table)
+            .values((
+                contents::account_id.eq(Uid(self.settle.account_id.as_uuid())),
+                contents::id.eq(Uid(result.content_id.as_uuid())),
+                contents::campaign_id.eq(Uid(self.settle.campaign_id.as_uuid())),
+                contents::run_number.eq(self.settle.run_number.get()),
+                contents::subject.eq(&content.subject),
+                contents::body.eq(&content.body),
+                contents::created_at.eq(At(self.settle.now)),
+                contents::placeholder.eq(content.placeholder()),
+                contents::prompt_tokens.eq(usage.map(|usage| i64::from(usage.prompt_tokens))),
+                contents::completion_tokens
+                    .eq(usage.map(|usage| i64::from(usage.completion_tokens))),
+                contents::model.eq(usage.and_then(|usage| usage.model.as_deref())),
+            ))
+            .execute(conn)?;
         Ok(())
     }
 
@@ -465,20 +453,20 @@ impl Settling<'_> {
 
     /// The source of a message that is to be generated.
     fn source(&self, conn: &mut SqliteConnection, message: MessageId) -> Result<Source, Failure> {
-        let row = sql(
-            "SELECT source FROM messages WHERE account_id = ? AND id = ? AND review_status = ?",
-        )
-        .bind::<Id, _>(self.settle.account_id.as_uuid())
-        .bind::<Id, _>(message.as_uuid())
-        .bind::<Text, _>(ReviewStatus::Generating.as_str())
-        .load::<SourceRow>(conn)?
-        .pop()
-        .ok_or_else(|| {
+        let source = messages::table
+            .find((
+                Uid(self.settle.account_id.as_uuid()),
+                Uid(message.as_uuid()),
+            ))
+            .filter(messages::review_status.eq(ReviewStatus::Generating.as_str()))
+            .select(messages::source)
+            .get_result::<String>(conn);
+        let source = source.optional()?.ok_or_else(|| {
             StoreError::corrupt(format!(
                 "generation_tasks: {message} is not to be generated"
             ))
         })?;
-        Ok(text("messages", "source", &row.source)?)
+        Ok(text("messages", "source", &source)?)
     }
 
     fn generated(&self, conn: &mut SqliteConnection, result: &TaskResult) -> Result<(), Failure> {

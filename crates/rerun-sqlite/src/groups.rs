@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::sqlite::Sqlite;
 use rerun_core::audit::{AuditDraft, ImportAudit};
 use rerun_core::error::StoreError;
 use rerun_core::group::{
@@ -21,11 +22,12 @@ use rerun_diesel::group_columns;
 use rerun_diesel::responses::{check_key, keep_response};
 use rerun_diesel::row::{GroupColumns, GroupRow, customer, json_list};
 use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
+use rerun_diesel::types::{At, Id, Time, Uid};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::editions::{Group, Staged, Writer, leave_edition};
+use crate::schema::{customer_groups, customers, segmentations};
 use crate::write::{Value, append_audit};
 
 /// How long the text of one batch of staged rows gets, in bytes, give or take a row.
@@ -115,16 +117,16 @@ impl CustomerGroupStore for SqliteStore {
     ) -> Result<(), StoreError> {
         let group = group.clone();
         self.write(move |conn| {
-            sql("INSERT INTO customer_groups \
-                   (account_id, id, name, fields, created_at, updated_at) \
-                 VALUES (?, ?, ?, ?, ?, ?)")
-            .bind::<Id, _>(group.account_id.as_uuid())
-            .bind::<Id, _>(group.id.as_uuid())
-            .bind::<Text, _>(group.name.as_str())
-            .bind::<Text, _>(json_list(&group.fields))
-            .bind::<Time, _>(group.created_at)
-            .bind::<Time, _>(group.updated_at)
-            .execute(conn)?;
+            diesel::insert_into(customer_groups::table)
+                .values((
+                    customer_groups::account_id.eq(Uid(group.account_id.as_uuid())),
+                    customer_groups::id.eq(Uid(group.id.as_uuid())),
+                    customer_groups::name.eq(group.name),
+                    customer_groups::fields.eq(json_list(&group.fields)),
+                    customer_groups::created_at.eq(At(group.created_at)),
+                    customer_groups::updated_at.eq(At(group.updated_at)),
+                ))
+                .execute(conn)?;
             let (account, now) = (group.account_id, group.created_at);
             keep_response(conn, account, response.as_ref(), now)?;
             append_audit(conn, audit)
@@ -272,25 +274,32 @@ impl CustomerGroupStore for SqliteStore {
     }
 }
 
+/// The version of a group that is there.
+pub(crate) fn version(
+    conn: &mut SqliteConnection,
+    account: AccountId,
+    id: CustomerGroupId,
+) -> Result<Option<i64>, Failure> {
+    let version = customer_groups::table
+        .find((Uid(account.as_uuid()), Uid(id.as_uuid())))
+        .filter(customer_groups::deleted_at.is_null())
+        .select(customer_groups::version);
+    Ok(version.get_result(conn).optional()?)
+}
+
 /// Whether the account has the group.
 pub(crate) fn has_group(
     conn: &mut SqliteConnection,
     account: AccountId,
     id: CustomerGroupId,
 ) -> Result<bool, Failure> {
-    let found = sql("SELECT 1 AS value FROM customer_groups \
-                     WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(id.as_uuid())
-    .load::<Value>(conn)?;
-    Ok(!found.is_empty())
+    Ok(version(conn, account, id)?.is_some())
 }
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = customer_groups, check_for_backend(Sqlite))]
 struct NamedRow {
-    #[diesel(sql_type = Text)]
     name: String,
-    #[diesel(sql_type = BigInt)]
     customer_count: i64,
 }
 
@@ -304,12 +313,12 @@ fn delete_group(
         delete.group_id.as_uuid(),
         delete.author.at,
     );
-    let group = sql("SELECT name, customer_count FROM customer_groups \
-                     WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
-    .bind::<Id, _>(of)
-    .bind::<Id, _>(id)
-    .load::<NamedRow>(conn)?
-    .pop();
+    let group = customer_groups::table
+        .find((Uid(of), Uid(id)))
+        .filter(customer_groups::deleted_at.is_null())
+        .select(NamedRow::as_select())
+        .get_result(conn)
+        .optional()?;
     let Some(NamedRow {
         name,
         customer_count,
@@ -352,11 +361,15 @@ fn delete_group(
 }
 
 /// Drops the counts of segments that are kept for a group.
-fn drop_counts(conn: &mut SqliteConnection, account: Uuid, group: Uuid) -> Result<(), Failure> {
-    sql("DELETE FROM segmentations WHERE account_id = ? AND group_id = ?")
-        .bind::<Id, _>(account)
-        .bind::<Id, _>(group)
-        .execute(conn)?;
+pub(crate) fn drop_counts(
+    conn: &mut SqliteConnection,
+    account: Uuid,
+    group: Uuid,
+) -> Result<(), Failure> {
+    let kept = segmentations::table
+        .filter(segmentations::account_id.eq(Uid(account)))
+        .filter(segmentations::group_id.eq(Uid(group)));
+    diesel::delete(kept).execute(conn)?;
     Ok(())
 }
 
@@ -414,11 +427,9 @@ fn delete_customers(
     .execute(conn)?;
     let gone = i64::try_from(gone).map_err(|error| StoreError::Backend(error.into()))?;
     let left = if gone == 0 {
-        sql("SELECT customer_count AS value FROM customer_groups WHERE account_id = ? AND id = ?")
-            .bind::<Id, _>(of)
-            .bind::<Id, _>(id)
-            .get_result::<Value>(conn)?
-            .value
+        let group = customer_groups::table.find((Uid(of), Uid(id)));
+        let left = group.select(customer_groups::customer_count);
+        left.get_result(conn)?
     } else {
         count_down(conn, (of, id), gone, now)?
     };
@@ -465,15 +476,8 @@ fn erase_customer(conn: &mut SqliteConnection, erase: EraseCustomer) -> Result<u
          WHERE account_id = ? AND building = 0",
     )?;
     for row in current.iter().chain(&left_over) {
-        sql(
-            "DELETE FROM customers WHERE account_id = ? AND group_id = ? AND edition = ? \
-               AND customer_ref = ?",
-        )
-        .bind::<Id, _>(of)
-        .bind::<Id, _>(row.id)
-        .bind::<BigInt, _>(row.edition)
-        .bind::<Text, _>(erase.customer_ref.as_str())
-        .execute(conn)?;
+        let key = (Uid(of), Uid(row.id), row.edition, &erase.customer_ref);
+        diesel::delete(customers::table.find(key)).execute(conn)?;
     }
     for row in &current {
         count_down(conn, (of, row.id), 1, now)?;

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Text};
 use diesel::sqlite::Sqlite;
-use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use rerun_core::diff::{DiffCounts, DiffItem};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
@@ -16,12 +16,13 @@ use rerun_core::segment::{Attributes, Segment, ValueSearch};
 use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self, MessageColumns, MessageRow, RunColumns, RunRow, segment_key};
 use rerun_diesel::sql::{Sql, sql};
-use rerun_diesel::types::Id;
+use rerun_diesel::types::{Id, Uid};
 use rerun_diesel::{message_columns, run_columns};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::campaigns::find;
+use crate::schema::segments;
 use crate::write::Value;
 
 /// Where a message's parts are. CROSS JOIN keeps the messages in front, which lists read in the
@@ -288,14 +289,14 @@ fn found(
     let mut found = Vec::new();
     let mut after = 0;
     loop {
-        let rows = sql("SELECT no, attributes FROM segments \
-             WHERE account_id = ? AND campaign_id = ? AND no > ? ORDER BY no LIMIT ?")
-        .bind::<Id, _>(list.account.as_uuid())
-        .bind::<Id, _>(list.campaign.as_uuid())
-        .bind::<Integer, _>(after)
-        .bind::<BigInt, _>(SEARCHED)
-        .columns::<(Integer, Text)>()
-        .load::<(i32, String)>(conn)?;
+        let rows = segments::table
+            .filter(segments::account_id.eq(Uid(list.account.as_uuid())))
+            .filter(segments::campaign_id.eq(Uid(list.campaign.as_uuid())))
+            .filter(segments::no.gt(after))
+            .order(segments::no)
+            .limit(SEARCHED)
+            .select((segments::no, segments::attributes))
+            .load::<(i32, String)>(conn)?;
         let Some((no, _)) = rows.last() else {
             return Ok(found);
         };

@@ -1,24 +1,22 @@
 use async_trait::async_trait;
-use diesel::sql_types::{Binary, Text};
-use diesel::{QueryableByName, RunQueryDsl};
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
 use rerun_core::Timestamp;
 use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
 use rerun_core::ports::{IdempotencyStore, IdempotentResponse, KeptResponse};
 use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::chain_hash;
-use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
+use rerun_diesel::types::{At, Uid};
 
 use crate::SqliteStore;
+use crate::schema::idempotency_keys;
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = idempotency_keys, check_for_backend(Sqlite))]
 struct ResponseRow {
-    #[diesel(sql_type = Text)]
     endpoint: String,
-    #[diesel(sql_type = Binary)]
     fingerprint: Vec<u8>,
-    #[diesel(sql_type = Text)]
     response: String,
 }
 
@@ -33,16 +31,14 @@ impl IdempotencyStore for SqliteStore {
         let key = key.to_owned();
         self.readers
             .run(move |conn| {
-                let row = sql(
-                    "SELECT endpoint, fingerprint, response FROM idempotency_keys \
-                     WHERE account_id = ? AND key = ? AND created_at >= ?",
-                )
-                .bind::<Id, _>(account.as_uuid())
-                .bind::<Text, _>(key)
-                .bind::<Time, _>(not_before)
-                .load::<ResponseRow>(conn)?
-                .pop();
-                let Some(row) = row else { return Ok(None) };
+                let row = idempotency_keys::table
+                    .find((Uid(account.as_uuid()), key))
+                    .filter(idempotency_keys::created_at.ge(At(not_before)))
+                    .select(ResponseRow::as_select())
+                    .get_result(conn);
+                let Some(row) = row.optional()? else {
+                    return Ok(None);
+                };
                 let fingerprint = chain_hash(&row.fingerprint)?;
                 Ok(Some(KeptResponse {
                     endpoint: row.endpoint,
@@ -65,9 +61,8 @@ impl IdempotencyStore for SqliteStore {
 
     async fn forget_responses(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |conn| {
-            let forgotten = sql("DELETE FROM idempotency_keys WHERE created_at < ?")
-                .bind::<Time, _>(before)
-                .execute(conn)?;
+            let old = idempotency_keys::table.filter(idempotency_keys::created_at.lt(At(before)));
+            let forgotten = diesel::delete(old).execute(conn)?;
             Ok(u64::try_from(forgotten).unwrap_or(u64::MAX))
         })
         .await

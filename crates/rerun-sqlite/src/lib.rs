@@ -17,6 +17,7 @@ mod recipients;
 mod reruns;
 mod reviews;
 mod schedules;
+mod schema;
 mod webhooks;
 mod write;
 

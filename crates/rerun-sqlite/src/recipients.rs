@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::counts::values_of;
-use crate::write::Value;
+use crate::groups::version;
 
 #[derive(QueryableByName)]
 struct AudienceRow {
@@ -129,13 +129,7 @@ impl RecipientStore for SqliteStore {
     async fn customers(&self, query: CustomerQuery) -> Result<Customers, StoreError> {
         self.read(move |conn| {
             let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
-            let group_version = sql("SELECT version AS value FROM customer_groups \
-                                     WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
-            .bind::<Id, _>(account)
-            .bind::<Id, _>(group)
-            .load::<Value>(conn)?
-            .pop()
-            .map(|row| row.value);
+            let group_version = version(conn, query.account_id, query.group_id)?;
             let excluded = if query.excluded.is_some() {
                 "EXISTS (SELECT 1 FROM current_customers x WHERE x.account_id = ? \
                    AND x.group_id = ? AND x.customer_ref = c.customer_ref)"

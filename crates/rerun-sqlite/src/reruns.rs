@@ -2,8 +2,9 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
-use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::sqlite::Sqlite;
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CustomerGroupId, MessageId, RunNumber};
 use rerun_core::message::{Content, ReviewStatus, Source};
@@ -18,12 +19,16 @@ use rerun_diesel::responses::keep_response;
 use rerun_diesel::row::{self, customers_with_value, field_values, run_number, segment_key};
 use rerun_diesel::schedules::store::write_firings;
 use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
+use rerun_diesel::types::{Id, Time, Uid};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::counts::{Counts, Valued};
-use crate::write::{CampaignMove, Value, append_audit, insert_run, move_campaign, packed, unmoved};
+use crate::groups::version;
+use crate::schema::{generation_tasks, group_segments, segmentations};
+use crate::write::{
+    CampaignMove, append_audit, check_unmoved, insert_run, move_campaign, packed, unmoved,
+};
 
 /// The profiles of the group's customers.
 fn profiles(
@@ -50,12 +55,17 @@ struct ProfileRow {
     profile: String,
 }
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = segmentations, check_for_backend(Sqlite))]
 struct SegmentationRow {
+    id: Uuid,
+    customers_with_value: String,
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
     #[diesel(sql_type = Id)]
     id: Uuid,
-    #[diesel(sql_type = Text)]
-    customers_with_value: String,
 }
 
 /// The segments of a version of the group, and what its customers have in the fields.
@@ -92,13 +102,7 @@ impl TryFrom<SegmentRow> for Segment {
 impl Splitting<'_> {
     /// The group's version.
     fn version(&self, conn: &mut SqliteConnection) -> Result<Option<i64>, Failure> {
-        let row = sql("SELECT version AS value FROM customer_groups \
-                 WHERE account_id = ? AND id = ? AND deleted_at IS NULL")
-        .bind::<Id, _>(self.account.as_uuid())
-        .bind::<Id, _>(self.group.as_uuid())
-        .load::<Value>(conn)?
-        .pop();
-        Ok(row.map(|row| row.value))
+        version(conn, self.account, self.group)
     }
 
     /// The counts kept for a version of the group.
@@ -107,15 +111,13 @@ impl Splitting<'_> {
         conn: &mut SqliteConnection,
         version: i64,
     ) -> Result<Option<SegmentationRow>, Failure> {
-        let row = sql("SELECT id, customers_with_value FROM segmentations \
-                       WHERE account_id = ? AND group_id = ? AND fields = ? AND group_version = ?")
-        .bind::<Id, _>(self.account.as_uuid())
-        .bind::<Id, _>(self.group.as_uuid())
-        .bind::<Text, _>(self.segment_by.canonical())
-        .bind::<BigInt, _>(version)
-        .load::<SegmentationRow>(conn)?
-        .pop();
-        Ok(row)
+        let kept = segmentations::table
+            .filter(segmentations::account_id.eq(Uid(self.account.as_uuid())))
+            .filter(segmentations::group_id.eq(Uid(self.group.as_uuid())))
+            .filter(segmentations::fields.eq(self.segment_by.canonical()))
+            .filter(segmentations::group_version.eq(version))
+            .select(SegmentationRow::as_select());
+        Ok(kept.get_result(conn).optional()?)
     }
 
     /// Counts the group's segments. It stops once there is one too many and every field has a
@@ -153,24 +155,24 @@ impl Splitting<'_> {
         }
         let id = sql("INSERT INTO segmentations \
                (account_id, group_id, fields, group_version, customers_with_value) \
-             VALUES (?, ?, ?, ?, ?) RETURNING id, customers_with_value")
+             VALUES (?, ?, ?, ?, ?) RETURNING id")
         .bind::<Id, _>(self.account.as_uuid())
         .bind::<Id, _>(self.group.as_uuid())
         .bind::<Text, _>(self.segment_by.canonical())
         .bind::<BigInt, _>(version)
         .bind::<Text, _>(customers_with_value(&counted.fields))
-        .get_result::<SegmentationRow>(conn)?
+        .get_result::<IdRow>(conn)?
         .id;
         for segment in &counted.segments {
-            sql("INSERT INTO group_segments \
-                   (account_id, segmentation_id, key, attributes, customer_count) \
-                 VALUES (?, ?, ?, ?, ?)")
-            .bind::<Id, _>(self.account.as_uuid())
-            .bind::<Id, _>(id)
-            .bind::<Binary, _>(segment.key.as_bytes().as_slice())
-            .bind::<Text, _>(segment.attributes.as_json())
-            .bind::<BigInt, _>(segment.customer_count)
-            .execute(conn)?;
+            diesel::insert_into(group_segments::table)
+                .values((
+                    group_segments::account_id.eq(Uid(self.account.as_uuid())),
+                    group_segments::segmentation_id.eq(Uid(id)),
+                    group_segments::key.eq(segment.key.as_bytes().as_slice()),
+                    group_segments::attributes.eq(segment.attributes.as_json()),
+                    group_segments::customer_count.eq(segment.customer_count),
+                ))
+                .execute(conn)?;
         }
         Ok(())
     }
@@ -616,15 +618,7 @@ fn spell_new_messages(
 fn start_run(conn: &mut SqliteConnection, start: StartRun) -> Result<(), Failure> {
     let campaign = &start.campaign;
     let account = campaign.account_id;
-    let seen = sql("SELECT version AS value FROM campaigns \
-                    WHERE account_id = ? AND id = ? AND version = ?")
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<BigInt, _>(campaign.version)
-    .load::<Value>(conn)?;
-    if seen.is_empty() {
-        return Err(StoreError::Conflict.into());
-    }
+    check_unmoved(conn, campaign)?;
     let splitting = Splitting {
         account,
         group: start.run.group.id,
@@ -710,12 +704,11 @@ fn cancel_run(conn: &mut SqliteConnection, cancel: CancelRun) -> Result<(), Fail
     .bind::<Id, _>(campaign.id.as_uuid())
     .bind::<Nullable<Integer>, _>(run.previous_run.map(RunNumber::get))
     .execute(conn)?;
-    sql("DELETE FROM generation_tasks \
-         WHERE account_id = ? AND campaign_id = ? AND run_number = ?")
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Integer, _>(run.number.get())
-    .execute(conn)?;
+    let tasks = generation_tasks::table
+        .filter(generation_tasks::account_id.eq(Uid(campaign.account_id.as_uuid())))
+        .filter(generation_tasks::campaign_id.eq(Uid(campaign.id.as_uuid())))
+        .filter(generation_tasks::run_number.eq(run.number.get()));
+    diesel::delete(tasks).execute(conn)?;
     move_campaign(
         conn,
         &CampaignMove {

@@ -1,7 +1,8 @@
 //! The steps that writing transactions share.
 
+use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
-use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::sqlite::Sqlite;
 use rerun_core::Timestamp;
 use rerun_core::actor::UserName;
 use rerun_core::audit::{AuditDraft, ChainHead};
@@ -15,9 +16,11 @@ use rerun_diesel::error::Failure;
 use rerun_diesel::row::{self, RunColumns, RunRow, chain_hash, json_list, savings};
 use rerun_diesel::run_columns;
 use rerun_diesel::sql::sql;
-use rerun_diesel::types::{Id, Time};
+use rerun_diesel::types::{At, Id, Time, Uid};
 use rerun_diesel::watch::wrote_entry;
 use uuid::Uuid;
+
+use crate::schema::{audit_entries, audit_heads, campaigns, contents};
 
 /// A single number.
 #[derive(QueryableByName)]
@@ -39,6 +42,20 @@ pub(crate) fn rows(count: i64) -> Result<u32, StoreError> {
 /// Ids as one blob of 16 bytes each, from which a statement takes the one at a place by `substr`.
 pub(crate) fn packed(ids: impl IntoIterator<Item = Uuid>) -> Vec<u8> {
     ids.into_iter().flat_map(Uuid::into_bytes).collect()
+}
+
+/// Checks that a campaign is still at the version of `seen`.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if it is not.
+pub(crate) fn check_unmoved(conn: &mut SqliteConnection, seen: &Campaign) -> Result<(), Failure> {
+    let found = campaigns::table
+        .find((Uid(seen.account_id.as_uuid()), Uid(seen.id.as_uuid())))
+        .filter(campaigns::version.eq(seen.version))
+        .select(campaigns::id)
+        .get_result::<Uuid>(conn);
+    found.optional()?.ok_or(StoreError::Conflict)?;
+    Ok(())
 }
 
 /// The current run of a campaign that is still at the version of `seen`.
@@ -68,34 +85,30 @@ pub(crate) fn insert_campaign(
     campaign: &Campaign,
     last_segment_no: i32,
 ) -> Result<(), Failure> {
-    sql(
-        "INSERT INTO campaigns (account_id, id, name, customer_group_id, segment_by, \
-           value_rules, approval_stages, distinct_reviewers, suggest_reruns, \
-           template_subject, template_body, brief, status, current_run_number, \
-           last_run_number, last_segment_no, version, created_by, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Text, _>(campaign.name.as_str())
-    .bind::<Id, _>(campaign.customer_group_id.as_uuid())
-    .bind::<Text, _>(json_list(campaign.segment_by.fields()))
-    .bind::<Nullable<Text>, _>(campaign.segment_by.rules_json())
-    .bind::<Text, _>(row::stages_json(&campaign.approval_stages)?)
-    .bind::<Bool, _>(campaign.distinct_reviewers)
-    .bind::<Bool, _>(campaign.suggest_reruns)
-    .bind::<Text, _>(campaign.template.subject.as_str())
-    .bind::<Text, _>(campaign.template.body.as_str())
-    .bind::<Nullable<Text>, _>(campaign.brief.as_deref())
-    .bind::<Text, _>(campaign.status.as_str())
-    .bind::<Nullable<Integer>, _>(campaign.current_run.map(RunNumber::get))
-    .bind::<Nullable<Integer>, _>(campaign.last_run.map(RunNumber::get))
-    .bind::<Integer, _>(last_segment_no)
-    .bind::<BigInt, _>(campaign.version)
-    .bind::<Id, _>(campaign.created_by.as_uuid())
-    .bind::<Time, _>(campaign.created_at)
-    .bind::<Time, _>(campaign.updated_at)
-    .execute(conn)?;
+    diesel::insert_into(campaigns::table)
+        .values((
+            campaigns::account_id.eq(Uid(campaign.account_id.as_uuid())),
+            campaigns::id.eq(Uid(campaign.id.as_uuid())),
+            campaigns::name.eq(&campaign.name),
+            campaigns::customer_group_id.eq(Uid(campaign.customer_group_id.as_uuid())),
+            campaigns::segment_by.eq(json_list(campaign.segment_by.fields())),
+            campaigns::value_rules.eq(campaign.segment_by.rules_json()),
+            campaigns::approval_stages.eq(row::stages_json(&campaign.approval_stages)?),
+            campaigns::distinct_reviewers.eq(campaign.distinct_reviewers),
+            campaigns::suggest_reruns.eq(campaign.suggest_reruns),
+            campaigns::template_subject.eq(&campaign.template.subject),
+            campaigns::template_body.eq(&campaign.template.body),
+            campaigns::brief.eq(campaign.brief.as_deref()),
+            campaigns::status.eq(campaign.status.as_str()),
+            campaigns::current_run_number.eq(campaign.current_run.map(RunNumber::get)),
+            campaigns::last_run_number.eq(campaign.last_run.map(RunNumber::get)),
+            campaigns::last_segment_no.eq(last_segment_no),
+            campaigns::version.eq(campaign.version),
+            campaigns::created_by.eq(Uid(campaign.created_by.as_uuid())),
+            campaigns::created_at.eq(At(campaign.created_at)),
+            campaigns::updated_at.eq(At(campaign.updated_at)),
+        ))
+        .execute(conn)?;
     Ok(())
 }
 
@@ -262,28 +275,26 @@ pub(crate) fn insert_content(
     author: Option<UserId>,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    sql(
-        "INSERT INTO contents (account_id, id, campaign_id, run_number, subject, body, created_by, \
-           created_at, placeholder) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind::<Id, _>(campaign.account_id.as_uuid())
-    .bind::<Id, _>(id.as_uuid())
-    .bind::<Id, _>(campaign.id.as_uuid())
-    .bind::<Integer, _>(run.get())
-    .bind::<Text, _>(content.subject.as_str())
-    .bind::<Text, _>(content.body.as_str())
-    .bind::<Nullable<Id>, _>(author.map(UserId::as_uuid))
-    .bind::<Time, _>(now)
-    .bind::<Nullable<Text>, _>(content.placeholder())
-    .execute(conn)?;
+    diesel::insert_into(contents::table)
+        .values((
+            contents::account_id.eq(Uid(campaign.account_id.as_uuid())),
+            contents::id.eq(Uid(id.as_uuid())),
+            contents::campaign_id.eq(Uid(campaign.id.as_uuid())),
+            contents::run_number.eq(run.get()),
+            contents::subject.eq(&content.subject),
+            contents::body.eq(&content.body),
+            contents::created_by.eq(author.map(UserId::as_uuid)),
+            contents::created_at.eq(At(now)),
+            contents::placeholder.eq(content.placeholder()),
+        ))
+        .execute(conn)?;
     Ok(())
 }
 
-#[derive(QueryableByName)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = audit_heads, check_for_backend(Sqlite))]
 struct HeadRow {
-    #[diesel(sql_type = BigInt)]
     seq: i64,
-    #[diesel(sql_type = Binary)]
     hash: Vec<u8>,
 }
 
@@ -292,11 +303,11 @@ pub(crate) fn chain_head(
     conn: &mut SqliteConnection,
     account: AccountId,
 ) -> Result<ChainHead, Failure> {
-    let head = sql("SELECT seq, hash FROM audit_heads WHERE account_id = ?")
-        .bind::<Id, _>(account.as_uuid())
-        .load::<HeadRow>(conn)?
-        .pop();
-    match head {
+    let head = audit_heads::table
+        .find(Uid(account.as_uuid()))
+        .select(HeadRow::as_select())
+        .get_result(conn);
+    match head.optional()? {
         Some(head) => Ok(ChainHead {
             seq: head.seq,
             hash: chain_hash(&head.hash)?,
@@ -309,26 +320,24 @@ pub(crate) fn chain_head(
 pub(crate) fn append_audit(conn: &mut SqliteConnection, audit: AuditDraft) -> Result<(), Failure> {
     let account = audit.account_id();
     let entry = audit.sealed(&chain_head(conn, account)?);
-    sql(
-        "INSERT INTO audit_entries (account_id, seq, id, action, campaign_id, run_number, \
-           user_id, user_name, role_code, ip, request_id, details, created_at, hash) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind::<Id, _>(account.as_uuid())
-    .bind::<BigInt, _>(entry.seq)
-    .bind::<Id, _>(entry.id.as_uuid())
-    .bind::<Text, _>(entry.action.as_str())
-    .bind::<Nullable<Id>, _>(entry.campaign_id.map(CampaignId::as_uuid))
-    .bind::<Nullable<Integer>, _>(entry.run_number.map(RunNumber::get))
-    .bind::<Nullable<Id>, _>(entry.user_id.map(UserId::as_uuid))
-    .bind::<Nullable<Text>, _>(entry.user_name.as_deref())
-    .bind::<Nullable<Text>, _>(entry.role_code.as_deref())
-    .bind::<Nullable<Text>, _>(entry.ip.as_deref())
-    .bind::<Nullable<Text>, _>(entry.request_id.as_deref())
-    .bind::<Text, _>(entry.details.as_str())
-    .bind::<Time, _>(entry.created_at)
-    .bind::<Binary, _>(entry.hash.as_slice())
-    .execute(conn)?;
+    diesel::insert_into(audit_entries::table)
+        .values((
+            audit_entries::account_id.eq(Uid(account.as_uuid())),
+            audit_entries::seq.eq(entry.seq),
+            audit_entries::id.eq(Uid(entry.id.as_uuid())),
+            audit_entries::action.eq(&entry.action),
+            audit_entries::campaign_id.eq(entry.campaign_id.map(CampaignId::as_uuid)),
+            audit_entries::run_number.eq(entry.run_number.map(RunNumber::get)),
+            audit_entries::user_id.eq(entry.user_id.map(UserId::as_uuid)),
+            audit_entries::user_name.eq(entry.user_name.as_deref()),
+            audit_entries::role_code.eq(entry.role_code.as_deref()),
+            audit_entries::ip.eq(entry.ip.as_deref()),
+            audit_entries::request_id.eq(entry.request_id.as_deref()),
+            audit_entries::details.eq(&entry.details),
+            audit_entries::created_at.eq(At(entry.created_at)),
+            audit_entries::hash.eq(entry.hash.as_slice()),
+        ))
+        .execute(conn)?;
     sql(
         "INSERT INTO audit_heads (account_id, seq, hash) VALUES (?, ?, ?) \
          ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",

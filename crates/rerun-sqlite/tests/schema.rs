@@ -7,6 +7,7 @@
 )]
 
 mod common;
+mod tables;
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{BigInt, Nullable, Text};

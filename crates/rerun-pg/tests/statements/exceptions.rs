@@ -29,7 +29,7 @@ pub(crate) const EXCEPTIONS: &[(Rule, &str, &str)] = &[
     ),
     (
         Account,
-        "SELECT DISTINCT account_id AS id FROM deleted_campaigns",
+        "SELECT DISTINCT deleted_campaigns.account_id FROM deleted_campaigns",
         ACCOUNTS,
     ),
     (
@@ -49,7 +49,7 @@ pub(crate) const EXCEPTIONS: &[(Rule, &str, &str)] = &[
     ),
     (
         Account,
-        "SELECT account_id, seq FROM audit_heads WHERE account_id = ANY(?)",
+        "SELECT audit_heads.account_id, audit_heads.seq FROM audit_heads WHERE (audit_heads.account_id = ANY(?))",
         "It looks at several accounts at once, to find those with new events.",
     ),
     (
@@ -89,7 +89,7 @@ pub(crate) const EXCEPTIONS: &[(Rule, &str, &str)] = &[
     ),
     (
         Account,
-        "DELETE FROM idempotency_keys WHERE created_at < ?",
+        "DELETE FROM idempotency_keys WHERE (idempotency_keys.created_at < ?)",
         SWEEP,
     ),
     (

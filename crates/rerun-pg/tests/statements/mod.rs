@@ -171,7 +171,7 @@ fn cases() -> usize {
     })
 }
 
-/// The text with `?` for its values and single spaces, as an exception names it.
+/// The text with `?` for its values, single spaces and no quotes of names, as an exception names it.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text.chars().peekable();
@@ -181,6 +181,7 @@ fn plain(text: &str) -> String {
                 while rest.next_if(char::is_ascii_digit).is_some() {}
                 plain.push('?');
             }
+            '"' => {}
             next if next.is_whitespace() => {
                 if !plain.ends_with(' ') {
                     plain.push(' ');

@@ -99,8 +99,12 @@ struct Place {
     alias: String,
 }
 
+/// The name without its path, and without quotes.
 fn last_name(name: &ObjectName) -> String {
-    name.0.last().map(ToString::to_string).unwrap_or_default()
+    name.0.last().map_or_else(String::new, |last| {
+        last.as_ident()
+            .map_or_else(|| last.to_string(), |name| name.value.clone())
+    })
 }
 
 impl Look<'_> {
@@ -413,6 +417,22 @@ const EXAMPLES: &[Example] = {
             &[(Account, "segments")],
         ),
         ("DELETE FROM runs WHERE account_id = $1", &[]),
+        (
+            r#"DELETE FROM "runs" WHERE (("runs"."account_id" = $1) AND ("runs"."number" = $2))"#,
+            &[],
+        ),
+        (
+            r#"DELETE FROM "runs" WHERE ("runs"."number" = $1)"#,
+            &[(Account, "runs")],
+        ),
+        (
+            r#"INSERT INTO "runs" ("account_id", "number") VALUES ($1, $2)"#,
+            &[],
+        ),
+        (
+            r#"INSERT INTO "runs" ("number") VALUES ($1)"#,
+            &[(Account, "runs")],
+        ),
         ("DELETE FROM runs WHERE number < $1", &[(Account, "runs")]),
         ("INSERT INTO runs (account_id, number) VALUES ($1, $2)", &[]),
         (

@@ -261,6 +261,7 @@ macro_rules! store_contract {
                 clocks_may_differ_a_little,
                 accounts_take_turns,
                 accounts_take_turns_from_lease_to_lease,
+                what_is_due_before_the_last_lease_is_found,
                 a_long_queue_does_not_delay_another_account,
                 a_lease_is_bounded_by_bytes,
                 usage_is_summed_on_the_run,

@@ -61,7 +61,7 @@ impl DeliveryQueue for PgStore {
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
         self.accounts(limit, move |conn, reach| {
-            QUEUE.due_accounts(conn, reach, after, limit, now)
+            QUEUE.due_accounts(conn, reach, after, limit, now, None)
         })
         .await
     }

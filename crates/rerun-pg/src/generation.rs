@@ -26,7 +26,7 @@ use rerun_diesel::types::{Id, Time};
 use uuid::Uuid;
 
 use crate::PgStore;
-use crate::due::Queue;
+use crate::due::{Place, Queue};
 use crate::places::Places;
 use crate::write::{Value, lock_campaign, transaction, write_applied};
 
@@ -42,6 +42,8 @@ struct TaskRow {
     failed_attempts: i32,
     #[diesel(sql_type = BigInt)]
     put_off_ms: i64,
+    #[diesel(sql_type = Time)]
+    due_at: Timestamp,
     #[diesel(embed)]
     segment: KeptValuesRow,
 }
@@ -89,18 +91,32 @@ impl GenerationQueue for PgStore {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
+        let taken = self.taken.clone();
         self.accounts(limit, move |conn, reach| {
-            QUEUE.due_accounts(conn, reach, after, limit, now)
+            QUEUE.due_accounts(conn, reach, after, limit, now, Some((&taken, "message_id")))
         })
         .await
     }
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
         let (account, places) = (request.account_id, self.places());
-        let tasks = self
+        let (limit, behind) = (request.limit, self.taken.place(account));
+        let (tasks, from_beginning) = self
             .db
-            .run(move |conn| take(conn, &request, places))
+            .run(move |conn| {
+                if behind.is_some() {
+                    let tasks = take(conn, &request, behind, places)?;
+                    if !tasks.is_empty() {
+                        return Ok((tasks, false));
+                    }
+                }
+                Ok((take(conn, &request, None, places)?, true))
+            })
             .await?;
+        let has_more = count(tasks.len()) >= u64::from(limit);
+        let last = tasks.last().filter(|_| has_more);
+        let place = last.map(|task| (task.due_at, task.message_id));
+        self.taken.reach(account, place, from_beginning);
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
@@ -138,7 +154,8 @@ impl GenerationQueue for PgStore {
     }
 
     async fn release(&self, lease: LeaseId, now: Timestamp) -> Result<u64, StoreError> {
-        self.db
+        let released = self
+            .db
             .run(move |conn| {
                 let released = sql("UPDATE generation_tasks \
                                     SET lease_id = NULL, due_at = ?, set_at = NULL \
@@ -148,7 +165,9 @@ impl GenerationQueue for PgStore {
                 .execute(conn)?;
                 Ok(count(released))
             })
-            .await
+            .await;
+        self.taken.forget();
+        released
     }
 
     async fn settle(&self, settle: SettleRun) -> Result<SettledRun, StoreError> {
@@ -188,10 +207,11 @@ const QUEUE: Queue = Queue {
 
 /// One statement, so that the rows are locked for as short as can be; rows that another worker
 /// is taking at this moment are passed over. They are found again by their places alone, see [`held`].
-/// The first task of each campaign counts with the bytes of the campaign's brief.
+/// `behind` a place, if one is given. The first task of each campaign counts with the bytes of the campaign's brief.
 fn take(
     conn: &mut PgConnection,
     request: &LeaseTasks,
+    behind: Option<Place>,
     places: Places,
 ) -> Result<Vec<TaskRow>, Failure> {
     let account = request.account_id.as_uuid();
@@ -199,6 +219,7 @@ fn take(
         "WITH due AS MATERIALIZED (SELECT ctid AS place, campaign_id, run_number, message_id, \
                failed_attempts, put_off_ms, due_at FROM generation_tasks \
              WHERE account_id = ? AND due_at <= ? AND (lease_id IS NULL OR due_at < ?) \
+               AND (due_at, message_id) > (coalesce(?, '-infinity'), ?) \
              ORDER BY due_at, message_id LIMIT ? FOR UPDATE SKIP LOCKED), \
          numbered AS (SELECT due.*, row_number() OVER (PARTITION BY campaign_id \
              ORDER BY due_at, message_id) AS nth FROM due), \
@@ -226,6 +247,8 @@ fn take(
         .bind::<Id, _>(account)
         .bind::<Time, _>(request.now)
         .bind::<Time, _>(request.now)
+        .bind::<Nullable<Time>, _>(behind.map(|(due_at, _)| due_at))
+        .bind::<Id, _>(behind.map_or(Uuid::nil(), |(_, id)| id))
         .bind::<BigInt, _>(i64::from(request.limit))
         .bind::<Id, _>(account)
         .bind::<Id, _>(account)

@@ -36,6 +36,7 @@ use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Bool, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use due::Taken;
 use patience::{GivenUp, Limit, watched};
 use places::Places;
 use rerun_core::error::StoreError;
@@ -65,6 +66,8 @@ pub struct PgStore {
     health: Database<PgConnection>,
     lanes: Lanes,
     places: Arc<OnceLock<Places>>,
+    /// Up to where the queues of generation were taken.
+    taken: Taken,
     /// Where tables are distributed: until when a server is taken to be lost.
     lost_until: Arc<Mutex<Option<Instant>>>,
 }
@@ -121,6 +124,7 @@ impl PgStore {
             health: Database::open_for_health(&conninfo, options, setup(), probe, begin())?,
             lanes: Lanes::new(options.pool_size),
             places,
+            taken: Taken::default(),
             lost_until: Arc::default(),
         })
     }

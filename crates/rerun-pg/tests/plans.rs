@@ -880,6 +880,61 @@ fn rows_are_looked_up_by_key_after_tables_were_analysed_while_nearly_empty() {
     none(&faults_of_all(&server, NEARLY_EMPTY));
 }
 
+/// How many blocks of the queue a statement that begins so touched, each time that it was sent.
+fn blocks_of_queue(plans: &[Value], begins: &str) -> Vec<f64> {
+    fn of(node: &Value) -> f64 {
+        let number = |name: &str| node[name].as_f64().unwrap_or_default();
+        let own = match node["Index Name"].as_str() {
+            Some("generation_tasks_by_account") => {
+                number("Shared Hit Blocks") + number("Shared Read Blocks")
+            }
+            _ => 0.0,
+        };
+        let plans = node["Plans"].as_array().into_iter().flatten();
+        own + plans.map(of).sum::<f64>()
+    }
+    let text = |plan: &&Value| plan["Query Text"].as_str().unwrap().starts_with(begins);
+    plans
+        .iter()
+        .filter(text)
+        .map(|plan| of(&plan["Plan"]))
+        .collect()
+}
+
+/// Until a vacuum, an index has entries of work that was done, in front of what is due.
+#[test]
+fn a_lease_begins_behind_what_was_leased_before() {
+    const DONE: &str = "
+        SET session_replication_role = replica;
+        INSERT INTO generation_tasks (account_id, message_id, campaign_id, run_number, due_at)
+            SELECT t.account_id, gen_random_uuid(), t.campaign_id, 1, '2026-01-01'
+            FROM generate_series(1, 20000), (SELECT * FROM generation_tasks
+                WHERE account_id::text LIKE 'aaaa%' LIMIT 1) t;
+        DELETE FROM generation_tasks WHERE due_at = '2026-01-01'";
+    let (server, mut admin) = server();
+    admin.batch_execute(SEED).unwrap();
+    admin.batch_execute(DONE).unwrap();
+    let store = server.store("");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    server.new_entries();
+    for n in 0..10 {
+        let now = time("2026-03-01T00:00:00Z");
+        let lease = LeaseId::new(Uuid::from_u128(n));
+        let tasks = runtime.block_on(store.lease(request(ACCOUNT, lease)));
+        assert_eq!(tasks.unwrap().len(), usize::from(LIMIT));
+        runtime.block_on(store.due_accounts(None, 10, now)).unwrap();
+    }
+    let plans = new_plans(&server);
+    let leases = blocks_of_queue(&plans, "WITH due");
+    let looks = blocks_of_queue(&plans, "SELECT a.account_id");
+    assert_eq!((leases.len(), looks.len()), (10, 10));
+    // Now and then all is read.
+    let least = |blocks: &[f64]| blocks.iter().copied().reduce(f64::min).unwrap();
+    assert!(leases[0] > 100.0, "{leases:?}");
+    assert!(least(&leases) < 50.0, "{leases:?}");
+    assert!(least(&looks) < 10.0, "{looks:?}");
+}
+
 /// Sorting a million customers to group them takes longer than all else that a rerun does. Here
 /// there are fewer of them, and less memory in proportion.
 #[test]

@@ -21,7 +21,7 @@ const CALL: Duration = Duration::from_millis(100);
 const FEW: u32 = 10;
 
 /// How often the small run is made in a turn.
-const EACH: u32 = 3;
+const EACH: u32 = 20;
 
 /// A campaign, a draft, that is launched and cancelled over and over.
 struct Draft {

@@ -218,7 +218,12 @@ pub async fn accounts_take_turns_from_lease_to_lease<S: Store + 'static>(f: &Fix
     launched_by_a_stranger(f, 4).await;
     let mut served = Vec::new();
     loop {
-        let leased = f.engine.generation.lease_from_one(4).await.unwrap();
+        let leased = f
+            .engine
+            .generation
+            .lease_from_one(4, 0, |_| true)
+            .await
+            .unwrap();
         let Some(first) = leased.tasks.first() else {
             break;
         };
@@ -234,6 +239,24 @@ pub async fn accounts_take_turns_from_lease_to_lease<S: Store + 'static>(f: &Fix
         turns[0] || turns[1],
         "the stranger is served first or second"
     );
+}
+
+/// Work can become due at an earlier time than what was leased last: another server's clock may be a little behind, or
+/// a launch may take long.
+pub async fn what_is_due_before_the_last_lease_is_found<S: Store + 'static>(f: &Fixture<S>) {
+    launched(f, 4).await;
+    assert_eq!(f.lease(2).await.tasks.len(), 2);
+    let now = f.now();
+    f.clock.set(now - Duration::from_secs(2));
+    let before = launched(f, 2).await;
+    f.clock.set(now);
+    let leased = [f.lease(2).await, f.lease(2).await];
+    let tasks = leased.iter().flat_map(|leased| &leased.tasks);
+    let found = tasks.filter(|task| task.campaign_id == before).count();
+    assert_eq!(found, 2);
+    let ids: BTreeSet<_> = leased.iter().flat_map(ids).collect();
+    assert_eq!(ids.len(), 4);
+    assert_eq!(f.lease(2).await.tasks, []);
 }
 
 /// How many leases of four it takes to make the stranger's run, others being served beside it.

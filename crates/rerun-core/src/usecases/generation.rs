@@ -163,19 +163,26 @@ impl Generation {
         })
     }
 
-    /// Leases up to `limit` due tasks of one account, the next one that has any. It is for a store
-    /// where leasing and storing wait for each other: the results of one account are stored before
-    /// tasks of the next one are leased.
+    /// Leases up to `limit` due tasks of one account: the next one that has any and that `claim` accepts. It is
+    /// asked before the tasks are leased, and refuses `busy` accounts at most.
     ///
     /// # Errors
     /// [`StoreError`], when nothing was leased.
-    pub async fn lease_from_one(&self, limit: u32) -> Result<LeasedTasks, StoreError> {
+    pub async fn lease_from_one(
+        &self,
+        limit: u32,
+        busy: usize,
+        claim: impl Fn(AccountId) -> bool,
+    ) -> Result<LeasedTasks, StoreError> {
         let now = self.host.clock.now();
         let lease = LeaseId::new(self.host.ids.next());
+        let looks = u32::try_from(busy).unwrap_or(u32::MAX).saturating_add(1);
         // If another worker has just taken an account's tasks, it is the next account's turn.
         for _account in 0..MAX_LEASE_ACCOUNTS {
-            let next = self.accounts_in_turn(limit.min(1), now).await?;
-            let Some(account_id) = next.first().copied() else {
+            let next = self
+                .accounts_in_turn(limit.min(1).saturating_mul(looks), now)
+                .await?;
+            let Some(account_id) = next.into_iter().find(|account| claim(*account)) else {
                 break;
             };
             self.turn.set(Some(account_id));
@@ -416,8 +423,11 @@ mod tests {
         assert!(shared.lease(1).await.is_err());
         assert_eq!(shared.lease(1).await.unwrap().tasks, [task(TWO)]);
         let one = generation(fails());
-        assert!(one.lease_from_one(1).await.is_err());
-        assert_eq!(one.lease_from_one(1).await.unwrap().tasks, [task(TWO)]);
+        assert!(one.lease_from_one(1, 0, |_| true).await.is_err());
+        assert_eq!(
+            one.lease_from_one(1, 0, |_| true).await.unwrap().tasks,
+            [task(TWO)]
+        );
     }
 
     #[tokio::test]
@@ -439,7 +449,7 @@ mod tests {
             ONE => Ok(Vec::new()),
             account => Ok(vec![task(account)]),
         }));
-        let leased = generation.lease_from_one(5).await.unwrap();
+        let leased = generation.lease_from_one(5, 0, |_| true).await.unwrap();
         assert_eq!(leased.tasks, [task(TWO)]);
     }
 
@@ -475,7 +485,7 @@ mod tests {
                 request(ONE, 1, left)
             ]
         );
-        let leased = generation.lease_from_one(1).await.unwrap();
+        let leased = generation.lease_from_one(1, 0, |_| true).await.unwrap();
         assert_eq!(leased.tasks, [task(ONE)]);
         assert_eq!(
             *asked.lock().unwrap(),

@@ -1,9 +1,9 @@
 //! The generation worker: leases messages, calls a generator for them, and stores the results.
 //!
-//! One worker is one endless stream: new tasks are leased when the last leased ones have started,
-//! so that a slow message blocks no other; at most `concurrency` generator calls run at once, and
-//! results are stored as they come. Beside the stream, leases are renewed for as long as they have
-//! unfinished tasks.
+//! A worker has lanes. Each is an endless stream: new tasks are leased when the last leased ones have
+//! started, so that a slow message blocks no other, and results are stored as they come. A lease has tasks of
+//! one account, and no two lanes have the same one. At most `concurrency` generator calls run at once in all
+//! lanes. Beside them, leases are renewed for as long as they have unfinished tasks.
 //!
 //! While the generator accepts no calls, nothing is leased: other workers may have another
 //! generator.
@@ -32,7 +32,7 @@ use rerun_core::generation::{
 use rerun_core::ids::{CampaignId, LeaseId, RunNumber};
 use rerun_core::ports::{Backoff, MessageGenerator};
 use rerun_core::usecases::{Generation, LeasedTasks, Settlement};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
@@ -54,6 +54,18 @@ fn content_bytes(result: &TaskResult) -> usize {
         TaskOutcome::Generated(content) => content.subject.len() + content.body.len(),
         TaskOutcome::RetryAt { .. } | TaskOutcome::PutOff { .. } | TaskOutcome::Failed { .. } => 0,
     }
+}
+
+/// Accounts that are served side by side, so that a short run waits for no turn of a long queue.
+const LANES: usize = 2;
+
+/// What the lanes of a worker share.
+#[derive(Clone, Copy)]
+struct Common<'a> {
+    leases: &'a Arc<Leases>,
+    /// One for each generator call that may be under way.
+    calls: &'a Semaphore,
+    shutdown: &'a Shutdown,
 }
 
 /// How long after the last message a worker asks more often. The first retry falls into it.
@@ -119,10 +131,9 @@ impl Worker {
         Self { observer, ..self }
     }
 
-    /// For a store that writes one thing at a time, as SQLite does. A lease then has messages of one
-    /// account. They are generated and stored in about 3 ms, before those of the next account are
-    /// leased, so that other writes do not wait longer. Without this, accounts share a lease, and
-    /// messages are leased while others are stored.
+    /// For a store that writes one thing at a time, as SQLite does. Messages are then generated and stored in
+    /// about 3 ms, before others are leased, so that other writes do not wait longer. Without this, two accounts are
+    /// served side by side, and messages are leased while others are stored.
     #[must_use]
     pub fn with_one_writer(self) -> Self {
         Self {
@@ -135,47 +146,16 @@ impl Worker {
     /// stored, and leases given back. No failure of store or generator ends it. It needs a Tokio
     /// runtime with timers.
     pub async fn run(&self, shutdown: &Shutdown) {
-        let leases = Leases::default();
-        let work = async {
-            let results = self
-                .tasks(&leases, shutdown)
-                .map(|(lease, task)| self.attempt(&leases, lease, task, shutdown))
-                .buffer_unordered(self.options.concurrency.max(1))
-                .filter_map(std::future::ready);
-            let mut results = pin!(results);
-            let mut again = FuturesUnordered::new();
-            loop {
-                let next = tokio::select! {
-                    biased;
-                    Some(()) = again.next() => continue,
-                    next = results.next() => next,
-                };
-                let Some(first) = next else { break };
-                let mut chunk = vec![first];
-                let mut bytes = 0;
-                while let Some((_, last)) = chunk.last() {
-                    bytes += content_bytes(last);
-                    if chunk.len() >= SETTLE_BATCH || bytes >= SETTLE_BYTES {
-                        break;
-                    }
-                    let Some(Some(next)) = results.next().now_or_never() else {
-                        break;
-                    };
-                    chunk.push(next);
-                }
-                let failed = self.settle(&leases, chunk).await.into_iter();
-                // What cannot be stored for one account holds up no other.
-                again
-                    .extend(failed.map(|(part, results)| {
-                        self.settle_again(&leases, part, results, shutdown)
-                    }));
-                // A generator that never waits would keep everything else from running.
-                tokio::task::yield_now().await;
-            }
-            while again.next().await.is_some() {}
+        let leases = Arc::new(Leases::default());
+        let common = Common {
+            leases: &leases,
+            calls: &Semaphore::new(self.options.concurrency.max(1)),
+            shutdown,
         };
+        let lanes = if self.one_writer { 1 } else { LANES };
+        let work = join_all((0..lanes).map(|lane| self.work(lane, common)));
         tokio::select! {
-            () = work => {}
+            _ = work => {}
             () = self.keep(&leases) => {}
         }
         for lease in leases.all() {
@@ -189,12 +169,57 @@ impl Worker {
         }
     }
 
-    /// Leased tasks, without end until `shutdown` is requested.
+    /// Leases, generates and stores in one lane, until the shutdown is requested.
+    async fn work(&self, lane: usize, common: Common<'_>) {
+        let Common {
+            leases, shutdown, ..
+        } = common;
+        let results = self
+            .tasks(lane, common)
+            .map(|(lease, task)| self.attempt(common, lease, task))
+            .buffer_unordered(self.options.concurrency.max(1))
+            .filter_map(std::future::ready);
+        let mut results = pin!(results);
+        let mut again = FuturesUnordered::new();
+        loop {
+            let next = tokio::select! {
+                biased;
+                Some(()) = again.next() => continue,
+                next = results.next() => next,
+            };
+            let Some(first) = next else { break };
+            let mut chunk = vec![first];
+            let mut bytes = 0;
+            while let Some((_, last)) = chunk.last() {
+                bytes += content_bytes(last);
+                if chunk.len() >= SETTLE_BATCH || bytes >= SETTLE_BYTES {
+                    break;
+                }
+                let Some(Some(next)) = results.next().now_or_never() else {
+                    break;
+                };
+                chunk.push(next);
+            }
+            let failed = self.settle(leases, chunk).await.into_iter();
+            // What cannot be stored for one account holds up no other.
+            again.extend(
+                failed.map(|(part, results)| self.settle_again(leases, part, results, shutdown)),
+            );
+            // A generator that never waits would keep everything else from running.
+            tokio::task::yield_now().await;
+        }
+        while again.next().await.is_some() {}
+    }
+
+    /// Leased tasks, without end until the shutdown is requested.
     fn tasks(
         &self,
-        leases: &Leases,
-        shutdown: &Shutdown,
+        lane: usize,
+        common: Common<'_>,
     ) -> impl Stream<Item = (LeaseId, GenerationTask)> {
+        let Common {
+            leases, shutdown, ..
+        } = common;
         let length = if self.one_writer {
             turn::WITH_ONE_WRITER
         } else {
@@ -216,27 +241,37 @@ impl Worker {
                     until_stored(leases).await;
                 }
                 turn.end();
-                queue = self.lease(leases, &mut turn, shutdown).await;
+                queue = self.lease(lane, common, &mut turn).await;
             }
         })
     }
 
-    /// Asks until there is something to do; empty when `shutdown` is requested instead.
+    /// Asks until there is something to do; empty when the shutdown is requested instead.
     async fn lease(
         &self,
-        leases: &Leases,
+        lane: usize,
+        common: Common<'_>,
         turn: &mut Turn,
-        shutdown: &Shutdown,
     ) -> VecDeque<(LeaseId, GenerationTask)> {
-        let mut failed = 0;
+        let Common {
+            leases, shutdown, ..
+        } = common;
+        let (mut failed, mut woken) = (0, false);
         let begun = Instant::now();
         while !shutdown.is_requested() {
+            let ready = async {
+                if !woken {
+                    leases.until_needed(lane).await;
+                }
+                self.generator.ready().await;
+            };
             tokio::select! {
-                () = self.generator.ready() => {}
+                () = ready => {}
                 () = shutdown.requested() => break,
             }
             let asked = Instant::now();
-            match self.lease_batch(turn.messages()).await {
+            let woken_meanwhile = leases.woken.notified();
+            match self.lease_batch(lane, leases, turn.messages()).await {
                 Ok(LeasedTasks { tasks, .. }) if tasks.is_empty() => {
                     failed = 0;
                     let idle = if begun.elapsed() < ATTENTIVE {
@@ -244,16 +279,18 @@ impl Worker {
                     } else {
                         self.options.idle
                     };
-                    tokio::select! {
-                        () = sleep(idle) => {}
-                        () = self.wake.notified() => {}
-                        () = shutdown.requested() => {}
-                    }
+                    woken = tokio::select! {
+                        () = sleep(idle) => false,
+                        () = woken_meanwhile => true,
+                        () = self.wake.notified() => {
+                            leases.woken.notify_waiters();
+                            true
+                        }
+                        () = shutdown.requested() => false,
+                    };
                 }
                 Ok(LeasedTasks { lease, tasks }) => {
                     tracing::debug!(%lease, messages = tasks.len(), "leased");
-                    let until = asked + self.generation.policy().lease;
-                    leases.add(lease, tasks.iter().map(|task| task.account_id), until);
                     turn.begin(tasks.len(), asked);
                     return tasks.into_iter().map(|task| (lease, task)).collect();
                 }
@@ -269,33 +306,42 @@ impl Worker {
 
     /// As a task of its own: this stream stands still while results are stored, and a request that
     /// stood still with it could keep from them the store's lock that it had been given.
-    async fn lease_batch(&self, messages: u32) -> Result<LeasedTasks, StoreError> {
-        let generation = self.generation.clone();
+    async fn lease_batch(
+        &self,
+        lane: usize,
+        leases: &Arc<Leases>,
+        messages: u32,
+    ) -> Result<LeasedTasks, StoreError> {
+        let (generation, leases) = (self.generation.clone(), Arc::clone(leases));
         let examples = self.generator.takes_examples();
-        let one_writer = self.one_writer;
-        let leased = tokio::spawn(async move {
-            let mut leased = if one_writer {
-                generation.lease_from_one(messages).await?
-            } else {
-                generation.lease(messages).await?
-            };
-            if examples && let Err(error) = generation.add_examples(&mut leased).await {
+        let task = tokio::spawn(async move {
+            let mut got = leases.lease(lane, &generation, messages).await?;
+            if examples && let Err(error) = generation.add_examples(&mut got).await {
                 warn("messages are generated without examples", &error);
             }
-            Ok(leased)
+            Ok(got)
         });
-        let leased = leased.await;
-        leased.unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into())))
+        task.await
+            .unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into())))
     }
 
     /// `None` when `shutdown` was requested before the generator answered.
     async fn attempt(
         &self,
-        leases: &Leases,
+        common: Common<'_>,
         lease: LeaseId,
         task: GenerationTask,
-        shutdown: &Shutdown,
     ) -> Option<(LeaseId, TaskResult)> {
+        let Common {
+            leases, shutdown, ..
+        } = common;
+        // Within Tokio's budget, few results of a quick generator would be ready to be stored together.
+        let call = tokio::task::unconstrained(common.calls.acquire());
+        let _permit = tokio::select! {
+            biased;
+            permit = call => permit.ok()?,
+            () = shutdown.requested() => return None,
+        };
         let span = tracing::debug_span!(
             "generate",
             campaign_id = %task.campaign_id,

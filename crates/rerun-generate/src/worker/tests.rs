@@ -1,3 +1,5 @@
+mod lanes;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

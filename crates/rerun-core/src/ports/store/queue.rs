@@ -71,8 +71,9 @@ pub trait GenerationQueue: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError>;
 
-    /// Takes due messages of one account under a lease, the longest due first. Runs that were
-    /// `Queued` are `Processing` then.
+    /// Takes due messages of one account under a lease, the longest due first. A store may let those wait for up
+    /// to a second that were stored after others which were due later, as long as such others are left. Runs that
+    /// were `Queued` are `Processing` then.
     ///
     /// # Errors
     /// [`StoreError`].

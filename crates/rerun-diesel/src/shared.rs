@@ -14,11 +14,11 @@ use rerun_core::ids::LeaseId;
 use uuid::Uuid;
 
 use crate::error::Failure;
+use crate::row::audit::{AuditColumns, AuditRow};
 use crate::row::schedules::{FiringColumns, FiringRow, ScheduleColumns, ScheduleRow};
 use crate::row::webhooks::{
     AttemptColumns, AttemptRow, DeliveryColumns, DeliveryRow, WebhookColumns, WebhookRow,
 };
-use crate::row::{AuditColumns, AuditRow};
 use crate::sql::{Reads, Takes, Typed, sql};
 use crate::types::{Id, Time};
 

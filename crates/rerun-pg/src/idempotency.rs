@@ -6,7 +6,7 @@ use rerun_core::error::StoreError;
 use rerun_core::ids::AccountId;
 use rerun_core::ports::{IdempotencyStore, IdempotentResponse, KeptResponse};
 use rerun_diesel::responses::keep_response;
-use rerun_diesel::row::chain_hash;
+use rerun_diesel::row::audit::chain_hash;
 
 use crate::PgStore;
 use crate::schema::idempotency_keys;

@@ -11,7 +11,9 @@ use rerun_core::ports::{AuditFilter, AuditStore, EventFilter, EventLog};
 use rerun_diesel::audit_columns;
 use rerun_diesel::error::Failure;
 use rerun_diesel::events::{event_types, events_sql};
-use rerun_diesel::row::{AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, unlogged_sql};
+use rerun_diesel::row::audit::{
+    AuditColumns, AuditRow, UnloggedColumns, UnloggedRow, unlogged_sql,
+};
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{Id, Uid};
 use uuid::Uuid;

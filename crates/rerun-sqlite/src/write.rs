@@ -13,7 +13,8 @@ use rerun_core::ids::{AccountId, CampaignId, ContentId, JobId, RunNumber, Schedu
 use rerun_core::message::Content;
 use rerun_core::run::{MessageCounts, Run};
 use rerun_diesel::error::Failure;
-use rerun_diesel::row::{self, RunColumns, RunRow, chain_hash, json_list, savings};
+use rerun_diesel::row::audit::chain_hash;
+use rerun_diesel::row::{self, RunColumns, RunRow, json_list, savings};
 use rerun_diesel::run_columns;
 use rerun_diesel::sql::sql;
 use rerun_diesel::types::{At, Id, Time, Uid};

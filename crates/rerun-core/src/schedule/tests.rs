@@ -9,7 +9,8 @@ fn at(minutes: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + TimeDelta::minutes(minutes)
 }
 
-fn schedule() -> Schedule {
+/// An active one.
+pub(crate) fn schedule() -> Schedule {
     Schedule {
         account_id: AccountId::new(Uuid::from_u128(1)),
         id: ScheduleId::new(Uuid::from_u128(2)),

@@ -1,9 +1,7 @@
+use super::audit::{AuditRow, UNLOGGED_COLUMNS, UnloggedRow};
 use super::schedules::{FiringRow, ScheduleRow};
 use super::webhooks::{ATTEMPT_COLUMNS, AttemptRow, DELIVERY_COLUMNS, DeliveryRow, WebhookRow};
-use super::{
-    AuditRow, CampaignRow, GroupRow, KNOWN_SEGMENT_COLUMNS, KnownSegmentRow, MessageRow, RunRow,
-    UNLOGGED_COLUMNS, UnloggedRow,
-};
+use super::{CampaignRow, GroupRow, KNOWN_SEGMENT_COLUMNS, KnownSegmentRow, MessageRow, RunRow};
 
 /// The last columns of a run, which are one field.
 const TOKENS: [&str; 8] = [

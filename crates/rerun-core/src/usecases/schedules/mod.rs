@@ -221,16 +221,13 @@ fn change_of(schedule: &Schedule) -> ScheduleChange {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::ids::{AccountId, CampaignId, UserId};
-    use crate::plan::ReuseFrom;
     use crate::ports::{
         EveryRole, MockCampaignStore, MockClock, MockCustomerGroupStore, MockIdGenerator,
         MockIdempotencyStore, MockRerunStore, MockScheduleQueue, MockScheduleStore,
     };
-    use crate::schedule::{Overlap, ScheduleState, When};
+    use crate::schedule::ScheduleState;
 
     pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -261,34 +258,17 @@ mod tests {
 
     /// A schedule whose next time is in an hour.
     pub(super) fn schedule(status: ScheduleStatus) -> Schedule {
+        let time = NOW + TimeDelta::hours(1);
+        let active = crate::schedule::tests::schedule();
         Schedule {
-            account_id: AccountId::new(Uuid::nil()),
-            id: ScheduleId::new(Uuid::nil()),
-            campaign_id: CampaignId::new(Uuid::nil()),
-            name: "Mondays".into(),
-            timing: Timing::Cron("0 9 * * 1".into()),
-            time_zone: "UTC".into(),
-            customer_group_id: None,
-            reuse_from: ReuseFrom::CurrentRun,
-            when: When::GroupChanged,
-            overlap: Overlap::Skip,
             catch_up_seconds: 0,
-            jitter_seconds: 0,
-            ends_at: None,
             state: ScheduleState {
                 status,
-                note: None,
-                next_time: Some(NOW + TimeDelta::hours(1)),
-                due_at: (status == ScheduleStatus::Active).then(|| NOW + TimeDelta::hours(1)),
-                waiting: None,
-                refusals: 0,
+                next_time: Some(time),
+                due_at: (status == ScheduleStatus::Active).then_some(time),
+                ..active.state
             },
-            version: 1,
-            created_by: UserId::new(Uuid::nil()),
-            created_by_name: None,
-            role_code: "ADMIN".into(),
-            created_at: NOW,
-            updated_at: NOW,
+            ..active
         }
     }
 

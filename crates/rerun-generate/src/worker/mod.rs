@@ -325,7 +325,8 @@ impl Worker {
             .unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into())))
     }
 
-    /// `None` when `shutdown` was requested before the generator answered.
+    /// `None` when the shutdown was requested before the generator answered, or the lease was lost before it was
+    /// called.
     async fn attempt(
         &self,
         common: Common<'_>,
@@ -342,6 +343,10 @@ impl Worker {
             permit = call => permit.ok()?,
             () = shutdown.requested() => return None,
         };
+        // The run may have been cancelled while the task waited for other calls.
+        if !leases.hold((lease, task.account_id)) {
+            return None;
+        }
         let span = tracing::debug_span!(
             "generate",
             campaign_id = %task.campaign_id,

@@ -13,22 +13,27 @@ struct Beside {
     /// How long it takes to store results of the short one, and when they were stored.
     short_takes: Duration,
     short_is_stored: Mutex<Vec<Duration>>,
+    /// What its last lease is.
+    short_lease: Mutex<Option<LeaseId>>,
+    short_is_cancelled: bool,
     /// How often results of the long queue are being stored now, and were at most.
     storing: AtomicUsize,
     storing_at_most: AtomicUsize,
 }
 
 impl Beside {
-    fn new(has_long: bool, short_takes: Duration) -> Arc<Self> {
-        Arc::new(Self {
+    fn new(has_long: bool, short_takes: Duration) -> Self {
+        Self {
             begun: Instant::now(),
             has_long,
             short: Mutex::default(),
             short_takes,
             short_is_stored: Mutex::default(),
+            short_lease: Mutex::default(),
+            short_is_cancelled: false,
             storing: AtomicUsize::default(),
             storing_at_most: AtomicUsize::default(),
-        })
+        }
     }
 
     fn add_short(&self, wake: &Notify) {
@@ -56,6 +61,7 @@ impl GenerationQueue for Beside {
 
     async fn lease(&self, request: LeaseTasks) -> Result<Vec<GenerationTask>, StoreError> {
         Ok(if request.account_id == SHORT {
+            *self.short_lease.lock().unwrap() = Some(request.lease);
             self.short.lock().unwrap().take().into_iter().collect()
         } else {
             tasks(0..request.limit.into())
@@ -70,8 +76,9 @@ impl GenerationQueue for Beside {
         Ok(Vec::new())
     }
 
-    async fn renew(&self, _: LeaseId, _: Timestamp, _: Timestamp) -> Result<u64, StoreError> {
-        Ok(1)
+    async fn renew(&self, lease: LeaseId, _: Timestamp, _: Timestamp) -> Result<u64, StoreError> {
+        let is_short = *self.short_lease.lock().unwrap() == Some(lease);
+        Ok(u64::from(!(is_short && self.short_is_cancelled)))
     }
 
     async fn release(&self, _: LeaseId, _: Timestamp) -> Result<u64, StoreError> {
@@ -95,7 +102,7 @@ impl GenerationQueue for Beside {
 
 #[tokio::test(start_paused = true)]
 async fn another_account_is_served_while_results_of_a_long_queue_are_stored() {
-    let store = Beside::new(true, Duration::ZERO);
+    let store = Arc::new(Beside::new(true, Duration::ZERO));
     let (worker, wake) = worker_over(store.clone(), Arc::new(Slow::default()), 4);
     let queued_at = Duration::from_millis(2_100);
     let others = async {
@@ -147,7 +154,7 @@ async fn what_is_queued_after_work_is_leased_at_once() {
 #[tokio::test(start_paused = true)]
 async fn what_is_queued_while_its_account_is_served_is_leased_when_that_ends() {
     let millis = Duration::from_millis;
-    let store = Beside::new(false, millis(100));
+    let store = Arc::new(Beside::new(false, millis(100)));
     let (worker, wake) = worker_over(store.clone(), Arc::new(Slow::default()), 4);
     let (mut queued, mut expected) = (Vec::new(), Vec::new());
     for begin in [0, 310, 650, 990, 1_470] {
@@ -162,4 +169,28 @@ async fn what_is_queued_while_its_account_is_served_is_leased_when_that_ends() {
     };
     tokio::join!(run_for(&worker, Duration::from_secs(3)), others);
     assert_eq!(*store.short_is_stored.lock().unwrap(), expected);
+}
+
+/// A call may cost money.
+#[tokio::test(start_paused = true)]
+async fn what_is_cancelled_while_it_waits_for_calls_of_another_account_is_not_generated() {
+    let seconds = Duration::from_secs;
+    for short_is_cancelled in [false, true] {
+        let store = Arc::new(Beside {
+            short_is_cancelled,
+            ..Beside::new(true, Duration::ZERO)
+        });
+        let generator = Arc::new(Slow {
+            takes: seconds(20),
+            ..Slow::default()
+        });
+        let (worker, wake) = worker_over(store.clone(), generator, 1);
+        let others = async {
+            sleep(seconds(1)).await;
+            store.add_short(&wake);
+        };
+        tokio::join!(run_for(&worker, seconds(50)), others);
+        let stored = store.short_is_stored.lock().unwrap().len();
+        assert_eq!(stored, usize::from(!short_is_cancelled));
+    }
 }

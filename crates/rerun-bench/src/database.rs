@@ -1,4 +1,4 @@
-//! The database that is measured on.
+//! The database that the benchmark uses.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Makes the states that works start from, through the public API only.
+//! Creates the data that measurements start from, through the public API only.
 
 use std::fmt::Write;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What is true of an account's rows at every moment, read through the ports alone.
+//! Checks what must hold for an account's rows at every moment, read through the ports alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Traces by OTLP: the parts of a request and of a worker's job, and how long each part took.
 //!
-//! Spans are handed to a thread that sends them in batches. If the collector cannot be reached,
-//! only spans that do not fit into its bounded queue are lost.
+//! A thread sends spans in batches, from a queue of bounded size. If the collector cannot be
+//! reached, spans are lost, but requests are not affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

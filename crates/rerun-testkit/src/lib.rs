@@ -21,8 +21,8 @@
 //! # Ok::<_, rerun_testkit::BoxError>(())
 //! ```
 //!
-//! Everything blocks and nothing needs an async runtime. For Unix systems, and for PostgreSQL 13
-//! and newer.
+//! Everything blocks and nothing needs an async runtime. It works on Unix systems, with PostgreSQL
+//! 13 and newer.
 
 mod binaries;
 mod cluster;

@@ -1,4 +1,4 @@
-//! Shapes that several endpoints answer.
+//! Types that occur in the responses of several endpoints.
 
 #![expect(
     missing_docs,

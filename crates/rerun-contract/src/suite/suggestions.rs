@@ -1,4 +1,4 @@
-//! What is suggested for new segments, and what a person makes of it.
+//! What is suggested for new segments, and what a person does with the suggestions.
 
 use std::collections::BTreeMap;
 

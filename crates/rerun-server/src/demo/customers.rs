@@ -1,9 +1,9 @@
 //! The demo's two audiences, made up from one seed.
 //!
-//! 2026 is 2025 a year later: most customers are still there, some of them a tier higher. Denmark
-//! is gone, Austria and Portugal are new, and Poland has its first gold customers. A campaign by
-//! country, tier and range of spending therefore finds most of its segments again, and a few that
-//! are new.
+//! One audience is of 2025, the other of 2026. Most customers are in both, some of them a tier
+//! higher in 2026. Then Denmark is gone, Austria and Portugal are new, and Poland has its first
+//! gold customers. A campaign by country, tier and range of spending therefore finds most of its
+//! segments again, and a few that are new.
 //!
 //! The file of 2026 comes from another system, as exports do: it writes `UK` for `GB`, some tiers
 //! in other letter case, and amounts with commas. The rules of [`segment_by`] make these equal.

@@ -80,7 +80,7 @@ codes! {
         "Import the file again with the campaign's names in its header, or create the campaign with the group's names. If the field may be missing, send `\"allow_missing_fields\": true`; it applies to that request only";
     TooManySegments => 400, "too_many_segments",
         "the customer group has more than 100000 segments by these fields", varies,
-        "The group falls into more segments than `RERUN_MAX_SEGMENTS`, or before value rules into more than ten times as many combinations of values",
+        "The group falls into more segments than `RERUN_MAX_SEGMENTS`, or, before value rules are applied, into more than ten times as many combinations of values",
         "Segment by fields with fewer values, or ask the operator to raise the limit";
     MissingRequiredFields => 401, "missing_required_fields", "Missing required fields", fixed,
         "Required fields of the body, or of the query, are absent, `null` or empty; `fields` names them all",
@@ -120,11 +120,11 @@ codes! {
         "No endpoint has this path",
         "Check the path; it has no slash at its end";
     MethodNotAllowed => 405, "method_not_allowed", "Method not allowed", fixed,
-        "The path has other methods; the header `allow` names them",
+        "The path does not take this method; the header `allow` names those that it takes",
         "Use one of these";
     InvalidTransition => 409, "invalid_transition",
         "cannot cancel a campaign that is `Published`", varies,
-        "The status of the campaign, of a message or of a webhook does not allow the action; the message names both",
+        "The status of the campaign, of a message or of a webhook does not allow the action; the error message names the status and the action",
         "Read the status again, then decide what to do";
     ContentChanged => 409, "content_changed",
         "the message 0193ed20-7b3c-7000-8000-00000000000c has other content by now: read it again, then decide",
@@ -140,7 +140,7 @@ codes! {
         "The approval of a message whose content still contains a placeholder, or the publication of a message that an earlier version approved with one. Nothing was changed, not even the other messages that the request names",
         "Edit the message that is named, or have it generated again";
     PayloadTooLarge => 413, "payload_too_large", "the body may have at most 2097152 bytes", varies,
-        "A JSON body over `RERUN_MAX_BODY_BYTES`, an import over `RERUN_MAX_IMPORT_BYTES`, each after it is decoded",
+        "A JSON body over `RERUN_MAX_BODY_BYTES`, or an import over `RERUN_MAX_IMPORT_BYTES`. What counts is the decoded size",
         "Send less: name fewer messages, or split the file into several imports";
     UnsupportedMediaType => 415, "unsupported_media_type",
         "the content type must be `application/json`", varies,

@@ -1,4 +1,4 @@
-//! The client's IP address by the connection and the trusted proxies in front of the server.
+//! The client's IP address, from the connection and the trusted proxies in front of the server.
 
 use std::net::IpAddr;
 

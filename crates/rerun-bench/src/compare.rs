@@ -1,4 +1,4 @@
-//! A run beside an earlier one.
+//! Compares a run of the benchmark with an earlier run.
 
 use serde::{Deserialize, Serialize};
 

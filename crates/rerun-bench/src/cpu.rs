@@ -1,4 +1,4 @@
-//! Processor time and memory of processes, as Linux tells them. Elsewhere they stay unknown.
+//! Processor time and memory of processes, as Linux reports them. On other systems both are unknown.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,9 +1,8 @@
 //! A kept-alive HTTP/1.1 connection, on a thread that may block.
 //!
-//! Server, database and load share the same few cores: CPU time that the load uses is missing for
-//! the others. With a thread for each connection, prepared request bytes, and just enough of the
-//! protocol to find the end of a response, a request costs a few microseconds. A client library
-//! costs ten times as much.
+//! Server, database and load share the same few cores: the load takes CPU time from the others. With
+//! a thread for each connection, prepared request bytes, and just enough of the protocol to find the
+//! end of a response, a request costs a few microseconds. A client library costs ten times as much.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! Load: a number of connections that each wait for an answer before they ask again.
+//! Load: a number of connections, each of which waits for a response before the next request.
 
 use std::net::SocketAddr;
 use std::sync::Barrier;

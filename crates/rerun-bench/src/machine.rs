@@ -1,4 +1,4 @@
-//! Describes the machine of the figures.
+//! Describes the machine that the figures are from.
 
 use std::fs;
 use std::thread;

@@ -1,7 +1,7 @@
 //! A connection to PostgreSQL that repeats one prepared statement, on a thread that may block.
 //!
-//! It is for the floor what [`crate::http`] is for the server: the load costs as little as it can.
-//! Values come back as texts, as `pgbench` and `psql` ask for them.
+//! The floor is driven with it, as the server is with [`crate::http`]: the load costs as little as it
+//! can. Values are returned as text, the format that `pgbench` and `psql` request.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! The list of all cases, once.
+//! The only list of all cases.
 
 /// Makes one test for each case of the suite, in one module for each port. `$fresh` names an
 /// async function without parameters that makes a [`Fixture`](crate::Fixture) over a store

@@ -1,9 +1,9 @@
 //! Random sequences of commands, and what must be true after each.
 //!
-//! The driver knows what it imported and what it asked for, foretells from the rows that it read
-//! whether a command is allowed and what it leads to, and reads everything again after every
-//! command: a refused one has changed nothing, one that went through has written one audit
-//! entry, archived messages are as they were, and every invariant of [`crate::invariants`] holds.
+//! The driver knows what it imported and requested. Before each command it computes, from the rows
+//! that it read, whether the command is allowed and what the result must be. After each command it
+//! reads everything again: a refused command has changed nothing, a successful one has written one
+//! audit entry, archived messages are unchanged, and every invariant of [`crate::invariants`] holds.
 
 mod commands;
 

@@ -1,4 +1,4 @@
-//! Public keys out of a text.
+//! Reads public keys from a text.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Sign-in at an OpenID provider: the authorization code flow with PKCE.
 //!
-//! The ID token that comes of it is the token of the session. So a session of the console is the same
-//! whichever way it began: a cookie that any server can check, until the token's `exp`.
+//! The ID token that the provider issues is the session's token. So a session of the console is the
+//! same, however it began: a cookie that any server can check, until the token's `exp`.
 
 mod attempt;
 mod keys;

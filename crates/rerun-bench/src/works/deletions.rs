@@ -1,4 +1,4 @@
-//! Reads of an account while another one's campaign and customer group are deleted.
+//! Reads of an account while a campaign and a customer group of another account are deleted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

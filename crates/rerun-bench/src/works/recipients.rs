@@ -1,4 +1,4 @@
-//! Who gets which message, as a file of a row for each customer.
+//! Who gets which message, as a file with a row for each customer.
 
 use std::time::Instant;
 

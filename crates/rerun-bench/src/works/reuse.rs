@@ -1,4 +1,4 @@
-//! What value rules and suggestions add to a rerun, each in turns with the same rerun without them.
+//! The time that value rules and suggestions add to a rerun. Reruns with and without them take turns.
 
 use serde_json::{Value, json};
 

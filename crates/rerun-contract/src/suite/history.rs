@@ -1,4 +1,4 @@
-//! Runs, messages and comparisons as they are read.
+//! Reading runs, messages and comparisons.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
 //! `with-postgres -- <command> [arguments]`: runs a command with a throw-away PostgreSQL server.
 //!
-//! The command finds the server's URL in `RERUN_TEST_DATABASE_URL`. When that is set already, the
-//! command runs with it as it is and no server is started. Exits as the command does: with its
-//! code, or with 128 plus the number of the signal that ended it.
+//! The command finds the server's URL in `RERUN_TEST_DATABASE_URL`. If that variable is set already,
+//! it stays as it is and no server is started. Exits as the command does: with its code, or with 128
+//! plus the number of the signal that ended it.
 
 use std::env;
 use std::ffi::OsString;

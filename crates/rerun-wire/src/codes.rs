@@ -137,7 +137,7 @@ codes! {
     UnfilledPlaceholder => 409, "unfilled_placeholder",
         "the message 0193ed20-7b3c-7000-8000-00000000000c cannot be approved: `{{ first_name }}` in its content is unfilled; edit the message or have it generated again",
         varies,
-        "The approval of a message whose content still contains a placeholder, or the publication of a message that an earlier version approved with one. Nothing was changed, not even the other messages that the request names",
+        "The approval of a message whose content still contains a placeholder, or the publication of a message that was approved with one under an earlier release. Nothing was changed, not even the other messages that the request names",
         "Edit the message that is named, or have it generated again";
     PayloadTooLarge => 413, "payload_too_large", "the body may have at most 2097152 bytes", varies,
         "A JSON body over `RERUN_MAX_BODY_BYTES`, or an import over `RERUN_MAX_IMPORT_BYTES`. What counts is the decoded size",

@@ -24,14 +24,14 @@ use utoipa::ToSchema;
 
 use crate::openapi::schema;
 
-/// A customer group as it was when a run was made for it.
+/// The customer group of a run, with the name that it had when the run started.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CustomerGroupRef)]
 pub struct GroupRef<'a> {
-    /// The group.
+    /// The id of the group.
     #[schema(value_type = Uuid)]
     pub id: CustomerGroupId,
-    /// Its name then.
+    /// The name of the group when the run started.
     pub name: &'a str,
 }
 
@@ -56,10 +56,10 @@ pub struct GroupItem<'a> {
     /// How many customers it has.
     #[schema(minimum = 0)]
     pub customer_count: i64,
-    /// The names of the profile fields that imports brought, in the order in which they came.
+    /// The names of the profile fields that imports added, in the order in which they were added.
     #[schema(max_items = 10_000)]
     pub fields: &'a [String],
-    /// When it was made.
+    /// When it was created.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
@@ -82,7 +82,7 @@ impl<'a> From<&'a CustomerGroup> for GroupItem<'a> {
     }
 }
 
-/// The texts that messages are made from.
+/// The texts that messages are created from.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Template)]
 pub struct TemplateItem<'a> {
@@ -103,30 +103,31 @@ pub struct CampaignItem<'a> {
     pub name: &'a str,
     #[schema(value_type = schema::CampaignStatus)]
     pub status: CampaignStatus,
-    /// The group of the current run, or of the next launch.
+    /// The id of the current run's customer group; for a draft, of the group that its launch uses.
     #[schema(value_type = Uuid)]
     pub customer_group_id: CustomerGroupId,
-    /// The profile fields that make segments, in order, with their value rules as they were declared.
+    /// The profile fields to segment by, in order, with their value rules as they were declared.
     #[schema(value_type = Vec<schema::SegmentField>)]
     pub segment_by: &'a SegmentBy,
     pub template: TemplateItem<'a>,
-    /// Text for a language model.
+    /// Instructions for a language model.
     #[schema(required)]
     pub brief: Option<&'a str>,
-    /// The stages that a message passes, in order, as they were declared.
+    /// The approval stages that a message must pass, in order, as they were declared.
     #[schema(value_type = Vec<schema::ApprovalStage>)]
     pub approval_stages: &'a ApprovalStages,
     /// Whether each person can approve a message at one stage only.
     pub distinct_reviewers: bool,
-    /// Whether the event `campaign.rerun_suggested` says when an import makes a rerun worthwhile.
+    /// Whether the event `campaign.rerun_suggested` is written if a rerun would change something
+    /// after an import.
     pub suggest_reruns: bool,
-    /// The run that is current; `null` for a draft.
+    /// The number of the current run; `null` for a draft.
     #[schema(value_type = Option<schema::RunNumber>, required)]
     pub current_run_number: Option<RunNumber>,
-    /// Who made it.
+    /// The id of the person who created it.
     #[schema(value_type = Uuid)]
     pub created_by: UserId,
-    /// When it was made.
+    /// When it was created.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
@@ -160,31 +161,31 @@ impl<'a> From<&'a Campaign> for CampaignItem<'a> {
     }
 }
 
-/// How many messages of a run have which source, and which review status.
+/// How many messages a run has, by their source and by their review status.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessageCounts)]
 pub struct MessageNumbers {
-    /// All messages.
+    /// The number of all messages.
     pub total: u32,
-    /// Messages whose content is reused.
+    /// The number of messages whose content is reused.
     pub reused: u32,
-    /// Messages whose content is or will be generated.
+    /// The number of messages whose content was or will be generated.
     pub generated: u32,
-    /// Messages whose content a person wrote.
+    /// The number of messages whose content a person wrote.
     pub edited: u32,
-    /// `Generating`.
+    /// The number of messages that are `Generating`.
     pub generating: u32,
-    /// `Generation failed`.
+    /// The number of messages that are `Generation failed`.
     pub failed: u32,
-    /// `Pending review`.
+    /// The number of messages that are `Pending review`.
     pub pending: u32,
-    /// `Approved`.
+    /// The number of messages that are `Approved`.
     pub approved: u32,
-    /// `Rejected`.
+    /// The number of messages that are `Rejected`.
     pub rejected: u32,
-    /// `Published`.
+    /// The number of messages that are `Published`.
     pub published: u32,
-    /// All messages of a run that is not current, else none.
+    /// The number of messages that are archived: all if the run is not current, else 0.
     pub archived: u32,
 }
 
@@ -207,33 +208,34 @@ impl From<&Run> for MessageNumbers {
     }
 }
 
-/// What the generator calls of a run used, as far as the endpoint of the language model reported it;
-/// calls that failed are included, reused messages cost nothing. 0 for other generators.
+/// How many tokens the generator calls of a run used, as reported by the endpoint of the language
+/// model. Calls that failed are included. The numbers are 0 for generators without a language
+/// model.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Usage)]
 pub struct TokenNumbers {
-    /// Tokens of the prompts.
+    /// The number of tokens of the prompts.
     #[schema(minimum = 0)]
     pub prompt_tokens: u64,
-    /// Tokens of the responses.
+    /// The number of tokens of the responses.
     #[schema(minimum = 0)]
     pub completion_tokens: u64,
 }
 
-/// What a run did not spend because it reused messages, as it was when the run started.
+/// What a run saved because it reused messages, computed when the run started.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Saved)]
 pub struct SavedNumbers {
-    /// Messages that were neither generated nor reviewed.
+    /// The number of messages that were neither generated nor reviewed.
     pub messages: u32,
-    /// Customers of their segments.
+    /// The number of customers in the segments of these messages.
     #[schema(minimum = 0)]
     pub customers: i64,
-    /// Tokens of prompts, at the mean of what the campaign's generated contents used until then. 0 if
-    /// no usage was reported.
+    /// The number of prompt tokens saved: for each message, the mean that the campaign's generated
+    /// contents had used until then. It is 0 if no usage was reported.
     #[schema(minimum = 0)]
     pub prompt_tokens: u64,
-    /// Tokens of responses, likewise.
+    /// The number of response tokens saved, computed in the same way.
     #[schema(minimum = 0)]
     pub completion_tokens: u64,
 }
@@ -255,17 +257,18 @@ impl From<Saved> for SavedNumbers {
 pub struct RunItem<'a> {
     #[schema(value_type = schema::RunNumber)]
     pub run_number: RunNumber,
-    /// Its job; `null` when synthesised.
+    /// The id of its job; `null` if the run is synthesised.
     #[schema(value_type = Option<Uuid>, required)]
     pub job_uid: Option<JobId>,
     #[schema(value_type = schema::RunStatus)]
     pub status: RunStatus,
     /// Whether it is the current run.
     pub is_current: bool,
-    /// Whether there is no record of it, only its messages, which were brought in from elsewhere.
+    /// Whether the run was not made here: its messages were imported, and this entry is derived
+    /// from them.
     pub synthesised: bool,
     pub customer_group: GroupRef<'a>,
-    /// How many customers its segments have.
+    /// How many customers are in its segments.
     #[schema(minimum = 0)]
     pub customer_count: i64,
     #[schema(value_type = schema::SegmentCounts)]
@@ -273,29 +276,30 @@ pub struct RunItem<'a> {
     pub messages: MessageNumbers,
     pub usage: TokenNumbers,
     pub saved: SavedNumbers,
-    /// The campaign's status once generation was done.
+    /// The status that the campaign has once generation is done.
     #[schema(value_type = schema::CampaignStatus)]
     pub resulting_status: CampaignStatus,
-    /// Who started it.
+    /// The id of the person who started it. If a schedule started it, this is the person who
+    /// created the schedule.
     #[schema(value_type = Option<Uuid>, required)]
     pub initiated_by: Option<UserId>,
-    /// That person's name at that time; `null` when the token did not have it.
+    /// The person's name at that time; `null` if the token did not contain a name.
     #[schema(required, min_length = 1, max_length = 200)]
     pub initiated_by_name: Option<&'a str>,
-    /// The schedule that started it; `null` if a person did.
+    /// The id of the schedule that started it; `null` if a person started it.
     #[schema(value_type = Option<Uuid>, required)]
     pub schedule_id: Option<ScheduleId>,
-    /// How many messages failed, and why the last did.
+    /// How many messages failed, and why the last of them failed.
     #[schema(required)]
     pub error: Option<&'a str>,
-    /// Why it was cancelled, if somebody said.
+    /// Why it was cancelled; `null` if no reason was given.
     #[schema(required)]
     pub cancel_reason: Option<&'a str>,
     /// When it was started.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub started_at: Timestamp,
-    /// When it was `Completed`, `Failed` or `Cancelled`.
+    /// When it became `Completed`, `Failed` or `Cancelled`; `null` before that.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub completed_at: Option<Timestamp>,
@@ -343,43 +347,43 @@ pub struct MessageItem<'a> {
     pub run_number: RunNumber,
     #[schema(value_type = schema::Segment)]
     pub segment: &'a Segment,
-    /// The id of the content. The content with an id never changes, so a decision can name the text
-    /// that it is about. `null` before the first content.
+    /// The id of the content; `null` as long as there is none. Other content has another id, so
+    /// that a decision can name the text that it is about.
     #[schema(value_type = Option<Uuid>, required)]
     pub content_id: Option<ContentId>,
-    /// What it says; `null` until it is generated.
+    /// The subject and the body; `null` until they are generated.
     #[schema(value_type = Option<schema::Content>, required)]
     pub content: Option<&'a Content>,
     #[schema(value_type = schema::ReviewStatus)]
     pub review_status: ReviewStatus,
-    /// The stage that it waits for; `null` when it waits for none.
+    /// The approval stage that it waits for; `null` if it waits for none.
     #[schema(required)]
     pub approval_stage: Option<&'a str>,
     #[schema(value_type = schema::Source)]
     pub source: Source,
-    /// The message whose content it reuses.
+    /// The message whose content it reuses; `null` if it reuses none.
     #[schema(value_type = Option<schema::ReusedFrom>, required)]
     pub reused_from: Option<ReusedFrom>,
-    /// Where its content was made and who approved it.
+    /// In which run its content was created, and who approved it.
     #[schema(value_type = Option<schema::Provenance>, required)]
     pub provenance: Option<&'a Provenance>,
-    /// Whether its run is no longer current.
+    /// Whether it is archived, because its run is not current.
     pub archived: bool,
-    /// Since when.
+    /// When it was archived.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub archived_at: Option<Timestamp>,
-    /// Why it was rejected, while it is.
+    /// Why it was rejected; `null` if it is not `Rejected`.
     #[schema(required)]
     pub rejection_reason: Option<&'a str>,
-    /// Why it could not be generated.
+    /// Why its generation failed.
     #[schema(required)]
     pub error: Option<&'a str>,
-    /// The approved message that is nearest to its segment, while it is generated or waits for a
-    /// reviewer.
+    /// The approved message whose segment is most similar. It is given only while this message is
+    /// `Generating` or `Pending review`.
     #[schema(value_type = Option<schema::Suggestion>, required)]
     pub suggestion: Option<&'a KeptSuggestion>,
-    /// When it was made.
+    /// When it was created.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
@@ -425,34 +429,34 @@ impl<'a> MessageItem<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RunStarted)]
 pub struct RunStartedItem<'a> {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     #[schema(value_type = schema::RunNumber)]
     pub run_number: RunNumber,
-    /// The job of the run.
+    /// The id of the run's job.
     #[schema(value_type = Uuid)]
     pub job_uid: JobId,
     #[schema(value_type = schema::RunStatus)]
     pub run_status: RunStatus,
     #[schema(value_type = schema::CampaignStatus)]
     pub campaign_status: CampaignStatus,
-    /// The campaign's status once generation is done.
+    /// The status that the campaign has once generation is done.
     #[schema(value_type = schema::CampaignStatus)]
     pub resulting_status: CampaignStatus,
     pub customer_group: GroupRef<'a>,
-    /// How many customers the segments have.
+    /// How many customers are in the segments.
     #[schema(minimum = 0)]
     pub customer_count: i64,
     #[schema(value_type = schema::SegmentCounts)]
     pub segments: SegmentCounts,
-    /// How many messages of the run before were archived.
+    /// How many messages of the previous run were archived.
     pub archived_messages: u32,
     /// When it was started.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub started_at: Timestamp,
-    /// When it was completed: at once, if nothing is new.
+    /// When it was completed. If no segment is new, it is completed at once.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub completed_at: Option<Timestamp>,
@@ -481,14 +485,14 @@ impl<'a> From<&'a RunStarted> for RunStartedItem<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = QueuedMessages)]
 pub struct QueuedItem {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     #[schema(value_type = schema::RunNumber)]
     pub run_number: RunNumber,
     #[schema(value_type = schema::CampaignStatus)]
     pub campaign_status: CampaignStatus,
-    /// How many messages are generated again.
+    /// How many messages were queued to be generated again.
     pub queued_messages: u32,
 }
 

@@ -69,15 +69,20 @@ impl Tag {
 
     pub(super) const fn description(self) -> &'static str {
         match self {
-            Self::Reruns => "Take a published campaign to a new customer group, and its history.",
-            Self::Campaigns => "Campaigns from draft to publication.",
+            Self::Reruns => {
+                "Rerun a published campaign for a new customer group, and read the history of its \
+                 runs."
+            }
+            Self::Campaigns => "Create, change, launch and publish campaigns.",
             Self::Messages => "Review, edit, regenerate and export a campaign's messages.",
-            Self::CustomerGroups => "Audiences and their import.",
-            Self::Schedules => "Reruns at given times.",
-            Self::Audit => "Who did what, and when.",
-            Self::Events => "What happened, for other systems.",
-            Self::Webhooks => "Have events sent to other systems.",
-            Self::Operations => "For probes and tools. Nothing here needs a header.",
+            Self::CustomerGroups => {
+                "Create customer groups, and import, list and delete customers."
+            }
+            Self::Schedules => "Start reruns at given times.",
+            Self::Audit => "Read who did what, and when.",
+            Self::Events => "Read what happened in the account, for use in other systems.",
+            Self::Webhooks => "Send events to other systems.",
+            Self::Operations => "Endpoints for probes and tools. They need no headers.",
         }
     }
 }
@@ -246,21 +251,29 @@ impl Docs {
     pub(crate) fn page_headers(self) -> Self {
         self.header(
             "content-security-policy",
-            "Nothing is loaded from elsewhere.",
+            "Allows the page to load files from this server only.",
             "default-src 'none'; script-src 'self'",
         )
         .header(
             "x-content-type-options",
-            "The type is as it says.",
+            "Forbids browsers to guess another media type.",
             "nosniff",
         )
         .header(
             "x-frame-options",
-            "No other page may show it in a frame.",
+            "Forbids other pages to show this page in a frame.",
             "DENY",
         )
-        .header("referrer-policy", "Links tell nothing.", "no-referrer")
-        .header("cache-control", "Always asks again.", "no-cache")
+        .header(
+            "referrer-policy",
+            "Makes browsers send no referrer when a link is followed.",
+            "no-referrer",
+        )
+        .header(
+            "cache-control",
+            "Makes clients check for a newer version before they use a stored copy.",
+            "no-cache",
+        )
     }
 
     /// It answers with this status, and no body.
@@ -323,8 +336,8 @@ impl Docs {
 
     fn success(&mut self) -> Response {
         let description = match self.status {
-            302 | 308 => "It is elsewhere.",
-            _ => "Done.",
+            302 | 308 => "Redirect to the page.",
+            _ => "The request succeeded.",
         };
         let mut response = ResponseBuilder::new()
             .description(description)
@@ -334,7 +347,8 @@ impl Docs {
                 .schema_type(Type::String)
                 .enum_values(Some(["true"]));
             let header = HeaderBuilder::new().schema(Some(schema)).description(Some(
-                "There when nothing was done: this is the answer to the first request with this key.",
+                "Sent if the request repeats an earlier one with this key: nothing was done, and \
+                 this is the first response.",
             ));
             response = response.header("idempotent-replay", header.build());
         }
@@ -383,7 +397,8 @@ fn answered_request_id() -> Header {
     HeaderBuilder::new()
         .schema(Some(schema))
         .description(Some(
-            "The id of the request: the client's own if it can stand in a log, else one made up.",
+            "The id of the request: the `x-request-id` that the client sent if it is valid, else \
+             an id that the server created.",
         ))
         .example(Some(examples::REQUEST.into()))
         .build()
@@ -417,7 +432,8 @@ fn client_ip() -> ParameterBuilder {
         .parameter_in(ParameterIn::Header)
         .required(Required::True)
         .description(Some(
-            "The IP address of the client, recorded in the audit log. Else 403 `Unauthorized`.",
+            "The IPv4 or IPv6 address of the client, which is recorded in the audit log. If it is \
+             missing or not an IP address, the response is 403 `Unauthorized`.",
         ))
         .schema(Some(either))
         .example(Some("203.0.113.7".into()))
@@ -436,9 +452,10 @@ fn idempotency_key() -> ParameterBuilder {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "The same key and body again within 24 hours answers the first response and does \
-             nothing. A key belongs to the account: with another body, or at another endpoint, it \
-             is refused. Refusals are not remembered.",
+            "If a request with the same key and body is repeated within 24 hours, nothing is done \
+             and the first response is returned. If a key is used again in the account with \
+             another body or at another endpoint, the response is 422. Requests that failed are \
+             not remembered: they can be repeated with the same key.",
         ))
         .schema(Some(key))
 }
@@ -449,8 +466,8 @@ fn request_id() -> ParameterBuilder {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "An id for this request, of 1 to 128 letters, digits, `.`, `_` and `-`; any other \
-             is not used, and one is made up.",
+            "An id for this request: 1 to 128 letters, digits, `.`, `_` and `-`. If it is missing \
+             or invalid, the server creates an id.",
         ))
         .schema(Some(Object::with_type(Type::String)))
 }

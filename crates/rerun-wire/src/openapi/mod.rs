@@ -55,7 +55,7 @@ pub(crate) fn document(endpoints: impl Iterator<Item = (Endpoint, Docs)>) -> Ope
         )
         .servers(Some([ServerBuilder::new()
             .url("/")
-            .description(Some("The server that this document comes from."))
+            .description(Some("The server that returned this document."))
             .build()]))
         .paths(paths)
         .webhooks(Some(webhooks))
@@ -66,31 +66,34 @@ pub(crate) fn document(endpoints: impl Iterator<Item = (Endpoint, Docs)>) -> Ope
 
 /// What the document says of the API as a whole.
 const DESCRIPTION: &str = "\
-A campaign rerun engine: takes a published campaign to a new customer group, reuses every message \
-that is approved already, and has only the rest generated and reviewed.
+A campaign rerun engine. It takes a published campaign to a new customer group and reuses every \
+message that is already approved. Only the other messages are generated and reviewed.
 
-Every endpoint under `/v1` is a `POST` and takes four headers, which are checked in this order \
-before anything of the body is read: `authorization`, `x-auth-context`, `x-ip`, `content-type`. The \
-account comes from the token alone: what belongs to another account is not found.
+Every endpoint under `/v1` is a `POST` and requires four headers. They are checked in this order \
+before the body is read: `authorization`, `x-auth-context`, `x-ip`, `content-type`. The account \
+comes from the token alone. If something belongs to another account, the response is the same as \
+if it did not exist.
 
-Errors have one form, `Error`. Where several apply, the first wins: headers; malformed body or \
-wrong type; missing fields; campaign; customer group; campaign status; message states; empty group, \
-too many segments. A refused request changes nothing.
+All errors have the same form, `Error`. If several apply, the first in this order is returned: \
+headers; malformed body or wrong type; missing fields; campaign; customer group; campaign status; \
+message states; empty group, unknown segment field, too many segments. A request that fails changes \
+nothing.
 
-Unknown fields of a body are ignored; an absent field and `null` are the same. An id that is no \
-UUID is one that is not there. Another method than the documented one is 405 \
-`method_not_allowed`, another path 404 `not_found`.
+Unknown fields of a body are ignored. An absent field and `null` mean the same. If an id is not a \
+UUID, the response is the same as for an unknown id. A method that is not documented gets 405 \
+`method_not_allowed`, an unknown path 404 `not_found`.
 
-Lists are paged: `next_cursor` is `null` at the end, else the `cursor` of the next page. A page ends \
-early when its contents reach 8 MiB.";
+Lists are paged. To get the next page, send the `next_cursor` of a page as `cursor`; it is `null` \
+on the last page. A page ends early when its contents reach 8 MiB.";
 
 fn token() -> SecurityScheme {
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
         .description(Some(
-            "A token whose claims hold `user_id` and `account_id` (UUIDs), `role_code` (text) and \
-             `exp`. Else 403 `auth error`.",
+            "A token whose claims contain `user_id` and `account_id` (UUIDs), `role_code` (text) \
+             and `exp`, and may contain `user_name` (text). Without a valid token, the response \
+             is 403 `auth error`.",
         ));
     SecurityScheme::Http(scheme.build())
 }
@@ -98,8 +101,8 @@ fn token() -> SecurityScheme {
 fn api_context() -> SecurityScheme {
     SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
         "x-auth-context",
-        "JSON: `{ \"api_access\": true, \"api_code\": \"the server's API code\" }`. Else 403 \
-         `Unauthorized`.",
+        "JSON: `{ \"api_access\": true, \"api_code\": \"the server's API code\" }`. If it is \
+         missing or wrong, the response is 403 `Unauthorized`.",
     )))
 }
 

@@ -76,51 +76,75 @@ macro_rules! texts {
 
 texts! {
     CampaignStatus, Status::ALL.iter().map(|value| value.as_str()),
-        "Where a campaign stands.";
+        "The status of a campaign.";
     RunStatus, Running::ALL.iter().map(|value| value.as_str()),
-        "Where the generation of a run stands.";
+        "The status of a run's generation.";
     ReviewStatus, Review::ALL.iter().map(|value| value.as_str()),
-        "Where a message stands.";
+        "The status of a message.";
     Source, MessageSource::ALL.iter().map(|value| value.as_str()),
-        "Where a message's content comes from.";
+        "Where a message's content comes from: a generator wrote it (`generated`), it is the \
+         content of an approved message (`reused`), a person wrote it (`edited`), or a person \
+         took a suggestion (`suggested`).";
     ReuseFrom, Reuse::ALL.iter().map(|value| value.as_str()),
-        "Where a rerun looks for messages to reuse: among those that are published in the current run, or in any run of the campaign, or also among those that passed every stage in a run that was cancelled. The newest wins.";
+        "Which messages a rerun can reuse: those that are published in the current run \
+         (`current_run`), those that are published in any run of the campaign (`any_run`), or \
+         also those that passed every stage in a run that was cancelled (`any_approved`). Of \
+         several, the newest is reused.";
     DiffChange, Change::ALL.iter().map(|value| value.as_str()),
-        "How a segment differs between two runs: `kept_changed` has another content.";
+        "How a segment differs between two runs: only the second run has it (`added`), only the \
+         first run has it (`removed`), both have it with the same content (`kept_same`), or both \
+         have it with different content (`kept_changed`).";
     Normalise, Rule::ALL.iter().map(|value| value.as_str()),
-        "A way of making values equal: `collapse_spaces` makes each run of blanks one space, `casefold` ignores letter case, and to `separators` `_`, `-`, `–` and blanks are the same.";
+        "How values are made equal: `collapse_spaces` replaces each run of blanks by one space, \
+         `casefold` ignores letter case, and `separators` treats `_`, `-`, `–` and blanks as the \
+         same.";
     ValueType, Kind::ALL.iter().map(|value| value.as_str()),
-        "What the values of a field are. Numbers are exact decimals; booleans are `true`/`false`, `yes`/`no`, `y`/`n` and `1`/`0`.";
+        "The type of a field's values. Numbers are exact decimals; booleans are `true`/`false`, \
+         `yes`/`no`, `y`/`n` and `1`/`0`.";
     DecimalMark, [".", ","],
-        "The mark before a number's decimals.";
+        "The character between the whole part and the decimals of a number.";
     Decision, ["approve", "reject"],
-        "What a reviewer decides.";
+        "The decision of a reviewer.";
     ExportFormat, ["csv", "jsonl"],
-        "The form of an exported file.";
+        "The format of an exported file.";
     ImportMode, Mode::ALL.iter().map(|value| value.as_str()),
-        "Whether an import replaces the customers of a group.";
+        "What an import does with the customers and values that its file does not contain: it \
+         keeps them (`merge`) or removes them (`replace`).";
     WebhookStatus, Enabled::ALL.iter().map(|value| value.as_str()),
-        "Whether a webhook gets events.";
+        "Whether events are sent to a webhook.";
     DisabledReason, Disabled::ALL.iter().map(|value| value.as_str()),
-        "Why a webhook is disabled.";
+        "Why a webhook is disabled: somebody disabled it (`requested`), its receiver responded \
+         with 410 (`gone`), or nothing was delivered for 5 days (`failing`).";
     DeliveryState, Delivering::ALL.iter().map(|value| value.as_str()),
-        "Where a delivery stands.";
+        "The state of a delivery.";
     SendError, Sending::ALL.iter().map(|value| value.as_str()),
-        "Why a receiver gave no response.";
+        "Why no response came: the address or the URL is not allowed (`not_allowed`), the server \
+         has no secret to sign with (`not_signed`), the host name has no address \
+         (`not_resolved`), the connection failed (`not_connected`), TLS failed (`tls`), the \
+         receiver took too long (`timed_out`), the connection broke or the response was not HTTP \
+         (`broken`), or the sender stopped during the attempt (`interrupted`).";
     FiringOutcome, FiringOutcomes::ALL.iter().map(|value| value.as_str()),
-        "What became of a time of a schedule.";
+        "What happened at a time of a schedule: a rerun was started (`started`), the condition of \
+         `when` was not met (`skipped_unchanged`), the campaign was not published \
+         (`skipped_overlap`), the rerun starts when the campaign is published (`waiting`), it was \
+         too late to start the rerun (`missed`), or the rerun was refused (`refused`).";
     ScheduleStatus, Scheduling::ALL.iter().map(|value| value.as_str()),
-        "Whether a schedule fires.";
+        "Whether a schedule fires. It is `ended` when it has no more times.";
     RerunCondition, When::ALL.iter().map(|value| value.as_str()),
-        "What must have changed for a rerun at a time of a schedule.";
+        "The condition for starting a rerun at a time of a schedule: none (`always`), the \
+         customers of the group have changed since the current run started (`group_changed`), or \
+         some segments have no message to reuse (`new_segments`).";
     Overlap, Overlapping::ALL.iter().map(|value| value.as_str()),
-        "What a schedule does at a time at which the campaign is not published.";
+        "What a schedule does if the campaign is not published at one of its times: it starts no \
+         rerun (`skip`), starts the rerun once the campaign is published (`wait`), or cancels the \
+         unpublished rerun first (`replace`).";
     ClockChange, Changing::ALL.iter().map(|value| value.as_str()),
-        "What a clock change did to a local time: it does not exist on that day, or exists twice.";
+        "How a clock change affects a local time: it does not exist on that day (`skipped`), or \
+         it exists twice (`repeated`).";
     AuditAction, Action::ALL.iter().map(|value| value.as_str()),
-        "What an audit entry records.";
+        "The action that an audit entry or an event records.";
     ErrorCode, Code::ALL.iter().map(|value| value.as_str()),
-        "What went wrong, for programs.";
+        "What went wrong, as a code for programs.";
 }
 
 /// A point in time: RFC 3339, UTC, with milliseconds.
@@ -150,7 +174,7 @@ impl PartialSchema for RunNumber {
             .minimum(Some(1))
             .maximum(Some(i32::MAX))
             .description(Some(
-                "The number of a run within its campaign, from 1. Never used again.",
+                "The number of a run within its campaign, from 1. A number is never used again.",
             ))
             .into()
     }
@@ -161,17 +185,18 @@ impl ToSchema for RunNumber {}
 /// One distinct combination of the values of the campaign's `segment_by` in a group.
 #[derive(ToSchema)]
 pub(crate) struct Segment {
-    /// Names the segment: equal exactly when field names and values are equal.
+    /// Identifies the segment. Two keys are equal exactly when the field names and the values are
+    /// equal.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     key: String,
-    /// The values by field name; `null` for none.
+    /// The value of each field, by the name of the field; `null` if there is no value.
     attributes: BTreeMap<String, Option<String>>,
     /// How many customers it has.
     #[schema(minimum = 0)]
     customer_count: i64,
 }
 
-/// The name of a profile field. White space around it goes.
+/// The name of a profile field. Surrounding white space is removed.
 #[derive(ToSchema)]
 #[schema(
     min_length = 1,
@@ -180,9 +205,9 @@ pub(crate) struct Segment {
 )]
 pub(crate) struct FieldName(String);
 
-/// A field that makes segments: its name, or an object with value rules. Rules apply in this order:
+/// A field to segment by: its name, or an object with value rules. Rules apply in this order:
 /// `normalise` with `collapse_spaces`, `null`, `values`, `type`, `bins`, then `casefold` and
-/// `separators`, which make values equal without changing how they are shown.
+/// `separators`. The last two make values equal, but do not change how they are shown.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(crate) enum SegmentField {
@@ -190,34 +215,37 @@ pub(crate) enum SegmentField {
     Rules(SegmentFieldRules),
 }
 
-/// A field with value rules. A key that is not listed here is refused.
+/// A field with value rules. Other keys than these are refused.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SegmentFieldRules {
-    /// The field.
+    /// The name of the field.
     #[schema(value_type = FieldName)]
     field: String,
-    /// What makes values equal. `casefold` and `separators` are for texts only.
+    /// How values are made equal. `casefold` and `separators` are allowed for texts only.
     #[schema(value_type = Option<Vec<Normalise>>)]
     normalise: Option<Vec<String>>,
-    /// Values that mean no value, compared without case.
+    /// Values that count as no value. Letter case is ignored.
     #[schema(value_type = Option<Vec<RuleText>>, max_items = 1_000)]
     null: Option<Vec<String>>,
-    /// Values that stand for others, by the value. At most 10,000. No target is empty, or a value
-    /// that stands for another one itself.
+    /// Values to replace, each with the value that replaces it; at most 10,000. A replacement must
+    /// not be empty, and must not be a value to replace itself.
     #[schema(value_type = Option<BTreeMap<String, RuleText>>)]
     values: Option<BTreeMap<String, String>>,
-    /// What the values are. A value that cannot be read as its type is a text of its own.
+    /// The type of the values. A value that cannot be read as this type stays a text, and makes a
+    /// segment of its own.
     #[serde(rename = "type")]
     #[schema(value_type = Option<ValueType>, default = "text")]
     value_type: Option<String>,
-    /// The decimal mark, with `"type": "number"`. The other of the two may group thousands.
+    /// The decimal mark, only with `"type": "number"`. The other of the two marks may separate
+    /// thousands.
     #[schema(value_type = Option<DecimalMark>, default = ".")]
     decimal: Option<String>,
-    /// The ascending edges of ranges, with `"type": "number"`. A lower bound belongs to its range.
+    /// The edges of value ranges in ascending order, only with `"type": "number"`. The lower edge
+    /// of a range belongs to it, the upper edge does not.
     #[schema(max_items = 1_000)]
     bins: Option<Vec<f64>>,
-    /// The different names of the ranges, with `bins`: one more than there are edges.
+    /// The names of the ranges, only with `bins`: all different, and one more than there are edges.
     #[schema(value_type = Option<Vec<RuleText>>, min_items = 1, max_items = 1_001)]
     labels: Option<Vec<String>>,
 }
@@ -227,7 +255,7 @@ pub(crate) struct SegmentFieldRules {
 #[schema(max_length = 1_000, pattern = "^[^\\u0000]*$")]
 pub(crate) struct RuleText(String);
 
-/// The name of an approval stage. White space around it goes.
+/// The name of an approval stage. Surrounding white space is removed.
 #[derive(ToSchema)]
 #[schema(
     min_length = 1,
@@ -239,12 +267,12 @@ pub(crate) struct StageName(String);
 /// The person who did something.
 #[derive(ToSchema)]
 pub(crate) struct EventActor {
-    /// Who did it.
+    /// The id of the person.
     user_id: Uuid,
-    /// That person's name at that time; `null` when the token did not have it.
+    /// The person's name at that time; `null` if the token did not contain a name.
     #[schema(required, min_length = 1, max_length = 200)]
     user_name: Option<String>,
-    /// In which role.
+    /// The person's role.
     role_code: String,
 }
 
@@ -259,26 +287,26 @@ pub(crate) enum ApprovalStage {
 /// An approval stage that only some roles can pass.
 #[derive(ToSchema)]
 pub(crate) struct StageOfRoles {
-    /// The stage.
+    /// The name of the stage.
     #[schema(value_type = StageName)]
     name: String,
-    /// The different roles that can pass it, as tokens have them in `role_code`.
+    /// The roles that can pass the stage, all different. A token contains its role in `role_code`.
     #[schema(value_type = Vec<StageName>, min_items = 1, max_items = 16)]
     roles: Vec<String>,
 }
 
-/// How the segments of a run's group split.
+/// How many segments of a run's group reuse a message, and how many need a new one.
 #[derive(ToSchema)]
 pub(crate) struct SegmentCounts {
-    /// All segments: `matched + new`.
+    /// The number of all segments: `matched + new`.
     total: u32,
-    /// Segments that reuse an approved message.
+    /// The number of segments that reuse an approved message.
     matched: u32,
-    /// Segments that need a new message.
+    /// The number of segments that need a new message.
     new: u32,
 }
 
-/// What a message says.
+/// The text of a message.
 #[derive(ToSchema)]
 pub(crate) struct Content {
     /// Subject line.
@@ -292,9 +320,9 @@ pub(crate) struct Content {
 /// The message whose content is reused.
 #[derive(ToSchema)]
 pub(crate) struct ReusedFrom {
-    /// Its id.
+    /// The id of the message.
     message_id: Uuid,
-    /// The run that it belongs to.
+    /// The number of the run that it belongs to.
     #[schema(value_type = RunNumber)]
     run_number: (),
 }
@@ -302,82 +330,84 @@ pub(crate) struct ReusedFrom {
 /// A field in which a new segment differs from that of an approved message.
 #[derive(ToSchema)]
 pub(crate) struct Difference {
-    /// The field.
+    /// The name of the field.
     field: String,
-    /// The approved message's attribute.
+    /// The attribute of the approved message's segment.
     #[schema(required)]
     from: Option<String>,
-    /// The new segment's attribute.
+    /// The attribute of the new segment.
     #[schema(required)]
     to: Option<String>,
 }
 
-/// What approved messages say about the fields that differ: pairs whose segments differ in just one
-/// field. Of several fields, the figures are those of the one that mattered most.
+/// How much the fields that differ mattered in approved messages. It counts the pairs of approved
+/// messages whose segments differ in one field only. If several fields differ, the numbers are
+/// those of the field that mattered most.
 #[derive(ToSchema)]
 pub(crate) struct Evidence {
-    /// How many pairs there are.
+    /// The number of pairs.
     #[schema(minimum = 0)]
     pairs: u64,
-    /// How many of them say the same once the values themselves are masked.
+    /// The number of pairs whose texts are the same once the values themselves are masked.
     #[schema(minimum = 0)]
     same: u64,
 }
 
-/// The approved message that is nearest to a new segment. A person may use it; nothing else does.
+/// The approved message whose segment is most similar to a new segment. It is never used
+/// automatically: a person decides whether to use it.
 #[derive(ToSchema)]
 pub(crate) struct Suggestion {
-    /// The approved message.
+    /// The id of the approved message.
     message_id: Uuid,
-    /// The run that it belongs to.
+    /// The number of the run that it belongs to.
     #[schema(value_type = RunNumber)]
     run_number: (),
     /// The fields in which the segments differ.
     differs: Vec<Difference>,
     evidence: Evidence,
-    /// Attributes of the approved message's segment that differ and that its text has as whole words,
-    /// letter case aside. The suggestion cannot be used while there is one.
+    /// The attributes of the approved message's segment that differ and that its text contains as
+    /// whole words, ignoring letter case. The suggestion cannot be used if there are any.
     mentions: Vec<String>,
 }
 
-/// Somebody's approval.
+/// An approval by a person.
 #[derive(ToSchema)]
 pub(crate) struct Approval {
-    /// The approval stage that the message passed.
+    /// The name of the approval stage that the message passed.
     stage: String,
-    /// Who approved it.
+    /// The id of the person who approved it.
     user_id: Uuid,
-    /// That person's name at that time; `null` when the token did not have it.
+    /// The person's name at that time; `null` if the token did not contain a name.
     #[schema(required, min_length = 1, max_length = 200)]
     user_name: Option<String>,
-    /// When.
+    /// When the person approved it.
     #[schema(value_type = Timestamp)]
     approved_at: (),
 }
 
-/// Where the content of a message was made and approved.
+/// In which run the content of a message was created, and who approved it.
 #[derive(ToSchema)]
 pub(crate) struct Provenance {
-    /// The run that it was made in.
+    /// The number of the run in which it was created.
     #[schema(value_type = RunNumber)]
     run_number: (),
-    /// Its approvals, in order.
+    /// The approvals of the content, oldest first.
     approvals: Vec<Approval>,
 }
 
-/// How many segments differ in which way.
+/// How many segments differ between two runs, by the kind of difference.
 #[derive(ToSchema)]
 pub(crate) struct DiffCounts {
-    /// Segments that only the second run has.
+    /// The number of segments that only the second run has.
     #[schema(minimum = 0)]
     added: i64,
-    /// Segments that only the first run has.
+    /// The number of segments that only the first run has.
     #[schema(minimum = 0)]
     removed: i64,
-    /// Segments of both with the same content.
+    /// The number of segments that both runs have with the same content.
     #[schema(minimum = 0)]
     kept_same: i64,
-    /// Segments of both with another content.
+    /// The number of segments that both runs have with different content.
     #[schema(minimum = 0)]
     kept_changed: i64,
 }

@@ -37,7 +37,10 @@ pub(super) fn webhooks() -> (Paths, Vec<schema::Named>) {
             .description(Some(says(name)))
             .operation_id(Some(format!("event_{}", name.replace('.', "_"))))
             .request_body(Some(body.build()))
-            .response("200", ResponseBuilder::new().description("Taken."));
+            .response(
+                "200",
+                ResponseBuilder::new().description("The receiver has taken the event."),
+            );
         paths = paths.path(name, PathItem::new(HttpMethod::Post, operation.build()));
         schemas.push((schema_name(name), event(name)));
     }
@@ -64,14 +67,14 @@ fn event(name: &str) -> RefOr<Schema> {
     let actor = OneOfBuilder::new()
         .item(ObjectBuilder::new().schema_type(Type::Null))
         .item(schema::reference::<schema::EventActor>())
-        .description(Some("Who did it; `null` for the system."));
+        .description(Some("The person who did it; `null` if the system did it."));
     let data = data.property("actor", actor).required("actor");
     let sequence = ObjectBuilder::new()
         .schema_type(Type::Integer)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
         .minimum(Some(1))
         .description(Some(
-            "Its number in the account's log, from 1 without gaps.",
+            "The number of the event in the account's log: from 1, without gaps.",
         ));
     let event_type = ObjectBuilder::new()
         .schema_type(Type::String)

@@ -12,55 +12,56 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = AuditListRequest)]
 pub struct Request {
-    /// Entries about this campaign alone.
+    /// The id of a campaign: return only entries about it.
     #[schema(value_type = Option<Uuid>)]
     pub campaign_id: Option<String>,
-    /// Entries of this action alone.
+    /// Return only entries of this action.
     #[schema(value_type = Option<schema::AuditAction>)]
     pub action: Option<String>,
-    /// The most items to return.
+    /// The maximum number of items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     pub cursor: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
 pub struct Entry<'a> {
-    /// Its id.
+    /// The id of the entry, which is also the id of its event.
     #[schema(value_type = Uuid)]
     pub id: AuditEntryId,
-    /// Its number in the account's log, from 1 without gaps: that of the event.
+    /// The number of the entry in the account's log: from 1, without gaps. Its event has the same
+    /// number.
     #[schema(minimum = 1)]
     pub sequence: i64,
     #[schema(value_type = schema::AuditAction)]
     pub action: &'a str,
-    /// The campaign, if it is about one.
+    /// The id of the campaign; `null` if the entry is not about a campaign.
     #[schema(value_type = Option<Uuid>, required)]
     pub campaign_id: Option<CampaignId>,
-    /// The run, if it is about one.
+    /// The number of the run; `null` if the entry is not about a run.
     #[schema(value_type = Option<schema::RunNumber>, required)]
     pub run_number: Option<RunNumber>,
-    /// Who did it; `null` for the system.
+    /// The id of the person who did it; `null` if the system did it.
     #[schema(value_type = Option<Uuid>, required)]
     pub user_id: Option<UserId>,
-    /// That person's name at that time; `null` when the token did not have it.
+    /// The person's name at that time; `null` if the token did not contain a name.
     #[schema(required, min_length = 1, max_length = 200)]
     pub user_name: Option<&'a str>,
-    /// In which role.
+    /// The person's role.
     #[schema(required)]
     pub role_code: Option<&'a str>,
-    /// From where.
+    /// The IP address.
     #[schema(required)]
     pub ip: Option<&'a str>,
-    /// In which request.
+    /// The id of the request.
     #[schema(required)]
     pub request_id: Option<&'a str>,
-    /// Subject, before and after.
+    /// Details of the action, for example the status before and after it.
     #[schema(value_type = Object)]
     pub details: &'a RawValue,
-    /// When.
+    /// When it happened.
     #[serde(with = "rerun_core::timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
@@ -71,7 +72,7 @@ pub struct Entry<'a> {
 pub struct Response<'a> {
     /// The entries, newest first.
     pub entries: Vec<Entry<'a>>,
-    /// `cursor` for the next page; `null` at the end.
+    /// The `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<&'a str>,
 }
@@ -80,8 +81,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Audit,
         "List audit entries",
-        "Newest first. Every request that changes something writes one, and so does the end of \
-         a run's generation.",
+        "Returns the audit entries of the account, newest first. Every request that changes \
+         something writes one entry, and so does the end of a run's generation.",
         json!({ "campaign_id": examples::CAMPAIGN, "action": "rerun.initiated" }),
     )
     .answers::<Response<'_>>(json!({

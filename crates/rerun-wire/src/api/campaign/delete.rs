@@ -8,7 +8,7 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignDeleteRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
 }
@@ -16,7 +16,7 @@ pub struct Request {
 #[derive(Serialize, ToSchema)]
 #[schema(as = CampaignDeleteResponse)]
 pub struct Response {
-    /// How many messages its runs had.
+    /// How many messages were deleted.
     #[schema(minimum = 0)]
     pub deleted_messages: u64,
 }
@@ -25,9 +25,9 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
         "Delete a campaign",
-        "With its runs, their messages, what these say, and its segments. It cannot be taken back. \
-         From then on the campaign is not found; its audit entries stay. A campaign that is \
-         `Processing` cannot be deleted.",
+        "Deletes the campaign with its runs, messages, contents and segments. This cannot be \
+         undone. Later requests do not find the campaign; its audit entries stay. A campaign that \
+         is `Processing` cannot be deleted.",
         examples::campaign_id(),
     )
     .keyed()

@@ -8,7 +8,7 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignGetRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
 }
@@ -17,7 +17,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
         "Get a campaign",
-        "With the status that follows from the messages of its current run.",
+        "Returns the campaign with its current status, which follows from the messages of its \
+         current run.",
         examples::campaign_id(),
     )
     .answers::<CampaignItem<'_>>(examples::campaign())

@@ -8,11 +8,11 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignLaunchRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// Whether fields to segment by that no customer of the group has are allowed. By default
-    /// they are refused. This applies to this request only.
+    /// Whether to allow fields to segment by for which no customer of the group has a value. By
+    /// default they are refused. This applies to this request only.
     #[schema(default = false)]
     pub allow_missing_fields: Option<bool>,
 }
@@ -20,8 +20,9 @@ pub struct Request {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
-        "Start the first run of a draft",
-        "Every segment of the campaign's group gets a message, which is generated.",
+        "Launch a campaign",
+        "Starts the first run of a `Draft`. A message is generated for every segment of the \
+         campaign's group.",
         examples::campaign_id(),
     )
     .keyed()

@@ -9,13 +9,13 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignListRequest)]
 pub struct Request {
-    /// Campaigns with this status alone.
+    /// Return only campaigns with this status.
     #[schema(value_type = Option<schema::CampaignStatus>)]
     pub status: Option<String>,
-    /// The most items to return.
+    /// The maximum number of items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     pub cursor: Option<String>,
 }
 
@@ -24,7 +24,7 @@ pub struct Request {
 pub struct Response<'a> {
     /// The campaigns, newest first.
     pub campaigns: Vec<CampaignItem<'a>>,
-    /// `cursor` for the next page; `null` at the end.
+    /// The `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<&'a str>,
 }
@@ -33,7 +33,7 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
         "List campaigns",
-        "Newest first.",
+        "Returns the campaigns of the account, newest first.",
         json!({ "status": "Published", "limit": 100 }),
     )
     .answers::<Response<'_>>(json!({

@@ -10,7 +10,7 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignPublishRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
 }
@@ -18,7 +18,7 @@ pub struct Request {
 #[derive(Serialize, ToSchema)]
 #[schema(as = CampaignPublishResponse)]
 pub struct Response {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     #[schema(value_type = schema::RunNumber)]
@@ -33,7 +33,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
         "Publish a campaign",
-        "With every message of its current run, all of which are approved.",
+        "Publishes the campaign and every message of its current run. All of these messages must \
+         be approved.",
         examples::campaign_id(),
     )
     .keyed()

@@ -13,13 +13,13 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = SegmentationUpdateRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// The campaign's fields, each with the value rules that it is to have.
+    /// The fields of the campaign, each with its new value rules.
     #[schema(value_type = Vec<schema::SegmentField>, min_items = 1, max_items = 8, required)]
     pub segment_by: Option<Vec<FieldDeclaration>>,
-    /// Whether to report only what would happen.
+    /// Whether to report what would happen without changing anything.
     #[schema(default = true)]
     pub dry_run: Option<bool>,
 }
@@ -36,10 +36,11 @@ pub struct Message {
 #[derive(Serialize, ToSchema)]
 #[schema(as = SegmentationConflict)]
 pub struct Conflict<'a> {
-    /// The segment that the messages are for now, with the customers of all of them.
+    /// The segment that all these messages are for under the new rules, with the customers of all
+    /// of them.
     #[schema(value_type = schema::Segment)]
     pub segment: &'a Segment,
-    /// The messages with different texts, the newest first, at most 100.
+    /// The messages with different texts, newest first; at most 100.
     #[schema(max_items = 100)]
     pub messages: Vec<Message>,
 }
@@ -47,14 +48,15 @@ pub struct Conflict<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = SegmentationUpdateResponse)]
 pub struct Response<'a> {
-    /// How many different keys the published segments of all runs had.
+    /// How many different keys the published segments of all runs have with the old rules.
     pub segments_before: u32,
-    /// How many they have with the new rules.
+    /// How many different keys the published segments of all runs have with the new rules.
     pub segments_after: u32,
-    /// How many keys messages with different texts have now.
+    /// How many conflicts there are: segments for which messages have different texts under the new
+    /// rules.
     pub conflict_count: u32,
-    /// The conflicts of most customers, at most 1,000. The list ends early when its contents reach
-    /// 8 MiB; `conflict_count` counts them all.
+    /// The conflicts with the most customers, at most 1,000. The list ends early when its contents
+    /// reach 8 MiB; `conflict_count` counts all conflicts.
     #[schema(max_items = 1_000)]
     pub conflicts: Vec<Conflict<'a>>,
 }
@@ -92,11 +94,12 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
         "Change the value rules of a campaign",
-        "Its fields stay the same. The segments of its runs get the keys that the new rules make of \
-         their values, so that the next rerun matches them; what they are shown with stays. Where \
-         messages with different texts get one key there is a conflict: nothing is reused for that \
-         segment, and the next rerun generates it. By default nothing is changed (`dry_run`). The \
-         campaign must be `Draft` or `Published`.",
+        "Changes the value rules of the campaign's fields, but not the fields. The segments of \
+         its runs get the keys that follow from the new rules, so that the next rerun matches \
+         them. The attributes that are shown for these segments stay as they are. If messages \
+         with different texts get the same key, this is a conflict: nothing is reused for that \
+         segment, and the next rerun generates a new message for it. By default nothing is \
+         changed, because `dry_run` is true. The campaign must be `Draft` or `Published`.",
         json!({
             "campaign_id": examples::CAMPAIGN,
             "segment_by": [{ "field": "country", "normalise": ["casefold"] }, "tier"],

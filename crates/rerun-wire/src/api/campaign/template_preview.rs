@@ -13,25 +13,25 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = TemplatePreviewRequest)]
 pub struct Request {
-    /// The customer group.
+    /// The id of the customer group.
     #[schema(value_type = Uuid, required)]
     pub customer_group_id: Option<String>,
-    /// The profile fields that make segments: 1 to 8 different ones.
-    /// Each is a name, or an object with value rules.
+    /// The profile fields to segment by: 1 to 8 different ones. Each is a name, or an object with
+    /// value rules.
     #[schema(value_type = Vec<schema::SegmentField>, min_items = 1, max_items = 8, required)]
     pub segment_by: Option<Vec<FieldDeclaration>>,
     #[schema(value_type = RequestTemplate, required)]
     pub template: Option<Object<RequestTemplate>>,
-    /// For how many segments.
+    /// For how many segments to fill the template.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 20, default = 5)]
     pub limit: Option<Integer>,
-    /// Whether fields of `segment_by` that no customer of the group has are meant. Without it
-    /// they are refused. It applies to this request only.
+    /// Whether to allow fields to segment by for which no customer of the group has a value. By
+    /// default they are refused. This applies to this request only.
     #[schema(default = false)]
     pub allow_missing_fields: Option<bool>,
 }
 
-/// What comes out of the template. A message could not have a text that is blank.
+/// The texts that the template produces. They may be blank, which the texts of a message may not.
 #[derive(ToSchema)]
 #[schema(as = TemplatePreviewContent)]
 pub struct TrialText {
@@ -55,19 +55,19 @@ pub struct Item<'a> {
 pub struct Response<'a> {
     /// How many segments the group has.
     pub segment_count: u32,
-    /// One for each of the largest segments, the largest first: `limit` of them, or fewer if the
-    /// group has fewer or if the texts reach 8 MiB.
+    /// One item for each of the largest segments, largest first: `limit` items, or fewer if the
+    /// group has fewer segments or if the texts reach 8 MiB.
     pub items: Vec<Item<'a>>,
 }
 
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
-        "See what a template makes of a group",
-        "The template filled for the group's largest segments, before a campaign is made. It \
-         writes nothing, and is refused as a campaign with this group, segmentation and template \
-         would be. A group that is empty has no items. The list ends early when its texts reach \
-         8 MiB.",
+        "Preview a template",
+        "Fills the template for the group's largest segments, before a campaign is created. It \
+         writes nothing. It is refused if a campaign with this group, segmentation and template \
+         would be refused. For an empty group there are no items. The list ends early when its \
+         texts reach 8 MiB.",
         json!({
             "customer_group_id": examples::GROUP,
             "segment_by": ["country", "tier"],

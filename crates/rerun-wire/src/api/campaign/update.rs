@@ -12,40 +12,42 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CampaignUpdateRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// Another name. White space around it goes.
+    /// The new name. Surrounding white space is removed.
     #[schema(
         min_length = 1,
         max_length = 255,
         pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
     )]
     pub name: Option<String>,
-    /// Another template, whole.
+    /// The new template. It replaces both the subject and the body.
     #[schema(value_type = Option<RequestTemplate>)]
     pub template: Option<Object<RequestTemplate>>,
-    /// Another brief for a language model.
+    /// The new instructions for a language model.
     #[schema(max_length = 20_000, pattern = "^[^\\u0000]*$")]
     pub brief: Option<String>,
-    /// Other stages, in `Draft` and `Published` only: 1 to 16 different names of at most 100 characters.
+    /// The new approval stages: 1 to 16 different names of at most 100 characters. They can be
+    /// changed only while the campaign is `Draft` or `Published`.
     #[schema(value_type = Option<Vec<schema::ApprovalStage>>, min_items = 1, max_items = 16)]
     pub approval_stages: Option<Vec<Stage>>,
-    /// Whether each person can approve a message at one stage only from now on.
+    /// Whether, from now on, each person can approve a message at one stage only.
     pub distinct_reviewers: Option<bool>,
-    /// Whether the event `campaign.rerun_suggested` says when an import makes a rerun worthwhile.
+    /// Whether the event `campaign.rerun_suggested` is written if a rerun would change something
+    /// after an import.
     pub suggest_reruns: Option<bool>,
 }
 
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Campaigns,
-        "Change a campaign",
-        "Its name, template, brief, approval stages, `distinct_reviewers` or `suggest_reruns`; at \
-         least one must be given. Everything that \
-         is generated from then on follows the change, by a retry or a regeneration too; content \
-         that is there stays. A campaign that is `Processing` cannot be changed, and its stages \
-         only while it is `Draft` or `Published`.",
+        "Update a campaign",
+        "Changes the name, template, brief, approval stages, `distinct_reviewers` or \
+         `suggest_reruns`; at least one of them must be given. Everything that is generated from \
+         then on uses the new values, also by a retry or a regeneration; existing content stays \
+         as it is. A campaign that is `Processing` cannot be changed. Its approval stages can be \
+         changed only while it is `Draft` or `Published`.",
         json!({
             "campaign_id": examples::CAMPAIGN,
             "template": { "subject": "Hello {{ country }}", "body": "Spring is here." },

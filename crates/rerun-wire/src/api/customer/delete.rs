@@ -8,10 +8,10 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerDeleteRequest)]
 pub struct Request {
-    /// The customer group.
+    /// The id of the customer group.
     #[schema(value_type = Uuid, required)]
     pub customer_group_id: Option<String>,
-    /// The references of the customers; one that the group does not have counts as 0.
+    /// The references of the customers. A reference that the group does not have is ignored.
     #[schema(value_type = Vec<String>, min_items = 1, max_items = 10_000, required)]
     pub customer_refs: Option<Vec<String>>,
 }
@@ -22,7 +22,7 @@ pub struct Response {
     /// How many customers were deleted.
     #[schema(minimum = 0)]
     pub deleted_customers: u64,
-    /// How many customers the group has left.
+    /// How many customers are left in the group.
     #[schema(minimum = 0)]
     pub total: u64,
 }
@@ -30,9 +30,9 @@ pub struct Response {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::CustomerGroups,
-        "Delete customers of a group",
-        "All that are named, at once. Other groups keep them. Counts of segments follow: a preview \
-         right after it counts without them.",
+        "Delete customers from a group",
+        "Deletes all named customers from the group in one step. Other groups keep them. Segments \
+         are counted without them from then on, for example in the next preview.",
         json!({ "customer_group_id": examples::GROUP, "customer_refs": ["C-1", "C-2"] }),
     )
     .keyed()

@@ -16,7 +16,7 @@ pub struct Request {
 #[derive(Serialize, ToSchema)]
 #[schema(as = CustomerEraseResponse)]
 pub struct Response {
-    /// How many groups had the customer.
+    /// From how many groups the customer was deleted.
     #[schema(minimum = 1)]
     pub erased_groups: u64,
 }
@@ -25,9 +25,10 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::CustomerGroups,
         "Erase a customer",
-        "Deletes the customer from every group of the account. The audit entry has a SHA-256 of the \
-         account and the reference, never the reference. An import that is under way, or that comes \
-         later, brings the customer again if its file has the customer.",
+        "Deletes the customer from every group of the account. The audit entry contains a SHA-256 \
+         hash of the account and the reference, never the reference itself. If the file of an \
+         import contains the customer, an import that is under way or that starts later adds the \
+         customer again.",
         json!({ "customer_ref": "C-1" }),
     )
     .keyed()

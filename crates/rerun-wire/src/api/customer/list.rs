@@ -12,16 +12,16 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerListRequest)]
 pub struct Request {
-    /// The customer group.
+    /// The id of the customer group.
     #[schema(value_type = Uuid, required)]
     pub customer_group_id: Option<String>,
-    /// Only customers with one of these references.
+    /// Return only customers with one of these references.
     #[schema(max_items = 1_000)]
     pub customer_refs: Option<Vec<String>>,
-    /// The most items to return.
+    /// The maximum number of items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     pub cursor: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub struct Request {
 pub struct Item<'a> {
     /// The customer's reference.
     pub customer_ref: &'a str,
-    /// The customer's values by field name; fields without a value are not there.
+    /// The customer's values, by the name of the field. Fields without a value are left out.
     pub profile: &'a BTreeMap<String, String>,
 }
 
@@ -47,9 +47,9 @@ impl<'a> From<&'a Customer> for Item<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = CustomerListResponse)]
 pub struct Response<'a> {
-    /// The customers, in the order of the bytes of `customer_ref`.
+    /// The customers, ordered by the bytes of `customer_ref`.
     pub customers: Vec<Item<'a>>,
-    /// `cursor` for the next page; `null` at the end.
+    /// The `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<&'a str>,
 }
@@ -58,7 +58,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::CustomerGroups,
         "List the customers of a group",
-        "In the order of `customer_ref`; with `customer_refs`, those that the group has of them.",
+        "Returns the customers, ordered by `customer_ref`. With `customer_refs`, it returns only \
+         the named customers; those that are not in the group are left out.",
         json!({ "customer_group_id": examples::GROUP, "limit": 100 }),
     )
     .answers::<Response<'_>>(json!({

@@ -8,7 +8,7 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerGroupCreateRequest)]
 pub struct Request {
-    /// Its name. White space around it goes.
+    /// The name of the group. Surrounding white space is removed.
     #[schema(value_type = String, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     pub name: Option<String>,
 }
@@ -16,8 +16,8 @@ pub struct Request {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::CustomerGroups,
-        "Make a customer group",
-        "Without customers; an import brings them.",
+        "Create a customer group",
+        "Creates a group without customers. Use `customer-group/import` to add them.",
         json!({ "name": "Spring 2026" }),
     )
     .keyed()

@@ -8,7 +8,7 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerGroupDeleteRequest)]
 pub struct Request {
-    /// The customer group.
+    /// The id of the customer group.
     #[schema(value_type = Uuid, required)]
     pub customer_group_id: Option<String>,
 }
@@ -16,7 +16,7 @@ pub struct Request {
 #[derive(Serialize, ToSchema)]
 #[schema(as = CustomerGroupDeleteResponse)]
 pub struct Response {
-    /// How many customers it had.
+    /// How many customers were deleted.
     #[schema(minimum = 0)]
     pub deleted_customers: u64,
 }
@@ -25,9 +25,10 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::CustomerGroups,
         "Delete a customer group",
-        "With its customers. It cannot be taken back. The history keeps the group's id and the name \
-         that it had at each run; for everything else the group is not there any more. A group is \
-         in use while it is the group of a `Draft` campaign or of a campaign's current run.",
+        "Deletes the group with its customers. This cannot be undone. The history of campaigns \
+         keeps the group's id and the name that it had at each run; everywhere else, the group \
+         does not exist any more. A group cannot be deleted while it is the group of a `Draft` \
+         campaign, of a campaign's current run, or of a schedule.",
         json!({ "customer_group_id": examples::GROUP }),
     )
     .keyed()

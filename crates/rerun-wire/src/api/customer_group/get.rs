@@ -9,7 +9,7 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerGroupGetRequest)]
 pub struct Request {
-    /// The customer group.
+    /// The id of the customer group.
     #[schema(value_type = Uuid, required)]
     pub customer_group_id: Option<String>,
 }
@@ -18,7 +18,7 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::CustomerGroups,
         "Get a customer group",
-        "With the number of its customers.",
+        "Returns the group with the number of its customers and the names of their fields.",
         json!({ "customer_group_id": examples::GROUP }),
     )
     .answers::<GroupItem<'_>>(examples::group())

@@ -11,18 +11,18 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Serialize, ToSchema)]
 #[schema(as = CustomerGroupImportResponse)]
 pub struct Response {
-    /// Rows read.
+    /// How many rows were read.
     pub rows: u64,
-    /// New customers.
+    /// How many customers were added to the group.
     pub imported: u64,
-    /// Customers whose values changed.
+    /// How many customers had values that changed.
     pub updated: u64,
-    /// Customers that the group no longer has; always 0 with `mode=merge`.
+    /// How many customers were removed from the group; always 0 with `mode=merge`.
     pub removed: u64,
-    /// Rows whose `customer_ref` came before in the file. Of the rows with one reference the last
-    /// wins.
+    /// How many rows had a `customer_ref` that an earlier row of the file had. Of the rows with one
+    /// reference, the last is used.
     pub duplicates: u64,
-    /// Customers in the group.
+    /// How many customers are in the group after the import.
     pub total: u64,
     /// The names of the file's profile fields, in the order of its columns.
     #[schema(max_items = 10_000)]
@@ -34,14 +34,15 @@ pub(crate) fn docs() -> Docs {
         .name("customer_group_id")
         .parameter_in(ParameterIn::Query)
         .required(utoipa::openapi::Required::True)
-        .description(Some("The group that the customers come into."))
+        .description(Some("The id of the group to import the customers into."))
         .schema(Some(schema::id()))
         .example(Some(examples::GROUP.into()));
     let mode = ParameterBuilder::new()
         .name("mode")
         .parameter_in(ParameterIn::Query)
         .description(Some(
-            "What becomes of the customers and values that the file does not have.",
+            "What happens to customers and values that the file does not contain: `merge` keeps \
+             them, `replace` removes them.",
         ))
         .schema(Some(
             ObjectBuilder::new()
@@ -53,30 +54,32 @@ pub(crate) fn docs() -> Docs {
     Docs::csv_call(
         Tag::CustomerGroups,
         "Import customers",
-        "A CSV file with a header row, in UTF-8, or in UTF-16 with a byte order mark. The column \
-         `customer_ref` names the customer; every other column is a profile field. Values are \
-         separated by commas, semicolons or tabs: the header shows by which. Quotes are read \
-         strictly. One transaction: a bad row is 400 with its line, and the group stays as it \
-         was. With `mode=merge` a customer that the group has is updated: the file's columns \
-         replace its values, an empty value deletes, other values and other customers stay. With \
-         `mode=replace` the group then has exactly the file's customers with exactly the file's \
-         columns; a file without rows is refused.",
+        "Imports a CSV file with a header row, in UTF-8, or in UTF-16 with a byte order mark. The \
+         column `customer_ref` contains the reference of the customer; every other column is a \
+         profile field. Values are separated by commas, semicolons or tabs; the server finds the \
+         separator in the header. Misplaced and unclosed quotes are errors. The import is one \
+         transaction: if a row is bad, the response is 400 and contains the number of its line, \
+         and the group stays as it was. With `mode=merge`, customers that are already in the \
+         group are updated: the columns of the file replace their values, an empty value deletes \
+         the value, and other values and other customers stay. With `mode=replace`, the group \
+         afterwards contains exactly the customers of the file with exactly the columns of the \
+         file; a file without rows is refused.",
         "customer_ref,country,tier\nc-1001,DE,gold\nc-1002,FR,\n",
     )
     .parameter(group)
     .parameter(mode)
     .parameter(text_parameter(
         "delimiter",
-        "The separator: a comma, a semicolon or a tab. Without it the file tells, by a first \
-         line `sep=;` or by its header.",
+        "The separator: a comma, a semicolon or a tab. By default the server takes it from a \
+         first line such as `sep=;`, or from the header.",
         ObjectBuilder::new()
             .schema_type(Type::String)
             .enum_values(Some([",", ";", "\t"])),
     ))
     .parameter(text_parameter(
         "ref_column",
-        "The column that names the customer. With another one, a column `customer_ref` is a \
-         profile field. The default is `customer_ref`.",
+        "The column that contains the reference of the customer, by default `customer_ref`. If \
+         another column is given, a column `customer_ref` is a profile field.",
         ObjectBuilder::new()
             .schema_type(Type::String)
             .min_length(Some(1)),

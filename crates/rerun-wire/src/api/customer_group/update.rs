@@ -9,10 +9,10 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CustomerGroupUpdateRequest)]
 pub struct Request {
-    /// The customer group.
+    /// The id of the customer group.
     #[schema(value_type = Uuid, required)]
     pub customer_group_id: Option<String>,
-    /// Its new name. White space around it goes.
+    /// The new name. Surrounding white space is removed.
     #[schema(value_type = String, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     pub name: Option<String>,
 }
@@ -21,7 +21,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::CustomerGroups,
         "Rename a customer group",
-        "Its customers and its `updated_at` stay. The same name again changes nothing.",
+        "Changes the name of the group, but not its customers and its `updated_at`. If the group \
+         already has this name, nothing is changed.",
         json!({ "customer_group_id": examples::GROUP, "name": "Spring 2026" }),
     )
     .keyed()

@@ -11,19 +11,20 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = EventListRequest)]
 pub struct Request {
-    /// Events after this number: `next_sequence` of the page before.
+    /// Return the events after this number. Pass the `next_sequence` of the previous page to get
+    /// the next page.
     #[schema(value_type = Option<i64>, minimum = 0, default = 0)]
     pub after_sequence: Option<Integer>,
-    /// Events of these types alone.
+    /// Return only events of these types.
     #[schema(value_type = Option<Vec<schema::AuditAction>>, min_items = 1)]
     pub types: Option<Vec<String>>,
-    /// Events about this campaign alone.
+    /// The id of a campaign: return only events about it.
     #[schema(value_type = Option<Uuid>)]
     pub campaign_id: Option<String>,
-    /// The most events to return.
+    /// The maximum number of events to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// Seconds to wait for an event if there is none yet.
+    /// How many seconds to wait for an event if there is none yet.
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 20, default = 0)]
     pub wait_seconds: Option<Integer>,
 }
@@ -38,17 +39,17 @@ pub struct Event<'a> {
     #[serde(rename = "type")]
     #[schema(value_type = schema::AuditAction)]
     pub kind: &'a str,
-    /// When.
+    /// When it happened.
     #[serde(with = "rerun_core::timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub timestamp: Timestamp,
-    /// Its number in the account's log, from 1 without gaps.
+    /// The number of the event in the account's log: from 1, without gaps.
     #[schema(minimum = 1)]
     pub sequence: i64,
-    /// The account.
+    /// The id of the account.
     #[schema(value_type = Uuid)]
     pub account_id: AccountId,
-    /// What happened. `webhooks` has the schema for each type.
+    /// The details of the event. The section `webhooks` has a schema for each type.
     #[schema(value_type = Object)]
     pub data: &'a Map<String, Value>,
 }
@@ -58,10 +59,10 @@ pub struct Event<'a> {
 pub struct Response<'a> {
     /// The events, oldest first.
     pub events: Vec<Event<'a>>,
-    /// `after_sequence` for the next page. It is past events that the filter left out.
+    /// The `after_sequence` for the next page. It also skips events that the filters excluded.
     #[schema(minimum = 0)]
     pub next_sequence: i64,
-    /// The number of the account's newest event; 0 before the first.
+    /// The number of the account's newest event; 0 if there is none.
     #[schema(minimum = 0)]
     pub head_sequence: i64,
 }
@@ -70,10 +71,11 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Events,
         "List events",
-        "Oldest first, from a number on. Every audit entry is an event, without IP addresses, \
-         texts, reasons and data of customers. A reader that has all events up to a number has \
-         missed none. With `wait_seconds` it returns as soon as there is an event. `data` is \
-         different for each type: see `webhooks`.",
+        "Returns the events after a number, oldest first. Every audit entry is an event, without \
+         IP addresses, texts, reasons and data of customers. A reader that has received the \
+         events up to a number has missed none of them. With `wait_seconds`, the response is sent \
+         as soon as there is an event. `data` is different for each type of event: see the \
+         section `webhooks`.",
         json!({ "after_sequence": 41, "types": ["campaign.published"], "wait_seconds": 20 }),
     )
     .answers::<Response<'_>>(json!({

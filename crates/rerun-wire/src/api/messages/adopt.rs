@@ -9,13 +9,13 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesAdoptRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// A message of the current run that is `Pending review`.
+    /// The id of a message of the current run that is `Pending review`.
     #[schema(value_type = Uuid, required)]
     pub message_id: Option<String>,
-    /// The content that the message has now.
+    /// The id of the content that the message has now.
     #[schema(value_type = Uuid, required)]
     pub content_id: Option<String>,
 }
@@ -23,10 +23,10 @@ pub struct Request {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
-        "Use the suggestion",
-        "The message takes the content of the approved message that its `suggestion` names, and \
-         waits for review again, from the first stage. A suggestion with `mentions` cannot be used: \
-         its text speaks of the other segment.",
+        "Use the suggestion for a message",
+        "Gives the message the content of the approved message that its `suggestion` names. The \
+         message then waits for review again, from the first stage. A suggestion with `mentions` \
+         cannot be used, because its text mentions values of the other segment.",
         json!({
             "campaign_id": examples::CAMPAIGN,
             "message_id": examples::MESSAGE,

@@ -10,13 +10,14 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesEditRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// A message of the current run.
+    /// The id of a message of the current run.
     #[schema(value_type = Uuid, required)]
     pub message_id: Option<String>,
-    /// The content that the edit replaces. If the message has other content by now, it is refused.
+    /// The id of the content that the edit replaces. If the message has other content by now, the
+    /// edit is refused.
     #[schema(value_type = Option<Uuid>)]
     pub content_id: Option<String>,
     #[schema(value_type = RequestContent, required)]
@@ -38,9 +39,10 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
         "Edit a message",
-        "It waits for review again, from the first stage. A message whose generation failed can be \
-         edited, too: once the last of them is, the run is `Completed`. With `content_id`, an edit \
-         of content that somebody changed in between is refused.",
+        "Replaces the content of the message, which then waits for review again, from the first \
+         stage. A message whose generation failed can be edited too; once the last failed message \
+         is edited, the run is `Completed`. If `content_id` is given and somebody has changed the \
+         content in the meantime, the edit is refused.",
         json!({
             "campaign_id": examples::CAMPAIGN,
             "message_id": examples::MESSAGE,

@@ -11,17 +11,17 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesExportRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// A run of the campaign; by default the current one.
+    /// The number of a run of the campaign; by default the current run.
     #[schema(value_type = Option<schema::RunNumber>)]
     pub run_number: Option<Integer>,
-    /// The form of the file.
+    /// The format of the file.
     #[schema(value_type = schema::ExportFormat, required)]
     pub format: Option<String>,
-    /// Whether a spreadsheet is to open it (CSV only): the file starts with a byte order mark, and
-    /// a `'` stands before each value that a spreadsheet would take for a formula.
+    /// Whether to make a CSV file safe to open in a spreadsheet: the file starts with a byte order
+    /// mark, and a `'` is put before each value that a spreadsheet would take for a formula.
     #[schema(default = false)]
     pub spreadsheet: Option<bool>,
 }
@@ -30,11 +30,12 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
         "Export the messages of a run",
-        "A file, streamed: as CSV one row for each message, with a column for each field of \
-         `segment_by`; as JSON lines one `Message` in each line. Without `run_number` it is \
-         the current run, and a campaign that has none is refused. Values are written as they \
-         are, unless `spreadsheet` is true: a spreadsheet may take one that begins with `=`, \
-         `+`, `-` or `@` for a formula.",
+        "Returns the messages as a file, which is streamed. A CSV file has a row for each \
+         message, with a column for each field of `segment_by`. A file of JSON lines has one \
+         `Message` in each line. Without `run_number` the current run is exported; if the \
+         campaign has no run, the export is refused. Values are written as they are unless \
+         `spreadsheet` is true. A spreadsheet may take a value that begins with `=`, `+`, `-` or \
+         `@` for a formula.",
         json!({ "campaign_id": examples::CAMPAIGN, "run_number": 2, "format": "csv" }),
     )
     .answers_text(
@@ -55,7 +56,7 @@ pub(crate) fn docs() -> Docs {
     .answers_lines::<MessageItem<'_>>(&examples::message())
     .header(
         "content-disposition",
-        "Names the file.",
+        "The name of the file.",
         &format!(
             "attachment; filename=\"campaign-{}-run-2.csv\"",
             examples::CAMPAIGN

@@ -12,44 +12,45 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RecipientsExportRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// A run of the campaign; by default the current one.
+    /// The number of a run of the campaign; by default the current run.
     #[schema(value_type = Option<schema::RunNumber>)]
     pub run_number: Option<Integer>,
-    /// The form of the file.
+    /// The format of the file.
     #[schema(value_type = schema::ExportFormat, required)]
     pub format: Option<String>,
-    /// Whether a spreadsheet is to open it (CSV only): the file starts with a byte order mark, and
-    /// a `'` stands before each value that a spreadsheet would take for a formula.
+    /// Whether to make a CSV file safe to open in a spreadsheet: the file starts with a byte order
+    /// mark, and a `'` is put before each value that a spreadsheet would take for a formula.
     #[schema(default = false)]
     pub spreadsheet: Option<bool>,
     /// Whether each row has the subject and the body of the message.
     #[schema(default = false)]
     pub content: Option<bool>,
-    /// A run of the campaign whose group's customers are left out.
+    /// The number of a run of the campaign. Customers who are in the group of that run are left
+    /// out.
     #[schema(value_type = Option<schema::RunNumber>)]
     pub exclude_run: Option<Integer>,
 }
 
-/// A line of JSON lines.
+/// A line of a file of JSON lines.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Recipient)]
 pub struct Item<'a> {
     /// The customer's reference.
     pub customer_ref: &'a str,
-    /// The segment that the customer is in now.
+    /// The key of the segment that the customer is in now.
     #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub segment_key: SegmentKey,
-    /// The run's message for the segment; `null` when the run has none.
+    /// The id of the run's message for the segment; `null` if the run has none.
     #[schema(value_type = Option<Uuid>, required)]
     pub message_id: Option<MessageId>,
-    /// Subject line; only with `content`, `null` when there is none.
+    /// The subject line, sent only if `content` is true; `null` if there is no message.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub subject: Option<Option<&'a str>>,
-    /// Body; only with `content`, `null` when there is none.
+    /// The body, sent only if `content` is true; `null` if there is no message.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub body: Option<Option<&'a str>>,
@@ -61,12 +62,13 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
         "Export who gets which message",
-        "A file, streamed: a row for each customer of the run's group, in the order of \
-         `customer_ref`, with the run's message for the customer's segment; it is empty when the \
-         run has none. The group is exported as it is now: `x-group-changed: true` says that it \
-         was changed since the run started. With `exclude_run`, customers who are in that run's \
-         group are left out; it is refused when both runs have the same group. An export breaks \
-         off when the group is changed while it is read.",
+        "Returns a file, which is streamed. It has a row for each customer of the run's group, \
+         ordered by `customer_ref`, with the id of the run's message for the customer's segment; \
+         the id is empty if the run has no such message. The group is exported as it is now; if \
+         it was changed since the run started, the header `x-group-changed` is `true`. With \
+         `exclude_run`, customers who are in the group of that run are left out; if both runs \
+         have the same group, the export is refused. If the group is changed during the export, \
+         the export breaks off.",
         json!({ "campaign_id": examples::CAMPAIGN, "format": "csv" }),
     )
     .answers_text(
@@ -80,7 +82,7 @@ pub(crate) fn docs() -> Docs {
     }))
     .header(
         "content-disposition",
-        "Names the file.",
+        "The name of the file.",
         &format!(
             "attachment; filename=\"campaign-{}-run-2-recipients.csv\"",
             examples::CAMPAIGN
@@ -88,7 +90,7 @@ pub(crate) fn docs() -> Docs {
     )
     .header(
         "x-group-changed",
-        "`true` when the group was changed since the run started, else `false`.",
+        "`true` if the group was changed since the run started, else `false`.",
         "false",
     )
     .refuses(&[

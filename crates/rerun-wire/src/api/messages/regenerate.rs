@@ -9,10 +9,10 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesRegenerateRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// Messages of the current run; one that is named twice counts once.
+    /// The ids of messages of the current run. An id that is named twice counts once.
     #[schema(value_type = Vec<Uuid>, min_items = 1, max_items = 10_000, required)]
     pub message_ids: Option<Vec<String>>,
 }
@@ -21,7 +21,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
         "Generate messages again",
-        "Of the current run; all that are named, or none.",
+        "Queues messages of the current run to be generated again. Either all named messages are \
+         queued or none.",
         json!({ "campaign_id": examples::CAMPAIGN, "message_ids": [examples::MESSAGE] }),
     )
     .keyed()

@@ -11,38 +11,38 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MessagesReviewRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// What is decided.
+    /// Whether to approve or to reject the messages.
     #[schema(value_type = schema::Decision, required)]
     pub decision: Option<String>,
-    /// Messages of the current run; one that is named twice counts once. Either these, `items` or
-    /// `all`.
+    /// The ids of messages of the current run. An id that is named twice counts once. Give exactly
+    /// one of `message_ids`, `items` and `all`.
     #[schema(value_type = Option<Vec<Uuid>>, min_items = 1, max_items = 10_000)]
     pub message_ids: Option<Vec<String>>,
     /// Messages of the current run, each with the content that the decision is about. If one of
     /// them has other content by now, the review is refused.
     #[schema(value_type = Option<Vec<ReviewedItem>>, min_items = 1, max_items = 10_000)]
     pub items: Option<Vec<Object<ReviewedItem>>>,
-    /// Every message that is `Pending review`, instead of named ones.
+    /// Whether to review every message that is `Pending review`, instead of named messages.
     pub all: Option<bool>,
-    /// One of the campaign's stages: only messages that wait there. Another one that is named is
-    /// refused; `all` leaves the others out.
+    /// One of the campaign's approval stages: only messages that wait at it are reviewed. If a
+    /// named message does not wait at it, the review is refused; `all` leaves such messages out.
     #[schema(min_length = 1, max_length = 100)]
     pub stage: Option<String>,
-    /// Why; required for a rejection: 1 to 2,000 characters that are not all white space, without
-    /// NUL. With an approval it is not read.
+    /// The reason for a rejection, which requires one: 1 to 2,000 characters that are not all white
+    /// space, without NUL. For an approval it is ignored.
     pub reason: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ReviewedItem)]
 pub struct ReviewedItem {
-    /// A message of the current run.
+    /// The id of a message of the current run.
     #[schema(value_type = Uuid, required)]
     pub message_id: Option<String>,
-    /// The content that the decision is about.
+    /// The id of the content that the decision is about.
     #[schema(value_type = Uuid, required)]
     pub content_id: Option<String>,
 }
@@ -50,7 +50,7 @@ pub struct ReviewedItem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessagesReviewResponse)]
 pub struct Response {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     #[schema(value_type = schema::RunNumber)]
@@ -65,12 +65,13 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Messages,
         "Approve or reject messages",
-        "Of the current run; all that are named, or none. An approval passes one stage. `items` \
-         name the content that the decision is about: if somebody changed it in between, the \
-         review is refused. A stage may name the roles that can pass it: a message that waits at \
-         another one cannot be approved, and `all` leaves it out. With `stage`, only messages that wait at that stage: a review that is sent twice cannot pass \
-         two stages. A message whose content still contains a placeholder (`{{ … }}`) cannot be \
-         approved.",
+        "Reviews messages of the current run. Either all named messages are reviewed or none. An \
+         approval passes one stage. `items` name the content that the decision is about: if \
+         somebody changed the content in the meantime, the review is refused. If a stage names \
+         the roles that can pass it, a caller with another role cannot approve messages that wait \
+         at it, and `all` leaves them out. With `stage`, only messages that wait at that stage \
+         are reviewed, so that a review that is sent twice cannot pass two stages. A message \
+         whose content still contains a placeholder (`{{ … }}`) cannot be approved.",
         json!({
             "campaign_id": examples::CAMPAIGN,
             "decision": "approve",

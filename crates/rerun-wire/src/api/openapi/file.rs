@@ -27,8 +27,8 @@ pub(crate) fn docs() -> Docs {
         .example(Some("swagger-ui.css".into()));
     let text = || ObjectBuilder::new().schema_type(Type::String);
     Docs::open(
-        "A file of the page",
-        "Style sheet, icon and scripts of Swagger UI.",
+        "Get a file of the documentation page",
+        "Returns a style sheet, the icon or a script of Swagger UI.",
     )
     .parameter(file)
     .answers_text("text/css", text(), "body { margin: 0 }")

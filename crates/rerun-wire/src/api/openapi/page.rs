@@ -4,8 +4,9 @@ use crate::openapi::Docs;
 
 pub(crate) fn docs() -> Docs {
     Docs::open(
-        "The API to read and to try",
-        "Swagger UI over this document. Nothing is loaded from elsewhere.",
+        "Get the documentation page",
+        "Returns a page on which people can read about the API and try it: Swagger UI with this \
+         document. The page loads nothing from other hosts.",
     )
     .answers_text(
         "text/html",

@@ -9,10 +9,10 @@ pub const TEXT: &str = "The API is described at /docs, and as a document at /ope
 
 pub(crate) fn docs() -> Docs {
     Docs::open(
-        "To the page",
-        "There is nothing at the root; the page about the API is at `/docs`.",
+        "Redirect to the documentation page",
+        "Redirects from `/` to the documentation page at `/docs`.",
     )
     .answers_text("text/plain", Object::with_type(Type::String), TEXT)
     .answers_status(302)
-    .header("location", "Where the page is.", PAGE)
+    .header("location", "The address of the page.", PAGE)
 }

@@ -1,7 +1,10 @@
 use crate::openapi::Docs;
 
 pub(crate) fn docs() -> Docs {
-    Docs::open("To the page", "`/docs` has no slash at its end.")
-        .answers_status(308)
-        .header("location", "Where the page is.", "../docs")
+    Docs::open(
+        "Redirect to the documentation page",
+        "Redirects from `/docs/` to `/docs`, which is the address of the documentation page.",
+    )
+    .answers_status(308)
+    .header("location", "The address of the page.", "../docs")
 }

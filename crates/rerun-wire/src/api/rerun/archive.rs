@@ -10,10 +10,10 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunArchiveRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// A run of the campaign.
+    /// The number of a past run of the campaign.
     #[schema(value_type = schema::RunNumber, required)]
     pub run_number: Option<Integer>,
 }
@@ -21,7 +21,7 @@ pub struct Request {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RerunArchiveResponse)]
 pub struct Response {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     #[schema(value_type = schema::RunNumber)]
@@ -34,7 +34,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
         "Archive a past run",
-        "Archives what is still active of a past run; `archived_messages` is 0 when nothing is.",
+        "Archives the messages of a past run that are still active. If there are none, \
+         `archived_messages` is 0.",
         json!({ "campaign_id": examples::CAMPAIGN, "run_number": 1 }),
     )
     .keyed()

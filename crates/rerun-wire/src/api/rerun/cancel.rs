@@ -10,10 +10,10 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunCancelRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// Why.
+    /// The reason for the cancellation.
     #[schema(
         min_length = 1,
         max_length = 2_000,
@@ -25,15 +25,15 @@ pub struct Request {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RerunCancelResponse)]
 pub struct Response {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
-    /// The run that was cancelled.
+    /// The number of the run that was cancelled.
     #[schema(value_type = schema::RunNumber)]
     pub run_number: RunNumber,
     #[schema(value_type = schema::CampaignStatus)]
     pub campaign_status: CampaignStatus,
-    /// The run that is current again; `null` for a draft.
+    /// The number of the run that is current again; `null` for a draft.
     #[schema(value_type = Option<schema::RunNumber>, required)]
     pub current_run_number: Option<RunNumber>,
 }
@@ -41,9 +41,10 @@ pub struct Response {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
-        "Take back a run that is not published",
-        "The campaign gets its previous run back, un-archived and `Published`; without one it is \
-         a `Draft`. The cancelled run stays in the history.",
+        "Cancel a run that is not published",
+        "Cancels the current run. The previous run becomes current again: its messages are not \
+         archived any more, and the campaign is `Published`. If there is no previous run, the \
+         campaign is a `Draft`. The cancelled run stays in the history.",
         json!({ "campaign_id": examples::CAMPAIGN, "reason": "The wrong audience" }),
     )
     .keyed()

@@ -12,19 +12,19 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunDiffRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// The run to compare from.
+    /// The number of the first run.
     #[schema(value_type = schema::RunNumber, required)]
     pub from_run: Option<Integer>,
-    /// The run to compare to.
+    /// The number of the second run.
     #[schema(value_type = schema::RunNumber, required)]
     pub to_run: Option<Integer>,
-    /// The most items to return.
+    /// The maximum number of items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     pub cursor: Option<String>,
 }
 
@@ -35,10 +35,10 @@ pub struct Item<'a> {
     pub segment: &'a Segment,
     #[schema(value_type = schema::DiffChange)]
     pub change: DiffChange,
-    /// The message of the first run.
+    /// The id of the first run's message; `null` if the first run does not have the segment.
     #[schema(value_type = Option<Uuid>, required)]
     pub from: Option<MessageId>,
-    /// The message of the second run.
+    /// The id of the second run's message; `null` if the second run does not have the segment.
     #[schema(value_type = Option<Uuid>, required)]
     pub to: Option<MessageId>,
 }
@@ -46,7 +46,7 @@ pub struct Item<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RerunDiffResponse)]
 pub struct Response<'a> {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     #[schema(value_type = schema::RunNumber)]
@@ -55,9 +55,9 @@ pub struct Response<'a> {
     pub to_run: RunNumber,
     #[schema(value_type = schema::DiffCounts)]
     pub counts: DiffCounts,
-    /// One for each segment.
+    /// One item for each segment.
     pub items: Vec<Item<'a>>,
-    /// `cursor` for the next page; `null` at the end.
+    /// The `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<&'a str>,
 }
@@ -66,7 +66,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
         "Compare two runs",
-        "Segment by segment: what came, what went, and whose content is another.",
+        "Compares the segments of two runs: which were added, which were removed, and which have \
+         different content.",
         json!({ "campaign_id": examples::CAMPAIGN, "from_run": 1, "to_run": 2 }),
     )
     .answers::<Response<'_>>(json!({

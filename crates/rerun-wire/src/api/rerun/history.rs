@@ -12,30 +12,30 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunHistoryRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// The most items to return.
+    /// The maximum number of items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     pub cursor: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = RerunHistoryResponse)]
 pub struct Response<'a> {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     #[schema(value_type = schema::CampaignStatus)]
     pub campaign_status: CampaignStatus,
-    /// The run that is current; `null` for a draft.
+    /// The number of the current run; `null` for a draft.
     #[schema(value_type = Option<schema::RunNumber>, required)]
     pub current_run_number: Option<RunNumber>,
     /// The runs, newest first.
     pub runs: Vec<RunItem<'a>>,
-    /// `cursor` for the next page; `null` at the end.
+    /// The `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<&'a str>,
 }
@@ -44,8 +44,9 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
         "List the runs of a campaign",
-        "All runs, newest first, with what each reused, generated and published, and with what \
-         reuse saved. A campaign that has messages but no recorded run, brought in from elsewhere, has one synthesised entry.",
+        "Returns all runs, newest first, with the numbers of messages that each reused, generated \
+         and published, and with what the reuse saved. If the messages of a campaign were \
+         imported and there is no recorded run, there is one synthesised entry.",
         examples::campaign_id(),
     )
     .answers::<Response<'_>>(json!({

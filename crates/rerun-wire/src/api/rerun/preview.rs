@@ -17,23 +17,23 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunPreviewRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
-    /// The group to take the campaign to.
+    /// The id of the customer group for the rerun.
     #[schema(value_type = Uuid, required)]
     pub new_customer_group_id: Option<String>,
-    /// By default the current run.
+    /// Which messages can be reused; by default those of the current run.
     #[schema(value_type = Option<schema::ReuseFrom>)]
     pub reuse_from: Option<String>,
-    /// Whether fields to segment by that no customer of the group has are allowed. By default
-    /// they are refused. This applies to this request only.
+    /// Whether to allow fields to segment by for which no customer of the group has a value. By
+    /// default they are refused. This applies to this request only.
     #[schema(default = false)]
     pub allow_missing_fields: Option<bool>,
-    /// The most items to return.
+    /// The maximum number of items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     pub cursor: Option<String>,
 }
 
@@ -44,10 +44,10 @@ pub struct Item<'a> {
     pub segment: &'a Segment,
     #[schema(value_type = schema::Outcome)]
     pub outcome: &'static str,
-    /// The message that it would reuse.
+    /// The message that the segment would reuse; `null` if it would reuse none.
     #[schema(value_type = Option<schema::ReusedFrom>, required)]
     pub reuses: Option<ReusedFrom>,
-    /// For a new segment, the message that is nearest to it.
+    /// For a new segment, the approved message whose segment is most similar.
     #[schema(value_type = Option<schema::Suggestion>, required)]
     pub suggestion: Option<&'a Suggestion>,
 }
@@ -55,17 +55,17 @@ pub struct Item<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RerunPreviewField)]
 pub struct Field<'a> {
-    /// The field.
+    /// The name of the field.
     pub name: &'a str,
     /// How many customers of the group have no value in it.
     #[schema(minimum = 0)]
     pub customers_without_value: i64,
-    /// How many different values there are after the value rules, without `null`.
+    /// How many different values there are after the value rules are applied, not counting `null`.
     pub distinct: u32,
     /// How many customers have a value that could not be read as the field's `type`.
     #[schema(minimum = 0)]
     pub unparsed: i64,
-    /// The values that no message to reuse has: those of most customers, at most 50.
+    /// The values that no reusable message has: those with the most customers, at most 50.
     #[schema(max_items = 50)]
     pub unseen_values: Vec<Unseen<'a>>,
 }
@@ -73,13 +73,13 @@ pub struct Field<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RerunPreviewUnseenValue)]
 pub struct Unseen<'a> {
-    /// The value after the value rules.
+    /// The value after the value rules are applied.
     pub value: &'a str,
     /// How many customers have it.
     #[schema(minimum = 1)]
     pub customers: i64,
-    /// The approved value that it equals once blanks, letter case, separators and the spelling of
-    /// numbers make no difference.
+    /// The approved value that it equals if differences in blanks, letter case, separators and the
+    /// spelling of numbers are ignored; `null` if there is none.
     #[schema(required)]
     pub looks_like: Option<&'a str>,
 }
@@ -87,28 +87,28 @@ pub struct Unseen<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RerunPreviewResponse)]
 pub struct Response<'a> {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     pub customer_group: GroupRef<'a>,
-    /// How many customers the segments have.
+    /// How many customers are in the segments.
     #[schema(minimum = 0)]
     pub customer_count: i64,
     /// The fields of the campaign's `segment_by`, in its order.
     pub fields: Vec<Field<'a>>,
     #[schema(value_type = schema::SegmentCounts)]
     pub segments: SegmentCounts,
-    /// How many segments have one customer, matched ones among them.
+    /// How many segments have only one customer, including matched segments.
     pub single_customer_segments: u32,
     /// How many new segments would be matched if a value rule declared each unseen value equal to
     /// the approved value that it looks like.
     pub needless: u32,
-    /// The status that the campaign would have once generation was done.
+    /// The status that the campaign would have once generation is done.
     #[schema(value_type = schema::CampaignStatus)]
     pub resulting_status: CampaignStatus,
-    /// One for each segment.
+    /// One item for each segment.
     pub items: Vec<Item<'a>>,
-    /// `cursor` for the next page; `null` at the end.
+    /// The `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<&'a str>,
 }
@@ -126,10 +126,11 @@ impl<'a> From<&'a UnseenValue> for Unseen<'a> {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
-        "See what a rerun would do",
-        "As initiate, with the same refusals; it changes nothing. `fields` names the values that no \
-         message to reuse has, and the approved value that each looks like: a value rule of the \
-         campaign can declare them equal. `needless` is what such rules would save.",
+        "Preview a rerun",
+        "Returns what `campaign/rerun/initiate` would do, and is refused with the same errors. It \
+         changes nothing. `fields` lists the values that no reusable message has, each with the \
+         approved value that it looks like. A value rule of the campaign can declare the two \
+         values equal. `needless` is the number of new segments that such rules would save.",
         json!({
             "campaign_id": examples::CAMPAIGN,
             "new_customer_group_id": examples::GROUP,

@@ -8,7 +8,7 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RerunRetryRequest)]
 pub struct Request {
-    /// The campaign.
+    /// The id of the campaign.
     #[schema(value_type = Uuid, required)]
     pub campaign_id: Option<String>,
 }
@@ -16,8 +16,9 @@ pub struct Request {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
-        "Generate failed messages again",
-        "Queues the messages of the current run that could not be generated, and no others.",
+        "Retry failed messages",
+        "Queues the messages of the current run whose generation failed to be generated again. \
+         Other messages stay as they are.",
         examples::campaign_id(),
     )
     .keyed()

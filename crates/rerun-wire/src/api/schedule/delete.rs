@@ -10,7 +10,7 @@ use crate::openapi::{Docs, Tag};
 #[derive(Serialize, ToSchema)]
 #[schema(as = ScheduleDeleteResponse)]
 pub struct Response {
-    /// The schedule that is gone.
+    /// The id of the schedule that was deleted.
     #[schema(value_type = Uuid)]
     pub schedule_id: ScheduleId,
 }
@@ -19,7 +19,7 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<OfSchedule>(
         Tag::Schedules,
         "Delete a schedule",
-        "With its firings. Runs that it started stay.",
+        "Deletes the schedule and its firings. Runs that it started stay.",
         items::example_id(),
     )
     .keyed()

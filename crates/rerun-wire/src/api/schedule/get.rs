@@ -6,7 +6,7 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<OfSchedule>(
         Tag::Schedules,
         "Get a schedule",
-        "With its next times and its last firing.",
+        "Returns the schedule with its next times and its last firing.",
         items::example_id(),
     )
     .answers::<ScheduleItem<'_>>(items::example())

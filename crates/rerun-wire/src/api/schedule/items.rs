@@ -12,33 +12,33 @@ use crate::openapi::{examples, schema};
 
 pub const SCHEDULE: &str = "019ab01c-4d2e-7f60-8a1b-2c3d4e5f6a7b";
 
-/// What names a schedule.
+/// A request about a schedule.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ScheduleRequest)]
 pub struct OfSchedule {
-    /// The schedule.
+    /// The id of the schedule.
     #[schema(value_type = Uuid, required)]
     pub schedule_id: Option<String>,
 }
 
-/// What became of a time of a schedule.
+/// What happened at a time of a schedule.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Firing)]
 pub struct FiringItem<'a> {
-    /// The time, before jitter.
+    /// The time of the schedule, without the delay by `jitter_seconds`.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub scheduled_for: Timestamp,
-    /// When it was decided.
+    /// When the outcome was decided.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub fired_at: Timestamp,
     #[schema(value_type = schema::FiringOutcome)]
     pub outcome: Outcome,
-    /// The run, if one was started.
+    /// The number of the run that was started; `null` if none was.
     #[schema(value_type = Option<schema::RunNumber>, required)]
     pub run_number: Option<RunNumber>,
-    /// Why nothing was started; the code of a refusal.
+    /// Why no run was started. If the rerun was refused, this is the code of the error.
     #[schema(required)]
     pub reason: Option<&'a str>,
     /// Whether a person triggered it.
@@ -65,28 +65,30 @@ pub struct ScheduleItem<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
     pub id: ScheduleId,
-    /// Its campaign.
+    /// The id of its campaign.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
     /// Its name.
     pub name: &'a str,
     #[schema(value_type = schema::ScheduleStatus)]
     pub status: ScheduleStatus,
-    /// Its pattern; `null` if it has a single time.
+    /// Its cron pattern; `null` if it has a single time.
     #[schema(required)]
     pub cron: Option<&'a str>,
-    /// Its single time; `null` if it has a pattern.
+    /// Its single time; `null` if it has a cron pattern.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub at: Option<Timestamp>,
-    /// The IANA time zone of the pattern.
+    /// The IANA time zone of the cron pattern.
     pub time_zone: &'a str,
-    /// Its times in words.
+    /// A description of its times in words.
     pub description: &'a str,
-    /// Its next times, before jitter; none unless it is `active`.
+    /// Its next times, without the delay by `jitter_seconds`. The list is empty unless the schedule
+    /// is `active`.
     #[schema(value_type = Vec<schema::Timestamp>, max_items = 5)]
     pub next_times: Vec<String>,
-    /// The group of each rerun; `null`: that of the current run.
+    /// The id of the customer group for each rerun; `null` if each rerun uses the group of the
+    /// current run.
     #[schema(value_type = Option<Uuid>, required)]
     pub customer_group_id: Option<CustomerGroupId>,
     #[schema(value_type = schema::ReuseFrom)]
@@ -95,29 +97,29 @@ pub struct ScheduleItem<'a> {
     pub when: When,
     #[schema(value_type = schema::Overlap)]
     pub overlap: Overlap,
-    /// How late a time is made up for, in seconds.
+    /// How many seconds after a missed time it may still fire; 0: never.
     #[schema(minimum = 0)]
     pub catch_up_seconds: u32,
-    /// By how much a time may be delayed, in seconds.
+    /// The longest delay that is added to a time, in seconds.
     #[schema(minimum = 0)]
     pub jitter_seconds: u32,
-    /// After this time it does not fire any more.
+    /// The time after which it does not fire any more.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub ends_at: Option<Timestamp>,
-    /// Why it is paused, if that is known.
+    /// Why it is paused; `null` if no reason is known.
     #[schema(required)]
     pub note: Option<&'a str>,
-    /// Its last firing; `null` before the first.
+    /// Its last firing; `null` if there was none yet.
     #[schema(required)]
     pub last_firing: Option<FiringItem<'a>>,
-    /// Who made it: who initiates its reruns.
+    /// The id of the person who created it. Its reruns are recorded as initiated by this person.
     #[schema(value_type = Uuid)]
     pub created_by: UserId,
-    /// That person's name then, if the token had one.
+    /// The person's name at that time; `null` if the token did not contain a name.
     #[schema(required)]
     pub created_by_name: Option<&'a str>,
-    /// When it was made.
+    /// When it was created.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,

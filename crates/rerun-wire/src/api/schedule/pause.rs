@@ -9,10 +9,10 @@ use crate::openapi::{Docs, Tag};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = SchedulePauseRequest)]
 pub struct Request {
-    /// The schedule.
+    /// The id of the schedule.
     #[schema(value_type = Uuid, required)]
     pub schedule_id: Option<String>,
-    /// Why.
+    /// The reason for the pause.
     #[schema(
         min_length = 1,
         max_length = 2_000,
@@ -25,8 +25,9 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Schedules,
         "Pause a schedule",
-        "Its times pass, and are not made up for. A firing that waits goes on waiting. A schedule that has \
-         ended cannot be paused.",
+        "Stops the schedule from firing until it is resumed. Times that pass meanwhile are not \
+         made up for. A firing that is `waiting` continues to wait. A schedule that has ended \
+         cannot be paused.",
         json!({ "schedule_id": items::SCHEDULE, "note": "Holidays" }),
     )
     .keyed()

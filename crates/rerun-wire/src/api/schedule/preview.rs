@@ -10,30 +10,31 @@ use crate::openapi::{Docs, Tag, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = SchedulePreviewRequest)]
 pub struct Request {
-    /// A pattern of five fields.
+    /// A cron pattern of five fields.
     #[schema(required, min_length = 1, max_length = 200)]
     pub cron: Option<String>,
-    /// The IANA time zone of the pattern.
+    /// The IANA time zone of the cron pattern.
     #[schema(default = "UTC")]
     pub time_zone: Option<String>,
-    /// Times after this one, with its offset; after now when it is not given.
+    /// Return the times after this one, which is given with its UTC offset; by default the times
+    /// after now.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub from: Option<String>,
-    /// The most times to return.
+    /// The maximum number of times to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 100, default = 5)]
     pub limit: Option<Integer>,
 }
 
-/// A time of a pattern.
+/// A time of a cron pattern.
 #[derive(Serialize, ToSchema)]
 pub struct PatternTime<'a> {
-    /// The time.
+    /// The time in UTC.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub at: Timestamp,
-    /// The local time, with its offset.
+    /// The local time, with its UTC offset.
     pub local: &'a str,
-    /// What a clock change did to it.
+    /// How a clock change affects the time; `null` if none does.
     #[schema(value_type = Option<schema::ClockChange>, required)]
     pub clock_change: Option<ClockChange>,
 }
@@ -41,7 +42,7 @@ pub struct PatternTime<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = SchedulePreviewResponse)]
 pub struct Response<'a> {
-    /// The times, in their order.
+    /// The times, earliest first.
     pub times: Vec<PatternTime<'a>>,
 }
 
@@ -58,10 +59,12 @@ impl<'a> From<&'a CalendarTime> for PatternTime<'a> {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Schedules,
-        "Preview the times of a pattern",
-        "Shows what clock changes do: a fixed time that does not exist on a day is the first instant \
-         after it (`skipped`), and one that exists twice fires once (`repeated`). A pattern with a \
-         wildcard in minute or hour has the times that exist, and both of those that exist twice.",
+        "Preview the times of a cron pattern",
+        "Returns the next times of a cron pattern, and shows how clock changes affect them. A \
+         fixed time that does not exist on a day fires at the first instant after it (`skipped`), \
+         and a fixed time that exists twice fires once (`repeated`). A pattern with a wildcard in \
+         the minute or the hour fires at every time that exists, and twice at a time that exists \
+         twice.",
         json!({
             "cron": "30 2 * * *",
             "time_zone": "Europe/Berlin",

@@ -6,8 +6,9 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<OfSchedule>(
         Tag::Schedules,
         "Resume a schedule",
-        "It fires from its next time on. Times that passed while it was paused are not made up for, and \
-         have no firings. A schedule that has ended cannot be resumed.",
+        "Lets a paused schedule fire again, from its next time on. Times that passed while it was \
+         paused are not made up for and have no firings. A schedule that has ended cannot be \
+         resumed.",
         items::example_id(),
     )
     .keyed()

@@ -5,9 +5,10 @@ use crate::openapi::{Docs, Tag};
 pub(crate) fn docs() -> Docs {
     Docs::call::<OfSchedule>(
         Tag::Schedules,
-        "Fire a schedule now",
-        "Decides as at one of its times, with the same conditions, and returns the firing; a refusal is a \
-         firing too. Its times stay as they are. The caller must be allowed to initiate reruns.",
+        "Trigger a schedule now",
+        "Does what the schedule does at one of its times, under the same conditions, and returns \
+         the firing. If the rerun is refused, there is a firing too. The times of the schedule \
+         stay as they are. The caller must be allowed to initiate reruns.",
         items::example_id(),
     )
     .keyed()

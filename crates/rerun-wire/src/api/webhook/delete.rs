@@ -9,7 +9,7 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookDeleteRequest)]
 pub struct Request {
-    /// The webhook.
+    /// The id of the webhook.
     #[schema(value_type = Uuid, required)]
     pub webhook_id: Option<String>,
 }
@@ -18,7 +18,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Webhooks,
         "Delete a webhook",
-        "Returns it as it was last. Nothing more is sent to it, except what is on its way.",
+        "Deletes the webhook and returns it as it was last. Nothing more is sent to it, except \
+         deliveries that have already begun.",
         json!({ "webhook_id": examples::WEBHOOK }),
     )
     .keyed()

@@ -12,16 +12,16 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookDeliveriesRequest)]
 pub struct Request {
-    /// The webhook.
+    /// The id of the webhook.
     #[schema(value_type = Uuid, required)]
     pub webhook_id: Option<String>,
-    /// Deliveries in this state alone.
+    /// Return only deliveries in this state.
     #[schema(value_type = Option<schema::DeliveryState>)]
     pub state: Option<String>,
-    /// The most items to return.
+    /// The maximum number of items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     pub cursor: Option<String>,
 }
 
@@ -29,40 +29,41 @@ pub struct Request {
 #[derive(Serialize, ToSchema)]
 #[schema(as = DeliveryAttempt)]
 pub struct AttemptItem {
-    /// When it ended.
+    /// When the attempt ended.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub at: Timestamp,
-    /// The status of the response; `null` when there was none.
+    /// The HTTP status of the response; `null` if there was no response.
     #[schema(required, minimum = 100, maximum = 999)]
     pub status: Option<u16>,
-    /// How long it took.
+    /// How long it took, in milliseconds.
     #[schema(minimum = 0)]
     pub duration_ms: u64,
-    /// Why there was no response. `interrupted`: the sender stopped in the middle.
+    /// Why there was no response; `null` if there was one. With `interrupted`, the sender stopped
+    /// during the attempt.
     #[schema(value_type = Option<schema::SendError>, required)]
     pub error: Option<SendError>,
 }
 
-/// An event on its way to a webhook.
+/// The delivery of an event to a webhook.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Delivery)]
 pub struct DeliveryItem<'a> {
-    /// The event's id: `webhook-id` in each attempt.
+    /// The id of the event. Each attempt sends it in the header `webhook-id`.
     #[schema(value_type = Uuid)]
     pub event_id: AuditEntryId,
-    /// The event's type.
+    /// The type of the event.
     #[serde(rename = "type")]
     #[schema(value_type = schema::AuditAction)]
     pub kind: &'a str,
-    /// The event's number.
+    /// The number of the event.
     #[schema(minimum = 1)]
     pub sequence: i64,
     #[schema(value_type = schema::DeliveryState)]
     pub state: DeliveryState,
     /// The attempts of the last 30 days, oldest first.
     pub attempts: Vec<AttemptItem>,
-    /// When it is tried next; `null` when it is not, or its webhook is disabled.
+    /// When the next attempt is due; `null` if there is no next attempt or the webhook is disabled.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub next_attempt_at: Option<Timestamp>,
@@ -73,7 +74,7 @@ pub struct DeliveryItem<'a> {
 pub struct Response<'a> {
     /// The deliveries, newest event first.
     pub deliveries: Vec<DeliveryItem<'a>>,
-    /// `cursor` for the next page; `null` at the end.
+    /// The `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<&'a str>,
 }
@@ -106,8 +107,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Webhooks,
         "List a webhook's deliveries",
-        "Newest event first, each with its attempts. Deliveries that ended are kept 30 days. What a \
-         receiver says in its body is not kept.",
+        "Returns the deliveries, newest event first, each with its attempts. Deliveries that \
+         ended are kept for 30 days. The body of a receiver's response is not kept.",
         json!({ "webhook_id": examples::WEBHOOK, "state": "failed" }),
     )
     .answers::<Response<'_>>(json!({

@@ -9,7 +9,7 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookGetRequest)]
 pub struct Request {
-    /// The webhook.
+    /// The id of the webhook.
     #[schema(value_type = Uuid, required)]
     pub webhook_id: Option<String>,
 }
@@ -18,7 +18,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Webhooks,
         "Get a webhook",
-        "With how far it is, and since when it has been failing.",
+        "Returns the webhook with the number up to which events are delivered, and since when its \
+         deliveries have been failing.",
         json!({ "webhook_id": examples::WEBHOOK }),
     )
     .answers::<WebhookItem<'_>>(examples::webhook())

@@ -15,37 +15,37 @@ pub struct WebhookItem<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
     pub id: WebhookId,
-    /// Where events are sent.
+    /// The URL that events are sent to.
     pub url: &'a str,
-    /// The types of events that it gets; `null` for all.
+    /// The types of the events that are sent; `null` if all types are sent.
     #[schema(value_type = Option<Vec<schema::AuditAction>>, required)]
     pub types: Option<&'a [AuditAction]>,
-    /// It gets only events about this campaign; `null` for all.
+    /// The id of the campaign whose events are sent; `null` if all events are sent.
     #[schema(value_type = Option<Uuid>, required)]
     pub campaign_id: Option<CampaignId>,
-    /// What it is for.
+    /// What the webhook is for.
     #[schema(required)]
     pub description: Option<&'a str>,
-    /// Whether an event waits until the one before is delivered or given up.
+    /// Whether each event waits until the previous one is delivered or given up.
     pub ordered: bool,
     #[schema(value_type = schema::WebhookStatus)]
     pub status: WebhookStatus,
-    /// Why it is disabled: `requested` by somebody, `gone` (its receiver responded with 410), or
-    /// `failing` (nothing was delivered for 5 days). `null` while it is enabled.
+    /// Why it is disabled; `null` if it is enabled.
     #[schema(value_type = Option<schema::DisabledReason>, required)]
     pub disabled_reason: Option<DisabledReason>,
-    /// Since when every attempt has failed; `null` when the last one did not.
+    /// Since when every attempt has failed; `null` if the last attempt did not fail.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub failing_since: Option<Timestamp>,
-    /// Every event up to this number is delivered or given up, or is not for this webhook. Replays
-    /// do not count.
+    /// Every event up to this number is delivered, given up, or excluded by the webhook's filters.
+    /// Replays do not count.
     #[schema(minimum = 0)]
     pub delivered_sequence: i64,
-    /// How many events are queued for it. At most 10,000 are; others wait in the log.
+    /// How many events are queued for it. At most 10,000 events are queued; further events wait in
+    /// the log.
     #[schema(minimum = 0)]
     pub pending: u64,
-    /// When it was made.
+    /// When it was created.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
@@ -53,7 +53,8 @@ pub struct WebhookItem<'a> {
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub updated_at: Timestamp,
-    /// What its deliveries are signed with: in the response of its creation only.
+    /// The secret that deliveries are signed with. It is sent only in the response to
+    /// `webhook/create`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
     pub secret: Option<&'a str>,

@@ -9,10 +9,10 @@ use crate::openapi::{Docs, Tag, examples};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookListRequest)]
 pub struct Request {
-    /// The most items to return.
+    /// The maximum number of items to return.
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000, default = 1_000)]
     pub limit: Option<Integer>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     pub cursor: Option<String>,
 }
 
@@ -21,7 +21,7 @@ pub struct Request {
 pub struct Response<'a> {
     /// The webhooks, newest first.
     pub webhooks: Vec<WebhookItem<'a>>,
-    /// `cursor` for the next page; `null` at the end.
+    /// The `cursor` for the next page; `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<&'a str>,
 }
@@ -30,7 +30,7 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Webhooks,
         "List webhooks",
-        "Newest first.",
+        "Returns the webhooks of the account, newest first.",
         json!({ "limit": 20 }),
     )
     .answers::<Response<'_>>(json!({

@@ -12,10 +12,10 @@ use crate::openapi::{Docs, Tag, examples, schema};
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WebhookRotateSecretRequest)]
 pub struct Request {
-    /// The webhook.
+    /// The id of the webhook.
     #[schema(value_type = Uuid, required)]
     pub webhook_id: Option<String>,
-    /// For how many seconds the previous secret signs too.
+    /// For how many seconds deliveries are also signed with the previous secret.
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 604_800, default = 86_400)]
     pub keep_previous_seconds: Option<Integer>,
 }
@@ -23,12 +23,12 @@ pub struct Request {
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookRotateSecretResponse)]
 pub struct Response<'a> {
-    /// The webhook.
+    /// The id of the webhook.
     #[schema(value_type = Uuid)]
     pub webhook_id: WebhookId,
-    /// Its new secret.
+    /// The new secret.
     pub secret: &'a str,
-    /// Until when the secret before signs too; `null` when it does not.
+    /// Until when deliveries are also signed with the previous secret; `null` if they are not.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub previous_secret_until: Option<Timestamp>,
@@ -48,9 +48,10 @@ impl<'a> From<&'a WithSecret> for Response<'a> {
 pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Webhooks,
-        "Give a webhook another secret",
-        "For `keep_previous_seconds` each delivery has two signatures, so that the receiver can \
-         change its secret meanwhile. A secret that leaked should sign no longer: send 0.",
+        "Rotate the secret of a webhook",
+        "Replaces the secret by a new one. For `keep_previous_seconds`, each delivery has two \
+         signatures, one with each secret, so that the receiver can change its secret in this \
+         time. If the old secret leaked, send 0, so that it stops signing at once.",
         json!({ "webhook_id": examples::WEBHOOK, "keep_previous_seconds": 3_600 }),
     )
     .keyed()

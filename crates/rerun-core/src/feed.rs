@@ -163,7 +163,7 @@ const SCHEDULE: &[Field] = &[
 const TYPES: &[(&str, &str, &[Field])] = &[
     (
         "customer_group.created",
-        "A customer group was made.",
+        "A customer group was created.",
         &[GROUP, always("name", Kind::Name)],
     ),
     (
@@ -215,7 +215,8 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "campaign.created",
-        "A campaign was made, or brought in with messages that were published elsewhere (`imported`).",
+        "A campaign was created, or it was imported with messages that were published elsewhere \
+         (`imported` is true).",
         &[
             CAMPAIGN,
             perhaps("run_number", Kind::RunNumber),
@@ -226,7 +227,8 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "campaign.updated",
-        "A campaign was changed. `changed` names the fields, without the texts.",
+        "A campaign was changed. `changed` has the names of the changed fields, but not their \
+         texts.",
         &[
             CAMPAIGN,
             always("changed", Kind::Names),
@@ -251,10 +253,11 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "campaign.rerun_suggested",
-        "After an import into the group of the current run, a rerun would change something. \
-         `matched` are segments that would reuse a message, `new` those that need one, and `gone` \
-         those of the current run that the group does not have any more; `customers` has the \
-         customers of each. `run_number` is the current run.",
+        "After an import into the current run's group, a rerun would change something. `segments` \
+         counts the segments that would reuse a message (`matched`), those that would need a new \
+         message (`new`), and those of the current run that the group does not have any more \
+         (`gone`). `customers` counts the customers in these segments. `run_number` is the \
+         current run.",
         &[
             CAMPAIGN,
             RUN,
@@ -276,7 +279,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "messages.rejected",
-        "Messages were rejected. The reason is left out.",
+        "Messages were rejected. The event does not contain the reason.",
         MESSAGES,
     ),
     (
@@ -294,7 +297,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "message.adopted",
-        "The text of a similar message was adopted for a message.",
+        "The suggestion for a message was used: the message got the text of a similar message.",
         &[
             CAMPAIGN,
             RUN,
@@ -328,7 +331,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "rerun.archived",
-        "What was still active of a past run was archived.",
+        "The messages of a past run that were still active were archived.",
         &[
             CAMPAIGN,
             RUN,
@@ -340,25 +343,25 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "rerun.cancelled",
-        "A run was cancelled. The reason is left out.",
+        "A run was cancelled. The event does not contain the reason.",
         &[CAMPAIGN, RUN, BEFORE, AFTER],
     ),
     (
         "rerun.retried",
-        "Failed messages were queued again.",
+        "Messages whose generation failed were queued to be generated again.",
         MESSAGES,
     ),
     (
         "run.completed",
-        "The generation of a run ended well.",
+        "The generation of a run ended without failures.",
         ENDED,
     ),
     (
         "run.failed",
-        "The generation of a run ended with failures.",
+        "The generation of a run ended, and at least one message failed.",
         ENDED,
     ),
-    ("schedule.created", "A schedule was made.", SCHEDULE),
+    ("schedule.created", "A schedule was created.", SCHEDULE),
     ("schedule.updated", "A schedule was changed.", SCHEDULE),
     ("schedule.deleted", "A schedule was deleted.", SCHEDULE),
     ("schedule.paused", "A schedule was paused.", SCHEDULE),
@@ -369,7 +372,9 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ),
     (
         "schedule.skipped",
-        "Nothing was started at a time of a schedule, or at several (`times`) of which this is the last.",
+        "No run was started at a time of a schedule. If several times passed without a run, one \
+         event stands for all of them: `times` is their number, and `scheduled_for` is the last \
+         one.",
         &[
             always("schedule_id", Kind::Id),
             CAMPAIGN,
@@ -379,10 +384,11 @@ const TYPES: &[(&str, &str, &[Field])] = &[
             always("times", Kind::Count),
         ],
     ),
-    ("webhook.created", "A webhook was made.", &[WEBHOOK]),
+    ("webhook.created", "A webhook was created.", &[WEBHOOK]),
     (
         "webhook.updated",
-        "A webhook was changed. `changed` names the fields, without the texts.",
+        "A webhook was changed. `changed` has the names of the changed fields, but not their \
+         texts.",
         &[
             WEBHOOK,
             always("changed", Kind::Names),
@@ -393,13 +399,14 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     ("webhook.deleted", "A webhook was deleted.", &[WEBHOOK]),
     (
         "webhook.secret_rotated",
-        "A webhook got another secret. For `keep_previous_seconds` the one before signs too.",
+        "A webhook got a new secret. For `keep_previous_seconds`, deliveries are also signed with \
+         the previous secret.",
         &[WEBHOOK, always("keep_previous_seconds", Kind::Count)],
     ),
     (
         "webhook.disabled",
-        "The system disabled a webhook, because its receiver responded with 410 (`gone`) or took \
-         nothing for 5 days (`failing`).",
+        "The system disabled a webhook, because its receiver responded with 410 (`gone`) or \
+         accepted no event for 5 days (`failing`).",
         &[WEBHOOK, always("disabled_reason", Kind::DisabledReason)],
     ),
 ];

@@ -256,12 +256,12 @@ impl Docs {
         )
         .header(
             "x-content-type-options",
-            "Forbids browsers to guess another media type.",
+            "Stops browsers from guessing another media type.",
             "nosniff",
         )
         .header(
             "x-frame-options",
-            "Forbids other pages to show this page in a frame.",
+            "Stops other pages from showing this page in a frame.",
             "DENY",
         )
         .header(

@@ -24,25 +24,25 @@ impl Deliveries {
             attempts: IntCounterVec::new(
                 Opts::new(
                     "rerun_webhook_attempts_total",
-                    "Attempts to deliver an event to a webhook: delivered, refused (a status other \
-                     than 2xx), or why no response came.",
+                    "Attempts to deliver an event to a webhook, by their outcome: delivered, \
+                     refused (a status other than 2xx), or the reason why there was no response.",
                 ),
                 &["outcome"],
             )?,
             seconds: Histogram::with_opts(
                 HistogramOpts::new(
                     "rerun_webhook_attempt_duration_seconds",
-                    "Time that attempts to deliver an event took.",
+                    "Duration of attempts to deliver an event to a webhook, in seconds.",
                 )
                 .buckets(SECONDS.to_vec()),
             )?,
             published: IntCounter::new(
                 "rerun_events_published_total",
-                "Events that were published in the stream of NATS.",
+                "Events that this process published in the NATS stream.",
             )?,
             unpublished: IntCounter::new(
                 "rerun_event_publication_failures_total",
-                "How often the publication of events in the stream of NATS failed.",
+                "Attempts to publish events in the NATS stream that failed.",
             )?,
         };
         registry.register(Box::new(deliveries.attempts.clone()))?;

@@ -121,29 +121,30 @@ impl Families {
         let families = Self {
             requests: counter(
                 "rerun_http_requests_total",
-                "Requests that were answered.",
+                "Requests that got a response.",
                 &["route", "method", "status"],
             )?,
             request_seconds: seconds(
                 "rerun_http_request_duration_seconds",
-                "Time from a request's head to the head of its answer.",
+                "Time from the headers of a request to the headers of its response, in seconds.",
                 &["route", "method"],
                 REQUEST_SECONDS,
             )?,
             requests_in_flight: gauge(
                 "rerun_http_requests_in_flight",
-                "Requests that are being answered.",
+                "Requests that wait for a response now, including the one for this page.",
             )?,
             reruns: counter(
                 "rerun_reruns_total",
-                "Calls for a rerun that came to a decision: initiated, replayed, or the code of \
-                 the refusal. Reruns that schedules started are initiated too.",
+                "Requests to start a rerun, by their result: initiated, replayed (the response of \
+                 an earlier request with the same idempotency key), or the code of the error. \
+                 Reruns that schedules started count as initiated too.",
                 &["result"],
             )?,
             segments: counter(
                 "rerun_rerun_segments_total",
-                "Segments of the reruns that were initiated: matched ones reuse a message, new \
-                 ones need one.",
+                "Segments of the reruns that were initiated: matched segments reuse a message, \
+                 new segments need one.",
                 &["outcome"],
             )?,
             reused: Reused::register(&registry)?,
@@ -152,31 +153,34 @@ impl Families {
             previews: Previews::register(&registry)?,
             results: counter(
                 "rerun_generation_results_total",
-                "What became of generator calls: stored, failed_attempt (to be tried again), \
-                 put_off (to be tried again, no attempt was used), given_up, or lease_lost (the \
-                 result came too late).",
+                "Results of generator calls: stored, failed_attempt (the call is retried), \
+                 put_off (the call is retried and does not count as an attempt), given_up, or \
+                 lease_lost (the result came after a cancellation or after the end of the lease).",
                 &["outcome"],
             )?,
             tokens: counter(
                 "rerun_generation_tokens_total",
-                "Tokens that language models reported for generator calls, failed ones too.",
+                "Tokens that language models reported for generator calls, including failed calls.",
                 &["kind"],
             )?,
             call_seconds: seconds(
                 "rerun_generation_call_duration_seconds",
-                "Time that generator calls took.",
+                "Duration of generator calls in seconds.",
                 &["result"],
                 CALL_SECONDS,
             )?,
             calls_in_flight: gauge(
                 "rerun_generation_calls_in_flight",
-                "Generator calls that run now.",
+                "Generator calls that are running now.",
             )?,
             watched: OnceLock::new(),
             registry: registry.clone(),
         };
-        let build = Opts::new("rerun_build_info", "The version that runs; always 1.")
-            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let build = Opts::new(
+            "rerun_build_info",
+            "Always 1; the label is the version of the server.",
+        )
+        .const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build)?;
         build.set(1);
         add(Box::new(build))?;

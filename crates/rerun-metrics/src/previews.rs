@@ -23,9 +23,10 @@ impl Previews {
         let previews = IntCounterVec::new(
             Opts::new(
                 "rerun_rerun_previews_total",
-                "Campaigns whose rerun was previewed after an import: suggested (an event was \
-                 written), repeated (the same was suggested before), unchanged (a rerun would change \
-                 nothing), refused (a rerun would be refused), or failed (to be tried again).",
+                "Campaigns whose rerun was previewed after an import, by the outcome: suggested \
+                 (an event was written), repeated (the same was suggested before), unchanged (a \
+                 rerun would change nothing), refused (a rerun would be refused), or failed (the \
+                 preview is retried).",
             ),
             &["outcome"],
         )?;

@@ -18,13 +18,13 @@ impl Reused {
             )?,
             customers: IntCounter::new(
                 "rerun_reuse_customers_total",
-                "Customers of the messages that reruns reused.",
+                "Customers in the segments of the messages that reruns reused.",
             )?,
             tokens: IntCounterVec::new(
                 Opts::new(
                     "rerun_reuse_tokens_total",
-                    "Tokens that reruns did not spend because they reused messages, at the mean of \
-                     each campaign's generated messages.",
+                    "Tokens that reruns saved because they reused messages: for each reused \
+                     message, the mean tokens of a generated message of its campaign.",
                 ),
                 &["kind"],
             )?,

@@ -21,14 +21,14 @@ impl Firings {
             outcomes: IntCounterVec::new(
                 Opts::new(
                     "rerun_schedule_firings_total",
-                    "Times of schedules, and triggers, that were decided, by their outcome.",
+                    "Times of schedules that were decided, and triggers, by their outcome.",
                 ),
                 &["outcome"],
             )?,
             lateness: Histogram::with_opts(
                 HistogramOpts::new(
                     "rerun_schedule_lateness_seconds",
-                    "Time from when a time of a schedule was due until it was decided.",
+                    "How late a time of a schedule was decided, in seconds.",
                 )
                 .buckets(SECONDS.to_vec()),
             )?,

@@ -144,7 +144,7 @@ impl Watched {
         let mut families = pools(&self.pools.pools());
         families.push(family(
             "rerun_database_up",
-            "Whether the database answered when it was asked last.",
+            "1 if the last query of the queue succeeded, else 0.",
             MetricType::GAUGE,
             vec![gauge(&[], if backlog.is_some() { 1.0 } else { 0.0 })],
         ));
@@ -154,7 +154,7 @@ impl Watched {
             families.extend(deliveries(waiting, now));
             families.push(family(
                 "rerun_schedule_overdue_seconds",
-                "How long the schedule has been due that has been due the longest; 0 if none is due.",
+                "How long the oldest due schedule has been due, in seconds; 0 if none is due.",
                 MetricType::GAUGE,
                 vec![gauge(&[], age(waiting.schedule_due_since, now))],
             ));
@@ -183,14 +183,14 @@ fn deliveries(waiting: Waiting, now: Timestamp) -> [MetricFamily; 3] {
     [
         family(
             "rerun_event_lag_seconds",
-            "Age of the event that has waited longest for a webhook or for the stream of NATS in \
-             seconds; 0 if none waits.",
+            "How long the oldest waiting event has waited, in seconds; 0 if none waits. For a \
+             webhook: since its delivery was due. For NATS: since the event was written.",
             MetricType::GAUGE,
             lags,
         ),
         family(
             "rerun_webhook_pending",
-            "Deliveries to webhooks that wait for an attempt, up to a million.",
+            "Deliveries to webhooks that wait for an attempt, counted up to a million.",
             MetricType::GAUGE,
             vec![gauge(&[], float(backlog.pending))],
         ),
@@ -207,13 +207,13 @@ fn queue(backlog: Backlog, now: Timestamp) -> [MetricFamily; 2] {
     [
         family(
             "rerun_generation_queue_messages",
-            "Messages that are to be generated, leased ones too, up to a million.",
+            "Messages that wait for generation or are being generated, counted up to a million.",
             MetricType::GAUGE,
             vec![gauge(&[], float(backlog.messages))],
         ),
         family(
             "rerun_generation_queue_oldest_due_seconds",
-            "How long that message has been due which has been due the longest; 0 when none is.",
+            "How long the oldest due message has been due, in seconds; 0 if none is due.",
             MetricType::GAUGE,
             vec![gauge(&[], age(backlog.due_since, now))],
         ),
@@ -230,7 +230,7 @@ fn pools(pools: &[(&'static str, PoolUsage)]) -> Vec<MetricFamily> {
     vec![
         family(
             "rerun_database_connections",
-            "Open connections, by whether a job uses them.",
+            "Open database connections, by their state: in_use or idle.",
             MetricType::GAUGE,
             each(&|pool, usage| {
                 let state = |name, number: u32| {
@@ -241,25 +241,25 @@ fn pools(pools: &[(&'static str, PoolUsage)]) -> Vec<MetricFamily> {
         ),
         family(
             "rerun_database_connections_max",
-            "The most connections that there may be.",
+            "The maximum number of open database connections.",
             MetricType::GAUGE,
             each(&|pool, usage| vec![gauge(&[("pool", pool)], f64::from(usage.size))]),
         ),
         family(
             "rerun_database_jobs_waiting",
-            "Jobs that wait for a connection.",
+            "Jobs that wait for a database connection.",
             MetricType::GAUGE,
             each(&|pool, usage| vec![gauge(&[("pool", pool)], float(usage.waiting))]),
         ),
         family(
             "rerun_database_wait_seconds",
-            "Time that jobs waited for a connection.",
+            "Time that jobs waited for a database connection, in seconds.",
             MetricType::HISTOGRAM,
             each(&|pool, usage| vec![histogram(&[("pool", pool)], &usage.waits)]),
         ),
         family(
             "rerun_database_wait_timeouts_total",
-            "Jobs that were given up because no connection came free in time.",
+            "Jobs that were given up because no database connection became free in time.",
             MetricType::COUNTER,
             each(&|pool, usage| {
                 let mut counter = Counter::default();

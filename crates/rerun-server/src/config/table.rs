@@ -172,12 +172,12 @@ settings! {
         used_by: &[Serve, Worker, Dispatch, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Unrepeated,
         parse: DatabaseUrl::parse,
     }
-    /// Database connections of this process.
+    /// Number of database connections of this process.
     DATABASE_POOL_SIZE: u32 {
         name: "database_pool_size", value: "NUMBER", default: Some("8"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 1_000),
     }
-    /// The longest wait for a database connection before a request is answered with 503.
+    /// How long a request waits for a database connection before the response is 503.
     DATABASE_ACQUIRE_TIMEOUT_SECONDS: u32 {
         name: "database_acquire_timeout_seconds", value: "SECONDS", default: Some("5"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 600),
@@ -189,12 +189,12 @@ settings! {
         used_by: &[Serve, Worker, Dispatch, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Shown,
         parse: pooler,
     }
-    /// How long PostgreSQL may work on one statement; imports may take longer.
+    /// How long PostgreSQL may take for one statement; imports may take longer.
     STATEMENT_TIMEOUT_SECONDS: u32 {
         name: "statement_timeout_seconds", value: "SECONDS", default: Some("20"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
-    /// Whether to apply pending schema migrations at the start.
+    /// Whether the server applies pending schema migrations when it starts.
     AUTO_MIGRATE: bool {
         name: "auto_migrate", value: "BOOL", default: Some("true"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
@@ -225,12 +225,12 @@ settings! {
         name: "jwt_jwks_file", value: "FILE", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: |path| text(path).map(PathBuf::from),
     }
-    /// The `iss` that a token must have; any when not given.
+    /// The `iss` that a token must have; by default any.
     JWT_ISSUER: String {
         name: "jwt_issuer", value: "TEXT", default: None,
         used_by: &[Serve, Token, Console], sensitivity: Shown, parse: text,
     }
-    /// The `aud` that a token must have; any when not given.
+    /// The `aud` that a token must have; by default any.
     JWT_AUDIENCE: String {
         name: "jwt_audience", value: "TEXT", default: None,
         used_by: &[Serve, Token, Console], sensitivity: Shown, parse: text,
@@ -252,18 +252,18 @@ settings! {
         used_by: &[Serve], sensitivity: Secret,
         parse: |code| text(code).map(SecretString::from),
     }
-    /// Actions that only some roles may do, such as `initiate=ADMIN,EDITOR; publish=ADMIN`; the
-    /// table `[roles]` in the TOML file. Every role may do the actions that no rule names.
+    /// Actions that only some roles may do, such as `initiate=ADMIN,EDITOR; publish=ADMIN`. In the
+    /// TOML file this is the table `[roles]`. Every role may do the actions that no rule names.
     ROLES: RoleRules {
         name: "roles", value: "RULES", default: None,
         used_by: &[Serve, Schedules], sensitivity: Shown, parse: RoleRules::parse,
     }
-    /// Whether this server fires schedules. Any number of servers may: each time fires once.
+    /// Whether this server fires schedules. If several servers do, each time still fires only once.
     SCHEDULER: bool {
         name: "scheduler", value: "BOOL", default: Some("true"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
-    /// The most schedules that an account may have.
+    /// Maximum number of schedules of an account.
     SCHEDULES_PER_ACCOUNT: u32 {
         name: "schedules_per_account", value: "NUMBER", default: Some("100"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 0, 1_000_000),
@@ -274,19 +274,19 @@ settings! {
         used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// Addresses or networks of proxies whose `x-forwarded-for` and `x-forwarded-proto` the console
-    /// trusts, such as `10.0.0.0/8, ::1`; none when not given.
+    /// trusts, such as `10.0.0.0/8, ::1`; by default none.
     TRUSTED_PROXIES: TrustedProxies {
         name: "trusted_proxies", value: "NETWORKS", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: TrustedProxies::parse,
     }
-    /// Address of the OpenID provider where people may sign in to the console, as its tokens name it;
-    /// needs a client id.
+    /// Address of the OpenID provider through which people may sign in to the console, as in the
+    /// `iss` of its tokens; requires `RERUN_CONSOLE_OIDC_CLIENT_ID`.
     CONSOLE_OIDC_ISSUER: Issuer {
         name: "console_oidc_issuer", value: "URL", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: Issuer::parse,
     }
-    /// Client id of this installation at the OpenID provider, where it is a client with the redirect
-    /// address `https://HOST/console/openid/callback`.
+    /// Client id of this installation at the OpenID provider. The client needs the redirect address
+    /// `https://HOST/console/openid/callback`.
     CONSOLE_OIDC_CLIENT_ID: String {
         name: "console_oidc_client_id", value: "TEXT", default: None,
         used_by: &[Serve], sensitivity: Shown, parse: text,
@@ -296,18 +296,19 @@ settings! {
         name: "console_oidc_client_secret", value: "SECRET", default: None,
         used_by: &[Serve], sensitivity: Secret, parse: bearer_key,
     }
-    /// Scopes to request from the OpenID provider, with spaces between them; `openid` must be among
+    /// Scopes to request from the OpenID provider, separated by spaces; `openid` must be one of
     /// them.
     CONSOLE_OIDC_SCOPES: String {
         name: "console_oidc_scopes", value: "TEXT", default: Some("openid"),
         used_by: &[Serve], sensitivity: Shown, parse: scopes,
     }
-    /// Most generator calls at once in this process; 0 for none.
+    /// Maximum number of generator calls at the same time in this process; with 0 it generates
+    /// nothing.
     WORKERS: u32 {
         name: "workers", value: "NUMBER", default: Some("4"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 0, 10_000),
     }
-    /// What makes messages: `template` fills the campaign's template, `openai` has a language
+    /// What generates messages: `template` fills the campaign's template, `openai` lets a language
     /// model write them.
     GENERATOR: GeneratorKind {
         name: "generator", value: "NAME", default: Some("template"),
@@ -329,29 +330,30 @@ settings! {
         name: "openai_model", value: "NAME", default: None,
         used_by: &[Serve, Worker], sensitivity: Shown, parse: text,
     }
-    /// The longest wait for a response of the language model.
+    /// How long to wait for a response of the language model.
     OPENAI_TIMEOUT_SECONDS: u32 {
         name: "openai_timeout_seconds", value: "SECONDS", default: Some("60"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
-    /// Sampling temperature to request from the language model; its own default when not given.
+    /// Sampling temperature to request from the language model; by default the model's own.
     OPENAI_TEMPERATURE: f64 {
         name: "openai_temperature", value: "NUMBER", default: None,
         used_by: &[Serve, Worker], sensitivity: Shown, parse: temperature,
     }
-    /// Most tokens of a response to request from the language model; its own limit when not given.
+    /// Maximum number of tokens of a response to request from the language model; by default the
+    /// model's own limit.
     OPENAI_MAX_TOKENS: u32 {
         name: "openai_max_tokens", value: "NUMBER", default: None,
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 10_000_000),
     }
-    /// Additional headers for the language model, such as `x-title: Campaigns, x-team: growth`; one
-    /// on each line, or a JSON object, if a value has a comma. Each name once; `authorization`
-    /// replaces the API key.
+    /// Additional headers for the language model, such as `x-title: Campaigns, x-team: growth`. If
+    /// a value contains a comma, write one header on each line, or a JSON object. Each name may
+    /// occur once; `authorization` replaces the API key.
     OPENAI_HEADERS: ExtraHeaders {
         name: "openai_headers", value: "HEADERS", default: None,
         used_by: &[Serve, Worker], sensitivity: Secret, parse: ExtraHeaders::parse,
     }
-    /// Attempts to generate a message before it fails.
+    /// Number of attempts to generate a message before it fails.
     GENERATION_MAX_ATTEMPTS: u32 {
         name: "generation_max_attempts", value: "NUMBER", default: Some("5"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 100),
@@ -361,14 +363,15 @@ settings! {
         name: "generation_lease_seconds", value: "SECONDS", default: Some("30"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 1, 86_400),
     }
-    /// How long a message may be put off in total, while the language model takes no calls, before
-    /// it fails.
+    /// How long a message may be put off in total, while the language model accepts no calls,
+    /// before it fails.
     GENERATION_PATIENCE_SECONDS: u32 {
         name: "generation_patience_seconds", value: "SECONDS", default: Some("3600"),
         used_by: &[Serve, Worker], sensitivity: Shown, parse: |text| whole(text, 0, 604_800),
     }
-    /// Secret that the secrets of webhooks are derived from, at least 32 bytes. Without it no webhook
-    /// can be created and nothing is delivered. A new one changes the secrets of all webhooks.
+    /// Secret that the secrets of webhooks are derived from, at least 32 bytes. Without it no
+    /// webhook can be created and nothing is delivered. If it changes, the secrets of all webhooks
+    /// change.
     WEBHOOK_SECRET: SecretString {
         name: "webhook_secret", value: "SECRET", default: None,
         used_by: &[Serve, Dispatch], sensitivity: Secret, parse: webhook_secret,
@@ -379,24 +382,26 @@ settings! {
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
     /// Addresses or networks that webhooks may point to although they are not global, such as
-    /// `10.0.0.0/8, 192.168.1.7`. This machine, its links and metadata services of clouds need an entry
-    /// within their own network, such as `127.0.0.0/8`.
+    /// `10.0.0.0/8, 192.168.1.7`. Loopback addresses, link-local addresses and the metadata
+    /// services of clouds are allowed only by an entry within their own network, such as
+    /// `127.0.0.0/8`.
     WEBHOOK_ALLOW_NETS: AllowedNetworks {
         name: "webhook_allow_nets", value: "NETWORKS", default: None,
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: AllowedNetworks::parse,
     }
-    /// How long an attempt at a delivery may take.
+    /// How long an attempt to deliver an event to a webhook may take.
     WEBHOOK_TIMEOUT_SECONDS: u32 {
         name: "webhook_timeout_seconds", value: "SECONDS", default: Some("20"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| whole(text, 1, 300),
     }
-    /// Most deliveries at once in this process, not counting slow ones; 0 for none.
+    /// Maximum number of deliveries at the same time in this process, not counting slow ones; with
+    /// 0 it delivers nothing.
     WEBHOOK_CONCURRENCY: u32 {
         name: "webhook_concurrency", value: "NUMBER", default: Some("32"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| whole(text, 0, 1_000),
     }
-    /// NATS servers whose JetStream gets all events: `nats://HOST` or `tls://HOST`, separated by
-    /// commas. No events are published when not given.
+    /// NATS servers to publish all events to with JetStream: `nats://HOST` or `tls://HOST`,
+    /// separated by commas. By default no events are published.
     NATS_URL: NatsServers {
         name: "nats_url", value: "URLS", default: None,
         used_by: &[Serve, Dispatch], sensitivity: Unrepeated, parse: NatsServers::parse,
@@ -406,12 +411,13 @@ settings! {
         name: "nats_credentials_file", value: "PATH", default: None,
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |path| text(path).map(PathBuf::from),
     }
-    /// Stream that gets the events. A stream of another name gets all events from the first on.
+    /// Name of the stream that events are published in. If the name changes, the new stream gets
+    /// all events, from the first one on.
     NATS_STREAM: String {
         name: "nats_stream", value: "NAME", default: Some("rerun"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: stream_name,
     }
-    /// What the subjects of events begin with; the account and the event's type follow.
+    /// Prefix of the subjects of events; the account and the type of the event follow it.
     NATS_SUBJECT_PREFIX: String {
         name: "nats_subject_prefix", value: "SUBJECT", default: Some("rerun.events"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: subject_prefix,
@@ -421,23 +427,25 @@ settings! {
         name: "nats_create_stream", value: "BOOL", default: Some("false"),
         used_by: &[Serve, Dispatch], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
-    /// Largest JSON body.
+    /// Maximum size of a JSON body.
     MAX_BODY_BYTES: u64 {
         name: "max_body_bytes", value: "BYTES", default: Some("2097152"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 30),
     }
-    /// Largest body of an import.
+    /// Maximum size of the body of an import.
     MAX_IMPORT_BYTES: u64 {
         name: "max_import_bytes", value: "BYTES", default: Some("1073741824"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
-    /// Bytes of all bodies in flight that this process holds in memory, at least twice
-    /// `RERUN_MAX_BODY_BYTES`; an account may hold at most as much as it leaves for others.
+    /// Maximum size of all request bodies that this process holds in memory at the same time, at
+    /// least twice `RERUN_MAX_BODY_BYTES`. An account may hold at most as much as it leaves for the
+    /// other accounts.
     MAX_INFLIGHT_BODY_BYTES: u64 {
         name: "max_inflight_body_bytes", value: "BYTES", default: Some("268435456"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
-    /// Requests a second that each account may send to this process; no limit when not given.
+    /// Maximum number of requests per second that each account may send to this process; by default
+    /// there is no limit.
     RATE_LIMIT_PER_SECOND: NonZeroU32 {
         name: "rate_limit_per_second", value: "NUMBER", default: None,
         used_by: &[Serve], sensitivity: Shown,
@@ -453,7 +461,7 @@ settings! {
         name: "import_timeout_seconds", value: "SECONDS", default: Some("3600"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 86_400),
     }
-    /// The longest pause between two pieces of a body.
+    /// How long a client may pause while it sends a body.
     BODY_TIMEOUT_SECONDS: u32 {
         name: "body_timeout_seconds", value: "SECONDS", default: Some("20"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
@@ -468,22 +476,23 @@ settings! {
         name: "keep_alive_seconds", value: "SECONDS", default: Some("75"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
-    /// How long a client may read no byte of a response before its connection is closed (on Linux).
+    /// How long a client may read nothing of a response before its connection is closed (on Linux
+    /// only).
     WRITE_TIMEOUT_SECONDS: u32 {
         name: "write_timeout_seconds", value: "SECONDS", default: Some("20"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 3_600),
     }
-    /// Most connections of clients at once; more wait until one is closed.
+    /// Maximum number of client connections; further connections wait until one is closed.
     MAX_CONNECTIONS: u32 {
         name: "max_connections", value: "NUMBER", default: Some("10000"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1_000_000),
     }
-    /// Most segments that a run may have.
+    /// Maximum number of segments of a run.
     MAX_SEGMENTS: u32 {
         name: "max_segments", value: "NUMBER", default: Some("100000"),
         used_by: &[Serve, CampaignImport], sensitivity: Shown, parse: |text| whole(text, 1, 2_000_000),
     }
-    /// Most webhooks that an account may have.
+    /// Maximum number of webhooks of an account.
     WEBHOOKS_PER_ACCOUNT: u32 {
         name: "webhooks_per_account", value: "NUMBER", default: Some("20"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1_000),
@@ -493,13 +502,13 @@ settings! {
         name: "review_four_eyes", value: "BOOL", default: Some("false"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
     }
-    /// How long the server still serves after SIGTERM, while `/health/ready` is 503, so that load
-    /// balancers notice; no wait after Ctrl-C.
+    /// How long the server still handles requests after SIGTERM, while `/health/ready` returns 503
+    /// so that load balancers notice. After Ctrl-C it does not wait.
     SHUTDOWN_DRAIN_SECONDS: u32 {
         name: "shutdown_drain_seconds", value: "SECONDS", default: Some("3"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 0, 3_600),
     }
-    /// How long requests in flight may still take after the signal to shut down.
+    /// How long requests in flight may still take after the process got the signal to shut down.
     SHUTDOWN_GRACE_SECONDS: u32 {
         name: "shutdown_grace_seconds", value: "SECONDS", default: Some("25"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: |text| whole(text, 0, 3_600),
@@ -510,8 +519,8 @@ settings! {
         used_by: &[Serve, Worker, Dispatch, Demo, Migrate, AuditVerify, CampaignImport, Campaigns, EventsTail, Webhooks, Schedules], sensitivity: Shown,
         parse: LogFilter::parse,
     }
-    /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as
-    /// `http://localhost:4318`; no traces are sent when not given.
+    /// Base URL of an OpenTelemetry collector that accepts OTLP over HTTP, such as
+    /// `http://localhost:4318`; by default no traces are sent.
     OTLP_ENDPOINT: Url {
         name: "otlp_endpoint", value: "URL", default: None,
         used_by: &[Serve, Worker, Dispatch], sensitivity: Unrepeated, parse: base_url,
@@ -521,7 +530,8 @@ settings! {
         name: "otlp_service_name", value: "NAME", default: Some("rerun"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: text,
     }
-    /// Share of the traces to send, from 0 to 1, unless the caller has decided.
+    /// Share of the traces to send, from 0 to 1. If a caller sends a trace of its own, the caller
+    /// decides whether it is sent.
     OTLP_SAMPLE_RATIO: f64 {
         name: "otlp_sample_ratio", value: "NUMBER", default: Some("1"),
         used_by: &[Serve, Worker, Dispatch], sensitivity: Shown, parse: share,

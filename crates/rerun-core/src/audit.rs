@@ -256,7 +256,7 @@ pub enum ChainBreak {
         found: i64,
     },
     /// There are entries after the newest that was written.
-    #[error("audit entry {seq} ({id}) stands after the end of the log: it was never written")]
+    #[error("audit entry {seq} ({id}) comes after the last entry that was written")]
     Surplus {
         /// The entry's number.
         seq: i64,
@@ -264,7 +264,7 @@ pub enum ChainBreak {
         id: AuditEntryId,
     },
     /// The kept head is not that of the newest entry.
-    #[error("the log ends with entry {seq}, but the kept hash of its end is another")]
+    #[error("the log ends with entry {seq}, but the stored hash of the last entry is different")]
     OtherHead {
         /// The number of the newest entry.
         seq: i64,
@@ -288,19 +288,19 @@ pub enum ChainBreak {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unlogged {
     /// A customer group without the entry of its creation.
-    #[error("customer group {0} is there, but no entry of its creation")]
+    #[error("customer group {0} exists, but the log has no entry of its creation")]
     Group(CustomerGroupId),
     /// A customer group whose last change has no entry.
     #[error("customer group {0} was changed, but the log has no entry of that time")]
     GroupChange(CustomerGroupId),
     /// A campaign without the entry of its creation.
-    #[error("campaign {0} is there, but no entry of its creation")]
+    #[error("campaign {0} exists, but the log has no entry of its creation")]
     Campaign(CampaignId),
     /// A campaign whose last change has no entry.
     #[error("campaign {0} was changed, but the log has no entry of that time")]
     CampaignChange(CampaignId),
     /// A run without the entry of its start.
-    #[error("run {run} of campaign {campaign} is there, but no entry of its start")]
+    #[error("run {run} of campaign {campaign} exists, but the log has no entry of its start")]
     RunStart {
         /// The campaign.
         campaign: CampaignId,
@@ -328,10 +328,10 @@ pub enum Unlogged {
         run: RunNumber,
     },
     /// A webhook without the entry of its creation.
-    #[error("webhook {0} is there, but no entry of its creation")]
+    #[error("webhook {0} exists, but the log has no entry of its creation")]
     Webhook(WebhookId),
     /// A schedule without the entry of its creation.
-    #[error("schedule {0} is there, but no entry of its creation")]
+    #[error("schedule {0} exists, but the log has no entry of its creation")]
     Schedule(ScheduleId),
 }
 

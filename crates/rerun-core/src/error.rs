@@ -187,7 +187,8 @@ pub enum Error {
     CustomerNotFound,
     /// The group cannot be deleted: a draft, the current run of a campaign, or a schedule is for it.
     #[error(
-        "the customer group is in use: a draft, the current run of a campaign, or a schedule is for it"
+        "the customer group is in use by a draft, by the current run of a campaign, or by a \
+         schedule"
     )]
     GroupInUse,
     /// No such schedule in this account.

@@ -456,7 +456,7 @@ impl PublicEvent {
         let mut details: Map<String, Value> =
             serde_json::from_str(&entry.details).map_err(|error| {
                 StoreError::corrupt(format!(
-                    "audit entry {}: details are no JSON object: {error}",
+                    "audit entry {}: the details are not a JSON object: {error}",
                     entry.id
                 ))
             })?;

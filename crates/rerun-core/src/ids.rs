@@ -137,7 +137,7 @@ impl TryFrom<i64> for RunNumber {
     type Error = String;
 
     fn try_from(number: i64) -> Result<Self, String> {
-        Self::new(number).ok_or_else(|| format!("{number} is no run number"))
+        Self::new(number).ok_or_else(|| format!("{number} is not a run number"))
     }
 }
 

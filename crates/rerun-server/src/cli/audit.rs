@@ -15,7 +15,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
                 .long("account")
                 .value_name("UUID")
                 .value_parser(|text: &str| AccountId::parse(text).ok_or("not a UUID"))
-                .help("Check only the log of this account [default: every account's]"),
+                .help("Check only the log of this account [default: the logs of all accounts]"),
         )
         .arg(
             Arg::new("expect")
@@ -25,7 +25,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
                     ChainHead::parse(text).ok_or("not of the form SEQUENCE:HASH")
                 })
                 .requires("account")
-                .help("Head that an earlier check printed; the log must still have this entry"),
+                .help("Head that an earlier check printed; the log must still contain this entry"),
         )
 }
 
@@ -98,7 +98,7 @@ async fn verify(
     match audit.verify_with(account, expected).await {
         // An account that does anything has an entry of it.
         Ok(Ok(ChainHead::EMPTY)) => Ok(Err(
-            "there are no entries: nothing was ever written, or all of it is gone".to_owned(),
+            "there are no entries: nothing was ever written, or everything was deleted".to_owned(),
         )),
         Ok(Ok(head)) => Ok(Ok(head)),
         Ok(Err(broken)) => Ok(Err(broken.to_string())),

@@ -32,7 +32,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
             Arg::new("exit")
                 .long("exit")
                 .action(ArgAction::SetTrue)
-                .help("Exit after the story"),
+                .help("Exit when the demo is finished, instead of keeping the server running"),
         )
         .arg(
             Arg::new("bind")
@@ -68,7 +68,8 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
         let token = token::signed(&signing, &identity, SystemClock.now(), TTL)?;
         let client = Client::new(server.address(), &token, &config.api_code)?;
         say(&format!(
-            "A server at http://{}, on a throw-away SQLite file. All that follows are requests to it.",
+            "A server is running at http://{}, on a temporary SQLite file. Everything below is \
+             done by requests to it.",
             server.address()
         ));
         let told = tell(&client, &say).await;
@@ -77,7 +78,7 @@ pub(super) fn run(layers: &Layers, matches: &ArgMatches) -> Result<(), Failure> 
                 invite(&client, &told, &token, folder.path())?;
                 let base = format!("http://{}", server.address());
                 say(&format!(
-                    "\n# The console, for the browser: the link signs you in\n{}",
+                    "\n# The console: open this link in a browser, it signs you in\n{}",
                     console::link(&base, &token)
                 ));
                 server.until_ended().await
@@ -160,11 +161,11 @@ fn invite(client: &Client, told: &Told, token: &str, folder: &Path) -> std::io::
         "reuse_from": "any_run",
     });
     say(&format!(
-        "\nTry it yourself; the server runs until Ctrl-C. The file after @ holds the headers.\n\n\
+        "\nTry it yourself. The server runs until Ctrl-C. The file after @ contains the headers.\n\n\
          # The history\n{}\n\n\
          # Three archived messages of run 1\n{}\n\n\
-         # Another rerun, back to the group of 2025: everything matches, nothing is generated\n{}\n\n\
-         # The token, good for a day\n{token}",
+         # Another rerun, with the group of 2025: every segment reuses a message, nothing is generated\n{}\n\n\
+         # The token, valid for a day\n{token}",
         curl("campaign/rerun/history", &this),
         curl("campaign/rerun/messages", &archived),
         curl("campaign/rerun/initiate", &back),

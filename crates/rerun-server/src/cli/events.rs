@@ -29,7 +29,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
                 .value_name("SEQUENCE")
                 .default_value("0")
                 .value_parser(value_parser!(i64).range(0..))
-                .help("Print events after this number"),
+                .help("Print the events after this sequence number"),
         )
         .arg(
             Arg::new("exit")

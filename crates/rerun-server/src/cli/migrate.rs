@@ -10,7 +10,7 @@ pub(super) fn arguments(command: clap::Command) -> clap::Command {
         Arg::new("status")
             .long("status")
             .action(ArgAction::SetTrue)
-            .help("Only list the migrations, and show which are pending"),
+            .help("List the migrations and show which are pending, but apply none"),
     )
 }
 

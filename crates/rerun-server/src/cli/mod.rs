@@ -65,7 +65,8 @@ enum Failure {
     #[error("{}", rerun_core::error::chain(.0))]
     Domain(#[from] rerun_core::error::Error),
     #[error(
-        "the database has not every migration of this version; `rerun-http migrate` applies them"
+        "the schema of the database lacks migrations of this version; `rerun-http migrate` \
+         applies them"
     )]
     Schema,
     #[error("{path} cannot be read: {source}")]
@@ -76,9 +77,9 @@ enum Failure {
     NotReady(#[from] health::NotReady),
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("{0} ended by itself")]
+    #[error("{0} ended unexpectedly")]
     Ended(&'static str),
-    #[error("broken off by a second signal, {0}, before everything was finished")]
+    #[error("stopped by a second signal, {0}, before everything was finished")]
     BrokenOff(&'static str),
 }
 
@@ -265,7 +266,7 @@ fn command() -> clap::Command {
         .max_term_width(100)
         .subcommand(with_settings(
             clap::Command::new("serve").about(
-                "Runs the server, with the generation worker and the dispatcher of events inside",
+                "Runs the server, including the generation worker and the dispatcher of events",
             ),
             Command::Serve,
         ))
@@ -275,12 +276,13 @@ fn command() -> clap::Command {
         ))
         .subcommand(with_settings(
             clap::Command::new("dispatch")
-                .about("Delivers events to webhooks, and does nothing else"),
+                .about("Runs only the dispatcher, which delivers events to webhooks and to NATS"),
             Command::Dispatch,
         ))
         .subcommand(with_settings(
             demo::arguments(clap::Command::new("demo").about(
-                "Runs a whole campaign and its rerun on a throw-away SQLite file, then keeps serving",
+                "Runs a whole campaign and its rerun on a temporary SQLite file, then keeps the \
+                 server running",
             )),
             Command::Demo,
         ))
@@ -300,21 +302,22 @@ fn command() -> clap::Command {
         ))
         .subcommand(with_settings(
             console::arguments(clap::Command::new("console").about(
-                "Prints a link that signs in to the console, with a token like that of `token`",
+                "Prints a link that signs the user in to the console, with a token like the one \
+                 that `token` prints",
             )),
             Command::Console,
         ))
         .subcommand(with_settings(
             clap::Command::new("health").about(
-                "Asks the server on this machine whether it is ready. Exits with 1 if it is not",
+                "Checks whether the server on this machine is ready. Exits with 1 if it is not",
             ),
             Command::Health,
         ))
         .subcommand(
             family("audit", "Checks the audit log").subcommand(with_settings(
                 audit::arguments(clap::Command::new("verify").about(
-                    "Checks that every account's audit log is as it was written: nothing changed, \
-                 added, removed or moved. Exits with 1 if a log is not",
+                    "Checks that nothing in the audit log of any account was changed, added, \
+                     removed or moved after it was written. Exits with 1 if something was",
                 )),
                 Command::AuditVerify,
             )),
@@ -335,10 +338,7 @@ fn command() -> clap::Command {
             |command| with_settings(command, Command::Webhooks),
         ))
         .subcommand(schedule::add_to(
-            family(
-                "schedule",
-                "Lists, pauses, resumes and triggers schedules",
-            ),
+            family("schedule", "Lists, pauses, resumes and triggers schedules"),
             |command| with_settings(command, Command::Schedules),
         ))
         .subcommand(campaign::manage::add_to(
@@ -348,8 +348,8 @@ fn command() -> clap::Command {
             )
             .subcommand(with_settings(
                 campaign::import::arguments(clap::Command::new("import").about(
-                    "Brings in a campaign with its published messages: they become those of \
-                         run 1",
+                    "Imports a campaign with its published messages, which become the messages of \
+                     run 1",
                 )),
                 Command::CampaignImport,
             )),
@@ -422,7 +422,7 @@ fn secret_file_flag(setting: &Declared) -> Arg {
         .long(format!("{}-file", setting.flag()))
         .value_name("FILE")
         .help(format!(
-            "File that holds {0} [env: {0}_FILE]",
+            "File that contains {0} [env: {0}_FILE]",
             setting.variable()
         ))
         .help_heading("Settings")

@@ -46,7 +46,7 @@ pub(super) fn add_to(
         )
         .arg(schedule());
     let resume = clap::Command::new("resume")
-        .about("Resumes a paused schedule, from its next time on")
+        .about("Resumes a paused schedule, which then fires from its next time on")
         .arg(owner())
         .args(user())
         .arg(schedule());
@@ -85,7 +85,7 @@ fn preview_command() -> clap::Command {
                 .value_name("NUMBER")
                 .value_parser(value_parser!(i64))
                 .default_value("5")
-                .help("Most times to print, up to 100"),
+                .help("Maximum number of times to print, up to 100"),
         )
         .arg(
             Arg::new("cron")

@@ -38,19 +38,19 @@ pub(super) fn add_to(
         .about("Sends events to a webhook again: a range of them, or all whose delivery failed")
         .arg(account("Account that has the webhook"))
         .args(user())
-        .arg(number("from", "First event to send again").requires("to"))
-        .arg(number("to", "Last event to send again").requires("from"))
+        .arg(number("from", "Sequence number of the first event to send again").requires("to"))
+        .arg(number("to", "Sequence number of the last event to send again").requires("from"))
         .arg(
             Arg::new("failed")
                 .long("failed")
                 .action(ArgAction::SetTrue)
                 .conflicts_with("from")
                 .required_unless_present("from")
-                .help("Send the events again whose delivery failed"),
+                .help("Send all events again whose delivery failed"),
         )
         .arg(webhook());
     let disable = clap::Command::new("disable")
-        .about("Disables a webhook: it gets no events until somebody enables it")
+        .about("Disables a webhook: no events are sent to it until somebody enables it")
         .arg(account("Account that has the webhook"))
         .args(user())
         .arg(webhook());

@@ -11,7 +11,7 @@ pub enum DemoError {
     #[error("a header cannot be sent: {0}")]
     Header(#[from] reqwest::header::InvalidHeaderValue),
     /// The server did not answer, or not what was expected.
-    #[error("the server did not answer as expected: {0}")]
+    #[error("the response of the server was not as expected: {0}")]
     Request(#[from] reqwest::Error),
     /// The demo's customers could not be written.
     #[error("the demo's customers could not be written: {0}")]
@@ -27,7 +27,7 @@ pub enum DemoError {
         body: String,
     },
     /// The story took another turn.
-    #[error("the story took another turn: {0}")]
+    #[error("the demo did not go as expected: {0}")]
     Unexpected(&'static str),
 }
 

@@ -140,7 +140,7 @@ struct Content {
 pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError> {
     let story = Story { client, say };
     let [customers_2025, customers_2026] = customers::audiences()?;
-    story.heading("2025: a campaign, every message generated and reviewed");
+    story.heading("2025: a new campaign, in which every message is generated and reviewed");
     let first_group_id = story.import("Customers 2025", customers_2025).await?;
     let campaign: Id = client
         .post(
@@ -156,13 +156,13 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
     let campaign_id = campaign.id;
     let this = json!({ "campaign_id": campaign_id });
     story.done(
-        "created the campaign \"Summer offer\": one message per country, tier and range of \
+        "created the campaign \"Summer offer\": one message for each country, tier and range of \
          spending",
     );
     let launched: Started = client.post("campaign/launch", &this).await?;
     let Segments { new, .. } = launched.segments;
     story.done(&format!(
-        "launched it: {new} segments, so {new} messages to generate"
+        "launched it: it has {new} segments, so {new} messages are generated"
     ));
     story.finish_run(&this).await?;
 
@@ -170,8 +170,8 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
     let second_group_id = story.import("Customers 2026", customers_2026).await?;
     let rerun = json!({ "campaign_id": campaign_id, "new_customer_group_id": second_group_id });
     story.done(
-        "this export writes UK for GB, tiers in capitals and amounts with commas: the campaign's \
-         rules\n    read them as before",
+        "this export writes UK for GB, tiers in capitals and amounts with commas:\n    the \
+         campaign's value rules treat them as the same values",
     );
     let planned: Planned = client.post("campaign/rerun/preview", &rerun).await?;
     let Segments {
@@ -181,7 +181,7 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
     } = planned.segments;
     story.done(&format!(
         "previewed the rerun: {matched} of {total} segments have an approved message, {new} are \
-         new;\n    the campaign would be \"{}\"",
+         new;\n    after generation the campaign would be \"{}\"",
         planned.resulting_status
     ));
     let started: Started = client.post("campaign/rerun/initiate", &rerun).await?;
@@ -191,8 +191,8 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
         ..
     } = started;
     story.done(&format!(
-        "started run {run_number}: {matched} messages reused, {new} to generate, the {} of run 1 \
-         archived",
+        "started run {run_number}: {matched} messages are reused, {new} are generated, and the {} \
+         of run 1 are archived",
         started.archived_messages
     ));
     if started.campaign_status == "Processing" {
@@ -200,7 +200,7 @@ pub async fn tell(client: &Client, say: &dyn Fn(&str)) -> Result<Told, DemoError
     }
     story.sample(&campaign_id).await?;
 
-    story.heading("What the campaign has been through");
+    story.heading("The history of the campaign");
     let history: History = client.post("campaign/rerun/history", &this).await?;
     say(&table(&history).to_string());
     if let Some(run) = history.runs.iter().find(|run| run.is_current) {
@@ -263,10 +263,10 @@ impl Story<'_> {
         let started: Started = self.client.post("campaign/rerun/initiate", &rerun).await?;
         quiet.generated(&this).await?;
         let Segments { matched, new, .. } = started.segments;
-        self.heading("For you");
+        self.heading("Your turn");
         self.done(&format!(
-            "another campaign, \"{name}\", is rerun too: {matched} messages reused, {new} wait for \
-             your review"
+            "another campaign, \"{name}\", was rerun too: {matched} messages were reused, and \
+             {new} wait for your review"
         ));
         Ok(())
     }
@@ -349,7 +349,7 @@ fn saved_line(run: &Run) -> String {
     } = run.saved;
     let tokens = match prompt_tokens + completion_tokens {
         0 => String::new(),
-        tokens => format!(", and about {tokens} tokens were not spent"),
+        tokens => format!(", which saved about {tokens} tokens"),
     };
     format!(
         "Run {}: {messages} of {} messages, for {customers} customers, were neither generated nor \

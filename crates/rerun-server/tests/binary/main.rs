@@ -253,11 +253,12 @@ fn the_demo_tells_the_story_and_ends() {
     for part in [
         "this export writes UK for GB, tiers in capitals and amounts with commas",
         "60 of 75 segments have an approved message, 15 are new",
-        "the campaign would be \"Ready for review\"",
+        "after generation the campaign would be \"Ready for review\"",
         "reused: \"A summer offer for our ",
         "The campaign is Published. Run 2: 60 of 75 messages, for ",
         " customers, were neither generated nor reviewed again.",
-        "another campaign, \"Autumn offer\", is rerun too: 60 messages reused, 15 wait for your review",
+        "another campaign, \"Autumn offer\", was rerun too: 60 messages were reused, and 15 wait for \
+         your review",
     ] {
         assert!(story.contains(part), "{part}: {story}");
     }

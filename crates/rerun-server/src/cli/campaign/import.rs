@@ -36,7 +36,7 @@ pub(in crate::cli) fn arguments(command: clap::Command) -> clap::Command {
         .arg(
             id(
                 "customer-group",
-                "Customer group of the account that the messages were for",
+                "Customer group that the messages were created for",
             )
             .value_parser(|text: &str| CustomerGroupId::parse(text).ok_or("not a UUID")),
         )
@@ -45,8 +45,8 @@ pub(in crate::cli) fn arguments(command: clap::Command) -> clap::Command {
             text(
                 "segment-by",
                 "FIELDS",
-                "Profile fields that make a segment, with commas between; a name with a comma \
-                 stands in double quotes",
+                "Profile fields to segment by, separated by commas; a name that contains a comma \
+                 must be in double quotes",
             )
             .value_parser(list)
             .required(true),
@@ -55,21 +55,27 @@ pub(in crate::cli) fn arguments(command: clap::Command) -> clap::Command {
             text(
                 "subject-template",
                 "TEXT",
-                "Subject of the messages that reruns generate; {{ field }} names a field",
+                "Subject of the messages that reruns generate; {{ field }} is replaced by the \
+                 value of a field",
             )
             .required(true),
         )
-        .arg(text("body-template", "TEXT", "Body, likewise").required(true))
-        .arg(text(
-            "brief",
-            "TEXT",
-            "Additional text for a language model",
-        ))
+        .arg(
+            text(
+                "body-template",
+                "TEXT",
+                "Body of the messages that reruns generate; {{ field }} is replaced by the value \
+                 of a field",
+            )
+            .required(true),
+        )
+        .arg(text("brief", "TEXT", "Instructions for a language model"))
         .arg(
             text(
                 "approval-stages",
                 "NAMES",
-                "Stages that messages pass in reruns, with commas between [default: Review]",
+                "Approval stages that messages must pass in reruns, separated by commas [default: \
+                 Review]",
             )
             .value_parser(list),
         )
@@ -86,8 +92,8 @@ pub(in crate::cli) fn arguments(command: clap::Command) -> clap::Command {
 const LINES: &str = "Each line of FILE is one published message:\n  \
     {\"attributes\": {\"country\": \"DE\", \"tier\": null}, \"customer_count\": 913, \
     \"subject\": \"…\", \"body\": \"…\"}\n\
-    An attribute that is left out is null. A line that breaks a rule is named, and then nothing \
-    is brought in.";
+    An attribute that is left out is null. If a line breaks a rule, the error names the line and \
+    nothing is imported.";
 
 /// The values of a list on the command line: one record of CSV.
 fn list(text: &str) -> Result<Vec<String>, String> {

@@ -45,12 +45,13 @@ pub(in crate::cli) fn add_to(
     let show = clap::Command::new("show")
         .about(
             "Prints a campaign and then its runs, newest first, as lines of JSON. The first line \
-             is what `campaign/get` returns, the others are the `runs` of `campaign/rerun/history`",
+             is what `campaign/get` returns; the other lines are the `runs` that \
+             `campaign/rerun/history` returns",
         )
         .arg(account("Account that has the campaign"))
         .arg(campaign());
     let export = clap::Command::new("export")
-        .about("Prints the messages of a run, as the file of `campaign/messages/export`")
+        .about("Prints the messages of a run as a file, like `campaign/messages/export`")
         .arg(account("Account that has the campaign"))
         .arg(
             Arg::new("run")
@@ -76,8 +77,8 @@ pub(in crate::cli) fn add_to(
         .arg(campaign());
     let delete = clap::Command::new("delete")
         .about(
-            "Deletes a campaign with all its runs and messages. It cannot be taken back. The audit \
-             log keeps its entries, and names the user",
+            "Deletes a campaign with all its runs and messages. This cannot be undone. The audit \
+             log keeps its entries and records which user deleted the campaign",
         )
         .arg(account("Account that has the campaign"))
         .args(user())

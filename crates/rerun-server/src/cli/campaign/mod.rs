@@ -30,7 +30,7 @@ pub(super) fn user() -> [Arg; 2] {
             .value_name("UUID")
             .required(true)
             .value_parser(|text: &str| UserId::parse(text).ok_or("not a UUID"))
-            .help("User that the audit log names"),
+            .help("User that the audit log records"),
         Arg::new("role")
             .long("role")
             .value_name("CODE")

@@ -48,10 +48,10 @@ impl<'a> From<&'a RunGroup> for GroupRef<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = CustomerGroup)]
 pub struct GroupItem<'a> {
-    /// Its id.
+    /// The id of the customer group.
     #[schema(value_type = Uuid)]
     pub id: CustomerGroupId,
-    /// Its name.
+    /// The name of the customer group.
     pub name: &'a str,
     /// How many customers it has.
     #[schema(minimum = 0)]
@@ -63,7 +63,7 @@ pub struct GroupItem<'a> {
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
-    /// When its customers last changed.
+    /// When its customers were last changed.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub updated_at: Timestamp,
@@ -86,9 +86,9 @@ impl<'a> From<&'a CustomerGroup> for GroupItem<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Template)]
 pub struct TemplateItem<'a> {
-    /// Subject line.
+    /// The subject line.
     pub subject: &'a str,
-    /// Body.
+    /// The body.
     pub body: &'a str,
 }
 
@@ -96,10 +96,10 @@ pub struct TemplateItem<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Campaign)]
 pub struct CampaignItem<'a> {
-    /// Its id.
+    /// The id of the campaign.
     #[schema(value_type = Uuid)]
     pub id: CampaignId,
-    /// Its name.
+    /// The name of the campaign.
     pub name: &'a str,
     #[schema(value_type = schema::CampaignStatus)]
     pub status: CampaignStatus,
@@ -131,7 +131,7 @@ pub struct CampaignItem<'a> {
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When it was last changed.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub updated_at: Timestamp,
@@ -340,7 +340,7 @@ impl<'a> RunItem<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Message)]
 pub struct MessageItem<'a> {
-    /// Its id.
+    /// The id of the message.
     #[schema(value_type = Uuid)]
     pub id: MessageId,
     #[schema(value_type = schema::RunNumber)]
@@ -387,7 +387,7 @@ pub struct MessageItem<'a> {
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When it was last changed.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub updated_at: Timestamp,

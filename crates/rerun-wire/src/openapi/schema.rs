@@ -309,10 +309,10 @@ pub(crate) struct SegmentCounts {
 /// The text of a message.
 #[derive(ToSchema)]
 pub(crate) struct Content {
-    /// Subject line.
+    /// The subject line.
     #[schema(min_length = 1, max_length = 1_000)]
     subject: String,
-    /// Body.
+    /// The body.
     #[schema(min_length = 1, max_length = 200_000)]
     body: String,
 }
@@ -340,9 +340,9 @@ pub(crate) struct Difference {
     to: Option<String>,
 }
 
-/// How much the fields that differ mattered in approved messages. It counts the pairs of approved
-/// messages whose segments differ in one field only. If several fields differ, the numbers are
-/// those of the field that mattered most.
+/// How much the field that differs mattered in approved messages. For a field, it counts the pairs
+/// of approved messages whose segments differ in that field only. If several fields differ, the
+/// numbers are those of the field that mattered most.
 #[derive(ToSchema)]
 pub(crate) struct Evidence {
     /// The number of pairs.

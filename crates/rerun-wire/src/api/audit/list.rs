@@ -52,10 +52,10 @@ pub struct Entry<'a> {
     /// The person's role.
     #[schema(required)]
     pub role_code: Option<&'a str>,
-    /// The IP address.
+    /// The person's IP address.
     #[schema(required)]
     pub ip: Option<&'a str>,
-    /// The id of the request.
+    /// The id of the request that did it.
     #[schema(required)]
     pub request_id: Option<&'a str>,
     /// Details of the action, for example the status before and after it.

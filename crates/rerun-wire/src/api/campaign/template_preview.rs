@@ -35,9 +35,9 @@ pub struct Request {
 #[derive(ToSchema)]
 #[schema(as = TemplatePreviewContent)]
 pub struct TrialText {
-    /// Subject line.
+    /// The subject line.
     pub subject: String,
-    /// Body.
+    /// The body.
     pub body: String,
 }
 

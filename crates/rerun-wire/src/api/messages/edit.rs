@@ -27,10 +27,10 @@ pub struct Request {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = NewContent)]
 pub struct RequestContent {
-    /// Subject line, without control characters.
+    /// The subject line, without control characters.
     #[schema(value_type = String, min_length = 1, max_length = 1_000, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$", required)]
     pub subject: Option<String>,
-    /// Body.
+    /// The body.
     #[schema(value_type = String, min_length = 1, max_length = 200_000, pattern = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$", required)]
     pub body: Option<String>,
 }

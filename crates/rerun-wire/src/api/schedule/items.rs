@@ -62,13 +62,13 @@ impl<'a> From<&'a Firing> for FiringItem<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Schedule)]
 pub struct ScheduleItem<'a> {
-    /// Its id.
+    /// The id of the schedule.
     #[schema(value_type = Uuid)]
     pub id: ScheduleId,
-    /// The id of its campaign.
+    /// The id of the campaign that it reruns.
     #[schema(value_type = Uuid)]
     pub campaign_id: CampaignId,
-    /// Its name.
+    /// The name of the schedule.
     pub name: &'a str,
     #[schema(value_type = schema::ScheduleStatus)]
     pub status: ScheduleStatus,

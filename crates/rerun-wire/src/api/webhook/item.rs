@@ -12,7 +12,7 @@ use crate::openapi::schema;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Webhook)]
 pub struct WebhookItem<'a> {
-    /// Its id.
+    /// The id of the webhook.
     #[schema(value_type = Uuid)]
     pub id: WebhookId,
     /// The URL that events are sent to.
@@ -49,7 +49,7 @@ pub struct WebhookItem<'a> {
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When it was last changed.
     #[serde(with = "timestamp")]
     #[schema(value_type = schema::Timestamp)]
     pub updated_at: Timestamp,

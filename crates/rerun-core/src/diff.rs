@@ -1,7 +1,7 @@
 //! How two runs of a campaign differ, segment by segment.
 
 use crate::ids::MessageId;
-use crate::page::{Contents, DiffKey};
+use crate::page::Contents;
 use crate::segment::Segment;
 use crate::status::wire_enum;
 
@@ -30,6 +30,16 @@ pub struct DiffCounts {
     pub kept_same: i64,
     /// [`DiffChange::KeptChanged`].
     pub kept_changed: i64,
+}
+
+/// Place of a segment in a comparison of two runs, with the numbers of the whole comparison: they are counted
+/// for the first page, since that reads both runs, and the other pages repeat them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DiffKey {
+    /// The store's number of the segment within the campaign.
+    pub segment_no: i32,
+    /// The numbers of the whole comparison.
+    pub counts: DiffCounts,
 }
 
 /// One segment in a comparison of two runs.

@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::Sha256;
 
-use crate::diff::DiffCounts;
 use crate::ids;
 use crate::ids::RunNumber;
 use crate::invalid::Invalid;
@@ -272,16 +271,6 @@ pub struct MessageKey {
     pub run_number: RunNumber,
     /// The store's number of the segment within the campaign.
     pub segment_no: i32,
-}
-
-/// Place of a segment in a comparison of two runs, with the numbers of the whole comparison: they are counted
-/// for the first page, since that reads both runs, and the other pages repeat them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct DiffKey {
-    /// The store's number of the segment within the campaign.
-    pub segment_no: i32,
-    /// The numbers of the whole comparison.
-    pub counts: DiffCounts,
 }
 
 /// Place of a customer of a group: by the bytes of the reference.

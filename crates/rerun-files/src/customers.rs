@@ -6,43 +6,16 @@ use std::sync::{Arc, OnceLock};
 
 use rerun_core::error::Invalid;
 use rerun_core::group::{CustomerRow, CustomerRows, ImportHeader};
-use rerun_core::segment::CUSTOMER_REF;
 
 use crate::decode::Text;
-use crate::records::{MAX_ROW_BYTES, Records, Separator, Stop};
-use crate::{header, sniff};
+use crate::header::{self, CsvOptions};
+use crate::records::{MAX_ROW_BYTES, Records, Stop};
+use crate::sniff;
 
 /// How many bytes are read from the file at once.
 const BLOCK_BYTES: usize = 256 << 10;
 /// How many bytes a header is looked for in.
 const HEADER_BYTES: usize = MAX_ROW_BYTES + (64 << 10);
-
-/// What the caller says of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CsvOptions {
-    /// The column that holds the references.
-    pub ref_column: String,
-    /// What stands between values; else the file tells.
-    pub separator: Option<Separator>,
-}
-
-impl CsvOptions {
-    /// What tells these options from others, for an idempotency key.
-    #[must_use]
-    pub fn read_as(&self) -> String {
-        let separator = self.separator.map(Separator::byte);
-        serde_json::json!([self.ref_column, separator]).to_string()
-    }
-}
-
-impl Default for CsvOptions {
-    fn default() -> Self {
-        Self {
-            ref_column: CUSTOMER_REF.to_owned(),
-            separator: None,
-        }
-    }
-}
 
 /// A file whose header row has been read.
 pub struct CustomerCsv {

@@ -3,11 +3,38 @@
 use std::io::Cursor;
 
 use rerun_core::error::Invalid;
+use rerun_core::segment::CUSTOMER_REF;
 use rerun_core::text;
 
-use crate::customers::CsvOptions;
 use crate::records::{Records, Separator, Stop, refused};
 use crate::sniff::UTF_8;
+
+/// What the caller says of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CsvOptions {
+    /// The column that holds the references.
+    pub ref_column: String,
+    /// What stands between values; else the file tells.
+    pub separator: Option<Separator>,
+}
+
+impl CsvOptions {
+    /// What tells these options from others, for an idempotency key.
+    #[must_use]
+    pub fn read_as(&self) -> String {
+        let separator = self.separator.map(Separator::byte);
+        serde_json::json!([self.ref_column, separator]).to_string()
+    }
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        Self {
+            ref_column: CUSTOMER_REF.to_owned(),
+            separator: None,
+        }
+    }
+}
 
 /// How a file is to be read after what comes before its header.
 #[derive(Debug, PartialEq, Eq)]

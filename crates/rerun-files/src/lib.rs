@@ -9,6 +9,7 @@ pub mod sniff;
 #[cfg(test)]
 mod tests;
 
-pub use customers::{CsvOptions, CustomerCsv, records};
+pub use customers::{CustomerCsv, records};
 pub use export::{CsvRows, Format};
+pub use header::CsvOptions;
 pub use records::{Record, Records, Separator, Stop};

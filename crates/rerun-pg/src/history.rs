@@ -2,11 +2,11 @@ use async_trait::async_trait;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
-use rerun_core::diff::{DiffCounts, DiffItem};
+use rerun_core::diff::{DiffCounts, DiffItem, DiffKey};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::Message;
-use rerun_core::page::{DiffKey, MessageKey, Page, PageRequest};
+use rerun_core::page::{MessageKey, Page, PageRequest};
 use rerun_core::ports::{
     Diff, History, HistoryStore, MessageFilter, MessageList, MessageSelection,
 };

@@ -22,13 +22,13 @@ use rerun_contract::fixture::{ACCOUNT, page_of, run_number};
 use rerun_core::Timestamp;
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
-use rerun_core::diff::DiffCounts;
+use rerun_core::diff::{DiffCounts, DiffKey};
 use rerun_core::generation::{GenerationTask, TaskOutcome, TaskResult};
 use rerun_core::ids::{
     AccountId, AuditEntryId, CampaignId, ContentId, CustomerGroupId, LeaseId, ScheduleId,
 };
 use rerun_core::message::{Content, ReviewStatus, Source};
-use rerun_core::page::{CreatedKey, DiffKey, Limit, MessageKey, Page};
+use rerun_core::page::{CreatedKey, Limit, MessageKey, Page};
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
     EventLog, GenerationQueue, HistoryStore, LeaseTasks, MessageFilter, MessageSelection,

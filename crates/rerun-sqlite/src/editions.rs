@@ -29,9 +29,8 @@ use rerun_diesel::types::{Id, Time, Uid};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::groups::drop_counts;
 use crate::schema::{customer_editions, customer_groups, customers};
-use crate::write::append_audit;
+use crate::write::{append_audit, drop_counts};
 
 /// The most rows that one transaction of an import writes or deletes, and about the most bytes of
 /// their texts.

@@ -27,8 +27,8 @@ use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::editions::{Group, Staged, Writer, leave_edition};
-use crate::schema::{customer_groups, customers, segmentations};
-use crate::write::{Value, append_audit};
+use crate::schema::{customer_groups, customers};
+use crate::write::{Value, append_audit, drop_counts};
 
 /// How long the text of one batch of staged rows gets, in bytes, give or take a row.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -358,19 +358,6 @@ fn delete_group(
     keep_response(conn, account, response.transpose()?.as_ref(), now)?;
     append_audit(conn, delete.audit(name, customers))?;
     Ok(GroupDeletion::Deleted(customers))
-}
-
-/// Drops the counts of segments that are kept for a group.
-pub(crate) fn drop_counts(
-    conn: &mut SqliteConnection,
-    account: Uuid,
-    group: Uuid,
-) -> Result<(), Failure> {
-    let kept = segmentations::table
-        .filter(segmentations::account_id.eq(Uid(account)))
-        .filter(segmentations::group_id.eq(Uid(group)));
-    diesel::delete(kept).execute(conn)?;
-    Ok(())
 }
 
 #[derive(QueryableByName)]

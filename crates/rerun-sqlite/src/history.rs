@@ -3,11 +3,11 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Text};
 use diesel::sqlite::Sqlite;
-use rerun_core::diff::{DiffCounts, DiffItem};
+use rerun_core::diff::{DiffCounts, DiffItem, DiffKey};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Message, ReviewStatus};
-use rerun_core::page::{DiffKey, Filling, MessageKey, Page, PageRequest};
+use rerun_core::page::{Filling, MessageKey, Page, PageRequest};
 use rerun_core::ports::{
     Diff, History, HistoryStore, MessageFilter, MessageList, MessageSelection,
 };

@@ -21,7 +21,7 @@ use rerun_diesel::types::{At, Id, Time, Uid};
 use rerun_diesel::watch::wrote_entry;
 use uuid::Uuid;
 
-use crate::schema::{audit_entries, audit_heads, campaigns, contents};
+use crate::schema::{audit_entries, audit_heads, campaigns, contents, segmentations};
 
 /// A single number.
 #[derive(QueryableByName)]
@@ -348,5 +348,18 @@ pub(crate) fn append_audit(conn: &mut SqliteConnection, audit: AuditDraft) -> Re
     .bind::<Binary, _>(entry.hash.as_slice())
     .execute(conn)?;
     wrote_entry();
+    Ok(())
+}
+
+/// Drops the counts of segments that are kept for a group.
+pub(crate) fn drop_counts(
+    conn: &mut SqliteConnection,
+    account: Uuid,
+    group: Uuid,
+) -> Result<(), Failure> {
+    let kept = segmentations::table
+        .filter(segmentations::account_id.eq(Uid(account)))
+        .filter(segmentations::group_id.eq(Uid(group)));
+    diesel::delete(kept).execute(conn)?;
     Ok(())
 }

@@ -21,10 +21,10 @@ use rerun_contract::fixture::{ACCOUNT, Fixture, caller, page_of, run_number};
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::delivery::{Attempt, DeliveryState, Verdict};
-use rerun_core::diff::DiffCounts;
+use rerun_core::diff::{DiffCounts, DiffKey};
 use rerun_core::ids::{AuditEntryId, CampaignId, CustomerGroupId, LeaseId, WebhookId};
 use rerun_core::message::{ReviewStatus, Source};
-use rerun_core::page::{AuditKey, CreatedKey, DiffKey, Limit, MessageKey};
+use rerun_core::page::{AuditKey, CreatedKey, Limit, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, DeliveryGauge,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rerun_core::diff::{DiffCounts, DiffItem};
+use rerun_core::diff::{DiffCounts, DiffItem, DiffKey};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message};
-use rerun_core::page::{DiffKey, MAX_PAGE_BYTES, MessageKey, Page, PageRequest};
+use rerun_core::page::{MAX_PAGE_BYTES, MessageKey, Page, PageRequest};
 use rerun_core::ports::{
     CustomerQuery, CustomerValues, Customers, Diff, History, HistoryStore, MessageFilter,
     MessageList, MessageSelection, RecipientStore, RunAudience, RunMessage,

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rerun_core::audit::AuditAction;
 use rerun_core::campaign::CampaignStatus;
-use rerun_core::diff::{DiffChange, DiffCounts, DiffItem};
+use rerun_core::diff::{DiffChange, DiffCounts, DiffItem, DiffKey};
 use rerun_core::generation::GenerationError;
 use rerun_core::ids::{CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message, ReviewStatus, Source};
-use rerun_core::page::{Contents, DiffKey, MAX_PAGE_BYTES, MessageKey};
+use rerun_core::page::{Contents, MAX_PAGE_BYTES, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     AuditFilter, CustomerQuery, CustomerValues, Diff, IdGenerator, MessageFilter, MessageList,

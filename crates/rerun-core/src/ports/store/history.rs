@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use crate::campaign::{ApprovalStages, CampaignStatus};
-use crate::diff::{DiffCounts, DiffItem};
+use crate::diff::{DiffCounts, DiffItem, DiffKey};
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use crate::message::{Message, ReviewStatus, Source};
-use crate::page::{DiffKey, MessageKey, Page, PageRequest};
+use crate::page::{MessageKey, Page, PageRequest};
 use crate::run::Run;
 use crate::segment::ValueSearch;
 

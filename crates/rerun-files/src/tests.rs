@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use rerun_core::text;
 
 use super::records::{MAX_COLUMNS, MAX_ROW_BYTES};
-use crate::customers::{CsvOptions, CustomerCsv, records};
+use crate::customers::{CustomerCsv, records};
+use crate::header::CsvOptions;
 use crate::records::Separator;
 
 /// What an import of these bytes comes to: each customer with its values, or the refusal.

@@ -176,18 +176,7 @@ impl Families {
             watched: OnceLock::new(),
             registry: registry.clone(),
         };
-        let build = Opts::new(
-            "rerun_build_info",
-            "Always 1; the label is the version of the server.",
-        )
-        .const_label("version", env!("CARGO_PKG_VERSION"));
-        let build = IntGauge::with_opts(build)?;
-        build.set(1);
-        add(Box::new(build))?;
-        #[cfg(target_os = "linux")]
-        add(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        register_process(&registry)?;
         // A rate has no first value to grow from unless the counter is there at zero.
         for outcome in OUTCOMES {
             families.results.with_label_values(&[outcome]);
@@ -204,6 +193,23 @@ impl Families {
         families.reruns.with_label_values(&["initiated"]);
         Ok(families)
     }
+}
+
+/// What tells of the process: its version, and on Linux its memory, processor time and open files.
+fn register_process(registry: &Registry) -> prometheus::Result<()> {
+    let build = Opts::new(
+        "rerun_build_info",
+        "Always 1; the label is the version of the server.",
+    )
+    .const_label("version", env!("CARGO_PKG_VERSION"));
+    let build = IntGauge::with_opts(build)?;
+    build.set(1);
+    registry.register(Box::new(build))?;
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(
+        prometheus::process_collector::ProcessCollector::for_self(),
+    ))?;
+    Ok(())
 }
 
 /// Methods by their own name as far as HTTP defines them: a client may send any word.

@@ -593,10 +593,9 @@ impl GenerationQueue for SqliteStore {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError> {
-        // Idle workers ask often; they need not take turns with those who write.
+        // The lease that follows would wait for them anyway, and then pass over an account for which they queue now.
         let found = self
-            .readers
-            .run(move |conn| due_accounts(conn, after, limit, now))
+            .read_after_writers(move |conn| due_accounts(conn, after, limit, now))
             .await?;
         let ahead: Vec<Uuid> = found
             .iter()

@@ -178,6 +178,28 @@ impl SqliteStore {
         self.readers.run(|conn| conn.transaction(job)).await
     }
 
+    /// Runs a reading job of one statement after those of this process who write now, or who wait for it. If they
+    /// take longer than a connection is waited for, it does not wait for them.
+    async fn read_after_writers<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
+        let (turns, readers, patience) =
+            (Arc::clone(&self.turns), self.readers.clone(), self.patience);
+        // In a task of its own, as writing jobs are.
+        let done = tokio::spawn(Deadline::current().scope(async move {
+            let turn = tokio::time::timeout(patience, turns.lock_owned()).await;
+            let read = move |conn: &mut SqliteConnection| {
+                let _turn = turn;
+                job(conn)
+            };
+            readers.run(read).await
+        }));
+        done.await
+            .unwrap_or_else(|panicked| Err(StoreError::Backend(panicked.into())))
+    }
+
     /// Runs a writing job. Nobody else writes meanwhile; a failure takes back all of it.
     async fn write<T, F>(&self, job: F) -> Result<T, StoreError>
     where

@@ -7,6 +7,10 @@
 
 mod common;
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -16,8 +20,8 @@ use rerun_contract::fixture::{ACCOUNT, Fixture, author, caller};
 use rerun_core::error::{Error, StoreError};
 use rerun_core::event::Event;
 use rerun_core::group::{CustomerFile, CustomerGroup, ImportHeader, ImportMode};
-use rerun_core::ids::CustomerGroupId;
-use rerun_core::ports::{CustomerGroupStore, HealthCheck};
+use rerun_core::ids::{AccountId, CustomerGroupId};
+use rerun_core::ports::{CustomerGroupStore, GenerationQueue, HealthCheck, PoolGauge};
 use rerun_sqlite::{Options, SqliteStore};
 use uuid::Uuid;
 
@@ -117,6 +121,58 @@ async fn a_write_that_has_begun_is_waited_for_whatever_the_limit_of_statements()
     other.batch_execute("ROLLBACK").unwrap();
     write.await.unwrap();
     f.check().await;
+}
+
+/// A worker would lease from another account instead, and the new one would wait for its next turn.
+#[tokio::test]
+async fn work_that_is_being_queued_is_found() {
+    let (url, folder) = common::database();
+    let options = Options {
+        pool_size: 1,
+        acquire_timeout: Duration::from_mins(1),
+        ..Options::default()
+    };
+    let f = Fixture::new(SqliteStore::connect(&url, &options).unwrap()).keeping(folder);
+    let mut other = SqliteConnection::establish(&url).unwrap();
+    let account = Uuid::from_u128(7);
+    other
+        .batch_execute(&format!(
+            "PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE; \
+             INSERT INTO generation_tasks \
+               (account_id, message_id, campaign_id, run_number, due_at) \
+             VALUES (x'{0}', x'{0}', x'{0}', 1, 0)",
+            account.simple()
+        ))
+        .unwrap();
+    // It has the turn of this store's writers, and waits for the other connection.
+    let (store, who) = (Arc::clone(&f.store), caller());
+    let mut writes = pin!(f.engine.groups.create(&who, "writes", None));
+    while store
+        .pools()
+        .iter()
+        .any(|(name, pool)| *name == "write" && pool.in_use == 0)
+    {
+        assert!(poll_once(writes.as_mut()).await.is_none());
+        tokio::task::yield_now().await;
+    }
+    let mut looks = pin!(store.due_accounts(None, 10, f.now()));
+    assert!(poll_once(looks.as_mut()).await.is_none());
+    // The only connection for reading serves one after the other.
+    let nothing = CustomerGroupId::new(Uuid::nil());
+    f.engine.groups.get(&who, nothing).await.unwrap_err();
+    other.batch_execute("COMMIT").unwrap();
+    writes.await.unwrap();
+    assert_eq!(looks.await.unwrap(), [AccountId::new(account)]);
+}
+
+async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(done) => Some(done),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ pub mod row;
 pub mod schedules;
 pub mod shared;
 pub mod sql;
+mod successor;
 pub mod types;
 pub mod watch;
 pub mod webhooks;

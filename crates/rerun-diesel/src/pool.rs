@@ -20,6 +20,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tracing::{Instrument, Span};
 
 use crate::error::{self, Failure, Suspicion};
+use crate::successor::{self, Successor};
 use crate::watch::{self, Job, Silence};
 
 /// Called after a transaction with an entry of the audit log was committed, on the thread that did
@@ -182,6 +183,8 @@ pub struct Checked<C> {
     broken: bool,
     used: bool,
     outage: u64,
+    /// Which server it is to, where there may be several; else 0.
+    server: i64,
     /// When it was made, of a connection that could not write then.
     read_only: Option<Instant>,
 }
@@ -204,12 +207,16 @@ pub struct Manager<C> {
     inner: ConnectionManager<C>,
     setup: Arc<Setup<C>>,
     probe: Probe<C>,
+    server: Option<Server<C>>,
     outages: Arc<AtomicU64>,
     observed: bool,
 }
 
 /// Tells whether a connection is as good as a new one, and can write.
 pub type Probe<C> = fn(&mut C) -> diesel::QueryResult<()>;
+
+/// Tells which server a connection is to, by a number that no other server has.
+pub type Server<C> = fn(&mut C) -> diesel::QueryResult<i64>;
 
 /// Begins the transaction that a job is.
 pub type Begin<C> = Box<dyn Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync>;
@@ -229,7 +236,12 @@ impl<C: R2D2Connection + 'static> ManageConnection for Manager<C> {
         (self.setup)(&mut connection).map_err(diesel::r2d2::Error::QueryError)?;
         let refused = (self.probe)(&mut connection).err();
         let read_only = refused.filter(error::is_read_only).map(|_| Instant::now());
+        let server = self.server.map(|server| server(&mut connection));
+        let server = server.transpose();
         Ok(Checked {
+            server: server
+                .map_err(diesel::r2d2::Error::QueryError)?
+                .unwrap_or(0),
             connection,
             broken: false,
             used: false,
@@ -265,6 +277,7 @@ struct Shared<C: R2D2Connection + 'static> {
     make: Box<dyn Fn() -> Pool<C> + Send + Sync>,
     probe: Probe<C>,
     probed_always: bool,
+    successor: Option<Arc<Successor>>,
     begin: Option<Begin<C>>,
     permits: Arc<Semaphore>,
     size: u32,
@@ -293,11 +306,13 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
     ) -> Result<Self, r2d2::Error> {
-        Self::build(url, options, setup, (R2D2Connection::ping, false), None)
+        let probe: Probe<C> = R2D2Connection::ping;
+        Self::build(url, options, setup, (probe, false), None, None)
     }
 
     /// The same; `probe` tells after an outage whether a connection is as good as a new one. With
-    /// `begin`, each job is a transaction.
+    /// `server`, the URL leads to the one of several servers that takes writes: a job that waits for another one
+    /// is given up. With `begin`, each job is a transaction.
     ///
     /// # Errors
     /// When no connection could be made within the acquire timeout.
@@ -306,9 +321,10 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
         probe: Probe<C>,
+        server: Option<Server<C>>,
         begin: Option<Begin<C>>,
     ) -> Result<Self, r2d2::Error> {
-        Self::build(url, options, setup, (probe, false), begin)
+        Self::build(url, options, setup, (probe, false), server, begin)
     }
 
     /// Opens a database with one connection, for asking whether the database is there. It waits
@@ -321,13 +337,14 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
         probe: Probe<C>,
+        server: Option<Server<C>>,
         begin: Option<Begin<C>>,
     ) -> Result<Self, r2d2::Error> {
         let one = Options {
             pool_size: 1,
             ..options.clone()
         };
-        Self::build(url, &one, setup, (probe, true), begin)
+        Self::build(url, &one, setup, (probe, true), server, begin)
     }
 
     fn build(
@@ -335,23 +352,34 @@ impl<C: R2D2Connection + 'static> Database<C> {
         options: &Options,
         setup: impl Fn(&mut C) -> diesel::QueryResult<()> + Send + Sync + 'static,
         (probe, probed_always): (Probe<C>, bool),
+        server: Option<Server<C>>,
         begin: Option<Begin<C>>,
     ) -> Result<Self, r2d2::Error> {
         let outages = Arc::new(AtomicU64::new(0));
         let setup: Arc<Setup<C>> = Arc::new(setup);
         let size = options.pool_size.max(1);
         let answer_timeout = options.answer_timeout();
-        let make = {
+        let manager = {
             let (url, outages) = (url.to_owned(), Arc::clone(&outages));
+            move || Manager {
+                inner: ConnectionManager::new(url.as_str()),
+                setup: Arc::clone(&setup),
+                probe,
+                server,
+                outages: Arc::clone(&outages),
+                observed: answer_timeout.is_some(),
+            }
+        };
+        let successor = server.map(|_| {
+            let manager = manager();
+            Arc::new(Successor::new(move || {
+                let checked = manager.connect().ok()?;
+                checked.read_only.is_none().then_some(checked.server)
+            }))
+        });
+        let make = {
             let acquire_timeout = options.acquire_timeout;
             move || {
-                let manager = Manager {
-                    inner: ConnectionManager::new(url.as_str()),
-                    setup: Arc::clone(&setup),
-                    probe,
-                    outages: Arc::clone(&outages),
-                    observed: answer_timeout.is_some(),
-                };
                 r2d2::Pool::builder()
                     .max_size(size)
                     .min_idle(Some(0))
@@ -359,7 +387,7 @@ impl<C: R2D2Connection + 'static> Database<C> {
                     .test_on_check_out(false)
                     .connection_timeout(acquire_timeout)
                     .error_handler(Box::new(LogErrors))
-                    .build_unchecked(manager)
+                    .build_unchecked(manager())
             }
         };
         let pool = make();
@@ -373,6 +401,7 @@ impl<C: R2D2Connection + 'static> Database<C> {
             make: Box::new(make),
             probe,
             probed_always,
+            successor,
             begin,
             permits: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1))),
             size,
@@ -563,21 +592,34 @@ impl<C: R2D2Connection + 'static> Shared<C> {
         done
     }
 
-    /// Waits for a job's thread, unless its database is silent for longer than `patience`.
+    /// Waits for a job's thread, unless its database is silent for longer than `patience`, or for so long that
+    /// another server has taken over.
     async fn answered<T>(
         &self,
         mut blocking: JoinHandle<T>,
         watched: &Job,
         patience: Duration,
     ) -> Result<Result<T, JoinError>, Silence> {
-        let mut next_look = patience;
+        let looks = |left: Duration, silent| match &self.successor {
+            Some(_) => left.min(successor::next_look(silent)),
+            None => left,
+        };
+        let mut next_look = looks(patience, Duration::ZERO);
         loop {
             if let Ok(joined) = tokio::time::timeout(next_look, &mut blocking).await {
                 return Ok(joined);
             }
             let silent = watched.silent_for().unwrap_or_default();
-            next_look = patience.saturating_sub(silent);
-            if next_look.is_zero() {
+            let moved = self
+                .successor
+                .as_ref()
+                .is_some_and(|successor| successor.took_over(watched.server(), silent));
+            if moved {
+                tracing::warn!("the database does not answer, and another server takes writes now");
+            }
+            let left = patience.saturating_sub(silent);
+            next_look = looks(left, silent);
+            if left.is_zero() || moved {
                 if let Some(silence) = self.give_up(watched) {
                     return Err(silence);
                 }
@@ -635,6 +677,7 @@ impl<C: R2D2Connection + 'static> Shared<C> {
                 continue;
             }
             let is_new = !std::mem::replace(&mut checked.used, true);
+            watched.is_on(checked.server);
             if checked.outage == outage && (is_new || !self.probed_always) {
                 return Ok(checked);
             }

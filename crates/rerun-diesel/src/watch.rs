@@ -5,7 +5,7 @@
 //! see [`crate::pool::Database::run`].
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub(crate) struct Job {
     state: AtomicU8,
     /// Which pool the job's connection is from.
     generation: AtomicU64,
+    /// Which server the job's connection is to, where there may be several; else 0.
+    server: AtomicI64,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// Whether an entry of the audit log was written.
     entry: AtomicBool,
@@ -57,6 +59,7 @@ impl Job {
             sent: AtomicU64::new(0),
             state: AtomicU8::new(WORKING),
             generation: AtomicU64::new(0),
+            server: AtomicI64::new(0),
             permit: Mutex::new(Some(permit)),
             entry: AtomicBool::new(false),
         })
@@ -78,6 +81,14 @@ impl Job {
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_on(&self, server: i64) {
+        self.server.store(server, Ordering::Relaxed);
+    }
+
+    pub(crate) fn server(&self) -> i64 {
+        self.server.load(Ordering::Relaxed)
     }
 
     pub(crate) fn wrote_entry(&self) -> bool {

@@ -25,15 +25,26 @@ struct Parts<'a> {
     parameters: Vec<(&'a str, &'a str)>,
 }
 
+/// Where the database is.
+pub(crate) struct Place {
+    /// The connection string, with the password.
+    pub(crate) conninfo: String,
+    /// Whether it names several servers of which the one is meant that takes writes.
+    pub(crate) has_standby: bool,
+}
+
+/// How long a connection that cannot be made waits for each of several hosts; the shortest wait of libpq.
+const EACH_HOST: Duration = Duration::from_secs(2);
+
 /// The connection string for a URL, as keywords and values: an error of libpq's quotes a URL that
 /// it cannot read as a whole, password included, and of keywords and values that are well-formed
 /// never the password.
 ///
 /// It adds what libpq needs to give up on a server that does not answer, where the URL does not
-/// say so itself: a connection that cannot be made fails after `connect`, and one whose other end
-/// has vanished, without the operating system there saying so, after half a minute. libpq itself
-/// would wait for a quarter of an hour and longer.
-pub(crate) fn conninfo(url: &str, connect: Duration) -> Result<String, BadUrl> {
+/// say so itself: a connection that cannot be made fails after `connect`, or goes to the next of several hosts after
+/// 2 s, and one whose other end has vanished, without the operating system there saying so, fails after half a minute.
+/// libpq itself would wait for a quarter of an hour and longer.
+pub(crate) fn place(url: &str, connect: Duration) -> Result<Place, BadUrl> {
     let parts = split(url)?;
     let mut given: Vec<(String, String)> = Vec::new();
     for (keyword, part, text) in [
@@ -56,6 +67,18 @@ pub(crate) fn conninfo(url: &str, connect: Duration) -> Result<String, BadUrl> {
             _ => (name, value),
         });
     }
+    let is_given = |name: &str, values: &dyn Fn(&str) -> bool| {
+        given
+            .iter()
+            .any(|(keyword, value)| keyword == name && values(value))
+    };
+    let has_several = is_given("host", &|hosts| hosts.contains(','));
+    let has_standby = has_several
+        && is_given("target_session_attrs", &|wanted| {
+            ["read-write", "primary"].contains(&wanted)
+        })
+        && !is_given("load_balance_hosts", &|_| true);
+    let connect = if has_several { EACH_HOST } else { connect };
     for (name, value) in [
         // libpq takes 1 for 2.
         ("connect_timeout", connect.as_secs().max(2).to_string()),
@@ -75,7 +98,10 @@ pub(crate) fn conninfo(url: &str, connect: Duration) -> Result<String, BadUrl> {
             format!("{keyword}='{value}'")
         })
         .collect();
-    Ok(pairs.join(" "))
+    Ok(Place {
+        conninfo: pairs.join(" "),
+        has_standby,
+    })
 }
 
 /// Splits a URL where libpq does, and refuses what it would take for something else than its
@@ -171,7 +197,8 @@ mod tests {
     const REST: &str = "keepalives_idle='15' keepalives_interval='5' keepalives_count='3'";
 
     fn info(url: &str) -> Result<String, String> {
-        conninfo(url, Duration::from_secs(5)).map_err(|refused| refused.to_string())
+        let place = place(url, Duration::from_secs(5)).map_err(|refused| refused.to_string())?;
+        Ok(place.conninfo)
     }
 
     #[test]
@@ -193,7 +220,7 @@ mod tests {
                 "postgres://u:a?b:c@one,two:5433?tcp_user_timeout=7&sslmode=require",
                 format!(
                     "user='u' password='a?b:c' host='one,two' port=',5433' tcp_user_timeout='7' \
-                     sslmode='require' {patience}"
+                     sslmode='require' connect_timeout='2' {REST}"
                 ),
             ),
             (
@@ -205,6 +232,31 @@ mod tests {
             ),
         ] {
             assert_eq!(info(url).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn several_hosts_of_which_one_takes_writes_have_a_standby() {
+        for (url, expected) in [
+            (
+                "postgres://one,two/db?target_session_attrs=read-write",
+                true,
+            ),
+            ("postgres://one,two/db?target_session_attrs=primary", true),
+            (
+                "postgres:///db?host=one,two&target_session_attrs=primary",
+                true,
+            ),
+            ("postgres://one,two/db", false),
+            ("postgres://one,two/db?target_session_attrs=any", false),
+            (
+                "postgres://one,two/db?target_session_attrs=primary&load_balance_hosts=random",
+                false,
+            ),
+            ("postgres://one/db?target_session_attrs=read-write", false),
+        ] {
+            let place = place(url, Duration::from_secs(5)).unwrap_or_else(|bad| panic!("{bad}"));
+            assert_eq!(place.has_standby, expected, "{url}");
         }
     }
 

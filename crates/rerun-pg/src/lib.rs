@@ -33,7 +33,7 @@ use diesel::connection::{AnsiTransactionManager, CacheSize, SimpleConnection};
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use due::Taken;
@@ -42,7 +42,7 @@ use places::Places;
 use rerun_core::error::StoreError;
 use rerun_core::ports::{HealthCheck, PoolGauge, PoolUsage};
 use rerun_diesel::lanes::Lanes;
-use rerun_diesel::pool::{Begin, Database};
+use rerun_diesel::pool::{Begin, Database, Server};
 use rerun_diesel::sql::sql;
 
 pub use connection::BadUrl;
@@ -89,7 +89,8 @@ impl PgStore {
     /// # Errors
     /// [`ConnectError`]. Its text does not contain the password.
     pub fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
-        let conninfo = connection::conninfo(url, options.acquire_timeout)?;
+        let place = connection::place(url, options.acquire_timeout)?;
+        let conninfo = place.conninfo;
         let places = Arc::<OnceLock<Places>>::default();
         let prepare = |settings: String, pooler: Pooler| {
             let places = Arc::clone(&places);
@@ -119,9 +120,10 @@ impl PgStore {
         let setup = || prepare(settings.clone(), options.pooler);
         let begin = || pooled.then(|| begin(settings.clone()));
         let probe = if pooled { writable_now } else { writable };
+        let server = place.has_standby.then_some::<Server<PgConnection>>(server);
         Ok(Self {
-            db: Database::open_probed(&conninfo, options, setup(), probe, begin())?,
-            health: Database::open_for_health(&conninfo, options, setup(), probe, begin())?,
+            db: Database::open_probed(&conninfo, options, setup(), probe, server, begin())?,
+            health: Database::open_for_health(&conninfo, options, setup(), probe, server, begin())?,
             lanes: Lanes::new(options.pool_size),
             places,
             taken: Taken::default(),
@@ -198,6 +200,23 @@ fn writable(connection: &mut PgConnection) -> diesel::QueryResult<()> {
 /// The same in a transaction of its own: a pooler may give its two steps different sessions else.
 fn writable_now(connection: &mut PgConnection) -> diesel::QueryResult<()> {
     connection.transaction(writable)
+}
+
+#[derive(QueryableByName)]
+struct Started {
+    #[diesel(sql_type = BigInt)]
+    micros: i64,
+}
+
+/// Which server a connection is to: when it was started, in microseconds. In a transaction of its own, as
+/// [`writable_now`].
+fn server(connection: &mut PgConnection) -> diesel::QueryResult<i64> {
+    let query =
+        "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS micros";
+    connection.transaction(|connection| {
+        let started = diesel::sql_query(query).get_result::<Started>(connection)?;
+        Ok(started.micros)
+    })
 }
 
 #[async_trait]
@@ -376,8 +395,9 @@ fn in_transaction<T: Send + 'static>(
     limit: Limit,
     work: impl FnOnce(&mut PgConnection) -> Result<T, Stopped> + Send + 'static,
 ) -> Result<T, MigrateError> {
-    let conninfo = connection::conninfo(url, CONNECT_TIMEOUT)
-        .map_err(|refused| ConnectionError::InvalidConnectionUrl(refused.to_string()))?;
+    let conninfo = connection::place(url, CONNECT_TIMEOUT)
+        .map_err(|refused| ConnectionError::InvalidConnectionUrl(refused.to_string()))?
+        .conninfo;
     let connect_to = conninfo.clone();
     watched(&conninfo, limit, move |given_up| {
         let mut connection = PgConnection::establish(&connect_to)?;

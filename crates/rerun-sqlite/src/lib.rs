@@ -147,6 +147,7 @@ impl SqliteStore {
                 setup(read_setup.clone()),
                 R2D2Connection::ping,
                 None,
+                None,
             )?,
             readers: Database::open(&file, options, setup(read_setup))?,
             importers: Database::open(&file, &imports, setup(import_setup))?,

@@ -176,6 +176,96 @@ async fn sessions_that_stand_still_cost_their_requests_and_no_others() {
     world.check().await;
 }
 
+/// The one of two servers that takes writes stands still. The other one takes writes, too, as a promoted standby.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_a_successor_is_not_waited_for() {
+    let (first, second) = (PgCluster::start().unwrap(), PgCluster::start().unwrap());
+    let (url, other) = (first.url("postgres"), second.url("postgres"));
+    let (credentials, hosts) = url
+        .strip_suffix("/postgres")
+        .unwrap()
+        .rsplit_once('@')
+        .unwrap();
+    let (other_credentials, _) = other.rsplit_once('@').unwrap();
+    let other_host = other.rsplit_once('@').unwrap().1;
+    let password = credentials.rsplit_once(':').unwrap().1;
+    let mut connection = PgConnection::establish(&other).unwrap();
+    connection
+        .batch_execute(&format!("ALTER ROLE postgres PASSWORD '{password}'"))
+        .unwrap();
+    assert_ne!(credentials, other_credentials);
+    rerun_pg::migrate(&format!("{credentials}@{other_host}")).unwrap();
+    let both = format!("{credentials}@{hosts},{other_host}?target_session_attrs=read-write");
+    // Longer than this test may take.
+    let settings = [
+        ("RERUN_STATEMENT_TIMEOUT_SECONDS", "600"),
+        ("RERUN_DATABASE_POOL_SIZE", "4"),
+    ];
+    let world = World::with(Store::Elsewhere(both), &settings);
+    let server = world.serve(0).await;
+    let api = Api::new(&world, &server);
+    for reply in futures_util::future::join_all((0..16).map(|_| create(&api, "before"))).await {
+        assert!(
+            matches!(reply, Reply::Answer { status: 200, .. }),
+            "{reply:?}"
+        );
+    }
+    let frozen = Frozen::server(&url);
+    until("a group on the other server", async || {
+        let reply = create(&api, "after").await;
+        matches!(reply, Reply::Answer { status: 200, .. }).then_some(())
+    })
+    .await;
+    until("ready", async || {
+        matches!(api.ready().await, Reply::Answer { status: 200, .. }).then_some(())
+    })
+    .await;
+    let groups = api
+        .pages("customer-group/list", json!({}), "customer_groups")
+        .await;
+    assert_eq!(groups.len(), 1, "{groups:?}");
+    assert_eq!(server.process.terminate().await, Some(0));
+    drop(frozen);
+}
+
+/// A server that is busy has no successor.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_its_time_is_waited_for() {
+    let cluster = PgCluster::start().unwrap();
+    let url = cluster.url("postgres");
+    let host = url
+        .rsplit_once('@')
+        .unwrap()
+        .1
+        .strip_suffix("/postgres")
+        .unwrap();
+    let both = url.replace(host, &format!("{host},{host}"));
+    let both = format!("{both}?target_session_attrs=read-write");
+    let world = World::with(Store::Elsewhere(both), &[]);
+    let server = world.serve(0).await;
+    let api = Api::new(&world, &server);
+    let mut looks = PgConnection::establish(&url).unwrap();
+    let before = sessions(&mut looks);
+    let mut lock = holding(&url, "LOCK TABLE customer_groups");
+    let waiting = tokio::spawn({
+        let api = api.clone();
+        async move { create(&api, "slow").await }
+    });
+    // Two connections, each begun while the one before said that it is the same server.
+    until("new connections", async || {
+        (sessions(&mut looks) >= before + 5).then_some(())
+    })
+    .await;
+    lock.batch_execute("COMMIT").unwrap();
+    let reply = ended(waiting).await;
+    assert!(
+        matches!(reply, Reply::Answer { status: 200, .. }),
+        "{reply:?}"
+    );
+    assert_eq!(server.process.terminate().await, Some(0));
+    world.check().await;
+}
+
 /// The lock of those who change the schema.
 const MIGRATION_LOCK: i64 = 0x7265_7275_6e01;
 const SHORT: Patience = Patience {

@@ -1,9 +1,9 @@
 //! Benchmarks of the campaign rerun engine.
 //!
 //! `cargo run --release -p rerun-bench` starts the real server on a throw-away PostgreSQL, fills it
-//! through the public API, and drives it over HTTP. In the same run it times the same work, done with
-//! bare SQL on the same database: prepared statements, the fewest round trips, no HTTP. That is the
-//! floor. Compare the ratios of server and floor: absolute figures depend on the machine.
+//! through the public API, and drives it over HTTP. In the same run it times the same work, done
+//! with bare SQL on the same database: prepared statements, the fewest round trips, no HTTP. That
+//! is the floor. Compare the ratios of server and floor: absolute figures depend on the machine.
 
 mod api;
 mod bench;

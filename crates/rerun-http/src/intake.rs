@@ -13,7 +13,7 @@ const MAX_OPEN_IMPORTS: u64 = 64;
 
 /// Room for the bodies in flight, shared by all requests of a process.
 ///
-/// An account may hold at most as much as it leaves for others. So an account alone can take half
+/// An account may hold at most as much as is still free. So an account alone can take half
 /// of the room, and there is always some left for an account that holds nothing.
 #[derive(Clone)]
 pub struct Intake(Arc<Inner>);

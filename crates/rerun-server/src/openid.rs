@@ -156,7 +156,7 @@ impl HttpProvider {
             .referer(false)
             .user_agent(concat!("rerun/", env!("CARGO_PKG_VERSION")));
         if settings.issuer.is_local() {
-            // A proxy of the surroundings has no way to this machine.
+            // A proxy from the environment cannot reach this machine.
             client = client.no_proxy();
         }
         Ok(Self {

@@ -221,7 +221,7 @@ impl OpenAiGenerator {
             .timeout(settings.timeout)
             .redirect(Policy::none());
         if is_this_machine(&endpoint) {
-            // A proxy of the surroundings has no way to this machine.
+            // A proxy from the environment cannot reach this machine.
             client = client.no_proxy();
         }
         let in_url: Vec<SecretString> = endpoint

@@ -43,7 +43,7 @@ pub(super) fn run(layers: &Layers) -> Result<(), Failure> {
 }
 
 async fn ask(url: &str) -> Result<(reqwest::StatusCode, String), reqwest::Error> {
-    // A proxy of the surroundings has no way to this machine.
+    // A proxy from the environment cannot reach this machine.
     let http = reqwest::Client::builder()
         .no_proxy()
         .timeout(PATIENCE)

@@ -258,7 +258,8 @@ settings! {
         name: "roles", value: "RULES", default: None,
         used_by: &[Serve, Schedules], sensitivity: Shown, parse: RoleRules::parse,
     }
-    /// Whether this server fires schedules. If several servers do, each time still fires only once.
+    /// Whether this server fires schedules. If several servers do, a schedule still fires only once
+    /// at each of its times.
     SCHEDULER: bool {
         name: "scheduler", value: "BOOL", default: Some("true"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| parsed(text, "be true or false"),
@@ -438,8 +439,8 @@ settings! {
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
     /// Maximum size of all request bodies that this process holds in memory at the same time, at
-    /// least twice `RERUN_MAX_BODY_BYTES`. An account may hold at most as much as it leaves for the
-    /// other accounts.
+    /// least twice `RERUN_MAX_BODY_BYTES`. An account may hold at most as much as is still free, so
+    /// an account alone can take half.
     MAX_INFLIGHT_BODY_BYTES: u64 {
         name: "max_inflight_body_bytes", value: "BYTES", default: Some("268435456"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),

@@ -61,7 +61,7 @@ impl Client {
             value.set_sensitive(true);
             defaults.insert(HeaderName::from_static(name), value);
         }
-        // A proxy of the surroundings has no way to this machine.
+        // A proxy from the environment cannot reach this machine.
         let http = reqwest::Client::builder()
             .default_headers(defaults)
             .no_proxy()

@@ -288,7 +288,7 @@ impl Server {
         .observed_by(self.counted())
     }
 
-    /// Has the worker make the campaign's messages; answers the campaign's status then.
+    /// Waits until the worker has made the campaign's messages; returns the campaign's status.
     pub(crate) async fn generate(&self, api: &Api, campaign: &str) -> String {
         self.working(Duration::from_millis(5), async || {
             settled(api, campaign).await

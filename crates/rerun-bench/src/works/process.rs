@@ -84,7 +84,7 @@ pub(super) fn memory(bench: &mut Bench<'_>) -> Outcome<()> {
                 cpu::memory_now(server)
             })
             .collect();
-        let called: Outcome<Vec<Vec<Duration>>> = threads
+        let called: Outcome<Vec<Latencies>> = threads
             .into_iter()
             .map(|thread| {
                 thread
@@ -94,27 +94,50 @@ pub(super) fn memory(bench: &mut Bench<'_>) -> Outcome<()> {
             .collect();
         called.map(|called| (called, samples))
     })?;
-    let turn = Turn {
-        timed: Timed {
-            latencies: called.concat(),
-            wall: load,
-        },
-        cpu: Cpu::default(),
+    let (reads, others): (Vec<_>, Vec<_>) = called
+        .into_iter()
+        .map(|latencies| (latencies.reads, latencies.others))
+        .unzip();
+    let (reads, others) = (reads.concat(), others.concat());
+    let figures = |latencies: Vec<Duration>| {
+        let turn = Turn {
+            timed: Timed {
+                latencies,
+                wall: load,
+            },
+            cpu: Cpu::default(),
+        };
+        Figures::of(&[turn], 1)
     };
     let texts: Vec<String> = samples.iter().map(|mb| format!("{mb:.0}")).collect();
+    let of_reads = figures(reads.clone());
     bench.add(Row {
-        server: Some(Figures::of(&[turn], 1)),
+        server: Some(figures([reads, others].concat())),
         memory_mb: cpu::memory_now(server),
-        note: Some(format!("MB over time: {}", texts.join(", "))),
+        note: Some(format!(
+            "pages of history and of 50 messages: p50 {:.2} ms, p99 {:.1} ms; MB over time: {}",
+            of_reads.p50_ms,
+            of_reads.p99_ms,
+            texts.join(", ")
+        )),
         ..empty("memory-loaded")
     });
     Ok(())
 }
 
+/// How long the requests of a caller took.
+#[derive(Default)]
+struct Latencies {
+    /// Pages of history and of 50 messages.
+    reads: Vec<Duration>,
+    /// Reruns with their publication, previews, imports and pages of 1,000 messages.
+    others: Vec<Duration>,
+}
+
 impl Caller {
     /// Reads most of the time, and now and then changes something, as a team does.
-    fn call_until(&mut self, mut api: Api, end: Instant) -> Outcome<Vec<Duration>> {
-        let mut latencies = Vec::new();
+    fn call_until(&mut self, mut api: Api, end: Instant) -> Outcome<Latencies> {
+        let mut latencies = Latencies::default();
         let subject = &mut self.subject;
         for step in 0_u32.. {
             let start = Instant::now();
@@ -146,7 +169,13 @@ impl Caller {
                     subject.call(&mut api, "campaign/rerun/messages", &json!({ "limit": 50 }))?;
                 }
             }
-            latencies.push(start.elapsed());
+            let is_read = step % 10 != 0 || step % 50 == 0;
+            let of_kind = if is_read {
+                &mut latencies.reads
+            } else {
+                &mut latencies.others
+            };
+            of_kind.push(start.elapsed());
         }
         Ok(latencies)
     }

@@ -146,15 +146,16 @@ impl Queue {
             "SELECT a.account_id, coalesce(h.ahead, false) AS ahead \
              FROM (SELECT DISTINCT account_id FROM {accounts} \
                WHERE {condition} AND account_id {follows} ?) a \
-             LEFT JOIN LATERAL (SELECT coalesce({behind}({due} LIMIT 1)) AS due) d ON true \
              LEFT JOIN LATERAL (SELECT true AS ahead FROM {table} t \
                WHERE t.account_id = a.account_id AND t.due_at IS NOT NULL \
                  AND coalesce(t.set_at, t.due_at) > ? LIMIT 1) h ON true \
-             WHERE d.due OR h.ahead ORDER BY a.account_id LIMIT ?"
+             WHERE coalesce({behind}({due} LIMIT 1)) OR h.ahead ORDER BY a.account_id LIMIT ?"
         );
         let text = reach.text(text, "account_id uuid, ahead boolean");
         let ahead_of = now + CLOCK_TOLERANCE;
-        let mut look = sql(&text).bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid));
+        let mut look = sql(&text)
+            .bind::<Id, _>(after.map_or(Uuid::nil(), AccountId::as_uuid))
+            .bind::<Time, _>(ahead_of);
         if let Some((taken, _)) = taken {
             let (of, times, ids) = taken.all();
             look = look
@@ -166,7 +167,6 @@ impl Queue {
         }
         let found = look
             .bind::<Time, _>(now)
-            .bind::<Time, _>(ahead_of)
             .bind::<BigInt, _>(i64::from(limit))
             .load::<DueAccountRow>(conn)?;
         // Without a time zone the sum does not depend on the session.

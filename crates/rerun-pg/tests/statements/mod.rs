@@ -20,6 +20,9 @@ use rules::breaches;
 /// What follows the text of a statement when diesel shows it.
 const VALUES: &str = " -- binds:";
 
+/// What the store calls while a server of a distributed database is lost.
+const BY_PART: [&str; 2] = ["master_run_on_worker", "run_command_on_shards"];
+
 /// The statements that connections have sent since they were judged last, and those before.
 #[derive(Default)]
 struct Sent {
@@ -195,6 +198,11 @@ fn plain(text: &str) -> String {
 
 /// Which rules a statement breaks, apart from exceptions. It adds those that it needs.
 fn fault(text: &str, needed: &mut BTreeSet<usize>) -> Option<String> {
+    if BY_PART.iter().any(|function| text.contains(function)) {
+        return Some(format!(
+            "no server is lost, but a statement for all of them failed, and this followed: {text}"
+        ));
+    }
     let tables = &SCHEMA.get()?.tables;
     let mut words = text.split(|next: char| !next.is_alphanumeric() && next != '_');
     if !words.any(|word| tables.contains(word)) {

@@ -39,6 +39,8 @@ pub(crate) enum Rule {
     Lock,
     /// A function that returns rows is not joined to a table.
     Function,
+    /// A subquery that is joined as `LATERAL` has a `FROM` of its own.
+    Lateral,
 }
 
 impl fmt::Display for Rule {
@@ -48,6 +50,7 @@ impl fmt::Display for Rule {
             Self::Insert => "an INSERT is part of another statement",
             Self::Lock => "rows of more than one account are locked",
             Self::Function => "a function that returns rows is joined to a table",
+            Self::Lateral => "a subquery that is joined as LATERAL has no FROM",
         })
     }
 }
@@ -344,6 +347,17 @@ impl Visitor for Look<'_> {
             } => {
                 self.functions.insert(last_name(name));
             }
+            TableFactor::Derived {
+                lateral: true,
+                subquery,
+                ..
+            } => {
+                if let SetExpr::Select(select) = &*subquery.body
+                    && select.from.is_empty()
+                {
+                    self.found.insert((Rule::Lateral, subquery.to_string()));
+                }
+            }
             other => self.reads |= !self.places(other).is_empty(),
         }
         ControlFlow::Continue(())
@@ -364,7 +378,7 @@ impl Visitor for Look<'_> {
 type Example = (&'static str, &'static [(Rule, &'static str)]);
 
 const EXAMPLES: &[Example] = {
-    use Rule::{Account, Function, Insert, Lock};
+    use Rule::{Account, Function, Insert, Lateral, Lock};
     &[
         ("SELECT * FROM messages WHERE account_id = $1", &[]),
         (
@@ -399,6 +413,14 @@ const EXAMPLES: &[Example] = {
             "SELECT * FROM messages m JOIN LATERAL (SELECT 1 FROM runs \
            WHERE account_id = m.account_id LIMIT 1) r ON true WHERE m.account_id = $1",
             &[(Account, "runs")],
+        ),
+        (
+            "SELECT * FROM messages m LEFT JOIN LATERAL (SELECT (SELECT true FROM runs \
+           WHERE account_id = $1 LIMIT 1)) r ON true WHERE m.account_id = $1",
+            &[(
+                Lateral,
+                "SELECT (SELECT true FROM runs WHERE account_id = $1 LIMIT 1)",
+            )],
         ),
         (
             "SELECT 1 WHERE EXISTS (SELECT FROM runs r WHERE r.number = $1)",

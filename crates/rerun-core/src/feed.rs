@@ -255,7 +255,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         "campaign.rerun_suggested",
         "After an import into the current run's group, a rerun would change something. `segments` \
          counts the segments that would reuse a message (`matched`), those that would need a new \
-         message (`new`), and those of the current run that the group does not have any more \
+         message (`new`), and those of the current run that the group no longer has \
          (`gone`). `customers` counts the customers in these segments. `run_number` is the \
          current run.",
         &[

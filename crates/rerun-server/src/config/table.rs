@@ -445,8 +445,8 @@ settings! {
         name: "max_inflight_body_bytes", value: "BYTES", default: Some("268435456"),
         used_by: &[Serve], sensitivity: Shown, parse: |text| whole(text, 1, 1 << 40),
     }
-    /// Maximum number of requests per second that each account may send to this process; by default
-    /// there is no limit.
+    /// Maximum number of requests per second that each account may send to this process; unlimited
+    /// by default.
     RATE_LIMIT_PER_SECOND: NonZeroU32 {
         name: "rate_limit_per_second", value: "NUMBER", default: None,
         used_by: &[Serve], sensitivity: Shown,

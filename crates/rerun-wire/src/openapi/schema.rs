@@ -189,7 +189,7 @@ pub(crate) struct Segment {
     /// equal.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     key: String,
-    /// The value of each field, by the name of the field; `null` if there is no value.
+    /// The value of each field, by the name of the field; `null` for a field without a value.
     attributes: BTreeMap<String, Option<String>>,
     /// How many customers it has.
     #[schema(minimum = 0)]

@@ -27,7 +27,7 @@ pub(crate) fn docs() -> Docs {
         "Delete a customer group",
         "Deletes the group with its customers. This cannot be undone. The history of campaigns \
          keeps the group's id and the name that it had at each run; everywhere else, the group \
-         does not exist any more. A group cannot be deleted while it is the group of a `Draft` \
+         no longer exists. A group cannot be deleted while it is the group of a `Draft` \
          campaign, of a campaign's current run, or of a schedule.",
         json!({ "customer_group_id": examples::GROUP }),
     )

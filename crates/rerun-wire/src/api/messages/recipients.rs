@@ -46,11 +46,11 @@ pub struct Item<'a> {
     /// The id of the run's message for the segment; `null` if the run has none.
     #[schema(value_type = Option<Uuid>, required)]
     pub message_id: Option<MessageId>,
-    /// The subject line, sent only if `content` is true; `null` if there is no message.
+    /// The subject line, only if `content` is true; `null` for a customer without a message.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub subject: Option<Option<&'a str>>,
-    /// The body, sent only if `content` is true; `null` if there is no message.
+    /// The body, only if `content` is true; `null` for a customer without a message.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub body: Option<Option<&'a str>>,

@@ -42,8 +42,8 @@ pub(crate) fn docs() -> Docs {
     Docs::call::<Request>(
         Tag::Reruns,
         "Cancel a run that is not published",
-        "Cancels the current run. The previous run becomes current again: its messages are not \
-         archived any more, and the campaign is `Published`. If there is no previous run, the \
+        "Cancels the current run. The previous run becomes current again: its messages are no \
+         longer archived, and the campaign is `Published`. Without a previous run, the \
          campaign is a `Draft`. The cancelled run stays in the history.",
         json!({ "campaign_id": examples::CAMPAIGN, "reason": "The wrong audience" }),
     )

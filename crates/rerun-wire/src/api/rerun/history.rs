@@ -46,7 +46,7 @@ pub(crate) fn docs() -> Docs {
         "List the runs of a campaign",
         "Returns all runs, newest first, with the numbers of messages that each reused, generated \
          and published, and with what the reuse saved. If the messages of a campaign were \
-         imported and there is no recorded run, there is one synthesised entry.",
+         imported and none of its runs was recorded, the list has one entry, derived from them.",
         examples::campaign_id(),
     )
     .answers::<Response<'_>>(json!({

@@ -47,7 +47,7 @@ pub struct Request {
     /// The longest delay that is added to a time, in seconds. All servers add the same delay.
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 86_400, default = 0)]
     pub jitter_seconds: Option<Integer>,
-    /// The time after which the schedule does not fire any more, with its UTC offset.
+    /// The time after which the schedule no longer fires, with its UTC offset.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ends_at: Option<String>,
 }

@@ -103,7 +103,7 @@ pub struct ScheduleItem<'a> {
     /// The longest delay that is added to a time, in seconds.
     #[schema(minimum = 0)]
     pub jitter_seconds: u32,
-    /// The time after which it does not fire any more.
+    /// The time after which it no longer fires.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub ends_at: Option<Timestamp>,

@@ -63,7 +63,7 @@ pub struct DeliveryItem<'a> {
     pub state: DeliveryState,
     /// The attempts of the last 30 days, oldest first.
     pub attempts: Vec<AttemptItem>,
-    /// When the next attempt is due; `null` if there is no next attempt or the webhook is disabled.
+    /// When the next attempt is due; `null` after the last attempt, and while the webhook is disabled.
     #[serde(serialize_with = "timestamp::option::serialize")]
     #[schema(value_type = Option<schema::Timestamp>, required)]
     pub next_attempt_at: Option<Timestamp>,

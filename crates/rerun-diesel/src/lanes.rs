@@ -13,7 +13,7 @@ use rerun_core::ids::{AccountId, CustomerGroupId};
 use rerun_core::ports::PoolUsage;
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use crate::pool::Meter;
+use crate::waits::Meter;
 
 /// Which group an import is about.
 pub type Group = (AccountId, CustomerGroupId);

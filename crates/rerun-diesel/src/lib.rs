@@ -13,6 +13,7 @@ pub mod shared;
 pub mod sql;
 mod successor;
 pub mod types;
+mod waits;
 pub mod watch;
 pub mod webhooks;
 

@@ -14,14 +14,17 @@ use diesel::r2d2::{ConnectionManager, R2D2Connection};
 use r2d2::ManageConnection;
 use rerun_core::deadline::Deadline;
 use rerun_core::error::StoreError;
-use rerun_core::ports::{ImportFailure, PoolUsage, Waits};
+use rerun_core::ports::{ImportFailure, PoolUsage};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::error::{self, Failure, Suspicion};
 use crate::successor::{self, Successor};
+use crate::waits::Meter;
 use crate::watch::{self, Job, Silence};
+
+pub use crate::waits::Wait;
 
 /// Called after a transaction with an entry of the audit log was committed, on the thread that did
 /// that: it must not block. By default nothing is called.
@@ -106,73 +109,6 @@ impl Default for Options {
             on_entry: OnEntry::default(),
             pooler: Pooler::None,
         }
-    }
-}
-
-/// Counts waits, shared by the clones of a database.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    waiting: AtomicU64,
-    timeouts: AtomicU64,
-    jobs: [AtomicU64; Waits::BOUNDS.len() + 1],
-    total_micros: AtomicU64,
-}
-
-impl Meter {
-    /// Begins a wait.
-    pub(crate) fn wait(self: &Arc<Self>) -> Wait {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Wait {
-            meter: Arc::clone(self),
-            since: Instant::now(),
-            // At the default filter nobody asks for it, and it costs as little as the question.
-            span: tracing::debug_span!("database"),
-        }
-    }
-
-    /// How connections are used that jobs waited for.
-    pub(crate) fn usage(&self, size: u32, in_use: u32, idle: u32) -> PoolUsage {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        PoolUsage {
-            size,
-            in_use,
-            idle,
-            waiting: count(&self.waiting),
-            timeouts: count(&self.timeouts),
-            waits: Waits {
-                jobs: std::array::from_fn(|group| self.jobs.get(group).map_or(0, count)),
-                total_micros: count(&self.total_micros),
-            },
-        }
-    }
-}
-
-/// A job's wait for its connection, which ends when this is dropped.
-#[derive(Debug)]
-pub struct Wait {
-    meter: Arc<Meter>,
-    since: Instant,
-    /// The job's span, wait included.
-    span: Span,
-}
-
-impl Wait {
-    /// Notes that the job was given up.
-    pub fn timed_out(self) {
-        self.meter.timeouts.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        let waited = self.since.elapsed();
-        let group = Waits::BOUNDS.partition_point(|bound| *bound < waited);
-        if let Some(jobs) = self.meter.jobs.get(group) {
-            jobs.fetch_add(1, Ordering::Relaxed);
-        }
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        self.meter.total_micros.fetch_add(micros, Ordering::Relaxed);
-        self.meter.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -392,6 +392,36 @@ pub struct MessageParts {
 }
 
 impl MessageParts {
+    /// A message as a run begins with it: its content is to be generated, and every other field
+    /// is empty.
+    #[must_use]
+    pub const fn generating(
+        id: MessageId,
+        run_number: RunNumber,
+        segment_no: i32,
+        segment: Segment,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            run_number,
+            segment_no,
+            segment,
+            content_id: None,
+            content: None,
+            state: MessageState::Generating,
+            source: Source::Generated,
+            reused_from: None,
+            suggestion: None,
+            provenance: None,
+            archived_at: None,
+            rejection_reason: None,
+            error: None,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         let status = self.state.status();
         let has_content = self.content_id.is_some();
@@ -564,29 +594,19 @@ mod tests {
 
     #[test]
     fn a_message_serialises_with_its_status_and_stage() {
-        let at = Timestamp::UNIX_EPOCH;
+        let (run, at) = (RunNumber::FIRST, Timestamp::UNIX_EPOCH);
+        let id = MessageId::new(uuid::Uuid::from_u128(1));
+        let segment_by = SegmentBy::new(&["country"]).unwrap();
+        let segment = segment_by.segment(|_| Some("DE"), 3);
         let message = Message::from_parts(MessageParts {
-            id: MessageId::new(uuid::Uuid::from_u128(1)),
-            run_number: RunNumber::FIRST,
-            segment_no: 1,
-            segment: SegmentBy::new(&["country"])
-                .unwrap()
-                .segment(|_| Some("DE"), 3),
             content_id: Some(ContentId::new(uuid::Uuid::from_u128(2))),
             content: Some(content("s", "b")),
             state: MessageState::PendingReview { stage: 1 },
-            source: Source::Generated,
-            reused_from: None,
             provenance: Some(Provenance {
-                run_number: RunNumber::FIRST,
+                run_number: run,
                 approvals: Approvals::from_stored("[]".to_owned()),
             }),
-            archived_at: None,
-            rejection_reason: None,
-            error: None,
-            suggestion: None,
-            created_at: at,
-            updated_at: at,
+            ..MessageParts::generating(id, run, 1, segment, at)
         })
         .unwrap();
         let json = serde_json::to_value(&message).unwrap();

@@ -121,26 +121,16 @@ fn run() -> RunParts {
 
 /// A message that waits for a reviewer.
 fn message() -> MessageParts {
+    let (id, run) = (MessageId::new(ID), RunNumber::FIRST);
     MessageParts {
-        id: MessageId::new(ID),
-        run_number: RunNumber::FIRST,
-        segment_no: 1,
-        segment: segment("DE"),
         content_id: Some(ContentId::new(ID)),
         content: Some(content()),
         state: MessageState::PendingReview { stage: 1 },
-        source: Source::Generated,
-        reused_from: None,
-        suggestion: None,
         provenance: Some(Provenance {
-            run_number: RunNumber::FIRST,
+            run_number: run,
             approvals: Approvals::from_stored("[]".into()),
         }),
-        archived_at: None,
-        rejection_reason: None,
-        error: None,
-        created_at: NOW,
-        updated_at: NOW,
+        ..MessageParts::generating(id, run, 1, segment("DE"), NOW)
     }
 }
 

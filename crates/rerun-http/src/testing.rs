@@ -48,8 +48,6 @@ pub(crate) const ACCOUNT: &str = "0193ed20-7b3c-7000-8000-00000000000a";
 pub(crate) const USER: &str = "0193ed20-7b3c-7000-8000-00000000000b";
 /// An id that is well formed.
 pub(crate) const ID: &str = "0193ed20-7b3c-7000-8000-0000000000ff";
-/// Id of the content of [`message`].
-pub(crate) const CONTENT: &str = "0193ed20-7b3c-7000-8000-0000000000cc";
 /// The whole second that it is in tests, since 1970.
 pub(crate) const NOW_SECONDS: i64 = 1_795_424_400;
 
@@ -360,29 +358,19 @@ pub(crate) fn segment() -> Segment {
 
 /// A message of [`run`].
 pub(crate) fn message(state: MessageState) -> Message {
+    let (id, run) = (MessageId::parse(ID).unwrap(), RunNumber::FIRST);
     Message::from_parts(MessageParts {
-        id: MessageId::parse(ID).unwrap(),
-        run_number: RunNumber::FIRST,
-        segment_no: 1,
-        segment: segment(),
-        content_id: Some(ContentId::new(Uuid::parse_str(CONTENT).unwrap())),
+        content_id: ContentId::parse("0193ed20-7b3c-7000-8000-0000000000cc"),
         content: Some(Content {
             subject: "Hi".into(),
             body: "Dear, \"you\"\n=1+1".into(),
         }),
         state,
-        source: Source::Generated,
-        reused_from: None,
         provenance: Some(Provenance {
-            run_number: RunNumber::FIRST,
+            run_number: run,
             approvals: Approvals::from_stored("[]".into()),
         }),
-        archived_at: None,
-        rejection_reason: None,
-        error: None,
-        suggestion: None,
-        created_at: now(),
-        updated_at: now(),
+        ..MessageParts::generating(id, run, 1, segment(), now())
     })
     .unwrap()
 }

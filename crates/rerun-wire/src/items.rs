@@ -393,12 +393,6 @@ pub struct MessageItem<'a> {
     pub updated_at: Timestamp,
 }
 
-/// The name of the stage that a message waits for.
-#[must_use]
-pub fn approval_stage<'a>(stages: &'a ApprovalStages, message: &Message) -> Option<&'a str> {
-    message.state.stage().and_then(|stage| stages.name(stage))
-}
-
 impl<'a> MessageItem<'a> {
     /// The message of a campaign with these stages.
     #[must_use]
@@ -410,7 +404,7 @@ impl<'a> MessageItem<'a> {
             content_id: message.content_id,
             content: message.content.as_ref(),
             review_status: message.state.status(),
-            approval_stage: approval_stage(stages, message),
+            approval_stage: message.state.stage().and_then(|stage| stages.name(stage)),
             source: message.source,
             reused_from: message.reused_from,
             provenance: message.provenance.as_ref(),
@@ -422,6 +416,66 @@ impl<'a> MessageItem<'a> {
             created_at: message.created_at,
             updated_at: message.updated_at,
         }
+    }
+
+    /// The columns that a file has before those of the segmentation.
+    pub const COLUMNS_BEFORE: [&'static str; 3] = ["message_id", "run_number", "segment_key"];
+
+    /// The columns that a file has after those of the segmentation. A new one is the last.
+    pub const COLUMNS_AFTER: [&'static str; 15] = [
+        "customer_count",
+        "subject",
+        "body",
+        "review_status",
+        "approval_stage",
+        "source",
+        "reused_from_message_id",
+        "reused_from_run_number",
+        "archived",
+        "archived_at",
+        "rejection_reason",
+        "error",
+        "created_at",
+        "updated_at",
+        "content_id",
+    ];
+
+    /// The values of [`Self::COLUMNS_BEFORE`].
+    #[must_use]
+    pub fn values_before(&self) -> [String; 3] {
+        [
+            self.id.to_string(),
+            self.run_number.to_string(),
+            self.segment.key.to_string(),
+        ]
+    }
+
+    /// The values of [`Self::COLUMNS_AFTER`]. What a message does not have is empty.
+    #[must_use]
+    pub fn values_after(&self) -> [String; 15] {
+        let (subject, body) = self.content.map_or(("", ""), |content| {
+            (content.subject.as_str(), content.body.as_str())
+        });
+        let (from_message, from_run) = self.reused_from.map_or_else(Default::default, |from| {
+            (from.message_id.to_string(), from.run_number.to_string())
+        });
+        [
+            self.segment.customer_count.to_string(),
+            subject.to_owned(),
+            body.to_owned(),
+            self.review_status.to_string(),
+            self.approval_stage.unwrap_or_default().to_owned(),
+            self.source.to_string(),
+            from_message,
+            from_run,
+            self.archived.to_string(),
+            self.archived_at.map(timestamp::format).unwrap_or_default(),
+            self.rejection_reason.unwrap_or_default().to_owned(),
+            self.error.unwrap_or_default().to_owned(),
+            timestamp::format(self.created_at),
+            timestamp::format(self.updated_at),
+            self.content_id.map(|id| id.to_string()).unwrap_or_default(),
+        ]
     }
 }
 
@@ -504,5 +558,98 @@ impl From<&MessagesChanged> for QueuedItem {
             campaign_status: changed.campaign_status,
             queued_messages: changed.messages,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rerun_core::message::{Approvals, MessageParts, MessageState};
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ID: Uuid = Uuid::from_u128(1);
+    const AT: &str = "1970-01-01T00:00:00.000Z";
+
+    /// Each field has its name and its place in both formats, whether the message has it or not.
+    #[test]
+    fn a_message_is_an_object_and_a_row() {
+        let stages = ApprovalStages::new(&["Draft", "Legal"]).unwrap();
+        let segment_by = SegmentBy::new(&["country", "tier"]).unwrap();
+        let segment = segment_by.segment(|field| (field == "country").then_some("DE"), 3);
+        let key = segment.key.to_string();
+        let (id, run, at) = (MessageId::new(ID), RunNumber::FIRST, Timestamp::UNIX_EPOCH);
+        let begun = MessageParts::generating(id, run, 1, segment, at);
+        let waiting = Message::from_parts(MessageParts {
+            content_id: Some(ContentId::new(ID)),
+            content: Some(Content {
+                subject: "Hi".to_owned(),
+                body: "Dear".to_owned(),
+            }),
+            state: MessageState::PendingReview { stage: 1 },
+            source: Source::Reused,
+            reused_from: Some(ReusedFrom {
+                message_id: id,
+                run_number: run,
+            }),
+            provenance: Some(Provenance {
+                run_number: run,
+                approvals: Approvals::from_stored("[]".to_owned()),
+            }),
+            archived_at: Some(at),
+            ..begun.clone()
+        });
+        let (begun, waiting) = (Message::from_parts(begun).unwrap(), waiting.unwrap());
+        let [begun, waiting] = [&begun, &waiting].map(|message| MessageItem::new(&stages, message));
+        let segment = json!({
+            "key": key, "attributes": { "country": "DE", "tier": null }, "customer_count": 3,
+        });
+        assert_eq!(
+            serde_json::to_value(&begun).unwrap(),
+            json!({
+                "id": ID, "run_number": 1, "segment": segment, "content_id": null, "content": null,
+                "review_status": "Generating", "approval_stage": null, "source": "generated",
+                "reused_from": null, "provenance": null, "archived": false, "archived_at": null,
+                "rejection_reason": null, "error": null, "suggestion": null, "created_at": AT,
+                "updated_at": AT,
+            })
+        );
+        assert_eq!(
+            serde_json::to_value(&waiting).unwrap(),
+            json!({
+                "id": ID, "run_number": 1, "segment": segment, "content_id": ID,
+                "content": { "subject": "Hi", "body": "Dear" }, "review_status": "Pending review",
+                "approval_stage": "Legal", "source": "reused",
+                "reused_from": { "message_id": ID, "run_number": 1 },
+                "provenance": { "run_number": 1, "approvals": [] }, "archived": true,
+                "archived_at": AT, "rejection_reason": null, "error": null, "suggestion": null,
+                "created_at": AT, "updated_at": AT,
+            })
+        );
+        let row = |item: &MessageItem<'_>| {
+            let (before, after) = (item.values_before(), item.values_after());
+            format!("{}|{}", before.join(","), after.join(","))
+        };
+        assert_eq!(
+            format!(
+                "{}|{}",
+                MessageItem::COLUMNS_BEFORE.join(","),
+                MessageItem::COLUMNS_AFTER.join(",")
+            ),
+            "message_id,run_number,segment_key|customer_count,subject,body,review_status,\
+             approval_stage,source,reused_from_message_id,reused_from_run_number,archived,\
+             archived_at,rejection_reason,error,created_at,updated_at,content_id"
+        );
+        assert_eq!(
+            row(&begun),
+            format!("{ID},1,{key}|3,,,Generating,,generated,,,false,,,,{AT},{AT},")
+        );
+        assert_eq!(
+            row(&waiting),
+            format!(
+                "{ID},1,{key}|3,Hi,Dear,Pending review,Legal,reused,{ID},1,true,{AT},,,{AT},{AT},{ID}"
+            )
+        );
     }
 }

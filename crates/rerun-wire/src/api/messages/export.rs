@@ -41,17 +41,7 @@ pub(crate) fn docs() -> Docs {
     .answers_text(
         "text/csv",
         Object::with_type(Type::String),
-        &format!(
-            "message_id,run_number,segment_key,country,tier,customer_count,subject,body,\
-             review_status,approval_stage,source,reused_from_message_id,reused_from_run_number,\
-             archived,archived_at,rejection_reason,error,created_at,updated_at,content_id\n\
-             {},2,{},DE,,913,Hello DE,Spring is here.,Approved,,reused,{},1,false,,,,{at},{at},{}\n",
-            examples::MESSAGE,
-            examples::SEGMENT_KEY,
-            examples::REUSED_MESSAGE,
-            examples::CONTENT,
-            at = examples::STARTED,
-        ),
+        &examples::message_file(),
     )
     .answers_lines::<MessageItem<'_>>(&examples::message())
     .header(

@@ -183,5 +183,10 @@ mod tests {
             let wrong = RoleRules::parse(text).unwrap_err();
             assert!(wrong.contains(said), "{text:?}: {wrong}");
         }
+        let wrong = RoleRules::parse("x=A").unwrap_err();
+        let (_, listed) = wrong.split_once("there are ").unwrap();
+        let listed: BTreeSet<&str> = listed.split(", ").collect();
+        let known: Vec<String> = actions().map(|(name, _)| name).collect();
+        assert_eq!(listed, known.iter().map(String::as_str).collect());
     }
 }

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::bodies::gzip;
+use crate::support::endpoints::EXPECTED;
 use crate::support::refusal::IDEMPOTENCY_KEY_REUSED;
 use crate::support::{Answer, Api, Raw, SPRING, SUMMER, Server, ids, on_both_stores};
 
@@ -16,33 +17,6 @@ on_both_stores!(
     an_import_is_done_once_for_each_key,
     a_repeated_import_does_not_bring_back_an_old_file,
 );
-
-/// The endpoints that write nothing. One that is not named here must take a key.
-const READING: [&str; 22] = [
-    "/v1/audit/list",
-    "/v1/campaign/get",
-    "/v1/campaign/list",
-    "/v1/campaign/messages/export",
-    "/v1/campaign/rerun/diff",
-    "/v1/campaign/rerun/history",
-    "/v1/campaign/rerun/messages",
-    "/v1/campaign/rerun/preview",
-    "/v1/campaign/recipients/export",
-    "/v1/campaign/template/preview",
-    "/v1/customer-group/get",
-    "/v1/customer-group/list",
-    "/v1/customer/list",
-    "/v1/event/list",
-    "/v1/webhook/deliveries",
-    "/v1/webhook/get",
-    "/v1/webhook/list",
-    // It sends, and writes nothing.
-    "/v1/webhook/test",
-    "/v1/schedule/firings",
-    "/v1/schedule/get",
-    "/v1/schedule/list",
-    "/v1/schedule/preview",
-];
 
 const UNKNOWN_ID: &str = "00000000-0000-4000-8000-000000000000";
 
@@ -223,12 +197,8 @@ async fn every_endpoint_that_writes_takes_a_key(server: &Server) {
     let deleted = call("customer-group/delete", this).await;
     assert_eq!(deleted, json!({ "deleted_customers": 2 }));
 
-    let writing: BTreeSet<String> = rerun_wire::ENDPOINTS
-        .iter()
-        .filter(|endpoint| endpoint.path.starts_with("/v1/"))
-        .map(|endpoint| endpoint.path.to_owned())
-        .filter(|path| !READING.contains(&path.as_str()))
-        .collect();
+    let writing = EXPECTED.iter().filter(|expected| expected.writes);
+    let writing: BTreeSet<String> = writing.map(|expected| expected.path.to_owned()).collect();
     assert_eq!(
         called, writing,
         "endpoints that write, and that were called with a key"

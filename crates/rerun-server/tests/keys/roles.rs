@@ -1,7 +1,5 @@
 //! Which roles may do what.
 
-use std::collections::BTreeSet;
-
 use rerun_wire::ENDPOINTS;
 use serde_json::json;
 
@@ -148,14 +146,4 @@ fn the_role_has_its_place_in_the_order() {
     let log = world.server.end();
     assert_eq!(log.matches("the role may not do this").count(), 1, "{log}");
     assert!(log.contains("no single `x-ip`"), "{log}");
-}
-
-#[test]
-fn every_action_is_documented() {
-    let page = include_str!("../../../../docs/keys.md");
-    let (_, table) = page.split_once("| | actions |").unwrap();
-    let documented: BTreeSet<&str> = table.split('`').skip(1).step_by(2).collect();
-    for (action, _) in actions() {
-        assert!(documented.contains(action.as_str()), "{action}");
-    }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod database;
+pub(crate) mod endpoints;
 mod exposition;
 pub(crate) mod openapi;
 mod raw;

@@ -24,12 +24,6 @@ use crate::page::PageQuery;
 use crate::schema::segments;
 use crate::write::Value;
 
-const JOINS: &str = " JOIN runs r ON r.account_id = ? \
-       AND r.campaign_id = m.campaign_id AND r.number = m.run_number \
-     JOIN segments s ON s.account_id = ? \
-       AND s.campaign_id = m.campaign_id AND s.no = m.segment_no \
-     LEFT JOIN contents t ON t.account_id = ? AND t.id = m.content_id ";
-
 #[async_trait]
 impl HistoryStore for PgStore {
     async fn history(
@@ -151,15 +145,24 @@ impl HistoryStore for PgStore {
     ) -> Result<Option<Message>, StoreError> {
         self.db
             .run(move |conn| {
-                let text = format!(
-                    "SELECT {} FROM messages m {JOINS} \
-                     WHERE m.account_id = ? AND m.campaign_id = ? AND m.id = ?",
-                    message_columns!()
-                );
-                let row = sql(&text)
-                    .bind_times::<Id, _>(4, account.as_uuid())
-                    .bind::<Id, _>(campaign.as_uuid())
+                // Each row by its primary key: see ADR 61.
+                let row = sql(concat!(
+                    "SELECT ",
+                    message_columns!(),
+                    " FROM (SELECT * FROM messages WHERE account_id = ? AND id = ? LIMIT 1) m \
+                     JOIN LATERAL (SELECT archived_at FROM runs WHERE account_id = ? \
+                       AND campaign_id = m.campaign_id AND number = m.run_number LIMIT 1) r ON true \
+                     JOIN LATERAL (SELECT key, shared_key, attributes FROM segments \
+                       WHERE account_id = ? AND campaign_id = m.campaign_id \
+                         AND no = m.segment_no LIMIT 1) s ON true \
+                     LEFT JOIN LATERAL (SELECT subject, body, run_number FROM contents \
+                       WHERE account_id = ? AND id = m.content_id LIMIT 1) t ON true \
+                     WHERE m.campaign_id = ?"
+                ))
+                    .bind::<Id, _>(account.as_uuid())
                     .bind::<Id, _>(message.as_uuid())
+                    .bind_times::<Id, _>(3, account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
                     .columns::<MessageColumns>()
                     .load::<MessageRow>(conn)?
                     .pop();

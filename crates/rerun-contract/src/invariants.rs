@@ -279,8 +279,12 @@ fn check_message(all: &CampaignSnapshot, message: &Message) {
         "{at}: what it reuses is {status}"
     );
     assert_eq!(
-        (&origin.content_id, &origin.content),
-        (&message.content_id, &message.content),
+        (&origin.content_id, &origin.content, &origin.content_model),
+        (
+            &message.content_id,
+            &message.content,
+            &message.content_model
+        ),
         "{at}: has not the content that it reuses"
     );
 }

@@ -335,6 +335,7 @@ impl Contents for Message {
             + content.map_or(0, Contents::bytes)
             // Approvals are JSON already.
             + approvals.map_or(0, String::len)
+            + text_bytes(self.content_model.as_ref())
             + text_bytes(self.rejection_reason.as_ref())
             + text_bytes(self.error.as_ref())
             + self.suggestion.as_ref().map_or(0, |kept| kept.as_json().len())
@@ -363,6 +364,10 @@ pub struct MessageParts {
     pub content_id: Option<ContentId>,
     /// What it says; `None` until it has been generated for the first time.
     pub content: Option<Content>,
+    /// The language model that created the content, as its endpoint named it. `None` for content
+    /// that came from the template, from a person or from an import, and where the endpoint gave
+    /// no name.
+    pub content_model: Option<String>,
     /// Where its review stands.
     #[serde(flatten)]
     pub state: MessageState,
@@ -409,6 +414,7 @@ impl MessageParts {
             segment,
             content_id: None,
             content: None,
+            content_model: None,
             state: MessageState::Generating,
             source: Source::Generated,
             reused_from: None,
@@ -429,24 +435,26 @@ impl MessageParts {
             status,
             ReviewStatus::Generating | ReviewStatus::GenerationFailed
         );
-        let contradiction =
-            if self.content.is_some() != has_content || self.provenance.is_some() != has_content {
-                "a part of a content"
-            } else if !has_content && !may_lack_content {
-                "no content"
-            } else if self.reused_from.is_some()
-                != matches!(self.source, Source::Reused | Source::Suggested)
-            {
-                "a source that contradicts the message that it is from"
-            } else if self.error.is_some() && status != ReviewStatus::GenerationFailed {
-                "an error"
-            } else if self.rejection_reason.is_some() && status != ReviewStatus::Rejected {
-                "a reason for a rejection"
-            } else if self.suggestion.is_some() && !self.state.shows_suggestion() {
-                "a suggestion"
-            } else {
-                return Ok(());
-            };
+        let contradiction = if self.content.is_some() != has_content
+            || self.provenance.is_some() != has_content
+            || self.content_model.is_some() && !has_content
+        {
+            "a part of a content"
+        } else if !has_content && !may_lack_content {
+            "no content"
+        } else if self.reused_from.is_some()
+            != matches!(self.source, Source::Reused | Source::Suggested)
+        {
+            "a source that contradicts the message that it is from"
+        } else if self.error.is_some() && status != ReviewStatus::GenerationFailed {
+            "an error"
+        } else if self.rejection_reason.is_some() && status != ReviewStatus::Rejected {
+            "a reason for a rejection"
+        } else if self.suggestion.is_some() && !self.state.shows_suggestion() {
+            "a suggestion"
+        } else {
+            return Ok(());
+        };
         Err(StoreError::corrupt(format!(
             "messages: message {} is `{status}` with {contradiction}",
             self.id

@@ -247,6 +247,19 @@ fn a_message_that_contradicts_itself_is_refused() {
         (|parts| parts.content_id = None, "a part of a content"),
         (|parts| parts.content = None, "a part of a content"),
         (|parts| parts.provenance = None, "a part of a content"),
+        (
+            |parts| {
+                *parts = MessageParts::generating(
+                    parts.id,
+                    parts.run_number,
+                    parts.segment_no,
+                    parts.segment.clone(),
+                    NOW,
+                );
+                parts.content_model = Some("m".into());
+            },
+            "a part of a content",
+        ),
         (without_content, "no content"),
         (|parts| parts.source = Source::Reused, "a source"),
         (|parts| parts.reused_from = Some(from()), "a source"),
@@ -417,6 +430,7 @@ fn a_page_counts_the_texts_of_runs_and_messages() {
     );
     let messages = |parts: &MessageParts| Message::from_parts(parts.clone()).unwrap().bytes();
     let kept = MessageParts {
+        content_model: Some("m".into()),
         suggestion: Some(KeptSuggestion::from_stored("{}".into())),
         ..message()
     };
@@ -427,6 +441,7 @@ fn a_page_counts_the_texts_of_runs_and_messages() {
             |to| longer_segment(&mut to.segment),
             |to| to.content.as_mut().unwrap().subject.push_str("abcde"),
             |to| to.content.as_mut().unwrap().body.push_str("abcde"),
+            |to| lengthen(&mut to.content_model),
             |to| {
                 to.provenance.as_mut().unwrap().approvals =
                     Approvals::from_stored("[     ]".into());

@@ -771,7 +771,7 @@ macro_rules! message_columns {
          m.segment_no AS message_segment_no, COALESCE(s.shared_key, s.key) AS segment_key, \
          COALESCE(m.attributes, s.attributes) AS segment_attributes, m.customer_count AS message_customer_count, \
          m.content_id AS message_content_id, t.subject AS content_subject, t.body AS content_body, \
-         t.run_number AS content_run_number, m.review_status AS message_review_status, \
+         t.run_number AS content_run_number, t.model AS content_model, m.review_status AS message_review_status, \
          m.approval_stage AS message_approval_stage, m.source AS message_source, \
          m.reused_from_message_id, m.reused_from_run_number, \
          m.approvals AS message_approvals, r.archived_at AS message_archived_at, \
@@ -793,6 +793,7 @@ row! {
         content_subject: Option<String> = Nullable<Text>,
         content_body: Option<String> = Nullable<Text>,
         content_run_number: Option<i32> = Nullable<Integer>,
+        content_model: Option<String> = Nullable<Text>,
         message_review_status: String = Text,
         message_approval_stage: Option<i16> = Nullable<SmallInt>,
         message_source: String = Text,
@@ -850,6 +851,7 @@ impl TryFrom<MessageRow> for Message {
             },
             content_id: row.message_content_id.map(ContentId::new),
             content,
+            content_model: row.content_model,
             state,
             suggestion: suggestion.map(KeptSuggestion::from_stored),
             source: text("messages", "source", &row.message_source)?,

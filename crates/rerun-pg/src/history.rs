@@ -155,7 +155,7 @@ impl HistoryStore for PgStore {
                      JOIN LATERAL (SELECT key, shared_key, attributes FROM segments \
                        WHERE account_id = ? AND campaign_id = m.campaign_id \
                          AND no = m.segment_no LIMIT 1) s ON true \
-                     LEFT JOIN LATERAL (SELECT subject, body, run_number FROM contents \
+                     LEFT JOIN LATERAL (SELECT subject, body, run_number, model FROM contents \
                        WHERE account_id = ? AND id = m.content_id LIMIT 1) t ON true \
                      WHERE m.campaign_id = ?"
                 ))
@@ -244,7 +244,7 @@ const LISTED_COLUMNS: &str = concat!(
 /// What a message holds.
 const MESSAGE_BYTES: &str = "COALESCE(octet_length(m.attributes), octet_length(s.attributes), 0) \
     + COALESCE(octet_length(t.subject), 0) + COALESCE(octet_length(t.body), 0) \
-    + COALESCE(octet_length(m.approvals), 0) + COALESCE(octet_length(m.rejection_reason), 0) \
+    + COALESCE(octet_length(t.model), 0) + COALESCE(octet_length(m.approvals), 0) + COALESCE(octet_length(m.rejection_reason), 0) \
     + COALESCE(octet_length(m.error), 0) + COALESCE(octet_length(m.suggestion), 0)";
 
 /// Looks up what a message `m` of a campaign `c` points at, row by row: a planner that does not
@@ -252,7 +252,7 @@ const MESSAGE_BYTES: &str = "COALESCE(octet_length(m.attributes), octet_length(s
 const PARTS: &str = " \
     LEFT JOIN LATERAL (SELECT key, shared_key, attributes FROM segments \
       WHERE account_id = ? AND campaign_id = c.id AND no = m.segment_no LIMIT 1) s ON true \
-    LEFT JOIN LATERAL (SELECT subject, body, run_number FROM contents \
+    LEFT JOIN LATERAL (SELECT subject, body, run_number, model FROM contents \
       WHERE account_id = ? AND id = m.content_id LIMIT 1) t ON true \
     WHERE c.account_id = ? AND c.id = ? ";
 

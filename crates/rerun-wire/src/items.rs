@@ -354,6 +354,11 @@ pub struct MessageItem<'a> {
     /// The subject and the body; `null` until they are generated.
     #[schema(value_type = Option<schema::Content>, required)]
     pub content: Option<&'a Content>,
+    /// The language model that created the content, as its endpoint named it. It is `null` for
+    /// content from the template or from a person, for an imported campaign, and if the endpoint
+    /// did not report it with its usage of tokens.
+    #[schema(required)]
+    pub content_model: Option<&'a str>,
     #[schema(value_type = schema::ReviewStatus)]
     pub review_status: ReviewStatus,
     /// The approval stage that it waits for; `null` if it waits for none.
@@ -403,6 +408,7 @@ impl<'a> MessageItem<'a> {
             segment: &message.segment,
             content_id: message.content_id,
             content: message.content.as_ref(),
+            content_model: message.content_model.as_deref(),
             review_status: message.state.status(),
             approval_stage: message.state.stage().and_then(|stage| stages.name(stage)),
             source: message.source,
@@ -421,8 +427,8 @@ impl<'a> MessageItem<'a> {
     /// The columns that a file has before those of the segmentation.
     pub const COLUMNS_BEFORE: [&'static str; 3] = ["message_id", "run_number", "segment_key"];
 
-    /// The columns that a file has after those of the segmentation. A new one is the last.
-    pub const COLUMNS_AFTER: [&'static str; 15] = [
+    /// The columns that a file has after those of the segmentation. A new column goes last.
+    pub const COLUMNS_AFTER: [&'static str; 16] = [
         "customer_count",
         "subject",
         "body",
@@ -438,6 +444,7 @@ impl<'a> MessageItem<'a> {
         "created_at",
         "updated_at",
         "content_id",
+        "content_model",
     ];
 
     /// The values of [`Self::COLUMNS_BEFORE`].
@@ -452,7 +459,7 @@ impl<'a> MessageItem<'a> {
 
     /// The values of [`Self::COLUMNS_AFTER`]. What a message does not have is empty.
     #[must_use]
-    pub fn values_after(&self) -> [String; 15] {
+    pub fn values_after(&self) -> [String; 16] {
         let (subject, body) = self.content.map_or(("", ""), |content| {
             (content.subject.as_str(), content.body.as_str())
         });
@@ -475,6 +482,7 @@ impl<'a> MessageItem<'a> {
             timestamp::format(self.created_at),
             timestamp::format(self.updated_at),
             self.content_id.map(|id| id.to_string()).unwrap_or_default(),
+            self.content_model.unwrap_or_default().to_owned(),
         ]
     }
 }
@@ -569,86 +577,128 @@ mod tests {
 
     use super::*;
 
-    const ID: Uuid = Uuid::from_u128(1);
-    const AT: &str = "1970-01-01T00:00:00.000Z";
+    const CREATED: &str = "1970-01-01T00:00:01.000Z";
+
+    fn uuid(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_timestamp_millis(second * 1_000).unwrap()
+    }
 
     /// Each field has its name and its place in both formats, whether the message has it or not.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "four messages in two formats")]
     fn a_message_is_an_object_and_a_row() {
         let stages = ApprovalStages::new(&["Draft", "Legal"]).unwrap();
         let segment_by = SegmentBy::new(&["country", "tier"]).unwrap();
         let segment = segment_by.segment(|field| (field == "country").then_some("DE"), 3);
         let key = segment.key.to_string();
-        let (id, run, at) = (MessageId::new(ID), RunNumber::FIRST, Timestamp::UNIX_EPOCH);
-        let begun = MessageParts::generating(id, run, 1, segment, at);
-        let waiting = Message::from_parts(MessageParts {
-            content_id: Some(ContentId::new(ID)),
+        let (id, run) = (MessageId::new(uuid(1)), RunNumber::new(2).unwrap());
+        let begun = MessageParts::generating(id, run, 1, segment, at(1));
+        let suggestion = KeptSuggestion::from_stored("{\"mentions\":[]}".to_owned());
+        let waiting = MessageParts {
+            content_id: Some(ContentId::new(uuid(2))),
             content: Some(Content {
                 subject: "Hi".to_owned(),
                 body: "Dear".to_owned(),
             }),
+            content_model: Some("m".to_owned()),
             state: MessageState::PendingReview { stage: 1 },
             source: Source::Reused,
             reused_from: Some(ReusedFrom {
-                message_id: id,
-                run_number: run,
+                message_id: MessageId::new(uuid(3)),
+                run_number: RunNumber::FIRST,
             }),
+            suggestion: Some(suggestion),
             provenance: Some(Provenance {
-                run_number: run,
+                run_number: RunNumber::FIRST,
                 approvals: Approvals::from_stored("[]".to_owned()),
             }),
-            archived_at: Some(at),
+            archived_at: Some(at(2)),
+            updated_at: at(3),
             ..begun.clone()
+        };
+        let rejected = MessageParts {
+            state: MessageState::Rejected,
+            suggestion: None,
+            rejection_reason: Some("why".to_owned()),
+            ..waiting.clone()
+        };
+        let failed = MessageParts {
+            state: MessageState::GenerationFailed,
+            error: Some("no".to_owned()),
+            ..begun.clone()
+        };
+        let written = [begun, waiting, rejected, failed].map(|parts| {
+            let message = Message::from_parts(parts).unwrap();
+            let item = MessageItem::new(&stages, &message);
+            let (before, after) = (item.values_before(), item.values_after());
+            let row = format!("{}|{}", before.join(","), after.join(","));
+            (serde_json::to_value(&item).unwrap(), row)
         });
-        let (begun, waiting) = (Message::from_parts(begun).unwrap(), waiting.unwrap());
-        let [begun, waiting] = [&begun, &waiting].map(|message| MessageItem::new(&stages, message));
+        let [begun, waiting, rejected, failed] = written;
         let segment = json!({
             "key": key, "attributes": { "country": "DE", "tier": null }, "customer_count": 3,
         });
         assert_eq!(
-            serde_json::to_value(&begun).unwrap(),
+            begun.0,
             json!({
-                "id": ID, "run_number": 1, "segment": segment, "content_id": null, "content": null,
-                "review_status": "Generating", "approval_stage": null, "source": "generated",
-                "reused_from": null, "provenance": null, "archived": false, "archived_at": null,
-                "rejection_reason": null, "error": null, "suggestion": null, "created_at": AT,
-                "updated_at": AT,
+                "id": uuid(1), "run_number": 2, "segment": segment, "content_id": null,
+                "content": null, "content_model": null, "review_status": "Generating",
+                "approval_stage": null, "source": "generated", "reused_from": null,
+                "provenance": null, "archived": false, "archived_at": null,
+                "rejection_reason": null, "error": null, "suggestion": null,
+                "created_at": CREATED, "updated_at": CREATED,
             })
         );
         assert_eq!(
-            serde_json::to_value(&waiting).unwrap(),
+            waiting.0,
             json!({
-                "id": ID, "run_number": 1, "segment": segment, "content_id": ID,
-                "content": { "subject": "Hi", "body": "Dear" }, "review_status": "Pending review",
-                "approval_stage": "Legal", "source": "reused",
-                "reused_from": { "message_id": ID, "run_number": 1 },
+                "id": uuid(1), "run_number": 2, "segment": segment, "content_id": uuid(2),
+                "content": { "subject": "Hi", "body": "Dear" }, "content_model": "m",
+                "review_status": "Pending review", "approval_stage": "Legal", "source": "reused",
+                "reused_from": { "message_id": uuid(3), "run_number": 1 },
                 "provenance": { "run_number": 1, "approvals": [] }, "archived": true,
-                "archived_at": AT, "rejection_reason": null, "error": null, "suggestion": null,
-                "created_at": AT, "updated_at": AT,
+                "archived_at": "1970-01-01T00:00:02.000Z", "rejection_reason": null,
+                "error": null, "suggestion": { "mentions": [] }, "created_at": CREATED,
+                "updated_at": "1970-01-01T00:00:03.000Z",
             })
         );
-        let row = |item: &MessageItem<'_>| {
-            let (before, after) = (item.values_before(), item.values_after());
-            format!("{}|{}", before.join(","), after.join(","))
-        };
+        assert_eq!(rejected.0["rejection_reason"], "why");
+        assert_eq!(failed.0["error"], "no");
+        let columns = [
+            MessageItem::COLUMNS_BEFORE.join(","),
+            MessageItem::COLUMNS_AFTER.join(","),
+        ];
         assert_eq!(
-            format!(
-                "{}|{}",
-                MessageItem::COLUMNS_BEFORE.join(","),
-                MessageItem::COLUMNS_AFTER.join(",")
-            ),
+            columns.join("|"),
             "message_id,run_number,segment_key|customer_count,subject,body,review_status,\
              approval_stage,source,reused_from_message_id,reused_from_run_number,archived,\
-             archived_at,rejection_reason,error,created_at,updated_at,content_id"
+             archived_at,rejection_reason,error,created_at,updated_at,content_id,content_model"
         );
+        let (of, from, content) = (uuid(1), uuid(3), uuid(2));
         assert_eq!(
-            row(&begun),
-            format!("{ID},1,{key}|3,,,Generating,,generated,,,false,,,,{AT},{AT},")
+            begun.1,
+            format!("{of},2,{key}|3,,,Generating,,generated,,,false,,,,{CREATED},{CREATED},,")
         );
+        let changed = "1970-01-01T00:00:03.000Z";
+        let rest = format!("reused,{from},1,true,1970-01-01T00:00:02.000Z");
         assert_eq!(
-            row(&waiting),
+            waiting.1,
             format!(
-                "{ID},1,{key}|3,Hi,Dear,Pending review,Legal,reused,{ID},1,true,{AT},,,{AT},{AT},{ID}"
+                "{of},2,{key}|3,Hi,Dear,Pending review,Legal,{rest},,,{CREATED},{changed},{content},m"
+            )
+        );
+        assert_eq!(
+            rejected.1,
+            format!("{of},2,{key}|3,Hi,Dear,Rejected,,{rest},why,,{CREATED},{changed},{content},m")
+        );
+        assert_eq!(
+            failed.1,
+            format!(
+                "{of},2,{key}|3,,,Generation failed,,generated,,,false,,,no,{CREATED},{CREATED},,"
             )
         );
     }

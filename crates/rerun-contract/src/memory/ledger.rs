@@ -48,6 +48,7 @@ impl Row {
             suggestion: suggestion.filter(|_| self.bare.state.shows_suggestion()),
             content_id: self.text.as_ref().map(|text| text.id),
             content: self.text.as_ref().map(|text| text.content.clone()),
+            content_model: self.text.as_ref().and_then(|text| text.model.clone()),
             provenance,
             archived_at: run.archived_at,
             ..self.bare.clone()
@@ -74,12 +75,13 @@ impl Row {
     }
 
     /// Generated content takes the place of what the message had.
-    pub(super) fn write(&mut self, id: ContentId, content: Content) {
+    pub(super) fn write(&mut self, id: ContentId, content: Content, model: Option<String>) {
         self.text = Some(Arc::new(Text {
             id,
             content,
             made_in: self.bare.run_number,
             written_by: None,
+            model,
         }));
         self.approvals = Vec::new();
         self.bare.source = Source::Generated;
@@ -383,7 +385,7 @@ impl Ledger {
             approvals: Vec::new(),
             waiting: None,
         };
-        row.write(ContentId::new(id.as_uuid()), content);
+        row.write(ContentId::new(id.as_uuid()), content, None);
         row
     }
 
@@ -439,6 +441,7 @@ impl Ledger {
                 content: new.content.clone(),
                 made_in: run,
                 written_by: origin.edited_by,
+                model: None,
             }))),
             (None, None) => Err(StoreError::Conflict),
             (Some(_), Some(_)) => Err(exists_already("the content")),
@@ -503,7 +506,8 @@ impl Ledger {
                 return Ok(None);
             }
             TaskOutcome::Generated(content) => {
-                row.write(result.content_id, content.clone());
+                let model = result.usage.as_ref().and_then(|usage| usage.model.clone());
+                row.write(result.content_id, content.clone(), model);
                 settled.generated += 1;
                 MessageCommand::Generated
             }

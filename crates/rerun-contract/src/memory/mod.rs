@@ -172,6 +172,7 @@ struct Text {
     content: Content,
     made_in: RunNumber,
     written_by: Option<UserId>,
+    model: Option<String>,
 }
 
 /// More segments than any group has.

@@ -388,7 +388,7 @@ pub async fn usage_is_summed_on_the_run<S: Store + 'static>(f: &Fixture<S>) {
     f.check().await;
 }
 
-/// Who reuses a message pays nothing.
+/// Who reuses a message pays nothing. It has the name of the model that wrote it until it is edited.
 pub async fn a_reused_message_costs_nothing<S: Store + 'static>(f: &Fixture<S>) {
     let campaign = launched(f, 1).await;
     let leased = f.lease(1).await;
@@ -406,6 +406,13 @@ pub async fn a_reused_message_costs_nothing<S: Store + 'static>(f: &Fixture<S>) 
     assert_eq!((run.number, run.counts.reused), (run_number(2), 1));
     assert!(run.usage.is_zero());
     assert!(!f.run(campaign, 1).await.usage.is_zero());
+    let reused = f.current(campaign).await.remove(0);
+    assert_eq!(reused.content_model.as_deref(), Some("m"));
+    let reviews = &f.engine.reviews;
+    let (id, text) = (Some(reused.id), reused.content.clone().unwrap());
+    let edited = reviews.edit(&caller(), campaign, id, text, None).await;
+    assert_eq!(edited.unwrap().outcome.1.content_model, None);
+    assert_eq!(f.current(campaign).await[0].content_model, None);
 }
 
 /// What a run saved is known when it starts: the reused messages with their customers, and the tokens

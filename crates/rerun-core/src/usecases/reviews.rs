@@ -609,6 +609,7 @@ fn as_adopted(
     let message = Message::from_parts(MessageParts {
         content_id: Some(adopted.content_id),
         content: origin.content,
+        content_model: origin.content_model,
         state: MessageState::PendingReview { stage: 0 },
         source: Source::Suggested,
         reused_from: adopted.reused_from,
@@ -636,6 +637,7 @@ fn as_edited(
     let message = Message::from_parts(MessageParts {
         content_id: Some(edited.content_id),
         content: Some(content),
+        content_model: None,
         state: MessageState::PendingReview { stage: 0 },
         source: Source::Edited,
         reused_from: None,
@@ -690,11 +692,16 @@ mod tests {
         };
         let (_, by_hand) = as_edited(failed(), content.clone(), edited(None)).unwrap();
         let (_, origin) = as_edited(failed(), content.clone(), edited(None)).unwrap();
+        let origin = origin.with(|origin| origin.content_model = Some("m".to_owned()));
+        let origin = origin.unwrap();
+        let of_a_person = as_edited(origin.clone(), content.clone(), edited(None));
+        assert_eq!(of_a_person.unwrap().1.content_model, None);
         let from = ReusedFrom {
             message_id: MessageId::new(Uuid::from_u128(7)),
             run_number: RunNumber::FIRST,
         };
         let (_, adopted) = as_adopted(failed(), origin, edited(Some(from))).unwrap();
+        assert_eq!(adopted.content_model.as_deref(), Some("m"));
         for message in [by_hand, adopted] {
             assert_eq!(message.content.as_ref(), Some(&content));
             assert_eq!((message.archived_at, &message.error), (None, &None));

@@ -121,6 +121,7 @@ pub(crate) fn message() -> Value {
         "segment": segment(),
         "content_id": CONTENT,
         "content": { "subject": "Hello DE", "body": "Spring is here." },
+        "content_model": null,
         "review_status": "Approved",
         "approval_stage": null,
         "source": "reused",
@@ -152,7 +153,7 @@ pub(crate) fn message_file() -> String {
     format!(
         "{before},country,tier,{after}\n\
          {MESSAGE},2,{key},DE,,913,Hello DE,Spring is here.,Approved,,reused,{REUSED_MESSAGE},1,\
-         false,,,,{at},{at},{CONTENT}\n"
+         false,,,,{at},{at},{CONTENT},\n"
     )
 }
 

@@ -27,7 +27,7 @@ async fn messages_show_all_there_is_to_them(server: &Server) {
                     "key": "key", "attributes": { "country": "text?", "tier": "text?" },
                     "customer_count": "int",
                 },
-                "content_id": "uuid?", "content": "any", "review_status": "text", "approval_stage": "text?",
+                "content_id": "uuid?", "content": "any", "content_model": null, "review_status": "text", "approval_stage": "text?",
                 "source": "text", "reused_from": "any", "provenance": "any",
                 "archived": "bool", "archived_at": "time?", "rejection_reason": null, "suggestion": "any",
                 "error": "text?", "created_at": "time", "updated_at": "time",

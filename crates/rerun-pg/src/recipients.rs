@@ -1,14 +1,15 @@
 //! Who gets which message.
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
-use diesel::{QueryableByName, RunQueryDsl};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
-use rerun_core::message::Content;
+use rerun_core::message::{Content, Message};
 use rerun_core::page::{MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::ports::{
-    CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
+    CustomerQuery, CustomerSelection, CustomerValues, Customers, HistoryStore, MessageOfRun,
+    RecipientStore, RunAudience, RunMessage,
 };
 use rerun_core::segment::SegmentBy;
 use rerun_diesel::row;
@@ -17,6 +18,7 @@ use rerun_diesel::types::Id;
 use uuid::Uuid;
 
 use crate::PgStore;
+use crate::groups::IdRow;
 use crate::page::PageQuery;
 
 #[derive(QueryableByName)]
@@ -55,11 +57,11 @@ struct ContentRow {
     body: Option<String>,
 }
 
-/// The next customers of a group with the values of so many fields, in one statement with the
+/// Customers of a group with the values of so many fields, in one statement with the
 /// group's version: a row without a customer when there are none. A value that is too long never
 /// leaves the database, nor do values after those that reach the bytes of a page: `fills` says
 /// that a customer's values do.
-fn customers_sql(fields: usize, excluding: bool) -> String {
+fn customers_sql(fields: usize, excluding: bool, comparison: &str) -> String {
     const LONGEST: usize = SegmentBy::MAX_VALUE_LENGTH;
     let list = |item: fn(usize) -> String| {
         let items: Vec<String> = (1..=fields).map(item).collect();
@@ -93,7 +95,7 @@ fn customers_sql(fields: usize, excluding: bool) -> String {
                  AS bytes_with FROM ( \
                SELECT customer_ref, {counted} FROM ( \
                  SELECT customer_ref, {columns} FROM customers \
-                 WHERE account_id = ? AND group_id = ? AND customer_ref > ? \
+                 WHERE account_id = ? AND group_id = ? AND customer_ref {comparison} ? \
                  ORDER BY customer_ref LIMIT ?) found) chosen) read \
            WHERE bytes_with - bytes < {MAX_PAGE_BYTES}) c ON true \
          WHERE g.account_id = ? AND g.id = ? AND g.deleted_at IS NULL ORDER BY c.customer_ref"
@@ -190,7 +192,11 @@ impl RecipientStore for PgStore {
             .run(move |conn| {
                 let (account, group) = (query.account_id.as_uuid(), query.group_id.as_uuid());
                 let fields = query.segment_by.sorted();
-                let text = customers_sql(fields.len(), query.excluded.is_some());
+                let (comparison, reference) = match query.which {
+                    CustomerSelection::After(reference) => (">", reference.unwrap_or_default()),
+                    CustomerSelection::Only(reference) => ("=", reference),
+                };
+                let text = customers_sql(fields.len(), query.excluded.is_some(), comparison);
                 let mut statement = sql(&text).planned_each_time();
                 if let Some(excluded) = query.excluded {
                     statement = statement
@@ -203,7 +209,7 @@ impl RecipientStore for PgStore {
                 let rows = statement
                     .bind::<Id, _>(account)
                     .bind::<Id, _>(group)
-                    .bind::<Text, _>(query.after.unwrap_or_default())
+                    .bind::<Text, _>(reference)
                     .bind::<BigInt, _>(i64::from(query.limit))
                     .bind::<Id, _>(account)
                     .bind::<Id, _>(group)
@@ -264,5 +270,46 @@ impl RecipientStore for PgStore {
                 Ok(contents.collect())
             })
             .await
+    }
+
+    async fn message_of_run(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+        which: MessageOfRun,
+    ) -> Result<Option<Message>, StoreError> {
+        let id = match which {
+            MessageOfRun::Id(id) => Some(id),
+            MessageOfRun::Segment(key) => {
+                let found = self.db.run(move |conn| {
+                    // The segment is the first one from its place in the index by key: for an equal
+                    // key and campaign, the planner could read the whole campaign, see ADR 61.
+                    let found = sql("SELECT m.id FROM ( \
+                           SELECT campaign_id, no, key, shared_key FROM segments \
+                           WHERE account_id = ? AND key IS NOT NULL \
+                             AND (key, campaign_id) >= (?, ?) \
+                           ORDER BY key, campaign_id LIMIT 1) s \
+                         JOIN LATERAL (SELECT id FROM messages WHERE account_id = ? \
+                           AND campaign_id = s.campaign_id AND run_number = ? \
+                           AND segment_no = s.no LIMIT 1) m ON true \
+                         WHERE s.key = ? AND s.campaign_id = ? AND s.shared_key IS NULL")
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Binary, _>(key.as_bytes().to_vec())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Integer, _>(run.get())
+                    .bind::<Binary, _>(key.as_bytes().to_vec())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .get_result::<IdRow>(conn)
+                    .optional()?;
+                    Ok(found.map(|row| MessageId::new(row.id)))
+                });
+                found.await?
+            }
+        };
+        let Some(id) = id else { return Ok(None) };
+        let message = self.find_message(account, campaign, id).await?;
+        Ok(message.filter(|message| message.run_number == run))
     }
 }

@@ -31,8 +31,8 @@ use rerun_core::message::{Content, ReviewStatus, Source};
 use rerun_core::page::{CreatedKey, Limit, MessageKey, Page};
 use rerun_core::ports::{
     AuditFilter, AuditStore, CampaignStore, CandidateQuery, CustomerGroupStore, EventFilter,
-    EventLog, GenerationQueue, HistoryStore, LeaseTasks, MessageFilter, MessageSelection,
-    RerunStore, ScheduleQueue, ScheduleStore, SettleRun,
+    EventLog, GenerationQueue, HistoryStore, LeaseTasks, MessageFilter, MessageOfRun,
+    MessageSelection, RecipientStore, RerunStore, ScheduleQueue, ScheduleStore, SettleRun,
 };
 use rerun_core::schedule::{FiringKey, Outcome};
 use rerun_core::segment::SegmentBy;
@@ -342,6 +342,27 @@ async fn messages(lists: &Lists<'_>, store: &PgStore) {
             })
             .await;
     }
+}
+
+async fn message_of_a_segment(lists: &Lists<'_>, store: &PgStore) {
+    let page = page_of(1, None);
+    let list = store.messages(ACCOUNT, CAMPAIGN, MessageSelection::CurrentRun, page);
+    let message = list.await.unwrap().unwrap().messages.items.remove(0);
+    let found: Bounds = &[("segments", 1), ("messages", 1)];
+    let read: Bounds = &[
+        ("messages", 1),
+        ("runs", 1),
+        ("segments", 1),
+        ("contents", 1),
+    ];
+    lists
+        .check("message of a segment", &[found, read], async || {
+            let which = MessageOfRun::Segment(message.segment.key);
+            let run = message.run_number;
+            let read = store.message_of_run(ACCOUNT, CAMPAIGN, run, which).await;
+            assert_eq!(read.unwrap().as_ref(), Some(&message));
+        })
+        .await;
 }
 
 /// Of the messages of the current run, 12 wait and were written by hand: a page of them costs what
@@ -773,6 +794,7 @@ fn faults_of_all(server: &LoggedServer, statistics: &str) -> Vec<String> {
         runtime.block_on(async {
             history(&lists, &store).await;
             messages(&lists, &store).await;
+            message_of_a_segment(&lists, &store).await;
             filtered_messages(&lists, &store).await;
             campaigns_and_groups(&lists, &store).await;
             audit(&lists, &store).await;

@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 use diesel::connection::DefaultLoadingMode;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
-use diesel::{QueryableByName, RunQueryDsl};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 use rerun_core::error::StoreError;
 use rerun_core::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
-use rerun_core::message::Content;
+use rerun_core::message::{Content, Message};
 use rerun_core::page::{MAX_PAGE_BYTES, Page, PageRequest};
 use rerun_core::ports::{
-    CustomerQuery, CustomerValues, Customers, RecipientStore, RunAudience, RunMessage,
+    CustomerQuery, CustomerSelection, CustomerValues, Customers, HistoryStore, MessageOfRun,
+    RecipientStore, RunAudience, RunMessage,
 };
 use rerun_diesel::error::Failure;
 use rerun_diesel::row;
@@ -49,6 +50,12 @@ struct ContentRow {
     subject: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     body: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = Id)]
+    id: Uuid,
 }
 
 #[async_trait]
@@ -136,10 +143,14 @@ impl RecipientStore for SqliteStore {
             } else {
                 "0"
             };
+            let (comparison, reference) = match query.which {
+                CustomerSelection::After(reference) => (">", reference.unwrap_or_default()),
+                CustomerSelection::Only(reference) => ("=", reference),
+            };
             let text = format!(
                 "SELECT c.customer_ref, c.profile, {excluded} AS excluded \
                  FROM current_customers c WHERE c.account_id = ? AND c.group_id = ? \
-                   AND c.customer_ref > ? ORDER BY c.customer_ref LIMIT ?"
+                   AND c.customer_ref {comparison} ? ORDER BY c.customer_ref LIMIT ?"
             );
             let mut statement = sql(&text);
             if let Some(excluded) = query.excluded {
@@ -151,7 +162,7 @@ impl RecipientStore for SqliteStore {
             let rows = statement
                 .bind::<Id, _>(account)
                 .bind::<Id, _>(group)
-                .bind::<Text, _>(query.after.unwrap_or_default())
+                .bind::<Text, _>(reference)
                 .bind::<BigInt, _>(i64::from(query.limit))
                 .load_iter::<CustomerRow, DefaultLoadingMode>(conn)?;
             let names = query.segment_by.sorted();
@@ -222,5 +233,38 @@ impl RecipientStore for SqliteStore {
             Ok(contents)
         })
         .await
+    }
+
+    async fn message_of_run(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+        which: MessageOfRun,
+    ) -> Result<Option<Message>, StoreError> {
+        let id = match which {
+            MessageOfRun::Id(id) => Some(id),
+            MessageOfRun::Segment(key) => {
+                let found = self.readers.run(move |conn| {
+                    let found = sql("SELECT id FROM messages \
+                         WHERE account_id = ? AND campaign_id = ? AND run_number = ? \
+                           AND segment_no = (SELECT no FROM segments WHERE account_id = ? \
+                             AND campaign_id = ? AND key = ? AND shared_key IS NULL)")
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .bind::<Integer, _>(run.get())
+                    .bind::<Id, _>(account.as_uuid())
+                    .bind::<Id, _>(campaign.as_uuid())
+                    .bind::<Binary, _>(key.as_bytes().to_vec())
+                    .get_result::<IdRow>(conn)
+                    .optional()?;
+                    Ok(found.map(|row| MessageId::new(row.id)))
+                });
+                found.await?
+            }
+        };
+        let Some(id) = id else { return Ok(None) };
+        let message = self.find_message(account, campaign, id).await?;
+        Ok(message.filter(|message| message.run_number == run))
     }
 }

@@ -68,6 +68,7 @@ macro_rules! each_endpoint {
             MESSAGES_REGENERATE = post "/v1/campaign/messages/regenerate", in messages::regenerate;
             MESSAGES_EXPORT = post "/v1/campaign/messages/export", in messages::export;
             RECIPIENTS_EXPORT = post "/v1/campaign/recipients/export", in messages::recipients;
+            RECIPIENTS_GET = post "/v1/campaign/recipients/get", in messages::recipient;
             GROUP_CREATE = post "/v1/customer-group/create", in customer_group::create;
             GROUP_UPDATE = post "/v1/customer-group/update", in customer_group::update;
             GROUP_DELETE = post "/v1/customer-group/delete", in customer_group::delete;

@@ -9,8 +9,9 @@ use rerun_core::ids::{AccountId, CampaignId, MessageId, RunNumber};
 use rerun_core::message::{Content, Message};
 use rerun_core::page::{MAX_PAGE_BYTES, MessageKey, Page, PageRequest};
 use rerun_core::ports::{
-    CustomerQuery, CustomerValues, Customers, Diff, History, HistoryStore, MessageFilter,
-    MessageList, MessageSelection, RecipientStore, RunAudience, RunMessage,
+    CustomerQuery, CustomerSelection, CustomerValues, Customers, Diff, History, HistoryStore,
+    MessageFilter, MessageList, MessageOfRun, MessageSelection, RecipientStore, RunAudience,
+    RunMessage,
 };
 use rerun_core::rekeying::KnownSegment;
 use rerun_core::segment::FieldValues;
@@ -249,7 +250,10 @@ impl RecipientStore for MemoryStore {
             };
             let excluded = query.excluded.and_then(|id| account.groups.get(&id));
             let names = query.segment_by.sorted();
-            let after = query.after.unwrap_or_default();
+            let (after, only) = match query.which {
+                CustomerSelection::After(after) => (after.unwrap_or_default(), None),
+                CustomerSelection::Only(only) => (String::new(), Some(only)),
+            };
             let value = |profile: &BTreeMap<String, String>, name: &&str| {
                 let value = profile.get(*name)?;
                 Some(FieldValues::counted(value).to_owned())
@@ -257,7 +261,7 @@ impl RecipientStore for MemoryStore {
             let mut customers = Vec::new();
             let (mut seen, mut bytes, mut next) = (0, 0, None);
             for (customer, profile) in &group.customers {
-                if *customer <= after {
+                if *customer <= after || only.as_ref().is_some_and(|only| only != customer) {
                     continue;
                 }
                 seen += 1;
@@ -295,5 +299,31 @@ impl RecipientStore for MemoryStore {
             rows.map(|(id, row)| (id, row.text.as_ref().map(|text| text.content.clone())))
                 .collect()
         }))
+    }
+
+    async fn message_of_run(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+        which: MessageOfRun,
+    ) -> Result<Option<Message>, StoreError> {
+        let id = match which {
+            MessageOfRun::Id(id) => Some(id),
+            MessageOfRun::Segment(key) => self.read(account, |account| {
+                let ledger = account.campaigns.get(&campaign)?;
+                let mut known = ledger.known_segments().into_iter();
+                let known = known.find(|known| known.key == key && known.displaced.is_none())?;
+                let key = MessageKey {
+                    run_number: run,
+                    segment_no: known.no,
+                };
+                let mut rows = ledger.rows.values();
+                Some(rows.find(|row| row.key() == key)?.bare.id)
+            }),
+        };
+        let Some(id) = id else { return Ok(None) };
+        let message = self.find_message(account, campaign, id).await?;
+        Ok(message.filter(|message| message.run_number == run))
     }
 }

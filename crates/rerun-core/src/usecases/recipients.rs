@@ -2,12 +2,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::actor::Actor;
-use crate::campaign::Campaign;
+use crate::campaign::{ApprovalStages, Campaign};
 use crate::error::{Error, IllegalTransition, StoreError};
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
-use crate::message::Content;
+use crate::message::{Content, Message};
 use crate::page::{Limit, MAX_PAGE_BYTES, PageRequest};
-use crate::ports::{CampaignStore, CustomerQuery, CustomerValues, RecipientStore, RunAudience};
+use crate::ports::{
+    CampaignStore, CustomerQuery, CustomerSelection, CustomerValues, MessageOfRun, RecipientStore,
+    RunAudience,
+};
 use crate::segment::{SegmentBy, SegmentKey};
 
 /// How many customers are in memory at once.
@@ -39,6 +42,23 @@ pub struct Recipient {
     pub content: Option<Arc<Content>>,
 }
 
+/// The message that one customer gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageForCustomer {
+    /// The run that the message is of.
+    pub run: RunNumber,
+    /// Whether the group was changed since the run started.
+    pub group_changed: bool,
+    /// The customer's reference, as the group has it.
+    pub customer_ref: String,
+    /// The segment that the customer is in now.
+    pub segment_key: SegmentKey,
+    /// The campaign's stages, which the message's state counts.
+    pub approval_stages: ApprovalStages,
+    /// The run's message for the segment; `None` when the run has none.
+    pub message: Option<Message>,
+}
+
 /// Who gets which message.
 #[derive(Clone)]
 pub struct Recipients {
@@ -66,17 +86,45 @@ impl Recipients {
         found.ok_or(Error::RunNotFound)
     }
 
-    /// The messages of a run with the keys of their segments, by the keys that the run's rules make.
-    /// The segments' values are read page by page, and none is kept.
-    async fn messages(
+    /// A campaign and one of its runs: the current one when no number is given.
+    async fn run(
+        &self,
+        actor: &Actor,
+        campaign: CampaignId,
+        run: Option<RunNumber>,
+    ) -> Result<(Campaign, RunNumber, RunAudience), Error> {
+        let found = self.campaigns.find_campaign(actor.account_id, campaign);
+        let campaign = found.await?.ok_or(Error::CampaignNotFound)?;
+        let run = run.or(campaign.current_run).ok_or(Error::RunNotFound)?;
+        let audience = self.audience(actor, campaign.id, run).await?;
+        Ok((campaign, run, audience))
+    }
+
+    /// Keys of which some are from before a change of rules would name the wrong messages.
+    async fn rules_have_stayed(&self, campaign: &Campaign) -> Result<(), Error> {
+        let now = self
+            .campaigns
+            .find_campaign(campaign.account_id, campaign.id);
+        let now = now.await?.ok_or(Error::CampaignNotFound)?;
+        if now.segment_by != campaign.segment_by {
+            return Err(Error::Store(StoreError::Unavailable(
+                "the campaign's value rules changed while its recipients were read".into(),
+            )));
+        }
+        Ok(())
+    }
+
+    /// Visits the messages of a run: the key that the run's rules make of each segment, the key that is
+    /// shown, and the message's id. The segments' values are read page by page, and none is kept.
+    async fn each_message(
         &self,
         campaign: &Campaign,
         run: RunNumber,
         audience: &RunAudience,
-    ) -> Result<RunMessages, Error> {
+        mut visit: impl FnMut(SegmentKey, SegmentKey, MessageId) + Send,
+    ) -> Result<(), Error> {
         let (account, id) = (campaign.account_id, campaign.id);
         let rules = audience.segment_by.as_ref();
-        let mut messages = Vec::new();
         let mut after = None;
         loop {
             let (store, with_attributes) = (&self.store, rules.is_some());
@@ -96,22 +144,79 @@ impl Recipients {
                     }
                     (Some(_), None) | (None, _) => message.key,
                 };
-                messages.push((key, message.key, message.id));
+                visit(key, message.key, message.id);
             }
             after = page.next;
             if after.is_none() {
                 break;
             }
         }
-        // Keys of which some are from before a change of rules would name the wrong messages.
-        let now = self.campaigns.find_campaign(account, id).await?;
-        let now = now.ok_or(Error::CampaignNotFound)?;
-        if now.segment_by != campaign.segment_by {
-            return Err(Error::Store(StoreError::Unavailable(
-                "the campaign's value rules changed while its recipients were read".into(),
-            )));
+        self.rules_have_stayed(campaign).await
+    }
+
+    /// The message that one customer of a run's group gets, as [`Recipients::list`] finds it.
+    /// `customer` is what [`Customer::reference`](crate::group::Customer::reference) makes of a reference; `None` names nobody.
+    ///
+    /// Its cost does not grow with the run, unless the campaign's rules were changed after the run
+    /// started: then it reads the values of the run's segments, a page at a time.
+    ///
+    /// # Errors
+    /// In this order: [`Error::CampaignNotFound`]; [`Error::RunNotFound`], also for a campaign
+    /// without a run; [`Error::CustomerGroupNotFound`] when the run's group is not there any more;
+    /// [`Error::CustomerNotFound`] when the group has no such customer now; [`Error::Store`], also
+    /// when the rules changed in the meantime.
+    pub async fn get(
+        &self,
+        actor: &Actor,
+        campaign: CampaignId,
+        run: Option<RunNumber>,
+        customer: Option<&str>,
+    ) -> Result<MessageForCustomer, Error> {
+        let (campaign, run, audience) = self.run(actor, campaign, run).await?;
+        let version = audience.group_version.ok_or(Error::CustomerGroupNotFound)?;
+        let customer = customer.ok_or(Error::CustomerNotFound)?;
+        let (account, own_rules) = (actor.account_id, audience.segment_by.as_ref());
+        let segment_by = own_rules.unwrap_or(&campaign.segment_by);
+        let query = CustomerQuery {
+            account_id: account,
+            group_id: audience.group_id,
+            segment_by: segment_by.clone(),
+            excluded: None,
+            which: CustomerSelection::Only(customer.to_owned()),
+            limit: 1,
+        };
+        let found = self.store.customers(query).await?;
+        let now = found.group_version.ok_or(Error::CustomerGroupNotFound)?;
+        let customer = found.customers.into_iter().next();
+        let customer = customer.ok_or(Error::CustomerNotFound)?;
+        let key = segment_by.key(customer.values.iter().map(Option::as_deref));
+        let (mut segment_key, mut which) = (key, Some(MessageOfRun::Segment(key)));
+        if own_rules.is_some() {
+            which = None;
+            // Of several with one key the last one counts, as in a list.
+            let visit = |other, shown, id| {
+                if other == key {
+                    (segment_key, which) = (shown, Some(MessageOfRun::Id(id)));
+                }
+            };
+            self.each_message(&campaign, run, &audience, visit).await?;
         }
-        Ok(RunMessages::new(messages))
+        let message = match which {
+            Some(which) => {
+                let read = self.store.message_of_run(account, campaign.id, run, which);
+                read.await?
+            }
+            None => None,
+        };
+        self.rules_have_stayed(&campaign).await?;
+        Ok(MessageForCustomer {
+            run,
+            group_changed: audience.changed || now != version,
+            customer_ref: customer.customer_ref,
+            segment_key,
+            approval_stages: campaign.approval_stages.clone(),
+            message,
+        })
     }
 
     /// The customers of a run's group as it is now, each with the run's message for the segment
@@ -126,17 +231,8 @@ impl Recipients {
         actor: &Actor,
         request: RecipientRequest,
     ) -> Result<RecipientList, Error> {
-        let account = actor.account_id;
-        let campaign = self
-            .campaigns
-            .find_campaign(account, request.campaign)
-            .await?
-            .ok_or(Error::CampaignNotFound)?;
-        let run = request
-            .run
-            .or(campaign.current_run)
-            .ok_or(Error::RunNotFound)?;
-        let audience = self.audience(actor, campaign.id, run).await?;
+        let found = self.run(actor, request.campaign, request.run);
+        let (campaign, run, audience) = found.await?;
         let mut excluded = None;
         if let Some(run) = request.exclude_run {
             let other = self.audience(actor, campaign.id, run).await?;
@@ -147,13 +243,15 @@ impl Recipients {
         if excluded == Some(audience.group_id) {
             return Err(IllegalTransition::SameGroup.into());
         }
-        let messages = self.messages(&campaign, run, &audience).await?;
+        let mut messages = Vec::new();
+        let visit = |key, shown, id| messages.push((key, shown, id));
+        self.each_message(&campaign, run, &audience, visit).await?;
         // A run's customers are in the segments that its own rules made.
         let of_now = || campaign.segment_by.clone();
         let segment_by = audience.segment_by.unwrap_or_else(of_now);
         Ok(RecipientList {
             store: Arc::clone(&self.store),
-            account,
+            account: actor.account_id,
             campaign: campaign.id,
             run,
             group: audience.group_id,
@@ -163,7 +261,7 @@ impl Recipients {
             excluded,
             keys: HashMap::new(),
             key_bytes: 0,
-            messages,
+            messages: RunMessages::new(messages),
             with_content: request.content,
             after: None,
             at_end: false,
@@ -269,7 +367,7 @@ impl RecipientList {
                 group_id: self.group,
                 segment_by: self.segment_by.clone(),
                 excluded: self.excluded,
-                after: self.after.take(),
+                which: CustomerSelection::After(self.after.take()),
                 limit: CUSTOMERS,
             })
             .await?;
@@ -370,7 +468,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::ports::{Customers, MockRecipientStore};
+    use crate::campaign::{CampaignParts, CampaignStatus, Template};
+    use crate::ids::UserId;
+    use crate::ports::{Customers, MockCampaignStore, MockRecipientStore};
+    use crate::timestamp::Timestamp;
 
     fn message(country: &str) -> MessageId {
         MessageId::new(Uuid::from_u128(match country {
@@ -457,6 +558,85 @@ mod tests {
         store.expect_message_contents().times(1).returning(none);
         let ended = list(store, &["DE"]).next().await;
         assert!(matches!(ended, Err(Error::MessageNotFound)), "{ended:?}");
+    }
+
+    /// A published campaign that is segmented by this field.
+    fn campaign(field: &str) -> Campaign {
+        let run = Some(RunNumber::FIRST);
+        let parts = CampaignParts {
+            account_id: AccountId::new(Uuid::nil()),
+            id: CampaignId::new(Uuid::nil()),
+            name: "Offers".into(),
+            customer_group_id: CustomerGroupId::new(Uuid::nil()),
+            segment_by: SegmentBy::new(&[field]).unwrap(),
+            template: Template::default(),
+            brief: None,
+            approval_stages: ApprovalStages::default(),
+            distinct_reviewers: false,
+            suggest_reruns: true,
+            status: CampaignStatus::Published,
+            current_run: run,
+            last_run: run,
+            version: 1,
+            created_by: UserId::new(Uuid::nil()),
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        Campaign::from_parts(parts).unwrap()
+    }
+
+    /// What becomes of a look-up when the group has this version in the end and the campaign is
+    /// segmented by this field; it began with version 1 and `country`.
+    async fn looked_up(
+        group_version: Option<i64>,
+        field: &'static str,
+    ) -> Result<MessageForCustomer, Error> {
+        let mut store = MockRecipientStore::new();
+        store.expect_run_audience().returning(|_, _, _| {
+            Ok(Some(RunAudience {
+                group_id: CustomerGroupId::new(Uuid::nil()),
+                group_version: Some(1),
+                changed: false,
+                segment_by: None,
+            }))
+        });
+        store.expect_customers().returning(move |_| {
+            let customer = CustomerValues {
+                customer_ref: "C-1".into(),
+                values: vec![Some("DE".into())],
+            };
+            Ok(Customers {
+                group_version,
+                customers: group_version.map(|_| customer).into_iter().collect(),
+                next: None,
+            })
+        });
+        let none = |_, _, _, _| Ok(None);
+        store.expect_message_of_run().returning(none);
+        let mut campaigns = MockCampaignStore::new();
+        let fields = Mutex::new(["country", field].into_iter());
+        campaigns
+            .expect_find_campaign()
+            .returning(move |_, _| Ok(fields.lock().unwrap().next().map(campaign)));
+        let recipients = Recipients::new(Arc::new(store), Arc::new(campaigns));
+        let id = CampaignId::new(Uuid::nil());
+        let actor = Actor::system(AccountId::new(Uuid::nil()));
+        recipients.get(&actor, id, None, Some("C-1")).await
+    }
+
+    #[tokio::test]
+    async fn a_look_up_beside_a_change_is_right_or_fails() {
+        let beside = async |version| {
+            let found = looked_up(version, "country").await;
+            found.map(|found| found.group_changed)
+        };
+        assert!(matches!(beside(Some(1)).await, Ok(false)));
+        assert!(matches!(beside(Some(2)).await, Ok(true)));
+        let deleted = beside(None).await;
+        assert!(matches!(deleted, Err(Error::CustomerGroupNotFound)));
+        let other_rules = looked_up(Some(1), "tier").await;
+        let failed = matches!(other_rules, Err(Error::Store(StoreError::Unavailable(_))));
+        assert!(failed, "{other_rules:?}");
     }
 
     #[test]

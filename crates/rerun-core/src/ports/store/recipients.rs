@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::error::StoreError;
 use crate::ids::{AccountId, CampaignId, CustomerGroupId, MessageId, RunNumber};
-use crate::message::Content;
+use crate::message::{Content, Message};
 use crate::page::{Contents, Page, PageRequest};
 use crate::rules::AttributeTypes;
 use crate::segment::{Attributes, SegmentBy, SegmentKey};
@@ -44,6 +44,24 @@ impl Contents for RunMessage {
     }
 }
 
+/// Which customers of a group to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomerSelection {
+    /// Those after this reference, by the bytes of their references; from the first one for `None`.
+    After(Option<String>),
+    /// The one with this reference, if the group has it.
+    Only(String),
+}
+
+/// Which message of a run to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageOfRun {
+    /// The one for the segment with this key, by the campaign's rules of now.
+    Segment(SegmentKey),
+    /// The one with this id.
+    Id(MessageId),
+}
+
 /// Asks for some customers of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerQuery {
@@ -55,8 +73,8 @@ pub struct CustomerQuery {
     pub segment_by: SegmentBy,
     /// A group whose customers are left out.
     pub excluded: Option<CustomerGroupId>,
-    /// The reference of the last customer of the page before; `None` for the first page.
-    pub after: Option<String>,
+    /// Which customers to read.
+    pub which: CustomerSelection,
     /// How many customers to look at, those that are left out included, at most.
     pub limit: u32,
 }
@@ -120,7 +138,7 @@ pub trait RecipientStore: Send + Sync {
         page: PageRequest<i32>,
     ) -> Result<Page<RunMessage, i32>, StoreError>;
 
-    /// The next customers of a group, of whom the last is the one whose values reach
+    /// Customers of a group, of whom the last is the one whose values reach
     /// [`MAX_PAGE_BYTES`](crate::page::MAX_PAGE_BYTES). It holds no more in memory than it returns.
     ///
     /// # Errors
@@ -139,4 +157,16 @@ pub trait RecipientStore: Send + Sync {
         campaign: CampaignId,
         ids: Vec<MessageId>,
     ) -> Result<Vec<(MessageId, Option<Content>)>, StoreError>;
+
+    /// One message of a run; `None` when the run has no such message.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn message_of_run(
+        &self,
+        account: AccountId,
+        campaign: CampaignId,
+        run: RunNumber,
+        which: MessageOfRun,
+    ) -> Result<Option<Message>, StoreError>;
 }

@@ -1,14 +1,15 @@
-//! `/v1/campaign/recipients/export`.
+//! `/v1/campaign/recipients/export` and `get`.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::support::refusal::{CAMPAIGN_NOT_FOUND, RUN_NOT_FOUND};
+use crate::support::refusal::{CAMPAIGN_NOT_FOUND, CUSTOMER_NOT_FOUND, RUN_NOT_FOUND};
 use crate::support::{Answer, Api, SPRING, SUMMER, Server, on_both_stores, segment_of};
 
 on_both_stores!(
     every_customer_gets_the_message_of_its_segment,
+    one_customer_is_looked_up,
     recipients_are_found_by_the_rules_of_their_run,
     recipients_come_with_what_they_get,
     a_changed_group_is_exported_as_it_is_now,
@@ -86,6 +87,45 @@ async fn every_customer_gets_the_message_of_its_segment(server: &Server) {
         assert_eq!(lines, expected);
     })
     .await;
+}
+
+async fn one_customer_is_looked_up(server: &Server) {
+    const GET: &str = "campaign/recipients/get";
+    let api = server.account();
+    let group = api
+        .group("Spring", "customer_ref,country,tier\n a ,DE,gold\nb,FR,\n")
+        .await;
+    let campaign = api.draft(&group).await;
+    let of = |customer: &str| json!({ "campaign_id": campaign, "customer_ref": customer });
+    api.refused(GET, of("a"), &RUN_NOT_FOUND).await;
+    api.ok("campaign/launch", json!({ "campaign_id": campaign }))
+        .await;
+    server.finish(&api, &campaign).await;
+    api.unchanged(async || {
+        let message = api.message(&campaign, "DE/gold").await;
+        let expected = json!({
+            "campaign_id": campaign, "run_number": 1, "group_changed": false, "customer_ref": "a",
+            "segment_key": message["segment"]["key"], "message": message,
+        });
+        assert_eq!(api.ok(GET, of(" a")).await, expected);
+        api.refused(GET, of("c"), &CUSTOMER_NOT_FOUND).await;
+        for number in [0, 2] {
+            let mut body = of("a");
+            body["run_number"] = json!(number);
+            api.refused(GET, body, &RUN_NOT_FOUND).await;
+        }
+    })
+    .await;
+    // A customer who came after the run started, into a segment that it does not have.
+    api.import(&group, "customer_ref,country\nc,ES\n")
+        .await
+        .ok();
+    let late = api.ok(GET, of("c")).await;
+    assert_eq!(
+        (&late["group_changed"], &late["message"]),
+        (&json!(true), &Value::Null)
+    );
+    assert_eq!(late["segment_key"].as_str().map(str::len), Some(64));
 }
 
 /// By a map, by ranges and by values that mean none, before and after the rules change.

@@ -87,6 +87,10 @@ pub(crate) const EXPECTED: &[Expected] = &[
     ),
     reads("/v1/campaign/messages/export", &["campaign_id", "format"]),
     reads("/v1/campaign/recipients/export", &["campaign_id", "format"]),
+    reads(
+        "/v1/campaign/recipients/get",
+        &["campaign_id", "customer_ref"],
+    ),
     writes("/v1/customer-group/create", &["name"]),
     writes("/v1/customer-group/update", &["customer_group_id", "name"]),
     writes("/v1/customer-group/delete", &["customer_group_id"]),
@@ -269,6 +273,16 @@ pub(crate) fn calls(mine: &Owned, theirs: &Owned) -> Vec<(&'static str, Value, R
             CAMPAIGN_NOT_FOUND,
         ),
         ("campaign/messages/export", run, CAMPAIGN_NOT_FOUND),
+        (
+            "campaign/recipients/get",
+            json!({ "campaign_id": theirs.campaign, "customer_ref": "theirs" }),
+            CAMPAIGN_NOT_FOUND,
+        ),
+        (
+            "campaign/recipients/get",
+            json!({ "campaign_id": mine.campaign, "customer_ref": "theirs" }),
+            CUSTOMER_NOT_FOUND,
+        ),
         (
             "customer-group/get",
             json!({ "customer_group_id": theirs.group }),

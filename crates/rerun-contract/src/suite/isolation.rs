@@ -9,8 +9,8 @@ use rerun_core::message::{Content, MessageCommand, MessageState};
 use rerun_core::page::Limit;
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
-    AuditFilter, CampaignContext, CancelRun, CandidateQuery, EventFilter, IdGenerator,
-    MessageSelection, Store, WantedGroup,
+    AuditFilter, CampaignContext, CancelRun, CandidateQuery, CustomerQuery, CustomerSelection,
+    EventFilter, IdGenerator, MessageOfRun, MessageSelection, Store, WantedGroup,
 };
 use rerun_core::segment::SegmentBy;
 use rerun_core::usecases::{Decision, PageQuery, RerunRequest, ReviewedMessages};
@@ -29,6 +29,38 @@ async fn story<S: Store + 'static>(f: &Fixture<S>) -> (CustomerGroupId, Campaign
     f.generate().await;
     let message = f.message(campaign, "ES").await.id;
     (group, campaign, message)
+}
+
+/// Nobody learns who gets which message in another account.
+pub async fn foreign_ids_have_no_recipients<S: Store + 'static>(f: &Fixture<S>) {
+    let (group, campaign, message) = story(f).await;
+    let (who, two) = (OTHER_ACCOUNT, run_number(2));
+    let key = f.message(campaign, "ES").await.segment.key;
+    for which in [MessageOfRun::Id(message), MessageOfRun::Segment(key)] {
+        let read = f.store.message_of_run(who, campaign, two, which).await;
+        assert_eq!(read.unwrap(), None);
+    }
+    let audience = f.store.run_audience(who, campaign, two).await;
+    assert_eq!(audience.unwrap(), None);
+    let messages = f.store.run_messages(who, campaign, two, true, first_page());
+    assert_eq!(messages.await.unwrap().items, []);
+    for which in [
+        CustomerSelection::After(None),
+        CustomerSelection::Only("C-0".to_owned()),
+    ] {
+        let query = CustomerQuery {
+            account_id: who,
+            group_id: group,
+            segment_by: SegmentBy::new(&["country"]).unwrap(),
+            excluded: None,
+            which,
+            limit: 10,
+        };
+        let read = f.store.customers(query).await.unwrap();
+        assert_eq!((read.group_version, read.customers), (None, Vec::new()));
+    }
+    let contents = f.store.message_contents(who, campaign, vec![message]).await;
+    assert_eq!(contents.unwrap(), []);
 }
 
 /// Nothing of one account is read by another that knows its ids.
@@ -470,6 +502,14 @@ pub async fn accounts_with_the_same_ids_do_not_meet<S: Store + 'static>(f: &Fixt
     );
     f.settle(&leased, |task| Ok(generated(task))).await;
     before.assert_same(&f.snapshot(ACCOUNT).await, "a namesake in another account");
+    for (actor, run, country) in [(caller(), 2, "DE"), (stranger(), 1, "PT")] {
+        let recipients = &f.engine.recipients;
+        let number = Some(run_number(run));
+        let got = recipients.get(&actor, campaign, number, Some("C-0")).await;
+        let message = got.unwrap().message.unwrap();
+        let by_country = SegmentBy::new(&["country"]).unwrap();
+        assert_eq!(message.segment.key, by_country.key([Some(country)]));
+    }
     f.cancel(campaign).await;
     let theirs = f
         .store

@@ -17,7 +17,7 @@ COPY migrations migrations
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     cargo build --locked --release --package rerun-server --features static-tls \
-    && install -D --mode 755 --strip target/release/rerun-http /out/rerun-http
+    && install -D --mode 755 target/release/rerun-http /out/rerun-http
 
 FROM debian:bookworm-slim
 # Root certificates are for the language model's endpoint and for PostgreSQL with `verify-full`.

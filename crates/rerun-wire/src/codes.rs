@@ -118,8 +118,8 @@ codes! {
         "The campaign has no message with this id. Nothing was changed, not even the other messages that the request names",
         "Use ids from the list of messages";
     CustomerNotFound => 404, "customer_not_found", "Customer not found", fixed,
-        "No customer group of the account has a customer with this reference",
-        "There is nothing to erase. If the customer should exist, check the reference";
+        "The run's group has no customer with this reference now, or, for an erasure, no group of the account has one",
+        "Check the reference. A customer who has left a run's group may be in another group. Without any, there is nothing to erase";
     WebhookNotFound => 404, "webhook_not_found", "Webhook not found", fixed,
         "`webhook_id` is malformed, unknown, or belongs to another account",
         "Check the id, and that the token belongs to the webhook's account";

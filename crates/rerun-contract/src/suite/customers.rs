@@ -1,14 +1,14 @@
 //! Customers listed, deleted and erased, and groups that are deleted.
 
-use rerun_core::error::{Error, StoreError};
+use rerun_core::error::Error;
 use rerun_core::group::{Customer, DeletedCustomers, ImportMode, customer_digest};
-use rerun_core::ids::{CampaignId, CustomerGroupId, RunNumber};
+use rerun_core::ids::CustomerGroupId;
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{ListCustomers, Store};
-use rerun_core::usecases::RecipientRequest;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::recipients::of_run;
 use crate::fixture::{
     ACCOUNT, Fixture, HeldFile, OTHER_ACCOUNT, Row, caller, every_large_page, every_page,
     new_campaign, page_of, stranger,
@@ -464,88 +464,4 @@ pub async fn a_deletion_beside_a_rerun_is_before_or_after_it<S: Store + 'static>
         assert!(recipients.iter().all(|it| it.message.is_some()));
         f.check().await;
     }
-}
-
-fn of_run(campaign: CampaignId, run: Option<RunNumber>) -> RecipientRequest {
-    RecipientRequest {
-        campaign,
-        run,
-        exclude_run: None,
-        content: false,
-    }
-}
-
-/// A list of which one half is from before a change would name the wrong messages.
-pub async fn recipients_break_off_when_their_group_changes<S: Store + 'static>(f: &Fixture<S>) {
-    let countries = vec!["DE"; 5_010];
-    let group = f.group(&countries).await;
-    let campaign = f.draft(group).await;
-    f.launch(campaign).await;
-    f.finish(campaign).await;
-    // The group of the current run could not be deleted.
-    f.rerun(campaign, f.group(&["DE"]).await).await;
-    f.finish(campaign).await;
-    let groups = &f.engine.groups;
-    for change in ["delete", "erase", "import", "delete the group"] {
-        let run = of_run(campaign, Some(RunNumber::FIRST));
-        let list = f.engine.recipients.list(&caller(), run).await;
-        let mut list = list.unwrap();
-        assert!(!list.next().await.unwrap().unwrap().is_empty());
-        match change {
-            "delete" => {
-                let gone = ["C-5".to_owned()];
-                let deleted = groups.delete_customers(&caller(), group, &gone, None).await;
-                assert_eq!(deleted.unwrap().outcome.deleted_customers, 1);
-            }
-            "erase" => {
-                groups.erase(&caller(), "C-6", None).await.unwrap();
-            }
-            "import" => {
-                f.import_countries(group, &["FR"]).await;
-            }
-            _ => {
-                groups.delete(&caller(), group, None).await.unwrap();
-            }
-        }
-        let error = loop {
-            match list.next().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("{change}: the list just ends"),
-                Err(error) => break error,
-            }
-        };
-        let breaks_off = matches!(error, Error::Store(StoreError::Unavailable(_)));
-        assert!(breaks_off, "{change}: {error}");
-    }
-}
-
-/// Whether the group was changed since a run started does not depend on the clock; another name is no
-/// change.
-pub async fn a_change_in_the_instant_of_the_start_is_a_change<S: Store + 'static>(f: &Fixture<S>) {
-    let group = f.group(&["DE", "FR"]).await;
-    let campaign = f.draft(group).await;
-    f.launch(campaign).await;
-    let changed = async || {
-        let audience = f
-            .store
-            .run_audience(ACCOUNT, campaign, RunNumber::FIRST)
-            .await;
-        audience.unwrap().unwrap().changed
-    };
-    assert!(!changed().await);
-    f.seconds_later(1);
-    f.import_countries(group, &["DE", "FR"]).await;
-    let groups = &f.engine.groups;
-    groups
-        .rename(&caller(), group, "Summer", None)
-        .await
-        .unwrap();
-    assert!(!changed().await, "the same customers under another name");
-    f.clock.set(f.current_run(campaign).await.started_at);
-    let gone = ["C-0".to_owned()];
-    groups
-        .delete_customers(&caller(), group, &gone, None)
-        .await
-        .unwrap();
-    assert!(changed().await, "a customer less");
 }

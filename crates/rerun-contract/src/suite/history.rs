@@ -13,7 +13,7 @@ use rerun_core::page::{Contents, MAX_PAGE_BYTES, MessageKey};
 use rerun_core::plan::ReuseFrom;
 use rerun_core::ports::{
     AuditFilter, CustomerQuery, CustomerSelection, CustomerValues, Diff, IdGenerator,
-    MessageFilter, MessageList, MessageOfRun, MessageSelection, Store,
+    MessageFilter, MessageList, MessageSelection, Store,
 };
 use rerun_core::rules::FieldDeclaration;
 use rerun_core::segment::{SegmentBy, ValueSearch};
@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::fixture::{
     ACCOUNT, Fixture, OTHER_ACCOUNT, Row, caller, every_large_page, every_page, first_page,
-    generated, new_campaign, page_of, run_number, stranger,
+    generated, new_campaign, page_of, run_number,
 };
 
 async fn rerun_and_publish<S: Store + 'static>(
@@ -560,92 +560,6 @@ pub async fn a_page_of_segments_ends_at_its_bytes<S: Store + 'static>(f: &Fixtur
     assert_eq!(found, references);
 
     assert_eq!(sent_after_other_rules(f, campaign, FIELDS).await.len(), 500);
-}
-
-/// As the list of recipients says, for every run, before and after a change of the rules.
-pub async fn a_customer_gets_what_the_list_says<S: Store + 'static>(f: &Fixture<S>) {
-    let group = f.group(&["DE", "de", "FR", "DE"]).await;
-    let campaign = f.draft(group).await;
-    f.launch(campaign).await;
-    f.finish(campaign).await;
-    f.rerun(campaign, f.group(&["FR", "IT"]).await).await;
-    f.finish(campaign).await;
-    let recipients = &f.engine.recipients;
-    let actor = caller();
-    let agrees = async |what: &str| {
-        for number in [None, Some(run_number(1)), Some(run_number(2))] {
-            let request = RecipientRequest {
-                campaign,
-                run: number,
-                content: false,
-                exclude_run: None,
-            };
-            let mut list = recipients.list(&actor, request).await.unwrap();
-            let all = list.next().await.unwrap().unwrap();
-            assert!(all.len() > 1, "{what}");
-            for listed in all {
-                let reference = listed.customer_ref;
-                let got = recipients.get(&actor, campaign, number, Some(&reference));
-                let got = got.await.unwrap();
-                let message = got.message.map(|message| message.id);
-                assert_eq!(
-                    (got.run, got.customer_ref, got.segment_key, message),
-                    (list.run(), reference, listed.segment_key, listed.message),
-                    "{what}"
-                );
-            }
-        }
-    };
-    agrees("the rules of the runs").await;
-    // A customer whose segment the run does not have, and one who is not there any more.
-    f.import_countries(group, &["ES"]).await;
-    let gone = ["C-3".to_owned()];
-    let groups = &f.engine.groups;
-    let deleted = groups.delete_customers(&actor, group, &gone, None).await;
-    deleted.unwrap();
-    let of_first = async |reference: Option<&str>| {
-        let first = Some(run_number(1));
-        recipients.get(&actor, campaign, first, reference).await
-    };
-    let new = of_first(Some("C-0")).await.unwrap();
-    assert!(new.group_changed && new.message.is_none());
-    agrees("a group that changed").await;
-    for unknown in [Some("C-3"), Some("c-0"), None] {
-        let refused = of_first(unknown).await;
-        assert!(
-            matches!(refused, Err(Error::CustomerNotFound)),
-            "{unknown:?}"
-        );
-    }
-    let rule = json!({ "field": "country", "normalise": ["casefold"] });
-    let change = NewRules {
-        campaign,
-        segment_by: vec![serde_json::from_value(rule).unwrap()],
-        dry_run: false,
-    };
-    let campaigns = &f.engine.campaigns;
-    let changed = campaigns.update_segmentation(&actor, change, None).await;
-    changed.unwrap();
-    agrees("other rules").await;
-    f.rerun(campaign, group).await;
-    let message = recipients.get(&actor, campaign, None, Some("C-1")).await;
-    let message = message.unwrap().message.unwrap();
-    assert_eq!(message.run_number, run_number(3));
-    agrees("a run by other rules").await;
-    let which = MessageOfRun::Id(message.id);
-    for (run, found) in [(2, None), (3, Some(message))] {
-        let run = run_number(run);
-        let read = f.store.message_of_run(ACCOUNT, campaign, run, which).await;
-        assert_eq!(read.unwrap(), found);
-    }
-    let foreign = recipients
-        .get(&stranger(), campaign, None, Some("C-1"))
-        .await;
-    assert!(matches!(foreign, Err(Error::CampaignNotFound)));
-    f.cancel(campaign).await;
-    groups.delete(&actor, group, None).await.unwrap();
-    let refused = of_first(Some("C-1")).await;
-    assert!(matches!(refused, Err(Error::CustomerGroupNotFound)));
 }
 
 /// The messages that customers were sent, once the campaign has other rules.

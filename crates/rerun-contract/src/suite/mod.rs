@@ -20,6 +20,7 @@ pub mod isolation;
 pub mod outages;
 pub mod overlaps;
 pub mod queue;
+pub mod recipients;
 pub mod rekeying;
 pub mod replays;
 pub mod rerun_suggestions;

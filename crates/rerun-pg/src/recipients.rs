@@ -283,8 +283,8 @@ impl RecipientStore for PgStore {
             MessageOfRun::Id(id) => Some(id),
             MessageOfRun::Segment(key) => {
                 let found = self.db.run(move |conn| {
-                    // The segment is the first one from its place in the index by key: for an equal
-                    // key and campaign, the planner could read the whole campaign, see ADR 61.
+                    // The first segment from a place in the index by key. If the statement asked for
+                    // equal values, the planner could read the whole campaign, see ADR 61.
                     let found = sql("SELECT m.id FROM ( \
                            SELECT campaign_id, no, key, shared_key FROM segments \
                            WHERE account_id = ? AND key IS NOT NULL \

@@ -119,7 +119,7 @@ codes! {
         "Use ids from the list of messages";
     CustomerNotFound => 404, "customer_not_found", "Customer not found", fixed,
         "The run's group has no customer with this reference now, or, for an erasure, no group of the account has one",
-        "Check the reference. A customer who has left a run's group may be in another group. Without any, there is nothing to erase";
+        "Check the reference. A customer who has left the run's group may be in another group. If no group has the customer, there is nothing to erase";
     WebhookNotFound => 404, "webhook_not_found", "Webhook not found", fixed,
         "`webhook_id` is malformed, unknown, or belongs to another account",
         "Check the id, and that the token belongs to the webhook's account";
